@@ -1,0 +1,89 @@
+// The table where algorithms and instruction sets meet: one ISA's micro-kernels and their tile sizes.
+//
+// Algorithms receive a `const Kernels&` and never know which ISA they run on; an ISA knows nothing of algorithms.
+// Each kernel family is one body file compiled once per ISA; every such object exports exactly one symbol, which
+// fills its part of the table. Nothing else may leave an ISA object: a weak (template or inline) symbol compiled with
+// AVX flags could be picked by the linker for the whole program and kill a baseline CPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace linnet {
+
+// Alignment, in bytes, of every packed weight buffer and arena block.
+constexpr size_t kAlignment = 64;
+
+// One output tile of a direct convolution: `cols` neighbouring output pixels of one row by `vecs` vectors of output
+// channels, all kept in registers over the whole reduction. The reduction walks outer x middle x inner taps; inner
+// taps are contiguous in the input. A fully connected layer is the same tile with images in place of pixels.
+//   acc[p][k] = init[p][k] + sum over taps of x[p * x_col + tap] * w[tap][k]
+// All strides count elements. `y` has channels contiguous; stores cover whole vectors, so its rows are padded to them.
+struct DirectTile {
+  const float* x;       // first tap of the first pixel
+  ptrdiff_t x_col;      // from one output pixel to the next
+  ptrdiff_t x_outer;    // from one outer tap to the next
+  ptrdiff_t x_middle;   // from one middle tap to the next
+  int64_t outer, middle, inner;
+  const float* w;        // [outer][middle][inner][vecs * width], aligned to kAlignment
+  const float* bias;     // vecs * width; nullptr starts from what y holds (reduction split over calls)
+  const float* residual; // added before the activation, laid out like y; nullptr for none
+  float* y;
+  ptrdiff_t y_col;      // from one stored pixel to the next
+  float low;            // activation: results are raised to at least this; 0 is ReLU, -infinity none
+  // Max pooling in registers: groups of pool_cols neighbouring pixels reduce to one stored pixel (1, 2 or 3; cols is a
+  // multiple). With pool_merge the result is merged by max into what y holds: later rows of the same window.
+  int pool_cols;
+  bool pool_merge;
+};
+using DirectKernel = void (*)(const DirectTile&);
+
+constexpr int kMaxTileVecs = 8;
+constexpr int kMaxTileCols = 16;
+
+// One row of pooling windows over channels-last data.
+struct PoolRow {
+  const float* x;        // first element of the first window's first valid row, at column 0 of the image
+  ptrdiff_t x_row, x_col;  // between window rows (dilation included) and between pixels
+  int rows;              // window rows inside the image
+  int64_t w;             // image width in pixels
+  int kernel_w, stride_w, dilation_w, pad_l, pad_r;
+  int64_t channels;      // padded to the vector width
+  float* y;
+  ptrdiff_t y_col;
+  int64_t out_w;
+  // Average only: window rows that count towards the divisor (rows inside image, or image plus padding).
+  int divisor_rows;
+  bool include_pad;
+};
+
+// Unary and binary element-wise loops over `count` floats; y may equal x.
+struct Kernels {
+  const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
+  int width;        // floats per vector; channels-last rows are padded to a multiple of it
+
+  // direct[vecs][cols], for vecs in 1..direct_vecs and cols in 1..direct_cols[vecs].
+  int direct_vecs;
+  int direct_cols[kMaxTileVecs + 1];
+  DirectKernel direct[kMaxTileVecs + 1][kMaxTileCols + 1];
+  // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights prefetched.
+  int gemv_vecs;  // 1..gemv_vecs are filled
+  DirectKernel gemv[kMaxTileVecs + 1];
+
+  void (*max_pool_row)(const PoolRow&);
+  void (*average_pool_row)(const PoolRow&);
+  void (*add)(const float* a, const float* b, float* y, int64_t count, float low);
+  void (*clamp)(const float* x, float* y, int64_t count, float low);
+  void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
+
+  double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates and percent of peak
+};
+
+// The table of the named ISA, or of the best one this CPU has for an empty name or nullptr. Throws std::invalid_argument
+// for an unknown name and std::runtime_error, naming what is missing, for one this CPU cannot run.
+const Kernels& kernels_for(const char* isa);
+
+// Names of the ISAs this CPU can run among those compiled in, best first, nullptr-terminated.
+const char* const* available_isas();
+
+}  // namespace linnet
