@@ -1,0 +1,363 @@
+#include "threads.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <new>
+#include <sstream>
+#include <stdexcept>
+#include <system_error>
+
+namespace linnet {
+namespace {
+
+constexpr int64_t kSpinNs = 50'000;           // for the next loop, outside a Region
+constexpr int64_t kRegionSpinNs = 2'000'000;  // for the next loop of the same inference
+constexpr int64_t kPoliteAfterNs = 5'000;     // from then on a spinning thread offers its core at every look
+
+// Which pool's tasks this thread is running, and as which of its threads.
+struct Place {
+  const ThreadPool* pool = nullptr;
+  int thread = 0;
+};
+thread_local Place place;
+
+int64_t now_ns() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+}
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) || (defined(__ARM_ARCH) && __ARM_ARCH >= 7)
+  asm volatile("yield" ::: "memory");
+#else
+  asm volatile("" ::: "memory");
+#endif
+}
+
+// One look's worth of waiting, `waited` ns into a spin.
+void relax(int64_t waited) {
+  if (waited >= kPoliteAfterNs) {
+    sched_yield();
+  } else {
+    for (int i = 0; i < 8; ++i) pause();
+  }
+}
+
+// No timeout is ever passed, so the width of the kernel's time_t does not matter.
+#ifdef SYS_futex
+constexpr long kFutex = SYS_futex;
+#else
+constexpr long kFutex = SYS_futex_time64;
+#endif
+static_assert(sizeof(std::atomic<uint32_t>) == 4 && std::atomic<uint32_t>::is_always_lock_free);
+
+// Returns at once if *word != expected; may also return for no reason.
+void futex_wait(std::atomic<uint32_t>* word, uint32_t expected) {
+  syscall(kFutex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+}
+
+void futex_wake(std::atomic<uint32_t>* word, int most) {
+  syscall(kFutex, word, FUTEX_WAKE_PRIVATE, most, nullptr, nullptr, 0);
+}
+
+// The pools alive in this process. Neither object has a destructor to run, so pools of any storage duration may use it.
+std::mutex registry_mutex;
+ThreadPool* registry_head = nullptr;
+
+int affinity_cpus() {
+  // The kernel refuses a set smaller than its own, whose size it does not tell.
+  for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
+    cpu_set_t* set = CPU_ALLOC(cpus);
+    if (!set) break;
+    const size_t bytes = CPU_ALLOC_SIZE(cpus);
+    CPU_ZERO_S(bytes, set);
+    const bool ok = sched_getaffinity(0, bytes, set) == 0;
+    const int error = errno;
+    const int count = ok ? CPU_COUNT_S(bytes, set) : 0;
+    CPU_FREE(set);
+    if (ok) return std::max(1, count);
+    if (error != EINVAL) break;
+  }
+  return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+bool has_word(const std::string& list, const std::string& word) {
+  return ("," + list + ",").find("," + word + ",") != std::string::npos;
+}
+
+// The quota set by the files of one group's folder, in CPUs; 0 if none.
+double quota_of_group(const std::string& folder, bool v2) {
+  double quota = 0, period = 0;
+  if (v2) {
+    std::ifstream max(folder + "/cpu.max");  // "max 100000" or "150000 100000"
+    if (!(max >> quota >> period)) return 0;
+  } else {
+    std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+    if (!(quota_file >> quota) || !(period_file >> period)) return 0;
+  }
+  return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+}  // namespace
+
+double cgroup_cpu_quota(const std::string& root) {
+  // Where the hierarchies are mounted: "id parent dev ROOT MOUNT options... - TYPE source SUPER".
+  struct Mount {
+    bool v2;
+    std::string root, folder;
+  };
+  std::vector<Mount> mounts;
+  std::ifstream mountinfo(root + "/proc/self/mountinfo");
+  for (std::string line; std::getline(mountinfo, line);) {
+    const size_t dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    std::string skip, mount_root, folder, type, super;
+    std::istringstream before(line), after(line.substr(dash + 3));
+    before >> skip >> skip >> skip >> mount_root >> folder;
+    after >> type >> skip >> super;
+    const bool v2 = type == "cgroup2";
+    if (v2 || (type == "cgroup" && has_word(super, "cpu"))) mounts.push_back({v2, mount_root, folder});
+  }
+
+  double least = 0;
+  std::ifstream groups(root + "/proc/self/cgroup");  // "hierarchy:controllers:/path"; v2 has no controllers
+  for (std::string line; std::getline(groups, line);) {
+    const size_t a = line.find(':');
+    const size_t b = a == std::string::npos ? a : line.find(':', a + 1);
+    if (b == std::string::npos) continue;
+    const std::string controllers = line.substr(a + 1, b - a - 1);
+    const bool v2 = controllers.empty();
+    if (!v2 && !has_word(controllers, "cpu")) continue;
+    for (const Mount& mount : mounts) {
+      if (mount.v2 != v2) continue;
+      std::string group = line.substr(b + 1);
+      // A container sees its own group mounted as the root.
+      if (mount.root != "/" && group.compare(0, mount.root.size(), mount.root) == 0)
+        group.erase(0, mount.root.size());
+      // A path from outside a namespace may not exist below the mount: missing files simply set no quota.
+      for (;;) {
+        while (!group.empty() && group.back() == '/') group.pop_back();
+        const double quota = quota_of_group(root + mount.folder + group, v2);
+        if (quota > 0 && (least == 0 || quota < least)) least = quota;
+        const size_t slash = group.rfind('/');
+        if (slash == std::string::npos) break;
+        group.erase(slash);
+      }
+    }
+  }
+  return least;
+}
+
+int default_threads() {
+  const int cpus = std::min(affinity_cpus(), ThreadPool::kMaxThreads);
+  const double quota = cgroup_cpu_quota();
+  return quota > 0 && quota < cpus ? std::max(1, static_cast<int>(std::ceil(quota))) : cpus;
+}
+
+ThreadPool::ThreadPool(int threads) : threads_(threads) {
+  if (threads < 1 || threads > kMaxThreads)
+    throw std::invalid_argument("threads must be 1 to " + std::to_string(kMaxThreads) + ", got " +
+                                std::to_string(threads));
+  start_workers();
+  std::lock_guard<std::mutex> lock(registry_mutex);
+  static const int registered =
+      pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);
+  (void)registered;
+  following_ = registry_head;
+  if (following_) following_->previous_ = this;
+  registry_head = this;
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(registry_mutex);
+    (previous_ ? previous_->following_ : registry_head) = following_;
+    if (following_) following_->previous_ = previous_;
+  }
+  stop_workers();
+}
+
+void ThreadPool::start_workers() {
+  // Workers take no signals: those belong to the program's own threads (Python handles them on its main thread).
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::string refused;
+  try {
+    workers_.reserve(threads_ - 1);
+    for (int i = 1; i < threads_; ++i) workers_.emplace_back(&ThreadPool::worker, this, i);
+  } catch (const std::system_error& e) {
+    refused = e.what();
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (refused.empty()) return;
+  const size_t started = workers_.size() + 1;
+  stop_workers();
+  throw std::runtime_error("cannot start thread " + std::to_string(started + 1) + " of " +
+                           std::to_string(threads_) + ": " + refused);
+}
+
+void ThreadPool::stop_workers() {
+  stop_.store(true, std::memory_order_relaxed);  // published by the epoch
+  wake(INT_MAX);
+  for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+  stop_.store(false, std::memory_order_relaxed);
+}
+
+void ThreadPool::before_fork() { registry_mutex.lock(); }
+void ThreadPool::after_fork_in_parent() { registry_mutex.unlock(); }
+void ThreadPool::after_fork_in_child() {
+  for (ThreadPool* pool = registry_head; pool; pool = pool->following_) pool->forget_workers();
+  registry_mutex.unlock();
+}
+
+// In the child only the forking thread exists: whatever the others held or counted is void. The dead threads' handles
+// are abandoned, as a std::thread can neither be joined nor destroyed here.
+void ThreadPool::forget_workers() {
+  new (&callers_) std::mutex;
+  new (&workers_) std::vector<std::thread>;
+  new (&error_) std::exception_ptr;
+  failed_.store(false, std::memory_order_relaxed);
+  gate_.store(0, std::memory_order_relaxed);
+  epoch_.store(0, std::memory_order_relaxed);
+  sleepers_.store(0, std::memory_order_relaxed);
+  regions_.store(0, std::memory_order_relaxed);
+}
+
+bool ThreadPool::inside_task() { return place.pool != nullptr; }
+
+// Nested loops keep their thread's index, so that scratch memory indexed by it stays private to the thread.
+int ThreadPool::inline_thread() const { return place.pool == this ? place.thread : 0; }
+
+void ThreadPool::wake(int most) {
+  // Sequentially consistent against wait_for_epoch(): either it sees the new epoch or we see the sleeper.
+  epoch_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) > 0) futex_wake(&epoch_, most);
+}
+
+int64_t ThreadPool::spin_ns() const {
+  if (parked_.load(std::memory_order_relaxed)) return 0;
+  return regions_.load(std::memory_order_relaxed) > 0 ? kRegionSpinNs : kSpinNs;
+}
+
+void ThreadPool::run(int64_t tasks, Trampoline call, void* function) {
+  std::unique_lock<std::mutex> lock(callers_);
+  if (workers_.empty()) start_workers();  // in a forked child
+  call_ = call;
+  function_ = function;
+  tasks_ = tasks;
+  next_.store(0, std::memory_order_relaxed);
+  if (parked_.load(std::memory_order_relaxed)) parked_.store(false, std::memory_order_relaxed);
+  gate_.store(kOpen, std::memory_order_release);
+  wake(static_cast<int>(std::min<int64_t>(tasks - 1, threads_ - 1)));
+
+  place = {this, 0};
+  work(0);
+  place = {};
+  wait_for_workers();
+
+  if (!failed_.load(std::memory_order_relaxed)) return;
+  failed_.store(false, std::memory_order_relaxed);
+  std::exception_ptr error = std::move(error_);
+  error_ = nullptr;
+  lock.unlock();
+  std::rethrow_exception(std::move(error));
+}
+
+// Claims and runs tasks until none is left. The data that tasks exchange with the caller is ordered by gate_, so the
+// counter itself needs no ordering.
+void ThreadPool::work(int thread) {
+  try {
+    for (;;) {
+      const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+      if (task >= tasks_) return;
+      call_(function_, task, thread);
+    }
+  } catch (...) {
+    if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
+    next_.store(tasks_, std::memory_order_relaxed);
+  }
+}
+
+void ThreadPool::wait_for_workers() {
+  uint32_t gate = gate_.fetch_and(~kOpen, std::memory_order_acquire) & ~kOpen;
+  if (gate == 0) return;
+  const int64_t start = now_ns();
+  for (;;) {
+    gate = gate_.load(std::memory_order_acquire);
+    if (gate == 0) return;
+    const int64_t waited = now_ns() - start;
+    if (waited >= spin_ns()) break;
+    relax(waited);
+  }
+  gate = gate_.fetch_or(kCallerSleeps, std::memory_order_acquire);
+  while ((gate & ~kCallerSleeps) != 0) {
+    futex_wait(&gate_, gate | kCallerSleeps);
+    gate = gate_.load(std::memory_order_acquire);
+  }
+  gate_.store(0, std::memory_order_relaxed);
+}
+
+void ThreadPool::worker(int thread) {
+  pthread_setname_np(pthread_self(), "linnet");
+  place = {this, thread};
+  uint32_t seen = 0;
+  for (;;) {
+    seen = wait_for_epoch(seen);
+    if (stop_.load(std::memory_order_relaxed)) return;
+    uint32_t gate = gate_.load(std::memory_order_relaxed);
+    bool entered = false;
+    while ((gate & kOpen) && !entered)
+      entered = gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire,
+                                            std::memory_order_relaxed);
+    if (!entered) continue;
+    work(thread);
+    if (gate_.fetch_sub(1, std::memory_order_release) == (kCallerSleeps | 1)) futex_wake(&gate_, 1);
+  }
+}
+
+uint32_t ThreadPool::wait_for_epoch(uint32_t seen) {
+  const int64_t start = now_ns();
+  for (;;) {
+    const uint32_t epoch = epoch_.load(std::memory_order_acquire);
+    if (epoch != seen) return epoch;
+    const int64_t waited = now_ns() - start;
+    if (waited >= spin_ns()) break;
+    relax(waited);
+  }
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  uint32_t epoch;
+  while ((epoch = epoch_.load(std::memory_order_seq_cst)) == seen) futex_wait(&epoch_, seen);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  return epoch;
+}
+
+ThreadPool::Region::Region(ThreadPool& pool) : pool_(pool) {
+  if (pool.threads_ == 1) return;
+  pool.regions_.fetch_add(1, std::memory_order_relaxed);
+  pool.parked_.store(false, std::memory_order_relaxed);
+  pool.wake(INT_MAX);
+}
+
+ThreadPool::Region::~Region() {
+  if (pool_.threads_ > 1) pool_.regions_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+}  // namespace linnet
