@@ -1,0 +1,56 @@
+#include "algorithm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace linnet {
+namespace {
+
+// A function's static, because registrations run before main in no defined order.
+std::vector<const Algorithm*>& registry() {
+  static std::vector<const Algorithm*> all;
+  return all;
+}
+
+}  // namespace
+
+WeightStore::Buffer WeightStore::get(const float* data, const std::string& packing, int64_t count,
+                                     const std::function<void(float*)>& pack) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Buffer& buffer = buffers_[{data, packing}];
+  if (!buffer) {
+    auto fresh = std::make_shared<AlignedBuffer>(static_cast<size_t>(count) * sizeof(float), true);
+    pack(fresh->floats());
+    buffer = fresh;
+  }
+  return buffer;
+}
+
+size_t WeightStore::bytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  size_t sum = 0;
+  for (const auto& entry : buffers_) sum += entry.second ? entry.second->size() : 0;
+  return sum;
+}
+
+RegisterAlgorithm::RegisterAlgorithm(const Algorithm* algorithm) {
+  auto& all = registry();
+  const auto place = std::upper_bound(all.begin(), all.end(), algorithm, [](const Algorithm* a, const Algorithm* b) {
+    return std::strcmp(a->name(), b->name()) < 0;
+  });
+  all.insert(place, algorithm);
+}
+
+const std::vector<const Algorithm*>& algorithms() { return registry(); }
+
+const Algorithm& algorithm(const std::string& name) {
+  std::string known;
+  for (const Algorithm* a : algorithms()) {
+    if (name == a->name()) return *a;
+    known += std::string(known.empty() ? "" : ", ") + a->name();
+  }
+  throw std::invalid_argument("there is no algorithm '" + name + "' (there are " + known + ")");
+}
+
+}  // namespace linnet

@@ -1,0 +1,398 @@
+// Direct convolution and fully connected layers: no im2col; weights packed into panels of a few vectors of output
+// channels, register tiles over pixels (or images) x channels, bias, residual, activation and a following max pool in the
+// tile's epilogue. The layout and blocking follow Georganas et al., "Anatomy of High-Performance Deep Learning
+// Convolutions on SIMD Architectures", SC 2018.
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "../algorithm.h"
+
+namespace linnet {
+namespace {
+
+constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
+
+// How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then one of `rest`.
+struct Panels {
+  int64_t full = 0;
+  int vecs = 1, rest = 0;
+  int64_t count() const { return full + (rest > 0); }
+  int size(int64_t panel) const { return panel < full ? vecs : rest; }
+};
+
+// Cycles to produce one row of `stored` pixels (each the max of `pool` computed ones) with panels of `vecs` vectors: bound by
+// multiply-adds, by loads (two a cycle), and by streaming the panel's weights from L2 once per tile.
+double row_cycles(const Kernels& kernels, int vecs, int64_t stored, int64_t pool, int64_t taps) {
+  const int64_t most = std::max<int64_t>(1, kernels.direct_cols[vecs] / pool);
+  const int64_t tiles = ceil_div(stored, most);
+  const double cols = static_cast<double>(stored * pool) / tiles;
+  const double fma_per_cycle = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
+  const double fma = std::max(vecs * cols, 8.0) / fma_per_cycle;  // fewer than 8 in flight wait for each other
+  const double loads = (vecs + cols) / 2;
+  const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
+  const double stream = panel_bytes > 24 * 1024 ? vecs * kernels.width * sizeof(float) / 24.0 : 0;
+  return tiles * (taps * std::max({fma, loads, stream}) + 20 + vecs * cols);
+}
+
+double panels_cycles(const Kernels& kernels, const Panels& p, int64_t stored, int64_t pool, int64_t taps) {
+  return p.full * row_cycles(kernels, p.vecs, stored, pool, taps) +
+         (p.rest ? row_cycles(kernels, p.rest, stored, pool, taps) : 0);
+}
+
+Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool, int64_t taps) {
+  const int64_t vectors = ceil_div(channels, kernels.width);
+  Panels best;
+  double least = std::numeric_limits<double>::infinity();
+  for (int vecs = 1; vecs <= kernels.direct_vecs && vecs <= vectors; ++vecs) {
+    if (kernels.direct_cols[vecs] < pool) continue;
+    const Panels p{vectors / vecs, vecs, static_cast<int>(vectors % vecs)};
+    const double cycles = panels_cycles(kernels, p, stored, pool, taps);
+    if (cycles < least) least = cycles, best = p;
+  }
+  return best;
+}
+
+// Where the taps of a reduction lie in the input the tiles read: outer x middle x inner, inner ones contiguous.
+struct Taps {
+  int64_t outer = 1, middle = 1, inner = 1;
+  int64_t x_outer = 0, x_middle = 0;
+  int64_t count() const { return outer * middle * inner; }
+};
+
+// Packs weights as [group][panel][tap][vecs * width]; source(k, tap) is the offset of a tap of output channel k.
+template <typename Source>
+WeightStore::Buffer pack(const Context& context, const Weight& weight, const std::string& name, int64_t groups, int64_t k, const Panels& panels,
+                         int64_t taps, Source source) {
+  const int width = context.kernels.width;
+  const int64_t per_group = k / groups;
+  const int64_t padded = round_up(per_group, width);
+  const std::string packing = name + " v" + std::to_string(width) + "x" + std::to_string(panels.vecs);
+  return context.weights.get(weight.data, packing, groups * padded * taps, [&](float* out) {
+    for (int64_t g = 0; g < groups; ++g) {
+      int64_t channel = 0;
+      for (int64_t p = 0; p < panels.count(); ++p) {
+        const int64_t lanes = static_cast<int64_t>(panels.size(p)) * width;
+        const int64_t used = std::min(lanes, per_group - channel);
+        for (int64_t t = 0; t < taps; ++t, out += lanes) {
+          for (int64_t l = 0; l < used; ++l) out[l] = weight.data[source(g * per_group + channel + l, t)];
+        }
+        channel += lanes;
+      }
+    }
+  });
+}
+
+WeightStore::Buffer pack_bias(const Context& context, const Weight* bias, int64_t k) {
+  static const float zero = 0;
+  const int64_t padded = round_up(k, context.kernels.width);
+  // Layers without a bias share zeros of their size.
+  return context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(padded), padded, [&](float* out) {
+    if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
+  });
+}
+
+class DirectConv final : public Plan {
+ public:
+  DirectConv(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
+      : p_(problem), kernels_(context.kernels), conv_(problem.conv_out()), out_(problem.out()) {
+    const Window& w = p_.window;
+    const int width = kernels_.width;
+    const int64_t group_channels = p_.in.c / p_.groups;
+    padded_h_ = p_.in.h + w.pad[0] + w.pad[2];
+    padded_w_ = p_.in.w + w.pad[1] + w.pad[3];
+    const bool planar = p_.in_layout == Layout::kNchw && p_.in.c > 1;
+    copy_ = padded_h_ != p_.in.h || padded_w_ != p_.in.w || (planar && (w.dilation[1] != 1 || p_.groups != 1));
+    if (planar && !copy_) {
+      x_pixel_ = 1, x_row_ = p_.in.w;
+      taps_ = {group_channels, w.kernel[0], w.kernel[1], p_.in.h * p_.in.w, x_row_ * w.dilation[0]};
+    } else {
+      x_pixel_ = p_.in_layout == Layout::kNhwc ? round_up(p_.in.c, width) : p_.in.c;
+      x_row_ = padded_w_ * x_pixel_;
+      taps_ = {w.kernel[0], w.kernel[1], group_channels, x_row_ * w.dilation[0], x_pixel_ * w.dilation[1]};
+      if (x_pixel_ == group_channels && w.dilation[1] == 1) {
+        taps_.inner *= taps_.middle;
+        taps_.middle = 1;
+      }
+    }
+    x_image_ = image_stride(p_.in, p_.in_layout, width);
+    panels_ = best_panels(kernels_, p_.k / p_.groups, out_.w, p_.pool[1], taps_.count());
+
+    const int64_t rs = w.kernel[0] * w.kernel[1];
+    if (planar && !copy_) {
+      weights_ = pack(context, weight, "conv crs", p_.groups, p_.k, panels_, taps_.count(),
+                      [=](int64_t k, int64_t tap) { return k * group_channels * rs + tap; });
+    } else {
+      weights_ = pack(context, weight, "conv rsc", p_.groups, p_.k, panels_, taps_.count(), [=](int64_t k, int64_t tap) {
+        return (k * group_channels + tap % group_channels) * rs + tap / group_channels;
+      });
+    }
+    bias_ = pack_bias(context, bias, p_.k);
+    split();
+  }
+
+  size_t workspace() const override {
+    return copy_ ? static_cast<size_t>(p_.threads * scratch_floats()) * sizeof(float) : 0;
+  }
+
+  void run(const Operands& o) const override {
+    o.pool.parallel_for(p_.n * bands_ * splits_, [&](int64_t task, int thread) {
+      const int64_t split = task % splits_;
+      const int64_t band = task / splits_ % bands_;
+      const int64_t image = task / splits_ / bands_;
+      run_band(o, image, band, split, thread);
+    });
+  }
+
+ private:
+  // Bands of output rows per image, and splits of the panels where there are too few rows: about eight tasks for each
+  // thread, so that one slow core cannot hold up the layer.
+  void split() {
+    const int64_t wanted = p_.threads > 1 ? 8 * p_.threads : 1;
+    const int64_t panels = panels_.count() * p_.groups;
+    bands_ = std::min(out_.h, ceil_div(wanted, p_.n));
+    splits_ = std::min(panels, ceil_div(wanted, p_.n * bands_));
+    if (copy_) {
+      // A copied band should stay in the first-level cache beside the weights it meets.
+      const int64_t row_floats = p_.pool[0] * p_.window.stride[0] * x_row_;
+      const int64_t rows = std::max<int64_t>(1, 16 * 1024 / std::max<int64_t>(1, row_floats));
+      bands_ = std::max(bands_, ceil_div(out_.h, rows));
+    }
+    band_rows_ = ceil_div(out_.h, bands_);
+    bands_ = ceil_div(out_.h, band_rows_);
+  }
+
+  int64_t band_input_rows(int64_t rows) const {
+    return (rows * p_.pool[0] - 1) * p_.window.stride[0] + p_.window.extent(0);
+  }
+  // Rounded up so that threads' scratches share no cache line.
+  int64_t scratch_floats() const { return round_up(band_input_rows(band_rows_) * x_row_, 64); }
+
+  // Copies the input rows of a band, padding included, into channels-last scratch.
+  void copy_band(const float* image, int64_t first_row, int64_t rows, float* scratch) const {
+    const Strides s(p_.in, p_.in_layout, kernels_.width);
+    const int64_t left = p_.window.pad[1];
+    for (int64_t r = 0; r < rows; ++r, scratch += x_row_) {
+      const int64_t y = first_row + r - p_.window.pad[0];
+      if (y < 0 || y >= p_.in.h) {
+        std::memset(scratch, 0, static_cast<size_t>(x_row_) * sizeof(float));
+        continue;
+      }
+      float* row = scratch + left * x_pixel_;
+      std::memset(scratch, 0, static_cast<size_t>(left * x_pixel_) * sizeof(float));
+      std::memset(row + p_.in.w * x_pixel_, 0, static_cast<size_t>(p_.window.pad[3] * x_pixel_) * sizeof(float));
+      const float* source = image + y * s.h;
+      if (s.c == 1 || p_.in.c == 1) {
+        std::memcpy(row, source, static_cast<size_t>(p_.in.w * x_pixel_) * sizeof(float));
+      } else {
+        for (int64_t c = 0; c < p_.in.c; ++c) {
+          for (int64_t x = 0; x < p_.in.w; ++x) row[x * x_pixel_ + c] = source[c * s.c + x];
+        }
+      }
+    }
+  }
+
+  void run_band(const Operands& o, int64_t image, int64_t band, int64_t split, int thread) const {
+    const Window& w = p_.window;
+    const int64_t first = band * band_rows_;
+    const int64_t last = std::min(out_.h, first + band_rows_);
+    const int64_t input_row = first * p_.pool[0] * w.stride[0];
+    const float* x = o.x + image * x_image_;
+    if (copy_) {
+      float* scratch = o.workspace + thread * scratch_floats();
+      const int64_t rows = std::min(band_input_rows(last - first), padded_h_ - input_row);
+      copy_band(x, input_row, rows, scratch);
+      x = scratch;
+    } else {
+      x += input_row * x_row_;
+    }
+
+    const int width = kernels_.width;
+    const int64_t y_pixel = round_up(p_.k, width);
+    const int64_t y_row = out_.w * y_pixel;
+    float* y_image = o.y + image * out_.h * y_row;
+    const float* residual_image = p_.residual ? o.operand + image * out_.h * y_row : nullptr;
+    const int64_t per_group = p_.k / p_.groups;
+    const int64_t group_floats = round_up(per_group, width) * taps_.count();
+    const int64_t panels = panels_.count() * p_.groups;
+
+    DirectTile tile{};
+    tile.x_col = w.stride[1] * x_pixel_;
+    tile.x_outer = taps_.x_outer, tile.x_middle = taps_.x_middle;
+    tile.outer = taps_.outer, tile.middle = taps_.middle, tile.inner = taps_.inner;
+    tile.y_col = y_pixel;
+    tile.low = p_.relu ? 0.0f : kNoActivation;
+    tile.pool_cols = static_cast<int>(p_.pool[1]);
+
+    for (int64_t panel = panels * split / splits_; panel < panels * (split + 1) / splits_; ++panel) {
+      const int64_t group = panel / panels_.count();
+      const int64_t in_group = panel % panels_.count();
+      const int vecs = panels_.size(in_group);
+      const int64_t channel = in_group * panels_.vecs * width;
+      tile.w = weights_->floats() + group * group_floats + channel * taps_.count();
+      tile.bias = bias_->floats() + group * per_group + channel;
+      const float* x_group = x + group * (p_.in.c / p_.groups);
+      const int64_t y_channel = group * per_group + channel;
+
+      const int64_t most = kernels_.direct_cols[vecs] / p_.pool[1];
+      const int64_t tiles = ceil_div(out_.w, most);
+      for (int64_t row = first; row < last; ++row) {
+        for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
+          const float* x_line = x_group + ((row - first) * p_.pool[0] + sub) * w.stride[0] * x_row_;
+          tile.pool_merge = sub > 0;
+          for (int64_t t = 0; t < tiles; ++t) {
+            // Even shares: 13 pixels become 7 + 6, not 9 + 4.
+            const int64_t begin = out_.w * t / tiles, end = out_.w * (t + 1) / tiles;
+            const int64_t at = row * y_row + begin * y_pixel + y_channel;
+            tile.x = x_line + begin * p_.pool[1] * tile.x_col;
+            tile.y = y_image + at;
+            tile.residual = residual_image ? residual_image + at : nullptr;
+            kernels_.direct[vecs][(end - begin) * p_.pool[1]](tile);
+          }
+        }
+      }
+    }
+  }
+
+  const Problem p_;
+  const Kernels& kernels_;
+  const Dims conv_, out_;
+  bool copy_ = false;
+  int64_t padded_h_, padded_w_;
+  int64_t x_pixel_, x_row_, x_image_;  // strides of what the tiles read; x_image_ of the input itself
+  Taps taps_;
+  Panels panels_;
+  int64_t bands_ = 1, splits_ = 1, band_rows_ = 1;
+  WeightStore::Buffer weights_, bias_;
+};
+
+// A fully connected layer: images take the place of pixels. The reduction is cut into blocks whose weights stay in L2
+// while all images pass, so each weight is read from memory once per run.
+class DirectFullyConnected final : public Plan {
+ public:
+  DirectFullyConnected(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
+      : p_(problem), kernels_(context.kernels) {
+    const int width = kernels_.width;
+    const Dims d = p_.in;
+    x_image_ = image_stride(d, p_.in_layout, width);
+    y_image_ = round_up(p_.k, width);
+    // Padded lanes of the input are zero, but their products must not need weights: skip them pixel by pixel.
+    pixel_ = p_.in_layout == Layout::kNhwc ? round_up(d.c, width) : d.count();
+    pixels_ = p_.in_layout == Layout::kNhwc ? d.h * d.w : 1;
+    channels_ = p_.in_layout == Layout::kNhwc ? d.c : d.count();
+    if (channels_ == pixel_) channels_ *= pixels_, pixel_ *= pixels_, pixels_ = 1;
+    const int64_t taps = d.count();
+    // Panels must not depend on the batch, so that all plans share one packed copy: sized for batches.
+    panels_ = best_panels(kernels_, p_.k, kernels_.direct_cols[kernels_.direct_vecs > 1 ? 2 : 1], 1, taps);
+    if (panels_.vecs > kernels_.gemv_vecs) panels_ = {ceil_div(p_.k, width), 1, 0};
+    const bool last = p_.in_layout == Layout::kNhwc;
+    weights_ = pack(context, weight, last ? "fc hwc" : "fc chw", 1, p_.k, panels_, taps, [=](int64_t k, int64_t tap) {
+      return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
+    });
+    bias_ = pack_bias(context, bias, p_.k);
+    const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
+    block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
+    if (p_.n > kernels_.direct_cols[panels_.vecs]) {
+      const int64_t step = pixels_ > 1 ? channels_ : 1;
+      block_ = std::min(block_, std::max<int64_t>(1, 128 * 1024 / (tap_bytes * step)));
+    }
+  }
+
+  void run(const Operands& o) const override {
+    // Few panels and many threads: split the images too.
+    const int64_t most = kernels_.direct_cols[panels_.vecs];
+    const int64_t image_splits = std::min(ceil_div(p_.n, most), ceil_div(2 * p_.threads, panels_.count()));
+    o.pool.parallel_for(panels_.count() * image_splits, [&](int64_t task, int) {
+      const int64_t split = task % image_splits;
+      run_panel(o, task / image_splits, p_.n * split / image_splits, p_.n * (split + 1) / image_splits);
+    });
+  }
+
+ private:
+  void run_panel(const Operands& o, int64_t panel, int64_t first, int64_t last) const {
+    const int vecs = panels_.size(panel);
+    const int64_t channel = panel * panels_.vecs * kernels_.width;
+    const int64_t lanes = static_cast<int64_t>(vecs) * kernels_.width;
+    const float* w = weights_->floats() + channel * p_.in.count();
+    const int64_t length = pixels_ > 1 ? pixels_ : channels_;
+    const int64_t tiles = ceil_div(last - first, kernels_.direct_cols[vecs]);
+
+    DirectTile tile{};
+    tile.x_col = x_image_, tile.y_col = y_image_;
+    tile.x_middle = pixel_;
+    tile.outer = 1, tile.pool_cols = 1;
+    for (int64_t begin = 0; begin < length; begin += block_) {
+      const int64_t size = std::min(block_, length - begin);
+      const bool ends = begin + size == length;
+      tile.middle = pixels_ > 1 ? size : 1;
+      tile.inner = pixels_ > 1 ? channels_ : size;
+      tile.w = w + begin * (pixels_ > 1 ? channels_ : 1) * lanes;
+      tile.bias = begin == 0 ? bias_->floats() + channel : nullptr;
+      tile.low = p_.relu && ends ? 0.0f : kNoActivation;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t from = first + (last - first) * t / tiles, to = first + (last - first) * (t + 1) / tiles;
+        tile.x = o.x + from * x_image_ + begin * (pixels_ > 1 ? pixel_ : 1);
+        tile.y = o.y + from * y_image_ + channel;
+        tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
+        if (to - from == 1) {
+          kernels_.gemv[vecs](tile);
+        } else {
+          kernels_.direct[vecs][to - from](tile);
+        }
+      }
+    }
+  }
+
+  const Problem p_;
+  const Kernels& kernels_;
+  int64_t x_image_, y_image_;
+  // The input of one image: pixels_ runs of channels_ contiguous taps, pixel_ apart.
+  int64_t pixels_, channels_, pixel_;
+  int64_t block_;
+  Panels panels_;
+  WeightStore::Buffer weights_, bias_;
+};
+
+class Direct final : public Algorithm {
+ public:
+  const char* name() const override { return "direct"; }
+
+  std::string refuse(const Problem& p, const Context& context) const override {
+    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected) return "not a convolution or fully connected layer";
+    if (p.out_layout != Layout::kNhwc) return "writes channels-last only";
+    const Kernels& kernels = context.kernels;
+    if (p.groups != 1 && (p.k / p.groups) % kernels.width != 0) {
+      return "groups of " + std::to_string(p.k / p.groups) + " output channels are not whole vectors of " + std::to_string(kernels.width);
+    }
+    if (p.pooled() && p.residual) return "a residual cannot be added before a pool in registers";
+    if (p.pool[1] > 3 || p.pool[1] > kernels.direct_cols[1]) return "pool windows wider than 3 do not fit the registers";
+    return "";
+  }
+
+  double cost(const Problem& p, const Context& context) const override {
+    const Kernels& kernels = context.kernels;
+    if (p.kind == Kind::kFullyConnected) {
+      const double weight_bytes = static_cast<double>(p.in.count()) * p.k * sizeof(float);
+      const Panels panels = best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, p.in.count());
+      const double compute = panels_cycles(kernels, panels, p.n, 1, p.in.count()) / p.threads;
+      return std::max(compute, weight_bytes / 12) + 500;
+    }
+    const Dims out = p.out();
+    const int64_t taps = p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1];
+    const Panels panels = best_panels(kernels, p.k / p.groups, out.w, p.pool[1], taps);
+    return p.n * out.h * p.pool[0] * p.groups * panels_cycles(kernels, panels, out.w, p.pool[1], taps) / p.threads + 500;
+  }
+
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
+    if (p.kind == Kind::kFullyConnected) return std::make_unique<DirectFullyConnected>(p, *weight, bias, context);
+    return std::make_unique<DirectConv>(p, *weight, bias, context);
+  }
+};
+
+const Direct kDirect;
+const RegisterAlgorithm kRegistered(&kDirect);
+
+}  // namespace
+}  // namespace linnet

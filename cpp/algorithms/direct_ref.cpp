@@ -1,0 +1,196 @@
+// Plain loops for every kind of problem in every layout: what the other algorithms are checked against in C++, and what
+// runs where they all refuse. Sums are taken in double.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "../algorithm.h"
+
+namespace linnet {
+namespace {
+
+class DirectRef final : public Plan {
+ public:
+  DirectRef(const Problem& problem, const Weight* weight, const Weight* bias, const Context& context)
+      : p_(problem),
+        weight_(weight ? *weight : Weight()),
+        bias_(bias ? *bias : Weight()),
+        out_(p_.out()),
+        x_(p_.in, p_.in_layout, context.kernels.width),
+        y_(out_, p_.out_layout, context.kernels.width),
+        operand_(p_.kind == Kind::kAdd ? p_.operand : out_, p_.out_layout, context.kernels.width),
+        padded_c_(p_.out_layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width) : out_.c) {}
+
+  void run(const Operands& o) const override {
+    // A softmax needs a whole image; all other kinds write one output row of one image per task.
+    const bool whole = p_.kind == Kind::kSoftmax;
+    o.pool.parallel_for(p_.n * (whole ? 1 : out_.h), [&](int64_t task, int) {
+      const int64_t image = whole ? task : task / out_.h;
+      const float* x = o.x + image * x_.n;
+      float* y = o.y + image * y_.n;
+      const float* operand = o.operand && !p_.operand_constant ? o.operand + image * operand_.n : o.operand;
+      if (whole) {
+        softmax(x, y);
+        for (int64_t h = 0; h < out_.h; ++h) zero_padding(y, h);
+      } else {
+        row(x, operand, y, task % out_.h);
+        zero_padding(y, task % out_.h);
+      }
+    });
+  }
+
+ private:
+  void zero_padding(float* y, int64_t h) const {
+    for (int64_t w = 0; w < out_.w; ++w) {
+      for (int64_t c = out_.c; c < padded_c_; ++c) y[h * y_.h + w * y_.w + c] = 0;
+    }
+  }
+
+  void row(const float* x, const float* operand, float* y, int64_t h) const {
+    for (int64_t c = 0; c < out_.c; ++c) {
+      for (int64_t w = 0; w < out_.w; ++w) y[c * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
+    }
+  }
+
+  float element(const float* x, const float* operand, int64_t c, int64_t h, int64_t w) const {
+    const int64_t at = c * x_.c + h * x_.h + w * x_.w;
+    switch (p_.kind) {
+      case Kind::kConv: {
+        float most = -std::numeric_limits<float>::infinity();
+        for (int64_t i = 0; i < p_.pool[0]; ++i) {
+          for (int64_t j = 0; j < p_.pool[1]; ++j) {
+            most = std::max(most, finish(conv(x, c, h * p_.pool[0] + i, w * p_.pool[1] + j), operand, c, h, w));
+          }
+        }
+        return most;
+      }
+      case Kind::kFullyConnected:
+        return finish(fully_connected(x, c), operand, c, h, w);
+      case Kind::kMaxPool:
+      case Kind::kAveragePool:
+        return pool(x + c * x_.c, h, w);
+      case Kind::kAdd: {
+        const Dims& b = p_.operand;
+        const float sum = x[at] + operand[(b.c > 1) * c * operand_.c + (b.h > 1) * h * operand_.h + (b.w > 1) * w * operand_.w];
+        return p_.relu ? std::max(sum, 0.0f) : sum;
+      }
+      case Kind::kRelu:
+        return std::max(x[at], 0.0f);
+      default:  // kReorder; softmax has its own loop
+        return x[at];
+    }
+  }
+
+  float finish(double sum, const float* residual, int64_t c, int64_t h, int64_t w) const {
+    if (bias_.data) sum += bias_.data[c];
+    if (p_.residual) sum += residual[c * y_.c + h * y_.h + w * y_.w];
+    return static_cast<float>(p_.relu ? std::max(sum, 0.0) : sum);
+  }
+
+  double conv(const float* x, int64_t k, int64_t oh, int64_t ow) const {
+    const Window& w = p_.window;
+    const int64_t channels = p_.in.c / p_.groups;
+    const int64_t first = k / (p_.k / p_.groups) * channels;
+    const float* weight = weight_.data + k * channels * w.kernel[0] * w.kernel[1];
+    double sum = 0;
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t r = 0; r < w.kernel[0]; ++r) {
+        const int64_t ih = oh * w.stride[0] - w.pad[0] + r * w.dilation[0];
+        for (int64_t s = 0; s < w.kernel[1]; ++s, ++weight) {
+          const int64_t iw = ow * w.stride[1] - w.pad[1] + s * w.dilation[1];
+          if (ih < 0 || ih >= p_.in.h || iw < 0 || iw >= p_.in.w) continue;
+          sum += static_cast<double>(x[(first + c) * x_.c + ih * x_.h + iw * x_.w]) * *weight;
+        }
+      }
+    }
+    return sum;
+  }
+
+  double fully_connected(const float* x, int64_t k) const {
+    const float* weight = weight_.data + k * p_.in.count();
+    double sum = 0;
+    for (int64_t c = 0; c < p_.in.c; ++c) {
+      for (int64_t h = 0; h < p_.in.h; ++h) {
+        for (int64_t w = 0; w < p_.in.w; ++w) sum += static_cast<double>(x[c * x_.c + h * x_.h + w * x_.w]) * *weight++;
+      }
+    }
+    return sum;
+  }
+
+  float pool(const float* x, int64_t oh, int64_t ow) const {
+    const Window& w = p_.window;
+    const int64_t top = oh * w.stride[0] - w.pad[0], left = ow * w.stride[1] - w.pad[1];
+    float most = -std::numeric_limits<float>::infinity();
+    double sum = 0;
+    int64_t inside = 0;
+    for (int64_t r = 0; r < w.kernel[0]; ++r) {
+      for (int64_t s = 0; s < w.kernel[1]; ++s) {
+        const int64_t ih = top + r * w.dilation[0], iw = left + s * w.dilation[1];
+        if (ih < 0 || ih >= p_.in.h || iw < 0 || iw >= p_.in.w) continue;
+        const float value = x[ih * x_.h + iw * x_.w];
+        most = std::max(most, value);
+        sum += value;
+        ++inside;
+      }
+    }
+    if (p_.kind == Kind::kMaxPool) return most;
+    if (w.include_pad) {
+      // Caffe and ONNX clip the window at the padded image's edge.
+      inside = (std::min(top + w.kernel[0], p_.in.h + w.pad[2]) - top) * (std::min(left + w.kernel[1], p_.in.w + w.pad[3]) - left);
+    }
+    return static_cast<float>(sum / static_cast<double>(inside));
+  }
+
+  void softmax(const float* x, float* y) const {
+    const int64_t sizes[3] = {p_.in.c, p_.in.h, p_.in.w};
+    const int64_t xs[3] = {x_.c, x_.h, x_.w}, ys[3] = {y_.c, y_.h, y_.w};
+    const int axis = p_.axis - 1, a = (axis + 1) % 3, b = (axis + 2) % 3;
+    for (int64_t i = 0; i < sizes[a]; ++i) {
+      for (int64_t j = 0; j < sizes[b]; ++j) {
+        const float* from = x + i * xs[a] + j * xs[b];
+        float* to = y + i * ys[a] + j * ys[b];
+        float most = -std::numeric_limits<float>::infinity();
+        for (int64_t l = 0; l < sizes[axis]; ++l) most = std::max(most, from[l * xs[axis]]);
+        double sum = 0;
+        for (int64_t l = 0; l < sizes[axis]; ++l) sum += std::exp(static_cast<double>(from[l * xs[axis]]) - most);
+        for (int64_t l = 0; l < sizes[axis]; ++l) {
+          to[l * ys[axis]] = static_cast<float>(std::exp(static_cast<double>(from[l * xs[axis]]) - most) / sum);
+        }
+      }
+    }
+  }
+
+  const Problem p_;
+  const Weight weight_, bias_;  // copies: they keep their owner alive
+  const Dims out_;
+  const Strides x_, y_, operand_;
+  const int64_t padded_c_;
+};
+
+class Algorithm_ final : public Algorithm {
+ public:
+  const char* name() const override { return "direct-ref"; }
+  std::string refuse(const Problem&, const Context&) const override { return ""; }
+  bool uses_kernels() const override { return false; }
+  double cost(const Problem& p, const Context&) const override {
+    const double elements = static_cast<double>(p.n) * std::max(p.in.count(), p.out().count());
+    const double window = p.kind == Kind::kMaxPool || p.kind == Kind::kAveragePool
+                              ? static_cast<double>(p.window.kernel[0] * p.window.kernel[1])
+                              : 1;
+    const double per_element = p.kind == Kind::kSoftmax ? 60 : 8;
+    return (10 * p.macs() + per_element * elements * window) / p.threads + 1000;
+  }
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
+    return std::make_unique<DirectRef>(p, weight, bias, context);
+  }
+};
+
+const Algorithm_ kDirectRef;
+const RegisterAlgorithm kRegistered(&kDirectRef);
+
+}  // namespace
+}  // namespace linnet

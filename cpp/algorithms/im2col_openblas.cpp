@@ -1,0 +1,151 @@
+// Convolution as a matrix product: im2col, then cblas_sgemm of a linked OpenBLAS; the scheme of Caffe (Chellapilla et al.,
+// "High Performance Convolutional Neural Networks for Document Processing", 2006). A fully connected layer needs no im2col.
+// OpenBLAS splits the product over its own threads, as many as the session has; ours are parked meanwhile.
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "../algorithm.h"
+
+namespace linnet {
+namespace {
+
+class Im2colOpenBlas final : public Plan {
+ public:
+  Im2colOpenBlas(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
+      : p_(problem), weight_(weight), bias_(bias ? *bias : Weight()), blas_(*context.blas), out_(problem.out()) {
+    const Window& w = p_.window;
+    // A 1x1 convolution's matrix is the image itself.
+    if (p_.kind == Kind::kConv) {
+      columns_ = w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 || w.stride[1] != 1 || w.pad[0] || w.pad[1] || w.pad[2] ||
+                 w.pad[3];
+    }
+  }
+
+  size_t workspace() const override {
+    if (!columns_) return 0;
+    return static_cast<size_t>(p_.in.c / p_.groups * p_.window.kernel[0] * p_.window.kernel[1] * out_.h * out_.w) * sizeof(float);
+  }
+
+  void run(const Operands& o) const override {
+    if (p_.kind == Kind::kFullyConnected) {
+      const OpenBlasLock lock(blas_, p_.threads);
+      o.pool.park();
+      const auto taps = static_cast<int>(p_.in.count());
+      blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(p_.n), static_cast<int>(p_.k), taps, 1, o.x, taps,
+                        weight_.data, taps, 0, o.y, static_cast<int>(p_.k));
+      for (int64_t image = 0; image < p_.n; ++image) finish(o, image * p_.k, p_.k, bias_.data, 1);
+      return;
+    }
+    const int64_t channels = p_.in.c / p_.groups, outputs = p_.k / p_.groups;
+    const int64_t taps = channels * p_.window.kernel[0] * p_.window.kernel[1];
+    const int64_t pixels = out_.h * out_.w;
+    for (int64_t image = 0; image < p_.n; ++image) {
+      for (int64_t g = 0; g < p_.groups; ++g) {
+        const float* x = o.x + (image * p_.in.c + g * channels) * p_.in.h * p_.in.w;
+        if (columns_) im2col(x, channels, o);
+        const OpenBlasLock lock(blas_, p_.threads);
+        o.pool.park();
+        blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasNoTrans, static_cast<int>(outputs), static_cast<int>(pixels),
+                          static_cast<int>(taps), 1, weight_.data + g * outputs * taps, static_cast<int>(taps),
+                          columns_ ? o.workspace : x, static_cast<int>(pixels), 0, o.y + (image * p_.k + g * outputs) * pixels,
+                          static_cast<int>(pixels));
+      }
+      o.pool.parallel_for(p_.k, [&](int64_t k, int) { finish(o, (image * p_.k + k) * pixels, pixels, bias_.data + k, 0); });
+    }
+  }
+
+ private:
+  // Rows of the matrix are taps (channel, kernel row, kernel column), columns are output pixels.
+  void im2col(const float* x, int64_t channels, const Operands& o) const {
+    const Window& w = p_.window;
+    const int64_t kernel = w.kernel[0] * w.kernel[1];
+    o.pool.parallel_for(channels * kernel, [&](int64_t tap, int) {
+      const float* plane = x + tap / kernel * p_.in.h * p_.in.w;
+      const int64_t r = tap % kernel / w.kernel[1] * w.dilation[0], s = tap % w.kernel[1] * w.dilation[1];
+      float* column = o.workspace + tap * out_.h * out_.w;
+      // Output columns whose input lies inside the image.
+      const int64_t left = std::min(out_.w, ceil_div(std::max<int64_t>(0, w.pad[1] - s), w.stride[1]));
+      const int64_t reach = p_.in.w - 1 + w.pad[1] - s;
+      const int64_t right = reach < 0 ? left : std::max(left, std::min(out_.w, reach / w.stride[1] + 1));
+      for (int64_t oh = 0; oh < out_.h; ++oh, column += out_.w) {
+        const int64_t ih = oh * w.stride[0] - w.pad[0] + r;
+        if (ih < 0 || ih >= p_.in.h) {
+          std::memset(column, 0, static_cast<size_t>(out_.w) * sizeof(float));
+          continue;
+        }
+        const float* row = plane + ih * p_.in.w + s - w.pad[1];
+        std::memset(column, 0, static_cast<size_t>(left) * sizeof(float));
+        std::memset(column + right, 0, static_cast<size_t>(out_.w - right) * sizeof(float));
+        if (w.stride[1] == 1) {
+          std::memcpy(column + left, row + left, static_cast<size_t>(right - left) * sizeof(float));
+        } else {
+          for (int64_t ow = left; ow < right; ++ow) column[ow] = row[ow * w.stride[1]];
+        }
+      }
+    });
+  }
+
+  // Adds bias and residual to `count` results from `first` on and applies the activation; bias_step 0 gives all the same bias.
+  void finish(const Operands& o, int64_t first, int64_t count, const float* bias, int bias_step) const {
+    static const float zero = 0;
+    if (!bias_.data) bias = &zero, bias_step = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      float value = o.y[first + i] + bias[i * bias_step];
+      if (p_.residual) value += o.operand[first + i];
+      o.y[first + i] = p_.relu ? std::max(value, 0.0f) : value;
+    }
+  }
+
+  const Problem p_;
+  const Weight weight_, bias_;
+  const OpenBlas blas_;
+  const Dims out_;
+  bool columns_ = false;
+};
+
+class Algorithm_ final : public Algorithm {
+ public:
+  const char* name() const override { return "im2col-openblas"; }
+  bool uses_kernels() const override { return false; }
+
+  std::string refuse(const Problem& p, const Context& context) const override {
+    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected) return "not a convolution or fully connected layer";
+    if (!context.blas) return "no OpenBLAS: " + context.blas_missing;
+    if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
+    if (p.pooled()) return "a following pool cannot be fused";
+    const int64_t limit = std::numeric_limits<int>::max();
+    const Dims out = p.out();
+    if (p.n * p.in.count() > limit || p.n * p.k * out.h * out.w > limit ||
+        p.in.c * p.window.kernel[0] * p.window.kernel[1] > limit / std::max<int64_t>(1, out.h * out.w)) {
+      return "too large for OpenBLAS's 32-bit sizes";
+    }
+    return "";
+  }
+
+  double cost(const Problem& p, const Context& context) const override {
+    const Dims out = p.out();
+    const double peak = std::max(1.0, context.kernels.flops_per_cycle / 2);
+    double cycles = p.macs() / (0.6 * peak) / p.threads;
+    if (p.kind == Kind::kConv) {
+      const double column_bytes =
+          4.0 * p.n * p.in.c * p.window.kernel[0] * p.window.kernel[1] * static_cast<double>(out.h * out.w);
+      cycles += column_bytes / 4 / p.threads;
+    } else {
+      cycles = std::max(cycles, 4.0 * p.in.count() * p.k / 8);
+    }
+    return cycles + 5000.0 * p.n;
+  }
+
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
+    return std::make_unique<Im2colOpenBlas>(p, *weight, bias, context);
+  }
+};
+
+const Algorithm_ kIm2colOpenBlas;
+const RegisterAlgorithm kRegistered(&kIm2colOpenBlas);
+
+}  // namespace
+}  // namespace linnet
