@@ -18,14 +18,14 @@
 #include <new>
 #include <sstream>
 #include <stdexcept>
-#include <system_error>
 
 namespace linnet {
 namespace {
 
 constexpr int64_t kSpinNs = 50'000;           // for the next loop, outside a Region
 constexpr int64_t kRegionSpinNs = 2'000'000;  // for the next loop of the same inference
-constexpr int64_t kPoliteAfterNs = 5'000;     // from then on a spinning thread offers its core at every look
+constexpr int64_t kPoliteAfterNs =
+    5'000;  // from then on a spinning thread offers its core at every look
 
 // Which pool's tasks this thread is running, and as which of its threads.
 struct Place {
@@ -76,7 +76,8 @@ void futex_wake(std::atomic<uint32_t>* word, int most) {
   syscall(kFutex, word, FUTEX_WAKE_PRIVATE, most, nullptr, nullptr, 0);
 }
 
-// The pools alive in this process. Neither object has a destructor to run, so pools of any storage duration may use it.
+// The pools alive in this process. Neither object has a destructor to run, so pools of any storage
+// duration may use it.
 std::mutex registry_mutex;
 ThreadPool* registry_head = nullptr;
 
@@ -108,7 +109,8 @@ double quota_of_group(const std::string& folder, bool v2) {
     std::ifstream max(folder + "/cpu.max");  // "max 100000" or "150000 100000"
     if (!(max >> quota >> period)) return 0;
   } else {
-    std::ifstream quota_file(folder + "/cpu.cfs_quota_us"), period_file(folder + "/cpu.cfs_period_us");
+    std::ifstream quota_file(folder + "/cpu.cfs_quota_us"),
+        period_file(folder + "/cpu.cfs_period_us");
     if (!(quota_file >> quota) || !(period_file >> period)) return 0;
   }
   return quota > 0 && period > 0 ? quota / period : 0;
@@ -132,11 +134,13 @@ double cgroup_cpu_quota(const std::string& root) {
     before >> skip >> skip >> skip >> mount_root >> folder;
     after >> type >> skip >> super;
     const bool v2 = type == "cgroup2";
-    if (v2 || (type == "cgroup" && has_word(super, "cpu"))) mounts.push_back({v2, mount_root, folder});
+    if (v2 || (type == "cgroup" && has_word(super, "cpu")))
+      mounts.push_back({v2, mount_root, folder});
   }
 
   double least = 0;
-  std::ifstream groups(root + "/proc/self/cgroup");  // "hierarchy:controllers:/path"; v2 has no controllers
+  std::ifstream groups(
+      root + "/proc/self/cgroup");  // "hierarchy:controllers:/path"; v2 has no controllers
   for (std::string line; std::getline(groups, line);) {
     const size_t a = line.find(':');
     const size_t b = a == std::string::npos ? a : line.find(':', a + 1);
@@ -150,7 +154,8 @@ double cgroup_cpu_quota(const std::string& root) {
       // A container sees its own group mounted as the root.
       if (mount.root != "/" && group.compare(0, mount.root.size(), mount.root) == 0)
         group.erase(0, mount.root.size());
-      // A path from outside a namespace may not exist below the mount: missing files simply set no quota.
+      // A path from outside a namespace may not exist below the mount: missing files simply set no
+      // quota.
       for (;;) {
         while (!group.empty() && group.back() == '/') group.pop_back();
         const double quota = quota_of_group(root + mount.folder + group, v2);
@@ -194,15 +199,16 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::start_workers() {
-  // Workers take no signals: those belong to the program's own threads (Python handles them on its main thread).
+  workers_.reserve(threads_ - 1);
+  // Workers take no signals: those belong to the program's own threads (Python handles them on its
+  // main thread).
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   std::string refused;
   try {
-    workers_.reserve(threads_ - 1);
     for (int i = 1; i < threads_; ++i) workers_.emplace_back(&ThreadPool::worker, this, i);
-  } catch (const std::system_error& e) {
+  } catch (const std::exception& e) {
     refused = e.what();
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -228,8 +234,8 @@ void ThreadPool::after_fork_in_child() {
   registry_mutex.unlock();
 }
 
-// In the child only the forking thread exists: whatever the others held or counted is void. The dead threads' handles
-// are abandoned, as a std::thread can neither be joined nor destroyed here.
+// In the child only the forking thread exists: whatever the others held or counted is void. The
+// dead threads' handles are abandoned, as a std::thread can neither be joined nor destroyed here.
 void ThreadPool::forget_workers() {
   new (&callers_) std::mutex;
   new (&workers_) std::vector<std::thread>;
@@ -243,11 +249,13 @@ void ThreadPool::forget_workers() {
 
 bool ThreadPool::inside_task() { return place.pool != nullptr; }
 
-// Nested loops keep their thread's index, so that scratch memory indexed by it stays private to the thread.
+// Nested loops keep their thread's index, so that scratch memory indexed by it stays private to the
+// thread.
 int ThreadPool::inline_thread() const { return place.pool == this ? place.thread : 0; }
 
 void ThreadPool::wake(int most) {
-  // Sequentially consistent against wait_for_epoch(): either it sees the new epoch or we see the sleeper.
+  // Sequentially consistent against wait_for_epoch(): either it sees the new epoch or we see the
+  // sleeper.
   epoch_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) > 0) futex_wake(&epoch_, most);
 }
@@ -281,8 +289,8 @@ void ThreadPool::run(int64_t tasks, Trampoline call, void* function) {
   std::rethrow_exception(std::move(error));
 }
 
-// Claims and runs tasks until none is left. The data that tasks exchange with the caller is ordered by gate_, so the
-// counter itself needs no ordering.
+// Claims and runs tasks until none is left. The data that tasks exchange with the caller is ordered
+// by gate_, so the counter itself needs no ordering.
 void ThreadPool::work(int thread) {
   try {
     for (;;) {

@@ -12,28 +12,30 @@
 
 namespace linnet {
 
-// The number of threads this process may keep busy: the CPUs of its affinity mask, cut to its cgroup's CPU quota
-// rounded up. At least 1.
+// The number of threads this process may keep busy: the CPUs of its affinity mask, cut to its
+// cgroup's CPU quota rounded up. At least 1.
 int default_threads();
 
-// The CPU quota, in CPUs, that cgroup v1 or v2 imposes on this process, or 0 if there is none. The smallest quota on
-// the way from the process's group to the root counts. `root` replaces "/" so that tests can bring their own tree.
+// The CPU quota, in CPUs, that cgroup v1 or v2 imposes on this process, or 0 if there is none. The
+// smallest quota on the way from the process's group to the root counts. `root` replaces "/" so
+// that tests can bring their own tree.
 double cgroup_cpu_quota(const std::string& root = "/");
 
-// A fixed number of threads that run the tasks of one loop at a time; the caller is one of them. A Session owns one
-// (or shares it) and every Plan splits itself over it.
+// A fixed number of threads that run the tasks of one loop at a time; the caller is one of them. A
+// Session owns one (or shares it) and every Plan splits itself over it.
 //
-// Tasks are claimed one by one from an atomic counter, because a static split waits for its slowest share whenever
-// another process takes a core. For the same reason a loop never waits for a worker that has not begun to work on it.
-// Workers spin a bounded time for the next loop, then sleep on a futex; an idle pool uses no CPU.
+// Tasks are claimed one by one from an atomic counter, because a static split waits for its slowest
+// share whenever another process takes a core. For the same reason a loop never waits for a worker
+// that has not begun to work on it. Workers spin a bounded time for the next loop, then sleep on a
+// futex; an idle pool uses no CPU.
 //
-// Several threads may call one pool; their loops queue. After fork() the child's copy starts its own workers when it is
-// first used (forking from inside a task is not supported).
+// Several threads may call one pool; their loops queue. After fork() the child's copy starts its
+// own workers when it is first used (forking from inside a task is not supported).
 class ThreadPool {
  public:
-  // Keeps the workers awake between the loops of one inference, so that they are woken once for all of them: the
-  // constructor wakes them, and while a Region lives they spin up to 2 ms for the next loop instead of 50 us. Spinning
-  // workers give way to any other thread that wants their core.
+  // Keeps the workers awake between the loops of one inference, so that they are woken once for all
+  // of them: the constructor wakes them, and while a Region lives they spin up to 2 ms for the next
+  // loop instead of 50 us. Spinning workers give way to any other thread that wants their core.
   class Region {
    public:
     explicit Region(ThreadPool& pool);
@@ -47,8 +49,8 @@ class ThreadPool {
 
   static constexpr int kMaxThreads = 1024;
 
-  // Starts threads - 1 workers. Throws std::invalid_argument if `threads` is not in 1..kMaxThreads, std::runtime_error
-  // if the system refuses a thread.
+  // Starts threads - 1 workers. Throws std::invalid_argument if `threads` is not in 1..kMaxThreads,
+  // std::runtime_error if the system refuses a thread.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -56,10 +58,11 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // Calls f(task, thread) for every task in [0, tasks) and returns when all calls have ended. `thread` lies in
-  // [0, threads()); two calls that run at the same time within one loop have different ones, so it can index scratch
-  // memory. Allocates nothing. A call from inside a task (of any pool) runs its tasks inline, one after the other.
-  // If a task throws, the tasks not yet begun are dropped and the first exception is rethrown here once all stopped.
+  // Calls f(task, thread) for every task in [0, tasks) and returns when all calls have ended.
+  // `thread` lies in [0, threads()); two calls that run at the same time within one loop have
+  // different ones, so it can index scratch memory. Allocates nothing. A call from inside a task
+  // (of any pool) runs its tasks inline, one after the other. If a task throws, the tasks not yet
+  // begun are dropped and the first exception is rethrown here once all stopped.
   template <typename F>
   void parallel_for(int64_t tasks, F&& f) {
     if (tasks <= 1 || threads_ == 1 || inside_task()) {
@@ -76,7 +79,8 @@ class ThreadPool {
         const_cast<void*>(static_cast<const void*>(std::addressof(f))));
   }
 
-  // Sends spinning workers to sleep until the next loop or Region, for a step that runs on other threads (OpenBLAS's).
+  // Sends spinning workers to sleep until the next loop or Region, for a step that runs on other
+  // threads (OpenBLAS's).
   void park() { parked_.store(true, std::memory_order_relaxed); }
 
  private:
@@ -98,10 +102,11 @@ class ThreadPool {
   static void after_fork_in_parent();
   static void after_fork_in_child();
 
-  // gate_ is the number of workers inside the current loop plus these flags. A worker enters by a compare-and-swap that
-  // fails once kOpen is cleared, so a late one can never touch a loop that is over or the next one's counter.
-  static constexpr uint32_t kOpen = 1u << 31;           // workers may enter
-  static constexpr uint32_t kCallerSleeps = 1u << 30;   // the last worker out must wake the caller
+  // gate_ is the number of workers inside the current loop plus these flags. A worker enters by a
+  // compare-and-swap that fails once kOpen is cleared, so a late one can never touch a loop that is
+  // over or the next one's counter.
+  static constexpr uint32_t kOpen = 1u << 31;          // workers may enter
+  static constexpr uint32_t kCallerSleeps = 1u << 30;  // the last worker out must wake the caller
 
   const int threads_;
   std::mutex callers_;  // held by the caller whose loop is running; guards workers_ too
@@ -114,10 +119,12 @@ class ThreadPool {
   std::exception_ptr error_;
   std::atomic<bool> failed_{false};
 
-  // Each on its own cache line: next_ is written at every task, epoch_ only read while workers spin.
+  // Each on its own cache line: next_ is written at every task, epoch_ only read while workers
+  // spin.
   alignas(64) std::atomic<int64_t> next_{0};  // next unclaimed task
   alignas(64) std::atomic<uint32_t> gate_{0};
-  alignas(64) std::atomic<uint32_t> epoch_{0};  // counts the reasons to wake up; sleeping workers wait on it
+  alignas(64) std::atomic<uint32_t> epoch_{
+      0};  // counts the reasons to wake up; sleeping workers wait on it
   std::atomic<int> sleepers_{0};
   std::atomic<int> regions_{0};
   std::atomic<bool> parked_{false};

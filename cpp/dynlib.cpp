@@ -1,0 +1,176 @@
+#include "dynlib.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <pthread.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+namespace linnet {
+namespace {
+
+// Prefer the library's own symbols to equal ones already in the process. The sanitizers' runtimes
+// work by interposition and refuse the flag.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define LINNET_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define LINNET_SANITIZED 1
+#endif
+#endif
+#if defined(RTLD_DEEPBIND) && !defined(LINNET_SANITIZED)
+constexpr int kOpenFlags = RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND;
+#else
+constexpr int kOpenFlags = RTLD_NOW | RTLD_LOCAL;
+#endif
+
+// Sets an environment variable the user has not set, and removes it at the end of the scope.
+class ScopedEnv {
+ public:
+  ScopedEnv(const char* name, const char* value) : name_(name), ours_(value && !std::getenv(name)) {
+    if (ours_) setenv(name, value, 0);
+  }
+  ~ScopedEnv() {
+    if (ours_) unsetenv(name_);
+  }
+  ScopedEnv(const ScopedEnv&) = delete;
+  ScopedEnv& operator=(const ScopedEnv&) = delete;
+
+ private:
+  const char* name_;
+  bool ours_;
+};
+
+// OpenBLAS's name for the kernels this CPU should run; null where its own detection can be trusted.
+const char* openblas_core() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return "SkylakeX";
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "Haswell";
+#endif
+  return nullptr;
+}
+
+// Cores whose kernels are at least those of openblas_core().
+bool good_core(const std::string& wanted, const std::string& core) {
+  if (core == wanted) return true;
+  const bool avx512 = core == "SkylakeX" || core == "Cooperlake" || core == "SapphireRapids";
+  if (wanted == "SkylakeX") return avx512;
+  return avx512 || core == "Haswell" || core == "Zen";
+}
+
+std::mutex& openblas_mutex() {
+  static std::mutex mutex;
+  // A child forked while another thread computes must not inherit a lock that nobody will release.
+  static const int registered =
+      pthread_atfork([] { openblas_mutex().lock(); }, [] { openblas_mutex().unlock(); },
+                     [] { openblas_mutex().unlock(); });
+  (void)registered;
+  return mutex;
+}
+
+std::vector<std::string> openblas_names() {
+  std::vector<std::string> names = {"libopenblas.so.0", "libopenblas.so"};
+#if defined(__x86_64__)
+  const std::string multiarch = "x86_64-linux-gnu";
+#elif defined(__aarch64__)
+  const std::string multiarch = "aarch64-linux-gnu";
+#elif defined(__arm__)
+  const std::string multiarch = "arm-linux-gnueabihf";
+#else
+  const std::string multiarch;
+#endif
+  // Debian's flavours, installed but not chosen as the system's BLAS.
+  if (!multiarch.empty())
+    for (const char* flavour : {"pthread", "openmp", "serial"})
+      names.push_back("/usr/lib/" + multiarch + "/openblas-" + flavour + "/libopenblas.so.0");
+  return names;
+}
+
+std::optional<OpenBlas> load_openblas(const std::string& name, std::string* why) {
+  const DynLib lib = DynLib::open(name, why);
+  if (!lib) return std::nullopt;
+  OpenBlas blas;
+  blas.path = lib.path();
+  const char* missing = nullptr;
+  const auto need = [&](auto*& function, const char* symbol) {
+    function = lib.symbol<std::remove_reference_t<decltype(*function)>>(symbol);
+    if (!function && !missing) missing = symbol;
+  };
+  need(blas.cblas_sgemm, "cblas_sgemm");
+  need(blas.openblas_set_num_threads, "openblas_set_num_threads");
+  need(blas.openblas_get_num_threads, "openblas_get_num_threads");
+  need(blas.openblas_get_corename, "openblas_get_corename");
+  need(blas.openblas_get_config, "openblas_get_config");
+  OpenblasGetParallel* get_parallel = nullptr;
+  need(get_parallel, "openblas_get_parallel");
+  if (missing) {
+    *why = blas.path + ": has no symbol " + missing;
+    return std::nullopt;
+  }
+  if (std::strstr(blas.openblas_get_config(), "USE64BITINT")) {
+    *why = blas.path + ": built with 64-bit integers (INTERFACE64)";
+    return std::nullopt;
+  }
+  const int parallel = get_parallel();
+  blas.threading = parallel == 0 ? "sequential" : parallel == 1 ? "pthreads" : "openmp";
+  const std::string core = blas.openblas_get_corename();
+  const char* wanted = openblas_core();
+  if (wanted && !good_core(wanted, core))
+    blas.warning = "OpenBLAS runs its " + core + " kernels where " + wanted +
+                   " would be right; set OPENBLAS_CORETYPE=" + wanted +
+                   " before the program starts";
+  return blas;
+}
+
+}  // namespace
+
+DynLib DynLib::open(const std::string& name, std::string* why) {
+  DynLib lib;
+  lib.handle_ = dlopen(name.c_str(), kOpenFlags);
+  if (!lib.handle_) {
+    const char* error = dlerror();  // begins with the file's name
+    *why = error ? error : name + ": cannot be opened";
+    return lib;
+  }
+  link_map* map = nullptr;
+  if (dlinfo(lib.handle_, RTLD_DI_LINKMAP, &map) == 0 && map && map->l_name)
+    lib.path_ = map->l_name;
+  if (char* real = realpath(lib.path_.c_str(), nullptr)) {
+    lib.path_ = real;
+    std::free(real);
+  }
+  return lib;
+}
+
+void* DynLib::address(const char* name) const { return handle_ ? dlsym(handle_, name) : nullptr; }
+
+std::optional<OpenBlas> find_openblas(const std::string& request, std::string* why) {
+  std::lock_guard<std::mutex> lock(openblas_mutex());
+  const ScopedEnv core("OPENBLAS_CORETYPE", openblas_core());
+  const ScopedEnv threads("OPENBLAS_NUM_THREADS", "1");
+  why->clear();
+  for (const std::string& name :
+       request.empty() ? openblas_names() : std::vector<std::string>{request}) {
+    std::string reason;
+    if (std::optional<OpenBlas> blas = load_openblas(name, &reason)) return blas;
+    *why += (why->empty() ? "" : "; ") + reason;
+  }
+  return std::nullopt;
+}
+
+OpenBlasLock::OpenBlasLock(const OpenBlas& blas, int threads)
+    : lock_(openblas_mutex()), blas_(blas), before_(blas.openblas_get_num_threads()) {
+  if (threads != before_) blas_.openblas_set_num_threads(threads);
+}
+
+OpenBlasLock::~OpenBlasLock() {
+  if (blas_.openblas_get_num_threads() != before_) blas_.openblas_set_num_threads(before_);
+}
+
+}  // namespace linnet

@@ -1,0 +1,350 @@
+#include <dirent.h>
+#include <doctest/doctest.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "threads.h"
+
+using linnet::ThreadPool;
+
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kTsan = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr bool kTsan = true;
+#else
+constexpr bool kTsan = false;
+#endif
+#else
+constexpr bool kTsan = false;
+#endif
+
+void sleep_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+int threads_of_process() {
+  DIR* folder = opendir("/proc/self/task");
+  REQUIRE(folder);
+  int count = 0;
+  while (dirent* entry = readdir(folder)) count += entry->d_name[0] != '.';
+  closedir(folder);
+  return count;
+}
+
+// Runs one task on every thread of the pool at once.
+template <typename F>
+void on_every_thread(ThreadPool& pool, F&& f) {
+  std::atomic<int> present{0};
+  pool.parallel_for(pool.threads(), [&](int64_t, int thread) {
+    f(thread);
+    present.fetch_add(1);
+    const auto start = std::chrono::steady_clock::now();
+    while (present.load() < pool.threads() && seconds_since(start) < 20) std::this_thread::yield();
+  });
+  CHECK(present.load() == pool.threads());
+}
+
+// The sum of 0..n-1 taken by the pool, each task adding to its thread's own cell without
+// synchronization: the result's being right (and the thread sanitizer's silence) shows that tasks
+// and caller are ordered.
+int64_t pooled_sum(ThreadPool& pool, int64_t n) {
+  struct alignas(64) Cell {
+    int64_t value = 0;
+  };
+  std::vector<Cell> cells(pool.threads());
+  pool.parallel_for(n, [&](int64_t task, int thread) { cells.at(thread).value += task; });
+  int64_t sum = 0;
+  for (const Cell& cell : cells) sum += cell.value;
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("every task runs exactly once, for any number of threads and tasks") {
+  for (int threads : {1, 2, 3, 4, 7}) {
+    ThreadPool pool(threads);
+    CHECK(pool.threads() == threads);
+    for (int64_t tasks : {0, 1, 2, 3, 5, 64, 1000}) {
+      CAPTURE(threads);
+      CAPTURE(tasks);
+      std::vector<int> runs(tasks, 0);
+      pool.parallel_for(tasks, [&](int64_t task, int) { ++runs.at(task); });
+      CHECK(std::all_of(runs.begin(), runs.end(), [](int r) { return r == 1; }));
+      CHECK(pooled_sum(pool, tasks) == tasks * (tasks - 1) / 2);
+    }
+  }
+}
+
+TEST_CASE("results of one loop are visible to the next") {
+  ThreadPool pool(4);
+  std::vector<int> a(64, 1), b(64);
+  for (int round = 0; round < 2000; ++round) {
+    pool.parallel_for(64, [&](int64_t i, int) { b[i] = a[(i + 1) % 64] + 1; });
+    std::swap(a, b);
+  }
+  CHECK(std::all_of(a.begin(), a.end(), [](int v) { return v == 2001; }));
+}
+
+TEST_CASE("tasks are shared out dynamically") {
+  ThreadPool pool(4);
+  // Task 0 holds its thread until all others are done, which a static split could never finish.
+  std::atomic<int> done{0};
+  int64_t threads_of_task[40];
+  pool.parallel_for(40, [&](int64_t task, int thread) {
+    threads_of_task[task] = thread;
+    if (task == 0) {
+      const auto start = std::chrono::steady_clock::now();
+      while (done.load() < 39 && seconds_since(start) < 20) std::this_thread::yield();
+    } else {
+      done.fetch_add(1);
+    }
+  });
+  CHECK(done.load() == 39);
+  for (int task = 1; task < 40; ++task) CHECK(threads_of_task[task] != threads_of_task[0]);
+}
+
+TEST_CASE("all threads take part, awake or asleep") {
+  ThreadPool pool(4);
+  for (int pause_ms : {0, 10}) {
+    sleep_ms(pause_ms);
+    int runs[4] = {};
+    on_every_thread(pool, [&](int thread) { ++runs[thread]; });
+    CHECK(std::all_of(runs, runs + 4, [](int r) { return r == 1; }));
+  }
+}
+
+TEST_CASE("a loop inside a task runs inline on the task's thread") {
+  ThreadPool pool(3), other(2);
+  std::atomic<int> wrong_thread{0}, inner{0};
+  pool.parallel_for(30, [&](int64_t, int outer) {
+    pool.parallel_for(5, [&](int64_t, int thread) {
+      inner.fetch_add(1);
+      wrong_thread.fetch_add(thread != outer);
+    });
+    other.parallel_for(5, [&](int64_t, int thread) {
+      inner.fetch_add(1);
+      wrong_thread.fetch_add(thread != 0);
+    });
+  });
+  CHECK(inner.load() == 300);
+  CHECK(wrong_thread.load() == 0);
+  CHECK(pooled_sum(pool, 100) == 4950);  // the caller is no longer inside a task
+}
+
+TEST_CASE("an exception reaches the caller after all tasks stopped, and the pool stays usable") {
+  for (int threads : {1, 4}) {
+    ThreadPool pool(threads);
+    for (int64_t bad : {0, 17, 99}) {
+      std::atomic<int> running{0};
+      int running_at_throw = -1;
+      try {
+        pool.parallel_for(100, [&](int64_t task, int) {
+          running.fetch_add(1);
+          if (task == bad) {
+            running.fetch_sub(1);
+            throw std::runtime_error("task " + std::to_string(task));
+          }
+          sleep_ms(task % 16 == 0);
+          running.fetch_sub(1);
+        });
+      } catch (const std::runtime_error& e) {
+        running_at_throw = running.load();
+        CHECK(std::string(e.what()) == "task " + std::to_string(bad));
+      }
+      CHECK(running_at_throw == 0);
+      CHECK(pooled_sum(pool, 100) == 4950);
+    }
+    CHECK_THROWS_AS(pool.parallel_for(50, [](int64_t, int) { throw 1; }), int);
+  }
+}
+
+TEST_CASE("many pools live side by side and the number of threads is kept") {
+  const int before = threads_of_process();
+  {
+    std::vector<std::unique_ptr<ThreadPool>> pools;
+    for (int i = 0; i < 8; ++i) pools.push_back(std::make_unique<ThreadPool>(1 + i % 4));
+    CHECK(threads_of_process() == before + 2 * (0 + 1 + 2 + 3));
+    for (int round = 0; round < 50; ++round)
+      for (auto& pool : pools) CHECK(pooled_sum(*pool, 33) == 528);
+    CHECK(threads_of_process() == before + 12);
+  }
+  // A joined thread leaves /proc a moment after it ends.
+  for (int i = 0; i < 100 && threads_of_process() != before; ++i) sleep_ms(1);
+  CHECK(threads_of_process() == before);
+  for (int i = 0; i < 50; ++i) ThreadPool pool(4);  // dies before its workers have begun to wait
+}
+
+TEST_CASE("many callers may share a pool") {
+  ThreadPool pool(3);
+  std::atomic<int> right{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 6; ++c)
+    callers.emplace_back([&, c] {
+      for (int i = 0; i < 200; ++i) {
+        ThreadPool::Region region(pool);
+        if (i % 50 == c) pool.park();
+        right.fetch_add(pooled_sum(pool, 20) == 190);
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(right.load() == 1200);
+}
+
+TEST_CASE("an idle pool uses no CPU, whatever came before") {
+  ThreadPool pool(4);
+  // Only the pool's own threads count: other libraries' (OpenBLAS's) may still be spinning.
+  clockid_t clocks[4];
+  on_every_thread(pool,
+                  [&](int thread) { pthread_getcpuclockid(pthread_self(), &clocks[thread]); });
+  const auto cpu_seconds = [&] {
+    double sum = 0;
+    for (clockid_t clock : clocks) {
+      timespec t;
+      clock_gettime(clock, &t);
+      sum += t.tv_sec + 1e-9 * t.tv_nsec;
+    }
+    return sum;
+  };
+  const auto idle_cpu = [&](int ms) {
+    const double before = cpu_seconds();
+    sleep_ms(ms);
+    return cpu_seconds() - before;
+  };
+  pooled_sum(pool, 100);
+  sleep_ms(2);
+  CHECK(idle_cpu(50) < 0.002);
+  {
+    ThreadPool::Region region(pool);
+    pooled_sum(pool, 100);
+    sleep_ms(10);
+    CHECK(idle_cpu(50) < 0.002);  // the spin inside a Region is bounded too
+    pooled_sum(pool, 100);
+  }
+  sleep_ms(1);
+  CHECK(idle_cpu(50) < 0.002);
+  {
+    ThreadPool::Region region(pool);
+    pooled_sum(pool, 100);
+    pool.park();
+    sleep_ms(1);
+    CHECK(idle_cpu(50) < 0.002);
+    CHECK(pooled_sum(pool, 100) == 4950);
+  }
+}
+
+TEST_CASE("a forked child can use its copy of a pool" * doctest::skip(kTsan)) {
+  // Skipped under the thread sanitizer, which does not support threads in a child of a threaded
+  // process.
+  ThreadPool pool(4);
+  CHECK(pooled_sum(pool, 1000) == 499500);
+  // Fork while another thread keeps the pool busy, so that its lock and counters are copied in
+  // mid-flight.
+  std::atomic<bool> stop{false};
+  std::thread busy([&] {
+    while (!stop.load()) pooled_sum(pool, 50);
+  });
+  for (int round = 0; round < 20; ++round) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(20);
+      int ok = 1;
+      for (int i = 0; i < 20; ++i) ok &= pooled_sum(pool, 1000) == 499500;
+      ThreadPool fresh(2);
+      ok &= pooled_sum(fresh, 1000) == 499500;
+      ok &= threads_of_process() == 1 + 3 + 1;
+      _exit(ok ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+  }
+  stop = true;
+  busy.join();
+  CHECK(pooled_sum(pool, 1000) == 499500);
+}
+
+TEST_CASE("a bad number of threads is refused") {
+  CHECK_THROWS_AS(ThreadPool(0), std::invalid_argument);
+  CHECK_THROWS_AS(ThreadPool(-3), std::invalid_argument);
+  CHECK_THROWS_AS(ThreadPool(ThreadPool::kMaxThreads + 1), std::invalid_argument);
+}
+
+TEST_CASE("default_threads follows the affinity mask") {
+  cpu_set_t before, one;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  CHECK(linnet::default_threads() >= 1);
+  CHECK(linnet::default_threads() <= CPU_COUNT(&before));
+  CPU_ZERO(&one);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &before)) {
+      CPU_SET(cpu, &one);
+      break;
+    }
+  REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+  const int pinned = linnet::default_threads();
+  REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
+  CHECK(pinned == 1);
+}
+
+TEST_CASE("cgroup quotas of both versions are found at every level") {
+  namespace fs = std::filesystem;
+  char folder[] = "/tmp/linnet-cgroup-XXXXXX";
+  REQUIRE(mkdtemp(folder));
+  const fs::path root = folder;
+  const auto write = [&](const std::string& path, const std::string& text) {
+    fs::create_directories((root / path).parent_path());
+    std::ofstream(root / path) << text;
+  };
+  const auto quota = [&] { return linnet::cgroup_cpu_quota(root.string()); };
+  CHECK(quota() == 0);  // no /proc
+
+  SUBCASE("v2: the tightest of group and ancestors") {
+    write("proc/self/mountinfo",
+          "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
+    write("proc/self/cgroup", "0::/a.slice/b.service\n");
+    CHECK(quota() == 0);
+    write("sys/fs/cgroup/a.slice/b.service/cpu.max", "max 100000\n");
+    CHECK(quota() == 0);
+    write("sys/fs/cgroup/a.slice/cpu.max", "150000 100000\n");
+    CHECK(quota() == doctest::Approx(1.5));
+    write("sys/fs/cgroup/a.slice/b.service/cpu.max", "50000 100000\n");
+    CHECK(quota() == doctest::Approx(0.5));
+  }
+  SUBCASE("v1: a container that sees its own group as the root") {
+    write("proc/self/mountinfo",
+          "40 30 0:30 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
+          "41 30 0:31 /docker/abc /sys/fs/cgroup/cpuset ro - cgroup cgroup rw,cpuset\n");
+    write("proc/self/cgroup", "5:cpuset:/docker/abc\n4:cpu,cpuacct:/docker/abc\n");
+    write("sys/fs/cgroup/cpuset/cpu.cfs_quota_us", "1\n");
+    write("sys/fs/cgroup/cpuset/cpu.cfs_period_us", "100000\n");
+    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+    CHECK(quota() == 0);
+    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "250000\n");
+    CHECK(quota() == doctest::Approx(2.5));
+  }
+  fs::remove_all(root);
+}
