@@ -1,0 +1,230 @@
+// Register tiles of a direct convolution or a matrix product (see DirectTile), and the same for a single pixel.
+#include "kernels/vector.h"
+
+namespace linnet {
+namespace {
+
+// Columns of a tile by its vectors of output channels. A tile takes cols * vecs accumulators, vecs weights and at least
+// one register of input values; more accumulators mean more multiply-adds per load.
+#if defined(LINNET_ISA_scalar)
+constexpr int kCols[] = {0, 8, 4, 3, 2};
+constexpr double kFlopsPerCycle = 2;
+#elif defined(LINNET_ISA_avx2)
+constexpr int kCols[] = {0, 12, 6, 4, 2};
+constexpr double kFlopsPerCycle = 32;
+#elif defined(LINNET_ISA_avx512)
+constexpr int kCols[] = {0, 14, 14, 9, 6};
+constexpr double kFlopsPerCycle = 64;
+#elif defined(LINNET_ISA_neon)
+constexpr int kCols[] = {0, 12, 12, 8, 6};
+constexpr double kFlopsPerCycle = 8;  // Cortex-A53 and A72
+#else
+constexpr int kCols[] = {0, 8, 6, 3};
+constexpr double kFlopsPerCycle = 8;
+#endif
+constexpr int kVecsMax = sizeof kCols / sizeof kCols[0] - 1;
+constexpr int kGemvVecs = kMaxTileVecs;
+
+// Taps of the inner loop done per turn.
+constexpr int kUnroll = 4;
+
+// Keeps a pointer in its register: left alone, compilers replace a few pointers and offsets by one pointer per column,
+// more than there are registers.
+LINNET_INLINE void pin(const float*& p) { __asm__("" : "+r"(p)); }
+
+// Pointers to the first of every three columns; the other two are reached by scaled index.
+template <int kTileCols>
+struct Columns {
+  static constexpr int kBases = (kTileCols + 2) / 3;
+  const float* base[kBases];
+  ptrdiff_t stride;
+
+  LINNET_INLINE Columns(const float* x, ptrdiff_t x_col) : stride(x_col) {
+    LINNET_UNROLL
+    for (int b = 0; b < kBases; ++b) base[b] = x + 3 * b * x_col;
+  }
+  LINNET_INLINE const float* at(int col) const { return base[col / 3] + (col % 3) * stride; }
+  LINNET_INLINE void advance(int taps) {
+    LINNET_UNROLL
+    for (int b = 0; b < kBases; ++b) {
+      base[b] += taps;
+      pin(base[b]);
+    }
+  }
+};
+
+// One tap: every accumulator gains weight times input value.
+template <int kVecs, int kTileCols>
+LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& x, const float* w, int tap) {
+  Vec weight[kVecs];
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) weight[v] = load(w + (tap * kVecs + v) * kWidth);
+  LINNET_UNROLL
+  for (int p = 0; p < kTileCols; p += kPack) {
+#if defined(LINNET_ISA_neon_vfpv4)
+    const Values value = p + 1 < kTileCols ? pack(x.at(p) + tap, x.at(p + 1) + tap) : pack(x.at(p) + tap);
+#else
+    const Values value = pack(x.at(p) + tap);
+#endif
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) acc[p][v] = fma<0>(acc[p][v], weight[v], value);
+    if (kPack == 2 && p + 1 < kTileCols) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p + 1][v] = fma<kPack - 1>(acc[p + 1][v], weight[v], value);
+    }
+  }
+}
+
+template <int kTaps, int kVecs, int kTileCols>
+LINNET_INLINE void steps(Vec (&acc)[kTileCols][kVecs], Columns<kTileCols>& x, const float*& w) {
+  LINNET_UNROLL
+  for (int tap = 0; tap < kTaps; ++tap) step<kVecs, kTileCols>(acc, x, w, tap);
+  w += kTaps * kVecs * kWidth;
+  x.advance(kTaps);
+}
+
+template <int kPool, int kVecs, int kTileCols>
+LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
+  const Vec low = splat(t.low);
+  float* y = t.y;
+  const float* residual = t.residual;
+  LINNET_UNROLL
+  for (int p = 0; p < kTileCols; p += kPool) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      Vec r = acc[p][v];
+      // Adding the residual, raising to low and maximum all grow with r, so their order is free.
+      if (kPool >= 2) r = max(r, acc[p + (kPool >= 2 ? 1 : 0)][v]);
+      if (kPool >= 3) r = max(r, acc[p + (kPool >= 3 ? 2 : 0)][v]);
+      if (kPool == 1 && residual) r = add(r, load(residual + v * kWidth));
+      r = max(low, r);
+      if (t.pool_merge) r = max(load(y + v * kWidth), r);
+      store(y + v * kWidth, r);
+    }
+    y += t.y_col;
+    if (kPool == 1 && residual) residual += t.y_col;
+  }
+}
+
+template <int kVecs, int kTileCols>
+void direct(const DirectTile& t) {
+  Vec acc[kTileCols][kVecs];
+  if (t.bias) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      const Vec bias = load(t.bias + v * kWidth);
+      LINNET_UNROLL
+      for (int p = 0; p < kTileCols; ++p) acc[p][v] = bias;
+    }
+  } else {
+    const float* y = t.y;
+    LINNET_UNROLL
+    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(y + v * kWidth);
+    }
+  }
+
+  const float* w = t.w;
+  const float* outer = t.x;
+  const ptrdiff_t x_col = t.x_col;
+  for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
+    const float* middle = outer;
+    for (int64_t m = t.middle; m > 0; --m, middle += t.x_middle) {
+      Columns<kTileCols> x(middle, x_col);
+      int64_t i = t.inner;
+      for (; i >= kUnroll; i -= kUnroll) steps<kUnroll, kVecs, kTileCols>(acc, x, w);
+      for (; i > 0; --i) steps<1, kVecs, kTileCols>(acc, x, w);
+    }
+  }
+
+  if constexpr (kTileCols % 2 == 0) {
+    if (t.pool_cols == 2) return finish<2, kVecs, kTileCols>(acc, t);
+  }
+  if constexpr (kTileCols % 3 == 0) {
+    if (t.pool_cols == 3) return finish<3, kVecs, kTileCols>(acc, t);
+  }
+  finish<1, kVecs, kTileCols>(acc, t);
+}
+
+// One pixel: nothing is reused, so this is a stream of weights. Narrow ones keep several partial sums, to have enough
+// independent additions in flight.
+template <int kVecs>
+void gemv(const DirectTile& t) {
+  constexpr int kSums = kVecs >= 8 ? 1 : kVecs >= 4 ? 2 : 4;
+  constexpr int kLine = kAlignment / sizeof(float);
+  constexpr int kAhead = 4096 / sizeof(float);  // prefetch distance
+  Vec acc[1][kVecs], extra[kSums][kVecs];
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) {
+    acc[0][v] = load((t.bias ? t.bias : t.y) + v * kWidth);
+    LINNET_UNROLL
+    for (int s = 0; s < kSums; ++s) extra[s][v] = splat(0);
+  }
+
+  const float* w = t.w;
+  const float* outer = t.x;
+  for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
+    const float* middle = outer;
+    for (int64_t m = t.middle; m > 0; --m, middle += t.x_middle) {
+      const float* x = middle;
+      int64_t i = t.inner;
+      for (; i >= kSums; i -= kSums, x += kSums, w += kSums * kVecs * kWidth) {
+        LINNET_UNROLL
+        for (int l = 0; l < kSums * kVecs * kWidth; l += kLine) __builtin_prefetch(w + kAhead + l);
+        LINNET_UNROLL
+        for (int s = 0; s < kSums; ++s) {
+          const Vec value = splat(x[s]);
+          LINNET_UNROLL
+          for (int v = 0; v < kVecs; ++v) {
+            extra[s][v] = fma(extra[s][v], load(w + (s * kVecs + v) * kWidth), value);
+          }
+        }
+      }
+      for (; i > 0; --i, ++x, w += kVecs * kWidth) {
+        const Vec value = splat(*x);
+        LINNET_UNROLL
+        for (int v = 0; v < kVecs; ++v) extra[0][v] = fma(extra[0][v], load(w + v * kWidth), value);
+      }
+    }
+  }
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) {
+    LINNET_UNROLL
+    for (int s = 1; s < kSums; ++s) extra[0][v] = add(extra[0][v], extra[s][v]);
+    acc[0][v] = add(acc[0][v], extra[0][v]);
+  }
+  finish<1, kVecs, 1>(acc, t);
+}
+
+template <int kVecs, int kTileCols>
+void fill_cols(Kernels* table) {
+  table->direct[kVecs][kTileCols] = direct<kVecs, kTileCols>;
+  if constexpr (kTileCols > 1) fill_cols<kVecs, kTileCols - 1>(table);
+}
+
+template <int kVecs>
+void fill_vecs(Kernels* table) {
+  static_assert(kCols[kVecs] <= kMaxTileCols, "tile too wide for the table");
+  table->direct_cols[kVecs] = kCols[kVecs];
+  fill_cols<kVecs, kCols[kVecs]>(table);
+  if constexpr (kVecs > 1) fill_vecs<kVecs - 1>(table);
+}
+
+template <int kVecs>
+void fill_gemv(Kernels* table) {
+  table->gemv[kVecs] = gemv<kVecs>;
+  if constexpr (kVecs > 1) fill_gemv<kVecs - 1>(table);
+}
+
+}  // namespace
+}  // namespace linnet
+
+LINNET_EXPORT(direct)(linnet::Kernels* table) {
+  table->width = linnet::kWidth;
+  table->flops_per_cycle = linnet::kFlopsPerCycle;
+  table->direct_vecs = linnet::kVecsMax;
+  linnet::fill_vecs<linnet::kVecsMax>(table);
+  table->gemv_vecs = linnet::kGemvVecs;
+  linnet::fill_gemv<linnet::kGemvVecs>(table);
+}

@@ -1,0 +1,123 @@
+// Which kernel tables this CPU can run. Compiled for the baseline: nothing here may run an instruction of an ISA before
+// it is known to be there.
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/kernels.h"
+
+#if defined(__arm__) || defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
+// LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled in.
+#define X(isa)                                             \
+  extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
+  extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
+  extern "C" void linnet_elementwise_##isa(linnet::Kernels*);
+LINNET_ISAS
+#undef X
+
+namespace linnet {
+namespace {
+
+// Each returns what this CPU, or its operating system, lacks for the ISA: nullptr if nothing.
+[[maybe_unused]] const char* missing_scalar() { return nullptr; }
+
+#if defined(__x86_64__)
+
+// The compiler's check asks XGETBV as well as CPUID: a system that does not save the wide registers has no AVX.
+const char* missing_avx2() {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2")) return "AVX2";
+  if (!__builtin_cpu_supports("fma")) return "FMA3";
+  return nullptr;
+}
+
+const char* missing_avx512() {
+  if (const char* what = missing_avx2()) return what;
+  if (!__builtin_cpu_supports("avx512f")) return "AVX-512F";
+  if (!__builtin_cpu_supports("avx512bw")) return "AVX-512BW";
+  if (!__builtin_cpu_supports("avx512dq")) return "AVX-512DQ";
+  if (!__builtin_cpu_supports("avx512vl")) return "AVX-512VL";
+  return nullptr;
+}
+
+#elif defined(__aarch64__)
+
+const char* missing_neon() {
+  constexpr unsigned long kAsimd = 1ul << 1;  // HWCAP_ASIMD
+  return getauxval(AT_HWCAP) & kAsimd ? nullptr : "Advanced SIMD";
+}
+
+#elif defined(__arm__)
+
+const char* missing_neon_vfpv4() {
+  constexpr unsigned long kNeon = 1ul << 12, kVfpv4 = 1ul << 16;  // HWCAP_NEON, HWCAP_VFPv4
+  const unsigned long caps = getauxval(AT_HWCAP);
+  if (!(caps & kNeon)) return "NEON";
+  if (!(caps & kVfpv4)) return "VFPv4";
+  return nullptr;
+}
+
+#endif
+
+struct Isa {
+  const char* missing;
+  Kernels table;
+};
+
+#define X(isa) +1
+constexpr int kIsas = 0 LINNET_ISAS;
+#undef X
+
+// Every compiled-in ISA, best first. Only those with nothing missing have their table filled: filling runs ISA code.
+struct Registry {
+  std::array<Isa, kIsas> isas{};
+  std::array<const char*, kIsas + 1> available{};
+
+  Registry() {
+    int n = 0, usable = 0;
+#define X(name)                                    \
+  {                                                \
+    Isa& entry = isas[n++];                        \
+    entry.table.isa = #name;                       \
+    entry.missing = missing_##name();              \
+    if (!entry.missing) {                          \
+      linnet_direct_##name(&entry.table);          \
+      linnet_pool_##name(&entry.table);            \
+      linnet_elementwise_##name(&entry.table);     \
+      available[usable++] = #name;                 \
+    }                                              \
+  }
+    LINNET_ISAS
+#undef X
+  }
+};
+
+const Registry& registry() {
+  static const Registry instance;
+  return instance;
+}
+
+}  // namespace
+
+const Kernels& kernels_for(const char* isa) {
+  const Registry& all = registry();
+  const bool any = !isa || !*isa;
+  std::string names;
+  for (const Isa& entry : all.isas) {
+    if (any ? !entry.missing : !std::strcmp(isa, entry.table.isa)) {
+      if (!entry.missing) return entry.table;
+      throw std::runtime_error("isa " + std::string(isa) + ": this CPU (or its operating system) has no " +
+                               entry.missing);
+    }
+    names += (names.empty() ? "" : ", ") + std::string(entry.table.isa);
+  }
+  throw std::invalid_argument("isa " + std::string(isa) + " is unknown; this build has " + names);
+}
+
+const char* const* available_isas() { return registry().available.data(); }
+
+}  // namespace linnet

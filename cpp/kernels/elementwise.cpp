@@ -1,0 +1,100 @@
+// Loops over contiguous floats: add, clamp, softmax.
+#include "kernels/vector.h"
+
+namespace linnet {
+namespace {
+
+// Adding and subtracting this rounds to an integer, which also stays in the low bits of the sum: 1.5 * 2^23.
+constexpr float kRound = 12582912.0f;
+
+void add_rows(const float* a, const float* b, float* y, int64_t count, float low) {
+  const Vec floor = splat(low);
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) store(y + i, max(floor, add(load(a + i), load(b + i))));
+  for (; i < count; ++i) {
+    const float sum = a[i] + b[i];
+    y[i] = low > sum ? low : sum;
+  }
+}
+
+void clamp_rows(const float* x, float* y, int64_t count, float low) {
+  const Vec floor = splat(low);
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) store(y + i, max(floor, load(x + i)));
+  for (; i < count; ++i) y[i] = low > x[i] ? low : x[i];
+}
+
+// e^x for x <= 0: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes expf (about 1 ulp).
+// Results below 2^-126 are zero, on every ISA.
+LINNET_INLINE Vec exp_nonpositive(Vec x) {
+  x = max(splat(-88.02969f), x);  // -127 ln 2
+  const Vec t = fma(splat(kRound), x, splat(1.44269504f));
+  const Vec n = sub(t, splat(kRound));
+  Vec r = fma(x, n, splat(-0.693359375f));
+  r = fma(r, n, splat(2.12194440e-4f));
+  Vec p = splat(1.9875691500e-4f);
+  p = fma(splat(1.3981999507e-3f), p, r);
+  p = fma(splat(8.3334519073e-3f), p, r);
+  p = fma(splat(4.1665795894e-2f), p, r);
+  p = fma(splat(1.6666665459e-1f), p, r);
+  p = fma(splat(5.0000001201e-1f), p, r);
+  p = fma(add(r, splat(1.0f)), p, mul(r, r));
+  return mul(p, exponent(t));
+}
+
+// The tail of a row, padded with `fill` to a whole vector.
+LINNET_INLINE Vec load_tail(const float* p, int64_t count, float fill) {
+  float tail[kWidth];
+  for (int i = 0; i < kWidth; ++i) tail[i] = i < count ? p[i] : fill;
+  return load(tail);
+}
+
+LINNET_INLINE void store_tail(float* p, int64_t count, Vec v) {
+  float tail[kWidth];
+  store(tail, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = tail[i];
+}
+
+void softmax_row(const float* x, float* y, int64_t count) {
+  const float infinity = __builtin_inff();
+  const int64_t whole = count - count % kWidth;
+  const int64_t rest = count - whole;
+  float lanes[kWidth];
+
+  Vec top = splat(-infinity);
+  for (int64_t i = 0; i < whole; i += kWidth) top = max(top, load(x + i));
+  if (rest) top = max(top, load_tail(x + whole, rest, -infinity));
+  store(lanes, top);
+  float largest = lanes[0];
+  for (int i = 1; i < kWidth; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
+
+  // The shift is exact mathematics and keeps the exponential from overflowing.
+  const Vec shift = splat(largest);
+  Vec total = splat(0);
+  for (int64_t i = 0; i < whole; i += kWidth) {
+    const Vec e = exp_nonpositive(sub(load(x + i), shift));
+    store(y + i, e);
+    total = add(total, e);
+  }
+  if (rest) {
+    const Vec e = exp_nonpositive(sub(load_tail(x + whole, rest, -infinity), shift));
+    store_tail(y + whole, rest, e);
+    total = add(total, e);
+  }
+  store(lanes, total);
+  float sum = 0;
+  for (int i = 0; i < kWidth; ++i) sum += lanes[i];
+
+  const Vec scale = splat(1.0f / sum);
+  for (int64_t i = 0; i < whole; i += kWidth) store(y + i, mul(load(y + i), scale));
+  if (rest) store_tail(y + whole, rest, mul(load_tail(y + whole, rest, 0), scale));
+}
+
+}  // namespace
+}  // namespace linnet
+
+LINNET_EXPORT(elementwise)(linnet::Kernels* table) {
+  table->add = linnet::add_rows;
+  table->clamp = linnet::clamp_rows;
+  table->softmax = linnet::softmax_row;
+}

@@ -1,0 +1,165 @@
+// One vector of floats per instruction set, and the dozen operations the kernels are written in. An ISA is one block
+// of this file, a line of isas.cmake and a word in dispatch.cpp.
+//
+// Everything lives in an anonymous namespace: a kernel object may share no symbol with the rest of the program (see
+// kernels.h), so its copies of these functions must be its own. For the same reason nothing of the C++ library is
+// included here or in a kernel body.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+#include <immintrin.h>
+#elif defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+#include <arm_neon.h>
+#elif !defined(LINNET_ISA_scalar)
+#error "kernel bodies are compiled once per ISA, by isas.cmake"
+#endif
+
+#define LINNET_INLINE inline __attribute__((always_inline))
+
+// The one symbol of an object file: LINNET_EXPORT(direct) is linnet_direct_avx512 in the avx512 object.
+#define LINNET_JOIN2(a, b, c) a##b##_##c
+#define LINNET_JOIN(a, b, c) LINNET_JOIN2(a, b, c)
+#define LINNET_EXPORT(family) \
+  extern "C" __attribute__((visibility("hidden"))) void LINNET_JOIN(linnet_, family, LINNET_ISA)
+
+// Loops over registers must vanish at compile time, or the arrays they index end up in memory.
+#define LINNET_UNROLL _Pragma("GCC unroll 16")
+
+namespace linnet {
+namespace {
+
+// Each block defines
+//   Vec, kWidth           a vector and its floats
+//   Values, kPack         input values of kPack pixels as the multiply-add wants them
+//   pack(p[, q])          loads one float per pixel into Values
+//   fma<i>(acc, w, x)     acc + w * (value i of x)
+//   exponent(t)           2^n for the integer n (-127..127, 2^-127 taken as 0) that t = n + kRound holds in its low bits
+// and the obvious load, store, splat, add, sub, mul, fma, max. max(a, b) is b where either is NaN.
+
+#if defined(LINNET_ISA_scalar)
+
+using Vec = float;
+using Values = float;
+constexpr int kWidth = 1;
+constexpr int kPack = 1;
+
+LINNET_INLINE Vec load(const float* p) { return *p; }
+LINNET_INLINE void store(float* p, Vec v) { *p = v; }
+LINNET_INLINE Vec splat(float x) { return x; }
+LINNET_INLINE Vec add(Vec a, Vec b) { return a + b; }
+LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
+LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
+LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
+LINNET_INLINE Values pack(const float* p) { return *p; }
+template <int kLane>
+LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
+  return acc + w * x;
+}
+LINNET_INLINE Vec exponent(Vec t) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &t, sizeof bits);
+  bits = (bits + 127) << 23;
+  __builtin_memcpy(&t, &bits, sizeof bits);
+  return t;
+}
+
+#elif defined(LINNET_ISA_avx2)
+
+using Vec = __m256;
+using Values = __m256;
+constexpr int kWidth = 8;
+constexpr int kPack = 1;
+
+LINNET_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
+LINNET_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+LINNET_INLINE Vec splat(float x) { return _mm256_set1_ps(x); }
+LINNET_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
+LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
+LINNET_INLINE Values pack(const float* p) { return _mm256_broadcast_ss(p); }
+template <int kLane>
+LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
+  return _mm256_fmadd_ps(w, x, acc);
+}
+LINNET_INLINE Vec exponent(Vec t) {
+  const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
+}
+
+#elif defined(LINNET_ISA_avx512)
+
+using Vec = __m512;
+using Values = __m512;
+constexpr int kWidth = 16;
+constexpr int kPack = 1;
+
+LINNET_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
+LINNET_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+LINNET_INLINE Vec splat(float x) { return _mm512_set1_ps(x); }
+LINNET_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
+LINNET_INLINE Values pack(const float* p) { return _mm512_set1_ps(*p); }
+template <int kLane>
+LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
+  return _mm512_fmadd_ps(w, x, acc);
+}
+LINNET_INLINE Vec exponent(Vec t) {
+  const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(127));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23));
+}
+
+#else  // NEON of A32 and A64
+
+using Vec = float32x4_t;
+constexpr int kWidth = 4;
+
+LINNET_INLINE Vec load(const float* p) { return vld1q_f32(p); }
+LINNET_INLINE void store(float* p, Vec v) { vst1q_f32(p, v); }
+LINNET_INLINE Vec splat(float x) { return vdupq_n_f32(x); }
+LINNET_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
+LINNET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
+LINNET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
+LINNET_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return vfmaq_f32(acc, a, b); }
+LINNET_INLINE Vec exponent(Vec t) {
+  return vreinterpretq_f32_s32(
+      vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(t), vdupq_n_s32(127)), 23));
+}
+
+#if defined(LINNET_ISA_neon)
+using Values = float;
+constexpr int kPack = 1;
+
+LINNET_INLINE Values pack(const float* p) { return *p; }
+template <int kLane>
+LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
+  return vfmaq_n_f32(acc, w, x);
+}
+#else
+// A32 multiplies by a lane of a d register, and only VMLA (not VFMA) has that form.
+using Values = float32x2_t;
+constexpr int kPack = 2;
+
+LINNET_INLINE Values pack(const float* p, const float* q) { return Values{*p, *q}; }
+LINNET_INLINE Values pack(const float* p) { return Values{*p, 0}; }
+template <int kLane>
+LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
+  return vmlaq_lane_f32(acc, w, x, kLane);
+}
+#endif
+
+#endif
+
+}  // namespace
+}  // namespace linnet

@@ -1,0 +1,441 @@
+// Every kernel of every ISA this CPU has, against plain loops, with guard zones around what may be written.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "kernels/kernels.h"
+
+using linnet::DirectTile;
+using linnet::Kernels;
+using linnet::PoolRow;
+
+namespace {
+
+constexpr float kGuard = -12345.75f;
+constexpr int64_t kZone = 64;  // guard floats on each side
+const float kInfinity = std::numeric_limits<float>::infinity();
+
+// An aligned array of floats between two guard zones.
+class Buffer {
+ public:
+  explicit Buffer(int64_t count) : count_(count), data_(static_cast<size_t>(count + 3 * kZone), kGuard) {
+    const auto address = reinterpret_cast<uintptr_t>(data_.data() + kZone);
+    offset_ = kZone + static_cast<int64_t>((linnet::kAlignment - address % linnet::kAlignment) %
+                                           linnet::kAlignment / sizeof(float));
+  }
+  float* get() { return data_.data() + offset_; }
+  const float* get() const { return data_.data() + offset_; }
+  int64_t count() const { return count_; }
+  void fill(float value) { std::fill(get(), get() + count_, value); }
+  void fill(std::mt19937& random) {
+    std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+    for (int64_t i = 0; i < count_; ++i) get()[i] = uniform(random);
+  }
+  bool guards_intact() const {
+    for (int64_t i = 0; i < static_cast<int64_t>(data_.size()); ++i) {
+      if (i >= offset_ && i < offset_ + count_) continue;
+      if (std::memcmp(&data_[static_cast<size_t>(i)], &kGuard, sizeof kGuard) != 0) return false;
+    }
+    return true;
+  }
+
+ private:
+  int64_t count_, offset_;
+  std::vector<float> data_;
+};
+
+std::vector<const Kernels*> tables() {
+  std::vector<const Kernels*> all;
+  for (const char* const* isa = linnet::available_isas(); *isa; ++isa) all.push_back(&linnet::kernels_for(*isa));
+  return all;
+}
+
+struct Reduction {
+  int64_t outer, middle, inner;
+};
+struct Variant {
+  const char* name;
+  bool accumulate, residual, merge;
+  float low;
+  int pool;
+};
+
+const Variant kVariants[] = {
+    {"plain", false, false, false, -kInfinity, 1}, {"relu", false, false, false, 0, 1},
+    {"accumulate", true, false, false, 0.25f, 1},  {"residual", false, true, false, 0, 1},
+    {"all", true, true, false, -0.5f, 1},          {"pool2", false, false, false, 0, 2},
+    {"pool3", false, false, false, -kInfinity, 3}, {"merge", false, false, true, 0, 1},
+    {"pool2 merge", false, false, true, 0, 2},     {"pool3 merge", false, false, true, 0, 3},
+};
+
+// Runs one tile and compares every stored value, and every one that must stay, with DirectTile's definition.
+void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int cols, const Reduction& r,
+                  const Variant& variant, ptrdiff_t x_col, std::mt19937& random) {
+  const int channels = vecs * k.width;
+  const int stored = cols / variant.pool;
+  const ptrdiff_t x_middle = r.inner + 2, x_outer = r.middle * x_middle + 3, y_col = channels + k.width;
+  Buffer x((cols - 1) * x_col + (r.outer - 1) * x_outer + (r.middle - 1) * x_middle + r.inner);
+  Buffer w(r.outer * r.middle * r.inner * channels);
+  Buffer bias(channels), y((stored - 1) * y_col + channels), residual(y.count());
+  x.fill(random);
+  w.fill(random);
+  bias.fill(random);
+  y.fill(random);
+  residual.fill(random);
+
+  std::vector<float> expected(y.get(), y.get() + y.count());
+  for (int s = 0; s < stored; ++s) {
+    for (int c = 0; c < channels; ++c) {
+      const ptrdiff_t at = s * y_col + c;
+      double best = -std::numeric_limits<double>::infinity();
+      for (int p = s * variant.pool; p < (s + 1) * variant.pool; ++p) {
+        double sum = variant.accumulate ? y.get()[at] : bias.get()[c];
+        const float* weight = w.get() + c;
+        for (int64_t o = 0; o < r.outer; ++o) {
+          for (int64_t m = 0; m < r.middle; ++m) {
+            for (int64_t i = 0; i < r.inner; ++i, weight += channels) {
+              sum += static_cast<double>(x.get()[p * x_col + o * x_outer + m * x_middle + i]) * *weight;
+            }
+          }
+        }
+        if (variant.residual) sum += residual.get()[at];
+        best = std::max(best, sum);
+      }
+      best = std::max(best, static_cast<double>(variant.low));
+      if (variant.merge) best = std::max(best, static_cast<double>(y.get()[at]));
+      expected[static_cast<size_t>(at)] = static_cast<float>(best);
+    }
+  }
+
+  DirectTile t;
+  t.x = x.get();
+  t.x_col = x_col;
+  t.x_outer = x_outer;
+  t.x_middle = x_middle;
+  t.outer = r.outer;
+  t.middle = r.middle;
+  t.inner = r.inner;
+  t.w = w.get();
+  t.bias = variant.accumulate ? nullptr : bias.get();
+  t.residual = variant.residual ? residual.get() : nullptr;
+  t.y = y.get();
+  t.y_col = y_col;
+  t.low = variant.low;
+  t.pool_cols = variant.pool;
+  t.pool_merge = variant.merge;
+  kernel(t);
+
+  const double tolerance = 3e-7 * static_cast<double>(8 + r.outer * r.middle * r.inner);
+  double worst = 0;
+  for (int64_t i = 0; i < y.count(); ++i) {
+    const bool written = i % y_col < channels;
+    const double error = std::fabs(static_cast<double>(y.get()[i]) - expected[static_cast<size_t>(i)]);
+    if (!(error <= (written ? tolerance : 0.0))) worst = std::max(worst, std::isnan(error) ? 1e30 : error);
+  }
+  CHECK_MESSAGE(worst == 0, "isa ", k.isa, ", ", variant.name, ", vecs ", vecs, ", cols ", cols, ", reduction ",
+                r.outer, "x", r.middle, "x", r.inner, ": off by ", worst);
+  CHECK_MESSAGE(y.guards_intact(), "isa ", k.isa, ", ", variant.name, ", vecs ", vecs, ", cols ", cols,
+                ": wrote outside its tile");
+}
+
+}  // namespace
+
+TEST_CASE("isas: the best comes first, an empty name means it, others are refused") {
+  const char* const* isas = linnet::available_isas();
+  REQUIRE(isas[0] != nullptr);
+  CHECK(&linnet::kernels_for("") == &linnet::kernels_for(isas[0]));
+  CHECK(&linnet::kernels_for(nullptr) == &linnet::kernels_for(isas[0]));
+  bool scalar = false;
+  for (const Kernels* k : tables()) {
+    scalar = scalar || std::string(k->isa) == "scalar";
+    CHECK(&linnet::kernels_for(k->isa) == k);
+    CHECK(k->width >= 1);
+    CHECK(k->flops_per_cycle > 0);
+  }
+  CHECK(scalar);
+  CHECK_THROWS_WITH_AS(linnet::kernels_for("sse9"), doctest::Contains("sse9"), std::invalid_argument);
+}
+
+TEST_CASE("isas: every promised table entry is there") {
+  for (const Kernels* k : tables()) {
+    INFO("isa ", k->isa);
+    REQUIRE(k->direct_vecs >= 1);
+    REQUIRE(k->direct_vecs <= linnet::kMaxTileVecs);
+    REQUIRE(k->gemv_vecs <= linnet::kMaxTileVecs);
+    for (int vecs = 1; vecs <= k->direct_vecs; ++vecs) {
+      REQUIRE(k->direct_cols[vecs] >= 1);
+      REQUIRE(k->direct_cols[vecs] <= linnet::kMaxTileCols);
+      for (int cols = 1; cols <= k->direct_cols[vecs]; ++cols) CHECK(static_cast<bool>(k->direct[vecs][cols]));
+    }
+    for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) CHECK(static_cast<bool>(k->gemv[vecs]));
+    CHECK(static_cast<bool>(k->max_pool_row));
+    CHECK(static_cast<bool>(k->average_pool_row));
+    CHECK(static_cast<bool>(k->add));
+    CHECK(static_cast<bool>(k->clamp));
+    CHECK(static_cast<bool>(k->softmax));
+  }
+}
+
+TEST_CASE("direct: every tile, reduction length and epilogue") {
+  std::mt19937 random(1);
+  const Reduction reductions[] = {{1, 1, 1}, {2, 1, 3}, {1, 3, 2}, {3, 2, 7}, {2, 2, 8}, {1, 1, 37}, {7, 1, 7}};
+  for (const Kernels* k : tables()) {
+    for (int vecs = 1; vecs <= k->direct_vecs; ++vecs) {
+      for (int cols = 1; cols <= k->direct_cols[vecs]; ++cols) {
+        for (const Reduction& r : reductions) {
+          for (const Variant& variant : kVariants) {
+            if (cols % variant.pool == 0) {
+              check_direct(*k, k->direct[vecs][cols], vecs, cols, r, variant, r.inner + 1, random);
+            }
+          }
+        }
+        // Pixels that overlap (one input channel) or are one and the same.
+        check_direct(*k, k->direct[vecs][cols], vecs, cols, {7, 1, 7}, kVariants[1], 1, random);
+        check_direct(*k, k->direct[vecs][cols], vecs, cols, {2, 3, 5}, kVariants[1], 0, random);
+      }
+    }
+  }
+}
+
+TEST_CASE("direct: long reductions") {
+  std::mt19937 random(2);
+  for (const Kernels* k : tables()) {
+    for (int vecs = 1; vecs <= k->direct_vecs; ++vecs) {
+      const int cols = k->direct_cols[vecs];
+      check_direct(*k, k->direct[vecs][cols], vecs, cols, {6, 1, 96}, kVariants[0], 16, random);
+      check_direct(*k, k->direct[vecs][cols], vecs, cols, {1, 1, 2051}, kVariants[0], 2051, random);
+    }
+  }
+}
+
+TEST_CASE("gemv: every width, reduction length and epilogue") {
+  std::mt19937 random(3);
+  const Reduction reductions[] = {{1, 1, 1}, {1, 1, 2}, {2, 3, 5}, {1, 1, 17}, {1, 1, 1024}};
+  for (const Kernels* k : tables()) {
+    for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) {
+      for (const Reduction& r : reductions) {
+        for (const Variant& variant : kVariants) {
+          if (variant.pool == 1) check_direct(*k, k->gemv[vecs], vecs, 1, r, variant, 0, random);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("direct and gemv: infinities and NaN are not hidden") {
+  for (const Kernels* k : tables()) {
+    for (const linnet::DirectKernel kernel : {k->direct[1][1], k->gemv[1]}) {
+      Buffer x(1), w(k->width), bias(k->width), y(k->width);
+      w.fill(1);
+      bias.fill(0);
+      DirectTile t{};
+      t.x = x.get();
+      t.outer = t.middle = t.inner = 1;
+      t.w = w.get();
+      t.bias = bias.get();
+      t.y = y.get();
+      t.low = 0;
+      t.pool_cols = 1;
+      x.get()[0] = std::numeric_limits<float>::quiet_NaN();
+      kernel(t);
+      CHECK(std::isnan(y.get()[0]));
+      x.get()[0] = kInfinity;
+      kernel(t);
+      CHECK(y.get()[k->width - 1] == kInfinity);
+      x.get()[0] = -kInfinity;
+      kernel(t);
+      CHECK(y.get()[0] == 0);
+    }
+  }
+}
+
+namespace {
+
+struct PoolCase {
+  int64_t w, out_w;
+  int rows, kernel, stride, dilation, pad_l, pad_r;
+};
+
+// `rows` are the window rows inside the image; the kernel's own height is one more, all of it counted for include_pad.
+void check_pool(const Kernels& k, const PoolCase& c, int64_t channels, bool average, bool include_pad,
+                std::mt19937& random) {
+  const ptrdiff_t x_col = channels, x_row = c.w * x_col + k.width, y_col = channels + k.width;
+  Buffer x((c.rows - 1) * x_row + c.w * x_col), y((c.out_w - 1) * y_col + channels);
+  x.fill(random);
+  y.fill(7);
+  PoolRow t{};
+  t.x = x.get();
+  t.x_row = x_row;
+  t.x_col = x_col;
+  t.rows = c.rows;
+  t.w = c.w;
+  t.kernel_w = c.kernel;
+  t.stride_w = c.stride;
+  t.dilation_w = c.dilation;
+  t.pad_l = c.pad_l;
+  t.pad_r = c.pad_r;
+  t.channels = channels;
+  t.y = y.get();
+  t.y_col = y_col;
+  t.out_w = c.out_w;
+  t.divisor_rows = include_pad ? c.rows + 1 : c.rows;
+  t.include_pad = include_pad;
+  (average ? k.average_pool_row : k.max_pool_row)(t);
+
+  double worst = 0;
+  for (int64_t o = 0; o < c.out_w; ++o) {
+    for (int64_t ch = 0; ch < y_col && o * y_col + ch < y.count(); ++ch) {
+      double expected = 7;
+      if (ch < channels) {
+        double sum = 0, best = -1e30;
+        int64_t counted = 0;
+        for (int j = 0; j < c.kernel; ++j) {
+          const int64_t at = o * c.stride - c.pad_l + j * c.dilation;
+          const bool inside = at >= 0 && at < c.w;
+          if (inside || (include_pad && at < c.w + c.pad_r)) ++counted;
+          if (!inside) continue;
+          for (int r = 0; r < c.rows; ++r) {
+            const double value = x.get()[r * x_row + at * x_col + ch];
+            sum += value;
+            best = std::max(best, value);
+          }
+        }
+        expected = average ? sum / static_cast<double>(counted * t.divisor_rows) : best;
+      }
+      worst = std::max(worst, std::fabs(expected - static_cast<double>(y.get()[o * y_col + ch])));
+    }
+  }
+  CHECK_MESSAGE(worst <= (average ? 1e-6 : 0.0), "isa ", k.isa, average ? ", average" : ", max", ", kernel ",
+                c.kernel, ", stride ", c.stride, ", dilation ", c.dilation, ", channels ", channels, ": off by ",
+                worst);
+  CHECK(y.guards_intact());
+}
+
+}  // namespace
+
+TEST_CASE("pooling: windows inside, over the edges, strided, dilated") {
+  std::mt19937 random(4);
+  const PoolCase cases[] = {
+      {12, 6, 2, 2, 2, 1, 0, 0}, {13, 7, 2, 2, 2, 1, 0, 1}, {9, 3, 3, 3, 3, 1, 0, 0},  {7, 7, 1, 3, 1, 1, 1, 1},
+      {1, 1, 1, 1, 1, 1, 0, 0},  {1, 1, 2, 3, 2, 1, 1, 1},  {11, 5, 3, 3, 2, 2, 1, 2}, {10, 4, 2, 5, 3, 1, 2, 3},
+  };
+  for (const Kernels* k : tables()) {
+    for (const PoolCase& c : cases) {
+      for (const int64_t vecs : {1, 3, 4, 9}) {
+        check_pool(*k, c, vecs * k->width, false, false, random);
+        check_pool(*k, c, vecs * k->width, true, false, random);
+        check_pool(*k, c, vecs * k->width, true, true, random);
+      }
+    }
+  }
+}
+
+TEST_CASE("pooling: a window wholly in the padding is zero, so padded channels stay zero") {
+  for (const Kernels* k : tables()) {
+    Buffer x(2 * k->width), y(2 * k->width);
+    x.fill(5);
+    PoolRow t{};
+    t.x = x.get();
+    t.x_row = 2 * k->width;
+    t.x_col = k->width;
+    t.rows = 1;
+    t.w = 2;
+    t.kernel_w = 2;
+    t.stride_w = 2;
+    t.dilation_w = 1;
+    t.pad_l = 2;
+    t.channels = k->width;
+    t.y = y.get();
+    t.y_col = k->width;
+    t.out_w = 2;
+    t.divisor_rows = 1;
+    for (const auto pool : {k->max_pool_row, k->average_pool_row}) {
+      pool(t);
+      CHECK(y.get()[0] == 0);
+      CHECK(y.get()[k->width] == 5);
+      CHECK(y.guards_intact());
+    }
+  }
+}
+
+TEST_CASE("add and clamp: every count, in place too") {
+  std::mt19937 random(5);
+  for (const Kernels* k : tables()) {
+    INFO("isa ", k->isa);
+    for (int64_t count = 0; count <= 70; ++count) {
+      CAPTURE(count);
+      for (const float low : {-kInfinity, 0.0f}) {
+        Buffer a(count), b(count), y(count);
+        a.fill(random);
+        b.fill(random);
+        k->add(a.get(), b.get(), y.get(), count, low);
+        bool same = true;
+        for (int64_t i = 0; i < count; ++i) same = same && y.get()[i] == std::max(low, a.get()[i] + b.get()[i]);
+        CHECK(same);
+        CHECK(y.guards_intact());
+        const std::vector<float> sum(y.get(), y.get() + count);
+        k->add(a.get(), b.get(), b.get(), count, low);
+        CHECK(std::equal(sum.begin(), sum.end(), b.get()));
+
+        k->clamp(a.get(), y.get(), count, low);
+        same = true;
+        for (int64_t i = 0; i < count; ++i) same = same && y.get()[i] == std::max(low, a.get()[i]);
+        CHECK(same);
+        CHECK(y.guards_intact());
+        k->clamp(a.get(), a.get(), count, low);
+        CHECK(std::equal(a.get(), a.get() + count, y.get()));
+        CHECK(a.guards_intact());
+      }
+    }
+    Buffer nan(40), y(40);
+    nan.fill(std::numeric_limits<float>::quiet_NaN());
+    k->clamp(nan.get(), y.get(), 40, 0);
+    CHECK(std::all_of(y.get(), y.get() + 40, [](float v) { return std::isnan(v); }));
+  }
+}
+
+TEST_CASE("softmax: every count, large and far apart logits, in place") {
+  std::mt19937 random(6);
+  for (const Kernels* k : tables()) {
+    INFO("isa ", k->isa);
+    for (const float spread : {1.0f, 30.0f, 1000.0f}) {
+      for (int64_t count : {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 100, 848}) {
+        CAPTURE(count);
+        Buffer x(count), y(count);
+        x.fill(random);
+        for (int64_t i = 0; i < count; ++i) x.get()[i] = x.get()[i] * spread + spread;
+        k->softmax(x.get(), y.get(), count);
+        const float largest = *std::max_element(x.get(), x.get() + count);
+        double total = 0, worst = 0;
+        for (int64_t i = 0; i < count; ++i) total += std::exp(static_cast<double>(x.get()[i] - largest));
+        for (int64_t i = 0; i < count; ++i) {
+          const double expected = std::exp(static_cast<double>(x.get()[i] - largest)) / total;
+          const double error = std::fabs(y.get()[i] - expected);
+          worst = std::max(worst, error - 1e-6 * expected);  // relative, and 1e-37 where results are flushed to zero
+        }
+        CHECK(worst <= 1e-37);
+        CHECK(y.guards_intact());
+        k->softmax(x.get(), x.get(), count);
+        CHECK(std::equal(y.get(), y.get() + count, x.get()));
+      }
+    }
+    Buffer x(3), y(3);
+    x.get()[0] = -kInfinity;
+    x.get()[1] = 0;
+    x.get()[2] = 0;
+    k->softmax(x.get(), y.get(), 3);
+    CHECK(y.get()[0] == 0);
+    CHECK(y.get()[2] == doctest::Approx(0.5));
+    x.get()[1] = std::numeric_limits<float>::quiet_NaN();
+    k->softmax(x.get(), y.get(), 3);
+    CHECK(std::isnan(y.get()[2]));
+  }
+}
