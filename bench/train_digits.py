@@ -1,14 +1,16 @@
 """Train the digit model that ships with linnet and write it as ONNX with fp16 weights.
 
-The network is the face-recognition CNN of a published CPU comparison (1,039,744 parameters, 848 outputs),
-here trained on scikit-learn's bundled handwritten digits, so only the first 10 outputs ever occur as labels.
+The network is the face-recognition CNN of a published CPU comparison (1,039,744 parameters, 848
+outputs), here trained on scikit-learn's bundled handwritten digits, so only the first 10 outputs
+ever occur as labels.
 
     pip install torch==2.13.0 scikit-learn onnx
     python bench/train_digits.py src/linnet/models/digits.onnx
 
-Data: 1797 images of 8x8 pixels, values 0..16. A pixel v becomes the grey level floor(v * 255 / 16 + 0.5); the
-image is enlarged to 88x88 by `enlarge` and divided by 255. The last 360 images in the order of scikit-learn
-are held out: other people wrote them than the first ones, and nothing about the training was chosen by them.
+Data: 1797 images of 8x8 pixels, values 0..16. A pixel v becomes the grey level
+floor(v * 255 / 16 + 0.5); the image is enlarged to 88x88 by `enlarge` and divided by 255. The last
+360 images in the order of scikit-learn are held out. That order is not shuffled: neighbours often
+share a writer, so this split is harder than a random one. The settings were not tuned on it.
 The run is seeded, but its result also depends on the CPU and the number of threads.
 """
 
@@ -31,7 +33,7 @@ HELD_OUT = 360
 SIZE = 88
 BATCH = 32
 
-# (name, output channels, kernel, non-overlapping max pool or 0); each convolution is followed by a ReLU.
+# (name, output channels, kernel, non-overlapping max pool or 0), each followed by a ReLU.
 CONVOLUTIONS = (("conv1", 16, 7, 2), ("conv2", 48, 6, 3), ("conv3", 96, 5, 0))
 FULLY_CONNECTED = (("fc1", 128), ("fc2", 848))  # with no activation between them
 
@@ -46,8 +48,8 @@ def grey_levels(images: Array) -> npt.NDArray[np.uint8]:
 def enlarge(images: npt.NDArray[np.uint8], size: int = SIZE) -> npt.NDArray[np.uint8]:
     """Bilinear resize of square images [n, s, s] to [n, size, size], rounded half up.
 
-    Pixel centres at half-integers, border pixels repeated: what Pillow's BILINEAR and OpenCV's INTER_LINEAR do
-    when they enlarge (they may differ by one grey level from rounding between their two passes).
+    Pixel centres at half-integers, border pixels repeated: what Pillow's BILINEAR and OpenCV's
+    INTER_LINEAR do when they enlarge, up to one grey level where they round differently.
     """
     source = images.shape[-1]
     centre = (np.arange(size) + 0.5) * source / size - 0.5
