@@ -22,10 +22,10 @@
 namespace linnet {
 namespace {
 
-constexpr int64_t kSpinNs = 50'000;           // for the next loop, outside a Region
-constexpr int64_t kRegionSpinNs = 2'000'000;  // for the next loop of the same inference
-constexpr int64_t kPoliteAfterNs =
-    5'000;  // from then on a spinning thread offers its core at every look
+// How long a worker spins for the next loop: outside a Region, and inside one, where it offers its
+// core to others at every look once the first bound has passed.
+constexpr int64_t kSpinNs = 50'000;
+constexpr int64_t kRegionSpinNs = 2'000'000;
 
 // Which pool's tasks this thread is running, and as which of its threads.
 struct Place {
@@ -52,7 +52,7 @@ void pause() {
 
 // One look's worth of waiting, `waited` ns into a spin.
 void relax(int64_t waited) {
-  if (waited >= kPoliteAfterNs) {
+  if (waited >= kSpinNs) {
     sched_yield();
   } else {
     for (int i = 0; i < 8; ++i) pause();
@@ -312,7 +312,9 @@ void ThreadPool::wait_for_workers() {
     gate = gate_.load(std::memory_order_acquire);
     if (gate == 0) return;
     const int64_t waited = now_ns() - start;
-    if (waited >= spin_ns()) break;
+    // Not longer, even in a Region: if a worker has lost its core to another process, the system
+    // moves it to ours once we sleep.
+    if (waited >= kSpinNs) break;
     relax(waited);
   }
   gate = gate_.fetch_or(kCallerSleeps, std::memory_order_acquire);

@@ -126,6 +126,8 @@ TEST_CASE("AlignedBuffer is aligned, movable and fails cleanly") {
   }
   CHECK(AlignedBuffer(0).data() == nullptr);
   const size_t huge = std::numeric_limits<size_t>::max();
-  for (size_t size : {huge, huge - 63, huge / 2, huge / 2 - 200})
+  for (size_t size : {huge, huge - 63, huge / 2})
     CHECK_THROWS_AS(AlignedBuffer{size}, std::bad_alloc);
+  // Refused by the system, not by our arithmetic; a 32-bit process may really get 2 GB.
+  if (sizeof(size_t) == 8) CHECK_THROWS_AS(AlignedBuffer{huge / 2 - 200}, std::bad_alloc);
 }
