@@ -1,0 +1,89 @@
+// Session: a graph compiled for one machine and thread number, ready to run batches of any size.
+//
+// A Program is the graph for one batch size and one set of wanted values: fused steps, each a prepared Plan, and one arena
+// for all values and workspaces. A Session compiles programs as batch sizes come up, keeps a few, and cuts large batches
+// into chunks whose activations stay in cache. All programs share the packed weights.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "planner.h"
+
+namespace linnet {
+
+struct SessionOptions {
+  int threads = 0;           // 0: as many as this process may use
+  std::string isa;           // empty: LINNET_ISA, else the best this CPU has
+  std::string blas;          // OpenBLAS library; empty: the system's
+  size_t memory_limit = 0;   // bytes of arena and packed weights; 0: none
+  PlannerOptions planner;
+};
+
+// One step of a program as explain() and profile() report it.
+struct StepReport {
+  std::string name;  // of the nodes fused into it, joined by "+"
+  std::string op;
+  Choice choice;
+  bool kernels;      // whether it ran the ISA's micro-kernels
+  double seconds = 0;  // profile only
+};
+
+class Program;
+
+class Session {
+ public:
+  // Packs weights, starts the threads and runs once, so that the first call is as fast as later ones. Throws
+  // std::invalid_argument, std::runtime_error, or MemoryLimit.
+  Session(std::shared_ptr<const Graph> graph, SessionOptions options);
+  ~Session();
+
+  const Graph& graph() const { return *graph_; }
+  int threads() const { return pool_.threads(); }
+  const char* isa() const { return kernels_.isa; }
+  const std::optional<OpenBlas>& blas() const { return blas_; }
+  const std::string& blas_missing() const { return blas_missing_; }
+
+  // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of `wanted` (value indices).
+  // Callers queue. Fills `seconds`, one entry per step of plan(batch, wanted), when given.
+  void run(int64_t batch, const std::vector<const float*>& inputs, const std::vector<int>& wanted,
+           const std::vector<float*>& outputs, std::vector<double>* seconds = nullptr);
+
+  // The steps a batch runs in; for a batch cut into chunks, those of its first chunk.
+  std::vector<StepReport> plan(int64_t batch, const std::vector<int>& wanted);
+
+  size_t weight_bytes() const { return weights_.bytes(); }
+  size_t arena_bytes();  // of all programs kept
+
+ private:
+  int64_t chunk_size(int64_t batch, const std::vector<int>& wanted);
+  Program& program(int64_t batch, const std::vector<int>& wanted);
+
+  const std::shared_ptr<const Graph> graph_;
+  const SessionOptions options_;
+  const Kernels& kernels_;
+  std::optional<OpenBlas> blas_;
+  std::string blas_missing_;
+  WeightStore weights_;
+  ThreadPool pool_;
+  std::optional<Context> context_;
+  std::optional<Planner> planner_;
+  std::mutex mutex_;
+  std::list<std::unique_ptr<Program>> programs_;  // most recently used first
+};
+
+// A model does not fit the memory limit; what() names the smallest limit it fits.
+class MemoryLimit : public std::bad_alloc {
+ public:
+  explicit MemoryLimit(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
+}  // namespace linnet
