@@ -1,11 +1,13 @@
-// Register tiles of a direct convolution or a matrix product (see DirectTile), and the same for a single pixel.
-#include "kernels/vector.h"
+// Register tiles of a direct convolution or a matrix product (see DirectTile), and the same for a
+// single pixel.
+#include "vector.h"
 
 namespace linnet {
 namespace {
 
-// Columns of a tile by its vectors of output channels. A tile takes cols * vecs accumulators, vecs weights and at least
-// one register of input values; more accumulators mean more multiply-adds per load.
+// Columns of a tile by its vectors of output channels. A tile takes cols * vecs accumulators, vecs
+// weights and at least one register of input values; more accumulators mean more multiply-adds per
+// load.
 #if defined(LINNET_ISA_scalar)
 constexpr int kCols[] = {0, 8, 4, 3, 2};
 constexpr double kFlopsPerCycle = 2;
@@ -28,8 +30,8 @@ constexpr int kGemvVecs = kMaxTileVecs;
 // Taps of the inner loop done per turn.
 constexpr int kUnroll = 4;
 
-// Keeps a pointer in its register: left alone, compilers replace a few pointers and offsets by one pointer per column,
-// more than there are registers.
+// Keeps a pointer in its register: left alone, compilers replace a few pointers and offsets by one
+// pointer per column, more than there are registers.
 LINNET_INLINE void pin(const float*& p) { __asm__("" : "+r"(p)); }
 
 // Pointers to the first of every three columns; the other two are reached by scaled index.
@@ -55,14 +57,16 @@ struct Columns {
 
 // One tap: every accumulator gains weight times input value.
 template <int kVecs, int kTileCols>
-LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& x, const float* w, int tap) {
+LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& x, const float* w,
+                        int tap) {
   Vec weight[kVecs];
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) weight[v] = load(w + (tap * kVecs + v) * kWidth);
   LINNET_UNROLL
   for (int p = 0; p < kTileCols; p += kPack) {
 #if defined(LINNET_ISA_neon_vfpv4)
-    const Values value = p + 1 < kTileCols ? pack(x.at(p) + tap, x.at(p + 1) + tap) : pack(x.at(p) + tap);
+    const Values value =
+        p + 1 < kTileCols ? pack(x.at(p) + tap, x.at(p + 1) + tap) : pack(x.at(p) + tap);
 #else
     const Values value = pack(x.at(p) + tap);
 #endif
@@ -70,7 +74,8 @@ LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& 
     for (int v = 0; v < kVecs; ++v) acc[p][v] = fma<0>(acc[p][v], weight[v], value);
     if (kPack == 2 && p + 1 < kTileCols) {
       LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p + 1][v] = fma<kPack - 1>(acc[p + 1][v], weight[v], value);
+      for (int v = 0; v < kVecs; ++v)
+        acc[p + 1][v] = fma<kPack - 1>(acc[p + 1][v], weight[v], value);
     }
   }
 }
@@ -147,8 +152,8 @@ void direct(const DirectTile& t) {
   finish<1, kVecs, kTileCols>(acc, t);
 }
 
-// One pixel: nothing is reused, so this is a stream of weights. Narrow ones keep several partial sums, to have enough
-// independent additions in flight.
+// One pixel: nothing is reused, so this is a stream of weights. Narrow ones keep several partial
+// sums, to have enough independent additions in flight.
 template <int kVecs>
 void gemv(const DirectTile& t) {
   constexpr int kSums = kVecs >= 8 ? 1 : kVecs >= 4 ? 2 : 4;

@@ -1,20 +1,21 @@
-// Which kernel tables this CPU can run. Compiled for the baseline: nothing here may run an instruction of an ISA before
-// it is known to be there.
+// Which kernel tables this CPU can run. Compiled for the baseline: nothing here may run an
+// instruction of an ISA before it is known to be there.
 #include <array>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
-#include "kernels/kernels.h"
+#include "kernels.h"
 
 #if defined(__arm__) || defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
-// LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled in.
-#define X(isa)                                             \
-  extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
-  extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
+// LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled
+// in.
+#define X(isa)                                           \
+  extern "C" void linnet_direct_##isa(linnet::Kernels*); \
+  extern "C" void linnet_pool_##isa(linnet::Kernels*);   \
   extern "C" void linnet_elementwise_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
@@ -27,7 +28,8 @@ namespace {
 
 #if defined(__x86_64__)
 
-// The compiler's check asks XGETBV as well as CPUID: a system that does not save the wide registers has no AVX.
+// The compiler's check asks XGETBV as well as CPUID: a system that does not save the wide registers
+// has no AVX.
 const char* missing_avx2() {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2")) return "AVX2";
@@ -72,24 +74,25 @@ struct Isa {
 constexpr int kIsas = 0 LINNET_ISAS;
 #undef X
 
-// Every compiled-in ISA, best first. Only those with nothing missing have their table filled: filling runs ISA code.
+// Every compiled-in ISA, best first. Only those with nothing missing have their table filled:
+// filling runs ISA code.
 struct Registry {
   std::array<Isa, kIsas> isas{};
   std::array<const char*, kIsas + 1> available{};
 
   Registry() {
     int n = 0, usable = 0;
-#define X(name)                                    \
-  {                                                \
-    Isa& entry = isas[n++];                        \
-    entry.table.isa = #name;                       \
-    entry.missing = missing_##name();              \
-    if (!entry.missing) {                          \
-      linnet_direct_##name(&entry.table);          \
-      linnet_pool_##name(&entry.table);            \
-      linnet_elementwise_##name(&entry.table);     \
-      available[usable++] = #name;                 \
-    }                                              \
+#define X(name)                                \
+  {                                            \
+    Isa& entry = isas[n++];                    \
+    entry.table.isa = #name;                   \
+    entry.missing = missing_##name();          \
+    if (!entry.missing) {                      \
+      linnet_direct_##name(&entry.table);      \
+      linnet_pool_##name(&entry.table);        \
+      linnet_elementwise_##name(&entry.table); \
+      available[usable++] = #name;             \
+    }                                          \
   }
     LINNET_ISAS
 #undef X
@@ -110,8 +113,8 @@ const Kernels& kernels_for(const char* isa) {
   for (const Isa& entry : all.isas) {
     if (any ? !entry.missing : !std::strcmp(isa, entry.table.isa)) {
       if (!entry.missing) return entry.table;
-      throw std::runtime_error("isa " + std::string(isa) + ": this CPU (or its operating system) has no " +
-                               entry.missing);
+      throw std::runtime_error("isa " + std::string(isa) +
+                               ": this CPU (or its operating system) has no " + entry.missing);
     }
     names += (names.empty() ? "" : ", ") + std::string(entry.table.isa);
   }

@@ -1,10 +1,11 @@
 // Loops over contiguous floats: add, clamp, softmax.
-#include "kernels/vector.h"
+#include "vector.h"
 
 namespace linnet {
 namespace {
 
-// Adding and subtracting this rounds to an integer, which also stays in the low bits of the sum: 1.5 * 2^23.
+// Adding and subtracting this rounds to an integer, which also stays in the low bits of the
+// sum: 1.5 * 2^23.
 constexpr float kRound = 12582912.0f;
 
 void add_rows(const float* a, const float* b, float* y, int64_t count, float low) {
@@ -24,8 +25,8 @@ void clamp_rows(const float* x, float* y, int64_t count, float low) {
   for (; i < count; ++i) y[i] = low > x[i] ? low : x[i];
 }
 
-// e^x for x <= 0: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes expf (about 1 ulp).
-// Results below 2^-126 are zero, on every ISA.
+// e^x for x <= 0: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes expf
+// (about 1 ulp). Results below 2^-126 are zero, on every ISA.
 LINNET_INLINE Vec exp_nonpositive(Vec x) {
   x = max(splat(-88.02969f), x);  // -127 ln 2
   const Vec t = fma(splat(kRound), x, splat(1.44269504f));

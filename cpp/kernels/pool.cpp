@@ -1,5 +1,6 @@
-// Pooling over channels-last rows: one output row per call, a few vectors of channels of one window at a time.
-#include "kernels/vector.h"
+// Pooling over channels-last rows: one output row per call, a few vectors of channels of one window
+// at a time.
+#include "vector.h"
 
 namespace linnet {
 namespace {
@@ -31,11 +32,13 @@ LINNET_INLINE void reduce(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, int 
   for (int v = 0; v < kVecs; ++v) store(y + v * kWidth, mul(acc[v], scale));
 }
 
-// Taps k of 0..kernel with begin <= start + k * dilation < end, as the half-open range [first, last).
+// Taps k of 0..kernel with begin <= start + k * dilation < end, as the half-open range [first,
+// last).
 struct Range {
   int64_t first, last;
 };
-LINNET_INLINE Range taps_inside(int64_t start, int64_t kernel, int64_t dilation, int64_t begin, int64_t end) {
+LINNET_INLINE Range taps_inside(int64_t start, int64_t kernel, int64_t dilation, int64_t begin,
+                                int64_t end) {
   Range r;
   r.first = start >= begin ? 0 : (begin - start + dilation - 1) / dilation;
   r.last = start >= end ? 0 : (end - start + dilation - 1) / dilation;

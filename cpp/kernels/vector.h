@@ -1,15 +1,15 @@
-// One vector of floats per instruction set, and the dozen operations the kernels are written in. An ISA is one block
-// of this file, a line of isas.cmake and a word in dispatch.cpp.
+// One vector of floats per instruction set, and the dozen operations the kernels are written in. An
+// ISA is one block of this file, a line of isas.cmake and a word in dispatch.cpp.
 //
-// Everything lives in an anonymous namespace: a kernel object may share no symbol with the rest of the program (see
-// kernels.h), so its copies of these functions must be its own. For the same reason nothing of the C++ library is
-// included here or in a kernel body.
+// Everything lives in an anonymous namespace: a kernel object may share no symbol with the rest of
+// the program (see kernels.h), so its copies of these functions must be its own. For the same
+// reason nothing of the C++ library is included here or in a kernel body.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "kernels.h"
 
 #if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
 #include <immintrin.h>
@@ -21,7 +21,8 @@
 
 #define LINNET_INLINE inline __attribute__((always_inline))
 
-// The one symbol of an object file: LINNET_EXPORT(direct) is linnet_direct_avx512 in the avx512 object.
+// The one symbol of an object file: LINNET_EXPORT(direct) is linnet_direct_avx512 in the avx512
+// object.
 #define LINNET_JOIN2(a, b, c) a##b##_##c
 #define LINNET_JOIN(a, b, c) LINNET_JOIN2(a, b, c)
 #define LINNET_EXPORT(family) \
@@ -38,7 +39,8 @@ namespace {
 //   Values, kPack         input values of kPack pixels as the multiply-add wants them
 //   pack(p[, q])          loads one float per pixel into Values
 //   fma<i>(acc, w, x)     acc + w * (value i of x)
-//   exponent(t)           2^n for the integer n (-127..127, 2^-127 taken as 0) that t = n + kRound holds in its low bits
+//   exponent(t)           2^n for the integer n (-127..127, 2^-127 taken as 0) that t = n + kRound
+//   holds in its low bits
 // and the obvious load, store, splat, add, sub, mul, fma, max. max(a, b) is b where either is NaN.
 
 #if defined(LINNET_ISA_scalar)

@@ -1,4 +1,7 @@
-// Every kernel of every ISA this CPU has, against plain loops, with guard zones around what may be written.
+// Every kernel of every ISA this CPU has, against plain loops, with guard zones around what may be
+// written.
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -8,8 +11,6 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include <doctest/doctest.h>
 
 #include "kernels/kernels.h"
 
@@ -26,7 +27,8 @@ const float kInfinity = std::numeric_limits<float>::infinity();
 // An aligned array of floats between two guard zones.
 class Buffer {
  public:
-  explicit Buffer(int64_t count) : count_(count), data_(static_cast<size_t>(count + 3 * kZone), kGuard) {
+  explicit Buffer(int64_t count)
+      : count_(count), data_(static_cast<size_t>(count + 3 * kZone), kGuard) {
     const auto address = reinterpret_cast<uintptr_t>(data_.data() + kZone);
     offset_ = kZone + static_cast<int64_t>((linnet::kAlignment - address % linnet::kAlignment) %
                                            linnet::kAlignment / sizeof(float));
@@ -54,7 +56,8 @@ class Buffer {
 
 std::vector<const Kernels*> tables() {
   std::vector<const Kernels*> all;
-  for (const char* const* isa = linnet::available_isas(); *isa; ++isa) all.push_back(&linnet::kernels_for(*isa));
+  for (const char* const* isa = linnet::available_isas(); *isa; ++isa)
+    all.push_back(&linnet::kernels_for(*isa));
   return all;
 }
 
@@ -76,12 +79,15 @@ const Variant kVariants[] = {
     {"pool2 merge", false, false, true, 0, 2},     {"pool3 merge", false, false, true, 0, 3},
 };
 
-// Runs one tile and compares every stored value, and every one that must stay, with DirectTile's definition.
-void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int cols, const Reduction& r,
-                  const Variant& variant, ptrdiff_t x_col, std::mt19937& random) {
+// Runs one tile and compares every stored value, and every one that must stay, with DirectTile's
+// definition.
+void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int cols,
+                  const Reduction& r, const Variant& variant, ptrdiff_t x_col,
+                  std::mt19937& random) {
   const int channels = vecs * k.width;
   const int stored = cols / variant.pool;
-  const ptrdiff_t x_middle = r.inner + 2, x_outer = r.middle * x_middle + 3, y_col = channels + k.width;
+  const ptrdiff_t x_middle = r.inner + 2, x_outer = r.middle * x_middle + 3,
+                  y_col = channels + k.width;
   Buffer x((cols - 1) * x_col + (r.outer - 1) * x_outer + (r.middle - 1) * x_middle + r.inner);
   Buffer w(r.outer * r.middle * r.inner * channels);
   Buffer bias(channels), y((stored - 1) * y_col + channels), residual(y.count());
@@ -102,7 +108,8 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
         for (int64_t o = 0; o < r.outer; ++o) {
           for (int64_t m = 0; m < r.middle; ++m) {
             for (int64_t i = 0; i < r.inner; ++i, weight += channels) {
-              sum += static_cast<double>(x.get()[p * x_col + o * x_outer + m * x_middle + i]) * *weight;
+              sum += static_cast<double>(x.get()[p * x_col + o * x_outer + m * x_middle + i]) *
+                     *weight;
             }
           }
         }
@@ -137,13 +144,15 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
   double worst = 0;
   for (int64_t i = 0; i < y.count(); ++i) {
     const bool written = i % y_col < channels;
-    const double error = std::fabs(static_cast<double>(y.get()[i]) - expected[static_cast<size_t>(i)]);
-    if (!(error <= (written ? tolerance : 0.0))) worst = std::max(worst, std::isnan(error) ? 1e30 : error);
+    const double error =
+        std::fabs(static_cast<double>(y.get()[i]) - expected[static_cast<size_t>(i)]);
+    if (!(error <= (written ? tolerance : 0.0)))
+      worst = std::max(worst, std::isnan(error) ? 1e30 : error);
   }
-  CHECK_MESSAGE(worst == 0, "isa ", k.isa, ", ", variant.name, ", vecs ", vecs, ", cols ", cols, ", reduction ",
-                r.outer, "x", r.middle, "x", r.inner, ": off by ", worst);
-  CHECK_MESSAGE(y.guards_intact(), "isa ", k.isa, ", ", variant.name, ", vecs ", vecs, ", cols ", cols,
-                ": wrote outside its tile");
+  CHECK_MESSAGE(worst == 0, "isa ", k.isa, ", ", variant.name, ", vecs ", vecs, ", cols ", cols,
+                ", reduction ", r.outer, "x", r.middle, "x", r.inner, ": off by ", worst);
+  CHECK_MESSAGE(y.guards_intact(), "isa ", k.isa, ", ", variant.name, ", vecs ", vecs, ", cols ",
+                cols, ": wrote outside its tile");
 }
 
 }  // namespace
@@ -161,7 +170,8 @@ TEST_CASE("isas: the best comes first, an empty name means it, others are refuse
     CHECK(k->flops_per_cycle > 0);
   }
   CHECK(scalar);
-  CHECK_THROWS_WITH_AS(linnet::kernels_for("sse9"), doctest::Contains("sse9"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(linnet::kernels_for("sse9"), doctest::Contains("sse9"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("isas: every promised table entry is there") {
@@ -173,7 +183,8 @@ TEST_CASE("isas: every promised table entry is there") {
     for (int vecs = 1; vecs <= k->direct_vecs; ++vecs) {
       REQUIRE(k->direct_cols[vecs] >= 1);
       REQUIRE(k->direct_cols[vecs] <= linnet::kMaxTileCols);
-      for (int cols = 1; cols <= k->direct_cols[vecs]; ++cols) CHECK(static_cast<bool>(k->direct[vecs][cols]));
+      for (int cols = 1; cols <= k->direct_cols[vecs]; ++cols)
+        CHECK(static_cast<bool>(k->direct[vecs][cols]));
     }
     for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) CHECK(static_cast<bool>(k->gemv[vecs]));
     CHECK(static_cast<bool>(k->max_pool_row));
@@ -186,7 +197,8 @@ TEST_CASE("isas: every promised table entry is there") {
 
 TEST_CASE("direct: every tile, reduction length and epilogue") {
   std::mt19937 random(1);
-  const Reduction reductions[] = {{1, 1, 1}, {2, 1, 3}, {1, 3, 2}, {3, 2, 7}, {2, 2, 8}, {1, 1, 37}, {7, 1, 7}};
+  const Reduction reductions[] = {{1, 1, 1}, {2, 1, 3},  {1, 3, 2}, {3, 2, 7},
+                                  {2, 2, 8}, {1, 1, 37}, {7, 1, 7}};
   for (const Kernels* k : tables()) {
     for (int vecs = 1; vecs <= k->direct_vecs; ++vecs) {
       for (int cols = 1; cols <= k->direct_cols[vecs]; ++cols) {
@@ -264,9 +276,10 @@ struct PoolCase {
   int rows, kernel, stride, dilation, pad_l, pad_r;
 };
 
-// `rows` are the window rows inside the image; the kernel's own height is one more, all of it counted for include_pad.
-void check_pool(const Kernels& k, const PoolCase& c, int64_t channels, bool average, bool include_pad,
-                std::mt19937& random) {
+// `rows` are the window rows inside the image; the kernel's own height is one more, all of it
+// counted for include_pad.
+void check_pool(const Kernels& k, const PoolCase& c, int64_t channels, bool average,
+                bool include_pad, std::mt19937& random) {
   const ptrdiff_t x_col = channels, x_row = c.w * x_col + k.width, y_col = channels + k.width;
   Buffer x((c.rows - 1) * x_row + c.w * x_col), y((c.out_w - 1) * y_col + channels);
   x.fill(random);
@@ -313,9 +326,9 @@ void check_pool(const Kernels& k, const PoolCase& c, int64_t channels, bool aver
       worst = std::max(worst, std::fabs(expected - static_cast<double>(y.get()[o * y_col + ch])));
     }
   }
-  CHECK_MESSAGE(worst <= (average ? 1e-6 : 0.0), "isa ", k.isa, average ? ", average" : ", max", ", kernel ",
-                c.kernel, ", stride ", c.stride, ", dilation ", c.dilation, ", channels ", channels, ": off by ",
-                worst);
+  CHECK_MESSAGE(worst <= (average ? 1e-6 : 0.0), "isa ", k.isa, average ? ", average" : ", max",
+                ", kernel ", c.kernel, ", stride ", c.stride, ", dilation ", c.dilation,
+                ", channels ", channels, ": off by ", worst);
   CHECK(y.guards_intact());
 }
 
@@ -324,8 +337,9 @@ void check_pool(const Kernels& k, const PoolCase& c, int64_t channels, bool aver
 TEST_CASE("pooling: windows inside, over the edges, strided, dilated") {
   std::mt19937 random(4);
   const PoolCase cases[] = {
-      {12, 6, 2, 2, 2, 1, 0, 0}, {13, 7, 2, 2, 2, 1, 0, 1}, {9, 3, 3, 3, 3, 1, 0, 0},  {7, 7, 1, 3, 1, 1, 1, 1},
-      {1, 1, 1, 1, 1, 1, 0, 0},  {1, 1, 2, 3, 2, 1, 1, 1},  {11, 5, 3, 3, 2, 2, 1, 2}, {10, 4, 2, 5, 3, 1, 2, 3},
+      {12, 6, 2, 2, 2, 1, 0, 0}, {13, 7, 2, 2, 2, 1, 0, 1}, {9, 3, 3, 3, 3, 1, 0, 0},
+      {7, 7, 1, 3, 1, 1, 1, 1},  {1, 1, 1, 1, 1, 1, 0, 0},  {1, 1, 2, 3, 2, 1, 1, 1},
+      {11, 5, 3, 3, 2, 2, 1, 2}, {10, 4, 2, 5, 3, 1, 2, 3},
   };
   for (const Kernels* k : tables()) {
     for (const PoolCase& c : cases) {
@@ -378,7 +392,8 @@ TEST_CASE("add and clamp: every count, in place too") {
         b.fill(random);
         k->add(a.get(), b.get(), y.get(), count, low);
         bool same = true;
-        for (int64_t i = 0; i < count; ++i) same = same && y.get()[i] == std::max(low, a.get()[i] + b.get()[i]);
+        for (int64_t i = 0; i < count; ++i)
+          same = same && y.get()[i] == std::max(low, a.get()[i] + b.get()[i]);
         CHECK(same);
         CHECK(y.guards_intact());
         const std::vector<float> sum(y.get(), y.get() + count);
@@ -415,11 +430,14 @@ TEST_CASE("softmax: every count, large and far apart logits, in place") {
         k->softmax(x.get(), y.get(), count);
         const float largest = *std::max_element(x.get(), x.get() + count);
         double total = 0, worst = 0;
-        for (int64_t i = 0; i < count; ++i) total += std::exp(static_cast<double>(x.get()[i] - largest));
+        for (int64_t i = 0; i < count; ++i)
+          total += std::exp(static_cast<double>(x.get()[i] - largest));
         for (int64_t i = 0; i < count; ++i) {
           const double expected = std::exp(static_cast<double>(x.get()[i] - largest)) / total;
           const double error = std::fabs(y.get()[i] - expected);
-          worst = std::max(worst, error - 1e-6 * expected);  // relative, and 1e-37 where results are flushed to zero
+          worst = std::max(
+              worst,
+              error - 1e-6 * expected);  // relative, and 1e-37 where results are flushed to zero
         }
         CHECK(worst <= 1e-37);
         CHECK(y.guards_intact());
