@@ -14,13 +14,12 @@ constexpr size_t kProgramsKept = 4;
 constexpr size_t kChunkBytes = 2 << 20;
 constexpr int64_t kMaxChunk = 16;
 
-std::string chosen_isa(const SessionOptions& options) {
-  if (!options.isa.empty()) return options.isa;
-  const char* isa = std::getenv("LINNET_ISA");
-  return isa ? isa : "";
-}
-
 }  // namespace
+
+const Kernels& select_kernels(const std::string& isa) {
+  const char* forced = std::getenv("LINNET_ISA");
+  return kernels_for(isa.empty() && forced ? forced : isa.c_str());
+}
 
 // The graph compiled for one batch size and one set of wanted values; see session.h. Immutable but for the arena.
 class Program {
@@ -434,7 +433,7 @@ void Program::run(int64_t first, const std::vector<const float*>& inputs, const 
 Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
     : graph_(std::move(graph)),
       options_(std::move(options)),
-      kernels_(kernels_for(chosen_isa(options_).c_str())),
+      kernels_(select_kernels(options_.isa)),
       pool_(options_.threads > 0 ? options_.threads : default_threads()) {
   blas_ = find_openblas(options_.blas, &blas_missing_);
   if (!blas_ && !options_.blas.empty()) throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + blas_missing_);

@@ -24,6 +24,9 @@ struct SessionOptions {
   PlannerOptions planner;
 };
 
+// The kernels of the named ISA; for an empty name those LINNET_ISA names, else the best this CPU has. Throws like kernels_for.
+const Kernels& select_kernels(const std::string& isa);
+
 // One step of a program as explain() and profile() report it.
 struct StepReport {
   std::string name;  // of the nodes fused into it, joined by "+"

@@ -1,0 +1,344 @@
+// The Python module `linnet._core`. Translates between Python and the core, decides nothing.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+
+#include "layer.h"
+#include "onnx_reader.h"
+#include "session.h"
+
+namespace py = pybind11;
+
+namespace linnet {
+namespace {
+
+// Keeps a Python object alive from C++ code that may drop it without holding the GIL.
+std::shared_ptr<const void> keep_alive(const py::object& object) {
+  PyObject* raw = object.inc_ref().ptr();
+  return std::shared_ptr<const void>(raw, [](const void* p) {
+    const py::gil_scoped_acquire gil;
+    Py_DECREF(static_cast<PyObject*>(const_cast<void*>(p)));
+  });
+}
+
+Attributes to_attributes(const py::dict& dict) {
+  Attributes attributes;
+  for (const auto& [key, value] : dict) {
+    const auto name = py::cast<std::string>(key);
+    if (py::isinstance<py::str>(value)) {
+      attributes[name] = py::cast<std::string>(value);
+    } else if (py::isinstance<py::float_>(value)) {
+      attributes[name] = py::cast<double>(value);
+    } else if (PyIndex_Check(value.ptr())) {
+      attributes[name] = py::cast<int64_t>(value);
+    } else {
+      attributes[name] = py::cast<std::vector<int64_t>>(value);
+    }
+  }
+  return attributes;
+}
+
+void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
+  Shape shape(array.shape(), array.shape() + array.ndim());
+  if (array.dtype().is(py::dtype::of<float>())) {
+    if (!(array.flags() & py::array::c_style)) throw std::invalid_argument("initializer '" + name + "' is not C-contiguous");
+    builder.initializer(name, shape, static_cast<const float*>(array.data()), keep_alive(array));
+  } else if (array.dtype().is(py::dtype::of<int64_t>())) {
+    const auto dense = py::array_t<int64_t, py::array::c_style>::ensure(array);
+    builder.initializer(name, shape, std::vector<int64_t>(dense.data(), dense.data() + dense.size()));
+  } else {
+    throw std::invalid_argument("initializer '" + name + "' is " + py::cast<std::string>(py::str(array.dtype())) + ", not float32 or int64");
+  }
+}
+
+// The batch that `arrays` agree on; throws for a wrong dtype or shape, naming every wrong one.
+int64_t checked_batch(const Graph& graph, const std::vector<int>& values, const std::vector<py::array>& arrays, bool writable) {
+  if (arrays.size() != values.size()) {
+    throw std::invalid_argument("got " + std::to_string(arrays.size()) + (writable ? " outputs" : " inputs") + ", the model has " + std::to_string(values.size()));
+  }
+  std::string problems;
+  int64_t batch = -1;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Value& value = graph.values[values[i]];
+    const py::array& a = arrays[i];
+    Shape shape(a.shape(), a.shape() + a.ndim());
+    const Shape given = shape;
+    if (!shape.empty()) shape[0] = 0;
+    const auto complain = [&](const std::string& what) {
+      problems += (problems.empty() ? "'" : "; '") + value.name + "' " + what;
+    };
+    std::string text = "(";
+    for (int64_t d : given) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
+    text += ")";
+    if (!a.dtype().is(py::dtype::of<float>())) {
+      complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected float32");
+    } else if (shape != value.shape) {
+      const bool last = shape.size() == 4 && value.shape.size() == 4 && shape[3] == value.shape[1] && shape[1] == value.shape[2] && shape[2] == value.shape[3];
+      complain("has shape " + text + ", expected " + to_string(value.shape) + (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
+    } else if (given[0] < 1) {
+      complain("has shape " + text + ": the batch is empty");
+    } else if (batch >= 0 && given[0] != batch) {
+      complain("has a batch of " + std::to_string(given[0]) + ", others have " + std::to_string(batch));
+    } else if (writable && (!(a.flags() & py::array::c_style) || !a.writeable())) {
+      complain("must be C-contiguous and writable");
+    } else {
+      batch = given[0];
+    }
+  }
+  if (!problems.empty()) throw std::invalid_argument((writable ? "output " : "input ") + problems);
+  return batch;
+}
+
+std::vector<int> wanted_values(const Graph& graph, const std::vector<std::string>& names) {
+  if (names.empty()) return graph.outputs;
+  std::vector<int> wanted;
+  std::string missing;
+  for (const std::string& name : names) {
+    const int value = graph.find_value(name);
+    if (value < 0) {
+      missing += (missing.empty() ? "'" : ", '") + name + "'";
+    } else if (!std::count(wanted.begin(), wanted.end(), value)) {
+      wanted.push_back(value);
+    } else {
+      throw std::invalid_argument("'" + name + "' is asked for twice");
+    }
+  }
+  if (!missing.empty()) throw std::invalid_argument("the model has no value " + missing);
+  return wanted;
+}
+
+py::list to_list(const std::vector<StepReport>& reports, const std::vector<double>* seconds) {
+  py::list list;
+  for (size_t i = 0; i < reports.size(); ++i) {
+    const StepReport& r = reports[i];
+    py::dict d;
+    d["name"] = r.name;
+    d["op"] = r.op;
+    d["problem"] = r.choice.problem.key();
+    d["algorithm"] = r.choice.algorithm->name();
+    d["uses_kernels"] = r.kernels;
+    d["macs"] = r.choice.problem.macs();
+    d["batch"] = r.choice.problem.n;
+    d["estimate"] = r.choice.seconds;
+    py::list candidates;
+    for (const Candidate& c : r.choice.candidates) {
+      py::dict e;
+      e["algorithm"] = c.algorithm->name();
+      e["seconds"] = c.refusal.empty() ? py::object(py::float_(c.seconds)) : py::object(py::none());
+      e["refusal"] = c.refusal;
+      candidates.append(e);
+    }
+    d["candidates"] = candidates;
+    if (seconds) d["seconds"] = i < seconds->size() ? (*seconds)[i] : 0.0;
+    list.append(d);
+  }
+  return list;
+}
+
+// A Session and the conversions around it.
+class PySession {
+ public:
+  PySession(std::shared_ptr<const Graph> graph, SessionOptions options) {
+    const py::gil_scoped_release release;
+    session_ = std::make_unique<Session>(std::move(graph), std::move(options));
+  }
+  ~PySession() {
+    // Its workers are joined and its weights' owners dropped, which takes the GIL.
+    const py::gil_scoped_release release;
+    session_.reset();
+  }
+
+  py::list run(const std::vector<py::array>& inputs, const std::vector<std::string>& names, const py::object& out, std::vector<double>* seconds) {
+    const Graph& graph = session_->graph();
+    const std::vector<int> wanted = wanted_values(graph, names);
+    const int64_t batch = checked_batch(graph, graph.inputs, inputs, false);
+    std::vector<py::array> dense, results;
+    std::vector<const float*> from;
+    std::vector<float*> to;
+    for (const py::array& a : inputs) {
+      dense.push_back(py::array_t<float, py::array::c_style>::ensure(a));
+      if (!dense.back()) throw py::error_already_set();
+      from.push_back(static_cast<const float*>(dense.back().data()));
+    }
+    if (!out.is_none()) {
+      results = py::cast<std::vector<py::array>>(out);
+      if (checked_batch(graph, wanted, results, true) != batch) throw std::invalid_argument("out has another batch than the input");
+    } else {
+      for (int value : wanted) {
+        std::vector<py::ssize_t> shape(graph.values[value].shape.begin(), graph.values[value].shape.end());
+        shape[0] = batch;
+        results.push_back(py::array_t<float>(shape));
+      }
+    }
+    for (py::array& a : results) to.push_back(static_cast<float*>(a.mutable_data()));
+    {
+      const py::gil_scoped_release release;
+      session_->run(batch, from, wanted, to, seconds);
+    }
+    py::list list;
+    for (const py::array& a : results) list.append(a);
+    return list;
+  }
+
+  py::list profile(const std::vector<py::array>& inputs, const std::vector<std::string>& names) {
+    std::vector<double> seconds;
+    run(inputs, names, py::none(), &seconds);
+    return to_list(session_->plan(inputs[0].shape(0), wanted_values(session_->graph(), names)), &seconds);
+  }
+
+  py::list plan(int64_t batch, const std::vector<std::string>& names) {
+    return to_list(session_->plan(batch, wanted_values(session_->graph(), names)), nullptr);
+  }
+
+  py::list values(const std::vector<int>& indices) const {
+    py::list list;
+    for (int i : indices) {
+      const Value& v = session_->graph().values[i];
+      list.append(py::make_tuple(v.name, std::vector<int64_t>(v.shape.begin(), v.shape.end())));
+    }
+    return list;
+  }
+
+  Session& session() { return *session_; }
+
+ private:
+  std::unique_ptr<Session> session_;
+};
+
+py::dict to_dict(const OpenBlas& blas) {
+  py::dict d;
+  d["path"] = blas.path;
+  d["core"] = blas.openblas_get_corename ? blas.openblas_get_corename() : "";
+  d["config"] = blas.openblas_get_config ? blas.openblas_get_config() : "";
+  d["threading"] = blas.threading;
+  d["warning"] = blas.warning;
+  return d;
+}
+
+}  // namespace
+}  // namespace linnet
+
+PYBIND11_MODULE(_core, m) {
+  using namespace linnet;
+
+  py::class_<GraphBuilder, std::shared_ptr<GraphBuilder>>(m, "GraphBuilder")
+      .def(py::init<std::string>(), py::arg("name") = "")
+      .def("input", &GraphBuilder::input, py::arg("name"), py::arg("shape"))
+      .def("initializer", &add_initializer, py::arg("name"), py::arg("array"))
+      .def(
+          "node",
+          [](GraphBuilder& b, const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
+             const std::vector<std::string>& outputs, const py::dict& attrs) { b.node(op, name, inputs, outputs, to_attributes(attrs)); },
+          py::arg("op"), py::arg("name"), py::arg("inputs"), py::arg("outputs"), py::arg("attrs"))
+      .def("output", &GraphBuilder::output, py::arg("name"))
+      .def("shape", &GraphBuilder::shape, py::arg("value"));
+
+  m.def(
+      "infer_shape", [](const std::string& op, const py::dict& attrs, const std::vector<Shape>& shapes) { return infer_shape(op, to_attributes(attrs), shapes); },
+      py::arg("op"), py::arg("attrs"), py::arg("shapes"));
+  m.def("read_onnx", [](const std::string& path) { return read_onnx(path); }, py::arg("path"), py::call_guard<py::gil_scoped_release>());
+
+  py::class_<PySession>(m, "Session")
+      .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa, const std::string& blas, size_t memory_limit,
+                       const std::string& algorithm, bool strict, bool measure) {
+             SessionOptions o;
+             o.threads = threads, o.isa = isa, o.blas = blas, o.memory_limit = memory_limit;
+             o.planner.algorithm = algorithm, o.planner.strict = strict, o.planner.measure = measure;
+             return std::make_unique<PySession>(builder.build(), std::move(o));
+           }),
+           py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "", py::arg("blas") = "", py::arg("memory_limit") = 0,
+           py::arg("algorithm") = "", py::arg("strict") = false, py::arg("measure") = false)
+      .def(
+          "run", [](PySession& s, const std::vector<py::array>& inputs, const std::vector<std::string>& wanted,
+                    const py::object& out) { return s.run(inputs, wanted, out, nullptr); },
+          py::arg("inputs"), py::arg("wanted"), py::arg("out"))
+      .def("profile", &PySession::profile, py::arg("inputs"), py::arg("wanted"))
+      .def("plan", &PySession::plan, py::arg("batch"), py::arg("wanted"))
+      .def_property_readonly("inputs", [](PySession& s) { return s.values(s.session().graph().inputs); })
+      .def_property_readonly("outputs", [](PySession& s) { return s.values(s.session().graph().outputs); })
+      .def_property_readonly("values",
+                             [](PySession& s) {
+                               std::vector<int> all(s.session().graph().values.size());
+                               for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int>(i);
+                               return s.values(all);
+                             })
+      .def_property_readonly("name", [](PySession& s) { return s.session().graph().name; })
+      .def_property_readonly("threads", [](PySession& s) { return s.session().threads(); })
+      .def_property_readonly("isa", [](PySession& s) { return s.session().isa(); })
+      .def_property_readonly("blas", [](PySession& s) -> py::object {
+        return s.session().blas() ? py::object(to_dict(*s.session().blas())) : py::object(py::none());
+      })
+      .def_property_readonly("weight_bytes", [](PySession& s) { return s.session().weight_bytes(); })
+      .def_property_readonly("arena_bytes", [](PySession& s) { return s.session().arena_bytes(); });
+
+  m.def("available_isas", [] {
+    std::vector<std::string> names;
+    for (const char* const* isa = available_isas(); *isa; ++isa) names.push_back(*isa);
+    return names;
+  });
+  m.def("default_isa", [] { return std::string(select_kernels("").isa); });
+  m.def("peak_flops_per_cycle", [](const std::string& isa) { return kernels_for(isa.c_str()).flops_per_cycle; });
+  m.def("default_threads", &default_threads);
+  m.def("algorithms", [] {
+    std::vector<std::string> names;
+    for (const Algorithm* a : algorithms()) names.push_back(a->name());
+    return names;
+  });
+  m.def(
+      "find_blas",
+      [](const std::string& request) -> py::object {
+        std::string why;
+        const auto blas = find_openblas(request, &why);
+        return blas ? py::object(to_dict(*blas)) : py::object(py::str(why));
+      },
+      py::arg("request") = "", "A dict describing the OpenBLAS found, or a string saying why there is none.");
+
+  // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the problem's text key.
+  using Floats = py::array_t<float, py::array::c_style>;
+  m.def(
+      "refusal", [](const std::string& key, const std::string& name, const std::string& isa) { return refusal(Problem::parse(key), name, isa); },
+      py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
+  m.def(
+      "normalize_problem", [](const std::string& key) { return Problem::parse(key).key(); }, py::arg("problem"));
+  py::class_<Layer>(m, "Layer")
+      .def(py::init([](const std::string& key, const std::string& name, const std::string& isa, const std::optional<Floats>& weight,
+                       const std::optional<Floats>& bias) {
+             const auto view = [](const Floats& a) {
+               Weight w;
+               w.shape.assign(a.shape(), a.shape() + a.ndim());
+               w.data = a.data();
+               w.owner = keep_alive(a);
+               return w;
+             };
+             Weight w, b;
+             if (weight) w = view(*weight);
+             if (bias) b = view(*bias);
+             return std::make_unique<Layer>(Problem::parse(key), name, isa, weight ? &w : nullptr, bias ? &b : nullptr);
+           }),
+           py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(), py::arg("bias") = py::none())
+      .def_property_readonly("width", &Layer::width)
+      .def_property_readonly("x_count", &Layer::x_count)
+      .def_property_readonly("y_count", &Layer::y_count)
+      .def_property_readonly("operand_count", &Layer::operand_count)
+      .def(
+          "run",
+          [](Layer& layer, py::array_t<float> x, std::optional<py::array_t<float>> operand, py::array_t<float> y, int times) {
+            const auto check = [](const py::array& a, int64_t count, const char* what) {
+              if (a.ndim() != 1 || a.size() != count || !(a.flags() & py::array::c_style)) {
+                throw std::invalid_argument(std::string(what) + " is not a flat array of " + std::to_string(count) + " floats");
+              }
+            };
+            check(x, layer.x_count(), "x");
+            check(y, layer.y_count(), "y");
+            if (operand) check(*operand, layer.operand_count(), "operand");
+            if (!operand && layer.operand_count()) throw std::invalid_argument("operand is missing");
+            const float *from = x.data(), *second = operand ? operand->data() : nullptr;
+            float* to = y.mutable_data();
+            const py::gil_scoped_release release;
+            return layer.run(from, second, to, times);
+          },
+          py::arg("x").noconvert(), py::arg("operand"), py::arg("y").noconvert(), py::arg("times") = 1);
+}

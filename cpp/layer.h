@@ -1,0 +1,43 @@
+// Layer: one problem with one algorithm on its own, outside any graph; what kernel tests and layer benches run.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "algorithm.h"
+
+namespace linnet {
+
+class Layer {
+ public:
+  // Weights are borrowed for the constructor only. Throws std::invalid_argument with the reason if the algorithm refuses the
+  // problem.
+  Layer(const Problem& problem, const std::string& algorithm, const std::string& isa, const Weight* weight, const Weight* bias);
+
+  // Floats of x, y and the second operand (0 if there is none), in the layouts of the problem.
+  int64_t x_count() const;
+  int64_t y_count() const;
+  int64_t operand_count() const;
+  int width() const { return kernels_.width; }
+
+  // Runs `times` times on the same operands; returns the seconds of each run.
+  std::vector<double> run(const float* x, const float* operand, float* y, int times = 1);
+
+ private:
+  const Problem problem_;
+  const Kernels& kernels_;
+  std::string blas_missing_;
+  std::optional<OpenBlas> blas_;
+  WeightStore weights_;
+  Context context_;
+  ThreadPool pool_;
+  std::unique_ptr<Plan> plan_;
+  AlignedBuffer workspace_;
+};
+
+// Why `algorithm` refuses `problem` on an ISA; empty if it accepts it.
+std::string refusal(const Problem& problem, const std::string& algorithm, const std::string& isa);
+
+}  // namespace linnet
