@@ -40,7 +40,7 @@ int64_t now_ns() {
   return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
-void pause() {
+void spin_pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__) || (defined(__ARM_ARCH) && __ARM_ARCH >= 7)
@@ -55,7 +55,7 @@ void relax(int64_t waited) {
   if (waited >= kSpinNs) {
     sched_yield();
   } else {
-    for (int i = 0; i < 8; ++i) pause();
+    for (int i = 0; i < 8; ++i) spin_pause();
   }
 }
 

@@ -1,0 +1,636 @@
+#include "onnx_reader.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace linnet {
+namespace {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "tensors are borrowed in the file's byte order");
+
+// What a canonical model may hold at most. A few bytes of the file become a few hundred of graph,
+// so that without these bounds a small file could ask for much memory.
+constexpr size_t kMaxItems = 1 << 16;  // nodes, initializers, inputs, outputs together
+constexpr size_t kMaxName = 1024;      // bytes
+constexpr size_t kMaxList = 8;         // axes, an attribute's integers, a node's inputs, outputs
+constexpr size_t kMaxAttributes = 16;  // of a node
+constexpr size_t kMaxProblems = 20;    // listed in one message
+
+constexpr int64_t kOldestOpset = 13, kNewestOpset = 17;
+
+// The file is not ONNX at all, or is broken.
+struct Malformed : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+// It is ONNX, but this piece of it is not in canonical form.
+struct NotCanonical : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+struct Bytes {
+  const uint8_t* begin = nullptr;
+  const uint8_t* end = nullptr;
+  size_t size() const { return static_cast<size_t>(end - begin); }
+};
+
+// Walks the fields of one protobuf message: `while (wire.next()) switch (wire.field())`. Fields not
+// asked for are skipped. Encoding: https://protobuf.dev/programming-guides/encoding.
+class Wire {
+ public:
+  explicit Wire(Bytes message) : at_(message.begin), end_(message.end) {}
+
+  bool next() {
+    if (at_ == end_) return false;
+    const uint64_t tag = read_varint();
+    field_ = static_cast<uint32_t>(tag >> 3);
+    type_ = static_cast<int>(tag & 7);
+    if (tag > UINT32_MAX || field_ == 0) throw Malformed("invalid field number");
+    switch (type_) {
+      case kVarint:
+        varint_ = read_varint();
+        break;
+      case kFixed64:
+        take(8);
+        break;
+      case kBytes: {
+        const uint64_t size = read_varint();
+        if (size > static_cast<size_t>(end_ - at_))
+          throw Malformed("truncated (a field is longer than its message)");
+        take(static_cast<size_t>(size));
+        break;
+      }
+      case kFixed32:
+        take(4);
+        break;
+      default:
+        throw Malformed("unknown wire type");
+    }
+    return true;
+  }
+
+  uint32_t field() const { return field_; }
+  bool is_bytes() const { return type_ == kBytes; }
+
+  int64_t integer() const {
+    expect(kVarint);
+    return static_cast<int64_t>(varint_);
+  }
+  float real() const {
+    expect(kFixed32);
+    float f;
+    std::memcpy(&f, bytes_.begin, sizeof f);
+    return f;
+  }
+  Bytes bytes() const {
+    expect(kBytes);
+    return bytes_;
+  }
+
+  // Appends a repeated int64 field's element or packed elements.
+  void integers(std::vector<int64_t>* list) const {
+    if (type_ == kVarint) return append(list, varint_);
+    Wire packed(bytes());
+    while (packed.at_ != packed.end_) append(list, packed.read_varint());
+  }
+
+  // Printable UTF-8 of bounded length, so that it can appear in messages.
+  std::string text() const {
+    const Bytes b = bytes();
+    if (b.size() > kMaxName)
+      throw NotCanonical("a name is longer than " + std::to_string(kMaxName) + " bytes");
+    for (const uint8_t* p = b.begin; p < b.end;) {
+      const int length = *p < 0x80   ? 1
+                         : *p < 0xc2 ? 0
+                         : *p < 0xe0 ? 2
+                         : *p < 0xf0 ? 3
+                         : *p < 0xf5 ? 4
+                                     : 0;
+      bool ok = length > 0 && length <= b.end - p && *p >= 0x20 && *p != 0x7f;
+      for (int i = 1; ok && i < length; ++i) ok = (p[i] & 0xc0) == 0x80;
+      if (ok && length == 3) ok = !(*p == 0xe0 && p[1] < 0xa0) && !(*p == 0xed && p[1] > 0x9f);
+      if (ok && length == 4) ok = !(*p == 0xf0 && p[1] < 0x90) && !(*p == 0xf4 && p[1] > 0x8f);
+      if (!ok) throw NotCanonical("a name is not printable UTF-8");
+      p += length;
+    }
+    return std::string(reinterpret_cast<const char*>(b.begin), b.size());
+  }
+
+ private:
+  static constexpr int kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
+
+  void expect(int type) const {
+    if (type_ != type)
+      throw Malformed("field " + std::to_string(field_) + " has an unexpected type");
+  }
+  void take(size_t size) {
+    if (size > static_cast<size_t>(end_ - at_)) throw Malformed("truncated");
+    bytes_ = {at_, at_ + size};
+    at_ += size;
+  }
+  uint64_t read_varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (at_ == end_) throw Malformed("truncated");
+      const uint8_t byte = *at_++;
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    throw Malformed("invalid integer");
+  }
+  static void append(std::vector<int64_t>* list, uint64_t value) {
+    if (list->size() == kMaxList)
+      throw NotCanonical("a list of more than " + std::to_string(kMaxList) + " integers");
+    list->push_back(static_cast<int64_t>(value));
+  }
+
+  const uint8_t* at_;
+  const uint8_t* end_;
+  uint32_t field_ = 0;
+  int type_ = 0;
+  uint64_t varint_ = 0;
+  Bytes bytes_;
+};
+
+float half_to_float(uint16_t half) {
+  const uint32_t magnitude = half & 0x7fff;
+  // Rebias the exponent from 15 to 127, or from the all-ones of infinity and NaN to all ones.
+  uint32_t bits = (magnitude << 13) + ((magnitude < 0x7c00 ? 127u - 15u : 255u - 31u) << 23);
+  if (magnitude < 0x400) {  // zero or subnormal: a multiple of 2^-24
+    const float f = static_cast<float>(magnitude) * 0x1p-24f;
+    std::memcpy(&bits, &f, sizeof bits);
+  }
+  bits |= static_cast<uint32_t>(half & 0x8000) << 16;
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+// Gives the whole pages inside a weight back to the system when the last user of it is gone. They
+// are clean pages of a file: touched again, they are read again.
+std::shared_ptr<const void> releasing_owner(Bytes data, std::shared_ptr<const void> mapping) {
+  return std::shared_ptr<const void>(data.begin, [data, mapping = std::move(mapping)](const void*) {
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(data.begin) + page - 1) / page * page;
+    const uintptr_t end = reinterpret_cast<uintptr_t>(data.end) / page * page;
+    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  });
+}
+
+// One pass over a model. Field numbers are those of onnx.proto.
+class Reader {
+ public:
+  Reader(std::shared_ptr<const void> owner, bool mapped)
+      : owner_(std::move(owner)), mapped_(mapped) {}
+
+  std::shared_ptr<GraphBuilder> read(Bytes file) {
+    Bytes graph;
+    int64_t opset = 0;
+    bool functions = false;
+    for (Wire model(file); model.next();) {
+      switch (model.field()) {
+        case 7:
+          if (graph.begin) throw Malformed("has two graphs");
+          graph = model.bytes();
+          break;
+        case 8:
+          read_opset(model.bytes(), &opset);
+          break;
+        case 25:
+          functions = true;
+          break;
+      }
+    }
+    if (!graph.begin) throw Malformed("has no graph");
+    if (opset < kOldestOpset || opset > kNewestOpset)
+      problem("operator set " + std::to_string(opset) + ", expected " +
+              std::to_string(kOldestOpset) + " to " + std::to_string(kNewestOpset));
+    if (functions) problem("has functions");
+    read_graph(graph);
+    if (!has_output_) problem("the graph has no output");
+    return builder_;
+  }
+
+  void problem(const std::string& what) {
+    if (++problem_count_ < kMaxProblems) {
+      problems_ += "\n  " + what;
+    } else if (problem_count_ == kMaxProblems) {
+      problems_ += "\n  ...";
+    }
+  }
+
+  // All problems found, one per line; empty if none.
+  const std::string& problems() const { return problems_; }
+
+ private:
+  struct Tensor {
+    std::string name;
+    int64_t type = 0;
+    Shape shape;
+    std::vector<int64_t> integers;  // int64_data
+    Bytes data;                     // raw_data, or packed float_data, which has the same bytes
+    uint32_t data_field = 0;        // which of them
+  };
+
+  // A FLOAT16 initializer; its float32 form is made by the first Cast and shared by the others.
+  struct Half {
+    Shape shape;
+    Bytes data;
+    std::shared_ptr<const std::vector<float>> floats;
+  };
+
+  // TensorProto.DataType
+  static constexpr int64_t kFloat = 1, kInt64 = 7, kFloat16 = 10;
+
+  // Runs `f`, noting what is not canonical. The builder's messages name the node or tensor already.
+  template <typename F>
+  bool checked(const std::string& where, F&& f) {
+    try {
+      f();
+      return true;
+    } catch (const Malformed&) {
+      throw;
+    } catch (const NotCanonical& e) {
+      problem(where + ": " + e.what());
+    } catch (const std::invalid_argument& e) {
+      problem(e.what());
+    }
+    return false;
+  }
+
+  static void read_opset(Bytes message, int64_t* opset) {
+    std::string domain;
+    int64_t version = 0;
+    for (Wire wire(message); wire.next();) {
+      if (wire.field() == 1) domain = wire.text();
+      if (wire.field() == 2) version = wire.integer();
+    }
+    if (domain.empty() || domain == "ai.onnx") *opset = version;
+  }
+
+  // Fields may come in any order (nodes usually come first), hence a pass over the graph for each
+  // kind.
+  void read_graph(Bytes graph) {
+    std::string name;
+    size_t items = 0;
+    for (Wire wire(graph); wire.next();) {
+      const uint32_t field = wire.field();
+      if (field == 2) name = wire.text();
+      if (field == 15) problem("has sparse initializers");
+      items += field == 1 || field == 5 || field == 11 || field == 12;
+    }
+    if (items > kMaxItems)
+      throw NotCanonical("more than " + std::to_string(kMaxItems) + " nodes and tensors");
+    builder_ = std::make_shared<GraphBuilder>(name);
+    for (Wire wire(graph); wire.next();)
+      if (wire.field() == 11) read_input(wire.bytes());
+    for (Wire wire(graph); wire.next();)
+      if (wire.field() == 5) read_initializer(wire.bytes());
+    for (Wire wire(graph); wire.next();)
+      if (wire.field() == 1) read_node(wire.bytes());
+    for (Wire wire(graph); wire.next();)
+      if (wire.field() == 12) read_output(wire.bytes());
+  }
+
+  void read_input(Bytes message) {
+    const std::string name = read_name(message, 1);
+    if (!checked("input '" + name + "'", [&] {
+          Shape shape;
+          int64_t type = 0;
+          read_value_type(message, &type, &shape);
+          if (type != kFloat) throw NotCanonical("is not a float32 tensor");
+          builder_->input(name, shape);
+        }))
+      poison(name);
+  }
+
+  static std::string read_name(Bytes message, uint32_t field) {
+    std::string name;
+    for (Wire wire(message); wire.next();)
+      if (wire.field() == field) name = wire.text();
+    return name;
+  }
+
+  // ValueInfoProto.type.tensor_type; `*type` stays 0 if there is none.
+  static void read_value_type(Bytes message, int64_t* type, Shape* shape) {
+    for (Wire info(message); info.next();) {
+      if (info.field() != 2) continue;
+      for (Wire any(info.bytes()); any.next();) {
+        if (any.field() != 1) continue;
+        for (Wire tensor(any.bytes()); tensor.next();) {
+          if (tensor.field() == 1) *type = tensor.integer();
+          if (tensor.field() == 2) read_dims(tensor.bytes(), shape);
+        }
+      }
+    }
+  }
+
+  // A symbolic axis is 0 here; the builder accepts that for the batch only.
+  static void read_dims(Bytes message, Shape* shape) {
+    for (Wire wire(message); wire.next();) {
+      if (wire.field() != 1) continue;
+      int64_t value = 0;
+      for (Wire dim(wire.bytes()); dim.next();)
+        if (dim.field() == 1) value = dim.integer();
+      if (shape->size() == kMaxList)
+        throw NotCanonical("has more than " + std::to_string(kMaxList) + " axes");
+      shape->push_back(value);
+    }
+  }
+
+  void read_output(Bytes message) {
+    const std::string name = read_name(message, 1);
+    has_output_ = true;
+    if (!poisoned_.count(name)) checked("output '" + name + "'", [&] { builder_->output(name); });
+  }
+
+  void read_initializer(Bytes message) {
+    Tensor tensor;
+    tensor.name = read_name(message, 8);
+    if (!checked("initializer '" + tensor.name + "'", [&] {
+          read_tensor(message, &tensor);
+          add_initializer(tensor);
+        }))
+      poison(tensor.name);
+  }
+
+  static void read_tensor(Bytes message, Tensor* tensor) {
+    for (Wire wire(message); wire.next();) {
+      switch (wire.field()) {
+        case 1:
+          wire.integers(&tensor->shape);
+          break;
+        case 2:
+          tensor->type = wire.integer();
+          break;
+        case 3:
+          throw NotCanonical("is stored in segments");
+        case 4:  // float_data
+        case 9:  // raw_data
+          if (!wire.is_bytes()) throw NotCanonical("has unpacked float_data");
+          if (tensor->data_field) throw NotCanonical("has its data in pieces");
+          tensor->data_field = wire.field();
+          tensor->data = wire.bytes();
+          break;
+        case 7:
+          wire.integers(&tensor->integers);
+          break;
+        case 13:
+          throw NotCanonical("has external data");
+        case 14:
+          if (wire.integer() != 0) throw NotCanonical("has external data");
+          break;
+      }
+    }
+  }
+
+  void add_initializer(const Tensor& tensor) {
+    const bool raw = tensor.data_field != 4;
+    if (halves_.count(tensor.name)) throw NotCanonical("the name is taken");
+    if (tensor.type == kFloat) {
+      expect_bytes(tensor, sizeof(float));
+      std::shared_ptr<const void> owner;
+      const float* data = reinterpret_cast<const float*>(tensor.data.begin);
+      if (reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
+        owner = owner_of(tensor.data);
+      } else {
+        auto copy = std::make_shared<std::vector<float>>(tensor.data.size() / sizeof(float));
+        std::memcpy(copy->data(), tensor.data.begin, tensor.data.size());
+        owner_of(tensor.data).reset();  // the pages just read
+        data = copy->data();
+        owner = std::move(copy);
+      }
+      builder_->initializer(tensor.name, tensor.shape, data, std::move(owner));
+    } else if (tensor.type == kFloat16 && raw) {
+      expect_bytes(tensor, sizeof(uint16_t));
+      if (tensor.name.empty() || builder_->has(tensor.name))
+        throw NotCanonical("the name is empty or taken");
+      halves_[tensor.name] = {tensor.shape, tensor.data, nullptr};
+    } else if (tensor.type == kInt64 && raw) {
+      std::vector<int64_t> integers = tensor.integers;
+      if (tensor.data_field) {
+        expect_bytes(tensor, sizeof(int64_t));
+        if (tensor.data.size() > kMaxList * sizeof(int64_t) || !integers.empty())
+          throw NotCanonical("holds more than " + std::to_string(kMaxList) + " integers");
+        integers.resize(tensor.data.size() / sizeof(int64_t));
+        if (!integers.empty()) std::memcpy(integers.data(), tensor.data.begin, tensor.data.size());
+      }
+      if (tensor.shape != Shape{static_cast<int64_t>(integers.size())})
+        throw NotCanonical("holds " + std::to_string(integers.size()) +
+                           " integers, but has shape " + to_string(tensor.shape));
+      builder_->initializer(tensor.name, tensor.shape, std::move(integers));
+    } else {
+      throw NotCanonical("has data type " + std::to_string(tensor.type) +
+                         "; expected float32, float16 in raw_data or int64");
+    }
+  }
+
+  static void expect_bytes(const Tensor& tensor, size_t element) {
+    const size_t elements = tensor.data.size() / element;
+    size_t count = 1;
+    bool fits = tensor.data.size() % element == 0;
+    for (const int64_t axis : tensor.shape) {
+      fits = fits && axis > 0 && static_cast<uint64_t>(axis) <= elements / count;
+      if (!fits) break;
+      count *= static_cast<size_t>(axis);
+    }
+    if (!fits || count != elements)
+      throw NotCanonical("has " + std::to_string(tensor.data.size()) +
+                         " bytes of data, which do not fill the shape " + to_string(tensor.shape));
+  }
+
+  void read_node(Bytes message) {
+    std::string name, op, domain;
+    std::vector<std::string> inputs, outputs;
+    bool too_many = false;
+    const auto add = [&](std::vector<std::string>* list, const Wire& wire) {
+      if (list->size() < kMaxList) {
+        list->push_back(wire.text());
+      } else {
+        too_many = true;
+      }
+    };
+    for (Wire wire(message); wire.next();) {
+      switch (wire.field()) {
+        case 1:
+          add(&inputs, wire);
+          break;
+        case 2:
+          add(&outputs, wire);
+          break;
+        case 3:
+          name = wire.text();
+          break;
+        case 4:
+          op = wire.text();
+          break;
+        case 7:
+          domain = wire.text();
+          break;
+      }
+    }
+    if (name.empty() && !outputs.empty()) name = outputs[0];
+    // What follows from another node's problem is not worth a message.
+    const bool ok =
+        std::none_of(inputs.begin(), inputs.end(),
+                     [&](const std::string& i) { return poisoned_.count(i) != 0; }) &&
+        checked("node '" + name + "' (" + op + ")", [&] {
+          if (!domain.empty() && domain != "ai.onnx")
+            throw NotCanonical("operator of domain '" + domain + "'");
+          if (too_many)
+            throw NotCanonical("has more than " + std::to_string(kMaxList) + " inputs or outputs");
+          for (const std::string& output : outputs)
+            if (halves_.count(output))
+              throw NotCanonical("output '" + output + "': the name is taken");
+          const Attributes attributes = read_attributes(message);
+          if (op == "Cast") return cast(inputs, outputs, attributes);
+          for (const std::string& input : inputs)
+            if (halves_.count(input))
+              throw NotCanonical("input '" + input + "' is float16 without a Cast");
+          builder_->node(op, name, inputs, outputs, attributes);
+        });
+    if (!ok)
+      for (const std::string& output : outputs) poison(output);
+  }
+
+  void cast(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+            const Attributes& attributes) {
+    const auto half =
+        inputs.size() == 1 && outputs.size() == 1 ? halves_.find(inputs[0]) : halves_.end();
+    if (half == halves_.end() || attributes != Attributes{{"to", kFloat}})
+      throw NotCanonical("only a float16 initializer may be cast, and only to float32");
+    auto& [shape, data, floats] = half->second;
+    if (!floats) {
+      const std::shared_ptr<const void> release_after = owner_of(data);
+      auto converted = std::make_shared<std::vector<float>>(data.size() / sizeof(uint16_t));
+      for (size_t i = 0; i < converted->size(); ++i) {
+        uint16_t bits;
+        std::memcpy(&bits, data.begin + i * sizeof bits, sizeof bits);
+        (*converted)[i] = half_to_float(bits);
+      }
+      floats = std::move(converted);
+    }
+    builder_->initializer(outputs[0], shape, floats->data(), floats);
+  }
+
+  static Attributes read_attributes(Bytes node) {
+    Attributes attributes;
+    for (Wire wire(node); wire.next();) {
+      if (wire.field() != 5) continue;
+      if (attributes.size() == kMaxAttributes)
+        throw NotCanonical("has more than " + std::to_string(kMaxAttributes) + " attributes");
+      const std::string name = read_name(wire.bytes(), 1);
+      if (!attributes.emplace(name, read_attribute(wire.bytes(), name)).second)
+        throw NotCanonical("has attribute '" + name + "' twice");
+    }
+    return attributes;
+  }
+
+  static Attribute read_attribute(Bytes message, const std::string& name) {
+    // AttributeProto.type, and the fields that hold the value for each.
+    constexpr int64_t kTypes[] = {1, 2, 3, 7};  // FLOAT, INT, STRING, INTS
+    constexpr uint32_t kFields[] = {2, 3, 4, 8};
+    Attribute values[4] = {0.0, int64_t{0}, std::string(), std::vector<int64_t>()};
+    int64_t type = 0;
+    bool present[4] = {}, other = false;
+    for (Wire wire(message); wire.next();) {
+      const uint32_t field = wire.field();
+      if (field == 20) type = wire.integer();
+      other |=
+          (field >= 5 && field <= 11 && field != 8) || field == 14 || (field >= 21 && field <= 23);
+      for (int k = 0; k < 4; ++k) present[k] |= field == kFields[k];
+      if (field == 2) values[0] = static_cast<double>(wire.real());
+      if (field == 3) values[1] = wire.integer();
+      if (field == 4) values[2] = wire.text();
+      if (field == 8) wire.integers(&std::get<3>(values[3]));
+    }
+    for (int k = 0; k < 4; ++k) {
+      // A file written before types were stored tells them by the field alone.
+      if (type != kTypes[k] && !(type == 0 && present[k])) continue;
+      for (int j = 0; j < 4; ++j) other |= j != k && present[j];
+      if (!other) return values[k];
+    }
+    throw NotCanonical("attribute '" + name + "' is not a number, a string or a list of integers");
+  }
+
+  std::shared_ptr<const void> owner_of(Bytes data) const {
+    return mapped_ ? releasing_owner(data, owner_) : owner_;
+  }
+
+  void poison(const std::string& value) {
+    if (!value.empty()) poisoned_.insert(value);
+  }
+
+  const std::shared_ptr<const void> owner_;
+  const bool mapped_;
+  std::shared_ptr<GraphBuilder> builder_;
+  std::unordered_map<std::string, Half> halves_;
+  std::unordered_set<std::string> poisoned_;  // values that a problem has left undefined
+  bool has_output_ = false;
+  size_t problem_count_ = 0;
+  std::string problems_;
+};
+
+std::shared_ptr<GraphBuilder> read(Bytes file, std::shared_ptr<const void> owner, bool mapped,
+                                   const std::string& name) {
+  Reader reader(std::move(owner), mapped);
+  std::shared_ptr<GraphBuilder> builder;
+  try {
+    builder = reader.read(file);
+  } catch (const NotCanonical& e) {
+    reader.problem(e.what());
+  } catch (const Malformed& e) {
+    throw std::invalid_argument("'" + name + "' is not a readable ONNX file: " + e.what());
+  }
+  if (!reader.problems().empty())
+    throw std::invalid_argument(
+        "'" + name +
+        "' is not in canonical form; rewrite it with `linnet convert`:" + reader.problems());
+  return builder;
+}
+
+}  // namespace
+
+std::shared_ptr<GraphBuilder> read_onnx(const void* data, size_t size,
+                                        std::shared_ptr<const void> owner,
+                                        const std::string& name) {
+  const uint8_t* begin = static_cast<const uint8_t*>(data);
+  return read({begin, begin + size}, std::move(owner), false, name);
+}
+
+std::shared_ptr<GraphBuilder> read_onnx(const std::string& path) {
+  const auto fail = [&](const std::string& what) -> std::invalid_argument {
+    return std::invalid_argument("cannot read '" + path + "': " + what);
+  };
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw fail(std::strerror(errno));
+  const std::shared_ptr<const void> closer(
+      &file, [](const void* f) { close(*static_cast<const int*>(f)); });
+  struct stat status;
+  if (fstat(file, &status) != 0) throw fail(std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) throw fail("not a file");
+  if (status.st_size == 0) throw fail("the file is empty");
+  if (static_cast<uint64_t>(status.st_size) > PTRDIFF_MAX)
+    throw fail("the file exceeds the address space");
+  const size_t size = static_cast<size_t>(status.st_size);
+  void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  if (address == MAP_FAILED) throw fail(std::strerror(errno));
+  const std::shared_ptr<const void> mapping(
+      address, [size](const void* a) { munmap(const_cast<void*>(a), size); });
+  const uint8_t* begin = static_cast<const uint8_t*>(address);
+  return read({begin, begin + size}, mapping, true, path);
+}
+
+}  // namespace linnet

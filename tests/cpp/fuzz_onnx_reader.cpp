@@ -1,0 +1,24 @@
+// libFuzzer target: whatever the bytes, read_onnx returns a graph all of whose weights can be read,
+// or throws std::invalid_argument. Build with clang++ -fsanitize=fuzzer,address,undefined.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include "onnx_reader.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  // A heap block of exactly this size, aligned as a mapping is, so that any read beyond it is seen.
+  std::shared_ptr<uint8_t> copy(static_cast<uint8_t*>(std::malloc(size ? size : 1)), std::free);
+  std::memcpy(copy.get(), data, size);
+  try {
+    const auto graph = linnet::read_onnx(copy.get(), size, copy, "fuzz")->build();
+    volatile float sink = 0;
+    for (const linnet::Weight& weight : graph->weights)
+      for (int64_t i = 0; weight.data && i < weight.count(); ++i) sink = weight.data[i];
+    (void)sink;
+  } catch (const std::invalid_argument&) {
+  }
+  return 0;
+}

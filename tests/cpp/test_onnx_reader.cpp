@@ -1,0 +1,433 @@
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <numeric>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "onnx_reader.h"
+
+using linnet::Graph;
+using linnet::GraphBuilder;
+using linnet::read_onnx;
+using linnet::Shape;
+using linnet::Weight;
+
+namespace {
+
+// A protobuf writer of a few lines. Field numbers are those of onnx.proto.
+std::string varint(uint64_t value) {
+  std::string s;
+  for (; value >= 0x80; value >>= 7) s += static_cast<char>(value | 0x80);
+  return s + static_cast<char>(value);
+}
+std::string number(int field, int64_t value) {
+  return varint(field << 3) + varint(static_cast<uint64_t>(value));
+}
+std::string bytes(int field, const std::string& value) {
+  return varint(field << 3 | 2) + varint(value.size()) + value;
+}
+template <typename T>
+std::string raw(const std::vector<T>& values) {
+  return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+constexpr int kFloat = 1, kInt64 = 7, kHalf = 10;
+
+std::string tensor(const std::string& name, int type, const Shape& shape, const std::string& data,
+                   int data_field = 9) {
+  std::string dims;
+  for (int64_t axis : shape) dims += varint(static_cast<uint64_t>(axis));
+  return bytes(1, dims) + number(2, type) + bytes(8, name) + bytes(data_field, data);
+}
+std::string int_attribute(const std::string& name, int64_t value) {
+  return bytes(5, bytes(1, name) + number(3, value) + number(20, 2));
+}
+std::string ints_attribute(const std::string& name, const std::vector<int64_t>& values) {
+  std::string list;
+  for (int64_t v : values) list += number(8, v);
+  return bytes(5, bytes(1, name) + list + number(20, 7));
+}
+std::string node(const std::string& op, const std::string& name,
+                 const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                 const std::string& rest = "") {
+  std::string s;
+  for (const std::string& i : inputs) s += bytes(1, i);
+  for (const std::string& o : outputs) s += bytes(2, o);
+  return s + bytes(3, name) + bytes(4, op) + rest;
+}
+std::string value_info(const std::string& name, const Shape& shape, int type = kFloat) {
+  std::string dims;
+  for (int64_t axis : shape) dims += bytes(1, axis ? number(1, axis) : bytes(2, "N"));
+  return bytes(1, name) + bytes(2, bytes(1, number(1, type) + bytes(2, dims)));
+}
+
+struct File {
+  std::vector<std::string> nodes, initializers, inputs = {value_info("x", {0, 2, 4, 4})},
+                                                outputs = {value_info("y", {})};
+  int64_t opset = 13;
+  std::string graph_extra, model_extra;
+
+  std::string str() const {
+    std::string graph;
+    for (const std::string& n : nodes) graph += bytes(1, n);
+    graph += bytes(2, "test");
+    for (const std::string& t : initializers) graph += bytes(5, t);
+    for (const std::string& i : inputs) graph += bytes(11, i);
+    for (const std::string& o : outputs) graph += bytes(12, o);
+    return number(1, 8) + bytes(8, number(2, opset)) + model_extra + bytes(7, graph + graph_extra);
+  }
+};
+
+std::vector<float> ramp(size_t n, float first = 0.5f) {
+  std::vector<float> v(n);
+  std::iota(v.begin(), v.end(), first);
+  return v;
+}
+
+// Convolution, ReLU, flatten, fully connected: every way of storing a float32 weight.
+File small_network() {
+  File f;
+  f.nodes = {node("Conv", "conv", {"x", "w", "b"}, {"c"},
+                  ints_attribute("kernel_shape", {3, 3}) + ints_attribute("pads", {1, 0, 1, 0}) +
+                      int_attribute("group", 1)),
+             node("Relu", "", {"c"}, {"r"}),
+             node("Flatten", "flat", {"r"}, {"f"}, int_attribute("axis", 1)),
+             node("Gemm", "fc", {"f", "v"}, {"y"}, int_attribute("transB", 1))};
+  f.initializers = {tensor("w", kFloat, {3, 2, 3, 3}, raw(ramp(54))),
+                    tensor("b", kFloat, {3}, raw(ramp(3)), 4),
+                    tensor("v", kFloat, {5, 24}, raw(ramp(120, -7)))};
+  return f;
+}
+
+// Reads from memory at an address that is `shift` bytes past alignment; the buffer has no spare
+// byte at its end.
+std::shared_ptr<GraphBuilder> read_memory(const std::string& file, size_t shift = 0) {
+  const size_t size = file.size() + shift;
+  std::shared_ptr<char> buffer(static_cast<char*>(std::malloc(size ? size : 1)), std::free);
+  std::memcpy(buffer.get() + shift, file.data(), file.size());
+  return read_onnx(buffer.get() + shift, file.size(), buffer, "test.onnx");
+}
+
+std::string error_of(const std::string& file) {
+  try {
+    read_memory(file);
+  } catch (const std::invalid_argument& e) {
+    return e.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+const Weight& weight(const Graph& graph, const std::string& name) {
+  for (const Weight& w : graph.weights)
+    if (w.name == name) return w;
+  throw std::logic_error("no weight " + name);
+}
+
+std::vector<float> values(const Weight& w) {
+  return std::vector<float>(w.data, w.data + w.count());
+}
+
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& content) {
+    const int file = mkstemp(path);
+    REQUIRE(file >= 0);
+    close(file);
+    std::ofstream(path, std::ios::binary) << content;
+  }
+  ~TemporaryFile() { unlink(path); }
+  char path[32] = "/tmp/linnet-onnx-XXXXXX";
+};
+
+}  // namespace
+
+TEST_CASE("a canonical network is read with its weights, wherever they lie in memory") {
+  const std::string file = small_network().str();
+  for (size_t shift = 0; shift < 4; ++shift) {
+    CAPTURE(shift);
+    const std::shared_ptr<const Graph> graph = read_memory(file, shift)->build();
+    CHECK(graph->name == "test");
+    REQUIRE(graph->nodes.size() == 4);
+    CHECK(graph->nodes[0].op == linnet::Op::kConv);
+    CHECK(graph->nodes[0].window.pad[0] == 1);
+    CHECK(graph->nodes[0].window.pad[1] == 0);
+    CHECK(graph->nodes[1].name == "r");
+    CHECK(graph->values[graph->outputs.at(0)].shape == Shape{0, 5});
+    CHECK(graph->values[graph->inputs.at(0)].shape == Shape{0, 2, 4, 4});
+    CHECK(values(weight(*graph, "w")) == ramp(54));
+    CHECK(values(weight(*graph, "b")) == ramp(3));
+    CHECK(values(weight(*graph, "v")) == ramp(120, -7));
+    for (const Weight& w : graph->weights)
+      CHECK(reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0);
+  }
+}
+
+TEST_CASE("aligned weights are borrowed from the file, misaligned ones copied") {
+  const std::string file = small_network().str();
+  int borrowed = 0, copied = 0;
+  for (size_t shift = 0; shift < 4; ++shift) {
+    std::vector<char> buffer(file.size() + shift);
+    std::memcpy(buffer.data() + shift, file.data(), file.size());
+    const auto graph = read_onnx(buffer.data() + shift, file.size(), nullptr, "test.onnx")->build();
+    const char* data = reinterpret_cast<const char*>(weight(*graph, "w").data);
+    (data > buffer.data() && data < buffer.data() + buffer.size() ? borrowed : copied) += 1;
+  }
+  CHECK(borrowed == 1);
+  CHECK(copied == 3);
+}
+
+TEST_CASE("a mapped file serves its weights after it is closed and gives their pages back") {
+  const size_t n = 2 << 20;
+  File f;
+  f.nodes = {node("Add", "", {"x", "big"}, {"t"}), node("Add", "", {"t", "small"}, {"y"})};
+  f.inputs = {value_info("x", {0, static_cast<int64_t>(n)})};
+  int released = 0;
+  for (const char* padding : {"", "1", "12", "123"}) {  // one of them aligns the big tensor
+    f.initializers = {bytes(12, padding) + tensor("big", kFloat, {static_cast<int64_t>(n)},
+                                                  raw(std::vector<float>(n, 2))),
+                      tensor("small", kFloat, {1}, raw(ramp(1)))};
+    const TemporaryFile file(f.str());
+    auto builder = read_onnx(file.path);
+    auto graph = builder->build();
+    builder.reset();
+    CHECK(values(weight(*graph, "big")) == std::vector<float>(n, 2));
+    const auto file_pages_kb = [] {
+      std::ifstream status("/proc/self/status");
+      long sum = 0;
+      for (std::string line; std::getline(status, line);)
+        if (line.compare(0, 8, "RssFile:") == 0 || line.compare(0, 9, "RssShmem:") == 0)
+          sum += std::atol(line.c_str() + line.find(':') + 1);
+      return sum;
+    };
+    const long before = file_pages_kb();
+    const Weight kept = weight(*graph, "small");  // keeps the whole mapping
+    graph.reset();
+    released += before - file_pages_kb() >= 7 << 10;
+    CHECK(kept.data[0] == 0.5f);
+  }
+  CHECK(released == 1);
+}
+
+TEST_CASE("float16 weights under a Cast become float32, every value of them") {
+  std::vector<uint16_t> halves(65536);
+  std::iota(halves.begin(), halves.end(), uint16_t{0});
+  File f;
+  f.inputs = {value_info("x", {0, 65536})};
+  f.initializers = {tensor("h", kHalf, {65536}, raw(halves))};
+  f.nodes = {node("Cast", "", {"h"}, {"w"}, int_attribute("to", 1)),
+             node("Add", "", {"x", "w"}, {"t"}),
+             node("Cast", "", {"h"}, {"again"}, int_attribute("to", 1)),
+             node("Add", "", {"t", "again"}, {"y"})};
+  const auto graph = read_memory(f.str())->build();
+  const Weight& w = weight(*graph, "w");
+  CHECK(w.data == weight(*graph, "again").data);  // converted once
+  int wrong = 0;
+  for (int i = 0; i < 65536; ++i) {
+    const int exponent = i >> 10 & 31, fraction = i & 1023;
+    double expected = exponent == 0   ? std::ldexp(fraction, -24)
+                      : exponent < 31 ? std::ldexp(1024 + fraction, exponent - 25)
+                      : fraction == 0 ? std::numeric_limits<double>::infinity()
+                                      : std::numeric_limits<double>::quiet_NaN();
+    if (i >> 15) expected = -expected;
+    if (std::isnan(expected)) {
+      wrong += !std::isnan(w.data[i]);
+    } else {
+      wrong += w.data[i] != expected || std::signbit(w.data[i]) != std::signbit(expected);
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a Reshape's target is read from either integer form") {
+  const std::vector<int64_t> target = {0, 8, -1};
+  std::string packed;
+  for (int64_t axis : target) packed += varint(static_cast<uint64_t>(axis));
+  for (const std::string& t :
+       {tensor("s", kInt64, {3}, raw(target)), tensor("s", kInt64, {3}, packed, 7)}) {
+    File f;
+    f.initializers = {t};
+    f.nodes = {node("Reshape", "", {"x", "s"}, {"y"})};
+    CHECK(read_memory(f.str())->shape("y") == Shape{0, 8, 4});
+  }
+}
+
+TEST_CASE("what is not canonical is refused with its name, its operator and the remedy") {
+  const auto refused = [](const File& f, const std::vector<std::string>& parts) {
+    const std::string error = error_of(f.str());
+    CAPTURE(error);
+    CHECK(contains(error, "test.onnx"));
+    CHECK(contains(error, "linnet convert"));
+    for (const std::string& part : parts) {
+      CAPTURE(part);
+      CHECK(contains(error, part));
+    }
+  };
+  const File good = small_network();
+  REQUIRE(error_of(good.str()) == "");
+  File f;
+
+  (f = good).nodes[1] = node("Selu", "act", {"c"}, {"r"});
+  refused(f, {"act", "Selu", "canonical"});
+  (f = good).nodes[1] = node("Relu", "act", {"c"}, {"r"}, bytes(7, "com.example"));
+  refused(f, {"act", "Relu", "com.example"});
+  (f = good).nodes[1] = node("Relu", "act", {"nowhere"}, {"r"});
+  refused(f, {"act", "Relu", "nowhere"});
+  (f = good).nodes[1] = node("Relu", "act", {"c"}, {"r"},
+                             bytes(5, bytes(1, "alpha") + bytes(7, "aaaa") + number(20, 6)));
+  refused(f, {"act", "Relu", "alpha"});
+  (f = good).nodes[1] =
+      node("Relu", "act", {"c"}, {"r"}, int_attribute("twice", 1) + int_attribute("twice", 1));
+  refused(f, {"act", "twice"});
+  (f = good).nodes[1] = node("Relu", "act", std::vector<std::string>(9, "c"), {"r"});
+  refused(f, {"act", "8 inputs"});
+  (f = good).nodes[3] = node("Gemm", "fc", {"f", "v"}, {"y"});
+  refused(f, {"fc", "Gemm", "transB"});
+  (f = good).nodes[1] = node("Relu", "act", {"r"}, {"r"});  // a cycle
+  refused(f, {"act", "Relu"});
+  (f = good).nodes.push_back(node("Relu", "again", {"c"}, {"r"}));
+  refused(f, {"again", "Relu", "taken"});
+  (f = good).opset = 12;
+  refused(f, {"operator set 12"});
+  (f = good).opset = 18;
+  refused(f, {"operator set 18"});
+  (f = good).model_extra = bytes(25, "");
+  refused(f, {"functions"});
+  (f = good).graph_extra = bytes(15, "");
+  refused(f, {"sparse"});
+  (f = good).outputs = {};
+  refused(f, {"no output"});
+  (f = good).outputs = {value_info("z", {})};
+  refused(f, {"'z'"});
+  (f = good).inputs = {value_info("x", {0, 2, 4, 4}, kInt64)};
+  refused(f, {"'x'", "float32"});
+  (f = good).inputs = {value_info("x", {0, 2, 0, 4})};
+  refused(f, {"'x'"});
+  (f = good).inputs = {value_info("x", Shape(9, 1))};
+  refused(f, {"'x'", "8"});
+  (f = good).inputs.push_back(value_info("w", {3, 2, 3, 3}));
+  refused(f, {"'w'", "taken"});
+
+  (f = good).initializers[0] = tensor("w", kFloat, {3, 2, 3, 4}, raw(ramp(54)));
+  refused(f, {"'w'", "216", "3x2x3x4"});
+  (f = good).initializers[0] = tensor("w", kFloat, {3, 2, 3, int64_t{1} << 62}, raw(ramp(54)));
+  refused(f, {"'w'"});
+  (f = good).initializers[0] = tensor("w", kFloat, {3, 2, 3, -3}, raw(ramp(54)));
+  refused(f, {"'w'"});
+  (f = good).initializers[0] = tensor("w", kFloat, {0, 2, 3, 3}, "");
+  refused(f, {"'w'"});
+  (f = good).initializers[0] = tensor("w", 11, {3, 2, 3, 3}, raw(std::vector<double>(54)));
+  refused(f, {"'w'", "data type 11"});
+  (f = good).initializers[0] += number(14, 1);
+  refused(f, {"'w'", "external data"});
+  (f = good).initializers[0] += bytes(13, "");
+  refused(f, {"'w'", "external data"});
+  (f = good).initializers[0] += bytes(9, raw(ramp(54)));
+  refused(f, {"'w'", "pieces"});
+  (f = good).initializers[0] = tensor("w", kHalf, {3, 2, 3, 3}, raw(std::vector<uint16_t>(54)));
+  refused(f, {"conv", "'w'", "float16"});
+  (f = good).initializers.push_back(tensor("w", kHalf, {1}, raw(std::vector<uint16_t>(1))));
+  refused(f, {"'w'", "taken"});
+  (f = good).initializers.push_back(tensor("i", kInt64, {9}, raw(std::vector<int64_t>(9))));
+  refused(f, {"'i'", "8 integers"});
+  (f = good).initializers.push_back(tensor("i", kInt64, {2}, raw(std::vector<int64_t>(3))));
+  refused(f, {"'i'"});
+  (f = good).nodes.push_back(node("Cast", "cast", {"w"}, {"w2"}, int_attribute("to", 1)));
+  refused(f, {"cast", "Cast", "float16"});
+  (f = good).nodes[1] = node("Relu", std::string(2000, 'n'), {"c"}, {"r"});
+  refused(f, {"longer"});
+  for (const char* bad :
+       {"a\nb", "\xff", "\xc0\x80", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\xe2\x82"}) {
+    (f = good).nodes[1] = node("Relu", bad, {"c"}, {"r"});
+    refused(f, {"UTF-8"});
+  }
+  (f = good).nodes[1] = node("Relu", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\xa6", {"c"}, {"r"});
+  CHECK(error_of(f.str()) == "");
+}
+
+TEST_CASE("all problems are reported at once, without those that merely follow") {
+  File f = small_network();
+  f.nodes[0] = node("Einsum", "first", {"x"}, {"c"});
+  f.nodes.push_back(node("Selu", "second", {"x"}, {"s"}));
+  f.initializers[1] = tensor("b", 6, {3}, raw(ramp(3)));
+  const std::string error = error_of(f.str());
+  CAPTURE(error);
+  CHECK(contains(error, "first"));
+  CHECK(contains(error, "second"));
+  CHECK(contains(error, "'b'"));
+  CHECK_FALSE(contains(error, "'fc'"));
+  CHECK_FALSE(contains(error, "'y'"));
+  for (int i = 0; i < 1000; ++i)
+    f.nodes.push_back(node("Selu", "more", {"x"}, {"m" + std::to_string(i)}));
+  CHECK(error_of(f.str()).size() < 4000);
+}
+
+TEST_CASE("a file cut off anywhere is refused") {
+  const std::string file = small_network().str();
+  for (size_t size = 0; size < file.size(); ++size) {
+    CAPTURE(size);
+    CHECK(error_of(file.substr(0, size)) != "");
+  }
+}
+
+TEST_CASE("no changed byte does harm") {
+  const std::string file = small_network().str();
+  int accepted = 0, refused = 0;
+  for (size_t i = 0; i < file.size(); ++i)
+    for (int flip : {0x01, 0x04, 0x80, 0xff}) {
+      std::string changed = file;
+      changed[i] = static_cast<char>(changed[i] ^ flip);
+      try {
+        const auto graph = read_memory(changed)->build();
+        float sum = 0;
+        for (const Weight& w : graph->weights)
+          for (int64_t k = 0; w.data && k < w.count(); ++k) sum += w.data[k];
+        accepted += !std::isnan(sum);
+      } catch (const std::invalid_argument&) {
+        ++refused;
+      }
+    }
+  CHECK(accepted > 0);  // changed weights
+  CHECK(refused > 0);   // changed structure
+}
+
+TEST_CASE("small files cannot ask for much memory") {
+  // 70,000 nodes of two bytes each.
+  std::string nodes;
+  for (int i = 0; i < 70000; ++i) nodes += bytes(1, "");
+  CHECK(contains(error_of(number(1, 8) + bytes(8, number(2, 13)) + bytes(7, nodes)), "65536"));
+  // Lengths beyond the file, up to the largest number.
+  for (uint64_t length : {uint64_t{1} << 31, uint64_t{1} << 40, ~uint64_t{0}})
+    CHECK(contains(error_of(varint(7 << 3 | 2) + varint(length) + "abc"), "truncated"));
+  CHECK(contains(error_of(std::string(12, '\xff')), "invalid integer"));
+  CHECK(contains(error_of("this is no model at all"), "not a readable ONNX file"));
+  CHECK(contains(error_of(""), "no graph"));
+}
+
+TEST_CASE("a path that cannot be read gives the system's reason") {
+  const auto error = [](const std::string& path) {
+    try {
+      read_onnx(path);
+    } catch (const std::invalid_argument& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  CHECK(contains(error("/no/such/model.onnx"), "/no/such/model.onnx"));
+  CHECK(contains(error("/no/such/model.onnx"), "No such file"));
+  CHECK(contains(error("/tmp"), "not a file"));
+  const TemporaryFile empty("");
+  CHECK(contains(error(empty.path), "empty"));
+}
