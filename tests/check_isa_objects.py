@@ -34,7 +34,7 @@ def problems_of(path: str, table: list[tuple[str, str]]) -> list[str]:
         found.append(f"exports {exports or 'nothing'}, not one linnet_FAMILY_ISA")
     found += [f"has the weak symbol {name}" for kind, name in table if kind in "WVwvu"]
     found += [f"needs {name}" for kind, name in table if kind == "U" and not NEEDED.fullmatch(name)]
-    found += [f"runs code at start-up: {name}" for _, name in table if name.startswith("_GLOBAL__sub_I")]
+    found += [f"runs {name} at start-up" for _, name in table if name.startswith("_GLOBAL__sub_I")]
     return [f"{path}: {problem}" for problem in found]
 
 

@@ -30,11 +30,8 @@ constexpr int kGemvVecs = kMaxTileVecs;
 // Taps of the inner loop done per turn.
 constexpr int kUnroll = 4;
 
-// Keeps a pointer in its register: left alone, compilers replace a few pointers and offsets by one
-// pointer per column, more than there are registers.
-LINNET_INLINE void pin(const float*& p) { __asm__("" : "+r"(p)); }
-
-// Pointers to the first of every three columns; the other two are reached by scaled index.
+// Input pointers of a tile: one to the first of every three columns, the other two are reached by
+// scaled index.
 template <int kTileCols>
 struct Columns {
   static constexpr int kBases = (kTileCols + 2) / 3;
@@ -48,10 +45,15 @@ struct Columns {
   LINNET_INLINE const float* at(int col) const { return base[col / 3] + (col % 3) * stride; }
   LINNET_INLINE void advance(int taps) {
     LINNET_UNROLL
-    for (int b = 0; b < kBases; ++b) {
-      base[b] += taps;
-      pin(base[b]);
-    }
+    for (int b = 0; b < kBases; ++b) base[b] += taps;
+  }
+  // Hides where the values come from and orders memory accesses. Left alone, compilers keep one
+  // pointer for every column and tap, more than there are registers, and load ahead what then has
+  // to be spilled.
+  LINNET_INLINE void pin() {
+    LINNET_UNROLL
+    for (int b = 0; b < kBases; ++b) __asm__("" : "+r"(base[b]));
+    __asm__ volatile("" : "+r"(stride) : : "memory");
   }
 };
 
@@ -62,52 +64,83 @@ LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& 
   Vec weight[kVecs];
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) weight[v] = load(w + (tap * kVecs + v) * kWidth);
+  constexpr int kWhole = kTileCols - kTileCols % kPixels;
   LINNET_UNROLL
-  for (int p = 0; p < kTileCols; p += kPack) {
-#if defined(LINNET_ISA_neon_vfpv4)
-    const Values value =
-        p + 1 < kTileCols ? pack(x.at(p) + tap, x.at(p + 1) + tap) : pack(x.at(p) + tap);
-#else
-    const Values value = pack(x.at(p) + tap);
-#endif
-    LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) acc[p][v] = fma<0>(acc[p][v], weight[v], value);
-    if (kPack == 2 && p + 1 < kTileCols) {
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v)
-        acc[p + 1][v] = fma<kPack - 1>(acc[p + 1][v], weight[v], value);
+  for (int p = 0; p < kWhole; p += kPixels) {
+    if constexpr (kPixels == 1) {
+      accumulate<kVecs>(acc[p], weight, x.at(p) + tap);
+    } else {
+      accumulate<kVecs>(acc[p], acc[p + 1], weight, x.at(p) + tap, x.at(p + 1) + tap);
     }
   }
+  if constexpr (kWhole < kTileCols) accumulate<kVecs>(acc[kWhole], weight, x.at(kWhole) + tap);
 }
 
 template <int kTaps, int kVecs, int kTileCols>
 LINNET_INLINE void steps(Vec (&acc)[kTileCols][kVecs], Columns<kTileCols>& x, const float*& w) {
   LINNET_UNROLL
-  for (int tap = 0; tap < kTaps; ++tap) step<kVecs, kTileCols>(acc, x, w, tap);
+  for (int tap = 0; tap < kTaps; ++tap) {
+    x.pin();
+    step<kVecs, kTileCols>(acc, x, w, tap);
+  }
   w += kTaps * kVecs * kWidth;
   x.advance(kTaps);
 }
 
+// Neighbouring pixels become their maximum; returns how many are left.
 template <int kPool, int kVecs, int kTileCols>
-LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
-  const Vec low = splat(t.low);
-  float* y = t.y;
-  const float* residual = t.residual;
+LINNET_INLINE int pool(Vec (&acc)[kTileCols][kVecs]) {
   LINNET_UNROLL
-  for (int p = 0; p < kTileCols; p += kPool) {
+  for (int p = 0; p < kTileCols / kPool; ++p) {
     LINNET_UNROLL
     for (int v = 0; v < kVecs; ++v) {
-      Vec r = acc[p][v];
-      // Adding the residual, raising to low and maximum all grow with r, so their order is free.
-      if (kPool >= 2) r = max(r, acc[p + (kPool >= 2 ? 1 : 0)][v]);
-      if (kPool >= 3) r = max(r, acc[p + (kPool >= 3 ? 2 : 0)][v]);
-      if (kPool == 1 && residual) r = add(r, load(residual + v * kWidth));
-      r = max(low, r);
-      if (t.pool_merge) r = max(load(y + v * kWidth), r);
+      Vec r = acc[p * kPool][v];
+      LINNET_UNROLL
+      for (int q = 1; q < kPool; ++q) r = max(r, acc[p * kPool + q][v]);
+      acc[p][v] = r;
+    }
+  }
+  return kTileCols / kPool;
+}
+
+template <bool kMerge, int kVecs, int kTileCols>
+LINNET_INLINE void write(const Vec (&acc)[kTileCols][kVecs], int pixels, float* y, ptrdiff_t y_col,
+                         Vec low) {
+  LINNET_UNROLL
+  for (int p = 0; p < kTileCols; ++p, y += y_col) {
+    if (p == pixels) break;
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      Vec r = max(low, acc[p][v]);
+      if (kMerge) r = max(load(y + v * kWidth), r);
       store(y + v * kWidth, r);
     }
-    y += t.y_col;
-    if (kPool == 1 && residual) residual += t.y_col;
+  }
+}
+
+// Residual, activation and pooling, of which the last two may be swapped: both are maxima.
+template <int kVecs, int kTileCols>
+LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
+  const ptrdiff_t y_col = t.y_col;
+  if (t.residual) {
+    const float* residual = t.residual;
+    LINNET_UNROLL
+    for (int p = 0; p < kTileCols; ++p, residual += y_col) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = add(acc[p][v], load(residual + v * kWidth));
+    }
+  }
+  int pixels = kTileCols;
+  if constexpr (kTileCols % 2 == 0) {
+    if (t.pool_cols == 2) pixels = pool<2>(acc);
+  }
+  if constexpr (kTileCols % 3 == 0) {
+    if (t.pool_cols == 3) pixels = pool<3>(acc);
+  }
+  if (t.pool_merge) {
+    write<true>(acc, pixels, t.y, y_col, splat(t.low));
+  } else {
+    write<false>(acc, pixels, t.y, y_col, splat(t.low));
   }
 }
 
@@ -143,13 +176,7 @@ void direct(const DirectTile& t) {
     }
   }
 
-  if constexpr (kTileCols % 2 == 0) {
-    if (t.pool_cols == 2) return finish<2, kVecs, kTileCols>(acc, t);
-  }
-  if constexpr (kTileCols % 3 == 0) {
-    if (t.pool_cols == 3) return finish<3, kVecs, kTileCols>(acc, t);
-  }
-  finish<1, kVecs, kTileCols>(acc, t);
+  finish(acc, t);
 }
 
 // One pixel: nothing is reused, so this is a stream of weights. Narrow ones keep several partial
@@ -199,7 +226,7 @@ void gemv(const DirectTile& t) {
     for (int s = 1; s < kSums; ++s) extra[0][v] = add(extra[0][v], extra[s][v]);
     acc[0][v] = add(acc[0][v], extra[0][v]);
   }
-  finish<1, kVecs, 1>(acc, t);
+  finish(acc, t);
 }
 
 template <int kVecs, int kTileCols>

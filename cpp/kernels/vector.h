@@ -36,19 +36,17 @@ namespace {
 
 // Each block defines
 //   Vec, kWidth           a vector and its floats
-//   Values, kPack         input values of kPack pixels as the multiply-add wants them
-//   pack(p[, q])          loads one float per pixel into Values
-//   fma<i>(acc, w, x)     acc + w * (value i of x)
-//   exponent(t)           2^n for the integer n (-127..127, 2^-127 taken as 0) that t = n + kRound
-//   holds in its low bits
+//   kPixels               pixels that accumulate() takes at a time
+//   accumulate<n>(acc, w, x): acc[v] += w[v] * *x for v < n; for kPixels = 2 also with two acc and
+//   two x exponent(t)           2^n for the integer n (-127..127, 2^-127 taken as 0) that t = n +
+//   kRound holds in its low bits
 // and the obvious load, store, splat, add, sub, mul, fma, max. max(a, b) is b where either is NaN.
 
 #if defined(LINNET_ISA_scalar)
 
 using Vec = float;
-using Values = float;
 constexpr int kWidth = 1;
-constexpr int kPack = 1;
+constexpr int kPixels = 1;
 
 LINNET_INLINE Vec load(const float* p) { return *p; }
 LINNET_INLINE void store(float* p, Vec v) { *p = v; }
@@ -58,10 +56,10 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
-LINNET_INLINE Values pack(const float* p) { return *p; }
-template <int kLane>
-LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
-  return acc + w * x;
+template <int kVecs>
+LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc[v] += w[v] * *x;
 }
 LINNET_INLINE Vec exponent(Vec t) {
   uint32_t bits;
@@ -74,9 +72,8 @@ LINNET_INLINE Vec exponent(Vec t) {
 #elif defined(LINNET_ISA_avx2)
 
 using Vec = __m256;
-using Values = __m256;
 constexpr int kWidth = 8;
-constexpr int kPack = 1;
+constexpr int kPixels = 1;
 
 LINNET_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
 LINNET_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
@@ -86,10 +83,15 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
-LINNET_INLINE Values pack(const float* p) { return _mm256_broadcast_ss(p); }
-template <int kLane>
-LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
-  return _mm256_fmadd_ps(w, x, acc);
+// The assembly keeps each sum in its register: gcc likes to move it to another and runs out of
+// them.
+template <int kVecs>
+LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
+  const Vec value = splat(*x);
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc[v]) : "x"(w[v]), "x"(value));
+  }
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127));
@@ -99,9 +101,8 @@ LINNET_INLINE Vec exponent(Vec t) {
 #elif defined(LINNET_ISA_avx512)
 
 using Vec = __m512;
-using Values = __m512;
 constexpr int kWidth = 16;
-constexpr int kPack = 1;
+constexpr int kPixels = 1;
 
 LINNET_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
 LINNET_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
@@ -111,10 +112,20 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
-LINNET_INLINE Values pack(const float* p) { return _mm512_set1_ps(*p); }
-template <int kLane>
-LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
-  return _mm512_fmadd_ps(w, x, acc);
+// The assembly keeps each sum in its register: gcc likes to move it to another and runs out of
+// them. A value used once is broadcast by the multiply-add itself; one used more often costs fewer
+// loads in a register.
+template <int kVecs>
+LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
+  if constexpr (kVecs == 1) {
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*acc) : "v"(*w), "m"(*x));
+  } else {
+    const Vec value = splat(*x);
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc[v]) : "v"(w[v]), "v"(value));
+    }
+  }
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(127));
@@ -140,24 +151,31 @@ LINNET_INLINE Vec exponent(Vec t) {
 }
 
 #if defined(LINNET_ISA_neon)
-using Values = float;
-constexpr int kPack = 1;
+constexpr int kPixels = 1;
 
-LINNET_INLINE Values pack(const float* p) { return *p; }
-template <int kLane>
-LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
-  return vfmaq_n_f32(acc, w, x);
+template <int kVecs>
+LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc[v] = vfmaq_n_f32(acc[v], w[v], *x);
 }
 #else
 // A32 multiplies by a lane of a d register, and only VMLA (not VFMA) has that form.
-using Values = float32x2_t;
-constexpr int kPack = 2;
+constexpr int kPixels = 2;
 
-LINNET_INLINE Values pack(const float* p, const float* q) { return Values{*p, *q}; }
-LINNET_INLINE Values pack(const float* p) { return Values{*p, 0}; }
-template <int kLane>
-LINNET_INLINE Vec fma(Vec acc, Vec w, Values x) {
-  return vmlaq_lane_f32(acc, w, x, kLane);
+template <int kVecs>
+LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
+  const float32x2_t value = vdup_n_f32(*x);
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc[v] = vmlaq_lane_f32(acc[v], w[v], value, 0);
+}
+template <int kVecs>
+LINNET_INLINE void accumulate(Vec* acc0, Vec* acc1, const Vec* w, const float* x0,
+                              const float* x1) {
+  const float32x2_t values = {*x0, *x1};
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc0[v] = vmlaq_lane_f32(acc0[v], w[v], values, 0);
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc1[v] = vmlaq_lane_f32(acc1[v], w[v], values, 1);
 }
 #endif
 
