@@ -1,0 +1,162 @@
+"""The head-to-head: linnet and other runtimes on one network, with verified outputs.
+
+After the study of Prylipko (2017): the mean time per image over batch sizes. Every runtime has an
+environment and a process of its own; `network` writes the model for all of them, `environments`
+installs them, `bench` measures, `report` prints. To add a runtime, add one file to `adapters`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .. import importers, passes
+from . import network, report
+from .bench import Protocol, Row, measure
+from .environments import cache_folder, missing, runtimes, set_up
+
+DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
+DEFAULT = ("linnet", "caffe", "tensorflow", "mxnet", "onnxruntime")
+STUDY_PASSES = 100
+IMAGES = 37  # different ones, repeated in larger batches
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `linnet compare`."""
+    parser.add_argument(
+        "--model", default=str(DIGITS), help="model to compare on (default: the digits network)"
+    )
+    parser.add_argument("--weights", help="its weights, for a model in two files")
+    parser.add_argument(
+        "--runtimes",
+        type=_names,
+        default=list(DEFAULT),
+        metavar="A,B",
+        help=f"of: {', '.join(_rows())}",
+    )
+    parser.add_argument(
+        "--batches", type=_counts, default=[1, 16, 256], metavar="N,N", help="default: 1,16,256"
+    )
+    parser.add_argument(
+        "--threads",
+        "-t",
+        type=_count,
+        default=len(os.sched_getaffinity(0)),
+        help="default: all cores",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="time per cell, at most (default: 4)"
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="the study's 100 passes per cell, however long they take",
+    )
+    parser.add_argument(
+        "--memory-cap",
+        type=_bytes,
+        metavar="SIZE",
+        help="end a runtime above this much memory, as 1G",
+    )
+    parser.add_argument(
+        "--setup", action="store_true", help="first install the runtimes that are missing"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="only say which runtimes are there, and why not"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`linnet compare`: 0 if every chosen runtime was right and measured, else 1; ValueError."""
+    rows = [
+        row
+        for name in args.runtimes
+        for row in _rows().values()
+        if name in (row.name, row.runtime.name)
+    ]
+    rows = list({row.name: row for row in rows}.values())
+    if args.setup:
+        set_up(list({row.runtime.name: row.runtime for row in rows}.values()), _say)
+    if args.list:
+        return _list(list(_rows().values()), args.json)
+    if not 0 < args.seconds < float("inf"):
+        raise ValueError(f"--seconds is {args.seconds}, expected a positive number")
+    protocol = Protocol(
+        threads=args.threads,
+        seconds=float("inf") if args.full else args.seconds,
+        passes=STUDY_PASSES if args.full else 1_000_000,
+        memory_cap=args.memory_cap,
+    )
+    graph = passes.canonicalize(importers.load(args.model, args.weights))
+    with tempfile.TemporaryDirectory(prefix="linnet-compare-") as scratch:
+        _say("writing the network and evaluating it in float64")
+        network.export(graph, Path(scratch))
+        random = np.random.default_rng(0)
+        images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
+        expected = network.expect(graph, images)
+        measure(rows, args.batches, protocol, expected, Path(scratch), _say)
+    name = Path(args.model).name
+    if args.json:
+        print(json.dumps(report.as_data(rows, name, protocol), indent=1))
+    else:
+        print(report.as_text(rows, name, protocol))
+    return 0 if all(cell.times for row in rows for cell in row.cells) else 1
+
+
+def _rows() -> dict[str, Row]:
+    """A row for every configuration of every runtime, by name."""
+    return {
+        name: Row(name, runtime, settings)
+        for runtime in runtimes().values()
+        for name, settings in runtime.configurations.items()
+    }
+
+
+def _list(rows: Sequence[Row], as_json: bool) -> int:
+    state = [(row, missing(row.runtime)) for row in rows]
+    if as_json:
+        data = [{"name": r.name, "ready": why is None, "reason": why} for r, why in state]
+        print(json.dumps({"folder": str(cache_folder()), "runtimes": data}, indent=1))
+    else:
+        print(f"In {cache_folder()}:\n")
+        lines = [[r.name, "ready" if why is None else why] for r, why in state]
+        print(report.table(["runtime", "state"], lines))
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _names(text: str) -> list[str]:
+    known = {*_rows(), *runtimes()}
+    names = [name for name in text.split(",") if name]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(_rows())}"
+        )
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.strip().isdecimal() or not 0 < int(text) < 1 << 20:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return sorted({_count(part) for part in text.split(",")})
+
+
+def _bytes(text: str) -> int:
+    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper())
+    return _count(text[:-1] if scale else text) * (scale or 1) if text else _count(text)

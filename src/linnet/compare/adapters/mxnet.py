@@ -1,0 +1,94 @@
+"""MXNet 1.9.1 (the last release) with the OpenBLAS of its wheel; oneDNN is off, as in 2017.
+
+NumPy must be older than 1.24: MXNet uses `numpy.bool`. The wheel is py3-none: any Python 3 will do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from ..worker import Network, Node
+
+ENVIRONMENT = {"kind": "venv", "packages": ["mxnet==1.9.1", "numpy<1.24"], "import": "mxnet"}
+OFF = {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {"mxnet": {"env": OFF, "library": "OpenBLAS"}}
+mx: Any  # set by start
+
+
+def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
+    global mx
+    mx = importlib.import_module("mxnet")  # its threads are OMP_NUM_THREADS, set by the bench
+    return mx.__version__, options["library"]
+
+
+def load(network: Network, batch: int) -> Callable[[Any], Any]:
+    values = {network.input: mx.sym.var("x")}
+    arrays = {}
+    for i, name in enumerate(network.weights):
+        values[name], arrays[f"w{i}"] = mx.sym.var(f"w{i}"), network.weights[name]
+    for node in network.nodes:
+        values[node.outputs[0]] = symbol(network, node, [values[v] for v in node.inputs])
+    output = values[network.output]
+    used = set(output.list_arguments())
+    shapes = {name: array.shape for name, array in arrays.items() if name in used}
+    shapes["x"] = (batch, *network.shapes[network.input])
+    bound = output.simple_bind(mx.cpu(), grad_req="null", **shapes)
+    for name in shapes:
+        if name != "x":
+            bound.arg_dict[name][:] = arrays[name]
+    data = bound.arg_dict["x"]
+
+    def call(x: Any) -> Any:
+        data[:] = x
+        return bound.forward(is_train=False)[0].asnumpy()
+
+    return call
+
+
+def symbol(network: Network, node: Node, inputs: list[Any]) -> Any:
+    """MXNet's symbol for one node; ValueError if it has none."""
+    sym, attrs = mx.sym, node.attrs
+    if node.op == "Conv":
+        kernel, strides, _, dilations = node.window()
+        return sym.Convolution(
+            *inputs,
+            no_bias=len(inputs) < 3,
+            kernel=tuple(kernel),
+            stride=tuple(strides),
+            pad=node.symmetric_pads("MXNet"),
+            dilate=tuple(dilations),
+            num_filter=network.weights[node.inputs[1]].shape[0],
+            num_group=attrs.get("group", 1),
+        )
+    if node.op in ("MaxPool", "AveragePool"):
+        kernel, strides, _, dilations = node.window()
+        if dilations != [1, 1]:
+            raise ValueError(f"{node.outputs[0]}: MXNet has no dilated pooling")
+        return sym.Pooling(
+            *inputs,
+            pool_type="max" if node.op == "MaxPool" else "avg",
+            kernel=tuple(kernel),
+            stride=tuple(strides),
+            pad=node.symmetric_pads("MXNet"),
+            pooling_convention="full" if attrs.get("ceil_mode") else "valid",
+            count_include_pad=bool(attrs.get("count_include_pad", 0)),
+        )
+    if node.op in ("GlobalMaxPool", "GlobalAveragePool"):
+        kind = "max" if node.op == "GlobalMaxPool" else "avg"
+        return sym.Pooling(*inputs, pool_type=kind, global_pool=True, kernel=(1, 1))
+    if node.op == "Gemm":
+        outputs = network.weights[node.inputs[1]].shape[0]
+        return sym.FullyConnected(*inputs, num_hidden=outputs, no_bias=len(inputs) < 3)
+    if node.op == "Relu":
+        return sym.Activation(*inputs, act_type="relu")
+    if node.op == "Add":
+        return sym.broadcast_add(*inputs)
+    if node.op == "Softmax":
+        return sym.softmax(*inputs, axis=attrs.get("axis", 1))
+    if node.op == "Flatten":
+        return sym.flatten(*inputs)
+    if node.op == "Reshape":
+        return sym.reshape(inputs[0], shape=(0, *network.shapes[node.outputs[0]]))
+    raise ValueError(f"{node.outputs[0]}: MXNet has no operator for this {node.op}")

@@ -1,0 +1,177 @@
+"""TensorFlow, from the CPU wheel: one traced function over frozen constants, channels last.
+
+Images arrive channels last, TensorFlow's own layout on a CPU, prepared before the clock starts. A
+flatten therefore sees height, width, channel; the weights of the fully connected layer behind it
+are permuted to that order once, at load.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+import numpy
+
+if TYPE_CHECKING:
+    from ..worker import Network, Node
+
+ENVIRONMENT = {"kind": "venv", "packages": ["tensorflow-cpu==2.21.0"], "import": "tensorflow"}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "tensorflow": {"env": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "library": "Eigen, oneDNN"},
+}
+tf: Any  # set by start
+
+
+class Value(NamedTuple):
+    """A tensor in flight; order is the [C, H, W] a flattened one came from, else None."""
+
+    tensor: Any
+    order: list[int] | None = None
+
+
+def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
+    global tf
+    tf = importlib.import_module("tensorflow")
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf.__version__, options["library"]
+
+
+def prepare(x: Any) -> Any:
+    return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+
+
+def load(network: Network, batch: int) -> Callable[[Any], Any]:
+    shape = [batch, *channels_last(network.shapes[network.input])]
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
+    def forward(x: Any) -> Any:
+        values = {network.input: Value(x)}
+        for node in network.nodes:
+            values[node.outputs[0]] = apply(network, node, values)
+        return channels_first(values[network.output]).tensor
+
+    forward.get_concrete_function()  # trace now: it belongs to loading, not to the first call
+    return lambda x: forward(tf.constant(x)).numpy()
+
+
+def channels_last(shape: list[int]) -> list[int]:
+    return [*shape[1:], shape[0]] if len(shape) == 3 else shape
+
+
+def channels_first(value: Value) -> Value:
+    """The tensor in the order of the ONNX graph."""
+    if value.order is not None:
+        c, h, w = value.order
+        value = Value(tf.reshape(value.tensor, [value.tensor.shape[0], h, w, c]))
+        return Value(
+            tf.reshape(tf.transpose(value.tensor, [0, 3, 1, 2]), [value.tensor.shape[0], -1])
+        )
+    if len(value.tensor.shape) == 4:
+        return Value(tf.transpose(value.tensor, [0, 3, 1, 2]))
+    return value
+
+
+def apply(network: Network, node: Node, values: dict[str, Value]) -> Value:
+    """One node; ValueError if TensorFlow has no equal."""
+    weights = [network.weights[v] for v in node.inputs if v in network.weights]
+    value = values[node.inputs[0]]
+    x = value.tensor
+    if node.op == "Conv":
+        _, strides, (top, left, bottom, right), dilations = node.window()
+        w = weights[0].transpose(2, 3, 1, 0)
+        pads = [[0, 0], [top, bottom], [left, right], [0, 0]]
+        y = tf.nn.conv2d(
+            x,
+            tf.constant(w),
+            strides,
+            pads if any((top, left, bottom, right)) else "VALID",
+            dilations=dilations,
+        )
+        return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
+    if node.op in ("MaxPool", "AveragePool"):
+        return Value(pool(network, node, x))
+    if node.op in ("GlobalMaxPool", "GlobalAveragePool"):
+        reduce = tf.reduce_max if node.op == "GlobalMaxPool" else tf.reduce_mean
+        return Value(reduce(x, [1, 2], keepdims=True))
+    if node.op == "Gemm":
+        w = weights[0]
+        if value.order is not None:
+            w = w.reshape(-1, *value.order).transpose(0, 2, 3, 1).reshape(len(w), -1)
+        y = tf.matmul(x, tf.constant(numpy.ascontiguousarray(w.T)))
+        return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
+    if node.op == "Relu":
+        return Value(tf.nn.relu(x), value.order)
+    if node.op == "Add":
+        if not weights:
+            a, b = value, values[node.inputs[1]]
+            if a.order != b.order:
+                a, b = plain(a), plain(b)
+            if len(a.tensor.shape) != len(b.tensor.shape):
+                raise ValueError(f"{node.outputs[0]}: broadcasting over different ranks")
+            return Value(a.tensor + b.tensor, a.order)
+        value, rank = plain(value), len(x.shape)
+        w = weights[0].reshape((1,) * (rank - weights[0].ndim) + weights[0].shape)
+        return Value(value.tensor + tf.constant(w.transpose(0, 2, 3, 1) if rank == 4 else w))
+    if node.op == "Softmax":
+        value, axis = plain(value), node.attrs.get("axis", 1)
+        return Value(tf.nn.softmax(value.tensor, [0, 3, 1, 2][axis] if len(x.shape) == 4 else axis))
+    if node.op == "Flatten" and len(x.shape) == 4:
+        shape = network.shapes[node.inputs[0]]
+        return Value(tf.reshape(x, [x.shape[0], int(numpy.prod(shape))]), shape)
+    if node.op in ("Flatten", "Reshape"):
+        shape = [x.shape[0], *network.shapes[node.outputs[0]]]
+        y = tf.reshape(channels_first(value).tensor, shape)
+        return Value(tf.transpose(y, [0, 2, 3, 1]) if len(shape) == 4 else y)
+    raise ValueError(f"{node.outputs[0]}: the TensorFlow adapter has no {node.op}")
+
+
+def plain(value: Value) -> Value:
+    """The value with a flattened one back in the graph's order (rank 4 stays channels last)."""
+    return channels_first(value) if value.order is not None else value
+
+
+def pool(network: Network, node: Node, x: Any) -> Any:
+    """Pooling with explicit padding: pads, ceil mode and what an average counts are the graph's."""
+    kernel, strides, (top, left, bottom, right), dilations = node.window()
+    shape, out = network.shapes[node.inputs[0]][1:], network.shapes[node.outputs[0]][1:]
+    begins, pads = [top, left], []
+    for i, end in enumerate((bottom, right)):
+        reach = (out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
+        pads.append([begins[i], max(end, reach - begins[i] - shape[i])])
+    padding = [[0, 0], *pads, [0, 0]]
+    padded = any(map(any, pads))
+    if node.op == "MaxPool":
+        x = tf.pad(x, padding, constant_values=-numpy.inf) if padded else x
+        return (
+            tf.nn.pool(x, kernel, "MAX", strides, "VALID", dilations=dilations)
+            if dilations != [1, 1]
+            else tf.nn.max_pool2d(x, kernel, strides, "VALID")
+        )
+    y = tf.nn.avg_pool2d(tf.pad(x, padding) if padded else x, kernel, strides, "VALID")
+    if (
+        padded
+    ):  # scale by what ONNX divides by: padding counts if asked for, what ceil mode adds never
+        ones = numpy.zeros([shape[i] + sum(pads[i]) for i in (0, 1)], numpy.float32)
+        counted = (bottom, right) if node.attrs.get("count_include_pad") else None
+        spans = [
+            slice(0, begins[i] + shape[i] + counted[i])
+            if counted
+            else slice(begins[i], begins[i] + shape[i])
+            for i in (0, 1)
+        ]
+        ones[tuple(spans)] = 1
+        count = [
+            [
+                ones[
+                    i * strides[0] : i * strides[0] + kernel[0],
+                    j * strides[1] : j * strides[1] + kernel[1],
+                ].sum()
+                for j in range(out[1])
+            ]
+            for i in range(out[0])
+        ]
+        y *= tf.constant(
+            kernel[0] * kernel[1] / numpy.array(count, numpy.float32)[None, :, :, None]
+        )
+    return y

@@ -1,0 +1,295 @@
+"""The protocol: one process per cell, outputs verified before any time counts, rounds interleaved.
+
+A cell is one configuration of one runtime at one batch size. All cells of a batch size are started,
+loaded and verified one after the other; then they take turns, in a new random order each round, so
+that a disturbance of the machine falls on all of them; then their processes end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from .environments import Runtime, SetupError, command, environment, missing
+from .network import Expected
+
+WORKER = Path(__file__).with_name("worker.py")
+STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either
+ROUNDS = 5
+TOLERANCE = (
+    1e-4  # of the logits' rms: float32 stays far below, bfloat16 and a wrong weight far above
+)
+
+
+class WorkerError(Exception):
+    """A worker failed; the message is the cell's reason. memory: it ran out of memory."""
+
+    def __init__(self, reason: str, memory: bool = False) -> None:
+        super().__init__(reason)
+        self.memory = memory
+
+
+class Worker:
+    """A process of its own that answers requests (see worker.py) until it is closed.
+
+    memory_cap: resident bytes above which it is killed, None for no cap.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        log: Path,
+        memory_cap: int | None = None,
+    ) -> None:
+        self.log, self.memory_cap = log, memory_cap
+        with open(log, "wb") as errors:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=variables,
+                cwd=log.parent,
+                start_new_session=True,  # so that its children can be killed with it
+            )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.stdin: IO[bytes] = self.process.stdin
+        self.stdout: IO[bytes] = self.process.stdout
+
+    def ask(self, do: str, timeout: float = STEP_SECONDS, **request: Any) -> dict[str, Any]:
+        """Send a request, return its reply; WorkerError on error, crash, time-out or memory cap."""
+        with contextlib.suppress(BrokenPipeError):  # it is gone: reading says why
+            self.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
+            self.stdin.flush()
+        deadline, line = time.monotonic() + timeout, b""
+        while not line.endswith(b"\n"):
+            if select.select([self.stdout], [], [], 0.05)[0]:
+                part = os.read(self.stdout.fileno(), 1 << 16)
+                if not part:
+                    raise self._death(do)
+                line += part
+            elif time.monotonic() > deadline:
+                self.close()
+                raise WorkerError(f"{do} took more than {timeout:.0f} s")
+            if self.memory_cap is not None and self._resident() > self.memory_cap:
+                self.close()
+                raise WorkerError(f"over the memory cap in {do}", memory=True)
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise WorkerError(reply["error"], reply["memory"])
+        return reply
+
+    def close(self) -> None:
+        """End the process and every process it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        self.stdout.close()
+
+    def _resident(self) -> int:
+        try:
+            with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError):
+            return 0
+
+    def _death(self, do: str) -> WorkerError:
+        code = self.process.wait()
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        last = ([line.strip() for line in text.splitlines() if line.strip()] or [""])[-1][:200]
+        if code < 0:
+            memory = -code == signal.SIGKILL or "bad_alloc" in text
+            killed = " (out of memory?)" if -code == signal.SIGKILL else ""
+            return WorkerError(
+                f"{signal.Signals(-code).name} in {do}{killed}: {last}".rstrip(": "), memory
+            )
+        return WorkerError(f"ended with status {code} in {do}: {last}".rstrip(": "))
+
+
+@dataclass
+class Cell:
+    """What is known of one configuration at one batch size.
+
+    status: "ok", "failed" (wrong output), "memory" or "error", the last three with a reason.
+    times: seconds per call. difference: largest absolute difference of a logit from float64, limit:
+    how much is allowed. peak: highest resident bytes. threads: threads that worked; cpus: CPU seconds
+    per second, all threads together. facts: what the worker said of itself.
+    """
+
+    batch: int
+    status: str = "ok"
+    reason: str = ""
+    times: list[float] = field(default_factory=list)
+    difference: float | None = None
+    limit: float | None = None
+    peak: int | None = None
+    threads: int | None = None
+    cpus: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def per_image(self) -> list[float]:
+        """Milliseconds per image of every timed call."""
+        return [t * 1e3 / self.batch for t in self.times]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.per_image))
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.per_image))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        low, high = np.percentile(self.per_image, [25, 75])
+        return float(low), float(high)
+
+    def fail(self, status: str, reason: str) -> None:
+        self.status, self.reason, self.times = status, reason, []
+
+
+@dataclass
+class Row:
+    """One configuration of one runtime, with a cell per batch size."""
+
+    name: str
+    runtime: Runtime
+    settings: Mapping[str, Any]
+    cells: list[Cell] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How to measure: at most `passes` calls and `seconds` per cell, but one call at least."""
+
+    threads: int
+    seconds: float
+    passes: int
+    memory_cap: int | None = None
+    seed: int = 0
+
+
+def measure(
+    rows: Sequence[Row],
+    batches: Sequence[int],
+    protocol: Protocol,
+    expected: Expected,
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Give every row a cell per batch size; `folder` holds the exported network and scratch files."""
+    order = random.Random(protocol.seed)
+    np.save(folder / "images.npy", expected.images)
+    for batch in batches:
+        cells = {row.name: Cell(batch) for row in rows}
+        with contextlib.ExitStack() as stack:
+            workers: dict[str, Worker] = {}
+            for row in rows:
+                row.cells.append(cells[row.name])
+                say(f"batch {batch}: loading and verifying {row.name}")
+                with _blame(cells[row.name]):
+                    worker = _start(row, protocol, folder)
+                    stack.callback(worker.close)
+                    _load(worker, row, cells[row.name], protocol, expected, folder)
+                    if cells[row.name].status == "ok":
+                        workers[row.name] = worker
+                    else:
+                        worker.close()
+            for turn in range(ROUNDS):
+                say(f"batch {batch}: round {turn + 1} of {ROUNDS}")
+                for name in order.sample(sorted(workers), len(workers)):
+                    with _blame(cells[name]):
+                        _run(workers[name], cells[name], protocol, turn)
+                    if cells[name].status != "ok":
+                        workers.pop(name).close()
+
+
+@contextlib.contextmanager
+def _blame(cell: Cell) -> Iterator[None]:
+    """One crash is one cell with its reason."""
+    try:
+        yield
+    except WorkerError as error:
+        cell.fail("memory" if error.memory else "error", str(error))
+    except (SetupError, OSError) as error:
+        cell.fail("error", str(error))
+
+
+def _start(row: Row, protocol: Protocol, folder: Path) -> Worker:
+    reason = missing(row.runtime)
+    if reason is not None:
+        raise SetupError(reason)
+    scratch = folder / row.name
+    scratch.mkdir(exist_ok=True)
+    variables = environment(row.runtime, protocol.threads, scratch) | row.settings.get("env", {})
+    return Worker(
+        [*command(row.runtime), str(WORKER)], variables, scratch / "log", protocol.memory_cap
+    )
+
+
+def _load(
+    worker: Worker, row: Row, cell: Cell, protocol: Protocol, expected: Expected, folder: Path
+) -> None:
+    options = {k: v for k, v in row.settings.items() if k != "env"}
+    files = [str(folder / row.name / name) for name in ("output.npy", "logits.npy")]
+    cell.facts.update(
+        worker.ask(
+            "start", adapter=str(row.runtime.adapter), threads=protocol.threads, options=options
+        )
+    )
+    images = str(folder / "images.npy")
+    cell.facts.update(
+        worker.ask("load", network=str(folder), batch=cell.batch, images=images, output=files[0])
+    )
+    cell.peak = worker.ask("logits", output=files[1])["peak"]
+    verify(cell, np.load(files[0]), np.load(files[1]), expected)
+
+
+def verify(cell: Cell, output: Any, logits: Any, expected: Expected) -> None:
+    """Compare with float64: the logits, and the output of the very program that is timed."""
+    which = np.arange(cell.batch) % len(
+        expected.images
+    )  # as the worker takes them for its first call
+    wanted, result = expected.logits[which], expected.output[which]
+    cell.limit = TOLERANCE * float(np.sqrt(np.mean(wanted**2)))
+    cell.difference = float(np.max(np.abs(logits - wanted)))
+    # A probability moves by at most twice the logits' difference times itself.
+    drift = float(np.max(np.abs(output - result)) / np.max(np.abs(result)))
+    if not cell.difference <= cell.limit:  # also catches NaN
+        cell.fail("failed", f"logits differ by {cell.difference:.2g}, allowed is {cell.limit:.2g}")
+    elif not drift <= 2 * max(cell.limit, TOLERANCE):
+        cell.fail("failed", f"the output differs by {drift:.2g} of its largest value")
+
+
+def _run(worker: Worker, cell: Cell, protocol: Protocol, turn: int) -> None:
+    call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
+    spent, left = sum(cell.times), protocol.passes - len(cell.times)
+    if turn and (spent + call > protocol.seconds or left <= 0):
+        return
+    slice_seconds = (protocol.seconds - spent) / (ROUNDS - turn)
+    calls = max(1, -(-left // (ROUNDS - turn)))
+    reply = worker.ask(
+        "run", seconds=slice_seconds, calls=calls, warmup=not turn or call < slice_seconds / 4
+    )
+    cell.times += reply["times"]
+    cell.peak = max(cell.peak or 0, reply["peak"])
+    cell.threads, cell.cpus = (
+        max(cell.threads or 0, reply["threads"]),
+        max(cell.cpus or 0, reply["cpus"]),
+    )

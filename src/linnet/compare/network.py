@@ -1,0 +1,85 @@
+"""The compared network, written once for every runtime, and what it should answer.
+
+Runtimes that read ONNX take the same file; the others build from `network.json` and `weights.npz`
+(read back by `worker.Network`). Both hold the canonical form, so every runtime has the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import reference
+from ..graph import Graph
+
+CHUNK = 8  # images evaluated at once in float64: bounds the memory of the reference
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Images [n, ...] float32, the logits and the output of the network for each of them in float64."""
+
+    images: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float64]
+    output: npt.NDArray[np.float64]
+
+
+def logits_of(graph: Graph) -> str:
+    """The value the final softmax reads; the output itself where no softmax ends the network."""
+    last = graph.nodes[-1]
+    return last.inputs[0] if last.op == "Softmax" else graph.outputs[0]
+
+
+def export(graph: Graph, folder: Path) -> None:
+    """Write a canonical graph with one input and one output to `folder` for all adapters.
+
+    Two variants: "network" and "logits" (without the final softmax). ValueError for other graphs.
+    """
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ValueError(
+            f"compare needs a network with one input and one output, not {len(graph.inputs)} and {len(graph.outputs)}"
+        )
+    if graph.nodes[-1].outputs[0] != graph.outputs[0]:
+        raise ValueError(f"the output {graph.outputs[0]} is not the result of the last operator")
+    logits = logits_of(graph)
+    count = len(graph.nodes) - (logits != graph.outputs[0])
+    data: dict[str, Any] = {
+        "input": graph.inputs[0].name,
+        "network": {"output": graph.outputs[0], "nodes": len(graph.nodes)},
+        "logits": {"output": logits, "nodes": count},
+        "nodes": [
+            {
+                "op": n.op,
+                "inputs": [v for v in n.inputs if v],
+                "outputs": n.outputs,
+                "attrs": n.attrs,
+            }
+            for n in graph.nodes
+        ],
+        "shapes": {name: shape[1:] for name, shape in graph.shapes().items()},
+        "weights": list(graph.initializers),
+    }
+    (folder / "network.json").write_text(
+        json.dumps(data, default=np.ndarray.tolist), encoding="utf-8"
+    )
+    np.savez(folder / "weights.npz", *graph.initializers.values())
+    graph.save(folder / "network.onnx")
+    Graph(graph.name, graph.nodes[:count], graph.initializers, graph.inputs, [logits]).save(
+        folder / "logits.onnx"
+    )
+
+
+def expect(graph: Graph, images: npt.NDArray[np.float32]) -> Expected:
+    """Evaluate the graph on `images` [n, ...] in float64 with the NumPy reference."""
+    names = [logits_of(graph), graph.outputs[0]]
+    parts = [
+        reference.run(graph, {graph.inputs[0].name: images[i : i + CHUNK]}, np.float64, names)
+        for i in range(0, len(images), CHUNK)
+    ]
+    logits, output = (np.concatenate([part[name] for part in parts]) for name in names)
+    return Expected(images, logits, output)

@@ -1,0 +1,249 @@
+"""One cell of the comparison: a runtime in a process of its own, driven by lines of JSON.
+
+The parent (`bench.py`) starts this file as a script under the runtime's own interpreter, which may be
+as old as Python 3.9 with NumPy 1.19, so it needs nothing but those two and never imports linnet (its
+adapter does). Requests arrive on stdin, one JSON object per line, and each gets one line back;
+arrays travel as .npy files. What a runtime prints goes to stderr, which the parent keeps as a log.
+
+Requests, in order: `start` (import), `load` (build the network, first call), `logits` (build it up to
+the logits, for verification), `run` (timed calls, any number of times). `stdin` closing ends the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+POOL_BYTES = 64 << 20  # different inputs prepared ahead: enough not to repeat, few enough for a Pi
+LIBRARIES = re.compile(r"/lib[^/]*(blas|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I)
+
+
+class Node(NamedTuple):
+    """One operator of the canonical subset (see `linnet.graph`), its values given by name."""
+
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attrs: dict[str, Any]
+
+    def ints(self, name: str, count: int, default: int) -> list[int]:
+        """The integers of attribute `name`, or `count` times `default`."""
+        return [int(v) for v in self.attrs.get(name) or [default] * count]
+
+    def window(self) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Kernel, strides, pads [top, left, bottom, right] and dilations of a convolution or pool."""
+        kernel = [int(v) for v in self.attrs["kernel_shape"]]
+        strides, dilations = self.ints("strides", 2, 1), self.ints("dilations", 2, 1)
+        return kernel, strides, self.ints("pads", 4, 0), dilations
+
+    def symmetric_pads(self, runtime: str) -> tuple[int, int]:
+        """Pads as (height, width) for a runtime that pads both sides alike; ValueError if they differ."""
+        top, left, bottom, right = self.window()[2]
+        if (top, left) != (bottom, right):
+            raise ValueError(
+                f"{self.outputs[0]}: {runtime} pads both sides alike, not {self.window()[2]}"
+            )
+        return top, left
+
+
+class Network:
+    """The compared network as neutral data: what `network.py` wrote, what an adapter builds from.
+
+    nodes are in topological order; weights maps initializer names to arrays; shapes gives every
+    value's shape without its batch axis; model is the same network as an ONNX file. The variant
+    "logits" ends where the final softmax would begin.
+    """
+
+    def __init__(self, folder: str, variant: str) -> None:
+        import numpy
+
+        with open(os.path.join(folder, "network.json"), encoding="utf-8") as file:
+            data = json.load(file)
+        self.input: str = data["input"]
+        self.output: str = data[variant]["output"]
+        self.nodes = [Node(**n) for n in data["nodes"][: data[variant]["nodes"]]]
+        self.shapes: dict[str, list[int]] = data["shapes"]
+        self.model = os.path.join(folder, variant + ".onnx")
+        with numpy.load(os.path.join(folder, "weights.npz")) as file:
+            self.weights: dict[str, Any] = {k: file[f"arr_{i}"] for i, k in enumerate(data["weights"])}
+
+    def consumers(self, value: str) -> int:
+        """How many nodes read `value`."""
+        return sum(n.inputs.count(value) for n in self.nodes)
+
+
+def task_times() -> dict[str, int]:
+    """Nanoseconds on a CPU of every thread of this process, by thread id."""
+    times = {}
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/schedstat") as file:
+                times[task] = int(file.read().split()[0])
+        except OSError:  # the thread has ended, or a kernel without CONFIG_SCHED_INFO
+            continue
+    return times
+
+
+def peak_memory() -> int:
+    """Highest resident memory of this process since `reset_peak`, in bytes."""
+    with open("/proc/self/status") as file:
+        return int(re.findall(r"^VmHWM:\s*(\d+)", file.read(), re.M)[0]) * 1024
+
+
+def reset_peak() -> None:
+    """Forget the highest resident memory so far (Linux: 5 into clear_refs)."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # the peak then includes the verification: too high, never too low
+
+
+def mapped_libraries() -> list[dict[str, str]]:
+    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config."""
+    with open("/proc/self/maps") as file:
+        paths = {line.split(None, 5)[-1].strip() for line in file if "/" in line}
+    found = []
+    for path in sorted(p for p in paths if LIBRARIES.search(p) and "numpy" not in p):
+        try:
+            with open(path, "rb") as binary:
+                entry = {"path": path, "sha256": hashlib.sha256(binary.read()).hexdigest()}
+        except OSError:
+            continue
+        library = ctypes.CDLL(path)
+        for key in ("corename", "config"):
+            query = getattr(library, "openblas_get_" + key, None)
+            if query is not None:
+                query.restype = ctypes.c_char_p
+                entry[key] = query().decode()
+        found.append(entry)
+    return found
+
+
+class Cell:
+    """The state behind the requests: one runtime, one network, one batch size."""
+
+    def __init__(self) -> None:
+        self.adapter: Any = None
+        self.call: Callable[[Any], Any] | None = None
+        self.pool: list[Any] = []
+        self.next = 0
+
+    def start(self, adapter: str, threads: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Import the runtime through the adapter file at path `adapter`."""
+        import numpy  # outside the clock: every runtime needs it  # noqa: F401
+
+        spec = importlib.util.spec_from_file_location("linnet_compare_adapter", adapter)
+        assert spec is not None and spec.loader is not None
+        self.adapter = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.adapter)
+        begin = time.perf_counter()
+        version, library = self.adapter.start(threads, options)
+        return {"import_s": time.perf_counter() - begin, "version": version, "library": library}
+
+    def load(self, network: str, batch: int, images: str, output: str) -> dict[str, Any]:
+        """Build the network for `batch` images; make the first call and save its result at `output`."""
+        import numpy
+
+        self.network, self.batch = network, batch
+        model = Network(network, "network")
+        source = numpy.load(images, mmap_mode="r")
+        count = min(max(POOL_BYTES // (source[:1].nbytes * batch), 4), 32)
+        prepare = getattr(self.adapter, "prepare", numpy.ascontiguousarray)
+        for i in range(count):
+            self.pool.append(prepare(source[(numpy.arange(batch) + i) % len(source)]))
+        begin = time.perf_counter()
+        self.call = self.adapter.load(model, batch)
+        built = time.perf_counter()
+        result = self.call(self.pool[0])
+        done = time.perf_counter()
+        self.save(output, result, model)
+        return {
+            "load_s": built - begin,
+            "first_call_s": done - built,
+            "libraries": mapped_libraries(),
+        }
+
+    def logits(self, output: str) -> dict[str, Any]:
+        """Save the logits of the images of the first call at `output`."""
+        peak = peak_memory()
+        model = Network(self.network, "logits")
+        call = self.adapter.load(model, self.batch)
+        self.save(output, call(self.pool[0]), model)
+        del call
+        gc.collect()
+        reset_peak()
+        return {"peak": peak}
+
+    def save(self, output: str, result: Any, model: Network) -> None:
+        import numpy
+
+        result = numpy.asarray(result)
+        expected = (self.batch, *model.shapes[model.output])
+        if result.size != numpy.prod(expected, dtype=int):
+            raise ValueError(f"the output has shape {result.shape}, expected {expected}")
+        numpy.save(output, result.reshape(expected))
+
+    def run(self, seconds: float, calls: int, warmup: bool) -> dict[str, Any]:
+        """At most `calls` timed calls, at least one, no new one after `seconds`: seconds of each."""
+        assert self.call is not None
+        if warmup:
+            self.call(self.input())
+        gc.collect()
+        gc.disable()
+        before, begin = task_times(), time.perf_counter()
+        times: list[float] = []
+        while len(times) < calls and (not times or time.perf_counter() - begin < seconds):
+            x = self.input()
+            start = time.perf_counter()
+            self.call(x)
+            times.append(time.perf_counter() - start)
+        wall, after = time.perf_counter() - begin, task_times()
+        gc.enable()
+        busy = [(after[t] - before.get(t, 0)) / 1e9 for t in after]
+        used = sum(b > 0.05 * wall for b in busy)
+        return {"times": times, "threads": used, "cpus": sum(busy) / wall, "peak": peak_memory()}
+
+    def input(self) -> Any:
+        self.next = (self.next + 1) % len(self.pool)
+        return self.pool[self.next]
+
+
+def main(argv: Sequence[str]) -> int:
+    sys.path.pop(0)  # this folder: its modules must not shadow the runtime's
+    libc = ctypes.CDLL(None)
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no process outlives the bench
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    cell = Cell()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = getattr(cell, request.pop("do"))(**request)
+        except MemoryError as error:
+            reply = {"error": str(error) or "out of memory", "memory": True}
+        except BaseException as error:  # whatever it is, it is one cell's reason
+            traceback.print_exc()
+            memory = "bad_alloc" in str(error) or "OOM" in str(error)
+            reply = {"error": f"{type(error).__name__}: {error}", "memory": memory}
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+        if "error" in reply:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    # A runtime's threads may still run: end without the tear-down, in which some of them crash.
+    os._exit(main(sys.argv[1:]))
