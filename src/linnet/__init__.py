@@ -1,0 +1,545 @@
+"""linnet runs trained convolutional networks on a CPU.
+
+>>> net = linnet.load("deploy.prototxt", "net.caffemodel", threads=4)
+>>> probabilities = net(images)  # float32 [N, C, H, W], any N
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .graph import Graph
+
+__all__ = ["Layer", "Report", "Session", "ValueInfo", "convert", "load", "show_config"]
+
+Array = npt.NDArray[np.float32]
+PathLike = Union[str, "os.PathLike[str]"]
+_FLOAT32 = np.dtype(np.float32)
+
+
+def load(
+    model: PathLike | Graph,
+    weights: PathLike | None = None,
+    *,
+    threads: int | None = None,
+    algorithm: str | None = None,
+    strict: bool = False,
+    isa: str | None = None,
+    blas: str | None = None,
+    memory_limit: int | str | None = None,
+) -> Session:
+    """Load a trained model and make it ready to run.
+
+    model: an .onnx file; a Caffe .prototxt, with its .caffemodel as `weights`; or a Graph.
+    threads: how many compute; by default one for every core this process may use (its affinity
+        mask and cgroup).
+    algorithm: run convolutions and fully connected layers with this one only, where it accepts
+        them: "direct", "direct-ref" or "im2col-openblas".
+    strict: only algorithms that add up the products of the definition, none that transform them.
+    isa: instruction set of the kernels, one of show_config()["isas"]; by default the environment's
+        LINNET_ISA, else the best this CPU has.
+    blas: path of the OpenBLAS library to use; by default the system's.
+    memory_limit: most bytes of packed weights and activations together, as a number or as "300M",
+        "1G" (powers of 1024).
+
+    ValueError says all that is wrong with the model or an argument; OSError if a file cannot be
+    read; RuntimeError if this CPU lacks `isa` or `blas` does not load; MemoryError if the model
+    does not fit `memory_limit`.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}, expected at least 1")
+    return Session(
+        _core.Session(
+            _build(model, weights),
+            threads=threads or 0,
+            isa=isa or "",
+            blas=blas or "",
+            memory_limit=_bytes(memory_limit),
+            algorithm=algorithm or "",
+            strict=strict,
+        )
+    )
+
+
+def convert(
+    model: PathLike, weights: PathLike | None, dst: PathLike, weights_dtype: str = "f32"
+) -> None:
+    """Write a model, as for `load`, to the ONNX file `dst`.
+
+    Every ONNX runtime reads it, and linnet loads it fastest. weights_dtype: "f32", or "f16" to halve
+    the file by rounding the weights. Errors as for `load`; ValueError too if a weight is beyond
+    float16.
+    """
+    _import(model, weights).save(Path(dst), weights_dtype)
+
+
+def _import(model: PathLike, weights: PathLike | None) -> Graph:
+    """The canonical graph of a model in files."""
+    # These need protobuf, whose import takes longer than that of everything else.
+    from . import importers, passes
+
+    return passes.canonicalize(
+        importers.load(Path(model), None if weights is None else Path(weights))
+    )
+
+
+def _build(model: PathLike | Graph, weights: PathLike | None) -> _core.GraphBuilder:
+    if not isinstance(model, (str, os.PathLike)):
+        from . import passes
+
+        return passes.canonicalize(model).build()
+    for path in (model, weights):
+        if path is not None:
+            with open(path, "rb"):  # a file that is not there is an OSError, whatever its format
+                pass
+    if Path(model).suffix.lower() == ".onnx" and weights is None:
+        try:
+            return _core.read_onnx(os.fspath(model))
+        except ValueError:
+            pass  # valid but not canonical, or damaged: the importer says which
+    return _import(model, weights).build()
+
+
+def _bytes(limit: int | str | None) -> int:
+    """A memory limit in bytes, 0 for none."""
+    if limit is None:
+        return 0
+    if isinstance(limit, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", limit.strip(), re.IGNORECASE)
+        if not match:
+            raise ValueError(f"memory_limit is {limit!r}, expected a size such as '300M' or '1G'")
+        limit = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+    if not 0 < limit < 2**63:
+        raise ValueError(f"memory_limit is {limit}, expected a positive number of bytes")
+    return int(limit)
+
+
+class ValueInfo(NamedTuple):
+    """An input or output of a model. The batch, axis 0 of its shape, is None: any size."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+class Candidate(NamedTuple):
+    """What became of one algorithm for one layer: its time in seconds, or why it was refused."""
+
+    algorithm: str
+    seconds: float | None
+    refusal: str
+
+
+class Layer(NamedTuple):
+    """One step of a running model: a node with the followers fused into it, or a change of layout.
+
+    estimate (seconds) and macs (multiply-adds; convolutions and fully connected layers only) are
+    those of the problem, whose batch is the chunk the session cuts larger batches into; times
+    (seconds, one for each run of a profile, none for explain) and gflops those of the whole batch.
+    """
+
+    name: str
+    op: str
+    problem: str
+    algorithm: str
+    isa: str  # of the kernels that ran; "-" for what is not linnet's own kernels
+    macs: float
+    estimate: float
+    candidates: tuple[Candidate, ...]
+    times: tuple[float, ...] = ()
+    gflops: float | None = None
+    percent_of_peak: float | None = None  # of all threads; None where the clock is unknown
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean time of a profile."""
+        return sum(self.times) / len(self.times) if self.times else None
+
+
+class Report:
+    """What Session.explain and Session.profile return: print it, or read `layers` or `to_dict()`."""
+
+    def __init__(self, title: str, batch: int, layers: Sequence[Layer]) -> None:
+        self.title = title
+        self.batch = batch
+        self.layers = list(layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts, numbers and strings, ready for JSON; times in seconds."""
+        layers = []
+        for layer in self.layers:
+            entry = layer._asdict()
+            entry["candidates"] = [candidate._asdict() for candidate in layer.candidates]
+            entry["times"] = list(layer.times)
+            entry["seconds"] = layer.seconds
+            layers.append(entry)
+        return {"title": self.title, "batch": self.batch, "layers": layers}
+
+    def __str__(self) -> str:
+        profiled = any(layer.times for layer in self.layers)
+        return "\n".join([self.title, "", *(self._profile() if profiled else self._plan())])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _plan(self) -> list[str]:
+        rows = []
+        for layer in self.layers:
+            others = [c for c in layer.candidates if c.algorithm != layer.algorithm]
+            rows.append(
+                (
+                    layer.name,
+                    layer.op,
+                    layer.algorithm,
+                    f"{layer.estimate * 1e3:.3f}",
+                    layer.problem,
+                )
+            )
+            for other in others:
+                time = "" if other.seconds is None else f"{other.seconds * 1e3:.3f}"
+                rows.append(
+                    ("", "", other.algorithm, time, other.refusal and f"refused: {other.refusal}")
+                )
+        return table(("layer", "op", "algorithm", "ms", "problem"), rows, right=(3,))
+
+    def _profile(self) -> list[str]:
+        total = sum(layer.seconds or 0 for layer in self.layers) or 1.0
+        rows = []
+        for layer in self.layers:
+            time = layer.seconds or 0
+            rows.append(
+                (
+                    layer.name,
+                    layer.op,
+                    layer.algorithm,
+                    layer.isa,
+                    f"{time * 1e3:.3f}",
+                    f"{100 * time / total:.1f}",
+                    number(layer.gflops, 1),
+                    number(layer.percent_of_peak, 0),
+                )
+            )
+        rows.append(("total", "", "", "", f"{total * 1e3:.3f}", "100.0", "", ""))
+        header = ("layer", "op", "algorithm", "isa", "ms", "%", "GFLOP/s", "% of peak")
+        return table(header, rows, right=(4, 5, 6, 7))
+
+
+def number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
+) -> list[str]:
+    """Lines of text, columns two blanks apart, those in `right` flush right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+class Session:
+    """A loaded model. Made by `load`.
+
+    Any number of Python threads may call one session; calls run one after the other, each on all of
+    its threads, with the GIL released. After a fork the child may go on using it. Leaving a `with`
+    block, or close(), gives the memory back at once.
+    """
+
+    def __init__(self, core: _core.Session) -> None:
+        self._open: _core.Session | None = core
+
+    @property
+    def _core(self) -> _core.Session:
+        if self._open is None:
+            raise RuntimeError("the session is closed")
+        return self._open
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free weights, activations and threads; a call that is under way ends first."""
+        self._open = None
+
+    def __repr__(self) -> str:
+        if self._open is None:
+            return "<linnet.Session, closed>"
+        values = ", ".join(f"{v.name} {_shape(v.shape)}" for v in self.inputs)
+        results = ", ".join(f"{v.name} {_shape(v.shape)}" for v in self.outputs)
+        return f"<linnet.Session {values} -> {results}, {self.isa}, {self.threads} threads>"
+
+    @property
+    def name(self) -> str:
+        """The name stored in the model."""
+        return self._core.name
+
+    @property
+    def inputs(self) -> list[ValueInfo]:
+        return [_info(*value) for value in self._core.inputs]
+
+    @property
+    def outputs(self) -> list[ValueInfo]:
+        return [_info(*value) for value in self._core.outputs]
+
+    @property
+    def values(self) -> list[ValueInfo]:
+        """All that fetch= accepts: inputs, results of every node, outputs."""
+        return [_info(*value) for value in self._core.values]
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses, the caller's included."""
+        return self._core.threads
+
+    @property
+    def isa(self) -> str:
+        """Instruction set of the kernels."""
+        return self._core.isa
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of packed weights."""
+        return self._core.weight_bytes
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of activations and workspaces, for the batch sizes kept ready."""
+        return self._core.arena_bytes
+
+    def __call__(
+        self, x: npt.ArrayLike, *more: npt.ArrayLike, out: Array | Sequence[Array] | None = None
+    ) -> Any:
+        """Run the model on a batch of any size: one float32 array for each of `inputs`, in order.
+
+        Returns the output, a float32 array; a tuple of them where the model has several. `out` is
+        what to write them into instead of new arrays: C-contiguous float32 of the right shape.
+        ValueError says what is wrong with which input.
+        """
+        results = self._run([x, *more], [], out)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(
+        self,
+        x_or_fetch: Any,
+        feed: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        fetch: Sequence[str] | None = None,
+        out: Array | Sequence[Array] | None = None,
+    ) -> list[Array]:
+        """Run the model and return a list: the outputs, or the values named in `fetch`.
+
+        Two forms: `run(x, fetch=["fc7"])`, where x is an array, or a list or tuple with one for
+        every input; and `run(fetch, {"data": x})`, with names or None for the outputs. Any of
+        `values` can be fetched, also one that is usually fused away, which costs time. `out` as for
+        a call.
+        """
+        if feed is None:
+            inputs = list(x_or_fetch) if isinstance(x_or_fetch, (list, tuple)) else [x_or_fetch]
+        else:
+            if x_or_fetch is not None and fetch is not None:
+                raise ValueError("the values to fetch are given twice")
+            fetch = x_or_fetch if fetch is None else fetch
+            inputs = self._ordered(feed)
+        if isinstance(fetch, str):
+            fetch = [fetch]
+        if fetch is not None and not fetch:
+            raise ValueError("fetch is empty")
+        return self._run(inputs, [] if fetch is None else list(fetch), out)
+
+    def explain(self, batch: int = 1) -> Report:
+        """How a batch of this size is run: every layer's algorithm, estimate, and refusals."""
+        if batch < 1:
+            raise ValueError(f"batch is {batch}, expected at least 1")
+        steps = self._core.plan(batch, [])
+        return Report(
+            self._title(batch, "estimated times"),
+            batch,
+            [self._layer(step, batch, []) for step in steps],
+        )
+
+    def profile(self, x: npt.ArrayLike, *more: npt.ArrayLike, runs: int = 10) -> Report:
+        """Time every layer of `runs` runs on this input, after one that is not timed."""
+        if runs < 1:
+            raise ValueError(f"runs is {runs}, expected at least 1")
+        core = self._core
+        inputs = _arrays([x, *more])
+        core.profile(inputs, [])
+        profiles = [core.profile(inputs, []) for _ in range(runs)]
+        batch = len(inputs[0])
+        layers = [
+            self._layer(steps[0], batch, [step["seconds"] for step in steps])
+            for steps in zip(*profiles)
+        ]
+        return Report(self._title(batch, f"mean of {runs} runs"), batch, layers)
+
+    def _title(self, batch: int, what: str) -> str:
+        name = self.name or "model"
+        return f"{name}: batch {batch}, {self.isa}, {self.threads} threads, {what}"
+
+    def _run(
+        self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
+    ) -> list[Array]:
+        if out is not None:
+            out = [out] if isinstance(out, np.ndarray) else list(out)
+            for array in out:
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"out is a {type(array).__name__}, expected arrays")
+        return self._core.run(_arrays(inputs), wanted, out)
+
+    def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
+        names = [name for name, _ in self._core.inputs]
+        problems = [f"input '{name}' is missing" for name in names if name not in feed]
+        problems += [f"the model has no input '{name}'" for name in feed if name not in names]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return [feed[name] for name in names]
+
+    def _layer(self, step: _core.Step, batch: int, times: Sequence[float]) -> Layer:
+        gflops = percent = None
+        if times and step["macs"]:
+            mean = max(sum(times) / len(times), 1e-9)
+            gflops = 2e-9 * step["macs"] * batch / step["batch"] / mean
+            if hertz := _clock():
+                peak = _core.peak_flops_per_cycle(self.isa) * hertz * self.threads
+                percent = 100e9 * gflops / peak
+        return Layer(
+            step["name"],
+            step["op"],
+            step["problem"],
+            step["algorithm"],
+            self.isa if step["uses_kernels"] else "-",
+            step["macs"],
+            step["estimate"],
+            tuple(Candidate(**candidate) for candidate in step["candidates"]),
+            tuple(times),
+            gflops,
+            percent,
+        )
+
+
+def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
+    """As ndarrays. A float32 of another making, such as an unpickled one, becomes NumPy's own."""
+    arrays = [np.asarray(x) for x in inputs]
+    return [np.asarray(a, _FLOAT32) if a.dtype == _FLOAT32 else a for a in arrays]
+
+
+def _info(name: str, shape: Sequence[int]) -> ValueInfo:
+    return ValueInfo(name, (None, *shape[1:]), _FLOAT32)
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "x".join("N" if size is None else str(size) for size in shape)
+
+
+class Config(dict[str, Any]):
+    """A dict that prints one entry a line."""
+
+    def __repr__(self) -> str:
+        width = max(map(len, self))
+        return "\n".join(f"{key:{width}}  {_plain(value)}" for key, value in self.items())
+
+    __str__ = __repr__
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {item}" for key, item in value.items() if item)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def show_config() -> dict[str, Any]:
+    """What linnet found here, as a dict that prints readably.
+
+    "openblas" is a dict (path, core, config, threading, warning), or a string that says why there
+    is none.
+    RuntimeError or ValueError if LINNET_ISA names an instruction set that is not there.
+    """
+    return Config(
+        linnet=_version(),
+        isa=_core.default_isa(),
+        isas=_core.available_isas(),
+        algorithms=_core.algorithms(),
+        cpu=_cpu_model(),
+        threads=_core.default_threads(),
+        openblas=_core.find_blas(),
+        numpy=np.__version__,
+    )
+
+
+def _cpu_model() -> str:
+    """What Linux calls this CPU, and on a board that board's name."""
+    found = {}
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, text = line.partition(":")
+        found.setdefault(key.strip(), text.strip())
+    names = [found[key] for key in ("model name", "Model") if found.get(key)]
+    return ", ".join(names) or "unknown"
+
+
+@functools.cache
+def _clock() -> float | None:
+    """Highest clock of the CPU in Hz, as Linux states it; None if it does not.
+
+    In a virtual machine it may be the nominal clock, below what the CPU really reaches.
+    """
+    text = _read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+    if text.strip().isdecimal():
+        return int(text) * 1e3
+    clocks = [
+        float(mhz) * 1e6
+        for mhz in re.findall(r"(?m)^cpu MHz\s*:\s*([\d.]+)", _read("/proc/cpuinfo"))
+    ]
+    return max(clocks, default=0.0) or None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _version() -> str:
+    from importlib.metadata import version  # slow to import, seldom needed
+
+    return version("linnet")
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module 'linnet' has no attribute '{name}'")
