@@ -302,7 +302,26 @@ PYBIND11_MODULE(_core, m) {
       "refusal", [](const std::string& key, const std::string& name, const std::string& isa) { return refusal(Problem::parse(key), name, isa); },
       py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
   m.def(
-      "normalize_problem", [](const std::string& key) { return Problem::parse(key).key(); }, py::arg("problem"));
+      "parse_problem",
+      [](const std::string& key) {
+        const Problem p = Problem::parse(key);
+        const auto dims = [](const Dims& d) { return py::make_tuple(d.c, d.h, d.w); };
+        const auto layout = [](Layout l) { return l == Layout::kNchw ? "nchw" : "nhwc"; };
+        py::dict d;
+        d["key"] = p.key(), d["kind"] = to_string(p.kind), d["n"] = p.n, d["in"] = dims(p.in), d["out"] = dims(p.out());
+        d["k"] = p.k, d["kernel"] = std::vector<int64_t>(p.window.kernel, p.window.kernel + 2);
+        d["strides"] = std::vector<int64_t>(p.window.stride, p.window.stride + 2);
+        d["pads"] = std::vector<int64_t>(p.window.pad, p.window.pad + 4);
+        d["dilations"] = std::vector<int64_t>(p.window.dilation, p.window.dilation + 2);
+        d["group"] = p.groups, d["ceil_mode"] = p.window.ceil, d["count_include_pad"] = p.window.include_pad;
+        d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;
+        d["operand"] = dims(p.operand), d["operand_constant"] = p.operand_constant;
+        d["pool"] = std::vector<int64_t>(p.pool, p.pool + 2);
+        d["in_layout"] = layout(p.in_layout), d["out_layout"] = layout(p.out_layout), d["threads"] = p.threads;
+        d["macs"] = p.macs();
+        return d;
+      },
+      py::arg("problem"));
   py::class_<Layer>(m, "Layer")
       .def(py::init([](const std::string& key, const std::string& name, const std::string& isa, const std::optional<Floats>& weight,
                        const std::optional<Floats>& bias) {

@@ -132,11 +132,11 @@ std::string Problem::key() const {
   if (window.ceil) s << " ceil";
   if (window.include_pad) s << " pads";
   if (kind == Kind::kSoftmax) s << " axis" << axis;
-  if (relu && kind != Kind::kRelu) s << " relu";
   if (residual) s << " add";
   if (kind == Kind::kAdd && (operand != in || operand_constant)) {
     s << " add" << operand.c << 'x' << operand.h << 'x' << operand.w << (operand_constant ? "c" : "");
   }
+  if (relu && kind != Kind::kRelu) s << " relu";
   if (pooled()) s << " maxpool" << pool[0] << 'x' << pool[1];
   s << ' ' << name(in_layout);
   if (out_layout != in_layout) s << '>' << name(out_layout);

@@ -3,14 +3,14 @@
 // The text form, `key()`, is what a wisdom file, a test, a bench argument and a log line call a layer. Grammar, version 1
 // (fields in this order, separated by one space; [x] is optional, and left out where it has its default):
 //
-//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [gGROUPS] [ceil] [pads] [relu] [add|addCxHxW] [maxpoolPxQ]
+//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [gGROUPS] [ceil] [pads] [axisK] [add|addCxHxW[c]] [relu] [maxpoolPxQ]
 //   LAYOUT tTHREADS
 //
 //   KIND     conv, fc, maxpool, avgpool, add, relu, softmax, reorder
 //   r..      window: RxS, stride sN or sNxM, padding p, dilation dN or dNxM
 //   ceil     a pool's last partial window counts; pads: padding counts in an average's divisor
 //   add      conv/fc: a residual of the output's shape is added before the activation.
-//            addCxHxW (kind add only): the second operand's shape where it broadcasts
+//            addCxHxW (kind add only): the second operand's shape where it broadcasts; c: one for all images
 //   maxpoolPxQ   conv: a following max pool of that window and stride, no padding
 //   softmax  axisK: 1 (channels) to 3
 //   LAYOUT   nchw, nhwc, or IN>OUT where they differ

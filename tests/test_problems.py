@@ -1,0 +1,234 @@
+"""Every algorithm on every instruction set and layout, against the NumPy reference.
+
+The problems are the lines of problems.txt. Each algorithm states its largest error, relative to the
+output's root mean square, in BOUNDS; an algorithm without an entry fails.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet import _core, reference
+
+LINES = [
+    line.strip()
+    for line in (Path(__file__).parent / "problems.txt").read_text().splitlines()
+    if line.strip() and not line.startswith("#")
+]
+FORCED = os.environ.get("LINNET_ISA")
+ISAS = [FORCED] if FORCED else _core.available_isas()
+LAYOUTS = ["nchw", "nhwc", "nchw>nhwc", "nhwc>nchw"]
+
+# Largest |error| / rms of the output. Sums of float products err by about 2e-6 here; what only
+# moves or compares numbers is exact.
+BOUNDS = {
+    "direct": 1e-5,
+    "direct-ref": 1e-6,
+    "im2col-openblas": 1e-5,
+    "pool": 2e-6,
+    "elementwise": 2e-5,  # a softmax's sum; its largest value is many times the rms
+    "reorder": 0.0,
+}
+GUARD = 64  # floats before and after every buffer
+SENTINEL = np.float32(-77777.0)
+
+
+def seed(key: str) -> np.random.Generator:
+    return np.random.default_rng([ord(c) for c in key])
+
+
+def padded(count: int, width: int) -> int:
+    return -(-count // width) * width
+
+
+def to_layout(x: Any, layout: str, width: int) -> Any:
+    """[N, C, H, W] as the flat float32 buffer of a layout."""
+    if layout == "nchw":
+        return np.ascontiguousarray(x, np.float32).ravel()
+    n, c, h, w = x.shape
+    y = np.zeros((n, h, w, padded(c, width)), np.float32)
+    y[..., :c] = x.transpose(0, 2, 3, 1)
+    return y.ravel()
+
+
+def from_layout(y: Any, shape: tuple[int, ...], layout: str, width: int) -> tuple[Any, Any]:
+    """The [N, C, H, W] array in a flat buffer, and the padding lanes, which must be zero."""
+    n, c, h, w = shape
+    if layout == "nchw":
+        return y.reshape(shape), np.zeros(0)
+    y = y.reshape(n, h, w, padded(c, width))
+    return y[..., :c].transpose(0, 3, 1, 2), y[..., c:]
+
+
+def guarded(values: Any, fill: Any) -> tuple[Any, Any]:
+    """A copy of `values` inside a larger buffer full of `fill`: (buffer, the copy's view).
+
+    The odd offset leaves the view aligned to a float and nothing more.
+    """
+    buffer = np.full(len(values) + 2 * GUARD + 1, fill, np.float32)
+    view = buffer[GUARD + 1 : GUARD + 1 + len(values)]
+    view[:] = values
+    return buffer, view
+
+
+def operands(p: dict[str, Any]) -> dict[str, Any]:
+    """Random inputs of a problem, [N, C, H, W], and its weights."""
+    rng = seed(p["key"])
+    random = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    values: dict[str, Any] = {"x": random(p["n"], *p["in"])}
+    if p["kind"] == "conv":
+        values["w"] = random(p["k"], p["in"][0] // p["group"], *p["kernel"])
+    if p["kind"] == "fc":
+        values["w"] = random(p["k"], int(np.prod(p["in"])))
+    if "w" in values and rng.random() < 0.8:
+        values["b"] = random(p["k"])
+    if p["residual"]:
+        values["operand"] = random(p["n"], *p["out"])
+    if p["kind"] == "add":
+        values["operand"] = random(1 if p["operand_constant"] else p["n"], *p["operand"])
+    return values
+
+
+def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
+    """What the problem means, in float64."""
+    v = {name: a.astype(np.float64) for name, a in v.items()}
+    x, kind = v["x"], p["kind"]
+    windows = {name: p[name] for name in ("strides", "pads", "dilations")}
+    if kind == "conv":
+        pool = dict(kernel=p["pool"], strides=p["pool"]) if max(p["pool"]) > 1 else None
+        return reference.conv_fused(
+            x,
+            v["w"],
+            v.get("b"),
+            group=p["group"],
+            residual=v.get("operand"),
+            relu=p["relu"],
+            pool=pool,
+            **windows,
+        )
+    if kind == "fc":
+        y = reference.gemm(x.reshape(p["n"], -1), v["w"], v.get("b")).reshape(p["n"], -1, 1, 1)
+        y = y + v.get("operand", 0.0)
+        return reference.relu(y) if p["relu"] else y
+    if kind == "maxpool":
+        return reference.max_pool(x, p["kernel"], ceil_mode=p["ceil_mode"], **windows)
+    if kind == "avgpool":
+        del windows["dilations"]
+        return reference.average_pool(
+            x,
+            p["kernel"],
+            ceil_mode=p["ceil_mode"],
+            count_include_pad=p["count_include_pad"],
+            **windows,
+        )
+    if kind == "softmax":
+        return reference.softmax(x, p["axis"])
+    if kind == "add":
+        x = x + v["operand"]
+    return reference.relu(x) if p["relu"] else x
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """(problem key, algorithm, isa) of every combination that is not refused, and of one ISA for
+    algorithms that do not depend on it but for the padding."""
+    found = []
+    for line in LINES:
+        head, _, threads = line.rsplit(" ", 2)
+        for layout in LAYOUTS:
+            key = _core.parse_problem(f"{head} {layout} {threads}")["key"]
+            for isa in ISAS:
+                for algorithm in _core.algorithms():
+                    if not _core.refusal(key, algorithm, isa):
+                        found.append((key, algorithm, isa))
+    return found
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_key_is_canonical(line: str) -> None:
+    assert _core.parse_problem(line)["key"] == line
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "conv",
+        "conv f16 n1 c1h1w1 k1r1x1 nhwc t1",
+        "conv f32 n0 c1h1w1 k1r1x1 nhwc t1",
+        "conv f32 n1 c1h1w1 k1r2x2 nhwc t1",
+        "conv f32 n1 c4h4w4 k3r1x1 g2 nhwc t1",
+        "conv f32 n1 c99999999999h1w1 k1r1x1 nhwc t1",
+        "conv f32 n1 c1h1w1 k1r1x1 nhwc",
+        "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 relu",
+        "relu f32 n1 c1h1 nhwc t1",
+        "add f32 n1 c4h4w4 add3x1x1 nchw t1",
+    ],
+)
+def test_bad_key_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="problem"):
+        _core.parse_problem(bad)
+
+
+@pytest.mark.parametrize(("key", "algorithm", "isa"), CASES)
+def test_problem(key: str, algorithm: str, isa: str) -> None:
+    p = _core.parse_problem(key)
+    v = operands(p)
+    layer = _core.Layer(key, algorithm, isa, v.get("w"), v.get("b"))
+    # What lies around an input must not be read into a result: it is NaN.
+    x_buffer, x = guarded(to_layout(v["x"], p["in_layout"], layer.width), np.nan)
+    operand = None
+    if "operand" in v:
+        _, operand = guarded(to_layout(v["operand"], p["out_layout"], layer.width), np.nan)
+    y_buffer, y = guarded(np.full(layer.y_count, np.nan, np.float32), SENTINEL)
+
+    before = x_buffer.copy()
+    layer.run(x, operand, y)
+
+    np.testing.assert_array_equal(x_buffer, before, "the input was changed")
+    got, lanes = from_layout(y, (p["n"], *p["out"]), p["out_layout"], layer.width)
+    want = expected(p, v)
+    error = np.abs(got - want).max() / max(np.sqrt(np.mean(want**2)), 1e-30)
+    assert error <= BOUNDS[algorithm]
+    assert not lanes.any(), "padding lanes are not zero"
+    outside = np.r_[y_buffer[: GUARD + 1], y_buffer[GUARD + 1 + len(y) :]]
+    assert (outside == SENTINEL).all(), "wrote outside the output"
+
+
+def test_every_algorithm_runs_somewhere() -> None:
+    """Every algorithm accepts problems on every ISA, and every line runs on a fast one where one exists."""
+    ran = Counter((algorithm, isa) for _, algorithm, isa in CASES)
+    assert all(ran[a, isa] > 0 for a in _core.algorithms() for isa in ISAS), ran
+    assert set(BOUNDS) == set(_core.algorithms())
+
+
+def test_threads_do_not_change_results() -> None:
+    """A split over threads computes each output the same way."""
+    for line in LINES:
+        head = line.rsplit(" ", 1)[0]
+        results = []
+        for threads in (1, 4):
+            key = f"{head} t{threads}"
+            p = _core.parse_problem(key)
+            v = operands(_core.parse_problem(line))
+            for algorithm in ("direct", "pool", "elementwise"):
+                if _core.refusal(key, algorithm, ISAS[0]):
+                    continue
+                layer = _core.Layer(key, algorithm, ISAS[0], v.get("w"), v.get("b"))
+                x = to_layout(v["x"], p["in_layout"], layer.width)
+                operand = v.get("operand")
+                if operand is not None:
+                    operand = to_layout(operand, p["out_layout"], layer.width)
+                y = np.empty(layer.y_count, np.float32)
+                layer.run(x, operand, y)
+                results.append(y)
+        if len(results) == 2:
+            np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
