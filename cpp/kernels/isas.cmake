@@ -60,3 +60,11 @@ linnet_add_isa_objects(LINNET_KERNEL_OBJECTS linnet_kernels
 # "X(avx512) X(avx2) X(scalar)"
 string(REGEX REPLACE "([a-z0-9_]+)" "X(\\1)" LINNET_KERNEL_DEFINITIONS "${LINNET_ISAS}")
 string(REPLACE ";" " " LINNET_KERNEL_DEFINITIONS "LINNET_ISAS=${LINNET_KERNEL_DEFINITIONS}")
+
+if(LINNET_TESTS)
+  find_package(Python 3.9 REQUIRED COMPONENTS Interpreter)
+  add_test(NAME isa_objects
+    COMMAND Python::Interpreter ${LINNET_KERNELS_DIR}/../../tests/check_isa_objects.py
+      ${CMAKE_NM} ${LINNET_KERNEL_OBJECTS}
+    COMMAND_EXPAND_LISTS)
+endif()
