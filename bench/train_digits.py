@@ -10,7 +10,8 @@ ever occur as labels.
 Data: 1797 images of 8x8 pixels, values 0..16. A pixel v becomes the grey level
 floor(v * 255 / 16 + 0.5); the image is enlarged to 88x88 by `enlarge` and divided by 255. The last
 360 images in the order of scikit-learn are held out. That order is not shuffled: neighbours often
-share a writer, so this split is harder than a random one. The settings were not tuned on it.
+share a writer, so this split is harder than a random one. The settings were tuned on the
+360 images before those, with the network trained on the rest.
 The run is seeded, but its result also depends on the CPU and the number of threads.
 """
 
@@ -81,20 +82,26 @@ def network() -> nn.Sequential:
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random small rotation, scale, shear, shift and contrast of each image [n, 1, h, w]."""
+    """Each image [n, 1, h, w] under a random affine map, smooth distortion and change of contrast.
 
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(len(images), generator=generator) * (high - low) + low
+    The distortion moves the pixels by a field interpolated from 6x6 random vectors (elastic
+    distortion: Simard et al., 2003).
+    """
 
-    angle, shear = uniform(-0.2, 0.2), uniform(-0.2, 0.2)
-    scale_x, scale_y = uniform(0.85, 1.15), uniform(0.85, 1.15)
+    def uniform(limit: float, *shape: int) -> Tensor:
+        return (torch.rand(len(images), *shape, generator=generator) * 2 - 1) * limit
+
+    angle, shear = uniform(0.14), uniform(0.14)
     rows = [
-        torch.stack([scale_x * angle.cos(), shear - angle.sin(), uniform(-0.15, 0.15)], 1),
-        torch.stack([angle.sin(), scale_y * angle.cos(), uniform(-0.15, 0.15)], 1),
+        torch.stack([(1 + uniform(0.1)) * angle.cos(), shear - angle.sin(), uniform(0.15)], 1),
+        torch.stack([angle.sin(), (1 + uniform(0.1)) * angle.cos(), uniform(0.15)], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, align_corners=False)
-    return moved * uniform(0.7, 1.0)[:, None, None, None]
+    field = F.interpolate(
+        uniform(0.1, 2, 6, 6), list(images.shape[2:]), mode="bicubic", align_corners=False
+    )
+    moved = F.grid_sample(images, grid + field.permute(0, 2, 3, 1), align_corners=False)
+    return moved * (0.85 + uniform(0.15, 1, 1, 1))
 
 
 def train(net: nn.Sequential, images: Tensor, labels: Tensor, epochs: int, seed: int) -> None:
@@ -199,7 +206,7 @@ def to_onnx(net: nn.Sequential) -> onnx.ModelProto:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the digit model and write it as ONNX.")
     parser.add_argument("output", type=Path, help="ONNX file to write")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
