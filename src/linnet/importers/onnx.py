@@ -1,0 +1,322 @@
+"""ONNX files (https://onnx.ai, opsets 7 to 28) to a Graph.
+
+Operators keep their names; what changed its form between opsets is brought to the newest one here,
+so that the rest of linnet knows a single meaning of each. One exception: "coerce" marks a Softmax
+of before opset 13, which flattens its input to two axes at `axis` first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import UNSUPPORTED, Graph, Node, Value
+from . import _schema
+
+Array = npt.NDArray[Any]
+
+OPSETS = range(7, 29)  # a newer one may mean something else by the same name
+
+# TensorProto.DataType: (NumPy type of the stored bits, field of values that are not raw)
+_TENSOR_TYPES = {
+    1: ("<f4", "float_data"),
+    2: ("u1", "int32_data"),
+    3: ("i1", "int32_data"),
+    4: ("<u2", "int32_data"),
+    5: ("<i2", "int32_data"),
+    6: ("<i4", "int32_data"),
+    7: ("<i8", "int64_data"),
+    9: ("?", "int32_data"),
+    10: ("<f2", "int32_data"),
+    11: ("<f8", "double_data"),
+    12: ("<u4", "uint64_data"),
+    13: ("<u8", "uint64_data"),
+    16: ("<u2", "int32_data"),
+}
+_FLOAT, _BFLOAT16 = 1, 16
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+
+class _Unsupported(Exception):
+    """Something about a node, tensor or input that the Graph cannot hold; its text is the
+    reason.
+    """
+
+
+def read_onnx_model(path: str | Path) -> Graph:
+    """The graph in an ONNX file; tensors in external files must lie in the same folder or below.
+
+    ValueError if the file is damaged or its opset unknown. Single nodes, tensors and inputs that
+    cannot be translated are left in the graph for passes.canonicalize to report together.
+    """
+    path = Path(path)
+    model = _schema.parse(
+        _schema.onnx("ModelProto"), path.read_bytes(), f"{path}: not an ONNX model"
+    )
+    try:
+        return _Reader(path, model).graph
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: a name is not valid UTF-8") from None
+
+
+class _Reader:
+    """One translation, from the parsed file to `graph`."""
+
+    def __init__(self, path: Path, model: Any) -> None:
+        self.path = path
+        self.opset = self._opset(model)
+        self.graph = Graph(model.graph.name, [], {}, [], [], source=str(path))
+        self.files: dict[Path, Array] = {}  # external data, mapped
+        self.names = {name for node in model.graph.node for name in node.output}
+        self.names.update(value.name for value in model.graph.input)
+        self.names.update(tensor.name for tensor in model.graph.initializer)
+
+        for tensor in model.graph.initializer:
+            refused = Node(UNSUPPORTED, tensor.name, [], [tensor.name], {"op": "initializer"})
+            self._attempt(partial(self._initializer, tensor), refused)
+        for sparse in model.graph.sparse_initializer:
+            attrs = {"op": "sparse initializer", "reason": "is not supported"}
+            name = sparse.values.name
+            self.graph.nodes.append(Node(UNSUPPORTED, name, [], [name], attrs))
+        for value in model.graph.input:
+            # Before IR version 4 every initializer was listed as an input, too.
+            if value.name not in self.graph.initializers:
+                refused = Node(UNSUPPORTED, value.name, [], [value.name], {"op": "input"})
+                self._attempt(partial(self._input, value), refused)
+        for proto in model.graph.node:
+            inputs, outputs = list(proto.input), list(proto.output)
+            name = proto.name or next(filter(None, outputs), "")
+            refused = Node(UNSUPPORTED, name, inputs, outputs, {"op": proto.op_type})
+            self._attempt(partial(self._node, proto, name), refused)
+        self.graph.outputs = [value.name for value in model.graph.output]
+
+    def _opset(self, model: Any) -> int:
+        if not model.HasField("graph") or not model.graph.output:
+            raise ValueError(f"{self.path}: not an ONNX model (it has no graph with outputs)")
+        versions = [i.version for i in model.opset_import if i.domain in ("", "ai.onnx")]
+        if not versions:
+            raise ValueError(f"{self.path}: the model does not say which operator set it uses")
+        if versions[0] not in OPSETS:
+            raise ValueError(
+                f"{self.path}: operator set {versions[0]} is not supported, "
+                f"only {OPSETS[0]} to {OPSETS[-1]}"
+            )
+        return int(versions[0])
+
+    def _attempt(self, translate: Callable[[], None], refused: Node) -> None:
+        """Translate something or leave `refused` in its place, with the reason."""
+        try:
+            translate()
+        except _Unsupported as reason:
+            refused.attrs["reason"] = str(reason)
+            self.graph.nodes.append(refused)
+
+    def _initializer(self, tensor: Any) -> None:
+        if tensor.name in self.graph.initializers:
+            raise _Unsupported("is defined twice")
+        self.graph.initializers[tensor.name] = self._tensor(tensor)
+
+    def _constant(self, hint: str, values: Any) -> str:
+        """Name of a new int64 or float32 initializer."""
+        while hint in self.names:
+            hint += "_"
+        self.names.add(hint)
+        array = np.asarray(values)
+        self.graph.initializers[hint] = array.astype(
+            np.float32 if array.dtype.kind == "f" else np.int64
+        )
+        return hint
+
+    def _input(self, value: Any) -> None:
+        tensor = value.type.tensor_type
+        if tensor.elem_type != _FLOAT:
+            raise _Unsupported(
+                f"its element type is {tensor.elem_type}, only float32 (1) is supported"
+            )
+        if not tensor.HasField("shape") or not tensor.shape.dim:
+            raise _Unsupported("has no shape, or none with a batch axis")
+        shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+        if shape[0] < 0 or min(shape[1:], default=1) < 1:
+            dims = ", ".join(dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim)
+            raise _Unsupported(f"its shape is [{dims}]; every axis but the batch needs a size")
+        self.graph.inputs.append(Value(value.name, shape))
+
+    def _node(self, proto: Any, name: str) -> None:
+        if proto.domain not in ("", "ai.onnx"):
+            raise _Unsupported(f"operators of the domain '{proto.domain}' are not supported")
+        node = Node(proto.op_type, name, list(proto.input), list(proto.output))
+        for attribute in proto.attribute:
+            if attribute.name in node.attrs:
+                raise _Unsupported(f"attribute '{attribute.name}' is given twice")
+            node.attrs[attribute.name] = self._attribute(attribute)
+        if node.op == "Constant":
+            self._constant_node(node)
+            return
+        modernize = _MODERNIZE.get(node.op)
+        if modernize:
+            modernize(self, node)
+        self.graph.nodes.append(node)
+
+    def _attribute(self, attribute: Any) -> Any:
+        # Files of IR version 1 have no type; the field that is set tells.
+        kind = attribute.type or next(
+            (k for k, f in ((1, "f"), (2, "i"), (3, "s"), (4, "t")) if attribute.HasField(f)),
+            6 if attribute.floats else 7,
+        )
+        if kind == 1:
+            return float(attribute.f)
+        if kind == 2:
+            return int(attribute.i)
+        if kind == 3:
+            return attribute.s.decode()
+        if kind == 4:
+            return self._tensor(attribute.t)
+        if kind == 6:
+            return list(attribute.floats)
+        if kind == 7:
+            return list(attribute.ints)
+        raise _Unsupported(f"attribute '{attribute.name}' has the unsupported type {kind}")
+
+    def _constant_node(self, node: Node) -> None:
+        if len(node.attrs) != 1 or len(node.outputs) != 1:
+            raise _Unsupported("has not exactly one value and output")
+        (key, setting), (name,) = *node.attrs.items(), node.outputs
+        if name in self.graph.initializers:
+            raise _Unsupported(f"'{name}' is defined twice")
+        if key == "value" and isinstance(setting, np.ndarray):
+            self.graph.initializers[name] = setting
+        elif key in ("value_float", "value_floats") and isinstance(setting, (float, list)):
+            self.graph.initializers[name] = np.array(setting, np.float32)
+        elif key in ("value_int", "value_ints") and isinstance(setting, (int, list)):
+            self.graph.initializers[name] = np.array(setting, np.int64)
+        else:
+            raise _Unsupported(f"a constant of the form '{key}' is not supported")
+
+    def _tensor(self, tensor: Any) -> Array:
+        """The array of a TensorProto. Its size is checked against the bytes that are there
+        before anything else.
+        """
+        if tensor.data_type not in _TENSOR_TYPES:
+            raise _Unsupported(f"data type {tensor.data_type} is not supported")
+        stored, field = _TENSOR_TYPES[tensor.data_type]
+        dtype = np.dtype(stored)
+        dims = list(tensor.dims)
+        if min(dims, default=0) < 0:
+            raise _Unsupported(f"its shape is {dims}")
+        count = math.prod(dims)
+        try:
+            if tensor.data_location == _EXTERNAL:
+                array = self._external(tensor, dtype, count)
+            elif tensor.HasField("raw_data"):
+                data = tensor.raw_data
+                if len(data) != count * dtype.itemsize:
+                    raise ValueError(
+                        f"holds {len(data)} bytes, its shape {dims} needs {count * dtype.itemsize}"
+                    )
+                array = np.frombuffer(data, dtype)
+            elif dtype.kind == "f" and dtype.itemsize > 2:
+                array = _schema.floats(tensor, field, _schema.onnx("TensorProtoUnpacked"), count)
+            else:
+                values = getattr(tensor, field)
+                if len(values) != count:
+                    raise ValueError(f"holds {len(values)} values, its shape {dims} needs {count}")
+                array = np.fromiter(values, np.uint64 if field.startswith("u") else np.int64, count)
+                bits = f"u{dtype.itemsize}" if dtype.kind == "f" else dtype
+                array = array.astype(bits).view(dtype)
+            if tensor.data_type == _BFLOAT16:  # the upper half of a float32
+                array = (array.astype(np.uint32) << 16).view(np.float32)
+            return array.reshape(dims)
+        except ValueError as error:
+            raise _Unsupported(str(error)) from None
+
+    def _external(self, tensor: Any, dtype: np.dtype[Any], count: int) -> Array:
+        """A tensor kept in another file, mapped, not read. Never outside the model's folder."""
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        try:
+            folder = self.path.parent.resolve()
+            file = (folder / location).resolve()
+            inside = folder in file.parents and file.is_file()
+            size = file.stat().st_size if inside else 0
+        except (OSError, RuntimeError, ValueError):  # loops of links, names no file can have
+            inside = False
+        if not inside:
+            raise ValueError(f"external data {location!r} is not a file in the model's folder")
+        offset, nbytes = int(entries.get("offset", 0)), count * dtype.itemsize
+        length = int(entries.get("length", nbytes))
+        if offset < 0 or length != nbytes or offset + nbytes > size:
+            raise ValueError(
+                f"bytes {offset} to {offset + length} of {location!r} ({size} bytes) "
+                f"are not its {nbytes} bytes"
+            )
+        if nbytes == 0:
+            return np.empty(0, dtype)
+        if file not in self.files:
+            self.files[file] = np.memmap(file, np.uint8, "r")
+        return self.files[file][offset : offset + nbytes].view(np.ndarray).view(dtype)
+
+
+def _axes_to_input(reader: _Reader, node: Node) -> None:
+    """Squeeze, Unsqueeze (before 13) and ReduceMean (before 18) had their axes as an attribute."""
+    if "axes" in node.attrs:
+        node.inputs[1:] = [reader._constant(f"{node.name}.axes", _int_list(node, "axes"))]
+
+
+def _slice(reader: _Reader, node: Node) -> None:
+    if reader.opset < 10:
+        starts, ends = _int_list(node, "starts"), _int_list(node, "ends")
+        axes = _int_list(node, "axes") if "axes" in node.attrs else list(range(len(starts)))
+        lists = {"starts": starts, "ends": ends, "axes": axes}
+        node.inputs[1:] = [
+            reader._constant(f"{node.name}.{key}", values) for key, values in lists.items()
+        ]
+
+
+def _pad(reader: _Reader, node: Node) -> None:
+    if reader.opset < 11:
+        fill = node.attrs.pop("value", 0.0)
+        node.inputs[1:] = [
+            reader._constant(f"{node.name}.pads", _int_list(node, "pads")),
+            reader._constant(f"{node.name}.value", float(fill)),
+        ]
+
+
+def _softmax(reader: _Reader, node: Node) -> None:
+    if reader.opset < 13:
+        node.attrs.setdefault("axis", 1)
+        node.attrs["coerce"] = 1
+
+
+def _batch_normalization(reader: _Reader, node: Node) -> None:
+    if reader.opset < 9 and node.attrs.pop("spatial", 1) != 1:
+        raise _Unsupported("spatial=0 (statistics per pixel) is not supported")
+
+
+def _dropout(reader: _Reader, node: Node) -> None:
+    if reader.opset < 12:
+        node.attrs.pop("ratio", None)
+
+
+def _int_list(node: Node, key: str) -> list[int]:
+    values = node.attrs.pop(key, None)
+    if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
+        raise _Unsupported(f"attribute '{key}' is not a list of integers")
+    return values
+
+
+_MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
+    "BatchNormalization": _batch_normalization,
+    "Dropout": _dropout,
+    "Pad": _pad,
+    "ReduceMean": _axes_to_input,
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Squeeze": _axes_to_input,
+    "Unsqueeze": _axes_to_input,
+}
