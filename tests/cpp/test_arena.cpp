@@ -90,7 +90,6 @@ TEST_CASE(
     worst = std::max(worst, ratio);
     sum += ratio;
   }
-  MESSAGE("total over lower bound: mean " << sum / rounds << ", worst " << worst);
   CHECK(sum / rounds < 1.05);
   CHECK(worst < 1.5);
 }
