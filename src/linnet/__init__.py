@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -79,9 +79,9 @@ def convert(
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
 
-    Every ONNX runtime reads it, and linnet loads it fastest. weights_dtype: "f32", or "f16" to halve
-    the file by rounding the weights. Errors as for `load`; ValueError too if a weight is beyond
-    float16.
+    Every ONNX runtime reads it, and linnet loads it fastest. weights_dtype: "f32", or "f16" to
+    halve the file by rounding the weights. Errors as for `load`; ValueError too if a weight is
+    beyond float16.
     """
     _import(model, weights).save(Path(dst), weights_dtype)
 
@@ -170,7 +170,7 @@ class Layer(NamedTuple):
 
 
 class Report:
-    """What Session.explain and Session.profile return: print it, or read `layers` or `to_dict()`."""
+    """What Session.explain and profile return: print it, or read `layers` or `to_dict()`."""
 
     def __init__(self, title: str, batch: int, layers: Sequence[Layer]) -> None:
         self.title = title
@@ -204,7 +204,12 @@ class Report:
     def _plan(self) -> list[str]:
         rows = []
         for layer in self.layers:
-            others = [c for c in layer.candidates if c.algorithm != layer.algorithm]
+            # "not a ..." is the refusal of what is meant for other operators altogether
+            others = [
+                c
+                for c in layer.candidates
+                if c.algorithm != layer.algorithm and not c.refusal.startswith("not a")
+            ]
             rows.append(
                 (
                     layer.name,
@@ -273,7 +278,7 @@ class Session:
         self._open: _core.Session | None = core
 
     @property
-    def _core(self) -> _core.Session:
+    def _inner(self) -> _core.Session:
         if self._open is None:
             raise RuntimeError("the session is closed")
         return self._open
@@ -303,40 +308,40 @@ class Session:
     @property
     def name(self) -> str:
         """The name stored in the model."""
-        return self._core.name
+        return self._inner.name
 
     @property
     def inputs(self) -> list[ValueInfo]:
-        return [_info(*value) for value in self._core.inputs]
+        return [_info(*value) for value in self._inner.inputs]
 
     @property
     def outputs(self) -> list[ValueInfo]:
-        return [_info(*value) for value in self._core.outputs]
+        return [_info(*value) for value in self._inner.outputs]
 
     @property
     def values(self) -> list[ValueInfo]:
         """All that fetch= accepts: inputs, results of every node, outputs."""
-        return [_info(*value) for value in self._core.values]
+        return [_info(*value) for value in self._inner.values]
 
     @property
     def threads(self) -> int:
         """How many threads a run uses, the caller's included."""
-        return self._core.threads
+        return self._inner.threads
 
     @property
     def isa(self) -> str:
         """Instruction set of the kernels."""
-        return self._core.isa
+        return self._inner.isa
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of packed weights."""
-        return self._core.weight_bytes
+        return self._inner.weight_bytes
 
     @property
     def arena_bytes(self) -> int:
         """Bytes of activations and workspaces, for the batch sizes kept ready."""
-        return self._core.arena_bytes
+        return self._inner.arena_bytes
 
     def __call__(
         self, x: npt.ArrayLike, *more: npt.ArrayLike, out: Array | Sequence[Array] | None = None
@@ -382,7 +387,7 @@ class Session:
         """How a batch of this size is run: every layer's algorithm, estimate, and refusals."""
         if batch < 1:
             raise ValueError(f"batch is {batch}, expected at least 1")
-        steps = self._core.plan(batch, [])
+        steps = self._inner.plan(batch, [])
         return Report(
             self._title(batch, "estimated times"),
             batch,
@@ -393,7 +398,7 @@ class Session:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
         if runs < 1:
             raise ValueError(f"runs is {runs}, expected at least 1")
-        core = self._core
+        core = self._inner
         inputs = _arrays([x, *more])
         core.profile(inputs, [])
         profiles = [core.profile(inputs, []) for _ in range(runs)]
@@ -416,10 +421,10 @@ class Session:
             for array in out:
                 if not isinstance(array, np.ndarray):
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
-        return self._core.run(_arrays(inputs), wanted, out)
+        return self._inner.run(_arrays(inputs), wanted, out)
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
-        names = [name for name, _ in self._core.inputs]
+        names = [name for name, _ in self._inner.inputs]
         problems = [f"input '{name}' is missing" for name in names if name not in feed]
         problems += [f"the model has no input '{name}'" for name in feed if name not in names]
         if problems:
@@ -502,7 +507,7 @@ def show_config() -> dict[str, Any]:
 
 def _cpu_model() -> str:
     """What Linux calls this CPU, and on a board that board's name."""
-    found = {}
+    found: dict[str, str] = {}
     for line in _read("/proc/cpuinfo").splitlines():
         key, _, text = line.partition(":")
         found.setdefault(key.strip(), text.strip())

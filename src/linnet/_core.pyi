@@ -1,0 +1,126 @@
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+class GraphBuilder:
+    def __init__(self, name: str = "") -> None: ...
+    def input(self, name: str, shape: Sequence[int]) -> None: ...
+    def initializer(self, name: str, array: npt.NDArray[Any]) -> None: ...
+    def node(
+        self,
+        op: str,
+        name: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        attrs: Mapping[str, int | float | str | Sequence[int]],
+    ) -> None: ...
+    def output(self, name: str) -> None: ...
+    def shape(self, value: str) -> list[int]: ...
+
+class Candidate(TypedDict):
+    algorithm: str
+    seconds: float | None
+    refusal: str
+
+class Step(TypedDict):
+    name: str
+    op: str
+    problem: str
+    algorithm: str
+    uses_kernels: bool
+    macs: float
+    batch: int
+    estimate: float
+    candidates: list[Candidate]
+
+class TimedStep(Step):
+    seconds: float
+
+class Blas(TypedDict):
+    path: str
+    core: str
+    config: str
+    threading: str
+    warning: str
+
+class Session:
+    def __init__(
+        self,
+        graph: GraphBuilder,
+        *,
+        threads: int = 0,
+        isa: str = "",
+        blas: str = "",
+        memory_limit: int = 0,
+        algorithm: str = "",
+        strict: bool = False,
+        measure: bool = False,
+    ) -> None: ...
+    def run(
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        wanted: Sequence[str],
+        out: Sequence[npt.NDArray[Any]] | None,
+    ) -> list[npt.NDArray[np.float32]]: ...
+    def profile(
+        self, inputs: Sequence[npt.NDArray[Any]], wanted: Sequence[str]
+    ) -> list[TimedStep]: ...
+    def plan(self, batch: int, wanted: Sequence[str]) -> list[Step]: ...
+    @property
+    def inputs(self) -> list[tuple[str, list[int]]]: ...
+    @property
+    def outputs(self) -> list[tuple[str, list[int]]]: ...
+    @property
+    def values(self) -> list[tuple[str, list[int]]]: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def blas(self) -> Blas | None: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+
+class Layer:
+    def __init__(
+        self,
+        problem: str,
+        algorithm: str,
+        isa: str,
+        weight: npt.NDArray[np.float32] | None = None,
+        bias: npt.NDArray[np.float32] | None = None,
+    ) -> None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def x_count(self) -> int: ...
+    @property
+    def y_count(self) -> int: ...
+    @property
+    def operand_count(self) -> int: ...
+    def run(
+        self,
+        x: npt.NDArray[np.float32],
+        operand: npt.NDArray[np.float32] | None,
+        y: npt.NDArray[np.float32],
+        times: int = 1,
+    ) -> list[float]: ...
+
+def infer_shape(
+    op: str, attrs: Mapping[str, Any], shapes: Sequence[Sequence[int]]
+) -> list[int]: ...
+def read_onnx(path: str) -> GraphBuilder: ...
+def available_isas() -> list[str]: ...
+def default_isa() -> str: ...
+def peak_flops_per_cycle(isa: str) -> float: ...
+def default_threads() -> int: ...
+def algorithms() -> list[str]: ...
+def find_blas(request: str = "") -> Blas | str: ...
+def refusal(problem: str, algorithm: str, isa: str) -> str: ...
+def parse_problem(problem: str) -> dict[str, Any]: ...
