@@ -1,0 +1,72 @@
+# The README's two commands, `make bench` and `make test`, and short names for the rest. Debian 12 with git, Python 3.11
+# and gcc is enough: Debian packages that are missing are installed by apt-get, all else comes from PyPI into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= $(firstword $(shell command -v python3.11 python3))
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# Debian keeps these two out of its Python; other Pythons have them.
+PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import importlib.util, os, sys, sysconfig; v = "python%d.%d" % sys.version_info[:2]; \
+  print("" if importlib.util.find_spec("ensurepip") else v + "-venv", \
+        "" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else v + "-dev")')
+SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
+  $(shell find cpp src third_party -type f -not -path '*/__pycache__/*')
+PYTHON_FILES := src tests bench .ci
+CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
+
+.PHONY: bench test lint format isa-objects asan asan-python tsan fuzz armhf aarch64 clean deps
+
+# The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
+bench: .venv/installed
+	linnet compare --setup
+	linnet run src/linnet/models/digits.onnx --image tests/data/digits/5.png
+
+test: .venv/installed build/dev/build.ninja
+	cmake --build --preset dev
+	ctest --preset dev
+	pytest --junitxml=build/pytest.xml
+
+lint: .venv/installed
+	clang-format --dry-run -Werror $(CPP_FILES)
+	ruff check $(PYTHON_FILES)
+	ruff format --check $(PYTHON_FILES)
+	mypy
+
+format: .venv/installed
+	clang-format -i $(CPP_FILES)
+	ruff check --fix $(PYTHON_FILES)
+	ruff format $(PYTHON_FILES)
+
+# The C++ tests under the sanitizers. TSan cannot follow OpenBLAS's own threads, so those tests are left out.
+asan tsan: %: build/%/build.ninja
+	cmake --build --preset $@
+	ctest --preset $@
+
+# The C++ tests compiled for ARM and run by an emulator.
+armhf aarch64: %: build/%/build.ninja
+	cmake --build --preset $@
+	ctest --preset $@
+
+deps:
+	@sh .ci/packages g++ libopenblas0-pthread doctest-dev $(PYTHON_PACKAGES)
+
+.venv/installed: $(SOURCES) | deps
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	python -m pip install --disable-pip-version-check -q '.[image,compare,test,dev]'
+	touch $@
+
+build/armhf/build.ninja: | armhf-packages
+build/aarch64/build.ninja: | aarch64-packages
+build/fuzz/build.ninja: | fuzz-packages
+build/%/build.ninja: CMakeLists.txt CMakePresets.json .venv/installed
+	cmake --preset $*
+
+armhf-packages:
+	@sh .ci/packages g++-arm-linux-gnueabihf qemu-user
+aarch64-packages:
+	@sh .ci/packages g++-aarch64-linux-gnu qemu-user
+fuzz-packages:
+	@sh .ci/packages clang libclang-rt-dev
+
+clean:
+	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache
