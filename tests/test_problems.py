@@ -30,6 +30,7 @@ LAYOUTS = ["nchw", "nhwc", "nchw>nhwc", "nhwc>nchw"]
 BOUNDS = {
     "direct": 1e-5,
     "direct-ref": 1e-6,
+    "winograd": 1e-4,
     "im2col-openblas": 1e-5,
     "pool": 2e-6,
     "elementwise": 2e-5,  # a softmax's sum; its largest value is many times the rms

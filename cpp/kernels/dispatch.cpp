@@ -13,10 +13,11 @@
 
 // LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled
 // in.
-#define X(isa)                                           \
-  extern "C" void linnet_direct_##isa(linnet::Kernels*); \
-  extern "C" void linnet_pool_##isa(linnet::Kernels*);   \
-  extern "C" void linnet_elementwise_##isa(linnet::Kernels*);
+#define X(isa)                                                \
+  extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
+  extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
+  extern "C" void linnet_elementwise_##isa(linnet::Kernels*); \
+  extern "C" void linnet_winograd_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
 
@@ -91,6 +92,7 @@ struct Registry {
       linnet_direct_##name(&entry.table);      \
       linnet_pool_##name(&entry.table);        \
       linnet_elementwise_##name(&entry.table); \
+      linnet_winograd_##name(&entry.table);    \
       available[usable++] = #name;             \
     }                                          \
   }

@@ -57,7 +57,19 @@ struct PoolRow {
   bool include_pad;
 };
 
-// Unary and binary element-wise loops over `count` floats; y may equal x.
+// Output transform of one 8x8 Winograd tile for one vector of channels: m x m pixels, or their max pool.
+struct WinogradOutput {
+  const float* m;        // point (i, j) of the transformed tile at m[(8 * i + j) * m_point]
+  ptrdiff_t m_point;
+  const float* bias;     // one vector
+  const float* residual; // added before the activation, laid out like y; nullptr for none; not with a pool
+  float* y;              // top left pixel stored
+  ptrdiff_t y_row, y_col;
+  float low;             // activation, as in DirectTile
+  int pool;              // 1, or 2 or 3 dividing m: windows of that size and stride are stored
+};
+
+// Element-wise loops run over `count` floats; y may equal x.
 struct Kernels {
   const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
   int width;        // floats per vector; channels-last rows are padded to a multiple of it
@@ -75,6 +87,11 @@ struct Kernels {
   void (*add)(const float* a, const float* b, float* y, int64_t count, float low);
   void (*clamp)(const float* x, float* y, int64_t count, float low);
   void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
+
+  // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel is x, one vector of
+  // channels; and the way back to m x m pixels, winograd_output[m] for m in 2..7.
+  void (*winograd_input)(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v, ptrdiff_t v_point);
+  void (*winograd_output[8])(const WinogradOutput&);
 
   double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates and percent of peak
 };

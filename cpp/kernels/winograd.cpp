@@ -1,0 +1,173 @@
+// Winograd input and output transforms of 8x8 tiles, one vector of channels at a time. The products
+// between them are direct tiles.
+#include "vector.h"
+#include "winograd_points.h"
+
+namespace linnet {
+namespace {
+
+constexpr int kPoints = kWinogradPoints, kPairs = kWinogradPairs;
+
+// acc + c * x, where c is a compile-time constant that is often 0, 1 or -1.
+template <class Constant>
+LINNET_INLINE Vec add_scaled(Vec acc, Vec x, Constant) {
+  constexpr double c = Constant::value;
+  if constexpr (c == 0.0) return acc;
+  if constexpr (c == 1.0) return add(acc, x);
+  if constexpr (c == -1.0) return sub(acc, x);
+  return fma(acc, x, splat(static_cast<float>(c)));
+}
+
+template <int kSkip, int kI>
+struct Even {
+  static constexpr double value = winograd_even(kSkip).c[kI];
+};
+template <int kPair, int kExponent, int kSign = 1>
+struct Power {
+  static constexpr double value = kSign * winograd_power(kWinogradPair[kPair], kExponent);
+};
+
+// The rows of B^T that belong to the points +-p of one pair: L is x^2 +- p x times a polynomial in
+// x^2, so both rows share the sums over even and over odd inputs.
+template <int kPair>
+LINNET_INLINE void input_pair(const Vec (&d)[kPoints], Vec (&v)[kPoints]) {
+  Vec even = add_scaled(d[6], d[4], Even<kPair, 1>());
+  Vec odd = add_scaled(d[5], d[3], Even<kPair, 1>());
+  even = add_scaled(even, d[2], Even<kPair, 0>());
+  odd = add_scaled(odd, d[1], Even<kPair, 0>());
+  v[2 * kPair + 1] = add_scaled(even, odd, Power<kPair, 1>());
+  v[2 * kPair + 2] = add_scaled(even, odd, Power<kPair, 1, -1>());
+}
+
+// v = B^T d.
+LINNET_INLINE void input_points(const Vec (&d)[kPoints], Vec (&v)[kPoints]) {
+  static_assert(kPairs == 3, "written for three pairs of points");
+  constexpr int kAll = kPairs;
+  v[0] = add_scaled(add_scaled(add_scaled(d[6], d[4], Even<kAll, 2>()), d[2], Even<kAll, 1>()),
+                    d[0], Even<kAll, 0>());
+  input_pair<0>(d, v);
+  input_pair<1>(d, v);
+  input_pair<2>(d, v);
+  v[7] = add_scaled(add_scaled(add_scaled(d[7], d[5], Even<kAll, 2>()), d[3], Even<kAll, 1>()),
+                    d[1], Even<kAll, 0>());
+}
+
+void input(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v, ptrdiff_t v_point) {
+  alignas(64) float columns[kPoints][kPoints][kWidth];
+  Vec d[kPoints], t[kPoints];
+  for (int j = 0; j < kPoints; ++j, x += x_col) {
+    LINNET_UNROLL
+    for (int i = 0; i < kPoints; ++i) d[i] = load(x + i * x_row);
+    input_points(d, t);
+    LINNET_UNROLL
+    for (int i = 0; i < kPoints; ++i) store(columns[i][j], t[i]);
+  }
+  for (int i = 0; i < kPoints; ++i, v += kPoints * v_point) {
+    LINNET_UNROLL
+    for (int j = 0; j < kPoints; ++j) d[j] = load(columns[i][j]);
+    input_points(d, t);
+    LINNET_UNROLL
+    for (int j = 0; j < kPoints; ++j) store(v + j * v_point, t[j]);
+  }
+}
+
+// y[i] = sum of p^i times the pair's sum (even i) or difference (odd i).
+template <int kI, int kPair>
+LINNET_INLINE Vec output_term(Vec acc, const Vec (&sums)[kPairs],
+                              const Vec (&differences)[kPairs]) {
+  return add_scaled(acc, kI % 2 ? differences[kPair] : sums[kPair], Power<kPair, kI>());
+}
+
+template <int kI, int kOutputs>
+LINNET_INLINE void output_rows(const Vec (&m)[kPoints], const Vec (&sums)[kPairs],
+                               const Vec (&differences)[kPairs], Vec (&y)[kOutputs]) {
+  if constexpr (kI < kOutputs) {
+    static_assert(kWinogradPair[0] == 1.0, "starts from an unscaled term");
+    Vec acc = kI % 2 ? differences[0] : sums[0];
+    if constexpr (kI == 0) acc = add(acc, m[0]);
+    acc = output_term<kI, 1>(acc, sums, differences);
+    acc = output_term<kI, 2>(acc, sums, differences);
+    if constexpr (kI == kOutputs - 1) acc = add(acc, m[kPoints - 1]);
+    y[kI] = acc;
+    output_rows<kI + 1, kOutputs>(m, sums, differences, y);
+  }
+}
+
+// y = A^T m.
+template <int kOutputs>
+LINNET_INLINE void output_points(const Vec (&m)[kPoints], Vec (&y)[kOutputs]) {
+  Vec sums[kPairs], differences[kPairs];
+  LINNET_UNROLL
+  for (int p = 0; p < kPairs; ++p) {
+    sums[p] = add(m[2 * p + 1], m[2 * p + 2]);
+    differences[p] = sub(m[2 * p + 1], m[2 * p + 2]);
+  }
+  output_rows<0, kOutputs>(m, sums, differences, y);
+}
+
+template <int kOutputs, int kPool>
+LINNET_INLINE void output_pooled(const WinogradOutput& o, const float (*rows)[kPoints][kWidth]) {
+  Vec m[kPoints], y[kOutputs], best[kOutputs / kPool];
+  const Vec bias = load(o.bias), low = splat(o.low);
+  float* to = o.y;
+  const float* residual = o.residual;
+  LINNET_UNROLL
+  for (int i = 0; i < kOutputs; ++i) {
+    LINNET_UNROLL
+    for (int j = 0; j < kPoints; ++j) m[j] = load(rows[i][j]);
+    output_points<kOutputs>(m, y);
+    LINNET_UNROLL
+    for (int j = 0; j < kOutputs; ++j) {
+      y[j] = add(y[j], bias);
+      if (kPool == 1 && o.residual) y[j] = add(y[j], load(residual + j * o.y_col));
+      y[j] = max(low, y[j]);
+    }
+    LINNET_UNROLL
+    for (int j = 0; j < kOutputs / kPool; ++j) {
+      Vec most = y[j * kPool];
+      LINNET_UNROLL
+      for (int q = 1; q < kPool; ++q) most = max(most, y[j * kPool + q]);
+      best[j] = i % kPool ? max(best[j], most) : most;
+    }
+    if (i % kPool == kPool - 1) {
+      LINNET_UNROLL
+      for (int j = 0; j < kOutputs / kPool; ++j) store(to + j * o.y_col, best[j]);
+      to += o.y_row;
+    }
+    if (kPool == 1 && o.residual) residual += o.y_row;
+  }
+}
+
+template <int kOutputs>
+void output(const WinogradOutput& o) {
+  alignas(64) float rows[kOutputs][kPoints][kWidth];
+  Vec m[kPoints], y[kOutputs];
+  const float* from = o.m;
+  for (int j = 0; j < kPoints; ++j, from += o.m_point) {
+    LINNET_UNROLL
+    for (int i = 0; i < kPoints; ++i) m[i] = load(from + i * kPoints * o.m_point);
+    output_points<kOutputs>(m, y);
+    LINNET_UNROLL
+    for (int i = 0; i < kOutputs; ++i) store(rows[i][j], y[i]);
+  }
+  if constexpr (kOutputs % 2 == 0) {
+    if (o.pool == 2) return output_pooled<kOutputs, 2>(o, rows);
+  }
+  if constexpr (kOutputs % 3 == 0) {
+    if (o.pool == 3) return output_pooled<kOutputs, 3>(o, rows);
+  }
+  output_pooled<kOutputs, 1>(o, rows);
+}
+
+}  // namespace
+}  // namespace linnet
+
+LINNET_EXPORT(winograd)(linnet::Kernels* table) {
+  table->winograd_input = linnet::input;
+  table->winograd_output[2] = linnet::output<2>;
+  table->winograd_output[3] = linnet::output<3>;
+  table->winograd_output[4] = linnet::output<4>;
+  table->winograd_output[5] = linnet::output<5>;
+  table->winograd_output[6] = linnet::output<6>;
+  table->winograd_output[7] = linnet::output<7>;
+}
