@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import linnet
+from linnet import _image
 
 DATA = Path(__file__).parent / "data"
 DIGITS = Path(linnet.__file__).parent / "models" / "digits.onnx"
@@ -45,7 +47,7 @@ def tensor(images: npt.NDArray[np.uint8]) -> Array:
 
 
 @pytest.fixture(scope="module")
-def caffe_digits() -> dict[str, npt.NDArray[np.generic]]:
+def caffe_digits() -> dict[str, npt.NDArray[Any]]:
     return dict(np.load(DATA / "digits_caffe.npz"))
 
 
@@ -57,14 +59,27 @@ def test_digits_accuracy() -> None:
     assert np.count_nonzero(prob.argmax(axis=1) == held_out["labels"]) == HELD_OUT_CORRECT
 
 
-def test_digits_inputs_are_held_out(caffe_digits: dict[str, npt.NDArray[np.generic]]) -> None:
+def test_digits_inputs_are_held_out(caffe_digits: dict[str, npt.NDArray[Any]]) -> None:
     held_out = np.load(DATA / "digits_heldout.npz")
     firsts = [int(np.flatnonzero(held_out["labels"] == digit)[0]) for digit in range(8)]
     np.testing.assert_array_equal(caffe_digits["inputs"], enlarge(held_out["images"][firsts]))
 
 
+@pytest.mark.parametrize("path", sorted((DATA / "digits").glob("*.png")), ids=lambda p: p.stem)
+def test_digits_pictures(path: Path) -> None:
+    """Grey and RGB pictures of 88x88, 8x8 and 132x132 pixels, named by their digit."""
+    pillow = pytest.importorskip("PIL.Image", reason="the test extra is not installed")
+    with pillow.open(path) as picture:
+        pixels = np.asarray(picture)
+    x = np.empty((1, 1, 88, 88), np.float32)
+    _image.prepare(pixels, x[0], order="grey", scale=1 / 255)
+    prob = linnet.load(DIGITS)(x)[0]
+    assert prob.argmax() == int(path.stem[0])
+    assert prob.max() > 0.9
+
+
 @pytest.mark.parametrize("form", ["onnx", "caffe"])
-def test_digits_matches_caffe(form: str, caffe_digits: dict[str, npt.NDArray[np.generic]]) -> None:
+def test_digits_matches_caffe(form: str, caffe_digits: dict[str, npt.NDArray[Any]]) -> None:
     if form == "onnx":
         net = linnet.load(DIGITS)
         names = {"conv1": "relu1", "conv2": "relu2", "conv3": "relu3"}
@@ -83,7 +98,7 @@ def test_digits_matches_caffe(form: str, caffe_digits: dict[str, npt.NDArray[np.
     assert {b: e for b, e in errors.items() if not e <= 1e-4} == {}
 
 
-def test_digits_caffe_and_onnx_agree(caffe_digits: dict[str, npt.NDArray[np.generic]]) -> None:
+def test_digits_caffe_and_onnx_agree(caffe_digits: dict[str, npt.NDArray[Any]]) -> None:
     x = tensor(caffe_digits["inputs"])
     onnx = linnet.load(DIGITS)
     caffe = linnet.load(DATA / "digits.prototxt", DATA / "digits.caffemodel")
