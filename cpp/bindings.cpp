@@ -223,6 +223,7 @@ py::dict to_dict(const OpenBlas& blas) {
 
 PYBIND11_MODULE(_core, m) {
   using namespace linnet;
+  if (const char* problem = cpu_problem()) throw py::import_error(problem);
 
   py::class_<GraphBuilder, std::shared_ptr<GraphBuilder>>(m, "GraphBuilder")
       .def(py::init<std::string>(), py::arg("name") = "")

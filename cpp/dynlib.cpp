@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -74,8 +75,25 @@ std::mutex& openblas_mutex() {
   return mutex;
 }
 
+// The two OpenBLAS flavours linnet may come with: in _blas/ beside the Python module, or beside the C
+// library itself.
+std::vector<std::string> packaged_openblas(const std::string& flavour) {
+  std::vector<std::string> names;
+  Dl_info self;
+  if (!dladdr(reinterpret_cast<void*>(&openblas_mutex), &self) || !self.dli_fname) return names;
+  const std::string file = self.dli_fname;
+  const size_t slash = file.rfind('/');
+  if (slash == std::string::npos) return names;
+  for (const char* folder : {"/_blas/", "/"})
+    names.push_back(file.substr(0, slash) + folder + "liblinnet-openblas-" + flavour + ".so");
+  return names;
+}
+
 std::vector<std::string> openblas_names() {
-  std::vector<std::string> names = {"libopenblas.so.0", "libopenblas.so"};
+  std::vector<std::string> names;
+  for (const std::string& name : packaged_openblas("master"))
+    if (access(name.c_str(), F_OK) == 0) names.push_back(name);
+  for (const char* name : {"libopenblas.so.0", "libopenblas.so"}) names.push_back(name);
 #if defined(__x86_64__)
   const std::string multiarch = "x86_64-linux-gnu";
 #elif defined(__aarch64__)
@@ -132,6 +150,9 @@ std::optional<OpenBlas> load_openblas(const std::string& name, std::string* why)
 
 DynLib DynLib::open(const std::string& name, std::string* why) {
   DynLib lib;
+#if defined(LINNET_STATIC)
+  *why = name + ": a statically linked program loads no libraries";
+#else
   lib.handle_ = dlopen(name.c_str(), kOpenFlags);
   if (!lib.handle_) {
     const char* error = dlerror();  // begins with the file's name
@@ -145,6 +166,7 @@ DynLib DynLib::open(const std::string& name, std::string* why) {
     lib.path_ = real;
     std::free(real);
   }
+#endif
   return lib;
 }
 
@@ -155,8 +177,10 @@ std::optional<OpenBlas> find_openblas(const std::string& request, std::string* w
   const ScopedEnv core("OPENBLAS_CORETYPE", openblas_core());
   const ScopedEnv threads("OPENBLAS_NUM_THREADS", "1");
   why->clear();
-  for (const std::string& name :
-       request.empty() ? openblas_names() : std::vector<std::string>{request}) {
+  const bool packaged = request == "master" || request == "dl";
+  for (const std::string& name : request.empty() ? openblas_names()
+                                 : packaged      ? packaged_openblas(request)
+                                                 : std::vector<std::string>{request}) {
     std::string reason;
     if (std::optional<OpenBlas> blas = load_openblas(name, &reason)) return blas;
     *why += (why->empty() ? "" : "; ") + reason;

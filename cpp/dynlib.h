@@ -48,8 +48,9 @@ struct OpenBlas {
   std::string warning;    // why it may be slow here, or empty
 };
 
-// Loads the OpenBLAS that `request` names (a path or file name; empty: the system's). On failure
-// `*why` gives one reason per place tried.
+// Loads the OpenBLAS that `request` names: "master" or "dl", the flavours linnet may come with (see
+// third_party/openblas/build.sh), or a path or file name; empty: the packaged master, else the
+// system's. On failure `*why` gives one reason per place tried.
 //
 // A DYNAMIC_ARCH OpenBLAS takes CPUs newer than itself for very old ones, so the core type is set
 // for the time of loading (environment variable OPENBLAS_CORETYPE, unless the user has set it) and

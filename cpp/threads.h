@@ -47,7 +47,11 @@ class ThreadPool {
     ThreadPool& pool_;
   };
 
+#ifdef LINNET_SINGLE_THREAD
+  static constexpr int kMaxThreads = 1;
+#else
   static constexpr int kMaxThreads = 1024;
+#endif
 
   // Starts threads - 1 workers. Throws std::invalid_argument if `threads` is not in 1..kMaxThreads,
   // std::runtime_error if the system refuses a thread.

@@ -1,6 +1,7 @@
 // Which kernel tables this CPU can run. Compiled for the baseline: nothing here may run an
 // instruction of an ISA before it is known to be there.
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -121,6 +122,17 @@ const Kernels& kernels_for(const char* isa) {
     names += (names.empty() ? "" : ", ") + std::string(entry.table.isa);
   }
   throw std::invalid_argument("isa " + std::string(isa) + " is unknown; this build has " + names);
+}
+
+const char* cpu_problem() {
+#if defined(__arm__)
+  if (missing_neon_vfpv4() && !std::getenv("LINNET_ISA")) {
+    return "linnet needs a CPU with NEON and VFPv4, which every Raspberry Pi from the second on "
+           "has and this one has not "
+           "(LINNET_ISA=scalar runs without them, slowly)";
+  }
+#endif
+  return nullptr;
 }
 
 const char* const* available_isas() { return registry().available.data(); }

@@ -103,4 +103,8 @@ const Kernels& kernels_for(const char* isa);
 // Names of the ISAs this CPU can run among those compiled in, best first, nullptr-terminated.
 const char* const* available_isas();
 
+// Why this program is of no use on this CPU, as a sentence; nullptr where it is. A 32-bit ARM CPU without NEON and VFPv4 is
+// refused unless LINNET_ISA is set.
+const char* cpu_problem();
+
 }  // namespace linnet

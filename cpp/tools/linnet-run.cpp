@@ -1,0 +1,262 @@
+// linnet-run: runs a model from the command line over the C API. Reads and writes .npy files.
+#include <linnet.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+const char kUsage[] =
+    R"(usage: linnet-run MODEL.onnx [INPUT.npy...] [options]
+
+Runs a model that `linnet convert` wrote. Each INPUT.npy holds a float32 array [N, ...]; they go to the model's inputs in
+order. Without them the inputs are random numbers in 0..1.
+
+  --output PREFIX    write each output to PREFIX<name>.npy (default: write none)
+  --batch N          images of random input (default: 1)
+  --iterations N     timed runs (default: 1)
+  --warmup N         runs before them (default: 1)
+  --threads, -t N    threads (default: one for every core)
+  --isa NAME         instruction set of the kernels
+  --algorithm NAME   use this convolution algorithm only
+  --blas NAME        "master", "dl" or a path of OpenBLAS
+  --version
+)";
+
+[[noreturn]] void die(const std::string& message) {
+  std::fprintf(stderr, "linnet-run: %s\n", message.c_str());
+  std::exit(1);
+}
+
+void check(linnet_status status) {
+  if (status != LINNET_OK) die(linnet_error());
+}
+
+int64_t number(const std::string& option, const char* text, int64_t least) {
+  char* end;
+  errno = 0;
+  const long long value = std::strtoll(text, &end, 10);
+  if (*end || end == text || errno || value < least || value > 1 << 30) {
+    die(option + " " + text + ": expected a number of at least " + std::to_string(least));
+  }
+  return value;
+}
+
+struct Closer {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, Closer>;
+
+// A .npy file (NumPy's format, versions 1 to 3): a magic string, the length of a header in Python syntax, the data.
+struct Npy {
+  std::vector<int64_t> shape;
+  std::vector<float> data;
+};
+
+// Reads a float32 array whose shape but for the batch is that of `tensor`.
+Npy read_npy(const std::string& path, const linnet_tensor& tensor) {
+  const File file(std::fopen(path.c_str(), "rb"));
+  if (!file) die(path + ": " + std::strerror(errno));
+  unsigned char start[12];
+  if (std::fread(start, 1, 10, file.get()) != 10 || std::memcmp(start, "\x93NUMPY", 6)) die(path + ": not a .npy file");
+  size_t length = start[8] + 256u * start[9];
+  if (start[6] >= 2) {
+    if (std::fread(start + 10, 1, 2, file.get()) != 2) die(path + ": cut short");
+    length += 65536u * start[10] + 16777216u * start[11];
+  }
+  if (length > 1 << 16) die(path + ": the header is too long");
+  std::string header(length, '\0');
+  if (std::fread(&header[0], 1, length, file.get()) != length) die(path + ": cut short");
+  if (header.find("'<f4'") == std::string::npos) die(path + ": not float32");
+  if (header.find("'fortran_order': False") == std::string::npos) die(path + ": in Fortran order");
+
+  Npy array;
+  const size_t open = header.find('(', header.find("'shape'"));
+  if (open == std::string::npos) die(path + ": no shape");
+  for (const char* at = header.c_str() + open + 1; *at && *at != ')';) {
+    if (*at < '0' || *at > '9') {
+      ++at;
+      continue;
+    }
+    char* end;
+    array.shape.push_back(std::strtoll(at, &end, 10));
+    at = end;
+  }
+  bool fits = array.shape.size() == tensor.rank && array.shape[0] >= 1;
+  for (size_t i = 1; fits && i < tensor.rank; ++i) fits = array.shape[i] == tensor.shape[i];
+  if (!fits) {
+    std::string wanted = "(N";
+    for (size_t i = 1; i < tensor.rank; ++i) wanted += ", " + std::to_string(tensor.shape[i]);
+    die(path + ": '" + tensor.name + "' has shape " + wanted + ")");
+  }
+  // The size is checked against the file before anything is allocated for it.
+  const long at = std::ftell(file.get());
+  std::fseek(file.get(), 0, SEEK_END);
+  const uint64_t bytes = static_cast<uint64_t>(std::ftell(file.get()) - at);
+  std::fseek(file.get(), at, SEEK_SET);
+  if (static_cast<uint64_t>(array.shape[0]) > bytes / sizeof(float) / std::max<size_t>(1, tensor.count)) die(path + ": cut short");
+  array.data.resize(static_cast<size_t>(array.shape[0]) * tensor.count);
+  if (std::fread(array.data.data(), sizeof(float), array.data.size(), file.get()) != array.data.size()) die(path + ": cut short");
+  return array;
+}
+
+void write_npy(const std::string& path, const linnet_tensor& tensor, int64_t batch, const std::vector<float>& data) {
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(batch) + ",";
+  for (size_t i = 1; i < tensor.rank; ++i) header += " " + std::to_string(tensor.shape[i]) + ",";
+  header += "), }";
+  header += std::string(63 - (10 + header.size()) % 64, ' ') + '\n';
+  const File file(std::fopen(path.c_str(), "wb"));
+  if (!file) die(path + ": " + std::strerror(errno));
+  const unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<unsigned char>(header.size() & 255),
+                                   static_cast<unsigned char>(header.size() >> 8)};
+  std::fwrite(start, 1, sizeof start, file.get());
+  std::fwrite(header.data(), 1, header.size(), file.get());
+  std::fwrite(data.data(), sizeof(float), data.size(), file.get());
+  if (std::fflush(file.get()) || std::ferror(file.get())) die(path + ": cannot be written");
+}
+
+// Names become file names: a path in them must not lead elsewhere.
+std::string file_name(std::string name) {
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+
+double microseconds(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+}
+
+double mean(const std::vector<double>& times) {
+  double sum = 0;
+  for (double t : times) sum += t;
+  return times.empty() ? 0 : sum / static_cast<double>(times.size());
+}
+
+// The line TensorFlow Lite's benchmark tool prints, in microseconds.
+void print_statistics(const std::vector<double>& times) {
+  const double average = mean(times);
+  double squares = 0;
+  for (double t : times) squares += (t - average) * (t - average);
+  std::printf("count=%zu first=%.0f curr=%.0f min=%.0f max=%.0f avg=%.1f std=%.0f\n", times.size(), times.front(), times.back(),
+              *std::min_element(times.begin(), times.end()), *std::max_element(times.begin(), times.end()), average,
+              std::sqrt(squares / static_cast<double>(times.size())));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string model, output;
+  std::vector<std::string> files;
+  linnet_options options = {};
+  int64_t batch = 1, iterations = 1, warmup = 1;
+  bool write = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string a = argv[i];
+    if (a == "--help" || a == "-h") {
+      std::fputs(kUsage, stdout);
+      return 0;
+    }
+    if (a == "--version") {
+      std::printf("linnet %s\n", linnet_version());
+      return 0;
+    }
+    if (a.size() < 2 || a[0] != '-') {
+      (model.empty() ? model : (files.emplace_back(), files.back())) = a;
+      continue;
+    }
+    if (i + 1 == argc) die(a + ": unknown, or its value is missing; --help lists the options");
+    const char* value = argv[++i];
+    if (a == "--output") {
+      output = value, write = true;
+    } else if (a == "--batch") {
+      batch = number(a, value, 1);
+    } else if (a == "--iterations") {
+      iterations = number(a, value, 1);
+    } else if (a == "--warmup") {
+      warmup = number(a, value, 0);
+    } else if (a == "--threads" || a == "-t") {
+      options.threads = static_cast<int>(number(a, value, 1));
+    } else if (a == "--isa") {
+      options.isa = value;
+    } else if (a == "--algorithm") {
+      options.algorithm = value;
+    } else if (a == "--blas") {
+      options.blas = value;
+    } else {
+      die(a + ": unknown option; --help lists them");
+    }
+  }
+  if (model.empty()) {
+    std::fputs(kUsage, stderr);
+    return 1;
+  }
+
+  const auto start = std::chrono::steady_clock::now();
+  linnet_session* loaded = nullptr;
+  check(linnet_load(model.c_str(), &options, &loaded));
+  const std::unique_ptr<linnet_session, void (*)(linnet_session*)> net(loaded, linnet_free);
+  const double init = microseconds(start);
+
+  const size_t inputs = linnet_input_count(net.get()), outputs = linnet_output_count(net.get());
+  if (!files.empty() && files.size() != inputs) {
+    die("got " + std::to_string(files.size()) + " input files, the model has " + std::to_string(inputs) + " inputs");
+  }
+  std::vector<std::vector<float>> from, to;
+  for (size_t i = 0; i < inputs; ++i) {
+    const linnet_tensor tensor = linnet_input(net.get(), i);
+    if (files.empty()) {
+      std::mt19937 random(static_cast<unsigned>(i));
+      from.emplace_back(static_cast<size_t>(batch) * tensor.count);
+      for (float& f : from.back()) f = static_cast<float>(random() >> 8) / 16777216.0f;
+    } else {
+      Npy array = read_npy(files[i], tensor);
+      if (i && array.shape[0] != batch) die(files[i] + ": another batch than " + files[0]);
+      batch = array.shape[0];
+      from.push_back(std::move(array.data));
+    }
+  }
+  std::vector<const float*> x;
+  std::vector<float*> y;
+  for (size_t i = 0; i < outputs; ++i) to.emplace_back(static_cast<size_t>(batch) * linnet_output(net.get(), i).count);
+  for (const auto& f : from) x.push_back(f.data());
+  for (auto& f : to) y.push_back(f.data());
+
+  const auto times = [&](int64_t runs) {
+    std::vector<double> result;
+    for (int64_t i = 0; i < runs; ++i) {
+      const auto begin = std::chrono::steady_clock::now();
+      check(linnet_run(net.get(), batch, x.data(), y.data()));
+      result.push_back(microseconds(begin));
+    }
+    return result;
+  };
+  const std::vector<double> warm = times(warmup), timed = times(iterations);
+
+  std::printf("linnet %s, %s, %d thread%s, batch %lld\n", linnet_version(), linnet_isa(net.get()), linnet_threads(net.get()),
+              linnet_threads(net.get()) == 1 ? "" : "s", static_cast<long long>(batch));
+  print_statistics(timed);
+  std::printf("Inference timings in us: Init: %.0f, First inference: %.0f, Warmup (avg): %.1f, Inference (avg): %.1f\n", init,
+              warm.empty() ? timed.front() : warm.front(), mean(warm), mean(timed));
+
+  for (size_t i = 0; i < outputs; ++i) {
+    const linnet_tensor tensor = linnet_output(net.get(), i);
+    if (write) write_npy(output + file_name(tensor.name) + ".npy", tensor, batch, to[i]);
+    // The largest value of each image: the class, where the output is a classification.
+    if (tensor.rank != 2) continue;
+    std::printf("%s:", tensor.name);
+    for (int64_t n = 0; n < std::min<int64_t>(batch, 16); ++n) {
+      const float* row = y[i] + static_cast<size_t>(n) * tensor.count;
+      const float* most = std::max_element(row, row + tensor.count);
+      std::printf(" %td (%.4f)", most - row, static_cast<double>(*most));
+    }
+    std::printf("%s\n", batch > 16 ? " ..." : "");
+  }
+}

@@ -1,0 +1,53 @@
+#!/bin/bash
+# build.sh OUT CC SYSROOT MAKE_SETTING...: compiles both flavours of OpenBLAS from Debian's source package.
+#
+# OUT/liblinnet-openblas-master.so splits a threaded product as OpenBLAS does by itself; liblinnet-openblas-dl.so splits it
+# over its first dimension only, as the branch "optimized_for_deeplearning" of 2015 did. Both have sonames of their own,
+# export the single-precision interface alone, and so can live in one process with any other OpenBLAS. They are linked
+# against SYSROOT ("" for the host), whose libc is the oldest they will run on.
+#   build.sh out arm-linux-gnueabihf-gcc sysroot TARGET=ARMV7
+#   build.sh out gcc "" DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
+set -euo pipefail
+here=$(dirname "$(realpath "$0")")
+out=$(realpath -m "$1") cc=$2 sysroot=${3:+$(realpath "$3")}
+shift 3
+wanted="$cc $* $(cat "$0" | cksum)"
+[ "$(cat "$out/.built" 2>/dev/null)" = "$wanted" ] && exit
+
+settings=(NO_LAPACK=1 NOFORTRAN=1 NO_AFFINITY=1 ONLY_CBLAS=1 NUM_THREADS=64 HOSTCC=gcc "CC=$cc" "$@")
+# The kernels of the other precisions are left out, except that DYNAMIC_ARCH does not compile without them.
+[[ " $* " == *" DYNAMIC_ARCH=1 "* ]] || settings+=(BUILD_SINGLE=1 BUILD_DOUBLE=0 BUILD_COMPLEX=0 BUILD_COMPLEX16=0)
+
+mkdir -p "$out"
+if [ ! -d "$out/source" ]; then
+  . "$here/../sysroot/apt.sh"
+  (private_apt "$out/apt" "$(dpkg --print-architecture)" bookworm
+   cd "$out/apt" && apt-get -qq source --download-only openblas
+   dpkg-source --skip-patches --no-check -x openblas_*.dsc "$out/source" > /dev/null)
+  rm -rf "$out/apt"
+fi
+
+link=(-shared -s -Wl,-Bsymbolic -Wl,-z,noexecstack "-Wl,--version-script=$out/exports")
+if [ -n "$sysroot" ]; then
+  link+=("--sysroot=$sysroot")
+  # A cross compiler looks in its own libc before the sysroot's.
+  for lib in "$sysroot"/usr/lib/*-linux-gnu* "$sysroot"/lib/*-linux-gnu*; do link+=("-L$lib"); done
+fi
+echo '{ global: cblas_s*; cblas_is*; openblas_*; local: *; };' > "$out/exports"
+
+for flavour in master dl; do
+  own=()
+  [ $flavour = dl ] && own=(USE_SIMPLE_THREADED_LEVEL3=1 CFLAGS=-DGEMM_THREAD=gemm_thread_m)
+  tree=$out/$flavour
+  rm -rf "$tree" && cp -a "$out/source" "$tree"
+  if ! make -C "$tree" -j"${JOBS:-$(nproc)}" MAKE_NB_JOBS=-1 "${settings[@]}" "${own[@]}" libs > "$out/$flavour.log" 2>&1; then
+    tail -20 "$out/$flavour.log" >&2
+    exit 1
+  fi
+  name=liblinnet-openblas-$flavour.so
+  $cc "${link[@]}" -Wl,-soname,$name -Wl,--whole-archive "$tree"/libopenblas.a -Wl,--no-whole-archive -lpthread -lm -o "$out/$name"
+  cp "$tree/LICENSE" "$out/LICENSE.openblas"
+  rm -rf "$tree"
+done
+echo "$wanted" > "$out/.built"
+ls -l "$out"/*.so
