@@ -1,0 +1,145 @@
+"""The reference, and linnet itself, against the node tests of the ONNX project.
+
+Each is a model of one operator (or a few) with inputs and expected outputs, in its newest form.
+Their weights are graph inputs; linnet takes weights as constants, so they are made initializers.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import linnet
+from linnet import importers, passes, reference
+
+onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+
+# Cast is left out: only casts of constants exist in linnet, and every node test casts an input.
+# fmt: off
+OPERATORS = {
+    "Add", "AveragePool", "BatchNormalization", "Constant", "Conv", "Dropout", "Flatten", "Gemm",
+    "GlobalAveragePool", "GlobalMaxPool", "Identity", "MatMul", "MaxPool", "Pad", "Relu", "Reshape",
+    "Softmax", "Sum",
+}
+# fmt: on
+
+# Node tests of these operators that linnet refuses: the reason, and a part of what it has to say.
+EXCLUDED = {
+    ("activations are float32", "only float32"): """
+        add_int16 add_int8 add_uint16 add_uint32 add_uint64 add_uint8
+        clip_default_int8_inbounds_expanded edge_pad identity_opt identity_sequence
+        maxpool_2d_uint8 reflect_pad wrap_pad
+    """,
+    ("windows have two dimensions", "only 2-D windows"): """
+        averagepool_1d_default averagepool_3d_default averagepool_3d_dilations_small
+        averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_False
+        averagepool_3d_dilations_large_count_include_pad_is_0_ceil_mode_is_True
+        averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_False
+        averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True
+        maxpool_1d_default maxpool_3d_default maxpool_3d_dilations maxpool_3d_dilations_use_ref_impl
+        maxpool_3d_dilations_use_ref_impl_large
+    """,
+    ("an average has no dilation", "dilated average"): "averagepool_2d_dilations",
+    ("indices, masks and running statistics are not computed", "only its first output"): """
+        batchnorm_epsilon_training_mode batchnorm_example_training_mode dropout_default_mask
+        dropout_default_mask_ratio maxpool_with_argmax_2d_precomputed_pads
+        maxpool_with_argmax_2d_precomputed_strides training_dropout_default_mask
+        training_dropout_mask training_dropout_zero_ratio_mask
+    """,
+    ("inference only", "training_mode"): """
+        training_dropout training_dropout_default training_dropout_zero_ratio
+    """,
+    ("axis 0 is the batch and there is another", "and at least one other"): """
+        clip_default_inbounds_expanded dropout_default_old sum_example sum_one_input sum_two_inputs
+    """,
+    ("a constant is no result", "is a constant"): "constant",
+    ("padding is zeros", "padding with zeros"): """
+        constant_pad constant_pad_axes constant_pad_negative_axes
+    """,
+    ("the batch stays apart", "would join the batch"): """
+        flatten_axis0 flatten_axis2 flatten_axis3 flatten_negative_axis1 flatten_negative_axis2
+        flatten_negative_axis4 reshape_negative_extended_dims reshape_one_dim
+        reshape_reordered_all_dims
+    """,
+    ("the batch stays apart", "over the batch"): "softmax_axis_0",
+    ("the batch stays apart", "transA=1"): "gemm_all_attributes gemm_transposeA",
+    ("no axis is empty", "has an axis of 0"): "reshape_allowzero_reordered",
+    ("one bias per output", "its bias has shape"): "gemm_default_matrix_bias",
+    ("matrices multiply vectors", "only [N, C]"): """
+        matmul_1d_1d matmul_1d_3d matmul_3d matmul_4d matmul_4d_1d matmul_bcast
+    """,
+}
+REFUSALS = {f"test_{name}": said for (_, said), names in EXCLUDED.items() for name in names.split()}
+
+
+def node_tests():
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tests = load_model_tests(kind="node")
+    return {t.name: t for t in tests if {node.op_type for node in t.model.graph.node} <= OPERATORS}
+
+
+CASES = node_tests()
+ACCEPTED = sorted(CASES.keys() - REFUSALS.keys())
+
+
+def write(case, path):
+    """Save the model with its weights as initializers; {input: array} and the expected outputs."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    inputs, outputs = case.data_sets[0]
+    elementwise = model.graph.node[0].op_type in ("Add", "Sum")
+    feeds, kept = {}, []
+    for info, array in zip(case.model.graph.input, inputs):
+        if not feeds or (elementwise and array.shape == inputs[0].shape):
+            feeds[info.name] = array
+            kept.append(info)
+        else:
+            weight = onnx.numpy_helper.from_array(np.asarray(array), info.name)
+            model.graph.initializer.append(weight)
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    onnx.save(model, str(path))
+    return feeds, outputs
+
+
+def test_none_is_dropped_silently(capsys):
+    assert REFUSALS.keys() <= CASES.keys()
+    assert (len(ACCEPTED), len(REFUSALS)) == (66, 67)
+    with capsys.disabled():
+        print(f"\nONNX node tests: {len(ACCEPTED)} of {len(CASES)} run, {len(REFUSALS)} excluded:")
+        for (reason, _), names in EXCLUDED.items():
+            print(f"  {len(names.split()):2} {reason}")
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_node(name, tmp_path):
+    case = CASES[name]
+    path = tmp_path / "node.onnx"
+    feeds, expected = write(case, path)
+    graph = passes.canonicalize(importers.load(path))
+    net = linnet.load(path)
+    for results in (list(reference.run(graph, feeds).values()), net.run(None, feeds)):
+        assert len(results) == len(expected)
+        for result, wanted in zip(results, expected):
+            np.testing.assert_allclose(result, wanted, rtol=case.rtol, atol=case.atol)
+
+    # Any batch: three times the same images, three times the same results.
+    repeated = {key: np.concatenate([array] * 3) for key, array in feeds.items()}
+    for result, wanted in zip(net.run(None, repeated), expected):
+        np.testing.assert_allclose(
+            result, np.concatenate([wanted] * 3), rtol=case.rtol, atol=case.atol
+        )
+
+
+@pytest.mark.parametrize("name", sorted(REFUSALS))
+def test_excluded_node_is_refused_with_the_reason(name, tmp_path):
+    path = tmp_path / "node.onnx"
+    write(CASES[name], path)
+    with pytest.raises(ValueError, match=r"node\.onnx") as error:
+        linnet.load(path)
+    assert REFUSALS[name] in str(error.value)
