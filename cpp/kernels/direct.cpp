@@ -26,6 +26,12 @@ constexpr double kFlopsPerCycle = 8;
 #endif
 constexpr int kVecsMax = sizeof kCols / sizeof kCols[0] - 1;
 constexpr int kGemvVecs = kMaxTileVecs;
+// Whether a tile of one vector leaves registers for the weights of several taps (see slide).
+#if defined(LINNET_ISA_avx512)
+constexpr bool kSlides = true;
+#else
+constexpr bool kSlides = false;
+#endif
 
 // Taps of the inner loop done per turn.
 constexpr int kUnroll = 4;
@@ -85,6 +91,24 @@ LINNET_INLINE void steps(Vec (&acc)[kTileCols][kVecs], Columns<kTileCols>& x, co
   }
   w += kTaps * kVecs * kWidth;
   x.advance(kTaps);
+}
+
+// kTaps inner taps of pixels that are neighbours in memory too: an input value then meets up to
+// kTaps weights, in kTaps pixels, and is loaded once. `w` are single vectors.
+template <int kTaps, int kTileCols>
+LINNET_INLINE void slide(Vec (&acc)[kTileCols][1], const float* x, const float* w) {
+  __asm__("" : "+r"(x));  // or gcc keeps scalars for the next turn and broadcasts them again
+  Vec weight[kTaps];
+  LINNET_UNROLL
+  for (int tap = 0; tap < kTaps; ++tap) weight[tap] = load(w + tap * kWidth);
+  LINNET_UNROLL
+  for (int i = 0; i < kTileCols + kTaps - 1; ++i) {
+    const Vec value = splat(x[i]);
+    LINNET_UNROLL
+    for (int tap = 0; tap < kTaps; ++tap) {
+      if (i >= tap && i - tap < kTileCols) multiply_add(acc[i - tap][0], weight[tap], value);
+    }
+  }
 }
 
 // Neighbouring pixels become their maximum; returns how many are left.
@@ -169,8 +193,19 @@ void direct(const DirectTile& t) {
   for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
     const float* middle = outer;
     for (int64_t m = t.middle; m > 0; --m, middle += t.x_middle) {
-      Columns<kTileCols> x(middle, x_col);
       int64_t i = t.inner;
+      if constexpr (kVecs == 1 && kSlides) {
+        if (x_col == 1) {
+          const float* x = middle;
+          for (; i >= 4; i -= 4, x += 4, w += 4 * kWidth) slide<4>(acc, x, w);
+          if (i == 3) slide<3>(acc, x, w);
+          if (i == 2) slide<2>(acc, x, w);
+          if (i == 1) slide<1>(acc, x, w);
+          w += i * kWidth;
+          continue;
+        }
+      }
+      Columns<kTileCols> x(middle, x_col);
       for (; i >= kUnroll; i -= kUnroll) steps<kUnroll, kVecs, kTileCols>(acc, x, w);
       for (; i > 0; --i) steps<1, kVecs, kTileCols>(acc, x, w);
     }

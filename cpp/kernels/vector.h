@@ -29,18 +29,18 @@
   extern "C" __attribute__((visibility("hidden"))) void LINNET_JOIN(linnet_, family, LINNET_ISA)
 
 // Loops over registers must vanish at compile time, or the arrays they index end up in memory.
-#define LINNET_UNROLL _Pragma("GCC unroll 16")
+#define LINNET_UNROLL _Pragma("GCC unroll 32")
 
 namespace linnet {
 namespace {
 
-// Each block defines
-//   Vec, kWidth           a vector and its floats
-//   kPixels               pixels that accumulate() takes at a time
-//   accumulate<n>(acc, w, x): acc[v] += w[v] * *x for v < n; for kPixels = 2 also with two acc and
-//   two x exponent(t)           2^n for the integer n (-127..127, 2^-127 taken as 0) that t = n +
-//   kRound holds in its low bits
-// and the obvious load, store, splat, add, sub, mul, fma, max. max(a, b) is b where either is NaN.
+// Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
+// mul, max (b where either of max(a, b) is NaN) and fma (the first argument is the addend), and
+// - multiply_add(acc, a, b): acc += a * b in the register acc is in. Written with fma(), gcc moves
+//   the sums of a tile from register to register until it runs out of them;
+// - accumulate<n>(acc, w, x): acc[v] += w[v] * *x for v < n. Where kPixels is 2, pairs of pixels
+//   can share it: accumulate<n>(acc0, acc1, w, x0, x1);
+// - exponent(t): 2^n for an integer n of -127 (taken as 0) to 127 that t holds in its low bits.
 
 #if defined(LINNET_ISA_scalar)
 
@@ -56,6 +56,7 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
+LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) { acc += a * b; }
 template <int kVecs>
 LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
   LINNET_UNROLL
@@ -83,15 +84,14 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
-// The assembly keeps each sum in its register: gcc likes to move it to another and runs out of
-// them.
+LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
+}
 template <int kVecs>
 LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
   const Vec value = splat(*x);
   LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) {
-    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc[v]) : "x"(w[v]), "x"(value));
-  }
+  for (int v = 0; v < kVecs; ++v) multiply_add(acc[v], w[v], value);
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127));
@@ -112,9 +112,11 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
-// The assembly keeps each sum in its register: gcc likes to move it to another and runs out of
-// them. A value used once is broadcast by the multiply-add itself; one used more often costs fewer
-// loads in a register.
+LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+}
+// A value used once is broadcast by the multiply-add itself; one used more often costs fewer loads
+// in a register.
 template <int kVecs>
 LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
   if constexpr (kVecs == 1) {
@@ -122,9 +124,7 @@ LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
   } else {
     const Vec value = splat(*x);
     LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc[v]) : "v"(w[v]), "v"(value));
-    }
+    for (int v = 0; v < kVecs; ++v) multiply_add(acc[v], w[v], value);
   }
 }
 LINNET_INLINE Vec exponent(Vec t) {
@@ -145,6 +145,7 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return vfmaq_f32(acc, a, b); }
+LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) { acc = vfmaq_f32(acc, a, b); }
 LINNET_INLINE Vec exponent(Vec t) {
   return vreinterpretq_f32_s32(
       vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(t), vdupq_n_s32(127)), 23));
