@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import importers, passes
 from . import network, report
-from .bench import Protocol, Row, measure
+from .bench import Bench, Protocol, Row
 from .environments import cache_folder, missing, runtimes, set_up
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
@@ -76,13 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`linnet compare`: 0 if every chosen runtime was right and measured, else 1; ValueError."""
-    rows = [
-        row
-        for name in args.runtimes
-        for row in _rows().values()
-        if name in (row.name, row.runtime.name)
-    ]
-    rows = list({row.name: row for row in rows}.values())
+    rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
     if args.setup:
         set_up(list({row.runtime.name: row.runtime for row in rows}.values()), _say)
     if args.list:
@@ -90,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.seconds < float("inf"):
         raise ValueError(f"--seconds is {args.seconds}, expected a positive number")
     protocol = Protocol(
+        batches=args.batches,
         threads=args.threads,
         seconds=float("inf") if args.full else args.seconds,
         passes=STUDY_PASSES if args.full else 1_000_000,
@@ -102,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         random = np.random.default_rng(0)
         images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
         expected = network.expect(graph, images)
-        measure(rows, args.batches, protocol, expected, Path(scratch), _say)
+        Bench(protocol, expected, Path(scratch), _say).measure(rows)
     name = Path(args.model).name
     if args.json:
         print(json.dumps(report.as_data(rows, name, protocol), indent=1))
@@ -137,12 +132,12 @@ def _say(text: str) -> None:
 
 
 def _names(text: str) -> list[str]:
-    known = {*_rows(), *runtimes()}
-    names = [name for name in text.split(",") if name]
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
+    known = list(_rows())
+    names = known if text == "all" else text.split(",")
+    unknown = [repr(name) for name in names if name not in known]
+    if unknown:
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(_rows())}"
+            f"no {', '.join(unknown)}; there are all, {', '.join(known)}"
         )
     return names
 

@@ -42,7 +42,7 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """A process of its own that answers requests (see worker.py) until it is closed.
+    """A process of its own that answers requests (see worker.py) until it is closed or fails.
 
     memory_cap: resident bytes above which it is killed, None for no cap.
     """
@@ -89,6 +89,7 @@ class Worker:
                 raise WorkerError(f"over the memory cap in {do}", memory=True)
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
+            self.close()
             raise WorkerError(reply["error"], reply["memory"])
         return reply
 
@@ -110,6 +111,7 @@ class Worker:
 
     def _death(self, do: str) -> WorkerError:
         code = self.process.wait()
+        self.close()
         text = self.log.read_text(encoding="utf-8", errors="replace")
         last = ([line.strip() for line in text.splitlines() if line.strip()] or [""])[-1][:200]
         if code < 0:
@@ -126,9 +128,9 @@ class Cell:
     """What is known of one configuration at one batch size.
 
     status: "ok", "failed" (wrong output), "memory" or "error", the last three with a reason.
-    times: seconds per call. difference: largest absolute difference of a logit from float64, limit:
-    how much is allowed. peak: highest resident bytes. threads: threads that worked; cpus: CPU seconds
-    per second, all threads together. facts: what the worker said of itself.
+    times: seconds per call. difference: largest absolute difference of a logit from float64; limit:
+    how much is allowed. peak: highest resident bytes. threads: threads that worked; cpu, wall: CPU
+    seconds of all of them, and seconds, over all rounds. facts: what the worker said of itself.
     """
 
     batch: int
@@ -139,13 +141,19 @@ class Cell:
     limit: float | None = None
     peak: int | None = None
     threads: int | None = None
-    cpus: float | None = None
+    cpu: float = 0.0
+    wall: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def per_image(self) -> list[float]:
         """Milliseconds per image of every timed call."""
         return [t * 1e3 / self.batch for t in self.times]
+
+    @property
+    def cpus(self) -> float | None:
+        """CPUs kept busy, on average."""
+        return self.cpu / self.wall if self.wall else None
 
     @property
     def mean(self) -> float:
@@ -176,48 +184,98 @@ class Row:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure: at most `passes` calls and `seconds` per cell, but one call at least."""
+    """How to measure: at most `passes` calls and `seconds` per cell, but one call at least.
 
+    memory_cap: resident bytes above which a runtime is ended, None for no cap.
+    """
+
+    batches: Sequence[int]
     threads: int
     seconds: float
     passes: int
     memory_cap: int | None = None
-    seed: int = 0
 
 
-def measure(
-    rows: Sequence[Row],
-    batches: Sequence[int],
-    protocol: Protocol,
-    expected: Expected,
-    folder: Path,
-    say: Callable[[str], None],
-) -> None:
-    """Give every row a cell per batch size; `folder` holds the exported network and scratch files."""
-    order = random.Random(protocol.seed)
-    np.save(folder / "images.npy", expected.images)
-    for batch in batches:
-        cells = {row.name: Cell(batch) for row in rows}
-        with contextlib.ExitStack() as stack:
-            workers: dict[str, Worker] = {}
-            for row in rows:
-                row.cells.append(cells[row.name])
-                say(f"batch {batch}: loading and verifying {row.name}")
-                with _blame(cells[row.name]):
-                    worker = _start(row, protocol, folder)
-                    stack.callback(worker.close)
-                    _load(worker, row, cells[row.name], protocol, expected, folder)
-                    if cells[row.name].status == "ok":
-                        workers[row.name] = worker
-                    else:
-                        worker.close()
-            for turn in range(ROUNDS):
-                say(f"batch {batch}: round {turn + 1} of {ROUNDS}")
-                for name in order.sample(sorted(workers), len(workers)):
-                    with _blame(cells[name]):
-                        _run(workers[name], cells[name], protocol, turn)
-                    if cells[name].status != "ok":
-                        workers.pop(name).close()
+class Bench:
+    """One run of the comparison; `folder` holds the exported network and takes scratch files."""
+
+    def __init__(
+        self, protocol: Protocol, expected: Expected, folder: Path, say: Callable[[str], None]
+    ) -> None:
+        self.protocol, self.expected, self.folder, self.say = protocol, expected, folder, say
+        np.save(folder / "images.npy", expected.images)
+
+    def measure(self, rows: Sequence[Row]) -> None:
+        """Give every row its cell for every batch size. No process is left behind."""
+        order = random.Random(0)
+        for batch in self.protocol.batches:
+            running: list[tuple[Worker, Cell]] = []
+            with contextlib.ExitStack() as stack:
+                for row in rows:
+                    self.say(f"batch {batch}: loading and verifying {row.name}")
+                    cell = Cell(batch)
+                    row.cells.append(cell)
+                    with _blame(cell):
+                        worker = self._start(row)
+                        stack.callback(worker.close)
+                        self._load(worker, row, cell)
+                    if cell.status == "ok":
+                        running.append((worker, cell))
+                for turn in range(ROUNDS):
+                    self.say(f"batch {batch}: round {turn + 1} of {ROUNDS}")
+                    for worker, cell in order.sample(running, len(running)):
+                        if cell.status == "ok":
+                            with _blame(cell):
+                                self._run(worker, cell, turn)
+
+    def _start(self, row: Row) -> Worker:
+        reason = missing(row.runtime)
+        if reason is not None:
+            raise SetupError(reason)
+        scratch = self.folder / row.name
+        scratch.mkdir(exist_ok=True)
+        variables = environment(row.runtime, self.protocol.threads, scratch)
+        variables.update(row.settings.get("env", {}))
+        arguments = [*command(row.runtime), str(WORKER)]
+        return Worker(arguments, variables, scratch / "log", self.protocol.memory_cap)
+
+    def _load(self, worker: Worker, row: Row, cell: Cell) -> None:
+        output, logits = (str(self.folder / row.name / f"{name}.npy") for name in ("y", "logits"))
+        started = worker.ask(
+            "start",
+            adapter=str(row.runtime.adapter),
+            threads=self.protocol.threads,
+            options={k: v for k, v in row.settings.items() if k != "env"},
+        )
+        cell.facts.update(started)
+        loaded = worker.ask(
+            "load",
+            network=str(self.folder),
+            batch=cell.batch,
+            images=str(self.folder / "images.npy"),
+            output=output,
+        )
+        cell.facts.update(loaded)
+        cell.peak = worker.ask("logits", output=logits)["peak"]
+        verify(cell, np.load(output), np.load(logits), self.expected)
+
+    def _run(self, worker: Worker, cell: Cell, turn: int) -> None:
+        call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
+        spent, left = sum(cell.times), self.protocol.passes - len(cell.times)
+        if cell.times and (spent + call > self.protocol.seconds or left <= 0):
+            return
+        seconds = (self.protocol.seconds - spent) / (ROUNDS - turn)
+        reply = worker.ask(
+            "run",
+            seconds=seconds,
+            calls=max(1, -(-left // (ROUNDS - turn))),
+            warmup=turn == 0 or call < seconds / 4,
+        )
+        cell.times += reply["times"]
+        cell.peak = max(cell.peak or 0, reply["peak"])
+        cell.threads = max(cell.threads or 0, reply["threads"])
+        cell.cpu += reply["cpu"]
+        cell.wall += reply["wall"]
 
 
 @contextlib.contextmanager
@@ -231,65 +289,15 @@ def _blame(cell: Cell) -> Iterator[None]:
         cell.fail("error", str(error))
 
 
-def _start(row: Row, protocol: Protocol, folder: Path) -> Worker:
-    reason = missing(row.runtime)
-    if reason is not None:
-        raise SetupError(reason)
-    scratch = folder / row.name
-    scratch.mkdir(exist_ok=True)
-    variables = environment(row.runtime, protocol.threads, scratch) | row.settings.get("env", {})
-    return Worker(
-        [*command(row.runtime), str(WORKER)], variables, scratch / "log", protocol.memory_cap
-    )
-
-
-def _load(
-    worker: Worker, row: Row, cell: Cell, protocol: Protocol, expected: Expected, folder: Path
-) -> None:
-    options = {k: v for k, v in row.settings.items() if k != "env"}
-    files = [str(folder / row.name / name) for name in ("output.npy", "logits.npy")]
-    cell.facts.update(
-        worker.ask(
-            "start", adapter=str(row.runtime.adapter), threads=protocol.threads, options=options
-        )
-    )
-    images = str(folder / "images.npy")
-    cell.facts.update(
-        worker.ask("load", network=str(folder), batch=cell.batch, images=images, output=files[0])
-    )
-    cell.peak = worker.ask("logits", output=files[1])["peak"]
-    verify(cell, np.load(files[0]), np.load(files[1]), expected)
-
-
 def verify(cell: Cell, output: Any, logits: Any, expected: Expected) -> None:
     """Compare with float64: the logits, and the output of the very program that is timed."""
-    which = np.arange(cell.batch) % len(
-        expected.images
-    )  # as the worker takes them for its first call
+    which = np.arange(cell.batch) % len(expected.images)  # the worker's first batch
     wanted, result = expected.logits[which], expected.output[which]
     cell.limit = TOLERANCE * float(np.sqrt(np.mean(wanted**2)))
     cell.difference = float(np.max(np.abs(logits - wanted)))
-    # A probability moves by at most twice the logits' difference times itself.
-    drift = float(np.max(np.abs(output - result)) / np.max(np.abs(result)))
-    if not cell.difference <= cell.limit:  # also catches NaN
-        cell.fail("failed", f"logits differ by {cell.difference:.2g}, allowed is {cell.limit:.2g}")
-    elif not drift <= 2 * max(cell.limit, TOLERANCE):
-        cell.fail("failed", f"the output differs by {drift:.2g} of its largest value")
-
-
-def _run(worker: Worker, cell: Cell, protocol: Protocol, turn: int) -> None:
-    call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
-    spent, left = sum(cell.times), protocol.passes - len(cell.times)
-    if turn and (spent + call > protocol.seconds or left <= 0):
-        return
-    slice_seconds = (protocol.seconds - spent) / (ROUNDS - turn)
-    calls = max(1, -(-left // (ROUNDS - turn)))
-    reply = worker.ask(
-        "run", seconds=slice_seconds, calls=calls, warmup=not turn or call < slice_seconds / 4
-    )
-    cell.times += reply["times"]
-    cell.peak = max(cell.peak or 0, reply["peak"])
-    cell.threads, cell.cpus = (
-        max(cell.threads or 0, reply["threads"]),
-        max(cell.cpus or 0, reply["cpus"]),
-    )
+    # A probability moves by at most itself times twice the difference of the logits.
+    drift, most = float(np.max(np.abs(output - result))), float(np.max(np.abs(result)))
+    if not cell.difference <= cell.limit:  # NaN is no match either
+        cell.fail("failed", f"logits differ by {cell.difference:.2g}, allowed {cell.limit:.2g}")
+    elif not drift <= 2 * max(cell.limit, TOLERANCE) * most:
+        cell.fail("failed", f"the output differs by {drift:.2g}, its largest value is {most:.2g}")

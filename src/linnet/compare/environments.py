@@ -92,7 +92,7 @@ def missing(runtime: Runtime) -> str | None:
 
 
 def set_up(wanted: Sequence[Runtime], say: Say) -> None:
-    """Create what is missing, several at once; a failure is recorded and stops none of the others."""
+    """Create what is missing, several at once; a failure is recorded and stops no other."""
     todo = [r for r in wanted if missing(r) is not None]
     if todo:
         with ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 1))) as pool:
@@ -175,7 +175,7 @@ def _make_debian(runtime: Runtime, say: Say, log: Any) -> None:
 
 
 def _private_apt(folder: Path, suite: str, log: Any) -> dict[str, str]:
-    """Make an apt with its own lists, status and cache under `folder`; the variables that select it."""
+    """Make an apt with its own lists, status and cache in `folder`; return what selects it."""
     for name in ("parts", "lists/partial", "cache/archives/partial", "log"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
@@ -308,7 +308,7 @@ def environment(runtime: Runtime, threads: int, scratch: Path) -> dict[str, str]
 
 
 def openblas_core(cpuinfo: str) -> str | None:
-    """OPENBLAS_CORETYPE for this CPU: a DYNAMIC_ARCH build guesses SSE3 on CPUs newer than itself."""
+    """OPENBLAS_CORETYPE for this CPU: on one newer than itself, OpenBLAS falls back to SSE3."""
     match = re.search(r"^flags\s*:(.*)$", cpuinfo, re.M)
     flags = set(match[1].split()) if match else set()
     if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags:
@@ -330,7 +330,7 @@ def _check(runtime: Runtime, log: Any) -> None:
     module = runtime.environment.get("import", runtime.name)
     with tempfile.TemporaryDirectory() as scratch:
         variables = environment(runtime, 1, Path(scratch))
-        _call([*command(runtime), "-c", f"import numpy, {module}"], log, variables, timeout=600)
+        _call([*command(runtime), "-c", f"import {module}"], log, variables, timeout=600)
 
 
 def _call(

@@ -1,7 +1,7 @@
 """The compared network, written once for every runtime, and what it should answer.
 
-Runtimes that read ONNX take the same file; the others build from `network.json` and `weights.npz`
-(read back by `worker.Network`). Both hold the canonical form, so every runtime has the same weights.
+Runtimes that read ONNX take the same file; the others build from `network.json` and `weights.npz`,
+which `worker.Network` reads back. Both hold the canonical form, with the same weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK = 8  # images evaluated at once in float64: bounds the memory of the refer
 
 @dataclass(frozen=True)
 class Expected:
-    """Images [n, ...] float32, the logits and the output of the network for each of them in float64."""
+    """Images [n, ...] float32 and what the network makes of each in float64: logits, output."""
 
     images: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float64]
@@ -41,9 +41,8 @@ def export(graph: Graph, folder: Path) -> None:
     Two variants: "network" and "logits" (without the final softmax). ValueError for other graphs.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-        raise ValueError(
-            f"compare needs a network with one input and one output, not {len(graph.inputs)} and {len(graph.outputs)}"
-        )
+        found = f"{len(graph.inputs)} and {len(graph.outputs)}"
+        raise ValueError(f"compare needs a network with one input and one output, not {found}")
     if graph.nodes[-1].outputs[0] != graph.outputs[0]:
         raise ValueError(f"the output {graph.outputs[0]} is not the result of the last operator")
     logits = logits_of(graph)

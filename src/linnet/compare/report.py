@@ -71,10 +71,10 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 
 def as_text(rows: Sequence[Row], model: str, protocol: Protocol) -> str:
-    """The tables: median with spread and ratio, the study's mean, then what ran and how right it was."""
+    """The tables: median with spread and ratio, the study's mean, then what ran and how right."""
     host = machine()
-    width = protocol.threads
-    head = f"{model}, {width} thread{'s' * (width > 1)}, {host['cpu']}, f32. ms per image, lower is better.\n"
+    threads = f"{protocol.threads} thread{'s' * (protocol.threads > 1)}"
+    head = f"{model}, {threads}, {host['cpu']}, f32. ms per image, lower is better.\n"
     batches = [str(cell.batch) for cell in rows[0].cells]
     parts = [
         head,
@@ -169,14 +169,8 @@ def _facts(row: Row) -> list[str]:
     if not known:
         return [row.name, *"-" * 10]
     facts = known[0].facts
-    cores = sorted(
-        {
-            lib["corename"]
-            for c in known
-            for lib in c.facts.get("libraries", [])
-            if "corename" in lib
-        }
-    )
+    libraries = [lib for cell in known for lib in cell.facts.get("libraries", [])]
+    cores = {lib["corename"] for lib in libraries if "corename" in lib}
     errors = [(cell.difference, cell.limit) for cell in known if cell.difference is not None]
     threads = [cell.threads for cell in known if cell.threads is not None]
     loads = [cell.cpus for cell in known if cell.cpus is not None]
@@ -185,7 +179,8 @@ def _facts(row: Row) -> list[str]:
     return [
         row.name,
         facts["version"],
-        facts["library"] + (f" ({', '.join(cores)})" if cores else ""),
+        facts["library"]
+        + (f", {' '.join(cores)}" if cores and facts["library"] == "OpenBLAS" else ""),
         str(max(threads)) if threads else "-",
         f"{max(loads):.2f}" if loads else "-",
         "-" if worst[0] is None else f"{worst[0]:.1e}",

@@ -1,12 +1,13 @@
 """One cell of the comparison: a runtime in a process of its own, driven by lines of JSON.
 
-The parent (`bench.py`) starts this file as a script under the runtime's own interpreter, which may be
-as old as Python 3.9 with NumPy 1.19, so it needs nothing but those two and never imports linnet (its
-adapter does). Requests arrive on stdin, one JSON object per line, and each gets one line back;
+The parent (`bench.py`) starts this file as a script under the runtime's own interpreter, which may
+be as old as Python 3.9 with NumPy 1.19, so it needs nothing but those two and never imports linnet
+(its adapter does). Requests arrive on stdin, one JSON object per line, and each gets one line back;
 arrays travel as .npy files. What a runtime prints goes to stderr, which the parent keeps as a log.
 
-Requests, in order: `start` (import), `load` (build the network, first call), `logits` (build it up to
-the logits, for verification), `run` (timed calls, any number of times). `stdin` closing ends the process.
+Requests, in order: `start` (import), `load` (build the network, first call), `logits` (build it up
+to the logits, for verification), `run` (timed calls, any number of times). The end of stdin ends
+the process.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LIBRARIES = re.compile(r"/lib[^/]*(blas|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.
 
 
 class Node(NamedTuple):
-    """One operator of the canonical subset (see `linnet.graph`), its values given by name."""
+    """One operator of the canonical subset (see `linnet.graph`), its values by name."""
 
     op: str
     inputs: list[str]
@@ -42,18 +43,17 @@ class Node(NamedTuple):
         return [int(v) for v in self.attrs.get(name) or [default] * count]
 
     def window(self) -> tuple[list[int], list[int], list[int], list[int]]:
-        """Kernel, strides, pads [top, left, bottom, right] and dilations of a convolution or pool."""
+        """Kernel, strides, pads [top, left, bottom, right], dilations of a convolution or pool."""
         kernel = [int(v) for v in self.attrs["kernel_shape"]]
         strides, dilations = self.ints("strides", 2, 1), self.ints("dilations", 2, 1)
         return kernel, strides, self.ints("pads", 4, 0), dilations
 
     def symmetric_pads(self, runtime: str) -> tuple[int, int]:
-        """Pads as (height, width) for a runtime that pads both sides alike; ValueError if they differ."""
+        """Pads (height, width) where `runtime` pads both sides alike; ValueError if they differ."""
         top, left, bottom, right = self.window()[2]
         if (top, left) != (bottom, right):
-            raise ValueError(
-                f"{self.outputs[0]}: {runtime} pads both sides alike, not {self.window()[2]}"
-            )
+            pads = self.window()[2]
+            raise ValueError(f"{self.outputs[0]}: {runtime} pads both sides alike, not {pads}")
         return top, left
 
 
@@ -76,7 +76,9 @@ class Network:
         self.shapes: dict[str, list[int]] = data["shapes"]
         self.model = os.path.join(folder, variant + ".onnx")
         with numpy.load(os.path.join(folder, "weights.npz")) as file:
-            self.weights: dict[str, Any] = {k: file[f"arr_{i}"] for i, k in enumerate(data["weights"])}
+            self.weights: dict[str, Any] = {
+                k: file[f"arr_{i}"] for i, k in enumerate(data["weights"])
+            }
 
     def consumers(self, value: str) -> int:
         """How many nodes read `value`."""
@@ -146,14 +148,19 @@ class Cell:
 
         spec = importlib.util.spec_from_file_location("linnet_compare_adapter", adapter)
         assert spec is not None and spec.loader is not None
-        self.adapter = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.adapter)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
         begin = time.perf_counter()
-        version, library = self.adapter.start(threads, options)
-        return {"import_s": time.perf_counter() - begin, "version": version, "library": library}
+        self.adapter = module.Adapter(threads, options)
+        took = time.perf_counter() - begin
+        return {
+            "import_s": took,
+            "version": self.adapter.version,
+            "library": self.adapter.library,
+        }
 
     def load(self, network: str, batch: int, images: str, output: str) -> dict[str, Any]:
-        """Build the network for `batch` images; make the first call and save its result at `output`."""
+        """Build the network for `batch` images; save the result of the first call at `output`."""
         import numpy
 
         self.network, self.batch = network, batch
@@ -196,24 +203,23 @@ class Cell:
         numpy.save(output, result.reshape(expected))
 
     def run(self, seconds: float, calls: int, warmup: bool) -> dict[str, Any]:
-        """At most `calls` timed calls, at least one, no new one after `seconds`: seconds of each."""
+        """Time at most `calls` calls, at least one and no new one after `seconds`."""
         assert self.call is not None
         if warmup:
             self.call(self.input())
         gc.collect()
         gc.disable()
-        before, begin = task_times(), time.perf_counter()
+        before, cpu, begin = task_times(), time.process_time(), time.perf_counter()
         times: list[float] = []
         while len(times) < calls and (not times or time.perf_counter() - begin < seconds):
             x = self.input()
             start = time.perf_counter()
             self.call(x)
             times.append(time.perf_counter() - start)
-        wall, after = time.perf_counter() - begin, task_times()
+        wall, cpu, after = time.perf_counter() - begin, time.process_time() - cpu, task_times()
         gc.enable()
-        busy = [(after[t] - before.get(t, 0)) / 1e9 for t in after]
-        used = sum(b > 0.05 * wall for b in busy)
-        return {"times": times, "threads": used, "cpus": sum(busy) / wall, "peak": peak_memory()}
+        used = sum(after[t] - before.get(t, 0) > 0.05e9 * wall for t in after)
+        return {"times": times, "threads": used, "cpu": cpu, "wall": wall, "peak": peak_memory()}
 
     def input(self) -> Any:
         self.next = (self.next + 1) % len(self.pool)
@@ -245,5 +251,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # A runtime's threads may still run: end without the tear-down, in which some of them crash.
+    # A runtime's threads may still run: end without the tear-down, in which some crash.
     os._exit(main(sys.argv[1:]))

@@ -22,49 +22,50 @@ ENVIRONMENT = {
     "import": "caffe",
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {"caffe": {}}
-caffe: Any  # set by start
 
 
-def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
-    global caffe
-    caffe = importlib.import_module(
-        "caffe"
-    )  # OPENBLAS_NUM_THREADS, set by the bench, is its only knob
-    return caffe.__version__, "OpenBLAS"
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.caffe = importlib.import_module("caffe")  # OPENBLAS_NUM_THREADS is its only knob
+        self.version, self.library = self.caffe.__version__, "OpenBLAS"
 
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        blobs = {network.input: "x"}
+        dims = " ".join(f"dim: {d}" for d in [batch, *network.shapes[network.input]])
+        text = [
+            f'name: "n" layer {{ name: "x" type: "Input" top: "x" '
+            f"input_param {{ shape {{ {dims} }} }} }}"
+        ]
+        weights: dict[str, list[Any]] = {}
+        for i, node in enumerate(network.nodes):
+            bottoms = [blobs[v] for v in node.inputs if v in blobs]
+            in_place = (
+                node.op == "Relu" and bottoms != ["x"] and network.consumers(node.inputs[0]) == 1
+            )
+            top = bottoms[0] if in_place else f"v{i}"
+            kind, parameters = layer(network, node)
+            bottom = " ".join(f'bottom: "{b}"' for b in bottoms)
+            text.append(
+                f'layer {{ name: "l{i}" type: "{kind}" {bottom} top: "{top}" {parameters} }}'
+            )
+            weights[f"l{i}"] = [network.weights[v] for v in node.inputs[1:] if v in network.weights]
+            blobs[node.outputs[0]] = top
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt", delete=False) as file:
+            file.write("\n".join(text))
+        net = self.caffe.Net(file.name, self.caffe.TEST)
+        os.unlink(file.name)
+        for name, arrays in weights.items():
+            if name in net.params:
+                for blob, array in zip(net.params[name], arrays):
+                    blob.data[...] = array.reshape(blob.data.shape)
+        data, output = net.blobs["x"].data, net.blobs[blobs[network.output]].data
 
-def load(network: Network, batch: int) -> Callable[[Any], Any]:
-    blobs = {network.input: "x"}
-    dims = " ".join(f"dim: {d}" for d in [batch, *network.shapes[network.input]])
-    text = [
-        f'name: "n" layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}'
-    ]
-    weights: dict[str, list[Any]] = {}
-    for i, node in enumerate(network.nodes):
-        bottoms = [blobs[v] for v in node.inputs if v in blobs]
-        in_place = node.op == "Relu" and bottoms != ["x"] and network.consumers(node.inputs[0]) == 1
-        top = bottoms[0] if in_place else f"v{i}"
-        kind, parameters = layer(network, node)
-        bottom = " ".join(f'bottom: "{b}"' for b in bottoms)
-        text.append(f'layer {{ name: "l{i}" type: "{kind}" {bottom} top: "{top}" {parameters} }}')
-        weights[f"l{i}"] = [network.weights[v] for v in node.inputs[1:] if v in network.weights]
-        blobs[node.outputs[0]] = top
-    with tempfile.NamedTemporaryFile("w", suffix=".prototxt", delete=False) as file:
-        file.write("\n".join(text))
-    net = caffe.Net(file.name, caffe.TEST)
-    os.unlink(file.name)
-    for name, arrays in weights.items():
-        if name in net.params:
-            for blob, array in zip(net.params[name], arrays):
-                blob.data[...] = array.reshape(blob.data.shape)
-    data, output = net.blobs["x"].data, net.blobs[blobs[network.output]].data
+        def call(x: Any) -> Any:
+            data[...] = x
+            net.forward()
+            return output.copy()
 
-    def call(x: Any) -> Any:
-        data[...] = x
-        net.forward()
-        return output.copy()
-
-    return call
+        return call
 
 
 def layer(network: Network, node: Node) -> tuple[str, str]:
@@ -75,8 +76,8 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
         ph, pw = node.symmetric_pads("Caffe")
         filters = network.weights[node.inputs[1]].shape[0]
         return "Convolution", (
-            f"convolution_param {{ num_output: {filters} kernel_h: {kh} kernel_w: {kw} stride_h: {sh} "
-            f"stride_w: {sw} pad_h: {ph} pad_w: {pw} dilation: {dh} dilation: {dw} "
+            f"convolution_param {{ num_output: {filters} kernel_h: {kh} kernel_w: {kw} "
+            f"stride_h: {sh} stride_w: {sw} pad_h: {ph} pad_w: {pw} dilation: {dh} dilation: {dw} "
             f"group: {node.attrs.get('group', 1)} bias_term: {bias(node)} }}"
         )
     if node.op in ("MaxPool", "AveragePool"):
@@ -87,7 +88,8 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
         if node.op == "AveragePool" and any(pads) and not node.attrs.get("count_include_pad"):
             raise ValueError(f"{node.outputs[0]}: Caffe's average pooling counts the padding")
         return "Pooling", (
-            f"pooling_param {{ pool: {'MAX' if node.op == 'MaxPool' else 'AVE'} kernel_h: {kh} kernel_w: {kw} "
+            f"pooling_param {{ pool: {'MAX' if node.op == 'MaxPool' else 'AVE'} "
+            f"kernel_h: {kh} kernel_w: {kw} "
             f"stride_h: {sh} stride_w: {sw} pad_h: {ph} pad_w: {pw} "
             f"round_mode: {'CEIL' if node.attrs.get('ceil_mode') else 'FLOOR'} }}"
         )

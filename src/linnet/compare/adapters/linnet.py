@@ -9,18 +9,21 @@ if TYPE_CHECKING:
     from ..worker import Network
 
 ENVIRONMENT = {"kind": "here"}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"linnet": {}}
-linnet: Any  # set by start
-settings: dict[str, Any]
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "linnet": {},
+    "linnet-direct": {"algorithm": "direct"},
+    "linnet-openblas": {"algorithm": "im2col-openblas"},
+    "linnet-scalar": {"isa": "scalar"},
+}
 
 
-def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
-    global linnet, settings
-    linnet = importlib.import_module("linnet")
-    settings = {"threads": threads, **options}
-    return linnet.__version__, "own kernels"
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.linnet = importlib.import_module("linnet")
+        self.settings = {"threads": threads, **options}
+        isa = options.get("isa", self.linnet.show_config()["isa"])
+        self.version, self.library = self.linnet.__version__, f"own kernels, {isa}"
 
-
-def load(network: Network, batch: int) -> Callable[[Any], Any]:
-    net: Callable[[Any], Any] = linnet.load(network.model, **settings)
-    return net
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        net: Callable[[Any], Any] = self.linnet.load(network.model, **self.settings)
+        return net

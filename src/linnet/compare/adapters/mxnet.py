@@ -14,42 +14,43 @@ if TYPE_CHECKING:
 ENVIRONMENT = {"kind": "venv", "packages": ["mxnet==1.9.1", "numpy<1.24"], "import": "mxnet"}
 OFF = {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {"mxnet": {"env": OFF, "library": "OpenBLAS"}}
-mx: Any  # set by start
 
 
-def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
-    global mx
-    mx = importlib.import_module("mxnet")  # its threads are OMP_NUM_THREADS, set by the bench
-    return mx.__version__, options["library"]
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.mx = importlib.import_module("mxnet")  # its threads are OMP_NUM_THREADS
+        self.version, self.library = self.mx.__version__, options["library"]
+
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        mx = self.mx
+        values = {network.input: mx.sym.var("x")}
+        arrays = {}
+        for i, name in enumerate(network.weights):
+            values[name], arrays[f"w{i}"] = mx.sym.var(f"w{i}"), network.weights[name]
+        for node in network.nodes:
+            values[node.outputs[0]] = symbol(
+                mx.sym, network, node, [values[v] for v in node.inputs]
+            )
+        output = values[network.output]
+        used = set(output.list_arguments())
+        shapes = {name: array.shape for name, array in arrays.items() if name in used}
+        shapes["x"] = (batch, *network.shapes[network.input])
+        bound = output.simple_bind(mx.cpu(), grad_req="null", **shapes)
+        for name in shapes:
+            if name != "x":
+                bound.arg_dict[name][:] = arrays[name]
+        data = bound.arg_dict["x"]
+
+        def call(x: Any) -> Any:
+            data[:] = x
+            return bound.forward(is_train=False)[0].asnumpy()
+
+        return call
 
 
-def load(network: Network, batch: int) -> Callable[[Any], Any]:
-    values = {network.input: mx.sym.var("x")}
-    arrays = {}
-    for i, name in enumerate(network.weights):
-        values[name], arrays[f"w{i}"] = mx.sym.var(f"w{i}"), network.weights[name]
-    for node in network.nodes:
-        values[node.outputs[0]] = symbol(network, node, [values[v] for v in node.inputs])
-    output = values[network.output]
-    used = set(output.list_arguments())
-    shapes = {name: array.shape for name, array in arrays.items() if name in used}
-    shapes["x"] = (batch, *network.shapes[network.input])
-    bound = output.simple_bind(mx.cpu(), grad_req="null", **shapes)
-    for name in shapes:
-        if name != "x":
-            bound.arg_dict[name][:] = arrays[name]
-    data = bound.arg_dict["x"]
-
-    def call(x: Any) -> Any:
-        data[:] = x
-        return bound.forward(is_train=False)[0].asnumpy()
-
-    return call
-
-
-def symbol(network: Network, node: Node, inputs: list[Any]) -> Any:
+def symbol(sym: Any, network: Network, node: Node, inputs: list[Any]) -> Any:
     """MXNet's symbol for one node; ValueError if it has none."""
-    sym, attrs = mx.sym, node.attrs
+    attrs = node.attrs
     if node.op == "Conv":
         kernel, strides, _, dilations = node.window()
         return sym.Convolution(

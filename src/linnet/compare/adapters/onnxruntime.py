@@ -10,20 +10,18 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {"kind": "venv", "packages": ["onnxruntime==1.31.1"]}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {"onnxruntime": {}}
-ort: Any  # set by start
-settings: Any
 
 
-def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
-    global ort, settings
-    ort = importlib.import_module("onnxruntime")
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = threads
-    settings.inter_op_num_threads = 1
-    return ort.__version__, "MLAS"
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.ort = importlib.import_module("onnxruntime")
+        self.version, self.library = self.ort.__version__, "MLAS"
+        self.settings = self.ort.SessionOptions()
+        self.settings.intra_op_num_threads = threads
+        self.settings.inter_op_num_threads = 1
 
-
-def load(network: Network, batch: int) -> Callable[[Any], Any]:
-    session = ort.InferenceSession(network.model, settings, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda x: session.run(None, {name: x})[0]
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        providers = ["CPUExecutionProvider"]
+        session = self.ort.InferenceSession(network.model, self.settings, providers=providers)
+        name = session.get_inputs()[0].name
+        return lambda x: session.run(None, {name: x})[0]

@@ -19,7 +19,6 @@ ENVIRONMENT = {"kind": "venv", "packages": ["tensorflow-cpu==2.21.0"], "import":
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "tensorflow": {"env": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "library": "Eigen, oneDNN"},
 }
-tf: Any  # set by start
 
 
 class Value(NamedTuple):
@@ -29,37 +28,36 @@ class Value(NamedTuple):
     order: list[int] | None = None
 
 
-def start(threads: int, options: dict[str, Any]) -> tuple[str, str]:
-    global tf
-    tf = importlib.import_module("tensorflow")
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    return tf.__version__, options["library"]
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.tf = importlib.import_module("tensorflow")
+        self.version, self.library = self.tf.__version__, options["library"]
+        self.tf.config.threading.set_intra_op_parallelism_threads(threads)
+        self.tf.config.threading.set_inter_op_parallelism_threads(1)
 
+    def prepare(self, x: Any) -> Any:
+        return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
-def prepare(x: Any) -> Any:
-    return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        tf = self.tf
+        shape = [batch, *channels_last(network.shapes[network.input])]
 
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
+        def forward(x: Any) -> Any:
+            values = {network.input: Value(x)}
+            for node in network.nodes:
+                values[node.outputs[0]] = apply(tf, network, node, values)
+            return channels_first(tf, values[network.output]).tensor
 
-def load(network: Network, batch: int) -> Callable[[Any], Any]:
-    shape = [batch, *channels_last(network.shapes[network.input])]
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
-    def forward(x: Any) -> Any:
-        values = {network.input: Value(x)}
-        for node in network.nodes:
-            values[node.outputs[0]] = apply(network, node, values)
-        return channels_first(values[network.output]).tensor
-
-    forward.get_concrete_function()  # trace now: it belongs to loading, not to the first call
-    return lambda x: forward(tf.constant(x)).numpy()
+        forward.get_concrete_function()  # trace now: it belongs to loading, not to the first call
+        return lambda x: forward(tf.constant(x)).numpy()
 
 
 def channels_last(shape: list[int]) -> list[int]:
     return [*shape[1:], shape[0]] if len(shape) == 3 else shape
 
 
-def channels_first(value: Value) -> Value:
+def channels_first(tf: Any, value: Value) -> Value:
     """The tensor in the order of the ONNX graph."""
     if value.order is not None:
         c, h, w = value.order
@@ -72,7 +70,7 @@ def channels_first(value: Value) -> Value:
     return value
 
 
-def apply(network: Network, node: Node, values: dict[str, Value]) -> Value:
+def apply(tf: Any, network: Network, node: Node, values: dict[str, Value]) -> Value:
     """One node; ValueError if TensorFlow has no equal."""
     weights = [network.weights[v] for v in node.inputs if v in network.weights]
     value = values[node.inputs[0]]
@@ -90,7 +88,7 @@ def apply(network: Network, node: Node, values: dict[str, Value]) -> Value:
         )
         return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
     if node.op in ("MaxPool", "AveragePool"):
-        return Value(pool(network, node, x))
+        return Value(pool(tf, network, node, x))
     if node.op in ("GlobalMaxPool", "GlobalAveragePool"):
         reduce = tf.reduce_max if node.op == "GlobalMaxPool" else tf.reduce_mean
         return Value(reduce(x, [1, 2], keepdims=True))
@@ -106,32 +104,32 @@ def apply(network: Network, node: Node, values: dict[str, Value]) -> Value:
         if not weights:
             a, b = value, values[node.inputs[1]]
             if a.order != b.order:
-                a, b = plain(a), plain(b)
+                a, b = plain(tf, a), plain(tf, b)
             if len(a.tensor.shape) != len(b.tensor.shape):
                 raise ValueError(f"{node.outputs[0]}: broadcasting over different ranks")
             return Value(a.tensor + b.tensor, a.order)
-        value, rank = plain(value), len(x.shape)
+        value, rank = plain(tf, value), len(x.shape)
         w = weights[0].reshape((1,) * (rank - weights[0].ndim) + weights[0].shape)
         return Value(value.tensor + tf.constant(w.transpose(0, 2, 3, 1) if rank == 4 else w))
     if node.op == "Softmax":
-        value, axis = plain(value), node.attrs.get("axis", 1)
+        value, axis = plain(tf, value), node.attrs.get("axis", 1)
         return Value(tf.nn.softmax(value.tensor, [0, 3, 1, 2][axis] if len(x.shape) == 4 else axis))
     if node.op == "Flatten" and len(x.shape) == 4:
         shape = network.shapes[node.inputs[0]]
         return Value(tf.reshape(x, [x.shape[0], int(numpy.prod(shape))]), shape)
     if node.op in ("Flatten", "Reshape"):
         shape = [x.shape[0], *network.shapes[node.outputs[0]]]
-        y = tf.reshape(channels_first(value).tensor, shape)
+        y = tf.reshape(channels_first(tf, value).tensor, shape)
         return Value(tf.transpose(y, [0, 2, 3, 1]) if len(shape) == 4 else y)
     raise ValueError(f"{node.outputs[0]}: the TensorFlow adapter has no {node.op}")
 
 
-def plain(value: Value) -> Value:
+def plain(tf: Any, value: Value) -> Value:
     """The value with a flattened one back in the graph's order (rank 4 stays channels last)."""
-    return channels_first(value) if value.order is not None else value
+    return channels_first(tf, value) if value.order is not None else value
 
 
-def pool(network: Network, node: Node, x: Any) -> Any:
+def pool(tf: Any, network: Network, node: Node, x: Any) -> Any:
     """Pooling with explicit padding: pads, ceil mode and what an average counts are the graph's."""
     kernel, strides, (top, left, bottom, right), dilations = node.window()
     shape, out = network.shapes[node.inputs[0]][1:], network.shapes[node.outputs[0]][1:]
