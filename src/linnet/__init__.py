@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .report import Candidate, Layer, Report, count
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -135,137 +136,6 @@ class ValueInfo(NamedTuple):
     dtype: np.dtype[Any]
 
 
-class Candidate(NamedTuple):
-    """What became of one algorithm for one layer: its time in seconds, or why it was refused."""
-
-    algorithm: str
-    seconds: float | None
-    refusal: str
-
-
-class Layer(NamedTuple):
-    """One step of a running model: a node with the followers fused into it, or a change of layout.
-
-    estimate (seconds) and macs (multiply-adds; convolutions and fully connected layers only) are
-    those of the problem, whose batch is the chunk the session cuts larger batches into; times
-    (seconds, one for each run of a profile, none for explain) and gflops those of the whole batch.
-    """
-
-    name: str
-    op: str
-    problem: str
-    algorithm: str
-    isa: str  # of the kernels that ran; "-" for what is not linnet's own kernels
-    macs: float
-    estimate: float
-    candidates: tuple[Candidate, ...]
-    times: tuple[float, ...] = ()
-    gflops: float | None = None
-    percent_of_peak: float | None = None  # of all threads; None where the clock is unknown
-
-    @property
-    def seconds(self) -> float | None:
-        """Mean time of a profile."""
-        return sum(self.times) / len(self.times) if self.times else None
-
-
-class Report:
-    """What Session.explain and profile return: print it, or read `layers` or `to_dict()`."""
-
-    def __init__(self, title: str, batch: int, layers: Sequence[Layer]) -> None:
-        self.title = title
-        self.batch = batch
-        self.layers = list(layers)
-
-    def __iter__(self) -> Iterator[Layer]:
-        return iter(self.layers)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, numbers and strings, ready for JSON; times in seconds."""
-        layers = []
-        for layer in self.layers:
-            entry = layer._asdict()
-            entry["candidates"] = [candidate._asdict() for candidate in layer.candidates]
-            entry["times"] = list(layer.times)
-            entry["seconds"] = layer.seconds
-            layers.append(entry)
-        return {"title": self.title, "batch": self.batch, "layers": layers}
-
-    def __str__(self) -> str:
-        profiled = any(layer.times for layer in self.layers)
-        return "\n".join([self.title, "", *(self._profile() if profiled else self._plan())])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _plan(self) -> list[str]:
-        rows = []
-        for layer in self.layers:
-            # "not a ..." is the refusal of what is meant for other operators altogether
-            others = [
-                c
-                for c in layer.candidates
-                if c.algorithm != layer.algorithm and not c.refusal.startswith("not a")
-            ]
-            rows.append(
-                (
-                    layer.name,
-                    layer.op,
-                    layer.algorithm,
-                    f"{layer.estimate * 1e3:.3f}",
-                    layer.problem,
-                )
-            )
-            for other in others:
-                time = "" if other.seconds is None else f"{other.seconds * 1e3:.3f}"
-                rows.append(
-                    ("", "", other.algorithm, time, other.refusal and f"refused: {other.refusal}")
-                )
-        return table(("layer", "op", "algorithm", "ms", "problem"), rows, right=(3,))
-
-    def _profile(self) -> list[str]:
-        total = sum(layer.seconds or 0 for layer in self.layers) or 1.0
-        rows = []
-        for layer in self.layers:
-            time = layer.seconds or 0
-            rows.append(
-                (
-                    layer.name,
-                    layer.op,
-                    layer.algorithm,
-                    layer.isa,
-                    f"{time * 1e3:.3f}",
-                    f"{100 * time / total:.1f}",
-                    number(layer.gflops, 1),
-                    number(layer.percent_of_peak, 0),
-                )
-            )
-        rows.append(("total", "", "", "", f"{total * 1e3:.3f}", "100.0", "", ""))
-        header = ("layer", "op", "algorithm", "isa", "ms", "%", "GFLOP/s", "% of peak")
-        return table(header, rows, right=(4, 5, 6, 7))
-
-
-def number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
-) -> list[str]:
-    """Lines of text, columns two blanks apart, those in `right` flush right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows)]
-    return [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in (header, *rows)
-    ]
-
-
 class Session:
     """A loaded model. Made by `load`.
 
@@ -303,7 +173,9 @@ class Session:
             return "<linnet.Session, closed>"
         values = ", ".join(f"{v.name} {_shape(v.shape)}" for v in self.inputs)
         results = ", ".join(f"{v.name} {_shape(v.shape)}" for v in self.outputs)
-        return f"<linnet.Session {values} -> {results}, {self.isa}, {self.threads} threads>"
+        return (
+            f"<linnet.Session {values} -> {results}, {self.isa}, {count(self.threads, 'thread')}>"
+        )
 
     @property
     def name(self) -> str:
@@ -411,7 +283,7 @@ class Session:
 
     def _title(self, batch: int, what: str) -> str:
         name = self.name or "model"
-        return f"{name}: batch {batch}, {self.isa}, {self.threads} threads, {what}"
+        return f"{name}: batch {batch}, {self.isa}, {count(self.threads, 'thread')}, {what}"
 
     def _run(
         self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
