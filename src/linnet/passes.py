@@ -1045,6 +1045,7 @@ def _fresh(name: str, names: set[str]) -> str:
 
 PASSES: list[Callable[[Graph], Graph]] = [
     lower,
+    remove_unused,
     fold_affine,
     fold_zero_pad,
     expand,
