@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -123,9 +124,9 @@ def _bytes(limit: int | str | None) -> int:
         if not match:
             raise ValueError(f"memory_limit is {limit!r}, expected a size such as '300M' or '1G'")
         limit = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
-    if not 0 < limit < 2**63:
+    if limit <= 0:
         raise ValueError(f"memory_limit is {limit}, expected a positive number of bytes")
-    return int(limit)
+    return min(int(limit), sys.maxsize)
 
 
 class ValueInfo(NamedTuple):
@@ -279,7 +280,14 @@ class Session:
             self._layer(steps[0], batch, [step["seconds"] for step in steps])
             for steps in zip(*profiles)
         ]
-        return Report(self._title(batch, f"mean of {runs} runs"), batch, layers)
+        what = f"mean of {count(runs, 'run')}"
+        if clock := _clock():
+            what += f", peak {self._peak(clock) / 1e9:.0f} GFLOP/s at {clock / 1e9:.2f} GHz"
+        return Report(self._title(batch, what), batch, layers)
+
+    def _peak(self, clock: float) -> float:
+        """FLOP/s that all threads together can reach at `clock` Hz."""
+        return _core.peak_flops_per_cycle(self.isa) * clock * self.threads
 
     def _title(self, batch: int, what: str) -> str:
         name = self.name or "model"
@@ -308,9 +316,8 @@ class Session:
         if times and step["macs"]:
             mean = max(sum(times) / len(times), 1e-9)
             gflops = 2e-9 * step["macs"] * batch / step["batch"] / mean
-            if hertz := _clock():
-                peak = _core.peak_flops_per_cycle(self.isa) * hertz * self.threads
-                percent = 100e9 * gflops / peak
+            if clock := _clock():
+                percent = 100e9 * gflops / self._peak(clock)
         return Layer(
             step["name"],
             step["op"],
