@@ -66,7 +66,7 @@ def _raise(graph: Graph, problems: Sequence[str]) -> None:
 
 
 def remove_unused(graph: Graph) -> Graph:
-    """Drop the nodes and initializers no output depends on."""
+    """Drop the nodes and initializers no output depends on; initializers in the order of use."""
     producers = {name: node for node in graph.nodes for name in node.outputs if name}
     needed: set[str] = set()
     pending = list(graph.outputs)
@@ -77,8 +77,11 @@ def remove_unused(graph: Graph) -> Graph:
             if name in producers:
                 pending += producers[name].inputs
     nodes = [node for node in graph.nodes if needed.intersection(node.outputs) - {""}]
-    initializers = {name: array for name, array in graph.initializers.items() if name in needed}
-    return replace(graph, nodes=nodes, initializers=initializers)
+    read = [name for node in nodes for name in node.inputs]
+    read += graph.outputs
+    constants = graph.initializers
+    used = {name: constants[name] for name in read if name in constants}
+    return replace(graph, nodes=nodes, initializers=used)
 
 
 # --- lower ----------------------------------------------------------------------------------------
