@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kProgramsKept = 4;
 // Activations of a chunk beyond this no longer stay in a core's own cache; beyond kMaxChunk images nothing more is gained.
-constexpr size_t kChunkBytes = 2 << 20;
+constexpr size_t kChunkBytes = 3 << 20;
 constexpr int64_t kMaxChunk = 16;
 
 }  // namespace
@@ -30,6 +30,7 @@ class Program {
   bool serves(int64_t batch, const std::vector<int>& wanted) const { return batch == batch_ && wanted == wanted_; }
   int64_t batch() const { return batch_; }
   size_t arena_bytes() const { return arena_plan_.total; }
+  size_t activation_bytes() const { return activation_bytes_; }  // of the arena without workspaces
   const std::vector<StepReport>& reports() const { return reports_; }
 
   // Reads inputs from image `first` on and writes outputs there; see Session::run.
@@ -94,6 +95,7 @@ class Program {
   std::vector<StepReport> reports_;
   std::vector<WeightStore::Buffer> constants_;
   ArenaPlan arena_plan_;
+  size_t activation_bytes_ = 0;
   AlignedBuffer arena_;
   std::vector<size_t> offsets_;      // of each storage in the arena
   std::vector<float*> pointers_;     // of each storage, for the run at hand
@@ -396,6 +398,7 @@ void Program::place() {
     items.push_back({storages_[s].bytes, storages_[s].first_step, storages_[s].last_step});
     places.push_back(&offsets_[s]);
   }
+  activation_bytes_ = plan_arena(items).total;
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (const size_t bytes = steps_[i].plan->workspace()) {
       items.push_back({bytes, static_cast<int>(i), static_cast<int>(i)});
@@ -485,11 +488,13 @@ Program& Session::program(int64_t batch, const std::vector<int>& wanted) {
 // Images per run: equal chunks, as large as cache and memory limit allow.
 int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
   if (batch == 1) return 1;
-  const size_t one = std::max<size_t>(1, program(1, wanted).arena_bytes());
-  int64_t most = std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / one), 1, kMaxChunk);
+  const Program& single = program(1, wanted);
+  const size_t activations = std::max<size_t>(1, single.activation_bytes());
+  int64_t most = std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / activations), 1, kMaxChunk);
   if (options_.memory_limit) {
-    const size_t spare = options_.memory_limit - std::min(options_.memory_limit, weights_.bytes() + one);
-    most = std::clamp<int64_t>(static_cast<int64_t>(spare / one), 1, most);
+    const size_t taken = weights_.bytes() + 2 * single.arena_bytes();
+    const size_t spare = options_.memory_limit - std::min(options_.memory_limit, taken);
+    most = std::clamp<int64_t>(static_cast<int64_t>(spare / activations), 1, most);
   }
   const int64_t chunks = ceil_div(batch, most);
   return ceil_div(batch, chunks);
