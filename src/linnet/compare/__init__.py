@@ -75,7 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`linnet compare`: 0 if every chosen runtime was right and measured, else 1; ValueError."""
+    """`linnet compare`: 0, or 1 if a runtime was wrong or none could be measured.
+
+    ValueError says what is wrong with the model or an argument.
+    """
     rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
     if args.setup:
         set_up(list({row.runtime.name: row.runtime for row in rows}.values()), _say)
@@ -103,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report.as_data(rows, name, protocol), indent=1))
     else:
         print(report.as_text(rows, name, protocol))
-    return 0 if all(cell.times for row in rows for cell in row.cells) else 1
+    cells = [cell for row in rows for cell in row.cells]
+    wrong = any(cell.status == "failed" for cell in cells)
+    return 1 if wrong or not any(cell.times for cell in cells) else 0
 
 
 def _rows() -> dict[str, Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -24,7 +25,7 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol) -> dict[str, An
         "machine": machine(),
         "protocol": {
             "threads": protocol.threads,
-            "seconds": protocol.seconds,
+            "seconds": _finite(protocol.seconds),
             "passes": protocol.passes,
         },
         "rows": [
@@ -32,6 +33,11 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol) -> dict[str, An
             for row in rows
         ],
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def machine() -> dict[str, Any]:
@@ -53,7 +59,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "batch": cell.batch,
         "status": cell.status,
         "reason": cell.reason,
-        "logit_difference": cell.difference,
+        "logit_difference": _finite(cell.difference),
         "logit_limit": cell.limit,
         "peak_memory": cell.peak,
         "threads_used": cell.threads,

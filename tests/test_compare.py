@@ -1,0 +1,431 @@
+"""The comparison bench, with a runtime made of the NumPy reference in place of the heavy ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet import compare, reference
+from linnet.compare import environments, network, report, worker
+from linnet.compare.bench import Bench, Cell, Protocol, Row, Worker, WorkerError, verify
+from linnet.compare.environments import Runtime
+from linnet.graph import Graph, Node, Value
+
+# A runtime whose options make it misbehave. It fails if it gets the same images twice in a row.
+ADAPTER = """
+import ctypes, os, sys, time, types
+import numpy
+from linnet import reference
+
+class Adapter:
+    def __init__(self, threads, options):
+        self.version, self.library, self.options = "7", f"NumPy for {threads}", options
+        print("chatter on stdout")
+
+    def load(self, network, batch):
+        weights, options = dict(network.weights), self.options
+        if "perturb" in options:
+            weights["w2"] = weights["w2"].copy()
+            weights["w2"][0, 0] += options["perturb"]
+        graph = types.SimpleNamespace(
+            nodes=network.nodes, initializers=weights, outputs=[network.output])
+        seen = []
+        def call(x):
+            assert not seen or not numpy.array_equal(x, seen[-1]), "the same images twice"
+            seen[:] = [x.copy()]
+            y = reference.run(graph, {network.input: x}, numpy.float32)[network.output]
+            if network.output == "y" and "flip" in options:
+                y = y[:, ::-1]
+            if batch >= options.get("crash", 99):
+                os.abort()
+            if batch >= options.get("raise", 99):
+                raise RuntimeError("no such kernel")
+            if batch >= options.get("exhaust", 99):
+                raise MemoryError
+            if batch >= options.get("grow", 99):
+                options["kept"] = numpy.ones(400 << 17)
+                time.sleep(60)
+            return y
+        return call
+"""
+
+
+def small_graph(name: str = "small") -> Graph:
+    """Convolution, pool and two layers behind a flatten: 1x10x9 in, 5 probabilities out."""
+    random = np.random.default_rng(7)
+
+    def weights(*shape: int) -> np.ndarray[Any, Any]:
+        return random.standard_normal(shape).astype(np.float32)
+
+    initializers = {"w1": weights(4, 1, 3, 3), "b1": weights(4), "w2": weights(5, 48)}
+    nodes = [
+        Node("Conv", "conv", ["x", "w1", "b1"], ["c"], {"kernel_shape": [3, 3], "strides": [1, 1]}),
+        Node("Relu", "relu", ["c"], ["r"]),
+        Node("MaxPool", "pool", ["r"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        Node("Flatten", "flatten", ["p"], ["f"], {"axis": 1}),
+        Node("Gemm", "fc", ["f", "w2"], ["logits"], {"transB": 1}),
+        Node("Softmax", "prob", ["logits"], ["y"], {"axis": 1}),
+    ]
+    return Graph(name, nodes, initializers, [Value("x", (0, 1, 10, 9))], ["y"])
+
+
+def images(count: int = 5) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(8).random((count, 1, 10, 9), dtype=np.float32)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    path = tmp_path / "adapter.py"
+    path.write_text(ADAPTER)
+    return Runtime("fake", path, {"kind": "here"}, {})
+
+
+def measure(runtime: Runtime, folder: Path, *options: dict[str, Any], **protocol: Any) -> list[Row]:
+    """Rows "r0", "r1", ... of the fake runtime, one for each set of options, measured briefly."""
+    graph = small_graph()
+    network.export(graph, folder)
+    rows = [Row(f"r{i}", runtime, option) for i, option in enumerate(options)]
+    settings = {"batches": [1, 3], "threads": 1, "seconds": 0.05, "passes": 20, **protocol}
+    expected = network.expect(graph, images())
+    Bench(Protocol(**settings), expected, folder, lambda text: None).measure(rows)
+    return rows
+
+
+def children() -> list[str]:
+    """Command lines of the workers this process has started and not reaped."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+            line = path.with_name("cmdline").read_bytes().decode()
+        except (OSError, ValueError):
+            continue
+        if parent == os.getpid() and "worker.py" in line:
+            found.append(line)
+    return found
+
+
+def test_export_is_read_back_by_the_worker(tmp_path: Path) -> None:
+    graph = small_graph()
+    network.export(graph, tmp_path)
+    full, logits = worker.Network(str(tmp_path), "network"), worker.Network(str(tmp_path), "logits")
+    assert [n.op for n in full.nodes] == [n.op for n in graph.nodes]
+    assert [n.op for n in logits.nodes] == [n.op for n in graph.nodes[:-1]]
+    assert (full.output, logits.output) == ("y", "logits")
+    assert full.shapes["p"] == [4, 4, 3]
+    assert full.consumers("r") == 1
+    for name, array in graph.initializers.items():
+        np.testing.assert_array_equal(full.weights[name], array)
+    assert os.path.exists(full.model)
+    assert os.path.exists(logits.model)
+
+
+def test_export_refuses_several_outputs(tmp_path: Path) -> None:
+    graph = small_graph()
+    graph.outputs = ["y", "f"]
+    with pytest.raises(ValueError, match="one output, not 1 and 2"):
+        network.export(graph, tmp_path)
+
+
+def test_expected_values_are_float64_of_every_image() -> None:
+    graph, x = small_graph(), images(network.CHUNK + 1)
+    expected = network.expect(graph, x)
+    assert expected.logits.dtype == np.float64
+    single = reference.run(graph, {"x": x[-1:]}, np.float64, ["logits", "y"])
+    np.testing.assert_allclose(expected.logits[-1:], single["logits"], rtol=1e-12)
+    np.testing.assert_allclose(expected.output.sum(1), 1, rtol=1e-12)
+
+
+def test_a_right_runtime_is_measured(runtime: Runtime, tmp_path: Path) -> None:
+    (row,) = measure(runtime, tmp_path, {})
+    assert [cell.batch for cell in row.cells] == [1, 3]
+    for cell in row.cells:
+        assert cell.status == "ok", cell.reason
+        assert 1 <= len(cell.times) <= 20
+        assert cell.difference is not None and cell.limit is not None
+        assert 0 < cell.difference < cell.limit / 10
+        assert cell.peak is not None and cell.peak > 10e6
+        assert cell.facts["version"] == "7"
+        assert cell.facts["library"] == "NumPy for 1"
+        assert cell.facts["first_call_s"] > 0
+        assert cell.median == pytest.approx(np.median(cell.times) * 1e3 / cell.batch)
+    assert not children()
+
+
+def test_one_perturbed_weight_fails(runtime: Runtime, tmp_path: Path) -> None:
+    rows = measure(runtime, tmp_path, {"perturb": 0.01}, {}, {"flip": True})
+    assert [row.cells[0].status for row in rows] == ["failed", "ok", "failed"]
+    assert "logits differ" in rows[0].cells[0].reason
+    assert "the output differs" in rows[2].cells[0].reason
+    assert not rows[0].cells[0].times
+    text = report.as_text(rows, "small", Protocol([1, 3], 1, 1.0, 20))
+    assert "FAILED" in text
+    assert "r0 at batch 1: logits differ" in text
+
+
+def test_not_a_number_fails() -> None:
+    cell = Cell(2)
+    wanted = np.ones((5, 4))
+    verify(cell, wanted[:2], np.full((2, 4), np.nan), network.Expected(images(), wanted, wanted))
+    assert cell.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "reason"),
+    [
+        ({"crash": 3}, "error", "SIGABRT in load"),
+        ({"raise": 3}, "error", "RuntimeError: no such kernel"),
+        ({"exhaust": 3}, "memory", "out of memory"),
+    ],
+)
+def test_one_failure_is_one_cell(
+    runtime: Runtime, tmp_path: Path, options: dict[str, Any], status: str, reason: str
+) -> None:
+    bad, good = measure(runtime, tmp_path, options, {})
+    assert [cell.status for cell in bad.cells] == ["ok", status]
+    assert bad.cells[1].reason.startswith(reason)
+    assert [cell.status for cell in good.cells] == ["ok", "ok"]
+    assert not children()
+    lines = report.as_text([bad, good], "small", Protocol([1, 3], 1, 1.0, 20)).splitlines()
+    marks = [line.split()[-1] for line in lines if line.startswith("  r0 ")]
+    assert marks[:2] == [{"memory": "-", "error": "n/a"}[status]] * 2
+
+
+def test_memory_cap_ends_the_process(runtime: Runtime, tmp_path: Path) -> None:
+    bad, good = measure(runtime, tmp_path, {"grow": 3}, {}, memory_cap=300 << 20)
+    assert [cell.status for cell in bad.cells] == ["ok", "memory"]
+    assert "over the memory cap" in bad.cells[1].reason
+    assert good.cells[1].status == "ok"
+    assert not children()
+
+
+def test_a_missing_runtime_is_a_reason(runtime: Runtime, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    absent = Runtime("absent", runtime.adapter, {"kind": "venv", "packages": []}, {})
+    (row,) = measure(absent, tmp_path, {})
+    assert row.cells[0].status == "error"
+    assert "run --setup" in row.cells[0].reason
+
+
+def script(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "worker.py"
+    path.write_text(text)
+    return [sys.executable, str(path)]
+
+
+def test_timeout_kills_the_process_and_its_children(tmp_path: Path) -> None:
+    text = "import subprocess, sys\nsubprocess.run(['sleep', '60'])"
+    bad = Worker(script(tmp_path, text), dict(os.environ), tmp_path / "log")
+    time.sleep(0.3)
+    with pytest.raises(WorkerError, match="start took more than"):
+        bad.ask("start", timeout=0.2)
+    assert bad.process.returncode == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):  # init reaps the sleeping grandchild
+            os.killpg(bad.process.pid, 0)
+            time.sleep(0.02)
+
+
+def test_status_and_last_words_are_the_reason(tmp_path: Path) -> None:
+    text = "import sys\nprint('Illegal setting', file=sys.stderr)\nsys.exit(3)"
+    bad = Worker(script(tmp_path, text), dict(os.environ), tmp_path / "log")
+    with pytest.raises(WorkerError, match="ended with status 3 in start: Illegal setting"):
+        bad.ask("start")
+
+
+def test_no_worker_outlives_a_killed_bench(tmp_path: Path) -> None:
+    text = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from linnet.compare.bench import WORKER, Worker\n"
+        "w = Worker([sys.executable, str(WORKER)], dict(os.environ), Path(sys.argv[1]) / 'log')\n"
+        "try: w.ask('nonsense', timeout=20)\n"
+        "except Exception: pass\n"
+        "w = Worker([sys.executable, str(WORKER)], dict(os.environ), Path(sys.argv[1]) / 'log')\n"
+        "print(w.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    output = subprocess.run(
+        [*script(tmp_path, text), str(tmp_path)], capture_output=True, check=False, text=True
+    )
+    assert output.returncode == -signal.SIGKILL, output.stderr
+    pid = int(output.stdout)
+    for _ in range(200):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return  # dead, and nobody here reaps orphans
+        except OSError:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"worker {pid} is still there")
+
+
+def test_full_protocol_makes_exactly_the_passes(runtime: Runtime, tmp_path: Path) -> None:
+    (row,) = measure(runtime, tmp_path, {}, seconds=float("inf"), passes=13, batches=[2])
+    assert len(row.cells[0].times) == 13
+
+
+@pytest.mark.parametrize(
+    ("flags", "core"),
+    [
+        ("sse2 avx2 fma avx512f avx512dq avx512bw avx512vl", "SkylakeX"),
+        ("sse2 avx2 fma avx512f", "Haswell"),
+        ("sse2 avx", None),
+    ],
+)
+def test_openblas_core_follows_the_flags(flags: str, core: str | None) -> None:
+    assert environments.openblas_core(f"model name : x\nflags\t\t: {flags}\n") == core
+
+
+def test_openblas_core_is_left_alone_on_arm() -> None:
+    assert environments.openblas_core("Features : half thumb neon vfpv4\n") is None
+
+
+def test_threads_are_pinned_and_stale_settings_dropped(runtime: Runtime, monkeypatch: Any) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "true")
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    variables = environments.environment(runtime, 3, Path("/scratch"))
+    assert variables["OMP_NUM_THREADS"] == variables["OPENBLAS_NUM_THREADS"] == "3"
+    assert "OMP_PROC_BIND" not in variables
+    assert "PYTHONHOME" not in variables
+
+
+def make_wheel(folder: Path) -> Path:
+    """A package `tiny` with nothing in it."""
+    path = folder / "tiny-1.0-py3-none-any.whl"
+    info = "tiny-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("tiny.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", f"tiny.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n")
+    return path
+
+
+def test_set_up_stamps_what_works_and_says_why_the_rest_does_not(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    wheel, adapter = str(make_wheel(tmp_path)), tmp_path / "adapter.py"
+    good = Runtime("tiny", adapter, {"kind": "venv", "packages": [wheel]}, {})
+    bad = Runtime("bad", adapter, {"kind": "venv", "packages": [f"{wheel}.not"]}, {})
+    said: list[str] = []
+    environments.set_up([good, bad], said.append)
+    assert environments.missing(good) is None
+    assert any(line.startswith("tiny: ready") for line in said)
+    assert "not.whl" in str(environments.missing(bad)) or ".not" in str(environments.missing(bad))
+    assert not list((tmp_path / "cache").rglob("*.part"))
+    newer = Runtime("tiny", adapter, {"kind": "venv", "packages": [wheel, wheel]}, {})
+    assert "other versions" in str(environments.missing(newer))
+    (good.folder / "stamp.json").write_text("{")  # cut short: as if it were not there
+    assert environments.missing(good) is not None
+    environments.set_up([good], said.append)
+    assert environments.missing(good) is None
+
+
+def test_cache_folder(monkeypatch: Any) -> None:
+    monkeypatch.delenv("LINNET_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert environments.cache_folder() == Path("/x/linnet")
+    monkeypatch.setenv("LINNET_CACHE", "/y")
+    assert environments.cache_folder() == Path("/y")
+
+
+def test_links_of_an_unpacked_root_point_into_it(tmp_path: Path) -> None:
+    library = tmp_path / "usr/lib/arm-linux-gnueabihf/openblas-pthread/libblas.so.3"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    link = tmp_path / "usr/lib/python"
+    link.symlink_to("/usr/lib/arm-linux-gnueabihf")
+    environments._mend_links(tmp_path)
+    assert os.readlink(link) == "arm-linux-gnueabihf"
+    assert (library.parents[1] / "libblas.so.3").samefile(library)
+
+
+def cells(*times: float) -> list[Cell]:
+    return [Cell(1, times=[t, t, t]) for t in times]
+
+
+def test_tables_mark_the_best_and_give_the_ratio(runtime: Runtime) -> None:
+    rows = [
+        Row("linnet", runtime, {}, cells(0.002, 0.003)),
+        Row("b", runtime, {}, cells(0.004, 0.001)),
+    ]
+    text = report.as_text(rows, "net", Protocol([1, 2], 1, 1.0, 1))
+    lines = [line.split() for line in text.splitlines()]
+    assert ["linnet", "*2.000", "±0%", "1.00x", "3.000", "±0%", "1.00x"] in lines
+    assert ["b", "4.000", "±0%", "2.00x", "*1.000", "±0%", "0.33x"] in lines
+    assert ["b", "4.000", "*1.000"] in lines
+
+
+def test_data_is_json_in_milliseconds_per_image(runtime: Runtime) -> None:
+    row = Row("linnet", runtime, {}, [Cell(4, times=[0.004, 0.008])])
+    failed = Row("b", runtime, {}, [Cell(4, "failed", "wrong", difference=float("nan"))])
+    protocol = Protocol([4], 2, float("inf"), 100)
+    text = json.dumps(report.as_data([row, failed], "net", protocol), allow_nan=False)
+    data = json.loads(text)
+    assert data["rows"][0]["cells"][0]["mean"] == pytest.approx(1.5)
+    assert data["rows"][0]["cells"][0]["calls"] == 2
+    assert data["rows"][1]["cells"][0]["status"] == "failed"
+    assert data["protocol"]["threads"] == 2
+
+
+def parse(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    compare.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_arguments() -> None:
+    args = parse("--batches", "16,1,16", "--memory-cap", "1G", "--runtimes", "caffe,linnet")
+    assert args.batches == [1, 16]
+    assert args.memory_cap == 1 << 30
+    assert args.runtimes == ["caffe", "linnet"]
+    assert set(compare.DEFAULT) <= set(parse("--runtimes", "all").runtimes)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--batches", "0"), ("--batches", "1,,2"), ("--runtimes", "cafe"), ("--memory-cap", "G")],
+)
+def test_bad_arguments_are_refused(arguments: tuple[str, str], capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        parse(*arguments)
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path) -> None:
+    model = tmp_path / "small.onnx"
+    small_graph().save(model)
+    arguments = ("--runtimes", "linnet,linnet-scalar", "--batches", "1,7", "--seconds", "0.05")
+    args = parse("--model", str(model), "--threads", "1", "--json", *arguments)
+    assert compare.run(args) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in data["rows"]] == ["linnet", "linnet-scalar"]
+    for row in data["rows"]:
+        for cell in row["cells"]:
+            assert cell["status"] == "ok"
+            assert cell["logit_difference"] <= cell["logit_limit"]
+    assert not children()
+
+
+def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path))
+    assert compare.run(parse("--list", "--json")) == 0
+    data = json.loads(capsys.readouterr().out)
+    state = {entry["name"]: entry for entry in data["runtimes"]}
+    assert state["linnet"]["ready"]
+    assert not state["caffe"]["ready"]
+    assert "--setup" in state["caffe"]["reason"]
+    assert not list(tmp_path.iterdir())
