@@ -193,7 +193,7 @@ void direct(const DirectTile& t) {
   for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
     const float* middle = outer;
     for (int64_t m = t.middle; m > 0; --m, middle += t.x_middle) {
-      int64_t i = t.inner;
+      ptrdiff_t i = t.inner;
       if constexpr (kVecs == 1 && kSlides) {
         if (x_col == 1) {
           const float* x = middle;
@@ -246,7 +246,7 @@ void gemv(const DirectTile& t) {
     const float* middle = outer;
     for (int64_t m = t.middle; m > 0; --m, middle += t.x_middle) {
       const float* x = middle;
-      int64_t i = t.inner;
+      ptrdiff_t i = t.inner;
       for (; i >= kSums; i -= kSums, x += kSums, w += kSums * kVecs * kWidth) {
         prefetch<kSums * kVecs * kWidth>(w);
         LINNET_UNROLL

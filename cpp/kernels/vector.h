@@ -172,7 +172,13 @@ LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
 template <int kVecs>
 LINNET_INLINE void accumulate(Vec* acc0, Vec* acc1, const Vec* w, const float* x0,
                               const float* x1) {
-  const float32x2_t values = {*x0, *x1};
+  // Through core registers: their loads pair with multiply-adds on in-order cores, vector loads do
+  // not.
+  uint32_t bits0, bits1;
+  __builtin_memcpy(&bits0, x0, sizeof bits0);
+  __builtin_memcpy(&bits1, x1, sizeof bits1);
+  float32x2_t values;
+  __asm__("vmov %P0, %1, %2" : "=t"(values) : "r"(bits0), "r"(bits1));
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) acc0[v] = vmlaq_lane_f32(acc0[v], w[v], values, 0);
   LINNET_UNROLL

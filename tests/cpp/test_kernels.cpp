@@ -210,7 +210,10 @@ TEST_CASE("direct: every tile, reduction length and epilogue") {
           }
         }
         // Pixels that overlap (one input channel) or are one and the same.
-        check_direct(*k, k->direct[vecs][cols], vecs, cols, {7, 1, 7}, kVariants[1], 1, random);
+        for (const int64_t inner : {1, 2, 3, 4, 5, 7, 11}) {
+          const Reduction r{3, 2, inner};
+          check_direct(*k, k->direct[vecs][cols], vecs, cols, r, kVariants[1], 1, random);
+        }
         check_direct(*k, k->direct[vecs][cols], vecs, cols, {2, 3, 5}, kVariants[1], 0, random);
       }
     }
