@@ -3,5 +3,7 @@
 
 // Under the sanitizers too an impossible allocation shall fail as it does in production, not end
 // the process.
-extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
-extern "C" const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
+// Exported, or their libraries would not see it.
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+EXPORTED const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+EXPORTED const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
