@@ -252,8 +252,8 @@ class Session:
             inputs = self._ordered(feed)
         if isinstance(fetch, str):
             fetch = [fetch]
-        if fetch is not None and not fetch:
-            raise ValueError("fetch is empty")
+        if fetch is not None and not (fetch and all(isinstance(name, str) for name in fetch)):
+            raise ValueError(f"fetch is {fetch!r}, expected names of values")
         return self._run(inputs, [] if fetch is None else list(fetch), out)
 
     def explain(self, batch: int = 1) -> Report:
@@ -296,12 +296,15 @@ class Session:
     def _run(
         self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
     ) -> list[Array]:
+        arrays = _arrays(inputs)
         if out is not None:
             out = [out] if isinstance(out, np.ndarray) else list(out)
-            for array in out:
+            for i, array in enumerate(out):
                 if not isinstance(array, np.ndarray):
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
-        return self._inner.run(_arrays(inputs), wanted, out)
+                if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
+                    raise ValueError("out overlaps an input or another output")
+        return self._inner.run(arrays, wanted, out)
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
         names = [name for name, _ in self._inner.inputs]
