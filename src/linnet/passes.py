@@ -47,8 +47,9 @@ def canonicalize(graph: Graph) -> Graph:
     graph = replace(graph, nodes=[replace(node, attrs=dict(node.attrs)) for node in graph.nodes])
     graph = remove_unused(graph)
     _raise(graph, graph.sort())
-    for rewrite in PASSES:
-        graph = rewrite(graph)
+    with np.errstate(all="ignore"):  # what is not finite in the file stays so
+        for rewrite in PASSES:
+            graph = rewrite(graph)
     graph.build()
     return graph
 
@@ -202,8 +203,7 @@ class _Lowering:
     def fold(self, call: _Call) -> None:
         arguments = [self.constants[name] if name else None for name in call.inputs]
         try:
-            with np.errstate(all="ignore"):
-                self.constants[call.output] = _plain(_FOLD[call.node.op](self, call, *arguments))
+            self.constants[call.output] = _plain(_FOLD[call.node.op](self, call, *arguments))
         except (TypeError, ValueError, IndexError, ArithmeticError) as error:
             raise _Refusal(f"cannot be computed from its constants ({error})") from None
 
@@ -565,8 +565,7 @@ def _arithmetic(low: _Lowering, call: _Call) -> None:
         low.spend(2 * channels)
         values = np.broadcast_to(array.astype(np.float64).ravel(), channels)
         if op == "Div":
-            with np.errstate(all="ignore"):
-                values = 1 / values
+            values = 1 / values
             if not np.isfinite(values).all():
                 raise _Refusal(f"divides by '{y}', which holds zeros")
         scale = values if op in ("Mul", "Div") else np.ones(channels)

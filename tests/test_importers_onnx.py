@@ -1,0 +1,663 @@
+"""The ONNX importer: forms of every opset against ONNX Runtime, and files that are wrong."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from linnet import importers, passes, reference
+from linnet.importers.onnx import OPSETS
+
+onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+helper, numpy_helper, FLOAT = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
+node = helper.make_node
+
+RANDOM = np.random.default_rng(2)
+
+
+def normal(*shape):
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def model(nodes, constants=None, shape=("N", 3, 8, 8), *, opset=17, outputs=("y",), ir=8):
+    """A model with the input x; constants are arrays or ready TensorProtos."""
+    tensors = [
+        array if isinstance(array, onnx.TensorProto) else numpy_helper.from_array(array, name)
+        for name, array in (constants or {}).items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", FLOAT, shape)],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        tensors,
+    )
+    if ir < 4:
+        for tensor in tensors:
+            graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
+
+
+def read(proto, folder):
+    path = folder / "model.onnx"
+    path.write_bytes(proto if isinstance(proto, bytes) else proto.SerializeToString())
+    return passes.canonicalize(importers.load(path))
+
+
+def agree(proto, folder, batches=(1, 3), operators=None):
+    """The canonical graph computes what ONNX Runtime computes from the file."""
+    graph = read(proto, folder)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    # Its optimizer folds zeros around an image into a MaxPool, where they are no longer zeros.
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = runtime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    for batch in batches:
+        x = normal(batch, *graph.inputs[0].shape[1:])
+        ours = reference.run(graph, {"x": x})
+        theirs = session.run(None, {"x": x})
+        assert list(ours) == [output.name for output in session.get_outputs()]
+        for a, b in zip(ours.values(), theirs):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    if operators is not None:
+        assert [n.op for n in graph.nodes] == operators.split()
+    return graph
+
+
+def refuse(proto, folder, *said):
+    with pytest.raises(ValueError, match=r"model\.onnx") as error:
+        read(proto, folder)
+    for text in said:
+        assert text in str(error.value)
+    return str(error.value)
+
+
+# --- operators and opsets -------------------------------------------------------------------------
+
+
+def classifier(opset):
+    """One network in the words of its opset: every operator whose form has changed since 7."""
+    axes = {"axes": [2, 3]} if opset < 13 else {}
+    dropout = {"ratio": 0.5} if opset < 12 else {}
+    nodes = [
+        node(
+            "Pad",
+            ["x"] + ["pads"] * (opset >= 11),
+            ["p"],
+            **({} if opset >= 11 else {"pads": PADS}),
+        ),
+        node("Conv", ["p", "w", "b"], ["c"], kernel_shape=[3, 3], group=1),
+        node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"], epsilon=1e-3),
+        node("Relu", ["n"], ["r"]),
+        node("MaxPool", ["r"], ["q"], kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
+        node(
+            "AveragePool", ["q"], ["a"], kernel_shape=[2, 2], pads=[1, 0, 0, 1], count_include_pad=1
+        ),
+        node("Dropout", ["a"], ["d"], **dropout),
+        node("Identity", ["d"], ["i"]),
+        node("GlobalAveragePool", ["i"], ["g"]),
+        node("Squeeze", ["g"] + ["axes"] * (opset >= 13), ["e"], **axes),
+        node("Gemm", ["e", "matrix", "row"], ["h"], transB=1, alpha=0.5, beta=2.0),
+        node("MatMul", ["h", "square"], ["k"]),
+        node("Add", ["k", "row"], ["l"]),
+        node("Sum", ["l", "h", "l"], ["o"]),
+        node("Softmax", ["o"], ["y"], axis=1),
+        node("Softmax", ["i"], ["z"], axis=2),
+    ]
+    constants = {"w": normal(4, 3, 3, 3), "b": normal(4), "s": normal(4), "m": normal(4)}
+    constants.update(v=normal(4) ** 2, matrix=normal(5, 4), row=normal(5), square=normal(5, 5))
+    if opset >= 11:
+        constants["pads"] = ints(*PADS)
+    if opset >= 13:
+        constants["axes"] = ints(2, 3)
+    return model(nodes, constants, opset=opset, outputs=("y", "z"), ir=8 if opset > 8 else 3)
+
+
+PADS = [0, 0, 1, 2, 0, 0, 0, 1]
+
+
+def test_opsets_reach_the_newest_of_onnx():
+    assert onnx.defs.onnx_opset_version() in OPSETS
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_every_opset(opset, tmp_path):
+    proto = classifier(opset)
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(proto))
+    try:
+        agree(proto, tmp_path)
+    except runtime.capi.onnxruntime_pybind11_state.Fail as error:  # newer than ONNX Runtime
+        assert "opset" in str(error).lower() and opset > 20, error
+        graph = read(proto, tmp_path)
+        previous = read(
+            helper.make_model(proto.graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path
+        )
+        x = normal(2, 3, 8, 8)
+        for name, array in reference.run(graph, {"x": x}).items():
+            np.testing.assert_array_equal(array, reference.run(previous, {"x": x})[name])
+
+
+def flattened_by(*names):
+    """How exporters write "all but the batch into one vector": Shape, Gather, Concat, Reshape."""
+    nodes = {
+        "shape": node("Shape", ["x"], ["shape"]),
+        "batch": node("Gather", ["shape", "zero"], ["n"], axis=0),
+        "vector": node("Unsqueeze", ["n", "axis"], ["n1"]),
+        "slice": node("Slice", ["shape", "from", "to"], ["n1"]),
+        "cast": node("Cast", ["n1"], ["n1c"], to=onnx.TensorProto.INT64),
+        "concat": node("Concat", ["n1", "rest"], ["target"], axis=0),
+        "concat cast": node("Concat", ["n1c", "rest"], ["target"], axis=0),
+        "reshape": node("Reshape", ["x", "target"], ["y"]),
+    }
+    return [nodes[name] for name in names]
+
+
+INDICES = {"zero": np.array(0, np.int64), "axis": ints(0), "from": ints(0), "to": ints(1)}
+
+
+@pytest.mark.parametrize("rest", [[-1], [192], [3, -1], [3, 64], [2, 8, -1]])
+@pytest.mark.parametrize(
+    "chain",
+    [
+        ("shape", "batch", "vector", "concat", "reshape"),
+        ("shape", "slice", "concat", "reshape"),
+        ("shape", "slice", "cast", "concat cast", "reshape"),
+    ],
+)
+def test_computed_shapes_keep_the_batch(chain, rest, tmp_path):
+    constants = {**INDICES, "rest": ints(*rest)}
+    operator = "Flatten" if len(rest) == 1 else "Reshape"
+    agree(model(flattened_by(*chain), constants), tmp_path, operators=operator)
+
+
+def test_computed_sizes_are_multiplied(tmp_path):
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        *(node("Gather", ["shape", f"i{i}"], [name], axis=0) for i, name in enumerate("nchw")),
+        node("Mul", ["h", "w"], ["hw"]),
+        node("Div", ["hw", "two"], ["half"]),
+        node("Concat", ["n", "c", "half", "two"], ["target"], axis=0),
+        node("Reshape", ["x", "target"], ["y"]),
+    ]
+    constants = {f"i{i}": ints(i) for i in range(4)}
+    graph = agree(model(nodes, {**constants, "two": ints(2)}), tmp_path, operators="Reshape")
+    assert graph.shapes()["y"] == (0, 3, 32, 2)
+
+
+def test_a_batch_written_as_a_number_is_the_files_own(tmp_path):
+    nodes = [node("Reshape", ["x", "target"], ["y"])]
+    agree(model(nodes, {"target": ints(1, -1)}, (1, 3, 8, 8)), tmp_path, (1,), "Flatten")
+    agree(model(nodes, {"target": ints(4, 3, -1)}, (4, 3, 8, 8)), tmp_path, (4,), "Reshape")
+    agree(model(nodes, {"target": ints(-1, 192)}), tmp_path, operators="Flatten")
+    for target in (
+        ints(1, -1),
+        ints(-1, 96),
+        ints(3, -1, 64),
+        ints(-1),
+        ints(0, 5, -1),
+        ints(0, -3),
+    ):
+        refuse(model(nodes, {"target": target}), tmp_path, "'y' (Reshape)")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "operators"),
+    [
+        ([node("Flatten", ["x"], ["y"])], "Flatten"),
+        ([node("Flatten", ["x"], ["y"], axis=-3)], "Flatten"),
+        ([node("Unsqueeze", ["x", "two"], ["y"])], "Reshape"),
+        ([node("Transpose", ["v"], ["y"], perm=[0, 2, 3, 1])], "GlobalMaxPool Reshape"),
+        ([node("Squeeze", ["v", "last"], ["y"])], "GlobalMaxPool Reshape"),
+        ([node("ReduceMean", ["x"], ["y"], axes=[2, 3])], "GlobalAveragePool"),
+        (
+            [node("ReduceMean", ["x"], ["y"], axes=[-1, -2], keepdims=0)],
+            "GlobalAveragePool Flatten",
+        ),
+        ([node("Softmax", ["x"], ["y"], axis=-3)], "Softmax"),
+        ([node("Softmax", ["x"], ["y"])], "Softmax"),
+        ([node("Cast", ["x"], ["c"], to=FLOAT), node("Relu", ["c"], ["y"])], "Relu"),
+        ([node("Relu", ["x"], ["r"]), node("Identity", ["r"], ["y"])], "Relu"),
+        ([node("Identity", ["x"], ["y"])], "Reshape"),
+    ],
+)
+def test_forms_of_the_same(nodes, operators, tmp_path):
+    if any("v" in n.input for n in nodes):
+        nodes = [node("GlobalMaxPool", ["x"], ["v"]), *nodes]
+    constants = {"two": ints(2), "last": ints(-1)}
+    agree(model(nodes, constants), tmp_path, operators=operators)
+
+
+@pytest.mark.parametrize(
+    ("op", "constant", "operators"),
+    [
+        ("Add", normal(3, 1, 1), "Add"),
+        ("Add", normal(1, 3, 1, 1), "Add"),
+        ("Add", normal(8, 8), "Add"),
+        ("Add", normal(1), "Add"),
+        ("Sub", normal(3, 8, 1), "Add"),
+        ("Sub", np.float32(0.5), "Add"),
+        ("Mul", normal(3, 1, 1), "Conv"),
+        ("Mul", np.float32(2), "Conv"),
+        ("Div", np.float32(255), "Conv"),
+    ],
+)
+def test_arithmetic_with_constants(op, constant, operators, tmp_path):
+    agree(model([node(op, ["x", "k"], ["y"])], {"k": constant}), tmp_path, operators=operators)
+    if op in ("Add", "Mul"):
+        agree(model([node(op, ["k", "x"], ["y"])], {"k": constant}), tmp_path, operators=operators)
+
+
+def test_arithmetic_joins_the_convolution_before_it(tmp_path):
+    nodes = [
+        node("Mul", ["x", "eighth"], ["scaled"]),
+        node("Conv", ["scaled", "w"], ["c"]),
+        node("Mul", ["c", "k"], ["m"]),
+        node("Add", ["m", "k"], ["a"]),
+        node("Relu", ["a"], ["r"]),
+        node("Flatten", ["r"], ["f"]),
+        node("MatMul", ["f", "matrix"], ["g"]),
+        node("Add", ["g", "row"], ["h"]),
+        node("Sub", ["h", "row"], ["i"]),
+        node("Div", ["i", "eighth"], ["y"]),
+    ]
+    constants = {"eighth": np.float32(0.125), "w": normal(4, 3, 3, 3), "k": normal(4, 1, 1)}
+    constants.update(matrix=normal(144, 5), row=normal(5))
+    agree(model(nodes, constants), tmp_path, operators="Conv Conv Relu Flatten Gemm")
+
+
+def test_activations_broadcast_either_way(tmp_path):
+    nodes = [node("GlobalAveragePool", ["x"], ["g"]), node("Add", ["g", "x"], ["y"])]
+    agree(model(nodes), tmp_path, operators="GlobalAveragePool Add")
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (4, 3), (5, 5)])
+def test_auto_pad(mode, kernel, stride, tmp_path):
+    window = {"auto_pad": mode, "strides": [stride] * 2, "kernel_shape": [kernel, kernel + 1]}
+    nodes = [
+        node("MaxPool", ["x"], ["a"], **window),
+        node("AveragePool", ["x"], ["b"], **window),
+        node("Conv", ["x", "w"], ["c"], **window),
+    ]
+    constants = {"w": normal(2, 3, kernel, kernel + 1)}
+    agree(model(nodes, constants, ("N", 3, 10, 9), outputs="abc"), tmp_path)
+
+
+@pytest.mark.parametrize(("stride", "size"), [(1, (10, 9)), (2, (5, 5)), (4, (3, 3))])
+def test_auto_pad_with_dilation_keeps_the_size(stride, size, tmp_path):
+    # As the specification says; ONNX Runtime leaves the dilation out.
+    window = {"kernel_shape": [3, 2], "dilations": [2, 3], "strides": [stride] * 2}
+    nodes = [node("MaxPool", ["x"], ["y"], auto_pad="SAME_UPPER", **window)]
+    graph = read(model(nodes, shape=("N", 3, 10, 9)), tmp_path)
+    assert graph.shapes()["y"] == (0, 3, *size)
+
+
+@pytest.mark.parametrize(
+    ("before", "reader", "operators"),
+    [
+        ([], node("Conv", ["p", "w"], ["y"], pads=[1, 0, 0, 2]), "Conv"),
+        ([], node("AveragePool", ["p"], ["y"], kernel_shape=[3, 3]), "AveragePool"),
+        (
+            [],
+            node("AveragePool", ["p"], ["y"], kernel_shape=[3, 3], pads=[1] * 4),
+            "Conv AveragePool",
+        ),
+        ([], node("AveragePool", ["p"], ["y"], kernel_shape=[2, 2]), "AveragePool"),
+        ([], node("MaxPool", ["p"], ["y"], kernel_shape=[3, 3], strides=[2, 2]), "Conv MaxPool"),
+        (
+            ["Relu"],
+            node("MaxPool", ["p"], ["y"], kernel_shape=[3, 3], strides=[2, 2]),
+            "Relu MaxPool",
+        ),
+        (["Relu"], node("MaxPool", ["p"], ["y"], kernel_shape=[1, 1]), "Relu Conv MaxPool"),
+        ([], node("Relu", ["p"], ["y"]), "Conv Relu"),
+    ],
+)
+def test_padding_joins_its_reader_where_it_may(before, reader, operators, tmp_path):
+    nodes = [node(op, ["x"], ["r"]) for op in before]
+    source = "r" if before else "x"
+    nodes += [node("Pad", [source, "pads"], ["p"]), reader]
+    constants = {"pads": ints(0, 0, 1, 1, 0, 0, 1, 0), "w": normal(4, 3, 3, 3)}
+    agree(model(nodes, constants), tmp_path, operators=operators)
+
+
+def test_shared_weights_are_changed_for_none(tmp_path):
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["c"]),
+        node("BatchNormalization", ["c", "b", "b", "b", "v"], ["n"]),
+        node("Conv", ["n", "w", "b"], ["y"]),
+    ]
+    constants = {"w": normal(3, 3, 1, 1), "b": normal(3), "v": normal(3) ** 2 + 1}
+    agree(model(nodes, constants), tmp_path, operators="Conv Conv Conv")
+
+
+def test_outputs_keep_their_names(tmp_path):
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("BatchNormalization", ["c", "s", "s", "s", "v"], ["n"]),
+        node("Dropout", ["n"], ["d"]),
+        node("Identity", ["d"], ["i"]),
+        node("Relu", ["i"], ["r"]),
+        node("Identity", ["x"], ["same"]),
+    ]
+    constants = {"w": normal(3, 3, 1, 1), "s": normal(3), "v": normal(3) ** 2 + 1}
+    outputs = ("c", "d", "i", "r", "same")
+    graph = agree(model(nodes, constants, outputs=outputs), tmp_path)
+    assert graph.outputs == list(outputs)
+
+
+def test_layers_without_names_get_some(tmp_path):
+    nodes = [node("Relu", ["x"], ["a"], name="one"), node("Relu", ["a"], ["y"], name="one")]
+    assert [n.name for n in read(model(nodes), tmp_path).nodes] == ["one", "y"]
+    nodes = [node("Relu", ["x"], ["y"])]
+    assert read(model(nodes), tmp_path).nodes[0].name == "y"
+
+
+# --- tensors --------------------------------------------------------------------------------------
+
+
+def typed(name, array, field, values=None):
+    """A TensorProto with its values in a field of its type instead of raw_data."""
+    tensor = onnx.TensorProto(name=name, dims=array.shape)
+    tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    getattr(tensor, field).extend(array.ravel().tolist() if values is None else values)
+    return tensor
+
+
+def unpacked(tensor, name):
+    """The float_data of `tensor` with a tag before every value, as protobuf 2 writes it."""
+    values = tensor.float_data
+    copy = onnx.TensorProto(name=name, dims=tensor.dims, data_type=tensor.data_type)
+    chunks = (b"\x25" + np.float32(value).tobytes() for value in values)
+    return copy.SerializeToString() + b"".join(chunks)
+
+
+def gemm_of(tensor):
+    return model([node("Gemm", ["x", "w"], ["y"], transB=1)], {"w": tensor}, ("N", 6))
+
+
+def test_weights_in_every_form(tmp_path):
+    w = normal(4, 6)
+    half = w.astype(np.float16)
+    rounded = half.astype(np.float32)
+    upper = (w.view(np.uint32) & 0xFFFF0000).view(np.float32)  # exact in bfloat16
+    bfloat = onnx.TensorProto(name="w", dims=[4, 6], data_type=onnx.TensorProto.BFLOAT16)
+    bfloat.raw_data = (upper.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    small = np.arange(-12, 12, dtype=np.float32).reshape(4, 6)
+    forms = {
+        "raw": (w, w),
+        "float_data": (typed("w", w, "float_data"), w),
+        "double": (typed("w", w.astype(np.float64), "double_data"), w),
+        "raw half": (half, rounded),
+        "half": (typed("w", half, "int32_data", half.view(np.uint16).ravel().tolist()), rounded),
+        "bfloat16": (bfloat, upper),
+        "int8": (typed("w", small.astype(np.int8), "int32_data"), small),
+        "uint64": (typed("w", np.abs(small).astype(np.uint64), "uint64_data"), np.abs(small)),
+    }
+    for form, (tensor, expected) in forms.items():
+        graph = read(gemm_of(tensor), tmp_path)
+        (array,) = graph.initializers.values()
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, expected, err_msg=form)
+
+
+def test_weights_that_are_not_packed(tmp_path):
+    w = normal(4, 6)
+    proto = gemm_of(w)
+    message = unpacked(typed("w", w, "float_data"), "w")
+    del proto.graph.initializer[:]
+    # Appending a field to a message's bytes adds to the message: GraphProto is field 7 of
+    # ModelProto, an initializer field 5 of GraphProto.
+    inner = b"\x2a" + varint(len(message)) + message
+    data = proto.SerializeToString() + b"\x3a" + varint(len(inner)) + inner
+    (array,) = read(data, tmp_path).initializers.values()
+    np.testing.assert_array_equal(array, w)
+
+
+def varint(value):
+    data = bytearray()
+    while value > 127:
+        data.append(value & 127 | 128)
+        value >>= 7
+    return bytes(data) + bytes([value])
+
+
+def test_half_precision_weights_behind_casts(tmp_path):
+    w = normal(4, 6)
+    nodes = [node("Cast", ["h"], ["w"], to=FLOAT), node("Gemm", ["x", "w"], ["y"], transB=1)]
+    graph = agree(model(nodes, {"h": w.astype(np.float16)}, ("N", 6)), tmp_path, operators="Gemm")
+    np.testing.assert_array_equal(graph.initializers["w"], w.astype(np.float16))
+
+
+def test_constants_as_nodes(tmp_path):
+    w = numpy_helper.from_array(normal(4, 6), "w")
+    nodes = [
+        node("Constant", [], ["w"], value=w),
+        node("Constant", [], ["target"], value_ints=[0, 2, 2]),
+        node("Constant", [], ["axis"], value_ints=[1]),
+        node("Constant", [], ["k"], value_float=0.5),
+        node("Gemm", ["x", "w"], ["g"], transB=1),
+        node("Reshape", ["g", "target"], ["r"]),
+        node("Unsqueeze", ["r", "axis"], ["u"]),
+        node("Add", ["u", "k"], ["y"]),
+    ]
+    agree(model(nodes, shape=("N", 6)), tmp_path, operators="Gemm Reshape Reshape Add")
+
+
+def external(**entries):
+    tensor = onnx.TensorProto(name="w", dims=[4, 6], data_type=FLOAT)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
+
+
+def test_external_weights(tmp_path):
+    w = normal(4, 6)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "weights.bin").write_bytes(b"abc" + w.tobytes() + b"d")
+    tensor = external(location="deep/weights.bin", offset=3, length=96)
+    graph = read(gemm_of(tensor), tmp_path)
+    np.testing.assert_array_equal(graph.initializers["w"], w)
+    graph.build()
+    tensor = external(location="deep/weights.bin", offset=4)  # no length: as much as it needs
+    read(gemm_of(tensor), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"location": "../secret.bin"},
+        {"location": "/etc/passwd"},
+        {"location": "link.bin"},
+        {"location": "folder"},
+        {"location": "absent.bin"},
+        {"location": "nul\0.bin"},
+        {"location": ""},
+        {},
+        {"location": "short.bin", "offset": 5},
+        {"location": "short.bin", "offset": -4},
+        {"location": "short.bin", "length": 95},
+        {"location": "short.bin", "offset": "many"},
+        {"location": "short.bin", "offset": 10**30},
+    ],
+)
+def test_external_weights_elsewhere_are_refused(entries, tmp_path):
+    home = tmp_path / "home"
+    (home / "folder").mkdir(parents=True)
+    (tmp_path / "secret.bin").write_bytes(bytes(96))
+    (home / "short.bin").write_bytes(bytes(100))
+    (home / "link.bin").symlink_to(tmp_path / "secret.bin")
+    refuse(gemm_of(external(**entries)), home, "'w' (initializer)")
+
+
+# --- wrong files ----------------------------------------------------------------------------------
+
+
+def test_everything_unsupported_is_reported_at_once(tmp_path):
+    nodes = [
+        node("LRN", ["x"], ["a"], size=3, name="norm"),
+        node("Conv", ["a", "w"], ["b"], name="conv"),  # follows from norm: not reported
+        node("Sigmoid", ["b"], ["c"], name="sig"),
+        node("Softmax", ["x"], ["d"], axis=0, name="soft"),
+        node("FusedConv", ["x", "w"], ["e"], domain="com.microsoft", name="fused"),
+        node("MaxPool", ["x"], ["f", "indices"], kernel_shape=[2, 2], name="pool"),
+        node("Add", ["x", "indices"], ["g"], name="add"),
+        node("AveragePool", ["x"], ["h"], kernel_shape=[9, 9], name="large"),
+        node("Relu", ["x"], ["i"], alpha=0.5, name="leaky"),
+        node("Gemm", ["x", "w"], ["j"], name="gemm"),
+        node("LSTM", ["x"], ["unused"], name="unused"),
+    ]
+    said = refuse(
+        model(nodes, {"w": normal(4, 3, 3, 3)}, outputs=list("cdegfhij")),
+        tmp_path,
+        "model.onnx: 8 problems",
+        "node 'norm' (LRN): the operator is not supported",
+        "node 'sig' (Sigmoid): the operator is not supported",
+        "node 'soft' (Softmax): over the batch",
+        "node 'fused' (FusedConv): operators of the domain 'com.microsoft'",
+        "node 'pool' (MaxPool): only its first output",
+        "node 'large' (AveragePool): window 9x9 does not fit the input Nx3x8x8",
+        "node 'leaky' (Relu): attribute 'alpha' is not supported",
+        "node 'gemm' (Gemm): ",
+    )
+    assert "'conv'" not in said
+    assert "'unused'" not in said
+
+
+def test_inputs_that_are_not_images_of_floats(tmp_path):
+    nodes = [node("Relu", ["x"], ["y"])]
+    refuse(model(nodes, shape=("N", 3, "height", "width")), tmp_path, "[N, 3, height, width]")
+    refuse(model(nodes, shape=("N", 0)), tmp_path, "'x' (input)")
+    refuse(model(nodes, shape=()), tmp_path, "no shape")
+    refuse(model(nodes, shape=("N",)), tmp_path, "at least one other")
+    proto = model(nodes)
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    refuse(proto, tmp_path, "'x' (input): its element type is 10")
+
+
+def test_names_that_do_not_fit(tmp_path):
+    relu = node("Relu", ["x"], ["y"])
+    refuse(model([node("Conv", ["x", "lost"], ["y"])]), tmp_path, "'lost' is not defined anywhere")
+    refuse(model([relu, relu]), tmp_path, "'y' is defined again")
+    refuse(model([node("Relu", ["x"], ["x"])], outputs=["x"]), tmp_path, "'x' is defined again")
+    refuse(model([relu], outputs=["y", "z"]), tmp_path, "output 'z' is not defined anywhere")
+    refuse(model([relu], outputs=["x"]), tmp_path, "'x' is an input")
+    cycle = [node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Relu", ["b"], ["y"])]
+    refuse(model(cycle), tmp_path, "cycle")
+    twice = model([node("Gemm", ["x", "w"], ["y"])], {"w": normal(4, 4)}, ("N", 4))
+    twice.graph.initializer.append(twice.graph.initializer[0])
+    refuse(twice, tmp_path, "'w'")
+
+
+def test_files_of_another_kind(tmp_path):
+    for data in (b"", b"hello", b"\x89PNG\r\n", bytes(1000), b"\xff" * 1000):
+        refuse(data, tmp_path, "not an ONNX model")
+    proto = model([node("Relu", ["x"], ["y"])])
+    for opset in (6, 0, -1, OPSETS[-1] + 1, 2**40):
+        proto.opset_import[0].version = opset
+        refuse(proto, tmp_path, f"operator set {opset}")
+    del proto.opset_import[:]
+    refuse(proto, tmp_path, "operator set")
+    with pytest.raises(ValueError, match="holds its own weights"):
+        importers.load(tmp_path / "model.onnx", "weights.caffemodel")
+    with pytest.raises(ValueError, match=r"model\.xyz: unknown model format"):
+        importers.load(tmp_path / "model.xyz")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        onnx.TensorProto(name="w", dims=[1 << 40, 6], data_type=FLOAT, raw_data=bytes(96)),
+        onnx.TensorProto(name="w", dims=[1 << 62, 1 << 62], data_type=FLOAT, raw_data=bytes(96)),
+        onnx.TensorProto(name="w", dims=[-4, -6], data_type=FLOAT, raw_data=bytes(96)),
+        onnx.TensorProto(name="w", dims=[4, 6], data_type=FLOAT, raw_data=bytes(95)),
+        onnx.TensorProto(name="w", dims=[4, 6], data_type=FLOAT),
+        onnx.TensorProto(name="w", dims=[4, 6], data_type=FLOAT, float_data=[1.0] * 25),
+        onnx.TensorProto(name="w", dims=[4, 6], data_type=7, int64_data=[1] * 23),
+        onnx.TensorProto(name="w", dims=[0, 1 << 62], data_type=FLOAT),
+        onnx.TensorProto(name="w", dims=[1] * 200 + [24], data_type=FLOAT, raw_data=bytes(96)),
+        onnx.TensorProto(name="w", dims=[4, 6], data_type=8, string_data=[b"a"] * 24),
+        onnx.TensorProto(name="w", dims=[4, 6], data_type=99, raw_data=bytes(96)),
+        onnx.TensorProto(name="w", dims=[4, 6], raw_data=bytes(96)),
+    ],
+)
+def test_absurd_tensors(tensor, tmp_path):
+    refuse(gemm_of(tensor), tmp_path, "'w'")
+
+
+BIG = 1 << 40
+BOMBS = {
+    "doubling": [node("Concat", [f"k{i}", f"k{i}"], [f"k{i + 1}"], axis=0) for i in range(60)]
+    + [node("Add", ["x", "k60"], ["y"])],
+    "gathering": [
+        *(node("Gather", [f"k{i}", "indices"], [f"k{i + 1}"], axis=i) for i in range(8)),
+        node("Add", ["x", "k8"], ["y"]),
+    ],
+    "broadcasting": [
+        node("Reshape", ["k0", "column"], ["c"]),
+        node("Add", ["c", "k0"], ["square"]),
+        node("Add", ["x", "square"], ["y"]),
+    ],
+    "copying": [
+        *(node("Gemm", ["x", "k0"], [f"y{i}"], alpha=float(i)) for i in range(2, 400)),
+        node("Sum", [f"y{i}" for i in range(2, 400)], ["y"]),
+    ],
+    "padding": [node("Pad", ["x", "pads"], ["p"]), node("Relu", ["p"], ["y"])],
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_small_files_do_not_take_much_memory(bomb, tmp_path):
+    square = bomb == "copying"
+    constants = {
+        "k0": normal(256, 1024) if square else normal(50_000),
+        "indices": np.zeros(100, np.int64),
+        "column": ints(-1, 1),
+        "pads": ints(0, 0, BIG, BIG, 0, 0, BIG, BIG),
+    }
+    if bomb == "gathering":
+        constants["k0"] = normal(*[2] * 8)
+    proto = model(BOMBS[bomb], constants, ("N", 256) if square else ("N", 1, 8, 8))
+    data = proto.SerializeToString()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"model\.onnx"):
+            read(data, tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * len(data) + (48 << 20)
+
+
+def test_damaged_files_are_value_errors(tmp_path):
+    """Every truncation and thousands of changed bytes: a graph or a ValueError, nothing else."""
+    data = classifier(17).SerializeToString()
+    generator = random.Random(7)
+    wrong = [data[: generator.randrange(len(data))] for _ in range(150)]
+    for _ in range(450):
+        changed = bytearray(data)
+        for _ in range(generator.choice((1, 1, 2, 8))):
+            changed[generator.randrange(len(changed))] = generator.randrange(256)
+        wrong.append(bytes(changed))
+    refused = 0
+    for case in wrong:
+        try:
+            read(case, tmp_path).build()
+        except ValueError as error:
+            assert "model.onnx" in str(error)
+            refused += 1
+    assert refused > len(wrong) // 3
