@@ -303,6 +303,9 @@ PYBIND11_MODULE(_core, m) {
       "refusal", [](const std::string& key, const std::string& name, const std::string& isa) { return refusal(Problem::parse(key), name, isa); },
       py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
   m.def(
+      "estimate", [](const std::string& key, const std::string& name, const std::string& isa) { return estimate(Problem::parse(key), name, isa); },
+      py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
+  m.def(
       "parse_problem",
       [](const std::string& key) {
         const Problem p = Problem::parse(key);

@@ -19,6 +19,17 @@ bool has_weights(const Problem& p) { return p.kind == Kind::kConv || p.kind == K
 
 bool layouts_coincide(const Dims& d, int width) { return d.h == 1 && d.w == 1 && d.c % width == 0; }
 
+double estimate(const Problem& problem, const std::string& name, const std::string& isa) {
+  std::string missing;
+  const auto blas = find_openblas("", &missing);
+  WeightStore weights;
+  const Context context{kernels_for(isa.c_str()), weights, blas ? &*blas : nullptr, missing};
+  const Algorithm& a = algorithm(name);
+  const std::string reason = a.refuse(problem, context);
+  if (!reason.empty()) throw std::invalid_argument(name + " refuses " + problem.key() + ": " + reason);
+  return a.cost(problem, context) / kCyclesPerSecond;
+}
+
 Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& pool)
     : options_(std::move(options)), context_(context), pool_(pool) {
   if (!options_.algorithm.empty()) algorithm(options_.algorithm);

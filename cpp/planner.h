@@ -53,6 +53,9 @@ class Planner {
   ThreadPool& pool_;
 };
 
+// Estimated seconds of one layer. Throws std::invalid_argument with the reason if the algorithm refuses it.
+double estimate(const Problem& problem, const std::string& algorithm, const std::string& isa);
+
 // Whether both layouts of an image are the same bytes.
 bool layouts_coincide(const Dims& dims, int width);
 
