@@ -1,0 +1,384 @@
+"""The `linnet` command: every verb's text, JSON, exit status and answer to bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import linnet
+from linnet import cli, reference
+from linnet.graph import Graph
+
+DATA = Path(__file__).parent / "data"
+DIGIT = str(DATA / "digits" / "5.png")
+QUICK = ["--iterations", "3", "--duration", "0"]
+
+
+@pytest.fixture
+def model(small: Graph, tmp_path: Path) -> str:
+    small.save(tmp_path / "small.onnx")
+    return str(tmp_path / "small.onnx")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]):
+    """Run a command that succeeds; its output, parsed if it is JSON."""
+
+    def run(*argv: object, status: int = 0):
+        assert cli.main([str(a) for a in argv]) == status
+        out, err = capsys.readouterr()
+        assert err == ""
+        return json.loads(out) if "--json" in argv else out
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]):
+    """Run a command that must be refused with status 2 and one line of error; the message."""
+
+    def run(*argv: object) -> str:
+        assert cli.main([str(a) for a in argv]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("linnet: error: ") and err.count("\n") == 1
+        return err[len("linnet: error: ") :]
+
+    return run
+
+
+# run
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_run_digits(call, digit: int) -> None:
+    image = DATA / "digits" / f"{digit}.png"
+    data = call("run", "digits", "--image", image, "--json")
+    best = data["outputs"]["prob"]["top"][0][0]
+    assert best["index"] == digit and best["label"] == f"digit {digit}" and best["value"] > 0.5
+
+
+def test_run_photo(call) -> None:
+    """Colour, another size, and two images in one batch."""
+    photo = DATA / "digits" / "5_rgb.png"
+    lines = call("run", "digits", "--image", photo, "--image", DIGIT, "--top", "2").splitlines()
+    assert [lines[0], lines[3]] == [str(photo), DIGIT] and len(lines) == 6
+    assert lines[1].endswith("digit 5") and lines[4].endswith("digit 5")
+
+
+def test_run_is_what_the_session_computes(call, model: str, small: Graph, tmp_path: Path) -> None:
+    x = np.random.default_rng(3).random((4, 2, 9, 11), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", data=x)
+    expected = reference.run(small, {"data": x}, fetch=["fc", "relu1"])
+    for name in ("x.npy", "x.npz"):
+        out = tmp_path / "y.npz"
+        options = ["--inputs", tmp_path / name, "--fetch", "fc,relu1", "--save-outputs", out]
+        text = call("run", model, *options)
+        with np.load(out) as saved:
+            assert set(saved) == {"fc", "relu1"}
+            for key in saved:
+                np.testing.assert_allclose(saved[key], expected[key], rtol=1e-4, atol=1e-5)
+        assert re.search(r"^fc 4x7: min -?[\d.]+, max [\d.]+, mean -?[\d.]+$", text, re.MULTILINE)
+    data = call(
+        "run", model, "--inputs", tmp_path / "x.npz", "--fetch", "fc", "--print-top", "--json"
+    )
+    tops = data["outputs"]["fc"]["top"]
+    assert [len(top) for top in tops] == [5] * 4
+    assert [top[0]["index"] for top in tops] == expected["fc"].argmax(1).tolist()
+    assert data["outputs"]["fc"]["max"] == pytest.approx(expected["fc"].max(), rel=1e-4)
+
+
+def test_run_fill(call, model: str) -> None:
+    shape = ["--shapes", "data:3x2x9x11", "--json"]
+    seeds = [call("run", model, "--fill", "random", "--seed", s, *shape) for s in (1, 1, 2)]
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert seeds[0]["outputs"]["prob"]["shape"] == [3, 7]
+    zeros = call("run", model, "--fill", "zeros", "--fetch", "data", "--json")
+    assert zeros["outputs"]["data"] == {"shape": [1, 2, 9, 11], "min": 0, "max": 0, "mean": 0}
+
+
+def test_run_labels(call, refused, model: str, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"n{i} kind {i}\n" for i in range(7)))
+    text = call("run", model, "--fill", "random", "--top", "7", "--labels", labels)
+    assert sorted(re.findall(r"n\d kind \d", text)) == [f"n{i} kind {i}" for i in range(7)]
+    labels.write_text("one\ntwo\n")
+    message = refused("run", model, "--fill", "zeros", "--top", "1", "--labels", labels)
+    assert "2 labels for 7 classes" in message
+
+
+def test_run_pixels(call, tmp_path: Path) -> None:
+    """Channel order, mean and scale reach the model."""
+    image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
+    from linnet.graph import Graph, Node, Value
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    image_module.fromarray(pixels).save(tmp_path / "p.png")
+    graph = Graph("", [Node("Relu", "relu", ["x"], ["y"])], {}, [Value("x", (0, 3, 4, 5))], ["y"])
+    graph.save(tmp_path / "relu.onnx")
+    options = ["--channel-order", "BGR", "--mean", "1,2,3", "--scale", "1/4"]
+    out = ["--fetch", "x", "--save-outputs", tmp_path / "x.npz"]
+    call("run", tmp_path / "relu.onnx", "--image", tmp_path / "p.png", *options, *out)
+    with np.load(tmp_path / "x.npz") as saved:
+        expected = (pixels[..., ::-1].transpose(2, 0, 1) - np.reshape([1, 2, 3], (3, 1, 1))) / 4
+        np.testing.assert_allclose(saved["x"][0], expected, rtol=1e-6)
+
+
+def test_run_options_reach_the_session(call) -> None:
+    """Through the report of the layers."""
+    options = ["--threads", "1", "--isa", "scalar", "--algorithm", "direct-ref", "--strict"]
+    data = call("profile", "digits", "--iterations", "1", *options, "--json")
+    weighted = [layer for layer in data["layers"] if layer["macs"]]
+    assert {layer["algorithm"] for layer in weighted} == {"direct-ref"}
+    assert "scalar, 1 thread," in data["title"]
+    for alias in ("-t", "--num_threads"):
+        title = call("profile", "digits", "--iterations", "1", alias, "3", "--json")["title"]
+        assert "3 threads" in title
+
+
+# inspect, convert
+
+
+def test_inspect(call, model: str, small: Graph) -> None:
+    data = call("inspect", model, "--json")
+    assert data["inputs"] == [{"name": "data", "shape": [None, 2, 9, 11]}]
+    assert data["outputs"] == [{"name": "prob", "shape": [None, 7]}]
+    assert [n["op"] for n in data["nodes"]] == [n.op for n in small.nodes]
+    assert data["parameters"] == sum(a.size for a in small.initializers.values())
+    conv1, conv2, fc = 9 * 11 * 5 * 2 * 9, 4 * 5 * 5 * 5, 100 * 7
+    macs = {n["name"]: n["macs"] for n in data["nodes"] if n["macs"]}
+    assert macs == {"conv1": conv1, "conv2": conv2, "fc": fc}
+    assert data["macs"] == conv1 + conv2 + fc
+    text = call("inspect", model)
+    assert "input data Nx2x9x11" in text and f"{data['parameters']:,} parameters" in text
+
+
+def test_inspect_in_caffe_style(call) -> None:
+    model, weights = DATA / "digits.prototxt", DATA / "digits.caffemodel"
+    forms = [
+        (model, weights),
+        ("-model", model, "-weights", weights),
+        (model, "--weights", weights),
+    ]
+    results = [call("inspect", *form, "--json") for form in forms]
+    assert results[0] == results[1] == results[2]
+    assert results[0]["macs"] == call("inspect", "digits", "--json")["macs"]
+
+
+def test_convert(call, tmp_path: Path) -> None:
+    target = tmp_path / "out.onnx"
+    text = call("convert", DATA / "digits.prototxt", DATA / "digits.caffemodel", target)
+    assert text.startswith(f"{target}: 4.") and "f32" in text
+    x = np.random.default_rng(0).random((2, 1, 88, 88), np.float32)
+    expected = linnet.load(cli.DIGITS)(x)
+    np.testing.assert_allclose(linnet.load(target)(x), expected, rtol=1e-4, atol=1e-7)
+    data = call("convert", "digits", target, "--weights-dtype", "f16", "--json")
+    assert data["bytes"] == target.stat().st_size < 2_200_000
+    np.testing.assert_array_equal(linnet.load(target)(x), expected)
+
+
+# bench, profile
+
+
+def test_bench(call, model: str) -> None:
+    text = call("bench", model, *QUICK, "--shapes", "data:2x2x9x11", "--percentile", "50,99.9")
+    stats = r"first=\d+ curr=\d+ min=\d+ max=\d+ avg=[\d.e+]+ std=\d+"
+    number = r"[\d.e+]+"
+    for pattern in (
+        rf"count=1 {stats}",
+        rf"count=3 {stats}",
+        rf"Inference timings in us: Init: \d+, First inference: \d+, "
+        rf"Warmup \(avg\): {number}, Inference \(avg\): {number}",
+        "=== Performance summary ===",
+        rf"Throughput: {number} qps, {number} images/s",
+        rf"Latency: min = {number} ms, max = {number} ms, mean = {number} ms, "
+        rf"median = {number} ms, percentile\(50%\) = {number} ms, percentile\(99.9%\) = {number} ms",
+    ):
+        assert re.search(f"^{pattern}$", text, re.MULTILINE), pattern
+
+
+def test_bench_stops_by_count_and_time(call, model: str) -> None:
+    data = call("bench", model, *QUICK, "--json")
+    assert data["count"] == 3 and data["shapes"] == {"data": "1x2x9x11"}
+    assert data["min_ms"] <= data["median_ms"] <= data["percentiles_ms"]["99"] <= data["max_ms"]
+    assert list(data["percentiles_ms"]) == ["90", "95", "99"]
+    longer = call("bench", model, "--iterations", 1, "--duration", 0.1, "--json")
+    assert longer["count"] > 3 and longer["count"] * longer["mean_ms"] >= 50
+    cut = call("bench", "digits", "--iterations", 10**6, "--max-secs", 0.1, "--json")
+    assert 1 <= cut["count"] < 10**6
+    assert call("bench", model, *QUICK, "--warmup", 0, "--json")["count"] == 3
+
+
+def test_bench_baseline(call, refused, model: str, tmp_path: Path) -> None:
+    data = call("bench", model, *QUICK, "--json")
+    baseline = tmp_path / "baseline.json"
+    check = ["bench", model, *QUICK, "--baseline", baseline, "--max-regression", "50%"]
+
+    baseline.write_text(json.dumps({**data, "median_ms": 1000.0}))
+    assert "\nPASSED: median" in call(*check)
+    baseline.write_text(json.dumps({**data, "median_ms": 1e-6}))
+    assert "\nFAILED: median" in call(*check, status=1)
+    verdict = call(*check, "--json", status=1)["baseline"]
+    assert verdict["passed"] is False and verdict["slower"] > 0.5
+
+    for broken in ("{", "[]", '{"median_ms": "x"}', json.dumps({**data, "median_ms": 0})):
+        baseline.write_text(broken)
+        assert str(baseline) in refused(*check)
+    baseline.write_text(json.dumps({**data, "shapes": {"data": "5x2x9x11"}}))
+    assert "measured {'data': '5x2x9x11'}" in refused(*check)
+
+
+def test_bench_warns_of_unsteady_times(monkeypatch: pytest.MonkeyPatch, call, model: str) -> None:
+    times = iter([0.01] * 50)
+    monkeypatch.setattr(cli, "_repeat", lambda *_: [next(times), next(times), next(times)])
+    assert "Warning" not in call("bench", model)
+    monkeypatch.setattr(cli, "_repeat", lambda *_: [0.01, 0.03, 0.02])
+    assert "coefficient of variance = 40.8%" in call("bench", model)
+
+
+def test_profile(call, tmp_path: Path) -> None:
+    text = call("profile", "digits", "--iterations", 2, "--export-profile", tmp_path / "p.csv")
+    titles = re.findall(r"^=+ (.*) =+$", text, re.MULTILINE)
+    assert titles == ["Run Order", "Top by Computation Time", "Summary by node type"]
+    header = text.split("Run Order")[1].splitlines()[1]
+    names = ["node type", "first", "avg ms", "%", "cdf%", "algorithm", "isa", "GFLOP/s"]
+    assert re.findall(r"\[(.*?)\]", header) == [*names, "% of peak", "Name"]
+    assert re.search(r"^Timings \(microseconds\): count=2 first=\d+ ", text, re.MULTILINE)
+    layers = len(linnet.load(cli.DIGITS).explain())
+    assert f"Number of nodes executed: {layers}" in text
+    with open(tmp_path / "p.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == layers and float(rows[0]["seconds"]) > 0 and rows[0]["algorithm"]
+
+    data = call(
+        "profile", "digits", "--iterations", 2, "--export-profile", tmp_path / "p.json", "--json"
+    )
+    assert json.loads((tmp_path / "p.json").read_text()) == data
+    assert [len(layer["times"]) for layer in data["layers"]] == [2] * layers
+
+
+# doctor, compare, and what all have in common
+
+
+def test_doctor(call) -> None:
+    data = call("doctor", "--json")
+    assert data["isa"] in data["isas"] and data["self-test"].startswith("passed")
+    assert data["advice"] and 0 < data["import_ms"] < 10_000
+    text = call("doctor")
+    assert all(re.search(f"^{key} ", text, re.MULTILINE) for key in data)
+
+
+def test_doctor_where_linnet_cannot_run(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_ISA", "sse9")
+    last = call("doctor", status=1).splitlines()[-1]
+    assert last.startswith("linnet cannot run here: isa sse9 is unknown")
+    assert call("doctor", "--json", status=1)["error"] == last
+
+
+def test_doctor_notices_an_isa_held_back(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINNET_ISA", "scalar")
+    data = call("doctor", "--json")
+    best = data["isas"][0]
+    assert ("LINNET_ISA" in data["advice"]) == (best != "scalar")
+
+
+def test_compare_is_wired(call) -> None:
+    assert "linnet" in call("compare", "--list")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "VERB"),
+        (["fly"], "'fly'"),
+        (["run"], "nothing to run on"),
+        (["run", "--fill", "zeros"], "a model is needed"),
+        (["run", "digits"], "give --image, --inputs or --fill"),
+        (["run", "digits", "--fill", "ones"], "'ones'"),
+        (["run", "digits", "--nonsense"], "--nonsense"),
+        (["run", "digits", "--fill", "zeros", "--image", DIGIT], "not allowed with"),
+        (["run", "digits", "--fill", "zeros", "--scale", "2"], "are for --image"),
+        (["run", "digits", "--image", DIGIT, "--scale", "1/0"], "'1/0'"),
+        (["run", "digits", "--image", DIGIT, "--mean", "1,2"], "2 means for 1 planes"),
+        (["run", "digits", "--image", DIGIT, "--channel-order", "RGB"], "expected float32 [3"),
+        (["run", "digits", "--image", "none.png"], "none.png: No such file"),
+        (["run", "digits", "--image", __file__], "not a readable image"),
+        (["run", "digits", "--inputs", "none.npz"], "none.npz: No such file"),
+        (["run", "digits", "--inputs", __file__], "not a readable .npz or .npy file"),
+        (["run", "digits", "--inputs", str(DATA / "digits_caffe.npz")], "no array 'data'"),
+        (["run", "digits", "--fill", "zeros", "--fetch", "fc9"], "no value 'fc9'"),
+        (["run", "digits", "--fill", "zeros", "--fetch", "conv1", "--top", "1"], "--top"),
+        (["run", "digits", "--fill", "zeros", "--top", "0"], "'0' is not a positive number"),
+        (["run", "digits", "--fill", "zeros", "-t", "-1"], "'-1' is not a positive number"),
+        (["run", "digits", "--fill", "zeros", "--isa", "sse9"], "sse9 is unknown"),
+        (["run", "digits", "--fill", "zeros", "--memory-limit", "1K"], "memory_limit is 1024"),
+        (["run", "none.onnx", "--fill", "zeros"], "none.onnx: No such file"),
+        (["run", __file__, "--fill", "zeros"], "test_cli.py"),
+        (["bench", "a", "b", "c"], "too many files: a b c"),
+        (["bench", "digits", "--shapes", "data:1x2"], "'data' is Nx1x88x88, not 1x2"),
+        (["bench", "digits", "--shapes", "image:1x1x88x88"], "no input 'image'"),
+        (["bench", "digits", "--shapes", "1x1x88x-88"], "expected NAME:"),
+        (["bench", "digits", "--shapes", "0x1x88x88"], "the batch is empty"),
+        (["bench", "digits", "--shapes", "9999999999999x1x88x88"], "allocate"),
+        (["bench", "digits", "--percentile", "100"], "--percentile"),
+        (["bench", "digits", "--warmup", "-1"], "--warmup is -1"),
+        (["bench", "digits", "--duration", "nan"], "'nan'"),
+        (["bench", "digits", *QUICK, "--baseline", "none.json"], "none.json: No such file"),
+        (["profile", "digits", "--export-profile", "p.txt"], ".json or .csv"),
+        (["convert", "digits"], "and a file to write"),
+        (["convert", "digits", "/no/such/folder/out.onnx"], "/no/such/folder/out.onnx"),
+        (["inspect", str(DATA / "digits.prototxt")], "caffemodel"),
+        (["inspect", str(DATA / "digits.caffemodel")], "holds weights only"),
+    ],
+)
+def test_bad_input(refused, argv: list[str], message: str) -> None:
+    assert message in refused(*argv)
+
+
+def test_missing_pillow(refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert "pip install 'linnet[image]'" in refused("run", "digits", "--image", DIGIT)
+
+
+def test_damaged_files(refused, tmp_path: Path) -> None:
+    """Cut short at many places: always one line, never a traceback."""
+    for path, form in (
+        (cli.DIGITS, ["run", "{}", "--fill", "zeros"]),
+        (DATA / "digits.prototxt", ["inspect", "{}", str(DATA / "digits.caffemodel")]),
+        (DATA / "digits.caffemodel", ["inspect", str(DATA / "digits.prototxt"), "{}"]),
+        (DATA / "digits" / "5.png", ["run", "digits", "--image", "{}"]),
+        (DATA / "digits_heldout.npz", ["run", "digits", "--inputs", "{}"]),
+    ):
+        whole = path.read_bytes()
+        cut = tmp_path / path.name
+        for part in (0.0, 0.1, 0.5, 0.9):
+            cut.write_bytes(whole[: int(part * len(whole))])
+            assert refused(*(word.format(cut) for word in form))
+
+
+def test_process(model: str) -> None:
+    """The installed command: status, streams, a reader that stops early."""
+
+    def linnet_command(*argv: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "linnet.cli", *argv]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = linnet_command("--version")
+    assert (done.returncode, done.stdout) == (0, f"linnet {linnet.__version__}\n")
+    done = linnet_command("run", model, "--fill", "random", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["inputs"] == ["input 0"]
+    done = linnet_command("run", "none.onnx", "--fill", "zeros")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "linnet: error: none.onnx: No such file or directory\n"
+    done = linnet_command("--help")
+    assert done.returncode == 0 and "doctor" in done.stdout
+    pipe = f"{sys.executable} -m linnet.cli inspect digits | true"
+    piped = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False)
+    assert (piped.returncode, piped.stderr) == (0, "")
