@@ -92,7 +92,10 @@ def read_caffe_model(prototxt: str | Path, caffemodel: str | Path | None = None)
     except MemoryError:
         raise
     except Exception as error:  # ParseError; RecursionError on absurd nesting; UnicodeDecodeError
-        raise ValueError(f"{prototxt}: not a network in Caffe's text form ({error})") from None
+        reason = str(error).rpartition("': ")[2]  # a ParseError quotes the line, however long
+        if isinstance(error, text_format.ParseError) and error.GetLine():
+            reason = f"line {error.GetLine()}: {reason}"
+        raise ValueError(f"{prototxt}: not a network in Caffe's text form ({reason})") from None
     weights = None if caffemodel is None else _read_weights(Path(caffemodel))
     try:
         return _Reader(prototxt, net, weights, str(caffemodel)).graph
