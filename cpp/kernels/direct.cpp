@@ -1,6 +1,9 @@
 // Register tiles of a direct convolution or a matrix product (see DirectTile), and the same for a
 // single pixel.
 #include "vector.h"
+#if defined(LINNET_ISA_neon_vfpv4)
+#include "direct_a32.h"
+#endif
 
 namespace linnet {
 namespace {
@@ -168,25 +171,9 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
   }
 }
 
+// acc[pixel][vector] += the tile's sum of products.
 template <int kVecs, int kTileCols>
-void direct(const DirectTile& t) {
-  Vec acc[kTileCols][kVecs];
-  if (t.bias) {
-    LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec bias = load(t.bias + v * kWidth);
-      LINNET_UNROLL
-      for (int p = 0; p < kTileCols; ++p) acc[p][v] = bias;
-    }
-  } else {
-    const float* y = t.y;
-    LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(y + v * kWidth);
-    }
-  }
-
+LINNET_INLINE void reduce(const DirectTile& t, Vec (&acc)[kTileCols][kVecs]) {
   const float* w = t.w;
   const float* outer = t.x;
   const ptrdiff_t x_col = t.x_col;
@@ -210,7 +197,36 @@ void direct(const DirectTile& t) {
       for (; i > 0; --i) steps<1, kVecs, kTileCols>(acc, x, w);
     }
   }
+}
 
+template <int kVecs, int kTileCols>
+void direct(const DirectTile& t) {
+  Vec acc[kTileCols][kVecs];
+  if (t.bias) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      const Vec bias = load(t.bias + v * kWidth);
+      LINNET_UNROLL
+      for (int p = 0; p < kTileCols; ++p) acc[p][v] = bias;
+    }
+  } else {
+    const float* y = t.y;
+    LINNET_UNROLL
+    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(y + v * kWidth);
+    }
+  }
+
+#if defined(LINNET_ISA_neon_vfpv4)
+  if constexpr (kVecs == 2) {
+    reduce_a32<kTileCols>(t, acc);
+  } else {
+    reduce<kVecs, kTileCols>(t, acc);
+  }
+#else
+  reduce<kVecs, kTileCols>(t, acc);
+#endif
   finish(acc, t);
 }
 
