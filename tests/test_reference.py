@@ -55,8 +55,8 @@ def test_conv_refuses_weights_of_other_channels():
 def pools(x, kernel, strides, pads, ceil_mode):
     """Of every output pixel: row, column, the values in its window, how many of it are padding."""
     height, width = x.shape
-    rows = reference.output_size(height, kernel[0], strides[0], pads[0::2], 1, ceil_mode)
-    columns = reference.output_size(width, kernel[1], strides[1], pads[1::2], 1, ceil_mode)
+    rows = reference.output_size(height, kernel[0], strides[0], pads[0::2], ceil_mode=ceil_mode)
+    columns = reference.output_size(width, kernel[1], strides[1], pads[1::2], ceil_mode=ceil_mode)
     for i, j in np.ndindex(rows, columns):
         top, left = i * strides[0] - pads[0], j * strides[1] - pads[1]
         values, padding = [], 0
@@ -83,9 +83,10 @@ def pools(x, kernel, strides, pads, ceil_mode):
 )
 def test_pools_are_their_definitions(size, kernel, strides, pads, ceil_mode):
     x = RANDOM.standard_normal((2, 3, *size))
-    largest = reference.max_pool(x, kernel, strides, pads, ceil_mode=ceil_mode)
-    mean = reference.average_pool(x, kernel, strides, pads, ceil_mode)
-    padded = reference.average_pool(x, kernel, strides, pads, ceil_mode, count_include_pad=True)
+    how = {"strides": strides, "pads": pads, "ceil_mode": ceil_mode}
+    largest = reference.max_pool(x, kernel, **how)
+    mean = reference.average_pool(x, kernel, **how)
+    padded = reference.average_pool(x, kernel, **how, count_include_pad=True)
     assert largest.shape == mean.shape == padded.shape
     for i, j, values, padding in pools(x[1, 2], kernel, strides, pads, ceil_mode):
         assert largest[1, 2, i, j] == max(values)

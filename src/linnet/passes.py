@@ -473,64 +473,39 @@ def _reduce_mean(low: _Lowering, call: _Call) -> None:
         low.reshape(call, mean, shape[:2])
 
 
-@_rule("Gemm")
-def _gemm(low: _Lowering, call: _Call) -> None:
+@_rule("Gemm", "MatMul")
+def _fully_connected(low: _Lowering, call: _Call) -> None:
+    gemm = call.node.op == "Gemm"
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
+    turned = bool(call.attribute("transB", 0))
     if call.attribute("transA", 0):
         raise _Refusal("transA=1 is not supported")
-    transposed = bool(call.attribute("transB", 0))
-    call.finish(3)
-    low.shape(call.input(0))
-    _fully_connected(low, call, transposed, alpha, call.input(2), beta)
-
-
-@_rule("MatMul")
-def _matmul(low: _Lowering, call: _Call) -> None:
-    call.finish(2)
-    if len(low.shape(call.input(0))) != 2:
-        raise _Refusal(
-            f"its first factor is {_text(low.shape(call.input(0)))}, only [N, C] is supported"
-        )
-    _fully_connected(low, call, False)
-
-
-def _fully_connected(
-    low: _Lowering,
-    call: _Call,
-    transposed: bool,
-    alpha: float = 1.0,
-    bias: str = "",
-    beta: float = 1.0,
-) -> None:
-    matrix = low.numbers(call.input(1), "second factor")
-    if matrix.ndim != 2:
-        raise _Refusal(
-            f"its second factor has shape {list(matrix.shape)}, only matrices are supported"
-        )
-    name = call.input(1)
-    if transposed and alpha == 1:
-        name = low.weight(name, "weight")
+    call.finish(3 if gemm else 2)
+    x, matrix = low.shape(call.input(0)), low.numbers(call.input(1), "second factor")
+    if len(x) != 2 or matrix.ndim != 2:
+        found = f"{_text(x)} times {list(matrix.shape)}"
+        raise _Refusal(f"{found} is not supported, only [N, C] times a matrix")
+    if turned and alpha == 1:
+        weight = low.weight(call.input(1), "weight")
     else:
-        change = ("" if transposed else "T") + ("" if alpha == 1 else f"x{alpha}")
-        factor = np.float32(alpha)
-        name = low.weight(name, "weight", change, lambda w: factor * (w if transposed else w.T))
-    inputs = [call.input(0), name]
+        change = ("" if turned else "T") + ("" if alpha == 1 else f"x{alpha}")
+        a = np.float32(alpha)
+        weight = low.weight(call.input(1), "weight", change, lambda w: a * (w if turned else w.T))
+    inputs = [call.input(0), weight]
+    bias = call.input(2)
     if bias and beta != 0:
-        outputs = matrix.shape[0] if transposed else matrix.shape[1]
+        outputs = matrix.shape[0] if turned else matrix.shape[1]
         shape = low.numbers(bias, "bias").shape
         if shape not in ((outputs,), (1, outputs), (1,), (), (1, 1)):
             raise _Refusal(f"its bias has shape {list(shape)}, expected {outputs} values")
-        if shape == (outputs,) and beta == 1:
-            inputs.append(low.weight(bias, "bias"))
-        else:
+        if shape != (outputs,) or beta != 1:
             low.spend(outputs, 4)
-            factor = np.float32(beta)
+            b = np.float32(beta)
             change = f"x{beta}to{outputs}"
-            inputs.append(
-                low.weight(
-                    bias, "bias", change, lambda b: np.broadcast_to(factor * b.ravel(), outputs)
-                )
+            bias = low.weight(
+                bias, "bias", change, lambda c: np.broadcast_to(b * c.ravel(), outputs)
             )
+        inputs.append(low.weight(bias, "bias"))
     low.emit(call, "Gemm", inputs, {"transB": 1})
 
 
@@ -839,22 +814,17 @@ def _fold_shape(low: _Lowering, call: _Call, x: Array) -> Array:
     return np.array(x.shape[start:end], np.int64)
 
 
-def _fold_slice(
-    low: _Lowering,
-    call: _Call,
-    x: Array,
-    starts: Array,
-    ends: Array,
-    axes: Array | None = None,
-    steps: Array | None = None,
-) -> Array:
+def _fold_slice(low: _Lowering, call: _Call, x: Array, *vectors: Array | None) -> Array:
     call.finish(5)
-    which = range(len(starts)) if axes is None else axes.tolist()
-    strides = [1] * len(starts) if steps is None else steps.tolist()
+    starts, ends, *rest = ([] if v is None else v.tolist() for v in vectors)
+    axes, steps = (*rest, [], [])[:2]
+    axes = axes or list(range(len(starts)))
+    steps = steps or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise ValueError("starts, ends, axes and steps differ in length")
     index = [slice(None)] * x.ndim
-    for axis, start, end, step in zip(which, starts.tolist(), ends.tolist(), strides):
-        # ONNX clamps an end far below zero to "before the first", for which Python's slices need
-        # None.
+    for axis, start, end, step in zip(axes, starts, ends, steps):
+        # ONNX clamps an end far below zero to "before the first", for which slices need None.
         index[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
     return x[tuple(index)]
 

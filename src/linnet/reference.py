@@ -21,7 +21,7 @@ Pair = Sequence[int]
 
 
 def output_size(
-    size: int, kernel: int, stride: int, pads: Pair, dilation: int = 1, ceil_mode: bool = False
+    size: int, kernel: int, stride: int, pads: Pair, *, dilation: int = 1, ceil_mode: bool = False
 ) -> int:
     """How many windows fit along one axis of length `size` with `pads` (before, after).
 
@@ -43,9 +43,10 @@ def _windows(
     x: Array,
     fill: float,
     kernel: Pair,
+    *,
     strides: Pair,
-    pads: Pair,
-    dilations: Pair,
+    pads: Pair = (0, 0, 0, 0),
+    dilations: Pair = (1, 1),
     ceil_mode: bool = False,
 ) -> Array:
     """View of [N, C, H, W] as [N, C, OH, OW, R, S]; what is outside the image holds `fill`."""
@@ -53,7 +54,12 @@ def _windows(
     for axis in (0, 1):
         size, begin, end = x.shape[2 + axis], pads[axis], pads[2 + axis]
         count = output_size(
-            size, kernel[axis], strides[axis], (begin, end), dilations[axis], ceil_mode
+            size,
+            kernel[axis],
+            strides[axis],
+            (begin, end),
+            dilation=dilations[axis],
+            ceil_mode=ceil_mode,
         )
         reach = (count - 1) * strides[axis] + dilations[axis] * (kernel[axis] - 1) + 1
         widths.append((begin, max(end, reach - begin - size)))
@@ -69,6 +75,7 @@ def conv(
     x: Array,
     w: Array,
     b: Array | None = None,
+    *,
     strides: Pair = (1, 1),
     pads: Pair = (0, 0, 0, 0),
     dilations: Pair = (1, 1),
@@ -77,7 +84,7 @@ def conv(
     """Cross-correlation of x [N, C, H, W] with w [K, C/group, R, S], plus b [K]: [N, K, OH, OW]."""
     if w.shape[0] % group or x.shape[1] != w.shape[1] * group:
         raise ValueError(f"weights {w.shape} with group {group} do not fit the input {x.shape}")
-    windows = _windows(x, 0, w.shape[2:], strides, pads, dilations)
+    windows = _windows(x, 0, w.shape[2:], strides=strides, pads=pads, dilations=dilations)
     filters, channels = w.shape[0] // group, w.shape[1]
     y = np.empty((len(x), w.shape[0], *windows.shape[2:4]), np.result_type(x, w))
     for image, out in zip(windows, y):  # one at a time: tensordot copies the windows it is given
@@ -91,27 +98,27 @@ def conv(
 def max_pool(
     x: Array,
     kernel: Pair,
+    *,
     strides: Pair = (1, 1),
     pads: Pair = (0, 0, 0, 0),
     dilations: Pair = (1, 1),
     ceil_mode: bool = False,
 ) -> Array:
     """Largest value of each window; padding never wins."""
-    return np.asarray(
-        _windows(x, -np.inf, kernel, strides, pads, dilations, ceil_mode).max((-2, -1))
-    )
+    how = {"strides": strides, "pads": pads, "dilations": dilations}
+    return np.asarray(_windows(x, -np.inf, kernel, **how, ceil_mode=ceil_mode).max((-2, -1)))
 
 
 def average_pool(
     x: Array,
     kernel: Pair,
+    *,
     strides: Pair = (1, 1),
     pads: Pair = (0, 0, 0, 0),
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> Array:
-    """Mean of each window over the pixels in the image or, with `count_include_pad`, in image and
-    padding.
+    """Mean of each window over the image's pixels or, with `count_include_pad`, padding included.
 
     What `ceil_mode` adds beyond the padding never counts (as in Caffe, and in ONNX since opset 19).
     """
@@ -119,10 +126,9 @@ def average_pool(
     counted = np.ones((1, 1, *x.shape[2:]), x.dtype)
     edge = ((0, 0), (0, 0), (top, bottom), (left, right))
     counted = np.pad(counted, edge, constant_values=1 if count_include_pad else 0)
-    count = _windows(counted, 0, kernel, strides, (0, 0, 0, 0), (1, 1), ceil_mode)
-    total = _windows(x, 0, kernel, strides, pads, (1, 1), ceil_mode)
-    # The padded ones may admit a window the image drops (one that starts in the padding); it is the
-    # last.
+    count = _windows(counted, 0, kernel, strides=strides, ceil_mode=ceil_mode)
+    total = _windows(x, 0, kernel, strides=strides, pads=pads, ceil_mode=ceil_mode)
+    # The padded ones may have a last window that the image drops as it starts in the padding.
     count = count[:, :, : total.shape[2], : total.shape[3]]
     return np.asarray(total.sum((-2, -1)) / count.sum((-2, -1)))
 
@@ -147,9 +153,7 @@ def relu(x: Array) -> Array:
 
 
 def softmax(x: Array, axis: int = 1) -> Array:
-    """exp(x) normalised to sum 1 along `axis`, shifted by the maximum so that it cannot
-    overflow.
-    """
+    """exp(x) scaled to the sum 1 along `axis`; x is shifted by its maximum lest it overflow."""
     e = np.exp(x - x.max(axis, keepdims=True))
     return np.asarray(e / e.sum(axis, keepdims=True))
 
@@ -176,7 +180,7 @@ def conv_fused(
 
     `pool` holds the keyword arguments of max_pool.
     """
-    y = conv(x, w, b, strides, pads, dilations, group)
+    y = conv(x, w, b, strides=strides, pads=pads, dilations=dilations, group=group)
     if residual is not None:
         y = y + residual
     if relu:

@@ -498,15 +498,12 @@ def _reshape_to(
 
 
 def _normalize(
-    reader: _Reader,
-    layer: Any,
-    x: str,
-    outputs: list[str],
-    parameters: dict[str, Array],
-    epsilon: float,
+    reader: _Reader, layer: Any, inputs: list[str], outputs: list[str], **parameters: Any
 ) -> None:
+    """BatchNormalization with the arrays scale, bias, mean, variance in this order, and epsilon."""
+    epsilon = parameters.pop("epsilon")
     names = [reader.constant(f"{layer.name}.{what}", array) for what, array in parameters.items()]
-    reader.add(layer.name, "BatchNormalization", [x, *names], outputs, epsilon=epsilon)
+    reader.add(layer.name, "BatchNormalization", inputs + names, outputs, epsilon=epsilon)
 
 
 def _channels(reader: _Reader, x: str, param: Any = None) -> int:
@@ -525,26 +522,34 @@ def _batch_norm(reader: _Reader, layer: Any, inputs: list[str], outputs: list[st
     mean, variance, factor = reader.blobs(layer, (c,), (c,), (1,))
     # The blobs are running sums; the third says of how much weight.
     scale = 1 / float(factor[0]) if factor[0] else 0.0
-    parameters = {
-        "scale": np.ones(c),
-        "bias": np.zeros(c),
-        "mean": mean.astype(np.float64) * scale,
-        "variance": variance.astype(np.float64) * scale,
-    }
-    _normalize(reader, layer, inputs[0], outputs, parameters, param.eps)
+    _normalize(
+        reader,
+        layer,
+        inputs,
+        outputs,
+        scale=np.ones(c),
+        bias=np.zeros(c),
+        mean=mean.astype(np.float64) * scale,
+        variance=variance.astype(np.float64) * scale,
+        epsilon=param.eps,
+    )
 
 
 def _scale(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.scale_param
     c = _channels(reader, inputs[0], param)
     scale, *bias = reader.blobs(layer, (c,), *[(c,)] * param.bias_term)
-    parameters = {
-        "scale": scale,
-        "bias": bias[0] if bias else np.zeros(c),
-        "mean": np.zeros(c),
-        "variance": np.ones(c),
-    }
-    _normalize(reader, layer, inputs[0], outputs, parameters, 0.0)
+    _normalize(
+        reader,
+        layer,
+        inputs,
+        outputs,
+        scale=scale,
+        bias=bias[0] if bias else np.zeros(c),
+        mean=np.zeros(c),
+        variance=np.ones(c),
+        epsilon=0.0,
+    )
 
 
 def _bias(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
