@@ -30,6 +30,8 @@ LAYOUTS = ["nchw", "nhwc", "nchw>nhwc", "nhwc>nchw"]
 BOUNDS = {
     "direct": 1e-5,
     "direct-ref": 1e-6,
+    "fourier-8": 1e-4,
+    "fourier-16": 1e-4,
     "winograd": 1e-4,
     "im2col-openblas": 1e-5,
     "pool": 2e-6,

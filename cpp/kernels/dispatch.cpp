@@ -18,7 +18,8 @@
   extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
   extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
   extern "C" void linnet_elementwise_##isa(linnet::Kernels*); \
-  extern "C" void linnet_winograd_##isa(linnet::Kernels*);
+  extern "C" void linnet_winograd_##isa(linnet::Kernels*);    \
+  extern "C" void linnet_fourier_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
 
@@ -94,6 +95,7 @@ struct Registry {
       linnet_pool_##name(&entry.table);        \
       linnet_elementwise_##name(&entry.table); \
       linnet_winograd_##name(&entry.table);    \
+      linnet_fourier_##name(&entry.table);     \
       available[usable++] = #name;             \
     }                                          \
   }

@@ -38,6 +38,10 @@ endif()
 set(LINNET_KERNELS_DIR ${CMAKE_CURRENT_LIST_DIR})
 function(linnet_add_isa_objects objects_var name)
   set(objects)
+  set(optimize -O3)
+  if(LINNET_SANITIZE)
+    set(optimize -O1)  # instrumented, these files take minutes at -O3
+  endif()
   foreach(isa IN LISTS LINNET_ISAS)
     set(target ${name}_${isa})
     add_library(${target} OBJECT ${ARGN})
@@ -46,7 +50,7 @@ function(linnet_add_isa_objects objects_var name)
     target_compile_definitions(${target} PRIVATE LINNET_ISA=${isa} LINNET_ISA_${isa})
     # No LTO: it would mix these flags with baseline code (see kernels.h).
     target_compile_options(${target} PRIVATE
-      $<$<NOT:$<CONFIG:Debug>>:-O3> ${LINNET_FLAGS_${isa}} -fno-exceptions -fno-rtti -fno-lto)
+      $<$<NOT:$<CONFIG:Debug>>:${optimize}> ${LINNET_FLAGS_${isa}} -fno-exceptions -fno-rtti -fno-lto)
     set_target_properties(${target} PROPERTIES
       POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
     list(APPEND objects $<TARGET_OBJECTS:${target}>)
@@ -56,7 +60,7 @@ endfunction()
 
 linnet_add_isa_objects(LINNET_KERNEL_OBJECTS linnet_kernels
   ${LINNET_KERNELS_DIR}/direct.cpp ${LINNET_KERNELS_DIR}/pool.cpp ${LINNET_KERNELS_DIR}/elementwise.cpp
-  ${LINNET_KERNELS_DIR}/winograd.cpp)
+  ${LINNET_KERNELS_DIR}/winograd.cpp ${LINNET_KERNELS_DIR}/fourier.cpp)
 
 # "X(avx512) X(avx2) X(scalar)"
 string(REGEX REPLACE "([a-z0-9_]+)" "X(\\1)" LINNET_KERNEL_DEFINITIONS "${LINNET_ISAS}")

@@ -69,6 +69,28 @@ struct WinogradOutput {
   int pool;              // 1, or 2 or 3 dividing m: windows of that size and stride are stored
 };
 
+// Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the results: fourier_points.h.
+struct FourierInput {
+  const float* x;          // top left pixel of the tile, which may lie outside the image
+  ptrdiff_t x_row, x_col;
+  int first_row, last_row, first_col, last_col;  // the part inside the image; the rest is taken as zero
+  float* v;                // point p at v[p * v_point]
+  ptrdiff_t v_point;
+};
+
+// The way back, to the tile's first `rows` x `cols` pixels, which are multiples of the pool window.
+struct FourierOutput {
+  const float* m;          // as FourierInput::v; divided by the pixels of the tile beforehand
+  ptrdiff_t m_point;
+  const float* bias;       // one vector
+  const float* residual;   // added before the activation, laid out like y; nullptr for none; not with a pool
+  float* y;
+  ptrdiff_t y_row, y_col;
+  float low;               // activation, as in DirectTile
+  int rows, cols;
+  int pool_rows, pool_cols;  // a max pool of this window and stride follows; 1 for none
+};
+
 // Element-wise loops run over `count` floats; y may equal x.
 struct Kernels {
   const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
@@ -92,6 +114,10 @@ struct Kernels {
   // channels; and the way back to m x m pixels, winograd_output[m] for m in 2..7.
   void (*winograd_input)(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v, ptrdiff_t v_point);
   void (*winograd_output[8])(const WinogradOutput&);
+
+  // Tiles of 8x8 and of 16x16.
+  void (*fourier_input[2])(const FourierInput&);
+  void (*fourier_output[2])(const FourierOutput&);
 
   double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates and percent of peak
 };
