@@ -1,5 +1,5 @@
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, type_check_only
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,14 @@ class GraphBuilder:
     def output(self, name: str) -> None: ...
     def shape(self, value: str) -> list[int]: ...
 
+@type_check_only
 class Candidate(TypedDict):
     algorithm: str
     seconds: float | None
     refusal: str
+    measured: bool
 
+@type_check_only
 class Step(TypedDict):
     name: str
     op: str
@@ -33,11 +36,14 @@ class Step(TypedDict):
     macs: float
     batch: int
     estimate: float
+    measured: bool
     candidates: list[Candidate]
 
+@type_check_only
 class TimedStep(Step):
     seconds: float
 
+@type_check_only
 class Blas(TypedDict):
     path: str
     core: str
@@ -56,7 +62,11 @@ class Session:
         memory_limit: int = 0,
         algorithm: str = "",
         strict: bool = False,
-        measure: bool = False,
+        search: str = "estimate",
+        seconds: float = ...,
+        keep: bool = True,
+        wisdom: str | None = None,
+        progress: Callable[[str], object] | None = None,
     ) -> None: ...
     def run(
         self,
@@ -82,6 +92,8 @@ class Session:
     def isa(self) -> str: ...
     @property
     def blas(self) -> Blas | None: ...
+    def wisdom_note(self) -> str: ...
+    def save_wisdom(self) -> None: ...
     @property
     def weight_bytes(self) -> int: ...
     @property

@@ -209,10 +209,12 @@ def _add_session(parser: _Parser) -> None:
         "--threads", "-t", "--num_threads", type=_count, metavar="N", help="default: all cores"
     )
     parser.add_argument(
-        "--algorithm", metavar="A", help="direct, direct-ref or im2col-openblas, where possible"
+        "--algorithm",
+        metavar="A",
+        help="only this one where possible: direct, winograd, im2col-openblas, direct-ref",
     )
     parser.add_argument(
-        "--strict", action="store_true", help="only algorithms that transform nothing"
+        "--strict", action="store_true", help="no algorithm that rounds differently, as winograd"
     )
     parser.add_argument("--isa", help="instruction set of the kernels")
     parser.add_argument("--blas", metavar="FILE", help="OpenBLAS library to use")
