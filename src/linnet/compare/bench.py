@@ -28,6 +28,7 @@ from .network import Expected
 WORKER = Path(__file__).with_name("worker.py")
 STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either
 ROUNDS = 5
+LEAST = 3  # calls per cell, however long they take: one alone has no median
 TOLERANCE = (
     1e-4  # of the logits' rms: float32 stays far below, bfloat16 and a wrong weight far above
 )
@@ -184,7 +185,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure: at most `passes` calls and `seconds` per cell, but one call at least.
+    """How to measure: at most `passes` calls and `seconds` per cell, but three calls at least.
 
     memory_cap: resident bytes above which a runtime is ended, None for no cap.
     """
@@ -262,9 +263,10 @@ class Bench:
     def _run(self, worker: Worker, cell: Cell, turn: int) -> None:
         call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
         spent, left = sum(cell.times), self.protocol.passes - len(cell.times)
-        if cell.times and (spent + call > self.protocol.seconds or left <= 0):
+        late = spent + call > self.protocol.seconds and len(cell.times) >= LEAST
+        if late or left <= 0:
             return
-        seconds = (self.protocol.seconds - spent) / (ROUNDS - turn)
+        seconds = max(0.0, self.protocol.seconds - spent) / (ROUNDS - turn)
         reply = worker.ask(
             "run",
             seconds=seconds,
