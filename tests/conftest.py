@@ -15,7 +15,7 @@ def small() -> Graph:
 
     def weights(*shape: int) -> np.ndarray:
         scale = 1 / np.sqrt(np.prod(shape[1:]))  # keeps the values' size through the layers
-        return (random.normal(size=shape) * scale).astype(np.float32)
+        return np.asarray(random.normal(size=shape) * scale, np.float32)
 
     def conv(name: str, x: str, pad: int) -> Node:
         size = 2 * pad + 1

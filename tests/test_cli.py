@@ -7,7 +7,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ import pytest
 import linnet
 from linnet import cli, reference
 from linnet.graph import Graph
+
+Call = Callable[..., Any]
+Refused = Callable[..., str]
 
 DATA = Path(__file__).parent / "data"
 DIGIT = str(DATA / "digits" / "5.png")
@@ -28,10 +33,10 @@ def model(small: Graph, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]):
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
     """Run a command that succeeds; its output, parsed if it is JSON."""
 
-    def run(*argv: object, status: int = 0):
+    def run(*argv: object, status: int = 0) -> Any:
         assert cli.main([str(a) for a in argv]) == status
         out, err = capsys.readouterr()
         assert err == ""
@@ -41,7 +46,7 @@ def call(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]):
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
     """Run a command that must be refused with status 2 and one line of error; the message."""
 
     def run(*argv: object) -> str:
@@ -57,14 +62,14 @@ def refused(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_run_digits(call, digit: int) -> None:
+def test_run_digits(call: Call, digit: int) -> None:
     image = DATA / "digits" / f"{digit}.png"
     data = call("run", "digits", "--image", image, "--json")
     best = data["outputs"]["prob"]["top"][0][0]
     assert best["index"] == digit and best["label"] == f"digit {digit}" and best["value"] > 0.5
 
 
-def test_run_photo(call) -> None:
+def test_run_photo(call: Call) -> None:
     """Colour, another size, and two images in one batch."""
     photo = DATA / "digits" / "5_rgb.png"
     lines = call("run", "digits", "--image", photo, "--image", DIGIT, "--top", "2").splitlines()
@@ -72,7 +77,9 @@ def test_run_photo(call) -> None:
     assert lines[1].endswith("digit 5") and lines[4].endswith("digit 5")
 
 
-def test_run_is_what_the_session_computes(call, model: str, small: Graph, tmp_path: Path) -> None:
+def test_run_is_what_the_session_computes(
+    call: Call, model: str, small: Graph, tmp_path: Path
+) -> None:
     x = np.random.default_rng(3).random((4, 2, 9, 11), np.float32)
     np.save(tmp_path / "x.npy", x)
     np.savez(tmp_path / "x.npz", data=x)
@@ -95,7 +102,7 @@ def test_run_is_what_the_session_computes(call, model: str, small: Graph, tmp_pa
     assert data["outputs"]["fc"]["max"] == pytest.approx(expected["fc"].max(), rel=1e-4)
 
 
-def test_run_fill(call, model: str) -> None:
+def test_run_fill(call: Call, model: str) -> None:
     shape = ["--shapes", "data:3x2x9x11", "--json"]
     seeds = [call("run", model, "--fill", "random", "--seed", s, *shape) for s in (1, 1, 2)]
     assert seeds[0] == seeds[1] != seeds[2]
@@ -104,7 +111,7 @@ def test_run_fill(call, model: str) -> None:
     assert zeros["outputs"]["data"] == {"shape": [1, 2, 9, 11], "min": 0, "max": 0, "mean": 0}
 
 
-def test_run_labels(call, refused, model: str, tmp_path: Path) -> None:
+def test_run_labels(call: Call, refused: Refused, model: str, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"n{i} kind {i}\n" for i in range(7)))
     text = call("run", model, "--fill", "random", "--top", "7", "--labels", labels)
@@ -114,7 +121,7 @@ def test_run_labels(call, refused, model: str, tmp_path: Path) -> None:
     assert "2 labels for 7 classes" in message
 
 
-def test_run_pixels(call, tmp_path: Path) -> None:
+def test_run_pixels(call: Call, tmp_path: Path) -> None:
     """Channel order, mean and scale reach the model."""
     image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
     from linnet.graph import Graph, Node, Value
@@ -131,7 +138,7 @@ def test_run_pixels(call, tmp_path: Path) -> None:
         np.testing.assert_allclose(saved["x"][0], expected, rtol=1e-6)
 
 
-def test_run_options_reach_the_session(call) -> None:
+def test_run_options_reach_the_session(call: Call) -> None:
     """Through the report of the layers."""
     options = ["--threads", "1", "--isa", "scalar", "--algorithm", "direct-ref", "--strict"]
     data = call("profile", "digits", "--iterations", "1", *options, "--json")
@@ -146,7 +153,7 @@ def test_run_options_reach_the_session(call) -> None:
 # inspect, convert
 
 
-def test_inspect(call, model: str, small: Graph) -> None:
+def test_inspect(call: Call, model: str, small: Graph) -> None:
     data = call("inspect", model, "--json")
     assert data["inputs"] == [{"name": "data", "shape": [None, 2, 9, 11]}]
     assert data["outputs"] == [{"name": "prob", "shape": [None, 7]}]
@@ -160,7 +167,7 @@ def test_inspect(call, model: str, small: Graph) -> None:
     assert "input data Nx2x9x11" in text and f"{data['parameters']:,} parameters" in text
 
 
-def test_inspect_in_caffe_style(call) -> None:
+def test_inspect_in_caffe_style(call: Call) -> None:
     model, weights = DATA / "digits.prototxt", DATA / "digits.caffemodel"
     forms = [
         (model, weights),
@@ -172,7 +179,7 @@ def test_inspect_in_caffe_style(call) -> None:
     assert results[0]["macs"] == call("inspect", "digits", "--json")["macs"]
 
 
-def test_convert(call, tmp_path: Path) -> None:
+def test_convert(call: Call, tmp_path: Path) -> None:
     target = tmp_path / "out.onnx"
     text = call("convert", DATA / "digits.prototxt", DATA / "digits.caffemodel", target)
     assert text.startswith(f"{target}: 4.") and "f32" in text
@@ -187,7 +194,7 @@ def test_convert(call, tmp_path: Path) -> None:
 # bench, profile
 
 
-def test_bench(call, model: str) -> None:
+def test_bench(call: Call, model: str) -> None:
     text = call("bench", model, *QUICK, "--shapes", "data:2x2x9x11", "--percentile", "50,99.9")
     stats = r"first=\d+ curr=\d+ min=\d+ max=\d+ avg=[\d.e+]+ std=\d+"
     number = r"[\d.e+]+"
@@ -204,7 +211,7 @@ def test_bench(call, model: str) -> None:
         assert re.search(f"^{pattern}$", text, re.MULTILINE), pattern
 
 
-def test_bench_stops_by_count_and_time(call, model: str) -> None:
+def test_bench_stops_by_count_and_time(call: Call, model: str) -> None:
     data = call("bench", model, *QUICK, "--json")
     assert data["count"] == 3 and data["shapes"] == {"data": "1x2x9x11"}
     assert data["min_ms"] <= data["median_ms"] <= data["percentiles_ms"]["99"] <= data["max_ms"]
@@ -216,7 +223,7 @@ def test_bench_stops_by_count_and_time(call, model: str) -> None:
     assert call("bench", model, *QUICK, "--warmup", 0, "--json")["count"] == 3
 
 
-def test_bench_baseline(call, refused, model: str, tmp_path: Path) -> None:
+def test_bench_baseline(call: Call, refused: Refused, model: str, tmp_path: Path) -> None:
     data = call("bench", model, *QUICK, "--json")
     baseline = tmp_path / "baseline.json"
     check = ["bench", model, *QUICK, "--baseline", baseline, "--max-regression", "50%"]
@@ -235,7 +242,9 @@ def test_bench_baseline(call, refused, model: str, tmp_path: Path) -> None:
     assert "measured {'data': '5x2x9x11'}" in refused(*check)
 
 
-def test_bench_warns_of_unsteady_times(monkeypatch: pytest.MonkeyPatch, call, model: str) -> None:
+def test_bench_warns_of_unsteady_times(
+    monkeypatch: pytest.MonkeyPatch, call: Call, model: str
+) -> None:
     times = iter([0.01] * 50)
     monkeypatch.setattr(cli, "_repeat", lambda *_: [next(times), next(times), next(times)])
     assert "Warning" not in call("bench", model)
@@ -243,7 +252,7 @@ def test_bench_warns_of_unsteady_times(monkeypatch: pytest.MonkeyPatch, call, mo
     assert "coefficient of variance = 40.8%" in call("bench", model)
 
 
-def test_profile(call, tmp_path: Path) -> None:
+def test_profile(call: Call, tmp_path: Path) -> None:
     text = call("profile", "digits", "--iterations", 2, "--export-profile", tmp_path / "p.csv")
     titles = re.findall(r"^=+ (.*) =+$", text, re.MULTILINE)
     assert titles == ["Run Order", "Top by Computation Time", "Summary by node type"]
@@ -267,7 +276,7 @@ def test_profile(call, tmp_path: Path) -> None:
 # doctor, compare, and what all have in common
 
 
-def test_doctor(call) -> None:
+def test_doctor(call: Call) -> None:
     data = call("doctor", "--json")
     assert data["isa"] in data["isas"] and data["self-test"].startswith("passed")
     assert data["advice"] and 0 < data["import_ms"] < 10_000
@@ -275,21 +284,21 @@ def test_doctor(call) -> None:
     assert all(re.search(f"^{key} ", text, re.MULTILINE) for key in data)
 
 
-def test_doctor_where_linnet_cannot_run(call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_where_linnet_cannot_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_ISA", "sse9")
     last = call("doctor", status=1).splitlines()[-1]
     assert last.startswith("linnet cannot run here: isa sse9 is unknown")
     assert call("doctor", "--json", status=1)["error"] == last
 
 
-def test_doctor_notices_an_isa_held_back(call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_notices_an_isa_held_back(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_ISA", "scalar")
     data = call("doctor", "--json")
     best = data["isas"][0]
     assert ("LINNET_ISA" in data["advice"]) == (best != "scalar")
 
 
-def test_compare_is_wired(call) -> None:
+def test_compare_is_wired(call: Call) -> None:
     assert "linnet" in call("compare", "--list")
 
 
@@ -338,16 +347,16 @@ def test_compare_is_wired(call) -> None:
         (["inspect", str(DATA / "digits.caffemodel")], "holds weights only"),
     ],
 )
-def test_bad_input(refused, argv: list[str], message: str) -> None:
+def test_bad_input(refused: Refused, argv: list[str], message: str) -> None:
     assert message in refused(*argv)
 
 
-def test_missing_pillow(refused, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pillow(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert "pip install 'linnet[image]'" in refused("run", "digits", "--image", DIGIT)
 
 
-def test_damaged_files(refused, tmp_path: Path) -> None:
+def test_damaged_files(refused: Refused, tmp_path: Path) -> None:
     """Cut short at many places: always one line, never a traceback."""
     for path, form in (
         (cli.DIGITS, ["run", "{}", "--fill", "zeros"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def photo(*shape: int) -> np.ndarray:
 def interpolation(size: int, target: int) -> np.ndarray:
     """[target, size] weights of bilinear resizing with half-pixel centres and repeated edges."""
     centre = ((np.arange(target) + 0.5) * size / target - 0.5).clip(0, size - 1)
-    return np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(size)))
+    return np.asarray(np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(size))))
 
 
 def expected(
@@ -36,7 +38,7 @@ def expected(
         interpolation(image.shape[1], target[1]),
         planes,
     )
-    return (resized - np.reshape(mean, (-1, 1, 1))) * scale
+    return np.asarray((resized - np.reshape(mean, (-1, 1, 1))) * scale)
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR", "grey"])
@@ -110,7 +112,7 @@ def test_prepare_any_strides_and_nothing_around() -> None:
     ],
 )
 def test_prepare_refuses(
-    image: np.ndarray, out: tuple[int, ...], options: dict[str, object], message: str
+    image: np.ndarray, out: tuple[int, ...], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         _image.prepare(image, np.zeros(out, np.float32), **options)
@@ -118,7 +120,8 @@ def test_prepare_refuses(
 
 def test_prepare_refuses_what_it_cannot_write() -> None:
     with pytest.raises(ValueError, match="out is float64"):
-        _image.prepare(photo(4, 4, 3), np.zeros((3, 4, 4)))
+        double: Any = np.zeros((3, 4, 4))
+        _image.prepare(photo(4, 4, 3), double)
     constant = np.zeros((3, 4, 4), np.float32)
     constant.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):

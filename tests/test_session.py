@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_load_names_what_is_missing_or_broken(tmp_path: Path) -> None:
     ],
 )
 def test_load_refuses_options(
-    small: Graph, options: dict[str, object], error: type[Exception], message: str
+    small: Graph, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         linnet.load(small, **options)
@@ -169,8 +170,9 @@ def test_import_is_light() -> None:
 
 
 def test_info(net: linnet.Session, two: Graph) -> None:
-    assert net.inputs == [("data", (None, 2, 9, 11), np.float32)]
-    assert net.outputs == [("prob", (None, 7), np.float32)]
+    float32 = np.dtype("float32")
+    assert net.inputs == [linnet.ValueInfo("data", (None, 2, 9, 11), float32)]
+    assert net.outputs == [linnet.ValueInfo("prob", (None, 7), float32)]
     assert net.inputs[0].name == "data" and net.outputs[0].shape == (None, 7)
     names = [value.name for value in net.values]
     assert names[0] == "data" and {"conv1", "relu1", "add", "fc", "prob"} <= set(names)
@@ -312,7 +314,8 @@ def test_bad_calls(net: linnet.Session, two: Graph) -> None:
         net.run(x, fetch=["fc", "fc"])
     with pytest.raises(ValueError, match="given twice"):
         net.run(["fc"], {"data": x}, fetch=["fc"])
-    for names in ([], [3]):
+    refused: list[list[Any]] = [[], [3]]
+    for names in refused:
         with pytest.raises(ValueError, match="expected names"):
             net.run(x, fetch=names)
     with pytest.raises(ValueError, match="batch is 0"):
