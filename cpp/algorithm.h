@@ -68,6 +68,8 @@ class Algorithm {
   virtual std::string refuse(const Problem& problem, const Context& context) const = 0;
   // Estimated cycles of one core's worth of wall time.
   virtual double cost(const Problem& problem, const Context& context) const = 0;
+  // Bytes of packed weights and workspace its plan takes, about.
+  virtual double memory(const Problem&, const Context&) const { return 0; }
   // Whether results are as exact as a plain sum of products; `strict` sessions refuse others.
   virtual bool exact() const { return true; }
   // False for what runs the same scalar code whatever the ISA.

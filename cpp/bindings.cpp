@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "layer.h"
 #include "onnx_reader.h"
@@ -53,6 +54,15 @@ void add_initializer(GraphBuilder& builder, const std::string& name, const py::a
     throw std::invalid_argument("initializer '" + name + "' is " + py::cast<std::string>(py::str(array.dtype())) + ", not float32 or int64");
   }
 }
+
+// A Python function that C++ code may drop without holding the GIL.
+struct GilFunction {
+  py::function function;
+  ~GilFunction() {
+    const py::gil_scoped_acquire gil;
+    function = py::function();
+  }
+};
 
 // The batch that `arrays` agree on; throws for a wrong dtype or shape, naming every wrong one.
 int64_t checked_batch(const Graph& graph, const std::vector<int>& values, const std::vector<py::array>& arrays, bool writable) {
@@ -123,12 +133,14 @@ py::list to_list(const std::vector<StepReport>& reports, const std::vector<doubl
     d["macs"] = r.choice.problem.macs();
     d["batch"] = r.choice.problem.n;
     d["estimate"] = r.choice.seconds;
+    d["measured"] = r.choice.source == Source::kMeasured;
     py::list candidates;
     for (const Candidate& c : r.choice.candidates) {
       py::dict e;
       e["algorithm"] = c.algorithm->name();
       e["seconds"] = c.refusal.empty() ? py::object(py::float_(c.seconds)) : py::object(py::none());
       e["refusal"] = c.refusal;
+      e["measured"] = c.source == Source::kMeasured;
       candidates.append(e);
     }
     d["candidates"] = candidates;
@@ -244,14 +256,31 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<PySession>(m, "Session")
       .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa, const std::string& blas, size_t memory_limit,
-                       const std::string& algorithm, bool strict, bool measure) {
+                       const std::string& algorithm, bool strict, const std::string& search, double seconds, bool keep,
+                       const std::optional<std::string>& wisdom, const std::optional<py::function>& progress) {
              SessionOptions o;
              o.threads = threads, o.isa = isa, o.blas = blas, o.memory_limit = memory_limit;
-             o.planner.algorithm = algorithm, o.planner.strict = strict, o.planner.measure = measure;
+             o.planner.algorithm = algorithm, o.planner.strict = strict;
+             if (search != "estimate" && search != "fast" && search != "full") {
+               throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
+             }
+             o.planner.search = search == "estimate" ? Search::kEstimate : search == "fast" ? Search::kFast : Search::kFull;
+             o.planner.seconds = seconds, o.planner.keep = keep;
+             if (wisdom) o.planner.wisdom = *wisdom;
+             if (progress) {
+               // Shared, so that copies of the options need no GIL.
+               auto call = std::make_shared<GilFunction>(GilFunction{*progress});
+               o.planner.progress = [call](const Problem& p) {
+                 const py::gil_scoped_acquire gil;
+                 call->function(p.key());
+               };
+             }
              return std::make_unique<PySession>(builder.build(), std::move(o));
            }),
            py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "", py::arg("blas") = "", py::arg("memory_limit") = 0,
-           py::arg("algorithm") = "", py::arg("strict") = false, py::arg("measure") = false)
+           py::arg("algorithm") = "", py::arg("strict") = false, py::arg("search") = "estimate",
+           py::arg("seconds") = std::numeric_limits<double>::infinity(), py::arg("keep") = true, py::arg("wisdom") = py::none(),
+           py::arg("progress") = py::none())
       .def(
           "run", [](PySession& s, const std::vector<py::array>& inputs, const std::vector<std::string>& wanted,
                     const py::object& out) { return s.run(inputs, wanted, out, nullptr); },
@@ -272,6 +301,8 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("blas", [](PySession& s) -> py::object {
         return s.session().blas() ? py::object(to_dict(*s.session().blas())) : py::object(py::none());
       })
+      .def("wisdom_note", [](PySession& s) { return s.session().wisdom_note(); })
+      .def("save_wisdom", [](PySession& s) { s.session().save_wisdom(); })
       .def_property_readonly("weight_bytes", [](PySession& s) { return s.session().weight_bytes(); })
       .def_property_readonly("arena_bytes", [](PySession& s) { return s.session().arena_bytes(); });
 

@@ -1,19 +1,68 @@
 #include "planner.h"
 
 #include <algorithm>
-#include <chrono>
-#include <limits>
+#include <cstdio>
+#include <cstring>
 #include <stdexcept>
 
 namespace linnet {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 // Only the ratios of estimates matter; this makes them read as plausible times.
 constexpr double kCyclesPerSecond = 2.5e9;
 
 constexpr Layout kLayouts[] = {Layout::kNchw, Layout::kNhwc};
 
-bool has_weights(const Problem& p) { return p.kind == Kind::kConv || p.kind == Kind::kFullyConnected; }
+// How thoroughly layers are measured.
+struct Effort {
+  double
+      hopeless;  // candidates whose estimate exceeds the best one's by this factor are not measured
+  int rounds;    // at least
+  double seconds;  // of one layer, when the rounds are done
+};
+constexpr Effort kFast{2.5, 3, 0.03}, kFull{10, 7, 0.25};
+// A candidate this much slower than the best one drops out.
+constexpr double kDrop = 1.25;
+constexpr int kDropAfter = 3;  // rounds
+
+bool has_weights(const Problem& p) {
+  return p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
+}
+
+std::string megabytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", bytes / (1 << 20));
+  return text;
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + values.size() / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Images full of numbers like those after an activation: about half are zero. Padding lanes are all
+// zero, as in a session.
+AlignedBuffer made_up(int64_t n, const Dims& d, Layout layout, int width) {
+  AlignedBuffer buffer(static_cast<size_t>(n * image_stride(d, layout, width)) * sizeof(float),
+                       true);
+  const Strides s(d, layout, width);
+  uint32_t state = 1;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t c = 0; c < d.c; ++c) {
+      for (int64_t h = 0; h < d.h; ++h) {
+        for (int64_t w = 0; w < d.w; ++w) {
+          state = state * 1664525 + 1013904223;
+          const float value = static_cast<float>(static_cast<int32_t>(state)) / 2147483648.0f;
+          buffer.floats()[i * s.n + c * s.c + h * s.h + w * s.w] = std::max(value, 0.0f);
+        }
+      }
+    }
+  }
+  return buffer;
+}
 
 }  // namespace
 
@@ -26,7 +75,8 @@ double estimate(const Problem& problem, const std::string& name, const std::stri
   const Context context{kernels_for(isa.c_str()), weights, blas ? &*blas : nullptr, missing};
   const Algorithm& a = algorithm(name);
   const std::string reason = a.refuse(problem, context);
-  if (!reason.empty()) throw std::invalid_argument(name + " refuses " + problem.key() + ": " + reason);
+  if (!reason.empty())
+    throw std::invalid_argument(name + " refuses " + problem.key() + ": " + reason);
   return a.cost(problem, context) / kCyclesPerSecond;
 }
 
@@ -35,15 +85,38 @@ Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& poo
   if (!options_.algorithm.empty()) algorithm(options_.algorithm);
 }
 
-double Planner::reorder_seconds(int64_t n, const Dims& dims) const {
-  if (layouts_coincide(dims, context_.kernels.width)) return 0;
-  Problem p;
-  p.kind = Kind::kReorder;
-  p.n = n, p.in = dims, p.threads = pool_.threads();
-  return algorithm("reorder").cost(p, context_) / kCyclesPerSecond;
+Wisdom& Planner::wisdom() const {
+  if (!wisdom_) {
+    wisdom_ =
+        options_.wisdom.empty() ? Wisdom() : Wisdom(options_.wisdom, Wisdom::machine(context_));
+  }
+  return *wisdom_;
 }
 
-// Whether the algorithm asked for accepts the layer in any layout; else the layer is planned freely.
+Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to) const {
+  Choice c;
+  c.algorithm = &algorithm("reorder");
+  Problem& p = c.problem;
+  p.kind = Kind::kReorder;
+  p.n = n, p.in = p.operand = dims, p.threads = pool_.threads();
+  p.in_layout = from, p.out_layout = to;
+  std::vector<Variant> variants{
+      {c.algorithm, p, c.algorithm->cost(p, context_) / kCyclesPerSecond, {}}};
+  recall(variants);
+  if (worth_measuring(variants)) measure(variants, nullptr, nullptr);
+  c.seconds = variants[0].seconds();
+  c.source = variants[0].measured ? Source::kMeasured : Source::kEstimated;
+  c.candidates.push_back({c.algorithm, p, c.seconds, "", c.source});
+  return c;
+}
+
+double Planner::reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout to) const {
+  if (from == to || layouts_coincide(dims, context_.kernels.width)) return 0;
+  return reorder(n, dims, from, to).seconds;
+}
+
+// Whether the algorithm asked for accepts the layer in any layout; else the layer is planned
+// freely.
 bool Planner::restricted(const Problem& problem) const {
   if (!has_weights(problem) || options_.algorithm.empty()) return false;
   for (Layout in : kLayouts) {
@@ -56,72 +129,189 @@ bool Planner::restricted(const Problem& problem) const {
   return false;
 }
 
-std::string Planner::refusal(const Algorithm& a, const Problem& problem, bool restricted) const {
+std::string Planner::refusal(const Algorithm& a, const Problem& problem, bool restricted,
+                             size_t memory_limit) const {
   if (restricted && options_.algorithm != a.name()) return "not the algorithm asked for";
   if (options_.strict && !a.exact()) return "looser than strict allows";
-  return a.refuse(problem, context_);
+  const std::string reason = a.refuse(problem, context_);
+  if (!reason.empty() || !memory_limit) return reason;
+  const double bytes = a.memory(problem, context_);
+  if (bytes <= static_cast<double>(memory_limit)) return "";
+  return "needs " + megabytes(bytes) + ", the memory limit is " +
+         megabytes(static_cast<double>(memory_limit));
 }
 
 bool Planner::allows(const Algorithm& a, const Problem& problem) const {
   // A fused form must not drive out the algorithm asked for, which may take the layer only unfused.
   Problem plain = problem;
   plain.pool[0] = plain.pool[1] = 1;
-  return refusal(a, problem, restricted(plain)).empty();
+  return refusal(a, problem, restricted(plain), options_.memory_limit).empty();
 }
 
-Choice Planner::choose(const Problem& problem, const Weight* weight, const Weight* bias, Layout given, Layout preferred) const {
+Choice Planner::choose(const Problem& problem, const Weight* weight, const Weight* bias,
+                       Layout given, Layout preferred) const {
   Choice choice;
-  double least = std::numeric_limits<double>::infinity();
+  std::vector<Variant> variants;
   const bool only_asked = restricted(problem);
-  for (const Algorithm* a : algorithms()) {
-    Candidate best{a, problem, std::numeric_limits<double>::infinity(), ""};
-    for (Layout in : kLayouts) {
-      for (Layout out : kLayouts) {
-        Problem p = problem;
-        p.in_layout = in, p.out_layout = out;
-        const std::string refusal = this->refusal(*a, p, only_asked);
-        if (!refusal.empty()) {
-          // The refusal in the preferred layout says most about the algorithm.
-          if (best.refusal.empty() || (in == preferred && out == preferred)) best.refusal = refusal;
-          continue;
+  // Where the limit leaves nothing, the session says what the model needs; so plan as if there were
+  // none.
+  for (size_t limit : {options_.memory_limit, size_t{0}}) {
+    choice.candidates.clear();
+    for (const Algorithm* a : algorithms()) {
+      Candidate candidate{a, problem, 0, "", Source::kEstimated};
+      bool accepted = false;
+      for (Layout in : kLayouts) {
+        for (Layout out : kLayouts) {
+          Problem p = problem;
+          p.in_layout = in, p.out_layout = out;
+          const std::string refusal = this->refusal(*a, p, only_asked, limit);
+          if (refusal.empty()) {
+            accepted = true;
+            variants.push_back({a, p, a->cost(p, context_) / kCyclesPerSecond, {}});
+          } else if (candidate.refusal.empty() || (in == preferred && out == preferred)) {
+            // The refusal in the preferred layout says most about the algorithm.
+            candidate.refusal = refusal;
+          }
         }
-        double t = seconds(*a, p, weight, bias);
-        if (in != given) t += reorder_seconds(p.n, p.in);
-        if (out != preferred) t += reorder_seconds(p.n, p.out());
-        if (t < best.seconds) best.seconds = t, best.problem = p;
+      }
+      if (accepted) candidate.refusal.clear();
+      choice.candidates.push_back(std::move(candidate));
+    }
+    if (!variants.empty()) break;
+  }
+  if (variants.empty()) throw std::runtime_error("no algorithm accepts " + problem.key());
+
+  for (Variant& v : variants) {
+    v.around = reorder_seconds(v.problem.n, v.problem.in, given, v.problem.in_layout) +
+               reorder_seconds(v.problem.n, v.problem.out(), v.problem.out_layout, preferred);
+  }
+  recall(variants);
+  if (worth_measuring(variants)) measure(variants, weight, bias);
+
+  const bool measured = std::any_of(variants.begin(), variants.end(),
+                                    [](const Variant& v) { return v.measured.has_value(); });
+  double least = std::numeric_limits<double>::infinity();
+  for (Candidate& candidate : choice.candidates) {
+    if (!candidate.refusal.empty()) continue;
+    candidate.seconds = std::numeric_limits<double>::infinity();
+    for (const Variant& v : variants) {
+      if (v.algorithm != candidate.algorithm) continue;
+      // Estimates and measured times do not compare: an algorithm's measured variants are
+      // preferred, and where any was measured those that were not have been found hopeless.
+      const bool better = v.measured.has_value() == (candidate.source == Source::kMeasured)
+                              ? v.seconds() < candidate.seconds
+                              : v.measured.has_value();
+      if (better) {
+        candidate.seconds = v.seconds(), candidate.problem = v.problem;
+        candidate.source = v.measured ? Source::kMeasured : Source::kEstimated;
       }
     }
-    if (best.seconds < std::numeric_limits<double>::infinity()) best.refusal.clear();
-    if (best.refusal.empty() && best.seconds < least) {
-      least = best.seconds;
-      choice.algorithm = a, choice.problem = best.problem, choice.seconds = best.seconds;
+    if (candidate.seconds < least && (candidate.source == Source::kMeasured || !measured)) {
+      least = candidate.seconds;
+      choice.algorithm = candidate.algorithm, choice.problem = candidate.problem;
+      choice.seconds = candidate.seconds, choice.source = candidate.source;
     }
-    choice.candidates.push_back(std::move(best));
   }
-  if (!choice.algorithm) throw std::runtime_error("no algorithm accepts " + problem.key());
   return choice;
 }
 
-double Planner::seconds(const Algorithm& a, const Problem& p, const Weight* weight, const Weight* bias) const {
-  const double estimate = a.cost(p, context_) / kCyclesPerSecond;
-  // Measuring the reference on a large layer would take longer than all else together.
-  if (!options_.measure || !a.uses_kernels()) return estimate;
-  const auto plan = a.prepare(p, weight, bias, context_);
-  const int width = context_.kernels.width;
-  AlignedBuffer x(static_cast<size_t>(p.n * image_stride(p.in, p.in_layout, width)) * sizeof(float), true);
-  AlignedBuffer y(static_cast<size_t>(p.n * image_stride(p.out(), p.out_layout, width)) * sizeof(float), true);
-  AlignedBuffer operand(y.size(), true), workspace(plan->workspace());
-  const Operands operands{x.floats(), operand.floats(), y.floats(), workspace.floats(), pool_};
-  std::vector<double> times;
-  using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
-  while (times.size() < 3 || (times.size() < 15 && Clock::now() - begin < std::chrono::milliseconds(30))) {
-    const auto start = Clock::now();
-    plan->run(operands);
-    times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+// Fills in the times wisdom knows.
+void Planner::recall(std::vector<Variant>& variants) const {
+  for (Variant& v : variants) {
+    const Wisdom::Times* times = wisdom().find(v.problem.key());
+    if (!times) continue;
+    for (const auto& [name, seconds] : *times) {
+      if (name == v.algorithm->name()) v.measured = seconds;
+    }
   }
-  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-  return times[times.size() / 2];
+}
+
+bool Planner::worth_measuring(const std::vector<Variant>& variants) const {
+  if (options_.search == Search::kEstimate || spent_ >= options_.seconds) return false;
+  // All of them once more when one is missing, because times compare best when taken in turns.
+  const Effort& effort = options_.search == Search::kFull ? kFull : kFast;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Variant& v : variants) least = std::min(least, v.estimate + v.around);
+  for (const Variant& v : variants) {
+    if (v.estimate + v.around > effort.hopeless * least) continue;
+    if (!v.measured || (!options_.keep && !fresh_.count(v.problem.key()))) return true;
+  }
+  return false;
+}
+
+// Runs the promising variants in turns, so that whatever else the machine does hits all of them and
+// each finds the caches as another layer would leave them.
+void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
+                      const Weight* bias) const {
+  struct Trial {
+    Variant* variant;
+    std::unique_ptr<Plan> plan;
+    std::vector<double> times;
+    double least() const { return *std::min_element(times.begin(), times.end()); }
+  };
+  const auto begin = Clock::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
+  const Effort& effort = options_.search == Search::kFull ? kFull : kFast;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Variant& v : variants) least = std::min(least, v.estimate + v.around);
+
+  const Problem& first = variants[0].problem;
+  if (options_.progress) options_.progress(first);
+  // Apart from the session's, so that the weights of the losers do not stay.
+  WeightStore weights;
+  const Context context{context_.kernels, weights, context_.blas, context_.blas_missing};
+  const int width = context.kernels.width;
+  const Dims operand_dims = first.kind == Kind::kAdd ? first.operand : first.out();
+  AlignedBuffer x[2], y[2], operand[2];
+  for (Layout layout : kLayouts) {
+    const int i = static_cast<int>(layout);
+    x[i] = made_up(first.n, first.in, layout, width);
+    y[i] = made_up(first.n, first.out(), layout, width);
+    if (first.residual || first.kind == Kind::kAdd)
+      operand[i] = made_up(first.n, operand_dims, layout, width);
+  }
+  std::vector<Trial> trials;
+  size_t workspace_bytes = 0;
+  for (Variant& v : variants) {
+    if (v.estimate + v.around > effort.hopeless * least) continue;
+    trials.push_back({&v, v.algorithm->prepare(v.problem, weight, bias, context), {}});
+    workspace_bytes = std::max(workspace_bytes, trials.back().plan->workspace());
+  }
+  const AlignedBuffer workspace(workspace_bytes);
+  const auto run = [&](Trial& t) {
+    const int in = static_cast<int>(t.variant->problem.in_layout),
+              out = static_cast<int>(t.variant->problem.out_layout);
+    const auto start = Clock::now();
+    t.plan->run(
+        {x[in].floats(), operand[out].floats(), y[out].floats(), workspace.floats(), pool_});
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+
+  const ThreadPool::Region region(pool_);
+  std::vector<Trial*> running;
+  for (Trial& t : trials) {
+    run(t);
+    running.push_back(&t);
+  }
+  const auto start = Clock::now();
+  for (int round = 0; round < effort.rounds ||
+                      std::chrono::duration<double>(Clock::now() - start).count() < effort.seconds;
+       ++round) {
+    for (Trial* t : running) t->times.push_back(run(*t));
+    if (round + 1 < kDropAfter) continue;
+    double best = std::numeric_limits<double>::infinity();
+    for (const Trial& t : trials) best = std::min(best, t.least());
+    running.erase(std::remove_if(running.begin(), running.end(),
+                                 [&](const Trial* t) { return t->least() > kDrop * best; }),
+                  running.end());
+  }
+  for (Trial& t : trials) {
+    t.variant->measured = median(t.times);
+    const std::string key = t.variant->problem.key();
+    wisdom().record(key, {{t.variant->algorithm->name(), *t.variant->measured}});
+    fresh_.insert(key);
+  }
+  spent_ += elapsed();
 }
 
 }  // namespace linnet

@@ -1,25 +1,48 @@
-// Planner: picks the algorithm and the layouts of each layer, by estimate or by measuring.
+// Planner: picks the algorithm and the layouts of each layer by wisdom (times measured before), by
+// measuring, or by estimate.
 #pragma once
 
+#include <chrono>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "algorithm.h"
+#include "wisdom.h"
 
 namespace linnet {
 
+// What is done about layers whose times are not known: nothing but estimating them; or measuring
+// what the estimate finds promising (fast) or not hopeless, and for longer (full).
+enum class Search : uint8_t { kEstimate, kFast, kFull };
+
 struct PlannerOptions {
-  std::string algorithm;  // convolutions and fully connected layers use only this one where it accepts; empty: any
-  bool strict = false;    // only exact algorithms
-  bool measure = false;   // time the candidates instead of estimating them
+  std::string algorithm;    // convolutions and fully connected layers use only this one where it
+                            // accepts; empty: any
+  bool strict = false;      // only exact algorithms
+  size_t memory_limit = 0;  // bytes a layer's packed weights and workspace may take; 0: no limit
+  Search search = Search::kEstimate;
+  double seconds = std::numeric_limits<double>::infinity();  // of measuring in all; what is left
+                                                             // over is estimated
+  bool keep = true;                             // do not measure again what wisdom knows
+  std::string wisdom = Wisdom::default_path();  // file; empty: none
+  std::function<void(const Problem&)>
+      progress;  // called before a layer is measured; may throw to stop
 };
+
+// How a layer's time is known.
+enum class Source : uint8_t { kEstimated, kMeasured };
 
 // What became of one algorithm for one layer.
 struct Candidate {
   const Algorithm* algorithm;
   Problem problem;      // with the layouts it was asked for
-  double seconds = 0;   // estimated or measured, changes of layout included; only where not refused
+  double seconds = 0;   // changes of layout included; only where not refused
   std::string refusal;  // empty where accepted
+  Source source = Source::kEstimated;
 };
 
 struct Choice {
@@ -27,33 +50,60 @@ struct Choice {
   Problem problem;
   double seconds = 0;
   std::vector<Candidate> candidates;  // the best combination of layouts of every algorithm
+  Source source = Source::kEstimated;
 };
 
+// Owned by a Session, used by one caller at a time.
 class Planner {
  public:
-  // The context and pool must outlive the planner. Throws std::invalid_argument for an unknown algorithm.
+  // The context and pool must outlive the planner. Throws std::invalid_argument for an unknown
+  // algorithm.
   Planner(PlannerOptions options, const Context& context, ThreadPool& pool);
 
-  // The cheapest way to run `problem`, whose input is there in layout `given`, when the rest of the graph prefers `preferred`.
-  Choice choose(const Problem& problem, const Weight* weight, const Weight* bias, Layout given, Layout preferred) const;
+  // The cheapest way to run `problem`, whose input is there in layout `given`, when the rest of the
+  // graph prefers `preferred`.
+  Choice choose(const Problem& problem, const Weight* weight, const Weight* bias, Layout given,
+                Layout preferred) const;
+
+  // The way to change the layout of `n` images.
+  Choice reorder(int64_t n, const Dims& dims, Layout from, Layout to) const;
 
   // Whether `a` may run `problem` as it stands, layouts included.
   bool allows(const Algorithm& a, const Problem& problem) const;
 
-  // Seconds to change the layout of `n` images.
-  double reorder_seconds(int64_t n, const Dims& dims) const;
+  // Times known from the wisdom file, read when first needed, and those measured since.
+  Wisdom& wisdom() const;
 
  private:
-  std::string refusal(const Algorithm& a, const Problem& problem, bool restricted) const;
+  // An algorithm in one combination of layouts.
+  struct Variant {
+    const Algorithm* algorithm;
+    Problem problem;
+    double estimate;  // seconds
+    std::optional<double> measured;
+    double around = 0;  // seconds of the changes of layout it needs
+    double seconds() const { return measured.value_or(estimate) + around; }
+  };
+
+  std::string refusal(const Algorithm& a, const Problem& problem, bool restricted,
+                      size_t memory_limit) const;
   bool restricted(const Problem& problem) const;
-  double seconds(const Algorithm& algorithm, const Problem& problem, const Weight* weight, const Weight* bias) const;
+  double reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout to) const;
+  void recall(std::vector<Variant>& variants) const;
+  bool worth_measuring(const std::vector<Variant>& variants) const;
+  void measure(std::vector<Variant>& variants, const Weight* weight, const Weight* bias) const;
 
   const PlannerOptions options_;
   const Context& context_;
   ThreadPool& pool_;
+  // What is learnt while planning; the plans made from it do not change.
+  mutable std::optional<Wisdom> wisdom_;
+  mutable std::set<std::string> fresh_;  // keys measured by this planner
+  mutable double spent_ = 0;             // seconds of measuring
 };
 
-// Estimated seconds of one layer. Throws std::invalid_argument with the reason if the algorithm refuses it.
+// Estimated seconds of one layer. Throws std::invalid_argument with the reason if the algorithm
+// refuses it.
 double estimate(const Problem& problem, const std::string& algorithm, const std::string& isa);
 
 // Whether both layouts of an image are the same bytes.

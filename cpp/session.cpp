@@ -268,15 +268,7 @@ void Program::add_step(const std::string& name, const std::string& op, const Cho
 }
 
 Choice Program::reorder_choice(const Dims& dims, Layout from, Layout to) const {
-  Choice c;
-  c.algorithm = &algorithm("reorder");
-  c.problem.kind = Kind::kReorder;
-  c.problem.n = batch_, c.problem.threads = threads_;
-  c.problem.in = c.problem.operand = dims;
-  c.problem.in_layout = from, c.problem.out_layout = to;
-  c.seconds = planner_.reorder_seconds(batch_, dims);
-  c.candidates.push_back({c.algorithm, c.problem, c.seconds, ""});
-  return c;
+  return planner_.reorder(batch_, dims, from, to);
 }
 
 // The same value in another layout, through a reorder step the first time.
@@ -441,7 +433,9 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   blas_ = find_openblas(options_.blas, &blas_missing_);
   if (!blas_ && !options_.blas.empty()) throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + blas_missing_);
   context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_});
-  planner_.emplace(options_.planner, *context_, pool_);
+  PlannerOptions planner = options_.planner;
+  planner.memory_limit = options_.memory_limit;
+  planner_.emplace(std::move(planner), *context_, pool_);
 
   std::vector<AlignedBuffer> buffers;
   std::vector<const float*> inputs;
@@ -524,6 +518,16 @@ std::vector<StepReport> Session::plan(int64_t batch, const std::vector<int>& wan
   if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(mutex_);
   return program(chunk_size(batch, wanted), wanted).reports();
+}
+
+std::string Session::wisdom_note() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return planner_->wisdom().note();
+}
+
+void Session::save_wisdom() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  planner_->wisdom().save();
 }
 
 size_t Session::arena_bytes() {

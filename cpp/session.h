@@ -61,6 +61,9 @@ class Session {
 
   size_t weight_bytes() const { return weights_.bytes(); }
   size_t arena_bytes();  // of all programs kept
+  // What the wisdom file held; and writing what was measured into it. See wisdom.h.
+  std::string wisdom_note();
+  void save_wisdom();
 
  private:
   int64_t chunk_size(int64_t batch, const std::vector<int>& wanted);

@@ -12,6 +12,7 @@ class Candidate(NamedTuple):
     algorithm: str
     seconds: float | None
     refusal: str
+    measured: bool = False  # or estimated
 
 
 class Layer(NamedTuple):
