@@ -1,0 +1,120 @@
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "include/linnet.h"
+
+namespace {
+
+const char kDigits[] = LINNET_TEST_DATA "/../../src/linnet/models/digits.onnx";
+
+// A loaded session that ends with its scope.
+struct Loaded {
+  explicit Loaded(const linnet_options* options = nullptr) { REQUIRE_MESSAGE(linnet_load(kDigits, options, &net) == LINNET_OK, linnet_error()); }
+  ~Loaded() { linnet_free(net); }
+  linnet_session* net = nullptr;
+};
+
+std::vector<float> images(size_t floats) {
+  std::vector<float> x(floats);
+  for (size_t i = 0; i < floats; ++i) x[i] = static_cast<float>(i * 2654435761u % 1024) / 1024.0f;
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("C: a session describes the model's inputs and outputs") {
+  const Loaded s;
+  REQUIRE(linnet_input_count(s.net) == 1);
+  REQUIRE(linnet_output_count(s.net) == 1);
+  const linnet_tensor x = linnet_input(s.net, 0), y = linnet_output(s.net, 0);
+  REQUIRE(x.rank == 4);
+  CHECK(x.shape[0] == 0);
+  CHECK(x.count == static_cast<size_t>(x.shape[1] * x.shape[2] * x.shape[3]));
+  REQUIRE(y.rank == 2);
+  CHECK(y.count == static_cast<size_t>(y.shape[1]));
+  CHECK(std::strlen(x.name) > 0);
+  CHECK(linnet_threads(s.net) >= 1);
+  CHECK(std::strlen(linnet_isa(s.net)) > 0);
+  int major = -1;
+  CHECK(std::sscanf(linnet_version(), "%d.", &major) == 1);
+}
+
+TEST_CASE("C: a batch gives what its images give one by one, within the caller's arrays") {
+  linnet_options options = {};
+  options.threads = 2;
+  const Loaded s(&options);
+  CHECK(linnet_threads(s.net) == 2);
+  const size_t in = linnet_input(s.net, 0).count, out = linnet_output(s.net, 0).count;
+  const std::vector<float> x = images(3 * in);
+  std::vector<float> together(3 * out + 1, -7.0f), alone(out);
+  const float* from[] = {x.data()};
+  float* to[] = {together.data()};
+  REQUIRE(linnet_run(s.net, 3, from, to) == LINNET_OK);
+  CHECK(together.back() == -7.0f);
+  for (int i = 0; i < 3; ++i) {
+    const float* one_from[] = {x.data() + i * in};
+    float* one_to[] = {alone.data()};
+    REQUIRE(linnet_run(s.net, 1, one_from, one_to) == LINNET_OK);
+    double sum = 0;
+    for (size_t k = 0; k < out; ++k) {
+      CHECK(together[i * out + k] == doctest::Approx(alone[k]).epsilon(1e-4));
+      sum += alone[k];
+    }
+    CHECK(sum == doctest::Approx(1.0));  // the model ends in a softmax
+  }
+}
+
+TEST_CASE("C: options reach the session") {
+  linnet_options options = {};
+  options.isa = "scalar";
+  options.algorithm = "direct";
+  options.threads = 1;
+  const Loaded s(&options);
+  CHECK(std::string(linnet_isa(s.net)) == "scalar");
+}
+
+TEST_CASE("C: every failure has a status and a message, and no session") {
+  linnet_session* net = reinterpret_cast<linnet_session*>(1);
+  CHECK(linnet_load("/no/such/model.onnx", nullptr, &net) != LINNET_OK);
+  CHECK(net == nullptr);
+  CHECK(std::string(linnet_error()).find("/no/such/model.onnx") != std::string::npos);
+  CHECK(linnet_load(nullptr, nullptr, &net) == LINNET_INVALID);
+  CHECK(linnet_load(kDigits, nullptr, nullptr) == LINNET_INVALID);
+
+  linnet_options options = {};
+  options.threads = -1;
+  CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
+  CHECK(std::string(linnet_error()).find("-1") != std::string::npos);
+  options = {};
+  options.isa = "none";
+  CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
+  CHECK(std::string(linnet_error()).find("none") != std::string::npos);
+  options = {};
+  options.algorithm = "none";
+  CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
+  options = {};
+  options.blas = "/no/such/libopenblas.so";
+  CHECK(linnet_load(kDigits, &options, &net) == LINNET_FAILED);
+  CHECK(std::string(linnet_error()).find("/no/such/libopenblas.so") != std::string::npos);
+  options = {};
+  options.memory_limit = 1000;
+  CHECK(linnet_load(kDigits, &options, &net) == LINNET_NO_MEMORY);
+  CHECK(std::string(linnet_error()).find("1000") != std::string::npos);
+
+  const Loaded s;
+  float* none[] = {nullptr};
+  const float* nothing[] = {nullptr};
+  CHECK(linnet_run(s.net, 1, nothing, none) == LINNET_INVALID);
+  CHECK(linnet_run(s.net, 1, nullptr, none) == LINNET_INVALID);
+  const std::vector<float> x = images(linnet_input(s.net, 0).count);
+  std::vector<float> y(linnet_output(s.net, 0).count);
+  const float* from[] = {x.data()};
+  float* to[] = {y.data()};
+  CHECK(linnet_run(s.net, 0, from, to) == LINNET_INVALID);
+  CHECK(linnet_run(s.net, 1, from, to) == LINNET_OK);
+  linnet_free(nullptr);
+}
