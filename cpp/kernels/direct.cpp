@@ -24,20 +24,27 @@ constexpr double kFlopsPerCycle = 64;
 constexpr int kCols[] = {0, 12, 12, 8, 6};
 constexpr double kFlopsPerCycle = 8;  // Cortex-A53 and A72
 #else
-constexpr int kCols[] = {0, 8, 6, 3};
+constexpr int kCols[] = {0, 8, 6};
 constexpr double kFlopsPerCycle = 8;
 #endif
 constexpr int kVecsMax = sizeof kCols / sizeof kCols[0] - 1;
 constexpr int kGemvVecs = kMaxTileVecs;
-// Whether a tile of one vector leaves registers for the weights of several taps (see slide).
-#if defined(LINNET_ISA_avx512)
-constexpr bool kSlides = true;
-#else
-constexpr bool kSlides = false;
-#endif
 
 // Taps of the inner loop done per turn.
 constexpr int kUnroll = 4;
+#if defined(LINNET_ISA_avx512)
+// Whether multiply_add() can broadcast, which saves an instruction for a value used once, and
+// whether a tile of one vector leaves registers for the weights of several taps (see slide).
+constexpr bool kBroadcasts = true, kSlides = true;
+#else
+constexpr bool kBroadcasts = false, kSlides = false;
+#endif
+// Columns between the load of an input value and its use: in-order cores wait for a load.
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+constexpr int kAhead = 3;
+#else
+constexpr int kAhead = 0;
+#endif
 
 // Input pointers of a tile: one to the first of every three columns, the other two are reached by
 // scaled index.
@@ -73,16 +80,19 @@ LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& 
   Vec weight[kVecs];
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) weight[v] = load(w + (tap * kVecs + v) * kWidth);
-  constexpr int kWhole = kTileCols - kTileCols % kPixels;
+  Value value[kTileCols + kAhead];
   LINNET_UNROLL
-  for (int p = 0; p < kWhole; p += kPixels) {
-    if constexpr (kPixels == 1) {
-      accumulate<kVecs>(acc[p], weight, x.at(p) + tap);
+  for (int p = 0; p < kTileCols && p < kAhead; ++p) value[p] = broadcast(x.at(p) + tap);
+  LINNET_UNROLL
+  for (int p = 0; p < kTileCols; ++p) {
+    if constexpr (kVecs == 1 && kBroadcasts) {
+      multiply_add(acc[p][0], weight[0], x.at(p) + tap);
     } else {
-      accumulate<kVecs>(acc[p], acc[p + 1], weight, x.at(p) + tap, x.at(p + 1) + tap);
+      if (p + kAhead < kTileCols) value[p + kAhead] = broadcast(x.at(p + kAhead) + tap);
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) multiply_add(acc[p][v], weight[v], value[p]);
     }
   }
-  if constexpr (kWhole < kTileCols) accumulate<kVecs>(acc[kWhole], weight, x.at(kWhole) + tap);
 }
 
 template <int kTaps, int kVecs, int kTileCols>
@@ -106,7 +116,7 @@ LINNET_INLINE void slide(Vec (&acc)[kTileCols][1], const float* x, const float* 
   for (int tap = 0; tap < kTaps; ++tap) weight[tap] = load(w + tap * kWidth);
   LINNET_UNROLL
   for (int i = 0; i < kTileCols + kTaps - 1; ++i) {
-    const Vec value = splat(x[i]);
+    const Value value = broadcast(x + i);
     LINNET_UNROLL
     for (int tap = 0; tap < kTaps; ++tap) {
       if (i >= tap && i - tap < kTileCols) multiply_add(acc[i - tap][0], weight[tap], value);
@@ -237,9 +247,9 @@ template <int kFloats>
 LINNET_INLINE void prefetch([[maybe_unused]] const float* w) {
 #if defined(__arm__) || defined(__aarch64__)
   constexpr int kLine = 64 / sizeof(float);
-  constexpr int kAhead = 512 / sizeof(float);
+  constexpr int kDistance = 512 / sizeof(float);
   LINNET_UNROLL
-  for (int i = 0; i < kFloats; i += kLine) __builtin_prefetch(w + kAhead + i);
+  for (int i = 0; i < kFloats; i += kLine) __builtin_prefetch(w + kDistance + i);
 #endif
 }
 

@@ -26,6 +26,10 @@ if(LINNET_TARGET_X86_64)
 elseif(LINNET_TARGET_A64)
   set(LINNET_ISAS neon scalar)
   set(LINNET_FLAGS_neon -mtune=cortex-a53)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    # Scheduling before register allocation makes gcc spill; the one after it remains.
+    list(APPEND LINNET_FLAGS_neon -fno-schedule-insns)
+  endif()
 elseif(LINNET_TARGET_A32)
   set(LINNET_ISAS neon_vfpv4 scalar)
   # -march too: -mfpu alone would leave a compiler that targets ARMv6 by default there.

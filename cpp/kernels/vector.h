@@ -36,17 +36,16 @@ namespace {
 
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
 // mul, max (b where either of max(a, b) is NaN) and fma (the first argument is the addend), and
-// - multiply_add(acc, a, b): acc += a * b in the register acc is in. Written with fma(), gcc moves
-//   the sums of a tile from register to register until it runs out of them;
-// - accumulate<n>(acc, w, x): acc[v] += w[v] * *x for v < n. Where kPixels is 2, pairs of pixels
-//   can share it: accumulate<n>(acc0, acc1, w, x0, x1);
+// - Value, broadcast(p): an input value at p in the form multiply_add() takes;
+// - multiply_add(acc, w, x): acc += w * x, x a Value, in the register acc is in. Written with
+//   fma(), gcc moves the sums of a tile from register to register until it runs out of them;
 // - exponent(t): 2^n for an integer n of -127 (taken as 0) to 127 that t holds in its low bits.
 
 #if defined(LINNET_ISA_scalar)
 
 using Vec = float;
+using Value = float;
 constexpr int kWidth = 1;
-constexpr int kPixels = 1;
 
 LINNET_INLINE Vec load(const float* p) { return *p; }
 LINNET_INLINE void store(float* p, Vec v) { *p = v; }
@@ -56,12 +55,8 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
-LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) { acc += a * b; }
-template <int kVecs>
-LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc[v] += w[v] * *x;
-}
+LINNET_INLINE Value broadcast(const float* p) { return *p; }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc += w * x; }
 LINNET_INLINE Vec exponent(Vec t) {
   uint32_t bits;
   __builtin_memcpy(&bits, &t, sizeof bits);
@@ -73,8 +68,8 @@ LINNET_INLINE Vec exponent(Vec t) {
 #elif defined(LINNET_ISA_avx2)
 
 using Vec = __m256;
+using Value = __m256;
 constexpr int kWidth = 8;
-constexpr int kPixels = 1;
 
 LINNET_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
 LINNET_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
@@ -84,14 +79,9 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
-LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) {
-  __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b));
-}
-template <int kVecs>
-LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
-  const Vec value = splat(*x);
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) multiply_add(acc[v], w[v], value);
+LINNET_INLINE Value broadcast(const float* p) { return _mm256_set1_ps(*p); }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(w), "x"(x));
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127));
@@ -101,8 +91,8 @@ LINNET_INLINE Vec exponent(Vec t) {
 #elif defined(LINNET_ISA_avx512)
 
 using Vec = __m512;
+using Value = __m512;
 constexpr int kWidth = 16;
-constexpr int kPixels = 1;
 
 LINNET_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
 LINNET_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
@@ -112,20 +102,13 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
-LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) {
-  __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+LINNET_INLINE Value broadcast(const float* p) { return _mm512_set1_ps(*p); }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) {
+  __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(w), "v"(x));
 }
-// A value used once is broadcast by the multiply-add itself; one used more often costs fewer loads
-// in a register.
-template <int kVecs>
-LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
-  if constexpr (kVecs == 1) {
-    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*acc) : "v"(*w), "m"(*x));
-  } else {
-    const Vec value = splat(*x);
-    LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) multiply_add(acc[v], w[v], value);
-  }
+// For a value used once.
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, const float* x) {
+  __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*x));
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(127));
@@ -145,45 +128,20 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return vfmaq_f32(acc, a, b); }
-LINNET_INLINE void multiply_add(Vec& acc, Vec a, Vec b) { acc = vfmaq_f32(acc, a, b); }
 LINNET_INLINE Vec exponent(Vec t) {
   return vreinterpretq_f32_s32(
       vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(t), vdupq_n_s32(127)), 23));
 }
 
 #if defined(LINNET_ISA_neon)
-constexpr int kPixels = 1;
-
-template <int kVecs>
-LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc[v] = vfmaq_n_f32(acc[v], w[v], *x);
-}
+using Value = float;
+LINNET_INLINE Value broadcast(const float* p) { return *p; }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vfmaq_n_f32(acc, w, x); }
 #else
 // A32 multiplies by a lane of a d register, and only VMLA (not VFMA) has that form.
-constexpr int kPixels = 2;
-
-template <int kVecs>
-LINNET_INLINE void accumulate(Vec* acc, const Vec* w, const float* x) {
-  const float32x2_t value = vdup_n_f32(*x);
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc[v] = vmlaq_lane_f32(acc[v], w[v], value, 0);
-}
-template <int kVecs>
-LINNET_INLINE void accumulate(Vec* acc0, Vec* acc1, const Vec* w, const float* x0,
-                              const float* x1) {
-  // Through core registers: their loads pair with multiply-adds on in-order cores, vector loads do
-  // not.
-  uint32_t bits0, bits1;
-  __builtin_memcpy(&bits0, x0, sizeof bits0);
-  __builtin_memcpy(&bits1, x1, sizeof bits1);
-  float32x2_t values;
-  __asm__("vmov %P0, %1, %2" : "=t"(values) : "r"(bits0), "r"(bits1));
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc0[v] = vmlaq_lane_f32(acc0[v], w[v], values, 0);
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc1[v] = vmlaq_lane_f32(acc1[v], w[v], values, 1);
-}
+using Value = float32x2_t;
+LINNET_INLINE Value broadcast(const float* p) { return vld1_dup_f32(p); }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vmlaq_lane_f32(acc, w, x, 0); }
 #endif
 
 #endif
