@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests bench .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint format isa-objects asan asan-python tsan fuzz armhf aarch64 clean deps
+.PHONY: bench test lint format isa-objects asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -43,9 +43,9 @@ asan tsan: %: build/%/build.ninja
 	ctest --preset $@
 
 # The C++ tests compiled for ARM and run by an emulator.
-armhf aarch64: %: build/%/build.ninja
-	cmake --build --preset $@
-	ctest --preset $@
+cpp-armhf cpp-aarch64: cpp-%: build/%/build.ninja
+	cmake --build --preset $*
+	ctest --preset $*
 
 deps:
 	@sh .ci/packages g++ libopenblas0-pthread doctest-dev $(PYTHON_PACKAGES)
@@ -70,3 +70,5 @@ fuzz-packages:
 
 clean:
 	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache
+
+include make/arm.mk

@@ -19,6 +19,9 @@ if(root)
     set(CMAKE_${kind}_LINKER_FLAGS_INIT
       "-L${root}/usr/lib/gcc/${LINNET_TRIPLET}/${gcc} -L${root}/usr/lib/${LINNET_TRIPLET} -L${root}/lib/${LINNET_TRIPLET}")
   endforeach()
+else()
+  set(root /usr/${LINNET_TRIPLET})
+  set(CMAKE_FIND_ROOT_PATH ${root})
 endif()
 
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
