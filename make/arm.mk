@@ -11,18 +11,20 @@ ARM_OLDEST := bullseye
 armhf_debian := armhf
 armhf_triplet := arm-linux-gnueabihf
 armhf_machine := armv7l
-armhf_qemu := qemu-arm -cpu cortex-a7
+armhf_qemu := qemu-arm
+armhf_cpu := cortex-a7
 armhf_openblas := TARGET=ARMV7
 armhf_tag := manylinux_2_31_armv7l
 
 aarch64_debian := arm64
 aarch64_triplet := aarch64-linux-gnu
 aarch64_machine := aarch64
-aarch64_qemu := qemu-aarch64 -cpu cortex-a53
+aarch64_qemu := qemu-aarch64
+aarch64_cpu := cortex-a53
 aarch64_openblas := TARGET=CORTEXA53
 aarch64_tag := manylinux_2_31_aarch64
 
-.PHONY: armhf aarch64 test-armhf test-aarch64
+.PHONY: armhf aarch64 test-armhf test-aarch64 without-neon
 .PRECIOUS: $(ARM)/%/packages $(ARM)/%/run/.packages $(ARM)/%/build/.packages $(ARM)/%/openblas/.built $(ARM)/%/wheel $(ARM)/%/venv/installed
 
 armhf aarch64: %: $(ARM)/%/wheel
@@ -70,8 +72,31 @@ $(ARM)/%/wheel: $(SOURCES) $(ARM)/tools/installed $(ARM)/%/run/.packages $(ARM)/
 	rm -rf $@.raw && cp $@/*.whl dist/
 	$(ARM)/tools/bin/python make/wheel_report.py $@/*.whl
 
+# For a board with nothing on it: one file that holds all of linnet.
+$(ARM)/%/static/linnet-run: $(SOURCES) $(ARM)/tools/installed | $(ARM)/%/packages
+	PATH=$(ARM)/tools/bin:$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_STATIC=ON \
+	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(ARM)/$*/static.log
+	PATH=$(ARM)/tools/bin:$$PATH cmake --build $(@D) --target linnet-run >> $(ARM)/$*/static.log
+
 # The wheel as a user installs it, beside Debian's NumPy.
 $(ARM)/%/venv/installed: $(ARM)/%/wheel third_party/sysroot/venv.sh
-	third_party/sysroot/venv.sh $(@D) $(ARM)/$*/run $($*_qemu)
-	$(@D)/bin/pip install -q --only-binary :all: $(ARM)/$*/wheel/*.whl pytest==9.2.0
+	third_party/sysroot/venv.sh $(@D) $(ARM)/$*/run $($*_qemu) $($*_cpu)
+	$(@D)/bin/pip install -q --only-binary :all: $(ARM)/$*/wheel/*.whl
+	$(@D)/bin/pip install -q --only-binary :all: pytest==9.2.0 pytest-xdist==3.8.0
 	touch $@
+
+# Left out is what makes a virtual environment: the kernel cannot start its interpreter.
+ARM_TESTS ?= tests
+test-armhf test-aarch64: test-%: cpp-% $(ARM)/%/venv/installed $(ARM)/%/static/linnet-run
+	LINNET_RUN="$($*_qemu) -cpu $($*_cpu) $(ARM)/$*/static/linnet-run" \
+	  $(ARM)/$*/venv/bin/python -m pytest -n auto -p no:cacheprovider -rs $(ARM_TESTS) \
+	  --deselect tests/test_compare.py::test_set_up_stamps_what_works
+
+# A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
+test-armhf: without-neon
+without-neon: $(ARM)/armhf/venv/installed
+	@for cpu in cortex-a8 cortex-a9; do \
+	  status=0; text=$$(QEMU_CPU=$$cpu $(ARM)/armhf/venv/bin/linnet doctor 2>&1) || status=$$?; \
+	  echo "$$cpu: $$text"; \
+	  [ $$status = 1 ]; [ $$(wc -l <<< "$$text") = 1 ]; [[ $$text == *"needs a CPU with NEON"* ]]; \
+	done

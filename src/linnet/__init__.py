@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
 from .report import Candidate, Layer, Report, count
+
+try:
+    from . import _core
+except ImportError as error:
+    # The linnet command says it in one sentence; a program that imports linnet gets the exception.
+    if Path(sys.argv[0]).name == "linnet":
+        sys.exit(f"linnet: error: {error}")
+    raise
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,6 +48,7 @@ def load(
     strict: bool = False,
     isa: str | None = None,
     blas: str | None = None,
+    nnpack: str = "auto",
     memory_limit: int | str | None = None,
 ) -> Session:
     """Load a trained model and make it ready to run.
@@ -54,6 +62,10 @@ def load(
     isa: instruction set of the kernels, one of show_config()["isas"]; by default the environment's
         LINNET_ISA, else the best this CPU has.
     blas: path of the OpenBLAS library to use; by default the system's.
+    nnpack: path of a library that holds NNPACK, which then is tried for convolutions too; by
+        default the environment's LINNET_NNPACK, else the system's libnnpack.so if there is one.
+        Without it, or if it cannot be used, linnet goes on with its own algorithms and explain()
+        says why.
     memory_limit: most bytes of packed weights and activations together, as a number or as "300M",
         "1G" (powers of 1024).
 
@@ -69,6 +81,7 @@ def load(
             threads=threads or 0,
             isa=isa or "",
             blas=blas or "",
+            nnpack=nnpack,
             memory_limit=_bytes(memory_limit),
             algorithm=algorithm or "",
             strict=strict,
@@ -372,7 +385,7 @@ def show_config() -> dict[str, Any]:
     """What linnet found here, as a dict that prints readably.
 
     "openblas" is a dict (path, core, config, threading, warning), or a string that says why there
-    is none.
+    is none. "nnpack" is the path of the library, or why there is none.
     RuntimeError or ValueError if LINNET_ISA names an instruction set that is not there.
     """
     return Config(
@@ -383,8 +396,14 @@ def show_config() -> dict[str, Any]:
         cpu=_cpu_model(),
         threads=_core.default_threads(),
         openblas=_core.find_blas(),
+        nnpack=_nnpack(),
         numpy=np.__version__,
     )
+
+
+def _nnpack() -> str:
+    found, text = _core.find_nnpack()
+    return text if found else f"none: {text}"
 
 
 def _cpu_model() -> str:

@@ -1,11 +1,11 @@
 #!/bin/bash
-# venv.sh DIR SYSROOT QEMU [OPTION...]: a virtual environment over the Python of a sysroot whose interpreter runs by itself.
+# venv.sh DIR SYSROOT QEMU CPU: a virtual environment over the Python of a sysroot whose interpreter runs by itself.
 #
-# DIR/bin/python is a script that starts the emulator, so pip, scripts' first lines and programs that run sys.executable
-# again work as on the board, without registering the emulator with the kernel (which takes root).
+# DIR/bin/python is a script that starts the emulator, as $QEMU_CPU or else CPU, so pip, scripts' first lines and programs
+# that run sys.executable again work as on the board, without registering the emulator with the kernel (which takes root).
 set -euo pipefail
 dir=$(realpath -m "$1") sysroot=$(realpath "$2")
-shift 2
+qemu=$3 cpu=$4
 python=$(cd "$sysroot/usr/bin" && ls python3.*[0-9] | head -1)
 rm -rf "$dir"
 mkdir -p "$dir/bin" "$dir/lib/$python/site-packages"
@@ -13,7 +13,7 @@ cat > "$dir/pyvenv.cfg" <<CFG
 home = $sysroot/usr/bin
 include-system-site-packages = true
 CFG
-emulate="exec $* -L '$sysroot' -0"
+emulate="exec $qemu -cpu \"\${QEMU_CPU:-$cpu}\" -L '$sysroot' -0"
 write() {
   printf '#!/bin/sh\n%s\n' "$2" > "$dir/bin/$1"
   chmod +x "$dir/bin/$1"
