@@ -41,6 +41,8 @@ struct Context {
   WeightStore& weights;
   const OpenBlas* blas = nullptr;  // null when none was found
   std::string blas_missing;        // why, when blas is null
+  const NnPack* nnpack = nullptr;  // null when none was found
+  std::string nnpack_missing;      // why, when nnpack is null
 };
 
 // What one run of a plan reads and writes; the layouts and batch are those of its problem.

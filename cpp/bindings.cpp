@@ -255,11 +255,11 @@ PYBIND11_MODULE(_core, m) {
   m.def("read_onnx", [](const std::string& path) { return read_onnx(path); }, py::arg("path"), py::call_guard<py::gil_scoped_release>());
 
   py::class_<PySession>(m, "Session")
-      .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa, const std::string& blas, size_t memory_limit,
+      .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa, const std::string& blas, const std::string& nnpack, size_t memory_limit,
                        const std::string& algorithm, bool strict, const std::string& search, double seconds, bool keep,
                        const std::optional<std::string>& wisdom, const std::optional<py::function>& progress) {
              SessionOptions o;
-             o.threads = threads, o.isa = isa, o.blas = blas, o.memory_limit = memory_limit;
+             o.threads = threads, o.isa = isa, o.blas = blas, o.nnpack = nnpack, o.memory_limit = memory_limit;
              o.planner.algorithm = algorithm, o.planner.strict = strict;
              if (search != "estimate" && search != "fast" && search != "full") {
                throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
@@ -277,7 +277,7 @@ PYBIND11_MODULE(_core, m) {
              }
              return std::make_unique<PySession>(builder.build(), std::move(o));
            }),
-           py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "", py::arg("blas") = "", py::arg("memory_limit") = 0,
+           py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "", py::arg("blas") = "", py::arg("nnpack") = "", py::arg("memory_limit") = 0,
            py::arg("algorithm") = "", py::arg("strict") = false, py::arg("search") = "estimate",
            py::arg("seconds") = std::numeric_limits<double>::infinity(), py::arg("keep") = true, py::arg("wisdom") = py::none(),
            py::arg("progress") = py::none())
@@ -327,6 +327,15 @@ PYBIND11_MODULE(_core, m) {
         return blas ? py::object(to_dict(*blas)) : py::object(py::str(why));
       },
       py::arg("request") = "", "A dict describing the OpenBLAS found, or a string saying why there is none.");
+
+  m.def(
+      "find_nnpack",
+      [](const std::string& request) -> std::pair<bool, std::string> {
+        std::string why;
+        const auto nnpack = find_nnpack(request, &why);
+        return {nnpack.has_value(), nnpack ? nnpack->path : why};
+      },
+      py::arg("request") = "", py::call_guard<py::gil_scoped_release>(), "Whether an NNPACK was found, and its path or why there is none.");
 
   // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the problem's text key.
   using Floats = py::array_t<float, py::array::c_style>;

@@ -1,12 +1,16 @@
 #include "dynlib.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <link.h>
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <vector>
 
 namespace linnet {
@@ -44,6 +48,25 @@ class ScopedEnv {
   const char* name_;
   bool ours_;
 };
+
+// Whether a shared library's file ends before its contents do, by its own headers. What is not one of this machine's is left
+// to dlopen to refuse.
+bool cut_short(const std::string& path) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  const auto size = static_cast<uint64_t>(std::max<std::streamoff>(0, file.tellg()));
+  ElfW(Ehdr) header;
+  file.seekg(0);
+  if (!file.read(reinterpret_cast<char*>(&header), sizeof header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_phentsize != sizeof(ElfW(Phdr)))
+    return false;
+  file.seekg(static_cast<std::streamoff>(header.e_phoff));
+  for (int i = 0; i < header.e_phnum; ++i) {
+    ElfW(Phdr) part;
+    if (!file.read(reinterpret_cast<char*>(&part), sizeof part)) return true;
+    if (part.p_type == PT_LOAD && (part.p_offset > size || part.p_filesz > size - part.p_offset)) return true;
+  }
+  return false;
+}
 
 // OpenBLAS's name for the kernels this CPU should run; null where its own detection can be trusted.
 const char* openblas_core() {
@@ -153,6 +176,10 @@ DynLib DynLib::open(const std::string& name, std::string* why) {
 #if defined(LINNET_STATIC)
   *why = name + ": a statically linked program loads no libraries";
 #else
+  if (name.find('/') != std::string::npos && cut_short(name)) {
+    *why = name + ": the file is cut short";
+    return lib;
+  }
   lib.handle_ = dlopen(name.c_str(), kOpenFlags);
   if (!lib.handle_) {
     const char* error = dlerror();  // begins with the file's name
@@ -186,6 +213,46 @@ std::optional<OpenBlas> find_openblas(const std::string& request, std::string* w
     *why += (why->empty() ? "" : "; ") + reason;
   }
   return std::nullopt;
+}
+
+std::optional<NnPack> find_nnpack(const std::string& request, std::string* why) {
+  const char* named = std::getenv("LINNET_NNPACK");
+  const bool any = request.empty() || request == "auto";
+  const DynLib lib = DynLib::open(!any ? request : named && *named ? named : "libnnpack.so", why);
+  if (!lib) return std::nullopt;
+  NnPack nnpack;
+  nnpack.path = lib.path();
+  const char* missing = nullptr;
+  const auto need = [&](auto*& function, const char* symbol) {
+    function = lib.symbol<std::remove_reference_t<decltype(*function)>>(symbol);
+    if (!function && !missing) missing = symbol;
+  };
+  NnpInitialize* initialize = nullptr;
+  need(initialize, "nnp_initialize");
+  need(nnpack.convolution_inference, "nnp_convolution_inference");
+  need(nnpack.pthreadpool_create, "pthreadpool_create");
+  need(nnpack.pthreadpool_destroy, "pthreadpool_destroy");
+  if (missing) {
+    *why = nnpack.path + ": has no symbol " + missing;
+    return std::nullopt;
+  }
+  if (const int status = initialize()) {
+    *why = nnpack.path + ": cannot be initialized" + (status == 51 ? ", it does not support this CPU" : "") + " (status " +
+           std::to_string(status) + ")";
+    return std::nullopt;
+  }
+  // Versions before kernel transforms could be computed beforehand took fewer arguments; asked this, they touch none of their
+  // pointers and refuse the third strategy.
+  size_t bytes = 0;
+  const int status =
+      nnpack.convolution_inference(kNnpFt8x8, kNnpReuse, 1, 1, {8, 8}, {0, 0, 0, 0}, {3, 3}, {1, 1}, nullptr, nullptr, nullptr,
+                                   nullptr, nullptr, &bytes, kNnpIdentity, nullptr, nullptr, nullptr);
+  if (status != kNnpSuccess || bytes == 0) {
+    *why = nnpack.path + ": does not take transformed kernels, it is an old NNPACK or another library (status " +
+           std::to_string(status) + ")";
+    return std::nullopt;
+  }
+  return nnpack;
 }
 
 OpenBlasLock::OpenBlasLock(const OpenBlas& blas, int threads)

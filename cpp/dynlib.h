@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "../third_party/nnpack/nnpack_decl.h"
 #include "../third_party/openblas/cblas_decl.h"
 
 namespace linnet {
@@ -14,7 +15,7 @@ namespace linnet {
 class DynLib {
  public:
   // `name` is a path, or a file name for the system's search path. On failure the result is false
-  // and `*why` says why.
+  // and `*why` says why. A file cut short is refused before it is mapped, which would end the process.
   static DynLib open(const std::string& name, std::string* why);
 
   explicit operator bool() const { return handle_ != nullptr; }
@@ -56,6 +57,19 @@ struct OpenBlas {
 // for the time of loading (environment variable OPENBLAS_CORETYPE, unless the user has set it) and
 // checked afterwards. It is also kept from starting threads nobody asked for.
 std::optional<OpenBlas> find_openblas(const std::string& request, std::string* why);
+
+// The functions of a loaded and initialized NNPACK. Copyable: the library stays loaded.
+struct NnPack {
+  NnpConvolutionInference* convolution_inference = nullptr;
+  PthreadpoolCreate* pthreadpool_create = nullptr;
+  PthreadpoolDestroy* pthreadpool_destroy = nullptr;
+  std::string path;  // the mapped file
+};
+
+// Loads the NNPACK that `request` names, a path or file name; empty or "auto": what the environment's LINNET_NNPACK names,
+// else libnnpack.so. Any library that exports NNPACK's and pthreadpool's functions will do. On failure `*why` gives the
+// reason: there is none, it is another library or too old, or it cannot run on this CPU.
+std::optional<NnPack> find_nnpack(const std::string& request, std::string* why);
 
 // Holds OpenBLAS, whose threads and buffers belong to the whole process, for one step of one
 // session: other sessions' steps wait. It runs on `threads` threads meanwhile and on as many as

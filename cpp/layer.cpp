@@ -9,7 +9,8 @@ Layer::Layer(const Problem& problem, const std::string& name, const std::string&
     : problem_(problem),
       kernels_(kernels_for(isa.c_str())),
       blas_(find_openblas("", &blas_missing_)),
-      context_{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_},
+      nnpack_(find_nnpack("", &nnpack_missing_)),
+      context_{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_, nnpack_ ? &*nnpack_ : nullptr, nnpack_missing_},
       pool_(problem.threads) {
   const Algorithm& a = algorithm(name);
   const std::string reason = a.refuse(problem_, context_);
@@ -49,10 +50,12 @@ std::vector<double> Layer::run(const float* x, const float* operand, float* y, i
 }
 
 std::string refusal(const Problem& problem, const std::string& name, const std::string& isa) {
-  std::string missing;
-  const auto blas = find_openblas("", &missing);
+  std::string blas_missing, nnpack_missing;
+  const auto blas = find_openblas("", &blas_missing);
+  const auto nnpack = find_nnpack("", &nnpack_missing);
   WeightStore weights;
-  return algorithm(name).refuse(problem, {kernels_for(isa.c_str()), weights, blas ? &*blas : nullptr, missing});
+  return algorithm(name).refuse(problem, {kernels_for(isa.c_str()), weights, blas ? &*blas : nullptr, blas_missing,
+                                          nnpack ? &*nnpack : nullptr, nnpack_missing});
 }
 
 }  // namespace linnet

@@ -30,6 +30,8 @@ class Layer {
   const Kernels& kernels_;
   std::string blas_missing_;
   std::optional<OpenBlas> blas_;
+  std::string nnpack_missing_;
+  std::optional<NnPack> nnpack_;
   WeightStore weights_;
   Context context_;
   ThreadPool pool_;

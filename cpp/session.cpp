@@ -432,7 +432,10 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
       pool_(options_.threads > 0 ? options_.threads : default_threads()) {
   blas_ = find_openblas(options_.blas, &blas_missing_);
   if (!blas_ && !options_.blas.empty()) throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + blas_missing_);
-  context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_});
+  // Without NNPACK, even one asked for, its algorithms refuse every layer with the reason.
+  std::string nnpack_missing;
+  nnpack_ = find_nnpack(options_.nnpack, &nnpack_missing);
+  context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_, nnpack_ ? &*nnpack_ : nullptr, nnpack_missing});
   PlannerOptions planner = options_.planner;
   planner.memory_limit = options_.memory_limit;
   planner_.emplace(std::move(planner), *context_, pool_);

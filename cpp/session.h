@@ -20,6 +20,7 @@ struct SessionOptions {
   int threads = 0;           // 0: as many as this process may use
   std::string isa;           // empty: LINNET_ISA, else the best this CPU has
   std::string blas;          // OpenBLAS library; empty: the system's
+  std::string nnpack;        // NNPACK library, as find_nnpack takes it
   size_t memory_limit = 0;   // bytes of arena and packed weights; 0: none
   PlannerOptions planner;
 };
@@ -50,6 +51,7 @@ class Session {
   const char* isa() const { return kernels_.isa; }
   const std::optional<OpenBlas>& blas() const { return blas_; }
   const std::string& blas_missing() const { return blas_missing_; }
+  const std::optional<NnPack>& nnpack() const { return nnpack_; }
 
   // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of `wanted` (value indices).
   // Callers queue. Fills `seconds`, one entry per step of plan(batch, wanted), when given.
@@ -74,6 +76,7 @@ class Session {
   const Kernels& kernels_;
   std::optional<OpenBlas> blas_;
   std::string blas_missing_;
+  std::optional<NnPack> nnpack_;
   WeightStore weights_;
   ThreadPool pool_;
   std::optional<Context> context_;

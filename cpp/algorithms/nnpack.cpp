@@ -1,0 +1,273 @@
+// Convolution by NNPACK (Marat Dukhan), loaded at run time (find_nnpack): nnp_convolution_inference with kernels transformed
+// beforehand, on a pthreadpool of the same library with as many threads as the session. Each of NNPACK's algorithms is one of
+// ours, and nnpack-auto its own choice, so that the planner weighs them like any others. What NNPACK refuses it is asked
+// itself, with the call that otherwise returns the size of the workspace.
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#include "../algorithm.h"
+
+namespace linnet {
+namespace {
+
+// Meanings of the status codes. NNPACK's header gives some twice.
+std::string status_text(int status) {
+  static const std::map<int, const char*> texts = {
+      {2, "the batch is empty"},
+      {3, "there are no channels"},
+      {4, "there are no input channels"},
+      {5, "there are no output channels"},
+      {10, "the image is empty"},
+      {11, "the input stride is zero"},
+      {12, "padding is not smaller than the kernel"},
+      {13, "the kernel or the stride is zero"},
+      {14, "the pooling size or the activation is invalid"},
+      {15, "the pooling stride or the activation's parameters are invalid"},
+      {16, "the algorithm is unknown to this NNPACK"},
+      {17, "the transform strategy is unknown to this NNPACK"},
+      {20, "the image size is not supported"},
+      {21, "the input stride is not supported"},
+      {22, "the padding is not supported"},
+      {23, "the kernel size is not supported"},
+      {24, "the pooling size is not supported"},
+      {25, "the pooling stride is not supported"},
+      {26, "the algorithm does not support this kernel and stride"},
+      {27, "the algorithm does not support this transform strategy"},
+      {28, "the activation is not supported"},
+      {29, "the activation's parameters are not supported"},
+      {50, "NNPACK is not initialized"},
+      {51, "NNPACK does not support this CPU"},
+      {52, "out of memory"},
+      {53, "the workspace is too small"},
+      {54, "the workspace is not aligned"},
+  };
+  const auto text = texts.find(status);
+  return std::string("NNPACK: ") + (text == texts.end() ? "unknown error" : text->second) + " (status " + std::to_string(status) +
+         ")";
+}
+
+// The threads NNPACK computes on, those of all plans with as many threads and the same library. Its workers do not survive a
+// fork; the child makes new ones, and the parent's are left alone.
+class NnpThreads {
+ public:
+  static std::shared_ptr<NnpThreads> get(const NnPack& nnpack, int threads) {
+    static std::mutex mutex;
+    static std::map<std::pair<std::string, int>, std::weak_ptr<NnpThreads>> all;
+    std::lock_guard<std::mutex> lock(mutex);
+    std::weak_ptr<NnpThreads>& known = all[{nnpack.path, threads}];
+    std::shared_ptr<NnpThreads> shared = known.lock();
+    if (!shared) known = shared = std::make_shared<NnpThreads>(nnpack, threads);
+    return shared;
+  }
+
+  NnpThreads(const NnPack& nnpack, int threads) : nnpack_(nnpack), threads_(threads) { create(); }
+  ~NnpThreads() {
+    if (pool_ && process_ == getpid()) nnpack_.pthreadpool_destroy(pool_);
+  }
+  NnpThreads(const NnpThreads&) = delete;
+  NnpThreads& operator=(const NnpThreads&) = delete;
+
+  // Null for one thread: NNPACK then runs on its caller.
+  void* pool() {
+    if (threads_ > 1 && process_ != getpid()) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (process_ != getpid()) create();
+    }
+    return pool_;
+  }
+
+ private:
+  void create() {
+    if (threads_ > 1) {
+      pool_ = nnpack_.pthreadpool_create(static_cast<size_t>(threads_));
+      if (!pool_) throw std::runtime_error("NNPACK: no " + std::to_string(threads_) + " threads to be had");
+    }
+    process_ = getpid();
+  }
+
+  const NnPack nnpack_;
+  const int threads_;
+  std::mutex mutex_;
+  std::atomic<pid_t> process_{0};
+  void* pool_ = nullptr;
+};
+
+// The arguments of NNPACK that follow from a problem.
+struct Call {
+  const NnPack& nnpack;
+  NnpAlgorithm algorithm;
+  const Problem& p;
+
+  int operator()(NnpStrategy strategy, const float* x, const float* kernel, const float* bias, float* y, void* workspace,
+                 size_t* workspace_size, void* threads) const {
+    const Window& w = p.window;
+    const auto size = [](int64_t n) { return static_cast<size_t>(n); };
+    return nnpack.convolution_inference(algorithm, strategy, size(p.in.c), size(p.k), {size(p.in.w), size(p.in.h)},
+                                        {size(w.pad[0]), size(w.pad[3]), size(w.pad[2]), size(w.pad[1])},
+                                        {size(w.kernel[1]), size(w.kernel[0])}, {size(w.stride[1]), size(w.stride[0])}, x, kernel,
+                                        bias, y, workspace, workspace_size,
+                                        p.relu && !p.residual ? kNnpRelu : kNnpIdentity, nullptr, threads, nullptr);
+  }
+
+  // Asks for the bytes a strategy needs, which checks the arguments.
+  int bytes(NnpStrategy strategy, size_t* bytes) const {
+    return (*this)(strategy, nullptr, nullptr, nullptr, nullptr, nullptr, bytes, nullptr);
+  }
+
+  // How this layer is to be run, and the sizes of its transformed kernels and of its workspace. The status says whether at all.
+  struct Needs {
+    int status = kNnpSuccess;
+    NnpStrategy strategy = kNnpReuse;
+    size_t kernels = 0, workspace = 0;
+  };
+  Needs needs() const {
+    Needs n;
+    n.status = bytes(kNnpReuse, &n.workspace);
+    if (n.status == kNnpUnsupportedStrategy) {  // 1x1 kernels are taken as they are
+      n.strategy = kNnpCompute;
+      n.status = bytes(kNnpCompute, &n.workspace);
+    } else if (n.status == kNnpSuccess) {
+      n.status = bytes(kNnpPrecompute, &n.kernels);
+    }
+    return n;
+  }
+};
+
+class NnpPlan final : public Plan {
+ public:
+  NnpPlan(const Problem& problem, const std::string& name, NnpAlgorithm algorithm, const Weight& weight, const Weight* bias,
+          const Context& context)
+      : p_(problem),
+        nnpack_(*context.nnpack),
+        algorithm_(algorithm),
+        kernels_(context.kernels),
+        weight_(weight),
+        threads_(NnpThreads::get(nnpack_, p_.threads)) {
+    const Call call{nnpack_, algorithm_, p_};
+    const Call::Needs needs = call.needs();
+    check(needs.status);
+    strategy_ = needs.strategy;
+    workspace_ = needs.workspace;
+    if (strategy_ == kNnpReuse) {
+      // The size tells apart the layouts nnpack-auto may choose for the same kernels.
+      const std::string packing = name + " " + std::to_string(needs.kernels);
+      transformed_ = context.weights.get(weight.data, packing, ceil_div(needs.kernels, sizeof(float)), [&](float* out) {
+        size_t bytes = needs.kernels;
+        check(call(kNnpPrecompute, nullptr, weight.data, nullptr, nullptr, out, &bytes, threads_->pool()));
+      });
+    }
+    static const float zero = 0;
+    bias_ = context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(p_.k), p_.k, [&](float* out) {
+      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+    });
+  }
+
+  size_t workspace() const override { return workspace_; }
+
+  void run(const Operands& o) const override {
+    o.pool.park();
+    const Call call{nnpack_, algorithm_, p_};
+    const float* kernel = transformed_ ? transformed_->floats() : weight_.data;
+    const int64_t x_image = p_.in.count(), y_image = p_.out().count();
+    for (int64_t image = 0; image < p_.n; ++image) {
+      float* y = o.y + image * y_image;
+      size_t bytes = workspace_;
+      // Without a workspace neither pointer may be given: it would be asked for its size.
+      check(call(strategy_, o.x + image * x_image, kernel, bias_->floats(), y, workspace_ ? o.workspace : nullptr,
+                 workspace_ ? &bytes : nullptr, threads_->pool()));
+      if (p_.residual) {
+        kernels_.add(y, o.operand + image * y_image, y, y_image, p_.relu ? 0.0f : -std::numeric_limits<float>::infinity());
+      }
+    }
+  }
+
+ private:
+  static void check(int status) {
+    if (status == 52) throw std::bad_alloc();
+    if (status != kNnpSuccess) throw std::runtime_error(status_text(status));
+  }
+
+  const Problem p_;
+  const NnPack nnpack_;
+  const NnpAlgorithm algorithm_;
+  const Kernels& kernels_;
+  const Weight weight_;
+  const std::shared_ptr<NnpThreads> threads_;
+  NnpStrategy strategy_;
+  size_t workspace_;
+  WeightStore::Buffer transformed_, bias_;
+};
+
+class Nnp final : public Algorithm {
+ public:
+  Nnp(const char* name, NnpAlgorithm algorithm, bool exact) : name_(name), algorithm_(algorithm), exact_(exact) {}
+
+  const char* name() const override { return name_; }
+  bool exact() const override { return exact_; }
+  bool uses_kernels() const override { return false; }
+
+  std::string refuse(const Problem& p, const Context& context) const override {
+    if (p.kind != Kind::kConv) return "not a convolution";
+    if (!context.nnpack) return "no NNPACK: " + context.nnpack_missing;
+    if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
+    if (p.groups != 1) return "the convolution is grouped";
+    if (p.window.dilation[0] != 1 || p.window.dilation[1] != 1) return "the kernel is dilated";
+    if (p.pooled()) return "a following pool cannot be fused";
+    const int status = Call{*context.nnpack, algorithm_, p}.needs().status;
+    return status == kNnpSuccess ? "" : status_text(status);
+  }
+
+  double memory(const Problem& p, const Context& context) const override {
+    const Call::Needs needs = Call{*context.nnpack, algorithm_, p}.needs();
+    return static_cast<double>(needs.kernels + needs.workspace);
+  }
+
+  double cost(const Problem& p, const Context&) const override {
+#if defined(__x86_64__)
+    constexpr double kWidth = 8, kMacs = 16;  // its kernels are AVX2, whatever ours are
+#else
+    constexpr double kWidth = 4, kMacs = 4;
+#endif
+    // Layers' transform_size is where auto mostly ends up; implicit GEMM and direct take all multiply-adds.
+    const int64_t taps = p.window.kernel[0] * p.window.kernel[1];
+    NnpAlgorithm a = algorithm_;
+    if (a == kNnpAuto) {
+      const bool small = p.window.stride[0] == 1 && p.window.stride[1] == 1 && taps > 1;
+      a = !small ? kNnpImplicitGemm : taps == 9 ? kNnpWt8x8 : taps <= 16 ? kNnpFt8x8 : kNnpFt16x16;
+    }
+    double cycles = p.macs() / (0.7 * kMacs);
+    if (a == kNnpFt8x8 || a == kNnpFt16x16 || a == kNnpWt8x8) {
+      const int64_t n = a == kNnpFt16x16 ? 16 : 8;
+      const Dims out = p.conv_out();
+      const double tiles = static_cast<double>(p.n * ceil_div(out.h, n + 1 - p.window.kernel[0]) * ceil_div(out.w, n + 1 - p.window.kernel[1]));
+      const double numbers = static_cast<double>(n * n), complex = a == kNnpWt8x8 ? 1 : 2;
+      cycles = tiles * numbers * (complex * p.in.c * p.k / (0.6 * kMacs) + 40.0 / kWidth * (p.in.c + p.k));
+      cycles += numbers * p.in.c * p.k * sizeof(float) / 24;
+    }
+    return cycles / p.threads + 5000.0 * p.n * (p.threads > 1 ? 4 : 1);
+  }
+
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias, const Context& context) const override {
+    return std::make_unique<NnpPlan>(p, name_, algorithm_, *weight, bias, context);
+  }
+
+ private:
+  const char* const name_;
+  const NnpAlgorithm algorithm_;
+  const bool exact_;
+};
+
+const Nnp kAuto("nnpack-auto", kNnpAuto, false), kFt8x8("nnpack-ft8x8", kNnpFt8x8, false),
+    kFt16x16("nnpack-ft16x16", kNnpFt16x16, false), kWt8x8("nnpack-wt8x8", kNnpWt8x8, false),
+    kImplicitGemm("nnpack-implicit-gemm", kNnpImplicitGemm, true), kDirect("nnpack-direct", kNnpDirect, true);
+const RegisterAlgorithm kRegistered[] = {
+    RegisterAlgorithm(&kAuto),  RegisterAlgorithm(&kFt8x8),        RegisterAlgorithm(&kFt16x16),
+    RegisterAlgorithm(&kWt8x8), RegisterAlgorithm(&kImplicitGemm), RegisterAlgorithm(&kDirect)};
+
+}  // namespace
+}  // namespace linnet
