@@ -181,9 +181,63 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
   }
 }
 
-// acc[pixel][vector] += the tile's sum of products.
+#if defined(LINNET_ISA_neon_vfpv4)
+template <int kTileCols>
+LINNET_INLINE void direct_a32(const DirectTile& t) {
+  constexpr int32_t kSize = sizeof(float), kVector = kSize * kWidth;
+  // What the assembly does not do to its sums is done from here.
+  const bool plain = !t.residual && t.pool_cols == 1 && !t.pool_merge;
+  Vec acc[kTileCols][2];
+  A32Run run;
+  run.x = t.x;
+  run.x_col = kSize * t.x_col;
+  run.w = t.w;
+  run.inner = static_cast<int32_t>(t.inner);
+  run.middle = static_cast<int32_t>(t.middle);
+  run.outer = static_cast<int32_t>(t.outer);
+  const int32_t last = run.inner - 1, last_run = (run.middle - 1) * t.x_middle + last;
+  run.step_middle = kSize * (t.x_middle - last);
+  run.step_outer = kSize * (t.x_outer - last_run);
+  run.x_back = -kSize * ((run.outer - 1) * t.x_outer + last_run);
+  run.w_back = -2 * kVector * (run.outer * run.middle * run.inner - 1);
+  const int32_t y_step = kSize * t.y_col - kVector;
+  run.from = t.bias ? t.bias : t.y;
+  run.from_step = t.bias ? -kVector : y_step;
+  run.to = plain ? t.y : reinterpret_cast<float*>(acc);
+  run.to_step = plain ? y_step : kVector;
+  run.low = plain ? t.low : -__builtin_inff();
+  if constexpr (kTileCols == 1) linnet_a32_tile_1(&run);
+  if constexpr (kTileCols == 2) linnet_a32_tile_2(&run);
+  if constexpr (kTileCols == 3) linnet_a32_tile_3(&run);
+  if constexpr (kTileCols == 4) linnet_a32_tile_4(&run);
+  if constexpr (kTileCols == 5) linnet_a32_tile_5(&run);
+  if constexpr (kTileCols == 6) linnet_a32_tile_6(&run);
+  if (!plain) finish(acc, t);
+}
+#endif
+
 template <int kVecs, int kTileCols>
-LINNET_INLINE void reduce(const DirectTile& t, Vec (&acc)[kTileCols][kVecs]) {
+void direct(const DirectTile& t) {
+#if defined(LINNET_ISA_neon_vfpv4)
+  if constexpr (kVecs == 2) return direct_a32<kTileCols>(t);
+#endif
+  Vec acc[kTileCols][kVecs];
+  if (t.bias) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      const Vec bias = load(t.bias + v * kWidth);
+      LINNET_UNROLL
+      for (int p = 0; p < kTileCols; ++p) acc[p][v] = bias;
+    }
+  } else {
+    const float* y = t.y;
+    LINNET_UNROLL
+    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(y + v * kWidth);
+    }
+  }
+
   const float* w = t.w;
   const float* outer = t.x;
   const ptrdiff_t x_col = t.x_col;
@@ -207,36 +261,6 @@ LINNET_INLINE void reduce(const DirectTile& t, Vec (&acc)[kTileCols][kVecs]) {
       for (; i > 0; --i) steps<1, kVecs, kTileCols>(acc, x, w);
     }
   }
-}
-
-template <int kVecs, int kTileCols>
-void direct(const DirectTile& t) {
-  Vec acc[kTileCols][kVecs];
-  if (t.bias) {
-    LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec bias = load(t.bias + v * kWidth);
-      LINNET_UNROLL
-      for (int p = 0; p < kTileCols; ++p) acc[p][v] = bias;
-    }
-  } else {
-    const float* y = t.y;
-    LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(y + v * kWidth);
-    }
-  }
-
-#if defined(LINNET_ISA_neon_vfpv4)
-  if constexpr (kVecs == 2) {
-    reduce_a32<kTileCols>(t, acc);
-  } else {
-    reduce<kVecs, kTileCols>(t, acc);
-  }
-#else
-  reduce<kVecs, kTileCols>(t, acc);
-#endif
   finish(acc, t);
 }
 

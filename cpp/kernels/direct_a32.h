@@ -1,4 +1,4 @@
-// The reduction of direct tiles two vectors wide, scheduled by hand for in-order cores with A32 NEON (Cortex-A53, A7).
+// Direct tiles two vectors wide, scheduled by hand for in-order cores with A32 NEON (Cortex-A53, A7).
 //
 // What shapes the schedule on the A53: a 64-bit vector load issues with a VMOV from core registers but not with a
 // multiply-add, and a multiply-add issues with a core load. So input values come through core registers, and the loop
@@ -12,20 +12,20 @@
 
 extern "C" {
 // One per tile width; named in the assembly below, where they are local to the object.
-#define LINNET_A32_REDUCE(cols) \
-  __attribute__((visibility("hidden"))) void linnet_a32_reduce_##cols(const void* run, float* acc);
-LINNET_A32_REDUCE(1)
-LINNET_A32_REDUCE(2)
-LINNET_A32_REDUCE(3)
-LINNET_A32_REDUCE(4)
-LINNET_A32_REDUCE(5)
-LINNET_A32_REDUCE(6)
-#undef LINNET_A32_REDUCE
+#define LINNET_A32_TILE(cols) \
+  __attribute__((visibility("hidden"))) void linnet_a32_tile_##cols(const void* run);
+LINNET_A32_TILE(1)
+LINNET_A32_TILE(2)
+LINNET_A32_TILE(3)
+LINNET_A32_TILE(4)
+LINNET_A32_TILE(5)
+LINNET_A32_TILE(6)
+#undef LINNET_A32_TILE
 }
 
 // r0, r1: first and fourth column   r2: bytes between columns   r3: weights   r4: taps left in this run
 // r5, r6: values on their way       r7, r8: steps of inputs and weights after the last tap of a run
-// r9: runs left in the middle loop  r10: outer runs left        r11: the run  r12: sums
+// r9: runs left in the middle loop  r10: outer runs left        r11: the run
 // q0, q1: weights of both vectors   d4-d6: values of six columns   q4-q9, q10-q15: sums of both vectors
 __asm__(R"(
   .text
@@ -85,44 +85,45 @@ __asm__(R"(
     \loop
   .endm
 
-  .macro linnet_each_sum op, cols
-    mov r4, r12
-    .irp col, 0, 1, 2, 3, 4, 5
-      .if \cols > \col
-        linnet_both \op, \col
-      .endif
-    .endr
+  @ Loads or stores the sums of all columns at r4, which r5 and 16 bytes separate.
+  .macro linnet_sums op, cols
+    linnet_sum \cols, 0, \op, d8-d9, d20-d21
+    linnet_sum \cols, 1, \op, d10-d11, d22-d23
+    linnet_sum \cols, 2, \op, d12-d13, d24-d25
+    linnet_sum \cols, 3, \op, d14-d15, d26-d27
+    linnet_sum \cols, 4, \op, d16-d17, d28-d29
+    linnet_sum \cols, 5, \op, d18-d19, d30-d31
   .endm
-  .macro linnet_both op, col
-    .if \col == 0
-      \op {d8-d9}, [r4]!
-      \op {d20-d21}, [r4]!
-    .elseif \col == 1
-      \op {d10-d11}, [r4]!
-      \op {d22-d23}, [r4]!
-    .elseif \col == 2
-      \op {d12-d13}, [r4]!
-      \op {d24-d25}, [r4]!
-    .elseif \col == 3
-      \op {d14-d15}, [r4]!
-      \op {d26-d27}, [r4]!
-    .elseif \col == 4
-      \op {d16-d17}, [r4]!
-      \op {d28-d29}, [r4]!
-    .else
-      \op {d18-d19}, [r4]!
-      \op {d30-d31}, [r4]!
+  .macro linnet_sum cols, col, op, a, b
+    .if \cols > \col
+      \op {\a}, [r4]!
+      \op {\b}, [r4], r5
     .endif
   .endm
 
-  .macro linnet_reduce cols
-  .type linnet_a32_reduce_\cols, %function
-  linnet_a32_reduce_\cols:
+  .macro linnet_raise cols
+    vld1.32 {d0[], d1[]}, [r4]
+    .irp q, 4, 5, 6, 7, 8, 9
+      .if \cols > \q - 4
+        vmax.f32 q\q, q\q, q0
+      .endif
+    .endr
+    .irp q, 10, 11, 12, 13, 14, 15
+      .if \cols > \q - 10
+        vmax.f32 q\q, q\q, q0
+      .endif
+    .endr
+  .endm
+
+  .macro linnet_tile cols
+  .type linnet_a32_tile_\cols, %function
+  linnet_a32_tile_\cols:
     push {r4-r11, lr}
     vpush {d8-d15}
     mov r11, r0
-    mov r12, r1
-    linnet_each_sum vld1.32, \cols
+    ldr r4, [r11, #40]
+    ldr r5, [r11, #44]
+    linnet_sums vld1.32, \cols
     ldr r2, [r11, #4]
     ldr r3, [r11, #8]
     ldr r0, [r11]
@@ -157,18 +158,22 @@ __asm__(R"(
     linnet_tap \cols, r7, r8, ""
     cmp r10, #0
     bne 1b
-    linnet_each_sum vst1.32, \cols
+    add r4, r11, #56
+    linnet_raise \cols
+    ldr r4, [r11, #48]
+    ldr r5, [r11, #52]
+    linnet_sums vst1.32, \cols
     vpop {d8-d15}
     pop {r4-r11, pc}
-  .size linnet_a32_reduce_\cols, . - linnet_a32_reduce_\cols
+  .size linnet_a32_tile_\cols, . - linnet_a32_tile_\cols
   .endm
 
-  linnet_reduce 1
-  linnet_reduce 2
-  linnet_reduce 3
-  linnet_reduce 4
-  linnet_reduce 5
-  linnet_reduce 6
+  linnet_tile 1
+  linnet_tile 2
+  linnet_tile 3
+  linnet_tile 4
+  linnet_tile 5
+  linnet_tile 6
 )");
 
 namespace linnet {
@@ -182,32 +187,13 @@ struct A32Run {
   int32_t inner, middle, outer;
   int32_t step_middle, step_outer;  // of the inputs, from the last tap of a run to the first of the next
   int32_t x_back, w_back;           // from the last tap of all to the first
+  const float* from;                // what the sums start from: the bias, or the output so far
+  int32_t from_step;                // from the second vector of a column to the first of the next
+  float* to;
+  int32_t to_step;
+  float low;
 };
-
-// acc[pixel][vector] += the tile's sum of products. The tile has at least one tap.
-template <int kTileCols>
-LINNET_INLINE void reduce_a32(const DirectTile& t, Vec (&acc)[kTileCols][2]) {
-  constexpr int32_t kSize = sizeof(float);
-  A32Run run;
-  run.x = t.x;
-  run.x_col = kSize * t.x_col;
-  run.w = t.w;
-  run.inner = static_cast<int32_t>(t.inner);
-  run.middle = static_cast<int32_t>(t.middle);
-  run.outer = static_cast<int32_t>(t.outer);
-  const int32_t last = run.inner - 1, last_run = (run.middle - 1) * t.x_middle + last;
-  run.step_middle = kSize * (t.x_middle - last);
-  run.step_outer = kSize * (t.x_outer - last_run);
-  run.x_back = -kSize * ((run.outer - 1) * t.x_outer + last_run);
-  run.w_back = -2 * kWidth * kSize * (run.outer * run.middle * run.inner - 1);
-  float* sums = reinterpret_cast<float*>(acc);
-  if constexpr (kTileCols == 1) linnet_a32_reduce_1(&run, sums);
-  if constexpr (kTileCols == 2) linnet_a32_reduce_2(&run, sums);
-  if constexpr (kTileCols == 3) linnet_a32_reduce_3(&run, sums);
-  if constexpr (kTileCols == 4) linnet_a32_reduce_4(&run, sums);
-  if constexpr (kTileCols == 5) linnet_a32_reduce_5(&run, sums);
-  if constexpr (kTileCols == 6) linnet_a32_reduce_6(&run, sums);
-}
+static_assert(sizeof(A32Run) == 60, "the assembly knows the offsets");
 
 }  // namespace
 }  // namespace linnet
