@@ -4,10 +4,12 @@
 // Convolutions on SIMD Architectures", SC 2018.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "../algorithm.h"
+#include "../cost.h"
 
 namespace linnet {
 namespace {
@@ -373,15 +375,45 @@ class Direct final : public Algorithm {
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
     if (p.kind == Kind::kFullyConnected) {
-      const double weight_bytes = static_cast<double>(p.in.count()) * p.k * sizeof(float);
-      const Panels panels = best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, p.in.count());
-      const double compute = panels_cycles(kernels, panels, p.n, 1, p.in.count()) / p.threads;
-      return std::max(compute, weight_bytes / 12) + 500;
+      const int64_t taps = p.in.count();
+      const Panels panels = best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, taps);
+      const double tiles = static_cast<double>(ceil_div(p.n, kernels.direct_cols[panels.vecs]));
+      // The first tile of images brings a block's weights in, the others find them in L2.
+      const double bytes = static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
+      const double first = tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), bytes);
+      const double others = (tiles - 1) * tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), machine().l2 / 4);
+      const double vectors = static_cast<double>(ceil_div(p.k, kernels.width));
+      return parallel_cycles((first + others) * vectors / panels.vecs, static_cast<double>(panels.count()) * tiles, p.threads) + 500;
     }
     const Dims out = p.out();
-    const int64_t taps = p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1];
+    const Window& w = p.window;
+    const int64_t taps = p.in.c / p.groups * w.kernel[0] * w.kernel[1];
     const Panels panels = best_panels(kernels, p.k / p.groups, out.w, p.pool[1], taps);
-    return p.n * out.h * p.pool[0] * p.groups * panels_cycles(kernels, panels, out.w, p.pool[1], taps) / p.threads + 500;
+    const double lines = static_cast<double>(p.n * p.groups * out.h * p.pool[0]);
+    const auto line_cycles = [&](int vecs) {
+      const double tiles = static_cast<double>(ceil_div(out.w, kernels.direct_cols[vecs] / p.pool[1]));
+      const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
+      return tiles * tile_cycles(kernels, vecs, static_cast<double>(out.w * p.pool[1]) / tiles, static_cast<double>(taps), panel_bytes);
+    };
+    double cycles = lines * (panels.full * line_cycles(panels.vecs) + (panels.rest ? line_cycles(panels.rest) : 0));
+    // All weights pass once for each band of rows, the band's pixels once for each panel.
+    const double image_bytes = static_cast<double>(image_stride(p.in, p.in_layout, kernels.width)) * sizeof(float);
+    const bool copy = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
+    double bands = p.threads > 1 ? std::min<double>(static_cast<double>(out.h), std::ceil(8.0 * p.threads / p.n)) : 1;
+    if (copy) bands = std::min<double>(static_cast<double>(out.h), std::max(bands, image_bytes / (64 * 1024)));
+    const double all_panels = static_cast<double>(panels.count() * p.groups);
+    const double weight_bytes = static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
+    cycles += stream_cycles(weight_bytes * p.n * bands, weight_bytes + image_bytes / bands);
+    const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) * std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
+    cycles = std::max(cycles, stream_cycles(image_bytes * used * p.n * all_panels, image_bytes / bands));
+    if (copy) cycles += p.n * image_bytes * (p.in_layout == Layout::kNchw && p.in.c > 1 ? 0.4 : 0.08) * (1 + w.extent(0) * bands / p.in.h);
+    return parallel_cycles(cycles, std::min(lines * static_cast<double>(panels.count()), 8.0 * p.threads), p.threads) + 500;
+  }
+
+  double memory(const Problem& p, const Context& context) const override {
+    const double taps = p.kind == Kind::kFullyConnected ? static_cast<double>(p.in.count())
+                                                        : static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]);
+    return taps * static_cast<double>(p.groups * round_up(p.k / p.groups, context.kernels.width)) * sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "../algorithm.h"
+#include "../cost.h"
 #include "../kernels/fourier_points.h"
 
 namespace linnet {
@@ -20,6 +21,8 @@ namespace {
 
 // What one thread's buffers may fill of a core's second-level cache, with weights streaming past.
 constexpr int64_t kBlockBytes = 768 * 1024;
+// Cycles of the transforms by the tile's points, one vector of channels, for the cost estimate.
+constexpr double kCyclesPerPoint8 = 4.5, kCyclesPerPoint16 = 5.5;
 constexpr double kTurn = 6.283185307179586;
 
 // How tiles are cut: each yields `stored` results, after a pool, from `computed` ones along an axis.
@@ -269,13 +272,30 @@ class Fourier final : public Algorithm {
     const Kernels& kernels = context.kernels;
     const Grid grid(p, n_);
     const int64_t tiles = p.n * grid.rows * grid.cols, points = fourier_points(n_);
-    const double c = static_cast<double>(ceil_div(p.in.c, kernels.width)), k = static_cast<double>(ceil_div(p.k, kernels.width));
-    const double products = static_cast<double>(points) * choose_blocking(kernels, p.k, p.in.c, tiles).cycles;
-    // Cycles of a transform, measured on AVX2: a tile's logarithm matters less than its spills.
-    const double transforms = static_cast<double>(tiles) * (c + k) * static_cast<double>(points) * (n_ == 16 ? 5.5 : 4.5);
-    // Weights beyond the second-level cache stream once per block.
-    const double weight_bytes = static_cast<double>(points * p.in.c * p.k) * sizeof(float);
-    return (products + transforms) / p.threads + weight_bytes / 24 + 2000;
+    const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
+    const Blocking blocking = choose_blocking(kernels, p.k, p.in.c, tiles);
+    const double lanes = static_cast<double>(blocking.vecs * kernels.width), panels = std::ceil(static_cast<double>(k) / lanes);
+    // The blocks of FourierPlan; a panel's weights pass once for each.
+    const double tile_bytes = static_cast<double>(points) * (static_cast<double>(c) + lanes) * sizeof(float);
+    const double cols = static_cast<double>(blocking.cols);
+    const double most = std::max(cols, std::floor(static_cast<double>(kBlockBytes) / tile_bytes / cols) * cols);
+    const double blocks = std::ceil(static_cast<double>(tiles) / most), in_block = static_cast<double>(tiles) / blocks;
+    const double groups = std::ceil(in_block / cols);
+    const double slice_bytes = static_cast<double>(p.in.c) * lanes * sizeof(float);
+    const double weight_bytes = static_cast<double>(points * p.in.c * k) * sizeof(float);
+    double cycles = blocks * static_cast<double>(points) * panels * groups *
+                    tile_cycles(kernels, blocking.vecs, in_block / groups, static_cast<double>(p.in.c), slice_bytes);
+    cycles += stream_cycles(weight_bytes * blocks, weight_bytes + in_block * tile_bytes);
+    cycles += stream_cycles(2 * static_cast<double>(tiles * points * (c + k)) * sizeof(float), in_block * tile_bytes);
+    // A transform's spills matter more than its logarithm.
+    cycles += static_cast<double>(tiles * points * (c + k)) / kernels.width * (n_ == 16 ? kCyclesPerPoint16 : kCyclesPerPoint8);
+    return parallel_cycles(cycles, panels * std::max(blocks, 4.0 * p.threads / panels), p.threads) + parallel_cycles(0, 1, p.threads) + 1000;
+  }
+
+  double memory(const Problem& p, const Context& context) const override {
+    const int width = context.kernels.width;
+    const double points = static_cast<double>(fourier_points(n_));
+    return points * static_cast<double>(p.in.c * round_up(p.k, width)) * sizeof(float) + p.threads * static_cast<double>(kBlockBytes);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias, const Context& context) const override {

@@ -3,10 +3,12 @@
 // OpenBLAS splits the product over its own threads, as many as the session has; ours are parked meanwhile.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "../algorithm.h"
+#include "../cost.h"
 
 namespace linnet {
 namespace {
@@ -125,17 +127,32 @@ class Algorithm_ final : public Algorithm {
   }
 
   double cost(const Problem& p, const Context& context) const override {
+    // OpenBLAS has kernels of its own: for what this CPU can do, but for ARMv7, where it multiplies in scalar registers.
+    const char* core = context.blas && context.blas->openblas_get_corename ? context.blas->openblas_get_corename() : "";
+    double peak = kernels_for(nullptr).flops_per_cycle / 2;
+    if (std::strncmp(core, "ARMV", 4) == 0 && sizeof(void*) == 4) peak = 1;
+    if (std::strcmp(core, "Haswell") == 0 || std::strcmp(core, "Zen") == 0) peak = std::min(peak, 16.0);
+    const Window& w = p.window;
     const Dims out = p.out();
-    const double peak = std::max(1.0, context.kernels.flops_per_cycle / 2);
-    double cycles = p.macs() / (0.6 * peak) / p.threads;
-    if (p.kind == Kind::kConv) {
-      const double column_bytes =
-          4.0 * p.n * p.in.c * p.window.kernel[0] * p.window.kernel[1] * static_cast<double>(out.h * out.w);
-      cycles += column_bytes / 4 / p.threads;
-    } else {
-      cycles = std::max(cycles, 4.0 * p.in.count() * p.k / 8);
-    }
-    return cycles + 5000.0 * p.n;
+    const bool fc = p.kind == Kind::kFullyConnected;
+    const double products = fc ? 1 : static_cast<double>(p.n * p.groups);
+    const double m = static_cast<double>(fc ? p.n : p.k / p.groups), n = static_cast<double>(fc ? p.k : out.h * out.w);
+    const double k = static_cast<double>(fc ? p.in.count() : p.in.c / p.groups * w.kernel[0] * w.kernel[1]);
+    // Both operands are packed first; a narrow one leaves vectors and cache blocks half empty.
+    const double rate = 0.8 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
+    double product = m * n * k / rate + stream_cycles(4 * (m * k + k * n), 4 * (m * k + k * n));
+    if (m > 1) product += 0.5 * (m * k + k * n);
+    double other = m * n * 0.5 + stream_cycles(8 * m * n, 4 * m * n);  // bias, activation
+    const bool columns = !fc && (w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 || w.stride[1] != 1 || w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3]);
+    if (columns) other += k * n * (w.stride[1] == 1 ? 0.5 : 1.2) + stream_cycles(8 * k * n, 4 * k * n);
+    // Its threads are woken for each product, ours put to sleep.
+    return products * (parallel_cycles(product + other, 8 * p.threads, p.threads) + (p.threads > 1 ? 20000 : 1500));
+  }
+
+  double memory(const Problem& p, const Context&) const override {
+    if (p.kind != Kind::kConv) return 0;
+    const Dims out = p.out();
+    return static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1] * out.h * out.w) * sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

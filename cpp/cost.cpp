@@ -1,0 +1,121 @@
+#include "cost.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+namespace linnet {
+namespace {
+
+// Cycles a loop over the pool costs beside its tasks: claiming the last ones, waiting for them.
+// Wake-ups happen once for a whole run.
+constexpr double kLaunch = 3000;
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The CPUs in a list such as "0-3,8".
+int count_cpus(const std::string& list) {
+  int count = 0;
+  const char* at = list.c_str();
+  while (*at) {
+    char* end = nullptr;
+    const long from = std::strtol(at, &end, 10);
+    long to = from;
+    if (end == at) break;
+    if (*end == '-') to = std::strtol(at = end + 1, &end, 10);
+    count += static_cast<int>(std::max(0L, std::min(to - from + 1, 4096L)));
+    at = *end == ',' ? end + 1 : end;
+    if (*end && *end != ',') break;
+  }
+  return std::max(1, count);
+}
+
+// Bytes of the data cache of a level and how many CPUs share it; 0 bytes if Linux does not say.
+void read_cache(int level, double* bytes, int* sharers) {
+  *bytes = 0, *sharers = 1;
+  for (int i = 0; i < 8; ++i) {
+    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
+    if (first_line(folder + "level") != std::to_string(level) ||
+        first_line(folder + "type") == "Instruction")
+      continue;
+    const std::string size = first_line(folder + "size");
+    char* end = nullptr;
+    *bytes = std::strtod(size.c_str(), &end);
+    if (*end == 'K') *bytes *= 1024;
+    if (*end == 'M') *bytes *= 1024 * 1024;
+    *sharers = count_cpus(first_line(folder + "shared_cpu_list"));
+  }
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+  const int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE};
+  if (*bytes <= 0) *bytes = static_cast<double>(std::max(0L, sysconf(names[level - 1])));
+#endif
+}
+
+Machine read_machine() {
+  double size[4];
+  int sharers[4];
+  for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
+  Machine m;
+#if defined(__x86_64__)
+  m.l2_rate = 24, m.l3_rate = 8, m.memory_rate = 4;
+  m.loads = 2, m.efficiency = 0.9;
+  if (size[1] <= 0) size[1] = 32 << 10;
+  if (size[2] <= 0) size[2] = 512 << 10;
+  if (size[3] <= 0) size[3] = 8 << 20, sharers[3] = 4;
+#else
+  // Cortex-A53 of a Raspberry Pi 3. Loads are counted at half a vector a cycle and do not pair with
+  // multiply-adds, see `efficiency`; input values come four to a load.
+  m.l2_rate = 6, m.l3_rate = 4, m.memory_rate = 1.5;
+  m.loads = 1, m.efficiency = 0.7;
+  if (size[1] <= 0) size[1] = 32 << 10;
+  if (size[2] <= 0) size[2] = 512 << 10, sharers[2] = 4;
+#endif
+  // Hyperthreads of one core share its second level too, but seldom all compute.
+  m.l1 = size[1];
+  m.l2 = size[2] / (sharers[2] > 2 ? sharers[2] : 1);
+  m.l3 = size[3] / std::min(sharers[3], 4);
+  return m;
+}
+
+}  // namespace
+
+const Machine& machine() {
+  static const Machine m = read_machine();
+  return m;
+}
+
+double stream_cycles(double bytes, double footprint) {
+  const Machine& m = machine();
+  // A set somewhat smaller than a cache already loses lines to whatever else passes through.
+  const auto held = [&](double cache) { return std::clamp(2 - 2 * footprint / cache, 0.0, 1.0); };
+  const double in_l1 = held(m.l1), in_l2 = held(m.l2), in_l3 = m.l3 > 0 ? held(m.l3) : 0;
+  const double beyond_l2 = in_l3 / m.l3_rate + (1 - in_l3) / m.memory_rate;
+  return bytes * (1 - in_l1) * (in_l2 / m.l2_rate + (1 - in_l2) * beyond_l2);
+}
+
+double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint) {
+  const Machine& m = machine();
+  const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
+  const double fma = std::max(vecs * cols, 4 * fma_rate) /
+                     fma_rate;  // each waits four cycles for the last of its sum
+  const double loads = (vecs + cols) / m.loads;
+  const double weights = stream_cycles(vecs * kernels.width * sizeof(float), footprint);
+  return taps * std::max({fma / m.efficiency, loads, weights}) + 20 + 1.5 * vecs * cols;
+}
+
+double parallel_cycles(double cycles, double tasks, int threads) {
+  if (threads <= 1) return cycles;
+  tasks = std::max(1.0, std::ceil(tasks));
+  return cycles * std::ceil(tasks / threads) / tasks + kLaunch;
+}
+
+}  // namespace linnet

@@ -1,0 +1,33 @@
+// What the algorithms' cost estimates share: the machine's caches and the rates of its parts. All
+// costs are cycles of one core. The few constants are measured or taken from the processors'
+// manuals; only ratios between algorithms matter.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace linnet {
+
+// Caches and data rates, read from the system once; where it says nothing, those of a small ARM
+// board or of any x86-64.
+struct Machine {
+  double l1, l2, l3;  // bytes one core can count on when all are busy; l3 is 0 if there is none
+  double l2_rate, l3_rate, memory_rate;  // bytes a core streams from there in a cycle
+  double loads;                          // vectors loaded in a cycle
+  double efficiency;                     // of the best multiply-add loop, against its bound
+};
+const Machine& machine();
+
+// Cycles to stream `bytes` of data into the first-level cache, from where a set of `footprint`
+// bytes stays that is passed over again and again.
+double stream_cycles(double bytes, double footprint);
+
+// Cycles of one register tile (see DirectTile) over `taps`: bound by multiply-adds, by loads or by
+// the weights' way from the cache that holds the `footprint` bytes of them; then the tile's
+// beginning and end.
+double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint);
+
+// Cycles until `tasks` equal tasks of `cycles` together are done by `threads`, with the threads'
+// start.
+double parallel_cycles(double cycles, double tasks, int threads);
+
+}  // namespace linnet
