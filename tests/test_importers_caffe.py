@@ -349,7 +349,7 @@ def test_networks_without_input_or_layers(tmp_path):
     refuse(layer("ReLU"), None, tmp_path, "no layer before it produces its bottom 'x'")
     for dims in ("input_dim: 1 input_dim: 2", "input_shape { dim: 1 } input_shape { dim: 2 }", ""):
         refuse(f'input: "x" {dims}' + layer("ReLU"), None, tmp_path, "1 'input' and")
-    for dims in ("", "dim: 1 dim: 0", "dim: 1 dim: -3"):
+    for dims in ("", "dim: 1 dim: 0", "dim: 1 dim: -3", "dim: 1 dim: 9223372036854775807"):
         refuse(
             f'input: "x" input_shape {{ {dims} }}' + layer("ReLU"), None, tmp_path, "the shape ["
         )
@@ -393,6 +393,15 @@ def test_weights_files_of_another_kind(tmp_path):
     refuse(text, b"\xa2\x06\x02\x0a\x00", tmp_path, "'y' (Convolution): has no weights")
     with pytest.raises(ValueError, match="holds weights only"):
         importers.load(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
+
+
+def test_absurd_sizes(tmp_path):
+    long = INPUT.replace("dim: 4 dim: 9 dim: 7", "dim: 2147483647 dim: 2147483647 dim: 2147483647")
+    refuse(long + layer("Flatten"), None, tmp_path, "'y' (Flatten)", "too large")
+    refuse(long + layer("InnerProduct", "y", "inner_product_param { num_output: 1 }"), {}, tmp_path)
+    for dim in (1 << 31, (1 << 63) - 1):
+        settings = f"reshape_param {{ shape {{ dim: 0 dim: {dim} dim: -1 }} }}"
+        refuse(INPUT + layer("Reshape", "y", settings), None, tmp_path, "'y' (Reshape)")
 
 
 def test_absurd_blobs(tmp_path):

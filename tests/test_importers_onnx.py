@@ -543,6 +543,10 @@ def test_inputs_that_are_not_images_of_floats(tmp_path):
     refuse(model(nodes, shape=("N", 3, "height", "width")), tmp_path, "[N, 3, height, width]")
     refuse(model(nodes, shape=("N", 0)), tmp_path, "'x' (input)")
     refuse(model(nodes, shape=()), tmp_path, "no shape")
+    refuse(model(nodes, shape=("N", 1 << 31)), tmp_path, "input 'x' is too large: Nx2147483648")
+    refuse(model(nodes, shape=("N", 3, (1 << 63) - 1)), tmp_path, "'x' is too large")
+    many = model([node("Flatten", ["x"], ["y"])], shape=("N", *[(1 << 31) - 1] * 4))
+    refuse(many, tmp_path, "'y' (Flatten)", "too large")
     refuse(model(nodes, shape=("N",)), tmp_path, "at least one other")
     proto = model(nodes)
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16

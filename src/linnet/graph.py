@@ -22,6 +22,8 @@ from . import _core
 Array = npt.NDArray[Any]
 PathLike = Union[str, Path]
 
+LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
+
 # The operator of a node that its importer could not express; the attribute "reason" says why.
 # Keeping it in the graph lets canonicalize report it together with every other problem.
 UNSUPPORTED = "Unsupported"

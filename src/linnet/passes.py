@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._core import infer_shape
-from .graph import UNSUPPORTED, Graph, Node
+from .graph import LONGEST_AXIS, UNSUPPORTED, Graph, Node
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -169,11 +169,17 @@ class _Lowering:
         self.used.update(graph.outputs)
         self.names = _names(graph)
         self.derived: dict[tuple[str, str], str] = {}
+        for name, shape in self.shapes.items():
+            if max(shape) >= LONGEST_AXIS:
+                self.problems.append(f"input '{name}' is too large: {_text(shape)}")
+                self.failed.add(name)
         # What folding may allocate: small files must not grow into large arrays.
         self.budget = 8 * sum(array.nbytes for array in self.constants.values()) + (16 << 20)
 
     def visit(self, node: Node) -> None:
         inputs = [self.alias.get(name, name) for name in node.inputs]
+        while inputs and not inputs[-1]:
+            inputs.pop()
         try:
             rule = _RULES.get(node.op)
             if node.op == UNSUPPORTED and node.attrs["reason"]:
@@ -201,6 +207,9 @@ class _Lowering:
             self.failed.update(node.outputs)
 
     def fold(self, call: _Call) -> None:
+        required = call.inputs[:3] if call.node.op == "Slice" else call.inputs
+        if "" in required:
+            raise _Refusal("an input is missing")
         arguments = [self.constants[name] if name else None for name in call.inputs]
         try:
             self.constants[call.output] = _plain(_FOLD[call.node.op](self, call, *arguments))
@@ -298,6 +307,8 @@ class _Lowering:
                 shape = tuple(infer_shape(op, known, given))
             except ValueError as error:
                 raise _Refusal(str(error).partition(": ")[2]) from None
+        if max(shape) >= LONGEST_AXIS:
+            raise _Refusal(f"its output is too large: {_text(shape)}")
         output = _fresh(f"{call.output}.{step}", self.names) if step else call.output
         name = f"{call.node.name}.{step}" if step else call.node.name
         self.nodes.append(Node(op, name, inputs, [output], attrs))
@@ -386,8 +397,8 @@ def _window(low: _Lowering, call: _Call, kernel: list[int]) -> dict[str, list[in
     dilations = call.ints("dilations", [1, 1])
     pads = call.ints("pads", [0, 0, 0, 0])
     auto_pad = call.attribute("auto_pad", "NOTSET")
-    if min(strides + dilations) < 1:
-        raise _Refusal(f"strides {strides} and dilations {dilations} have to be positive")
+    if not 1 <= min(strides + dilations) <= max(strides + dilations + kernel) < LONGEST_AXIS:
+        raise _Refusal(f"kernel {kernel}, strides {strides} and dilations {dilations} do not fit")
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         begin, end = [], []
         for size, k, stride, dilation in zip(shape[2:], kernel, strides, dilations):
@@ -731,7 +742,7 @@ def _pad(low: _Lowering, call: _Call) -> None:
     begin, end = [0] * rank, [0] * rank
     for index, axis in enumerate(axes):
         begin[axis], end[axis] = pads[index], pads[index + len(axes)]
-    if min(pads) < 0 or max(pads) >= 1 << 31 or any(begin[:2] + end[:2]):
+    if min(pads) < 0 or max(pads) >= LONGEST_AXIS or any(begin[:2] + end[:2]):
         raise _Refusal(f"pads {pads} are negative, or not of height and width")
     if any(pads):
         low.emit(call, "ZeroPad", [call.input(0)], {"pads": begin[2:] + end[2:]})

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from google.protobuf import text_format
 
 from .._core import infer_shape
-from ..graph import UNSUPPORTED, Graph, Node, Value
+from ..graph import LONGEST_AXIS, UNSUPPORTED, Graph, Node, Value
 from . import _schema
 
 Array = npt.NDArray[Any]
@@ -203,7 +203,7 @@ class _Reader:
     def _input(self, blob: str, dims: list[int]) -> None:
         if blob in self.current:
             raise ValueError(f"{self.path}: the input '{blob}' is defined twice")
-        if not dims or min(dims) < 1:
+        if not dims or not 1 <= min(dims) <= max(dims) < LONGEST_AXIS:
             raise ValueError(f"{self.path}: the input '{blob}' has the shape {dims}")
         self.current[blob] = blob
         self.shapes[blob] = (0, *dims[1:])
@@ -493,6 +493,8 @@ def _reshape_to(
 ) -> None:
     if 0 in target[1:]:
         raise _Unsupported("moves the batch to another axis")
+    if max(target) >= LONGEST_AXIS:
+        raise _Unsupported(f"its output is too large: {target}")
     name = reader.constant(f"{outputs[0]}.shape", np.array(target, np.int64))
     reader.add(layer.name, "Reshape", [*inputs, name], outputs)
 

@@ -281,13 +281,17 @@ def _slice(reader: _Reader, node: Node) -> None:
 def _pad(reader: _Reader, node: Node) -> None:
     if reader.opset < 11:
         fill = node.attrs.pop("value", 0.0)
+        if not isinstance(fill, float):
+            raise _Unsupported("attribute 'value' is not a number")
         node.inputs[1:] = [
             reader._constant(f"{node.name}.pads", _int_list(node, "pads")),
-            reader._constant(f"{node.name}.value", float(fill)),
+            reader._constant(f"{node.name}.value", fill),
         ]
 
 
 def _softmax(reader: _Reader, node: Node) -> None:
+    if "coerce" in node.attrs:  # ours, not ONNX's
+        raise _Unsupported("attribute 'coerce' is not supported")
     if reader.opset < 13:
         node.attrs.setdefault("axis", 1)
         node.attrs["coerce"] = 1
