@@ -665,3 +665,48 @@ def test_damaged_files_are_value_errors(tmp_path):
             assert "model.onnx" in str(error)
             refused += 1
     assert refused > len(wrong) // 3
+
+
+def lists_of_numbers(proto):
+    """Every list of integers in a model: attributes, sizes and contents of tensors."""
+    for n in proto.graph.node:
+        yield from (attribute.ints for attribute in n.attribute if attribute.ints)
+    yield from (tensor.dims for tensor in proto.graph.initializer)
+    yield from (tensor.int64_data for tensor in proto.graph.initializer)
+
+
+def test_absurd_numbers_are_value_errors(tmp_path):
+    """Every integer of two models in turn replaced by each of these: a graph or a ValueError."""
+    absurd = [0, -1, 7, -(1 << 31), (1 << 31) - 1, 1 << 40, -(1 << 63), (1 << 63) - 1]
+    cases = refused = 0
+    for opset in (7, 17):
+        proto = classifier(opset)
+        for tensor in proto.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.INT64:
+                array = numpy_helper.to_array(tensor)
+                tensor.ClearField("raw_data")
+                tensor.int64_data.extend(array.ravel().tolist())
+        read(proto, tmp_path)
+        for numbers in lists_of_numbers(proto):
+            for index, original in enumerate(list(numbers)):
+                for value in absurd:
+                    numbers[index] = value
+                    cases += 1
+                    try:
+                        read(proto, tmp_path)
+                    except ValueError as error:
+                        assert "model.onnx" in str(error)
+                        refused += 1
+                numbers[index] = original
+        for attribute in (a for n in proto.graph.node for a in n.attribute if a.type == a.INT):
+            original = attribute.i
+            for value in absurd:
+                attribute.i = value
+                cases += 1
+                try:
+                    read(proto, tmp_path)
+                except ValueError as error:
+                    assert "model.onnx" in str(error)
+                    refused += 1
+            attribute.i = original
+    assert refused > cases / 2 > 200
