@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests bench .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint format isa-objects asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test lint format asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -37,10 +37,31 @@ format: .venv/installed
 	ruff check --fix $(PYTHON_FILES)
 	ruff format $(PYTHON_FILES)
 
-# The C++ tests under the sanitizers. TSan cannot follow OpenBLAS's own threads, so those tests are left out.
+# The C++ tests under sanitizers. The thread sanitizer cannot follow OpenBLAS's own threads; those tests are left out.
 asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	ctest --preset $@
+
+# The Python tests on modules built with sanitizers, put before the installed ones. Left out: what compiles or starts
+# other programs. Python itself leaks by design.
+asan-python: asan
+	rm -rf build/asan-python && mkdir build/asan-python
+	cp -r src/linnet build/asan-python/
+	cp build/asan/_core.*.so build/asan/_image.*.so build/asan-python/linnet/
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PYTHONPATH=$(CURDIR)/build/asan-python pytest -p no:cacheprovider \
+	  --ignore=tests/test_compare.py --ignore=tests/test_c_api.py --ignore=tests/test_readme.py
+
+# A minute of changed bytes for the ONNX reader, starting from small models.
+fuzz: build/fuzz/build.ninja
+	cmake --build --preset fuzz
+	mkdir -p build/fuzz/seeds build/fuzz/corpus
+	for model in tests/data/caffe/*.prototxt; do \
+	  linnet convert $$model $${model%.prototxt}.caffemodel build/fuzz/seeds/$$(basename $$model .prototxt).onnx; \
+	done
+	build/fuzz/fuzz_onnx_reader -max_total_time=75 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 \
+	  build/fuzz/corpus build/fuzz/seeds
 
 # The C++ tests compiled for ARM and run by an emulator.
 cpp-armhf cpp-aarch64: cpp-%: build/%/build.ninja
@@ -58,6 +79,7 @@ deps:
 build/armhf/build.ninja: | armhf-packages
 build/aarch64/build.ninja: | aarch64-packages
 build/fuzz/build.ninja: | fuzz-packages
+build/asan/build.ninja: export CMAKE_PREFIX_PATH = $(shell .venv/bin/python -m pybind11 --cmakedir)
 build/%/build.ninja: CMakeLists.txt CMakePresets.json .venv/installed
 	cmake --preset $*
 

@@ -1,4 +1,4 @@
-"""Check an installation from outside the source tree: it runs its model, and is imported quickly."""
+"""Check an installation from outside the source tree: its model runs, its import is quick."""
 
 from __future__ import annotations
 
