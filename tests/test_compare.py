@@ -164,7 +164,7 @@ def test_a_right_runtime_is_measured(runtime: Runtime, tmp_path: Path) -> None:
 
 
 def test_one_perturbed_weight_fails(runtime: Runtime, tmp_path: Path) -> None:
-    rows = measure(runtime, tmp_path, {"perturb": 0.01}, {}, {"flip": True})
+    rows = measure(runtime, tmp_path, {"perturb": 0.1}, {}, {"flip": True})
     assert [row.cells[0].status for row in rows] == ["failed", "ok", "failed"]
     assert "logits differ" in rows[0].cells[0].reason
     assert "the output differs" in rows[2].cells[0].reason

@@ -29,9 +29,7 @@ WORKER = Path(__file__).with_name("worker.py")
 STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either
 ROUNDS = 5
 LEAST = 3  # calls per cell, however long they take: one alone has no median
-TOLERANCE = (
-    1e-4  # of the logits' rms: float32 stays far below, bfloat16 and a wrong weight far above
-)
+TOLERANCE = 5e-4  # of the rms of the logits: Winograd in float32 stays below, bfloat16 far above
 
 
 class WorkerError(Exception):

@@ -1,4 +1,4 @@
-"""MXNet 1.9.1 (the last release) with the OpenBLAS of its wheel; oneDNN is off, as in 2017.
+"""MXNet 1.9.1 (the last release) with the OpenBLAS of its wheel; oneDNN is off, as in 2017, or on.
 
 NumPy must be older than 1.24: MXNet uses `numpy.bool`. The wheel is py3-none: any Python 3 will do.
 """
@@ -12,8 +12,16 @@ if TYPE_CHECKING:
     from ..worker import Network, Node
 
 ENVIRONMENT = {"kind": "venv", "packages": ["mxnet==1.9.1", "numpy<1.24"], "import": "mxnet"}
-OFF = {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"mxnet": {"env": OFF, "library": "OpenBLAS"}}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "mxnet": {
+        "env": {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"},
+        "library": "OpenBLAS",
+    },
+    "mxnet-onednn": {
+        "env": {"MXNET_ONEDNN_ENABLED": "1", "MXNET_MKLDNN_ENABLED": "1"},
+        "library": "oneDNN",
+    },
+}
 
 
 class Adapter:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = {"kind": "venv", "packages": ["tensorflow-cpu==2.21.0"], "import": "tensorflow"}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "tensorflow": {"env": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "library": "Eigen, oneDNN"},
+    "tensorflow-eigen": {"env": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "library": "Eigen"},
 }
 
 

@@ -1,0 +1,38 @@
+"""MNN, from its wheel: the ONNX file through MNN's own converter, in float32 (precision "high")."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from ..worker import Network
+
+ENVIRONMENT = {"kind": "venv", "packages": ["MNN==3.6.1", "numpy"], "import": "MNN"}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {"mnn": {}}
+
+
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.mnn = importlib.import_module("MNN")
+        self.expr = importlib.import_module("MNN.expr")
+        self.version, self.library = importlib.metadata.version("MNN"), "own kernels"
+        settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
+        self.manager = self.mnn.nn.create_runtime_manager((settings,))
+
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        convert = os.path.join(os.path.dirname(sys.executable), "mnnconvert")
+        with tempfile.TemporaryDirectory() as folder:
+            target = os.path.join(folder, "model.mnn")
+            files = ["--modelFile", network.model, "--MNNModel", target, "--bizCode", "linnet"]
+            subprocess.run([convert, "-f", "ONNX", *files], check=True, stdout=sys.stderr)
+            net = self.mnn.nn.load_module_from_file(
+                target, [network.input], [network.output], runtime_manager=self.manager
+            )
+        const, layout = self.expr.const, self.expr.NCHW
+        return lambda x: net.forward(const(x, list(x.shape), layout)).read()

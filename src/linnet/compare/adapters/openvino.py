@@ -1,0 +1,35 @@
+"""OpenVINO, from its wheel: runs the ONNX file itself, in float32, not in bfloat16 as it would."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from ..worker import Network
+
+ENVIRONMENT = {"kind": "venv", "packages": ["openvino==2026.4.1"]}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {"openvino": {}}
+
+
+class Adapter:
+    def __init__(self, threads: int, options: dict[str, Any]) -> None:
+        self.openvino = importlib.import_module("openvino")
+        self.version, self.library = self.openvino.__version__.split("-")[0], "oneDNN"
+        self.settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+
+    def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        core = self.openvino.Core()
+        model = core.read_model(network.model)
+        model.reshape([batch, *network.shapes[network.input]])
+        request = core.compile_model(model, "CPU", self.settings).create_infer_request()
+
+        def call(x: Any) -> Any:
+            request.infer([x], share_inputs=True, share_outputs=True)
+            return request.get_output_tensor(0).data
+
+        return call
