@@ -73,9 +73,9 @@ double estimate(const Problem& problem, const std::string& name, const std::stri
   const auto blas = find_openblas("", &blas_missing);
   const auto nnpack = find_nnpack("", &nnpack_missing);
   WeightStore weights;
-  const Context context{
-      kernels_for(isa.c_str()), weights,       blas ? &*blas : nullptr, blas_missing,
-      nnpack ? &*nnpack : nullptr, nnpack_missing};
+  const Context context{kernels_for(isa.c_str()),    weights,
+                        blas ? &*blas : nullptr,     blas_missing,
+                        nnpack ? &*nnpack : nullptr, nnpack_missing};
   const Algorithm& a = algorithm(name);
   const std::string reason = a.refuse(problem, context);
   if (!reason.empty())
@@ -262,8 +262,8 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   if (options_.progress) options_.progress(first);
   // Apart from the session's, so that the weights of the losers do not stay.
   WeightStore weights;
-  const Context context{context_.kernels, weights,         context_.blas, context_.blas_missing,
-                        context_.nnpack,  context_.nnpack_missing};
+  const Context context{context_.kernels,      weights,         context_.blas,
+                        context_.blas_missing, context_.nnpack, context_.nnpack_missing};
   const int width = context.kernels.width;
   const Dims operand_dims = first.kind == Kind::kAdd ? first.operand : first.out();
   AlignedBuffer x[2], y[2], operand[2];
@@ -316,6 +316,11 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
     fresh_.insert(key);
   }
   spent_ += elapsed();
+  // From time to time, for a long search may be interrupted.
+  if (!options_.wisdom.empty() && Clock::now() - saved_ > std::chrono::seconds(2)) {
+    wisdom().save();
+    saved_ = Clock::now();
+  }
 }
 
 }  // namespace linnet

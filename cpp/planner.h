@@ -100,6 +100,7 @@ class Planner {
   mutable std::optional<Wisdom> wisdom_;
   mutable std::set<std::string> fresh_;  // keys measured by this planner
   mutable double spent_ = 0;             // seconds of measuring
+  mutable std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
 };
 
 // Estimated seconds of one layer. Throws std::invalid_argument with the reason if the algorithm

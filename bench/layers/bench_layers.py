@@ -1,7 +1,7 @@
 """Time every algorithm on layers, one by one, and check what the estimate would have picked.
 
     python bench/layers/bench_layers.py --threads 1,4 --isa avx2,avx512
-    python bench/layers/bench_layers.py --problem "fc f32 n1 c4096h1w1 k1000 nhwc t1" --json out.json
+    python bench/layers/bench_layers.py --problem "fc f32 n1 c512h1w1 k1000 nhwc t1" --json o.json
 
 A problem's layouts are those of the data around the layer; for an algorithm that wants others the
 changes of layout are run and counted too. The candidates of a problem run in turns, so that what
@@ -41,7 +41,9 @@ class Candidate:
             key = f"reorder f32 {n} {inner} {p['in_layout']}>{layouts[0]} {threads}"
             steps.insert(0, (key, "reorder"))
         if layouts[1] != p["out_layout"]:
-            steps.append((f"reorder f32 {n} {outer} {layouts[1]}>{p['out_layout']} {threads}", "reorder"))
+            steps.append(
+                (f"reorder f32 {n} {outer} {layouts[1]}>{p['out_layout']} {threads}", "reorder")
+            )
         self.algorithm = algorithm
         self.layouts = _join(*layouts)
         self.estimate = sum(_core.estimate(key, name, isa) for key, name in steps)
@@ -178,7 +180,9 @@ def main() -> None:
     parser.add_argument("--batches", metavar="N,N", help="instead of the problems' own")
     parser.add_argument("--isa", metavar="ISA,ISA", default=_core.default_isa())
     parser.add_argument("--algorithms", metavar="A,A", help="default: all but direct-ref")
-    parser.add_argument("--seconds", type=float, default=0.3, help="for each problem (default: 0.3)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.3, help="for each problem (default: 0.3)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the results, - for standard output")
     args = parser.parse_args()
 

@@ -164,6 +164,33 @@ def _parser(arguments: Sequence[str]) -> _Parser:
         "--export-profile", metavar="FILE", help="write the profile; ends in .json or .csv"
     )
 
+    verb = add("tune", tune, "Measure what is fastest for every layer, for later runs to use.")
+    _add_model(verb)
+    verb.add_argument(
+        "--batches", type=_counts, default=[1, 16], metavar="N,N", help="default: 1,16"
+    )
+    verb.add_argument(
+        "--threads", "-t", "--num_threads", type=_counts, metavar="N,N", help="default: all cores"
+    )
+    verb.add_argument(
+        "--search",
+        choices=("fast", "full"),
+        default="fast",
+        help="measure what looks promising (default), or all that is not hopeless, and for longer",
+    )
+    verb.add_argument(
+        "--cache", metavar="FILE", help="wisdom file (default: LINNET_WISDOM, or in ~/.cache)"
+    )
+    verb.add_argument(
+        "--timeout", type=_seconds, default=math.inf, metavar="S", help="measure for at most S s"
+    )
+    verb.add_argument(
+        "--continue", dest="keep", action="store_true", help="measure only what is not known yet"
+    )
+    verb.add_argument("--isa", help="instruction set of the kernels")
+    verb.add_argument("--blas", metavar="FILE", help="OpenBLAS library to use")
+    verb.add_argument("--memory-limit", metavar="SIZE", help="as the runs will have, such as 300M")
+
     verb = add("compare", _compare, "Compare linnet with other runtimes on one model.")
     if arguments[:1] == ["compare"]:
         from . import compare
@@ -245,6 +272,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 2**31:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
 
 
 def _fraction(text: str) -> float:
@@ -798,6 +829,33 @@ def _types(layers: Sequence[Layer], total: float) -> list[str]:
     return table(
         ("[Node type]", "[count]", "[avg ms]", "[avg %]", "[cdf %]"), rows, right=(1, 2, 3, 4)
     )
+
+
+# tune
+
+
+def tune(args: argparse.Namespace) -> Result:
+    from . import tune as tuning  # read only here, as every verb's own modules
+
+    model, weights, _ = _files(args)
+
+    def progress(done: int, problem: str) -> None:
+        print(f"{done + 1:5d}  {problem}", file=sys.stderr, flush=True)
+
+    found = tuning.tune(
+        linnet._build(model, weights),
+        threads=args.threads or [linnet._core.default_threads()],
+        batches=args.batches,
+        search=args.search,
+        cache=args.cache,
+        timeout=args.timeout,
+        keep=args.keep,
+        progress=progress,
+        isa=args.isa or "",
+        blas=args.blas or "",
+        memory_limit=linnet._bytes(args.memory_limit),
+    )
+    return Result(found.to_dict(), found.lines())
 
 
 # compare, doctor
