@@ -20,6 +20,7 @@ from linnet import compare, reference
 from linnet.compare import environments, network, report, worker
 from linnet.compare.bench import Bench, Cell, Protocol, Row, Worker, WorkerError, verify
 from linnet.compare.environments import Runtime
+from linnet.compare.machine import Watch
 from linnet.graph import Graph, Node, Value
 
 # A runtime whose options make it misbehave. It fails if it gets the same images twice in a row.
@@ -169,7 +170,7 @@ def test_one_perturbed_weight_fails(runtime: Runtime, tmp_path: Path) -> None:
     assert "logits differ" in rows[0].cells[0].reason
     assert "the output differs" in rows[2].cells[0].reason
     assert not rows[0].cells[0].times
-    text = report.as_text(rows, "small", Protocol([1, 3], 1, 1.0, 20))
+    text = report.as_text(rows, "small", Protocol([1, 3], 1, 1.0, 20), Watch())
     assert "FAILED" in text
     assert "r0 at batch 1: logits differ" in text
 
@@ -197,7 +198,7 @@ def test_one_failure_is_one_cell(
     assert bad.cells[1].reason.startswith(reason)
     assert [cell.status for cell in good.cells] == ["ok", "ok"]
     assert not children()
-    lines = report.as_text([bad, good], "small", Protocol([1, 3], 1, 1.0, 20)).splitlines()
+    lines = report.as_text([bad, good], "small", Protocol([1, 3], 1, 1.0, 20), Watch()).splitlines()
     marks = [line.split()[-1] for line in lines if line.startswith("  r0 ")]
     assert marks[:2] == [{"memory": "-", "error": "n/a"}[status]] * 2
 
@@ -362,7 +363,7 @@ def test_tables_mark_the_best_and_give_the_ratio(runtime: Runtime) -> None:
         Row("linnet", runtime, {}, cells(0.002, 0.003)),
         Row("b", runtime, {}, cells(0.004, 0.001)),
     ]
-    text = report.as_text(rows, "net", Protocol([1, 2], 1, 1.0, 1))
+    text = report.as_text(rows, "net", Protocol([1, 2], 1, 1.0, 1), Watch())
     lines = [line.split() for line in text.splitlines()]
     assert ["linnet", "*2.000", "±0%", "1.00x", "3.000", "±0%", "1.00x"] in lines
     assert ["b", "4.000", "±0%", "2.00x", "*1.000", "±0%", "0.33x"] in lines
@@ -373,7 +374,7 @@ def test_data_is_json_in_milliseconds_per_image(runtime: Runtime) -> None:
     row = Row("linnet", runtime, {}, [Cell(4, times=[0.004, 0.008])])
     failed = Row("b", runtime, {}, [Cell(4, "failed", "wrong", difference=float("nan"))])
     protocol = Protocol([4], 2, float("inf"), 100)
-    text = json.dumps(report.as_data([row, failed], "net", protocol), allow_nan=False)
+    text = json.dumps(report.as_data([row, failed], "net", protocol, Watch()), allow_nan=False)
     data = json.loads(text)
     assert data["rows"][0]["cells"][0]["mean"] == pytest.approx(1.5)
     assert data["rows"][0]["cells"][0]["calls"] == 2
@@ -429,3 +430,30 @@ def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) 
     assert not state["caffe"]["ready"]
     assert "--setup" in state["caffe"]["reason"]
     assert not list(tmp_path.iterdir())
+
+
+def test_watch_says_what_spoils_the_times(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    write("proc/stat", "cpu  0 0 0 9 9 0 0 0 0 0\n")
+    write("proc/vmstat", "pswpin 3\npswpout 4\n")
+    write("proc/7/stat", "7 (a) b) R 1 1 1 1 1 1 1 1 1 1 100 20 0 0 20\n")
+    watch = Watch(tmp_path)
+    with watch.turn(7):
+        time.sleep(0.02)
+    assert watch.facts()["valid"]
+    with watch.turn(7):  # 3 s of work, 1.5 of them by the process itself
+        write("proc/stat", "cpu  100 100 50 9 9 0 25 25 0 0\n")
+        write("proc/7/stat", "7 (a) b) R 1 1 1 1 1 1 1 1 1 1 200 70 0 0 20\n")
+        write("proc/vmstat", "pswpin 3\npswpout 5\n")
+        write("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n")
+        write("sys/class/thermal/thermal_zone0/temp", "81500\n")
+    assert watch.others == pytest.approx(1.5)
+    problems = watch.problems()
+    assert problems[:2] == ["under-voltage", "throttled"]
+    assert "other processes" in problems[2]
+    assert problems[3] == "the machine swapped"
+    assert watch.facts()["hottest"] == 81.5

@@ -100,12 +100,13 @@ def run(args: argparse.Namespace) -> int:
         random = np.random.default_rng(0)
         images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
         expected = network.expect(graph, images)
-        Bench(protocol, expected, Path(scratch), _say).measure(rows)
+        bench = Bench(protocol, expected, Path(scratch), _say)
+        bench.measure(rows)
     name = Path(args.model).name
     if args.json:
-        print(json.dumps(report.as_data(rows, name, protocol), indent=1))
+        print(json.dumps(report.as_data(rows, name, protocol, bench.watch), indent=1))
     else:
-        print(report.as_text(rows, name, protocol))
+        print(report.as_text(rows, name, protocol, bench.watch))
     cells = [cell for row in rows for cell in row.cells]
     wrong = any(cell.status == "failed" for cell in cells)
     return 1 if wrong or not any(cell.times for cell in cells) else 0

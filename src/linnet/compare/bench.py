@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from .environments import Runtime, SetupError, command, environment, missing
+from .machine import Watch
 from .network import Expected
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -202,6 +203,7 @@ class Bench:
         self, protocol: Protocol, expected: Expected, folder: Path, say: Callable[[str], None]
     ) -> None:
         self.protocol, self.expected, self.folder, self.say = protocol, expected, folder, say
+        self.watch = Watch()
         np.save(folder / "images.npy", expected.images)
 
     def measure(self, rows: Sequence[Row]) -> None:
@@ -224,7 +226,7 @@ class Bench:
                     self.say(f"batch {batch}: round {turn + 1} of {ROUNDS}")
                     for worker, cell in order.sample(running, len(running)):
                         if cell.status == "ok":
-                            with _blame(cell):
+                            with _blame(cell), self.watch.turn(worker.process.pid):
                                 self._run(worker, cell, turn)
 
     def _start(self, row: Row) -> Worker:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
-import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from .bench import Cell, Protocol, Row
+from .machine import Watch, describe
 
 SUBJECT = "linnet"  # the row others are compared with
 
 
-def as_data(rows: Sequence[Row], model: str, protocol: Protocol) -> dict[str, Any]:
+def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -> dict[str, Any]:
     """The run as plain data. Times are milliseconds per image, memory is in bytes."""
     return {
         "format": 1,
         "model": model,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": machine(),
+        "machine": describe(),
+        "conditions": watch.facts(),
         "protocol": {
             "threads": protocol.threads,
             "seconds": _finite(protocol.seconds),
@@ -38,20 +36,6 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol) -> dict[str, An
 def _finite(value: float | None) -> float | None:
     """JSON has no infinity and no NaN."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory, kernel."""
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.*)$", info, re.M)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cpu": model[1].strip() if model else platform.processor(),
-        "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory": memory,
-        "system": f"{platform.system()} {platform.release()}",
-    }
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -76,9 +60,9 @@ def _cell(cell: Cell) -> dict[str, Any]:
     return data
 
 
-def as_text(rows: Sequence[Row], model: str, protocol: Protocol) -> str:
+def as_text(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -> str:
     """The tables: median with spread and ratio, the study's mean, then what ran and how right."""
-    host = machine()
+    host = describe()
     threads = f"{protocol.threads} thread{'s' * (protocol.threads > 1)}"
     head = f"{model}, {threads}, {host['cpu']}, f32. ms per image, lower is better.\n"
     batches = [str(cell.batch) for cell in rows[0].cells]
@@ -109,6 +93,8 @@ def as_text(rows: Sequence[Row], model: str, protocol: Protocol) -> str:
     reasons = _reasons(rows)
     if reasons:
         parts += ["Not measured", "\n".join(f"  {reason}" for reason in reasons) + "\n"]
+    problems = watch.problems()
+    parts.append(f"INVALID: {'; '.join(problems)}" if problems else "VALID: the machine was quiet")
     return "\n".join(parts)
 
 
