@@ -141,16 +141,14 @@ LINNET_INLINE int pool(Vec (&acc)[kTileCols][kVecs]) {
 }
 
 template <bool kMerge, int kVecs, int kTileCols>
-LINNET_INLINE void write(const Vec (&acc)[kTileCols][kVecs], int pixels, float* y, ptrdiff_t y_col,
-                         Vec low) {
+LINNET_INLINE void write(const Vec (&acc)[kTileCols][kVecs], int pixels, float* y,
+                         ptrdiff_t y_col) {
   LINNET_UNROLL
   for (int p = 0; p < kTileCols; ++p, y += y_col) {
     if (p == pixels) break;
     LINNET_UNROLL
     for (int v = 0; v < kVecs; ++v) {
-      Vec r = max(low, acc[p][v]);
-      if (kMerge) r = max(load(y + v * kWidth), r);
-      store(y + v * kWidth, r);
+      store(y + v * kWidth, kMerge ? max(load(y + v * kWidth), acc[p][v]) : acc[p][v]);
     }
   }
 }
@@ -174,10 +172,19 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
   if constexpr (kTileCols % 3 == 0) {
     if (t.pool_cols == 3) pixels = pool<3>(acc);
   }
+  if (t.low > -__builtin_inff()) {  // maxima take turns with multiply-adds, so none for nothing
+    const Vec low = splat(t.low);
+    LINNET_UNROLL
+    for (int p = 0; p < kTileCols; ++p) {
+      if (p == pixels) break;
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = max(low, acc[p][v]);
+    }
+  }
   if (t.pool_merge) {
-    write<true>(acc, pixels, t.y, y_col, splat(t.low));
+    write<true>(acc, pixels, t.y, y_col);
   } else {
-    write<false>(acc, pixels, t.y, y_col, splat(t.low));
+    write<false>(acc, pixels, t.y, y_col);
   }
 }
 
@@ -223,11 +230,15 @@ void direct(const DirectTile& t) {
 #endif
   Vec acc[kTileCols][kVecs];
   if (t.bias) {
+    const float* bias = t.bias;
     LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      const Vec bias = load(t.bias + v * kWidth);
+    for (int p = 0; p < kTileCols; ++p) {
+#if defined(__x86_64__)
+      // Loaded for every pixel: copies from register to register take turns with multiply-adds.
+      __asm__("" : "+r"(bias));
+#endif
       LINNET_UNROLL
-      for (int p = 0; p < kTileCols; ++p) acc[p][v] = bias;
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(bias + v * kWidth);
     }
   } else {
     const float* y = t.y;
