@@ -1,6 +1,7 @@
 # Wheels for 32-bit and 64-bit ARM, cross-built on x86-64 and tested under emulation, and the counts of bench/arm:
 #   make armhf test-armhf          the wheel of Raspberry Pi OS (32-bit), then the test suite on an emulated Cortex-A7
 #   make aarch64 test-aarch64      the same for 64-bit ARM
+#   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
 # Needs Debian's cross compiler and qemu, installed here; the rest goes into build/arm. See docs/raspberry-pi.md.
 ARM := $(CURDIR)/build/arm
 ARM_PYTHON ?= 3.11
@@ -24,7 +25,7 @@ aarch64_cpu := cortex-a53
 aarch64_openblas := TARGET=CORTEXA53
 aarch64_tag := manylinux_2_31_aarch64
 
-.PHONY: armhf aarch64 test-armhf test-aarch64 without-neon
+.PHONY: armhf aarch64 test-armhf test-aarch64 without-neon count-armhf count-aarch64 count-peers
 .PRECIOUS: $(ARM)/%/packages $(ARM)/%/run/.packages $(ARM)/%/build/.packages $(ARM)/%/openblas/.built $(ARM)/%/wheel $(ARM)/%/venv/installed
 
 armhf aarch64: %: $(ARM)/%/wheel
@@ -87,7 +88,7 @@ $(ARM)/%/venv/installed: $(ARM)/%/wheel third_party/sysroot/venv.sh
 
 # Left out is what makes a virtual environment: the kernel cannot start its interpreter.
 ARM_TESTS ?= tests
-test-armhf test-aarch64: test-%: cpp-% $(ARM)/%/venv/installed $(ARM)/%/static/linnet-run
+test-armhf test-aarch64: test-%: $(ARM)/%/venv/installed $(ARM)/%/static/linnet-run
 	LINNET_RUN="$($*_qemu) -cpu $($*_cpu) $(ARM)/$*/static/linnet-run" \
 	  $(ARM)/$*/venv/bin/python -m pytest -n auto -p no:cacheprovider -rs $(ARM_TESTS) \
 	  --deselect tests/test_compare.py::test_set_up_stamps_what_works
@@ -100,3 +101,30 @@ without-neon: $(ARM)/armhf/venv/installed
 	  echo "$$cpu: $$text"; \
 	  [ $$status = 1 ]; [ $$(wc -l <<< "$$text") = 1 ]; [[ $$text == *"needs a CPU with NEON"* ]]; \
 	done
+
+# Instructions per image, by layer and algorithm, against the stored counts. make count-armhf COUNT=--update stores them anew.
+$(ARM)/counter/counter.so: bench/arm/counter.c | $(ARM)/armhf/packages
+	rm -rf $(@D) && mkdir -p $(@D)
+	. third_party/sysroot/apt.sh && private_apt $(@D)/apt $$(dpkg --print-architecture) $(ARM_SUITE) && cd $(@D)/apt && \
+	  apt-get -qq source --download-only qemu && \
+	  tar -xf qemu_*.orig.tar.xz -C .. --wildcards --strip-components=3 '*/include/qemu/qemu-plugin.h'
+	rm -rf $(@D)/apt
+	gcc -O2 -Wall -Wextra -fPIC -shared -I $(@D) $< -o $@
+$(ARM)/%/count/bench/arm/linnet_count: $(SOURCES) $(wildcard bench/arm/*.cpp) $(ARM)/tools/installed $(ARM)/%/openblas/.built
+	PATH=$(ARM)/tools/bin:$$PATH cmake -S . -B $(ARM)/$*/count -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_BENCH=ON \
+	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(ARM)/$*/count.log
+	PATH=$(ARM)/tools/bin:$$PATH cmake --build $(ARM)/$*/count --target linnet_count >> $(ARM)/$*/count.log
+	cp $(ARM)/$*/openblas/*.so $(@D)/
+count = $(ARM)/tools/bin/python bench/arm/count.py --emulator "$($*_qemu) -cpu $($*_cpu)" --counter $(ARM)/counter/counter.so \
+  --sysroot $(ARM)/$*/run --program $(ARM)/$*/count/bench/arm/linnet_count
+count-armhf count-aarch64: count-%: $(ARM)/counter/counter.so $(ARM)/%/count/bench/arm/linnet_count $(ARM)/%/run/.packages
+	$(count) --baseline bench/arm/baseline-$*.json $(COUNT)
+
+# The same for the peers that have armhf wheels, each in its adapter of linnet compare.
+ARM_PEERS := ncnn
+count-peers: count-peers-armhf
+count-peers-%: $(ARM)/counter/counter.so $(ARM)/%/count/bench/arm/linnet_count $(ARM)/%/wheel
+	third_party/sysroot/venv.sh $(ARM)/$*/peers $(ARM)/$*/run $($*_qemu) $($*_cpu)
+	$(ARM)/$*/peers/bin/pip install -q --only-binary :all: $(ARM)/$*/wheel/*.whl ncnn==1.0.20261020
+	$($*_triplet)-g++ -shared -fPIC -O2 bench/arm/marks.cpp -o $(ARM)/$*/marks.so
+	$(count) --peers $(ARM)/$*/peers $(ARM)/$*/marks.so $(ARM_PEERS)

@@ -1,0 +1,93 @@
+// Runs a model once as a whole and then each of its layers once on its own, every one between the marks that counter.c looks
+// for, and prints a line for each: count MODEL.onnx ALGORITHM|auto BATCH. One thread; the weights of single layers are random.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "layer.h"
+#include "onnx_reader.h"
+#include "regions.h"
+#include "session.h"
+
+namespace linnet {
+namespace {
+
+std::vector<float> random_floats(int64_t count) {
+  std::mt19937 random(1);
+  std::vector<float> v(static_cast<size_t>(count));
+  for (float& f : v) f = static_cast<float>(random() >> 8) / 16777216.0f - 0.5f;
+  return v;
+}
+
+Weight as_weight(const std::vector<float>& data) {
+  Weight w;
+  w.shape = {static_cast<int64_t>(data.size())};
+  w.data = data.data();
+  return w;
+}
+
+void count_layer(const StepReport& step, const char* isa) {
+  const Problem& p = step.choice.problem;
+  std::vector<float> weight, bias;
+  Weight w, b;
+  const bool weighted = p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
+  if (weighted) {
+    const int64_t taps = p.kind == Kind::kConv ? p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1] : p.in.count();
+    weight = random_floats(p.k * taps);
+    bias = random_floats(p.k);
+    w = as_weight(weight), b = as_weight(bias);
+  }
+  Layer layer(p, step.choice.algorithm->name(), isa, weighted ? &w : nullptr, weighted ? &b : nullptr);
+  const std::vector<float> x = random_floats(layer.x_count()), operand = random_floats(layer.operand_count());
+  std::vector<float> y(static_cast<size_t>(layer.y_count()));
+  layer.run(x.data(), operand.data(), y.data());
+  begin_region();
+  layer.run(x.data(), operand.data(), y.data());
+  end_region();
+  std::printf("%s\t%s\t%s\n", step.name.c_str(), step.choice.algorithm->name(), p.key().c_str());
+}
+
+void count(const std::string& path, const std::string& algorithm, int64_t batch) {
+  SessionOptions options;
+  options.threads = 1;
+  options.planner.algorithm = algorithm == "auto" ? "" : algorithm;
+  Session session(read_onnx(path)->build(), options);
+  const Graph& graph = session.graph();
+  std::vector<std::vector<float>> from, to;
+  std::vector<const float*> x;
+  std::vector<float*> y;
+  const auto floats = [&](int value) {
+    int64_t n = batch;
+    for (size_t axis = 1; axis < graph.values[value].shape.size(); ++axis) n *= graph.values[value].shape[axis];
+    return random_floats(n);
+  };
+  for (int i : graph.inputs) from.push_back(floats(i));
+  for (int o : graph.outputs) to.push_back(floats(o));
+  for (const auto& v : from) x.push_back(v.data());
+  for (auto& v : to) y.push_back(v.data());
+  session.run(batch, x, graph.outputs, y);
+  begin_region();
+  session.run(batch, x, graph.outputs, y);
+  end_region();
+  std::printf("whole\t%s\t%s batch %lld\n", algorithm.c_str(), session.isa(), static_cast<long long>(batch));
+  for (const StepReport& step : session.plan(batch, graph.outputs)) count_layer(step, session.isa());
+}
+
+}  // namespace
+}  // namespace linnet
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: %s MODEL.onnx ALGORITHM|auto BATCH\n", argv[0]);
+    return 1;
+  }
+  try {
+    linnet::count(argv[1], argv[2], std::atoll(argv[3]));
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,39 @@
+"""Runs one image through a peer between the marks that counter.c looks for: peer.py RUNTIME MODEL.onnx MARKS.so.
+
+Runs inside the emulator, where linnet and the runtime are installed; uses the adapter `linnet compare` uses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from linnet import importers, passes
+from linnet.compare import network, worker
+from linnet.compare.environments import _import as load_adapter
+from linnet.compare.environments import runtimes
+
+
+def main() -> None:
+    name, model, library = sys.argv[1:]
+    marks = ctypes.PyDLL(library)
+    graph = passes.canonicalize(importers.load(Path(model), None))
+    with tempfile.TemporaryDirectory() as folder:
+        network.export(graph, Path(folder))
+        runtime = next(r for r in runtimes().values() if name == r.name)
+        adapter = load_adapter(runtime.adapter).Adapter(1, dict(next(iter(runtime.configurations.values()))))
+        run = adapter.load(worker.Network(folder, "network"), 1)
+        image = np.random.default_rng(0).random((1, *graph.inputs[0].shape[1:]), dtype=np.float32)
+        run(image)
+        run(image)
+        marks.begin()
+        run(image)
+        marks.end()
+
+
+if __name__ == "__main__":
+    main()
