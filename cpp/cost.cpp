@@ -82,7 +82,8 @@ Machine read_machine() {
   // Hyperthreads of one core share its second level too, but seldom all compute.
   m.l1 = size[1];
   m.l2 = size[2] / (sharers[2] > 2 ? sharers[2] : 1);
-  m.l3 = size[3] / std::min(sharers[3], 4);
+  // In a virtual machine the third level looks larger than what is left of it for us.
+  m.l3 = std::min(size[3] / std::min(sharers[3], 4), 16.0 * (1 << 20));
   return m;
 }
 
@@ -109,7 +110,8 @@ double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, d
                      fma_rate;  // each waits four cycles for the last of its sum
   const double loads = (vecs + cols) / m.loads;
   const double weights = stream_cycles(vecs * kernels.width * sizeof(float), footprint);
-  return taps * std::max({fma / m.efficiency, loads, weights}) + 20 + 1.5 * vecs * cols;
+  // Computing and streaming overlap, but not wholly where both take about as long.
+  return taps * std::max(std::hypot(fma / m.efficiency, weights), loads) + 20 + 1.5 * vecs * cols;
 }
 
 double parallel_cycles(double cycles, double tasks, int threads) {

@@ -378,6 +378,11 @@ class Direct final : public Algorithm {
       const int64_t taps = p.in.count();
       const Panels panels = best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, taps);
       const double tiles = static_cast<double>(ceil_div(p.n, kernels.direct_cols[panels.vecs]));
+      if (p.n == 1) {
+        const double vectors = static_cast<double>(ceil_div(p.k, kernels.width)), bytes = vectors * static_cast<double>(taps) * kernels.width * sizeof(float);
+        const double loads = vectors * static_cast<double>(taps) / machine().loads;
+        return parallel_cycles(std::max(loads, stream_cycles(bytes, bytes)) + 40 * static_cast<double>(panels.count()), static_cast<double>(panels.count()), p.threads) + 500;
+      }
       // The first tile of images brings a block's weights in, the others find them in L2.
       const double bytes = static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
       const double first = tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), bytes);

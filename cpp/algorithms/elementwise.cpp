@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "../algorithm.h"
+#include "../cost.h"
 
 namespace linnet {
 namespace {
@@ -64,7 +65,9 @@ class Algorithm_ final : public Algorithm {
   }
   double cost(const Problem& p, const Context& context) const override {
     const double elements = static_cast<double>(p.n * image_stride(p.in, p.in_layout, context.kernels.width));
-    return elements * (p.kind == Kind::kSoftmax ? 20.0 : 2.0) / context.kernels.width / p.threads + 100;
+    const double bytes = elements * sizeof(float) * (p.kind == Kind::kAdd ? 3 : 2);
+    const double cycles = elements * (p.kind == Kind::kSoftmax ? 40.0 : 2.0) / context.kernels.width;
+    return parallel_cycles(cycles + stream_cycles(bytes, bytes), 4.0 * p.threads, p.threads) + 100;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*, const Context& context) const override {
     return std::make_unique<Elementwise>(p, context);

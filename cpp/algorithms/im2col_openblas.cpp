@@ -139,7 +139,7 @@ class Algorithm_ final : public Algorithm {
     const double m = static_cast<double>(fc ? p.n : p.k / p.groups), n = static_cast<double>(fc ? p.k : out.h * out.w);
     const double k = static_cast<double>(fc ? p.in.count() : p.in.c / p.groups * w.kernel[0] * w.kernel[1]);
     // Both operands are packed first; a narrow one leaves vectors and cache blocks half empty.
-    const double rate = 0.8 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
+    const double rate = 0.7 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
     double product = m * n * k / rate + stream_cycles(4 * (m * k + k * n), 4 * (m * k + k * n));
     if (m > 1) product += 0.5 * (m * k + k * n);
     double other = m * n * 0.5 + stream_cycles(8 * m * n, 4 * m * n);  // bias, activation

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../algorithm.h"
+#include "../cost.h"
 
 namespace linnet {
 namespace {
@@ -56,7 +57,9 @@ class Pool final : public Algorithm {
   }
   double cost(const Problem& p, const Context& context) const override {
     const double vectors = static_cast<double>(p.n * p.out().h * p.out().w * ceil_div(p.in.c, context.kernels.width));
-    return vectors * static_cast<double>(p.window.kernel[0] * p.window.kernel[1] + 2) / p.threads + 200;
+    const double bytes = static_cast<double>(p.n * (image_stride(p.in, p.in_layout, context.kernels.width) + image_stride(p.out(), p.out_layout, context.kernels.width))) * sizeof(float);
+    const double cycles = vectors * static_cast<double>(p.window.kernel[0] * p.window.kernel[1] + 2) + stream_cycles(bytes, bytes);
+    return parallel_cycles(cycles, static_cast<double>(p.n * p.out().h), p.threads) + 200;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*, const Context& context) const override {
     return std::make_unique<PoolPlan>(p, context);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "../algorithm.h"
+#include "../cost.h"
 
 namespace linnet {
 namespace {
@@ -52,8 +53,11 @@ class Reorder final : public Algorithm {
     return p.kind == Kind::kReorder ? "" : "not a change of layout";
   }
   bool uses_kernels() const override { return false; }
-  double cost(const Problem& p, const Context&) const override {
-    return 1.5 * static_cast<double>(p.n * p.in.count()) / p.threads + 100;
+  double cost(const Problem& p, const Context& context) const override {
+    const double dense = static_cast<double>(p.n * p.in.count());
+    const double padded = static_cast<double>(p.n * image_stride(p.in, Layout::kNhwc, context.kernels.width));
+    const double bytes = (dense + padded) * sizeof(float);
+    return parallel_cycles(dense + 0.6 * padded + stream_cycles(bytes, bytes), static_cast<double>(p.n * ceil_div(p.in.h * p.in.w, kBlock)), p.threads) + 100;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*, const Context& context) const override {
     return std::make_unique<ReorderPlan>(p, context);
