@@ -28,7 +28,7 @@ void for_each_frequency(int n, F f) {
     f(FourierPoint{y, x, real}, point);
     point += real ? 1 : 3;
   };
-  for (int x : {0, n / 2}) {
+  for (int x = 0; x <= n / 2; x += n / 2) {
     next(0, x, true);
     next(n / 2, x, true);
     for (int y = 1; y < n / 2; ++y) next(y, x, false);
