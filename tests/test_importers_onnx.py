@@ -334,6 +334,26 @@ def test_padding_joins_its_reader_where_it_may(before, reader, operators, tmp_pa
     agree(model(nodes, constants), tmp_path, operators=operators)
 
 
+def test_padding_computed_as_pytorch_does(tmp_path):
+    """torch.nn.functional.pad lists pads from the last axis on; its exporter turns them around."""
+    nodes = [
+        node("ConstantOfShape", ["four"], ["zeros"], value=numpy_helper.from_array(ints(0))),
+        node("Concat", ["given", "zeros"], ["all"], axis=0),
+        node("Reshape", ["all", "pairs"], ["table"]),
+        node("Slice", ["table", "last", "first", "axis", "step"], ["reversed"]),
+        node("Transpose", ["reversed"], ["turned"], perm=[1, 0]),
+        node("Reshape", ["turned", "flat"], ["vector"]),
+        node("Cast", ["vector"], ["pads"], to=onnx.TensorProto.INT64),
+        node("Pad", ["x", "pads"], ["p"]),
+        node("Conv", ["p", "w"], ["y"]),
+    ]
+    constants = {"given": ints(1, 2, 3, 4), "four": ints(4), "pairs": ints(-1, 2)}
+    constants.update(last=ints(-1), first=ints(-(1 << 63)), axis=ints(0), step=ints(-1))
+    constants.update(flat=ints(-1), w=normal(4, 3, 3, 3))
+    graph = agree(model(nodes, constants), tmp_path, operators="Conv")
+    assert graph.nodes[0].attrs["pads"] == [3, 1, 4, 2]
+
+
 def test_shared_weights_are_changed_for_none(tmp_path):
     nodes = [
         node("Conv", ["x", "w", "b"], ["c"]),
@@ -620,6 +640,7 @@ BOMBS = {
         *(node("Gemm", ["x", "k0"], [f"y{i}"], alpha=float(i)) for i in range(2, 400)),
         node("Sum", [f"y{i}" for i in range(2, 400)], ["y"]),
     ],
+    "filling": [node("ConstantOfShape", ["pads"], ["c"]), node("Add", ["x", "c"], ["y"])],
     "padding": [node("Pad", ["x", "pads"], ["p"]), node("Relu", ["p"], ["y"])],
 }
 

@@ -217,7 +217,7 @@ class _Lowering:
             raise _Refusal(f"cannot be computed from its constants ({error})") from None
 
     def spend(self, elements: int, itemsize: int = 8) -> None:
-        self.budget -= elements * itemsize
+        self.budget -= abs(elements) * itemsize
         if self.budget < 0:
             raise _Refusal("computing its constants would need far more memory than the file has")
 
@@ -805,6 +805,13 @@ def _fold_concat(low: _Lowering, call: _Call, *arrays: Array) -> Array:
     return np.concatenate(arrays, axis)
 
 
+def _fold_constant_of_shape(low: _Lowering, call: _Call, shape: Array) -> Array:
+    value = call.attribute("value", np.zeros(1, np.float32))
+    call.finish(1)
+    low.spend(math.prod(shape.tolist()))
+    return np.full(shape.tolist(), value.item())
+
+
 def _fold_gather(low: _Lowering, call: _Call, data: Array, indices: Array) -> Array:
     axis = call.attribute("axis", 0)
     call.finish(2)
@@ -865,6 +872,7 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "Add": _fold_binary,
     "Cast": _fold_cast,
     "Concat": _fold_concat,
+    "ConstantOfShape": _fold_constant_of_shape,
     "Div": _fold_binary,
     "Gather": _fold_gather,
     "Identity": _fold_identity,
