@@ -298,6 +298,33 @@ def test_doctor_notices_an_isa_held_back(call: Call, monkeypatch: pytest.MonkeyP
     assert ("LINNET_ISA" in data["advice"]) == (best != "scalar")
 
 
+@pytest.mark.parametrize(
+    ("bits", "throttled", "advice"),
+    [
+        ("0", "no", ""),
+        ("50005", "under-voltage now, throttled now", "5.1 V"),
+        ("0x10000", "under-voltage before", "5.1 V"),
+        ("80008", "soft temperature limit now", "heat sink"),
+        ("", "unknown", ""),
+        ("what?", "unknown", ""),
+    ],
+)
+def test_doctor_on_a_raspberry_pi(
+    call: Call, monkeypatch: pytest.MonkeyPatch, bits: str, throttled: str, advice: str
+) -> None:
+    read = linnet._read
+    files = {
+        "/proc/device-tree/model": "Raspberry Pi 3 Model B Rev 1.2\0",
+        "/sys/devices/platform/soc/soc:firmware/get_throttled": f"{bits}\n",
+    }
+    monkeypatch.setattr(linnet, "_read", lambda path: files.get(str(path)) or read(path))
+    monkeypatch.delenv("LINNET_ISA", raising=False)
+    data = call("doctor", "--json")
+    assert data["board"] == "Raspberry Pi 3 Model B Rev 1.2"
+    assert data["throttled"] == throttled
+    assert advice in data["advice"]
+
+
 def test_compare_is_wired(call: Call) -> None:
     assert "linnet" in call("compare", "--list")
 

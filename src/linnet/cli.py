@@ -870,12 +870,14 @@ def _compare(args: argparse.Namespace) -> int:
 def doctor(args: argparse.Namespace) -> Result:
     """Facts about the machine, a self-test, and the one piece of advice that matters most."""
     data: dict[str, Any] = {
+        "board": linnet._read("/proc/device-tree/model").strip("\0\n ") or "unknown",
         "cpu": linnet._cpu_model(),
         "features": _features(),
         "machine": f"{platform.machine()}, {8 * np.dtype(np.intp).itemsize}-bit Python",
         "cores": f"{os.cpu_count()}, {len(os.sched_getaffinity(0))} of them allowed",
         "governor": linnet._read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
         or "unknown",
+        "throttled": _throttled(),
         "load": round(os.getloadavg()[0], 2),
         "glibc": platform.libc_ver()[1] or "unknown",
         "python": platform.python_version(),
@@ -898,6 +900,19 @@ def _features() -> list[str]:
     match = re.search(r"(?mi)^(?:flags|features)\s*:(.*)$", linnet._read("/proc/cpuinfo"))
     known = r"sse4_2|f16c|fma|avx.*|amx_.*|neon|vfpv4|half|asimd.*|fphp|i8mm|bf16|sve.*"
     return [flag for flag in (match[1].split() if match else []) if re.fullmatch(known, flag)]
+
+
+def _throttled() -> str:
+    """What a Raspberry Pi's firmware has held against its clock, now or since it was started."""
+    text = linnet._read("/sys/devices/platform/soc/soc:firmware/get_throttled").strip()
+    if not re.fullmatch(r"(0x)?[0-9a-f]{1,8}", text):
+        return "unknown"
+    from .compare.machine import THROTTLED
+
+    bits = int(text, 16)
+    found = [f"{cause} now" for i, cause in THROTTLED.items() if bits >> i & 1]
+    found += [f"{cause} before" for i, cause in THROTTLED.items() if bits >> i & 0x10001 == 1 << 16]
+    return ", ".join(found) or "no"
 
 
 def _import_ms() -> float:
@@ -930,6 +945,10 @@ def _advice(data: Mapping[str, Any]) -> str:
         return "This build has no vector kernels for this CPU: expect it to be slow."
     if platform.machine() in ("aarch64", "x86_64") and np.dtype(np.intp).itemsize == 4:
         return "The kernel is 64-bit, Python is 32-bit: a 64-bit Python would be faster."
+    if "under-voltage" in data["throttled"]:
+        return "The power supply is too weak: a Raspberry Pi 3 needs 5.1 V and 2.5 A."
+    if data["throttled"] not in ("no", "unknown"):
+        return "The CPU has been too hot for its full clock: it needs a heat sink or more air."
     if data["governor"] not in ("performance", "unknown"):
         return "For steady times: cpupower frequency-set --governor performance."
     if data["load"] > 0.5 * data["threads"]:
