@@ -17,7 +17,8 @@ struct linnet_session {
 
   static linnet_tensor describe(const linnet::Value& value) {
     size_t count = 1;
-    for (size_t axis = 1; axis < value.shape.size(); ++axis) count *= static_cast<size_t>(value.shape[axis]);
+    for (size_t axis = 1; axis < value.shape.size(); ++axis)
+      count *= static_cast<size_t>(value.shape[axis]);
     return {value.name.c_str(), value.shape.data(), value.shape.size(), count};
   }
 
@@ -59,14 +60,18 @@ std::string text(const char* s) { return s ? s : ""; }
 
 }  // namespace
 
-linnet_status linnet_load(const char* path, const linnet_options* options, linnet_session** session) {
+linnet_status linnet_load(const char* path, const linnet_options* options,
+                          linnet_session** session) {
   return guarded([&] {
-    if (!path || !session) throw std::invalid_argument("linnet_load: path and session must not be NULL");
+    if (!path || !session)
+      throw std::invalid_argument("linnet_load: path and session must not be NULL");
     *session = nullptr;
     if (const char* problem = linnet::cpu_problem()) throw std::runtime_error(problem);
     linnet::SessionOptions o;
     if (options) {
-      if (options->threads < 0) throw std::invalid_argument("threads is " + std::to_string(options->threads) + ", expected at least 0");
+      if (options->threads < 0)
+        throw std::invalid_argument("threads is " + std::to_string(options->threads) +
+                                    ", expected at least 0");
       o.threads = options->threads, o.isa = text(options->isa), o.blas = text(options->blas);
       o.memory_limit = options->memory_limit;
       o.planner.algorithm = text(options->algorithm), o.planner.strict = options->strict != 0;
@@ -82,9 +87,11 @@ size_t linnet_output_count(const linnet_session* s) { return s->outputs.size(); 
 linnet_tensor linnet_input(const linnet_session* s, size_t index) { return s->inputs[index]; }
 linnet_tensor linnet_output(const linnet_session* s, size_t index) { return s->outputs[index]; }
 
-linnet_status linnet_run(linnet_session* s, int64_t batch, const float* const* inputs, float* const* outputs) {
+linnet_status linnet_run(linnet_session* s, int64_t batch, const float* const* inputs,
+                         float* const* outputs) {
   return guarded([&] {
-    if (!s || !inputs || !outputs) throw std::invalid_argument("linnet_run: session, inputs and outputs must not be NULL");
+    if (!s || !inputs || !outputs)
+      throw std::invalid_argument("linnet_run: session, inputs and outputs must not be NULL");
     const std::vector<const float*> from(inputs, inputs + s->inputs.size());
     const std::vector<float*> to(outputs, outputs + s->outputs.size());
     for (const float* p : from) {

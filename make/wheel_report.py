@@ -1,7 +1,7 @@
-"""Print what a wheel's user needs to know: tag, size, and for every ELF file its ABI and what it needs.
+"""Print what a wheel's user needs to know: tag, size, and of every ELF file its ABI and needs.
 
-Usage: wheel_report.py WHEEL. Fails if the wheel needs more of a system than its C and C++ libraries, or weighs over 4 MB
-without its model.
+Usage: wheel_report.py WHEEL. Fails if the wheel needs more of a system than its C and C++
+libraries, or weighs over 4 MB without its model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 4_000_000
-SYSTEM = re.compile(r"(libc|libm|libpthread|libdl|librt|libgcc_s|libstdc\+\+|ld-linux[\w-]*)\.so\.\d+")
+SYSTEM = re.compile(
+    r"(libc|libm|libpthread|libdl|librt|libgcc_s|libstdc\+\+|ld-linux[\w-]*)\.so\.\d+"
+)
 
 
 def main() -> int:
@@ -24,16 +26,28 @@ def main() -> int:
         archive.extractall(folder)
         models = sum(i.compress_size for i in archive.infolist() if i.filename.endswith(".onnx"))
         size = wheel.stat().st_size
-        print(f"{wheel.name}\n  {size / 1e6:.2f} MB, {(size - models) / 1e6:.2f} MB without the model")
+        print(
+            f"{wheel.name}\n  {size / 1e6:.2f} MB, {(size - models) / 1e6:.2f} MB without the model"
+        )
         if size - models > LIMIT:
             wrong.append(f"more than {LIMIT / 1e6:.0f} MB")
         for path in sorted(Path(folder).rglob("*.so*")):
-            run = subprocess.run(["readelf", "-dAhV", path], capture_output=True, text=True, check=True)
+            run = subprocess.run(
+                ["readelf", "-dAhV", path], capture_output=True, text=True, check=True
+            )
             needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run.stdout)
-            versions = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d[\d.]*)", run.stdout)}
-            facts = dict(re.findall(r"(Machine|Tag_CPU_arch|Tag_FP_arch|Tag_Advanced_SIMD_arch|Tag_ABI_VFP_args):\s*(.*)", run.stdout))
+            versions = {
+                tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d[\d.]*)", run.stdout)
+            }
+            facts = dict(
+                re.findall(
+                    r"(Machine|Tag_CPU_arch|Tag_FP_arch|Tag_Advanced_SIMD_arch|Tag_ABI_VFP_args):\s*(.*)",
+                    run.stdout,
+                )
+            )
             newest = ".".join(map(str, max(versions))) if versions else "none"
-            print(f"  {path.relative_to(folder)}\n    {', '.join(facts.values())}; glibc {newest}; needs {' '.join(needed)}")
+            print(f"  {path.relative_to(folder)}")
+            print(f"    {', '.join(facts.values())}; glibc {newest}; needs {' '.join(needed)}")
             wrong += [f"{path.name} needs {name}" for name in needed if not SYSTEM.fullmatch(name)]
     for what in wrong:
         print(f"wrong: {what}")

@@ -1,4 +1,4 @@
-"""The C library as its users meet it: installed, found by pkg-config and CMake, and its command linnet-run."""
+"""The C library as its users meet it: installed, found, linked; and its command linnet-run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ BUILD = ROOT / "build" / "dev"
 
 def call(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(a) for a in arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=300
+        [str(a) for a in arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 
@@ -51,13 +56,27 @@ def images():
 
 def test_linnet_run_gives_what_python_gives(linnet_run, images, tmp_path):
     np.save(tmp_path / "x.npy", images)
-    done = call(*linnet_run, DIGITS, tmp_path / "x.npy", "--output", tmp_path / "y-", "-t", 1, "--iterations", 3)
+    done = call(
+        *linnet_run,
+        DIGITS,
+        tmp_path / "x.npy",
+        "--output",
+        tmp_path / "y-",
+        "-t",
+        1,
+        "--iterations",
+        3,
+    )
     assert done.returncode == 0, done.stderr
     wanted = linnet.load(DIGITS, threads=1)(images)
     (written,) = tmp_path.glob("y-*.npy")
     np.testing.assert_allclose(np.load(written), wanted, rtol=1e-4, atol=1e-6)
-    assert re.search(r"^count=3 first=\d+ curr=\d+ min=\d+ max=\d+ avg=[\d.]+ std=\d+$", done.stdout, re.M)
-    assert re.search(r"^Inference timings in us: Init: \d+, First inference: \d+,", done.stdout, re.M)
+    assert re.search(
+        r"^count=3 first=\d+ curr=\d+ min=\d+ max=\d+ avg=[\d.]+ std=\d+$", done.stdout, re.M
+    )
+    assert re.search(
+        r"^Inference timings in us: Init: \d+, First inference: \d+,", done.stdout, re.M
+    )
     classes = [int(c) for c in re.findall(r" (\d+) \(", done.stdout)]
     assert classes == list(np.argmax(wanted, axis=1))
 
@@ -82,7 +101,9 @@ def test_damaged_input_is_refused(linnet_run, tmp_path):
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((1, 1, 88, 88), np.float32))
     whole = path.read_bytes()
-    huge = whole.replace(b"(1, 1,", b"(9999999999999, 1,").replace(b" " * 13 + b"\n", b" " * 1 + b"\n", 1)
+    huge = whole.replace(b"(1, 1,", b"(9999999999999, 1,").replace(
+        b" " * 13 + b"\n", b" " * 1 + b"\n", 1
+    )
     for data in (b"", whole[:40], whole[:-1], huge, b"PNG" + whole):
         path.write_bytes(data)
         done = call(*linnet_run, DIGITS, path)
@@ -90,9 +111,13 @@ def test_damaged_input_is_refused(linnet_run, tmp_path):
         assert "x.npy: " in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["--threads", "0"], ["--bogus", "1"], ["--batch"], ["/no/such.onnx"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--threads", "0"], ["--bogus", "1"], ["--batch"], ["/no/such.onnx"]]
+)
 def test_wrong_arguments_are_refused(linnet_run, arguments):
-    done = call(*linnet_run, *([DIGITS, *arguments] if arguments[:1] != ["/no/such.onnx"] else arguments))
+    done = call(
+        *linnet_run, *([DIGITS, *arguments] if arguments[:1] != ["/no/such.onnx"] else arguments)
+    )
     if not arguments:  # a model alone runs on random numbers
         assert done.returncode == 0, done.stderr
         return
@@ -117,13 +142,26 @@ def test_the_example_builds_with_pkg_config(installed, tmp_path, images, static)
     variables = {**os.environ, "PKG_CONFIG_PATH": str(folder)}
     flags = subprocess.run(
         ["pkg-config", "--cflags", "--libs", "linnet", *(["--static"] if static else [])],
-        env=variables, capture_output=True, text=True, check=True,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split()
     library = folder.parent
     if static:
         flags = [str(library / "liblinnet.a") if flag == "-llinnet" else flag for flag in flags]
     source = ROOT / "examples" / "c" / "classify.c"
-    build = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", source, "-o", tmp_path / "classify"]
+    build = [
+        "cc",
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        source,
+        "-o",
+        tmp_path / "classify",
+    ]
     done = call(*build, *flags, f"-Wl,-rpath,{library}")
     assert done.returncode == 0, done.stderr
 
@@ -138,7 +176,9 @@ def test_the_example_builds_with_pkg_config(installed, tmp_path, images, static)
 
 
 def test_the_example_builds_with_cmake(installed, tmp_path):
-    done = call("cmake", "-S", ROOT / "examples" / "c", "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={installed}")
+    done = call(
+        "cmake", "-S", ROOT / "examples" / "c", "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={installed}"
+    )
     assert done.returncode == 0, done.stderr
     assert call("cmake", "--build", tmp_path).returncode == 0
     assert call(tmp_path / "classify").returncode == 1

@@ -1,5 +1,6 @@
-// Runs a model once as a whole and then each of its layers once on its own, every one between the marks that counter.c looks
-// for, and prints a line for each: count MODEL.onnx ALGORITHM|auto BATCH. One thread; the weights of single layers are random.
+// Runs a model once as a whole and then each of its layers once on its own, every one between the
+// marks that counter.c looks for, and prints a line for each: count MODEL.onnx ALGORITHM|auto
+// BATCH. One thread; the weights of single layers are random.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -35,13 +36,17 @@ void count_layer(const StepReport& step, const char* isa) {
   Weight w, b;
   const bool weighted = p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
   if (weighted) {
-    const int64_t taps = p.kind == Kind::kConv ? p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1] : p.in.count();
+    const int64_t taps = p.kind == Kind::kConv
+                             ? p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]
+                             : p.in.count();
     weight = random_floats(p.k * taps);
     bias = random_floats(p.k);
     w = as_weight(weight), b = as_weight(bias);
   }
-  Layer layer(p, step.choice.algorithm->name(), isa, weighted ? &w : nullptr, weighted ? &b : nullptr);
-  const std::vector<float> x = random_floats(layer.x_count()), operand = random_floats(layer.operand_count());
+  Layer layer(p, step.choice.algorithm->name(), isa, weighted ? &w : nullptr,
+              weighted ? &b : nullptr);
+  const std::vector<float> x = random_floats(layer.x_count()),
+                           operand = random_floats(layer.operand_count());
   std::vector<float> y(static_cast<size_t>(layer.y_count()));
   layer.run(x.data(), operand.data(), y.data());
   begin_region();
@@ -61,7 +66,8 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   std::vector<float*> y;
   const auto floats = [&](int value) {
     int64_t n = batch;
-    for (size_t axis = 1; axis < graph.values[value].shape.size(); ++axis) n *= graph.values[value].shape[axis];
+    for (size_t axis = 1; axis < graph.values[value].shape.size(); ++axis)
+      n *= graph.values[value].shape[axis];
     return random_floats(n);
   };
   for (int i : graph.inputs) from.push_back(floats(i));
@@ -72,8 +78,10 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   begin_region();
   session.run(batch, x, graph.outputs, y);
   end_region();
-  std::printf("whole\t%s\t%s batch %lld\n", algorithm.c_str(), session.isa(), static_cast<long long>(batch));
-  for (const StepReport& step : session.plan(batch, graph.outputs)) count_layer(step, session.isa());
+  std::printf("whole\t%s\t%s batch %lld\n", algorithm.c_str(), session.isa(),
+              static_cast<long long>(batch));
+  for (const StepReport& step : session.plan(batch, graph.outputs))
+    count_layer(step, session.isa());
 }
 
 }  // namespace

@@ -1,39 +1,43 @@
-/* counter: a plugin of QEMU's user-mode emulator that counts instructions by class inside marked regions.
+/* counter: a plugin of QEMU's user-mode emulator that counts instructions by class inside marked
+ * regions.
  *
  *   gcc -O2 -fPIC -shared -I FOLDER_OF_qemu-plugin.h counter.c -o counter.so
  *   qemu-arm -plugin ./counter.so,out=counts.txt -L SYSROOT program
  *
- * A region begins with `mov r12, r12` and ends with `mov r11, r11` (x12 and x11 on 64-bit ARM), which compilers never write.
- * Each region appends one line to the file, "all=N mac=N vector=N load=N store=N branch=N", in the order in which they end. Only
- * the thread that entered a region is counted. The header is under the GPL, which is why this is a tool of its own that
- * nothing of linnet links. */
+ * A region begins with `mov r12, r12` and ends with `mov r11, r11` (x12 and x11 on 64-bit ARM),
+ * which compilers never write. Each region appends one line to the file, "all=N mac=N vector=N
+ * load=N store=N branch=N", in the order in which they end. Only the thread that entered a region
+ * is counted. The header is under the GPL, which is why this is a tool of its own that nothing of
+ * linnet links. */
+#include <qemu-plugin.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <qemu-plugin.h>
-
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
-/* MAC: multiply-accumulate of any width. VECTOR: other floating-point or SIMD. LOAD and STORE: of either register file. */
+/* MAC: multiply-accumulate of any width. VECTOR: other floating-point or SIMD. LOAD and STORE: of
+ * either register file. */
 enum { MAC, VECTOR, LOAD, STORE, BRANCH, INTEGER, CLASSES };
-static const char *const kNames[CLASSES] = {"mac", "vector", "load", "store", "branch", "integer"};
+static const char* const kNames[CLASSES] = {"mac", "vector", "load", "store", "branch", "integer"};
 
 /* Instructions that always run together. */
 typedef struct {
   uint32_t n[CLASSES];
 } Run;
 
-static FILE *out;
+static FILE* out;
 static int arm64;
 static int inside; /* a region is open, on thread `owner` */
 static unsigned owner;
 static uint64_t counts[CLASSES];
 
-static int starts(const char *s, const char *prefix) { return strncmp(s, prefix, strlen(prefix)) == 0; }
+static int starts(const char* s, const char* prefix) {
+  return strncmp(s, prefix, strlen(prefix)) == 0;
+}
 
-static int classify32(const char *d) {
+static int classify32(const char* d) {
   if (d[0] == 'v') {
     if (starts(d, "vld") || starts(d, "vpop")) return LOAD;
     if (starts(d, "vst") || starts(d, "vpush")) return STORE;
@@ -47,26 +51,31 @@ static int classify32(const char *d) {
   return INTEGER;
 }
 
-static int classify64(const char *d) {
-  if (starts(d, "fmla") || starts(d, "fmls") || starts(d, "fmadd") || starts(d, "fmsub") || starts(d, "fnmadd") ||
-      starts(d, "fnmsub") || starts(d, "mla") || starts(d, "mls") || starts(d, "smlal") || starts(d, "umlal"))
+static int classify64(const char* d) {
+  if (starts(d, "fmla") || starts(d, "fmls") || starts(d, "fmadd") || starts(d, "fmsub") ||
+      starts(d, "fnmadd") || starts(d, "fnmsub") || starts(d, "mla") || starts(d, "mls") ||
+      starts(d, "smlal") || starts(d, "umlal"))
     return MAC;
   if (starts(d, "ld")) return LOAD;
   if (starts(d, "st")) return STORE;
-  if (starts(d, "cbz") || starts(d, "cbnz") || starts(d, "tbz") || starts(d, "tbnz") || starts(d, "ret")) return BRANCH;
+  if (starts(d, "cbz") || starts(d, "cbnz") || starts(d, "tbz") || starts(d, "tbnz") ||
+      starts(d, "ret"))
+    return BRANCH;
   if (d[0] == 'b' && (d[1] == ' ' || d[1] == '.' || d[1] == 'l' || d[1] == 'r')) return BRANCH;
   /* An operand in a vector or floating-point register: v0.4s, q0, s0, d0. */
-  const char *operand = strchr(d, ' ');
-  if (d[0] == 'f' || (operand && (operand[1] == 'v' || operand[1] == 'q') && operand[2] >= '0' && operand[2] <= '9')) return VECTOR;
+  const char* operand = strchr(d, ' ');
+  if (d[0] == 'f' || (operand && (operand[1] == 'v' || operand[1] == 'q') && operand[2] >= '0' &&
+                      operand[2] <= '9'))
+    return VECTOR;
   return INTEGER;
 }
 
-static void ran(unsigned thread, void *run) {
+static void ran(unsigned thread, void* run) {
   if (!inside || thread != owner) return;
-  for (int c = 0; c < CLASSES; ++c) counts[c] += ((Run *)run)->n[c];
+  for (int c = 0; c < CLASSES; ++c) counts[c] += ((Run*)run)->n[c];
 }
 
-static void begins(unsigned thread, void *unused) {
+static void begins(unsigned thread, void* unused) {
   (void)unused;
   if (inside) return;
   memset(counts, 0, sizeof counts);
@@ -74,20 +83,21 @@ static void begins(unsigned thread, void *unused) {
   inside = 1;
 }
 
-static void ends(unsigned thread, void *unused) {
+static void ends(unsigned thread, void* unused) {
   (void)unused;
   if (!inside || thread != owner) return;
   inside = 0;
   uint64_t all = 0;
   for (int c = 0; c < CLASSES; ++c) all += counts[c];
   fprintf(out, "all=%llu", (unsigned long long)all);
-  for (int c = 0; c < CLASSES; ++c) fprintf(out, " %s=%llu", kNames[c], (unsigned long long)counts[c]);
+  for (int c = 0; c < CLASSES; ++c)
+    fprintf(out, " %s=%llu", kNames[c], (unsigned long long)counts[c]);
   fputc('\n', out);
   fflush(out);
 }
 
 /* 1 and 2 for the instructions that begin and end a region, else 0. */
-static int marker(const struct qemu_plugin_insn *instruction) {
+static int marker(const struct qemu_plugin_insn* instruction) {
   const size_t size = qemu_plugin_insn_size(instruction);
   uint32_t word = 0;
   memcpy(&word, qemu_plugin_insn_data(instruction), size < 4 ? size : 4);
@@ -96,29 +106,32 @@ static int marker(const struct qemu_plugin_insn *instruction) {
   return word == 0xe1a0c00c ? 1 : word == 0xe1a0b00b ? 2 : 0;
 }
 
-static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block) {
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb* block) {
   (void)id;
-  Run *run = NULL;
+  Run* run = NULL;
   for (size_t i = 0; i < qemu_plugin_tb_n_insns(block); ++i) {
-    struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, i);
+    struct qemu_plugin_insn* instruction = qemu_plugin_tb_get_insn(block, i);
     const int mark = marker(instruction);
     if (mark) {
-      qemu_plugin_register_vcpu_insn_exec_cb(instruction, mark == 1 ? begins : ends, QEMU_PLUGIN_CB_NO_REGS, NULL);
+      qemu_plugin_register_vcpu_insn_exec_cb(instruction, mark == 1 ? begins : ends,
+                                             QEMU_PLUGIN_CB_NO_REGS, NULL);
       run = NULL;
       continue;
     }
     if (!run) {
-      run = calloc(1, sizeof *run); /* lives as long as the translated code, that is to say for good */
+      run = calloc(1,
+                   sizeof *run); /* lives as long as the translated code, that is to say for good */
       if (!run) abort();
       qemu_plugin_register_vcpu_insn_exec_cb(instruction, ran, QEMU_PLUGIN_CB_NO_REGS, run);
     }
-    char *text = qemu_plugin_insn_disas(instruction);
+    char* text = qemu_plugin_insn_disas(instruction);
     ++run->n[!text ? INTEGER : arm64 ? classify64(text) : classify32(text)];
     free(text);
   }
 }
 
-QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
+                                           char** argv) {
   arm64 = strcmp(info->target_name, "aarch64") == 0;
   for (int i = 0; i < argc; ++i) {
     if (starts(argv[i], "out=")) out = fopen(argv[i] + 4, "a");

@@ -1,6 +1,7 @@
-"""Runs one image through a peer between the marks that counter.c looks for: peer.py RUNTIME MODEL.onnx MARKS.so.
+"""Runs one image through a peer between the marks of counter.c: peer.py RUNTIME MODEL.onnx MARKS.so.
 
-Runs inside the emulator, where linnet and the runtime are installed; uses the adapter `linnet compare` uses.
+Runs inside the emulator, where linnet and the runtime are installed, through the runtime's adapter
+of `linnet compare`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network.export(graph, Path(folder))
         runtime = next(r for r in runtimes().values() if name == r.name)
-        adapter = load_adapter(runtime.adapter).Adapter(1, dict(next(iter(runtime.configurations.values()))))
+        adapter = load_adapter(runtime.adapter).Adapter(
+            1, dict(next(iter(runtime.configurations.values())))
+        )
         run = adapter.load(worker.Network(folder, "network"), 1)
         image = np.random.default_rng(0).random((1, *graph.inputs[0].shape[1:]), dtype=np.float32)
         run(image)

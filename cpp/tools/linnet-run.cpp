@@ -56,7 +56,8 @@ struct Closer {
 };
 using File = std::unique_ptr<std::FILE, Closer>;
 
-// A .npy file (NumPy's format, versions 1 to 3): a magic string, the length of a header in Python syntax, the data.
+// A .npy file (NumPy's format, versions 1 to 3): a magic string, the length of a header in Python
+// syntax, the data.
 struct Npy {
   std::vector<int64_t> shape;
   std::vector<float> data;
@@ -67,7 +68,8 @@ Npy read_npy(const std::string& path, const linnet_tensor& tensor) {
   const File file(std::fopen(path.c_str(), "rb"));
   if (!file) die(path + ": " + std::strerror(errno));
   unsigned char start[12];
-  if (std::fread(start, 1, 10, file.get()) != 10 || std::memcmp(start, "\x93NUMPY", 6)) die(path + ": not a .npy file");
+  if (std::fread(start, 1, 10, file.get()) != 10 || std::memcmp(start, "\x93NUMPY", 6))
+    die(path + ": not a .npy file");
   size_t length = start[8] + 256u * start[9];
   if (start[6] >= 2) {
     if (std::fread(start + 10, 1, 2, file.get()) != 2) die(path + ": cut short");
@@ -103,20 +105,34 @@ Npy read_npy(const std::string& path, const linnet_tensor& tensor) {
   std::fseek(file.get(), 0, SEEK_END);
   const uint64_t bytes = static_cast<uint64_t>(std::ftell(file.get()) - at);
   std::fseek(file.get(), at, SEEK_SET);
-  if (static_cast<uint64_t>(array.shape[0]) > bytes / sizeof(float) / std::max<size_t>(1, tensor.count)) die(path + ": cut short");
+  if (static_cast<uint64_t>(array.shape[0]) >
+      bytes / sizeof(float) / std::max<size_t>(1, tensor.count))
+    die(path + ": cut short");
   array.data.resize(static_cast<size_t>(array.shape[0]) * tensor.count);
-  if (std::fread(array.data.data(), sizeof(float), array.data.size(), file.get()) != array.data.size()) die(path + ": cut short");
+  if (std::fread(array.data.data(), sizeof(float), array.data.size(), file.get()) !=
+      array.data.size())
+    die(path + ": cut short");
   return array;
 }
 
-void write_npy(const std::string& path, const linnet_tensor& tensor, int64_t batch, const std::vector<float>& data) {
-  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(batch) + ",";
+void write_npy(const std::string& path, const linnet_tensor& tensor, int64_t batch,
+               const std::vector<float>& data) {
+  std::string header =
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(batch) + ",";
   for (size_t i = 1; i < tensor.rank; ++i) header += " " + std::to_string(tensor.shape[i]) + ",";
   header += "), }";
   header += std::string(63 - (10 + header.size()) % 64, ' ') + '\n';
   const File file(std::fopen(path.c_str(), "wb"));
   if (!file) die(path + ": " + std::strerror(errno));
-  const unsigned char start[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, static_cast<unsigned char>(header.size() & 255),
+  const unsigned char start[10] = {0x93,
+                                   'N',
+                                   'U',
+                                   'M',
+                                   'P',
+                                   'Y',
+                                   1,
+                                   0,
+                                   static_cast<unsigned char>(header.size() & 255),
                                    static_cast<unsigned char>(header.size() >> 8)};
   std::fwrite(start, 1, sizeof start, file.get());
   std::fwrite(header.data(), 1, header.size(), file.get());
@@ -131,7 +147,8 @@ std::string file_name(std::string name) {
 }
 
 double microseconds(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+      .count();
 }
 
 double mean(const std::vector<double>& times) {
@@ -145,8 +162,9 @@ void print_statistics(const std::vector<double>& times) {
   const double average = mean(times);
   double squares = 0;
   for (double t : times) squares += (t - average) * (t - average);
-  std::printf("count=%zu first=%.0f curr=%.0f min=%.0f max=%.0f avg=%.1f std=%.0f\n", times.size(), times.front(), times.back(),
-              *std::min_element(times.begin(), times.end()), *std::max_element(times.begin(), times.end()), average,
+  std::printf("count=%zu first=%.0f curr=%.0f min=%.0f max=%.0f avg=%.1f std=%.0f\n", times.size(),
+              times.front(), times.back(), *std::min_element(times.begin(), times.end()),
+              *std::max_element(times.begin(), times.end()), average,
               std::sqrt(squares / static_cast<double>(times.size())));
 }
 
@@ -207,7 +225,8 @@ int main(int argc, char** argv) {
 
   const size_t inputs = linnet_input_count(net.get()), outputs = linnet_output_count(net.get());
   if (!files.empty() && files.size() != inputs) {
-    die("got " + std::to_string(files.size()) + " input files, the model has " + std::to_string(inputs) + " inputs");
+    die("got " + std::to_string(files.size()) + " input files, the model has " +
+        std::to_string(inputs) + " inputs");
   }
   std::vector<std::vector<float>> from, to;
   for (size_t i = 0; i < inputs; ++i) {
@@ -225,7 +244,8 @@ int main(int argc, char** argv) {
   }
   std::vector<const float*> x;
   std::vector<float*> y;
-  for (size_t i = 0; i < outputs; ++i) to.emplace_back(static_cast<size_t>(batch) * linnet_output(net.get(), i).count);
+  for (size_t i = 0; i < outputs; ++i)
+    to.emplace_back(static_cast<size_t>(batch) * linnet_output(net.get(), i).count);
   for (const auto& f : from) x.push_back(f.data());
   for (auto& f : to) y.push_back(f.data());
 
@@ -240,11 +260,14 @@ int main(int argc, char** argv) {
   };
   const std::vector<double> warm = times(warmup), timed = times(iterations);
 
-  std::printf("linnet %s, %s, %d thread%s, batch %lld\n", linnet_version(), linnet_isa(net.get()), linnet_threads(net.get()),
-              linnet_threads(net.get()) == 1 ? "" : "s", static_cast<long long>(batch));
+  std::printf("linnet %s, %s, %d thread%s, batch %lld\n", linnet_version(), linnet_isa(net.get()),
+              linnet_threads(net.get()), linnet_threads(net.get()) == 1 ? "" : "s",
+              static_cast<long long>(batch));
   print_statistics(timed);
-  std::printf("Inference timings in us: Init: %.0f, First inference: %.0f, Warmup (avg): %.1f, Inference (avg): %.1f\n", init,
-              warm.empty() ? timed.front() : warm.front(), mean(warm), mean(timed));
+  std::printf(
+      "Inference timings in us: Init: %.0f, First inference: %.0f, Warmup (avg): %.1f, Inference "
+      "(avg): %.1f\n",
+      init, warm.empty() ? timed.front() : warm.front(), mean(warm), mean(timed));
 
   for (size_t i = 0; i < outputs; ++i) {
     const linnet_tensor tensor = linnet_output(net.get(), i);

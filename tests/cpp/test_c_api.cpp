@@ -13,7 +13,9 @@ const char kDigits[] = LINNET_TEST_DATA "/../../src/linnet/models/digits.onnx";
 
 // A loaded session that ends with its scope.
 struct Loaded {
-  explicit Loaded(const linnet_options* options = nullptr) { REQUIRE_MESSAGE(linnet_load(kDigits, options, &net) == LINNET_OK, linnet_error()); }
+  explicit Loaded(const linnet_options* options = nullptr) {
+    REQUIRE_MESSAGE(linnet_load(kDigits, options, &net) == LINNET_OK, linnet_error());
+  }
   ~Loaded() { linnet_free(net); }
   linnet_session* net = nullptr;
 };
