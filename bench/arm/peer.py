@@ -1,4 +1,4 @@
-"""Runs one image through a peer between the marks of counter.c: peer.py RUNTIME MODEL.onnx MARKS.so.
+"""Runs one image through a peer between the marks of counter.c: peer.py RUNTIME MODEL MARKS.so.
 
 Runs inside the emulator, where linnet and the runtime are installed, through the runtime's adapter
 of `linnet compare`.
