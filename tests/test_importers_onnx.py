@@ -491,10 +491,30 @@ def test_external_weights(tmp_path):
     (tmp_path / "deep" / "weights.bin").write_bytes(b"abc" + w.tobytes() + b"d")
     tensor = external(location="deep/weights.bin", offset=3, length=96)
     graph = read(gemm_of(tensor), tmp_path)
-    np.testing.assert_array_equal(graph.initializers["w"], w)
+    (array,) = graph.initializers.values()
+    np.testing.assert_array_equal(array, w)
+    assert array.flags.aligned
     graph.build()
     tensor = external(location="deep/weights.bin", offset=4)  # no length: as much as it needs
     read(gemm_of(tensor), tmp_path)
+
+
+def test_external_weights_may_be_shared_but_not_without_end(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(normal(4, 6).tobytes())
+    for count, wrong in ((4, False), (5, True)):
+        proto = model(
+            [node("Gemm", ["x", f"w{i}"], [f"y{i}"], transB=1) for i in range(count)],
+            shape=("N", 6),
+            outputs=[f"y{i}" for i in range(count)],
+        )
+        for i in range(count):
+            tensor = external(location="weights.bin")
+            tensor.name = f"w{i}"
+            proto.graph.initializer.append(tensor)
+        if wrong:
+            refuse(proto, tmp_path, "'w4' (initializer): the tensors in 'weights.bin'")
+        else:
+            read(proto, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -641,13 +661,18 @@ BOMBS = {
         node("Sum", [f"y{i}" for i in range(2, 400)], ["y"]),
     ],
     "filling": [node("ConstantOfShape", ["pads"], ["c"]), node("Add", ["x", "c"], ["y"])],
+    "turning": [
+        *(node("Transpose", ["k0"], [f"t{i}"]) for i in range(400)),
+        *(node("Gemm", ["x", f"t{i}"], [f"y{i}"], transB=1) for i in range(400)),
+        node("Sum", [f"y{i}" for i in range(400)], ["y"]),
+    ],
     "padding": [node("Pad", ["x", "pads"], ["p"]), node("Relu", ["p"], ["y"])],
 }
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_small_files_do_not_take_much_memory(bomb, tmp_path):
-    square = bomb == "copying"
+    square = bomb in ("copying", "turning")
     constants = {
         "k0": normal(256, 1024) if square else normal(50_000),
         "indices": np.zeros(100, np.int64),
@@ -669,7 +694,7 @@ def test_small_files_do_not_take_much_memory(bomb, tmp_path):
 
 
 def test_damaged_files_are_value_errors(tmp_path):
-    """Every truncation and thousands of changed bytes: a graph or a ValueError, nothing else."""
+    """Truncations and changed bytes: a graph or a ValueError, nothing else."""
     data = classifier(17).SerializeToString()
     generator = random.Random(7)
     wrong = [data[: generator.randrange(len(data))] for _ in range(150)]

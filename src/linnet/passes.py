@@ -89,9 +89,7 @@ def remove_unused(graph: Graph) -> Graph:
 
 
 def lower(graph: Graph) -> Graph:
-    """Canonical operators, Affine and ZeroPad only: constants folded, padding explicit, aliases
-    gone.
-    """
+    """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
     lowering = _Lowering(graph)
     for node in graph.nodes:
         lowering.visit(node)
@@ -257,19 +255,21 @@ class _Lowering:
         change: str = "",
         compute: Callable[[Array], Array] | None = None,
     ) -> str:
-        """Name of a float32 constant: `name` itself or, once for all its users, `compute` of it,
-        called `change`.
+        """Name of a float32 constant, dense in memory: `name` itself if that is one.
+
+        Else a new one made from it, once for all its users; `change` is short for what it does.
         """
         array = self.numbers(name, what)
-        if compute is None and array.dtype == np.float32:
+        dense = array.flags.c_contiguous and array.flags.aligned
+        if compute is None and array.dtype == np.float32 and dense:
             return name
         key = (name, change)
         if key not in self.derived:
             self.spend(array.size, 4)
-            array = array.astype(np.float32)
+            array = array.astype(np.float32, order="C")
             if compute is not None:
                 array = np.ascontiguousarray(compute(array))
-            self.derived[key] = self.add_constant(f"{name}.{change or 'f32'}", array)
+            self.derived[key] = self.add_constant(f"{name}.{change or 'dense'}", array)
         return self.derived[key]
 
     def add_constant(self, name: str, array: Array) -> str:
@@ -285,9 +285,7 @@ class _Lowering:
         attrs: dict[str, Any] | None = None,
         step: str = "",
     ) -> str:
-        """Append a node and return its output: that of `call` or, for one of several nodes, a
-        new one named by `step`.
-        """
+        """Append a node and return its output: `call`'s or, if it is not the last, named `step`."""
         attrs = attrs or {}
         if op in ("Affine", "ZeroPad"):
             shape = attrs["shape"] = self.shape(inputs[0])
@@ -365,7 +363,7 @@ class _Lowering:
             node.outputs = [renamed.get(name, name) for name in node.outputs]
 
 
-def _text(shape: Sequence[Any]) -> str:
+def _text(shape: Shape) -> str:
     return "x".join(["N", *map(str, shape[1:])])
 
 

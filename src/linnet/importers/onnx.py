@@ -8,6 +8,7 @@ of before opset 13, which flattens its input to two axes at `axis` first.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -73,6 +74,7 @@ class _Reader:
         self.opset = self._opset(model)
         self.graph = Graph(model.graph.name, [], {}, [], [], source=str(path))
         self.files: dict[Path, Array] = {}  # external data, mapped
+        self.claimed: Counter[Path] = Counter()  # bytes of them in tensors
         self.names = {name for node in model.graph.node for name in node.output}
         self.names.update(value.name for value in model.graph.input)
         self.names.update(tensor.name for tensor in model.graph.initializer)
@@ -257,6 +259,10 @@ class _Reader:
             )
         if nbytes == 0:
             return np.empty(0, dtype)
+        # Tensors may share bytes, but a small file must not pass for many large tensors.
+        self.claimed[file] += nbytes
+        if self.claimed[file] > 4 * size:
+            raise ValueError(f"the tensors in {location!r} ({size} bytes) overlap too often")
         if file not in self.files:
             self.files[file] = np.memmap(file, np.uint8, "r")
         return self.files[file][offset : offset + nbytes].view(np.ndarray).view(dtype)
