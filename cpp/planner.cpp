@@ -90,8 +90,7 @@ Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& poo
 
 Wisdom& Planner::wisdom() const {
   if (!wisdom_) {
-    wisdom_ =
-        options_.wisdom.empty() ? Wisdom() : Wisdom(options_.wisdom, Wisdom::machine(context_));
+    wisdom_ = Wisdom(options_.wisdom, Wisdom::machine(context_));
   }
   return *wisdom_;
 }
@@ -156,10 +155,11 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
   Choice choice;
   std::vector<Variant> variants;
   const bool only_asked = restricted(problem);
-  // Where the limit leaves nothing, the session says what the model needs; so plan as if there were
-  // none.
+  // Where the limit leaves nothing but the reference, plan as if there were none: the session then
+  // says what the model needs.
   for (size_t limit : {options_.memory_limit, size_t{0}}) {
     choice.candidates.clear();
+    variants.clear();
     for (const Algorithm* a : algorithms()) {
       Candidate candidate{a, problem, 0, "", Source::kEstimated};
       bool accepted = false;
@@ -180,7 +180,8 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
       if (accepted) candidate.refusal.clear();
       choice.candidates.push_back(std::move(candidate));
     }
-    if (!variants.empty()) break;
+    const auto fast = [](const Variant& v) { return v.algorithm->uses_kernels(); };
+    if (std::any_of(variants.begin(), variants.end(), fast)) break;
   }
   if (variants.empty()) throw std::runtime_error("no algorithm accepts " + problem.key());
 
@@ -188,8 +189,16 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
     v.around = reorder_seconds(v.problem.n, v.problem.in, given, v.problem.in_layout) +
                reorder_seconds(v.problem.n, v.problem.out(), v.problem.out_layout, preferred);
   }
-  recall(variants);
-  if (worth_measuring(variants)) measure(variants, weight, bias);
+  if (options_.lean) {
+    // An estimate of bytes in place of seconds; the reference, which takes none, only where it is
+    // alone.
+    for (Variant& v : variants) {
+      v.estimate = v.algorithm->uses_kernels() ? v.algorithm->memory(v.problem, context_) : 1e15;
+    }
+  } else {
+    recall(variants);
+    if (worth_measuring(variants)) measure(variants, weight, bias);
+  }
 
   const bool measured = std::any_of(variants.begin(), variants.end(),
                                     [](const Variant& v) { return v.measured.has_value(); });

@@ -23,6 +23,7 @@ struct PlannerOptions {
   std::string algorithm;    // convolutions and fully connected layers use only this one where it
                             // accepts; empty: any
   bool strict = false;      // only exact algorithms
+  bool lean = false;        // the fast algorithm that takes the least memory instead of the least time
   size_t memory_limit = 0;  // bytes a layer's packed weights and workspace may take; 0: no limit
   Search search = Search::kEstimate;
   double seconds = std::numeric_limits<double>::infinity();  // of measuring in all; what is left
