@@ -1,9 +1,9 @@
 // Convolution in the frequency domain, by tiles of 8x8 (fourier-8) or 16x16 (fourier-16) pixels, for kernels up to that size,
-// stride 1. The image is cut into overlapping tiles, of which the circular convolution is right in all but the first rows and
-// columns of the overlap (overlap-save); these N - R + 1 by N - S + 1 results are kept. Transforms are real, products follow
-// Karatsuba (kernels/fourier_points.h), the epilogue is part of the output transform. Mathieu, Henaff and LeCun, "Fast
-// Training of Convolutional Networks through FFTs", ICLR 2014; small tiles: Vasilache et al., "Fast Convolutional Nets With
-// fbfft", ICLR 2015.
+// stride 1. The image is cut into overlapping tiles, of which the circular convolution is right in all but the last rows and
+// columns (overlap-save): n + 1 - R by n + 1 - S results of a tile of n x n are kept. Transforms are real, products of
+// frequencies are summed over input channels, bias, residual, activation and pool are part of the output transform. Mathieu,
+// Henaff and LeCun, "Fast Training of Convolutional Networks through FFTs", ICLR 2014; small tiles: Vasilache et al., "Fast
+// Convolutional Nets With fbfft", ICLR 2015.
 //
 // Each size is an algorithm of its own, so that the planner measures and reports both like any other candidates.
 
@@ -19,17 +19,23 @@
 namespace linnet {
 namespace {
 
-// What one thread's buffers may fill of a core's second-level cache, with weights streaming past.
-constexpr int64_t kBlockBytes = 768 * 1024;
-// Cycles of the transforms by the tile's points, one vector of channels, for the cost estimate.
-constexpr double kCyclesPerPoint8 = 4.5, kCyclesPerPoint16 = 5.5;
+// Cycles of the transforms by number of the tile, one vector of channels, for the cost estimate.
+constexpr double kCyclesPerNumber8 = 2.5, kCyclesPerNumber16 = 5;
+// Weights of one product, for the first-level cache.
+constexpr int64_t kSliceFloats = 4096;
 constexpr double kTurn = 6.283185307179586;
 
-// How tiles are cut: each yields `stored` results, after a pool, from `computed` ones along an axis.
-struct Grid {
-  int64_t computed[2], stored[2];
-  int64_t rows, cols;  // of tiles, of an image
-  Grid(const Problem& p, int n) {
+// How images are cut into tiles, and the work into tasks.
+struct Tiling {
+  int64_t computed[2], stored[2];  // results of a tile by axis, before and after a pool
+  int64_t rows, cols;              // tiles of an image
+  int64_t tiles;                   // of the batch
+  int64_t v_tile, m_tile;          // floats from one transformed tile, or column of it, to the next
+  // A round is what all threads transform together, a block the part of it that one thread multiplies by one vector of output
+  // channels at a time; its buffers stay in a core's second-level cache while the weights stream past.
+  int64_t rounds, round_tiles, blocks;
+
+  Tiling(const Problem& p, int n, const Kernels& kernels) {
     for (int axis = 0; axis < 2; ++axis) {
       stored[axis] = (n + 1 - p.window.extent(axis)) / p.pool[axis];
       computed[axis] = stored[axis] * p.pool[axis];
@@ -37,31 +43,20 @@ struct Grid {
     const Dims out = p.out();
     rows = ceil_div(out.h, stored[0]);
     cols = ceil_div(out.w, stored[1]);
+    tiles = p.n * rows * cols;
+    // A cache line more keeps the tiles off multiples of a cache way.
+    v_tile = 2 * n * round_up(p.in.c, kFourierChunk) + 16;
+    m_tile = n * n * kernels.width + 16;
+    const auto room = static_cast<int64_t>(0.8 * machine().l2) / ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
+    const int64_t most = std::max<int64_t>(1, room / kernels.fourier_tiles) * kernels.fourier_tiles;
+    rounds = ceil_div(tiles, most * p.threads);
+    round_tiles = ceil_div(tiles, rounds);
+    blocks = ceil_div(round_tiles, most);
+    // Smaller blocks where there are too few output channels for the threads.
+    const int64_t wanted = p.threads > 1 ? ceil_div(4 * p.threads, ceil_div(p.k, kernels.width)) : 1;
+    blocks = std::max(blocks, std::min(wanted, ceil_div(round_tiles, kernels.fourier_tiles)));
   }
 };
-
-// Panels of output channels for the products, in which tiles take the place of pixels.
-struct Blocking {
-  int vecs = 1;       // vectors of output channels of a panel
-  int64_t cols = 1;   // tiles of one product
-  double cycles = 0;  // of all products of one point
-};
-
-Blocking choose_blocking(const Kernels& kernels, int64_t k, int64_t c, int64_t tiles) {
-  const int64_t vectors = ceil_div(k, kernels.width);
-  const double fma = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
-  Blocking best;
-  best.cycles = std::numeric_limits<double>::infinity();
-  for (int vecs = 1; vecs <= kernels.direct_vecs && vecs <= vectors; ++vecs) {
-    const int64_t most = std::min<int64_t>(kernels.direct_cols[vecs], tiles);
-    const int64_t panels = ceil_div(vectors, vecs), groups = ceil_div(tiles, most);
-    // Bound by multiply-adds, of which 8 in flight wait for each other, or by loads; and the ends of the loop.
-    const double step = std::max(std::max<double>(vecs * most, 8) / fma, (vecs + most) / 2.0);
-    const double cycles = static_cast<double>(panels * groups) * (c * step + 25 + vecs * most);
-    if (cycles < best.cycles) best = {vecs, most, cycles};
-  }
-  return best;
-}
 
 class FourierPlan final : public Plan {
  public:
@@ -69,78 +64,58 @@ class FourierPlan final : public Plan {
       : p_(problem),
         kernels_(context.kernels),
         n_(n),
-        points_(fourier_points(n)),
         width_(kernels_.width),
         out_(p_.out()),
-        grid_(problem, n),
+        t_(problem, n, kernels_),
         c_(round_up(p_.in.c, width_)),
-        k_(round_up(p_.k, width_)),
-        tiles_(p_.n * grid_.rows * grid_.cols) {
-    const Blocking blocking = choose_blocking(kernels_, p_.k, p_.in.c, tiles_);
-    lanes_ = static_cast<int64_t>(blocking.vecs) * width_;
-    panels_ = ceil_div(k_, lanes_);
-    // A block is what one thread multiplies by one panel at a time; a round is what all threads transform together.
-    const int64_t tile_bytes = points_ * (c_ + lanes_) * static_cast<int64_t>(sizeof(float));
-    block_ = std::max(blocking.cols, kBlockBytes / tile_bytes / blocking.cols * blocking.cols);
-    rounds_ = ceil_div(tiles_, block_ * p_.threads);
-    round_ = ceil_div(tiles_, rounds_);
-    // Smaller blocks where there is not enough to do for the threads.
-    const int64_t wanted = p_.threads > 1 ? ceil_div(4 * p_.threads, panels_) : 1;
-    blocks_ = std::max(ceil_div(round_, block_), std::min(wanted, ceil_div(round_, blocking.cols)));
-    // Steps between tiles stay off multiples of a cache way.
-    v_tile_ = points_ * c_ + 16;
-    m_tile_ = points_ * lanes_ + 16;
+        k_(round_up(p_.k, width_)) {
     pack_weights(weight, context);
     static const float zero = 0;
     bias_ = context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
       if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
     });
-    zeros_ = context.weights.get(&zero, "bias " + std::to_string(k_), k_, [](float*) {});
   }
 
-  size_t workspace() const override {
-    return static_cast<size_t>(round_floats() + p_.threads * thread_floats()) * sizeof(float);
-  }
+  size_t workspace() const override { return static_cast<size_t>(round_floats() + p_.threads * thread_floats()) * sizeof(float); }
 
   void run(const Operands& o) const override {
     float* v = o.workspace;
-    const int64_t vectors = c_ / width_;
-    for (int64_t round = 0; round < rounds_; ++round) {
-      const int64_t first = tiles_ * round / rounds_, tiles = tiles_ * (round + 1) / rounds_ - first;
-      o.pool.parallel_for(tiles * vectors, [&](int64_t task, int) {
-        const int64_t tile = task / vectors, c = task % vectors * width_;
-        transform_input(o.x, first + tile, c, v + tile * v_tile_ + c);
+    const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
+    for (int64_t round = 0; round < t_.rounds; ++round) {
+      const int64_t first = t_.tiles * round / t_.rounds, tiles = t_.tiles * (round + 1) / t_.rounds - first;
+      o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
+        transform_input(o.x, first + task / in_vectors, task % in_vectors * width_, v + task / in_vectors * t_.v_tile);
       });
-      const int64_t blocks = std::min(blocks_, tiles);
-      o.pool.parallel_for(panels_ * blocks, [&](int64_t task, int thread) {
-        // Neighbouring tasks share a block of tiles, which is the larger part to keep in cache.
-        const int64_t panel = task % panels_, block = task / panels_;
+      const int64_t blocks = std::min(t_.blocks, tiles);
+      o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
+        // Neighbouring tasks share a block of tiles, the larger part to keep in cache.
+        const int64_t k = task % out_vectors * width_, block = task / out_vectors;
         const int64_t begin = tiles * block / blocks, end = tiles * (block + 1) / blocks;
         float* m = v + round_floats() + thread * thread_floats();
-        multiply(v + begin * v_tile_, end - begin, panel, m);
-        for (int64_t tile = begin; tile < end; ++tile) transform_output(o, first + tile, panel, m + (tile - begin) * m_tile_);
+        multiply(v + begin * t_.v_tile, end - begin, k, m);
+        for (int64_t tile = begin; tile < end; ++tile) transform_output(o, first + tile, k, m + (tile - begin) * t_.m_tile);
       });
     }
   }
 
  private:
-  int64_t round_floats() const { return round_up(round_ * v_tile_, 64); }
-  int64_t thread_floats() const { return round_up(ceil_div(round_, blocks_) * m_tile_, 64); }
-  int panel_vecs(int64_t panel) const { return static_cast<int>(std::min(lanes_, k_ - panel * lanes_) / width_); }
+  // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies together.
+  int64_t v_column() const { return t_.round_tiles * t_.v_tile; }
+  int64_t round_floats() const { return round_up(n_ / 2 * v_column(), 64); }
+  int64_t thread_floats() const { return round_up(ceil_div(t_.round_tiles, t_.blocks) * t_.m_tile, 64); }
 
-  // U[panel][point][c][vecs * width]: the transformed kernels, conjugated since a convolutional layer correlates, over the
-  // number of pixels of a tile. Computed in double.
+  // U[vector of k][number][c][lane], as FourierProduct wants it: the transformed kernels, conjugated since a convolutional
+  // layer correlates, over the number of pixels of a tile. Computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
-    const int64_t rows = p_.window.kernel[0], cols = p_.window.kernel[1];
+    const int64_t rows = p_.window.kernel[0], cols = p_.window.kernel[1], numbers = n_ * n_;
     const std::string packing = "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.window.dilation[0]) + "x" +
-                                std::to_string(p_.window.dilation[1]) + " v" + std::to_string(width_) + "x" + std::to_string(lanes_ / width_);
-    weights_ = context.weights.get(weight.data, packing, points_ * p_.in.c * k_, [&](float* out) {
+                                std::to_string(p_.window.dilation[1]) + " v" + std::to_string(width_);
+    weights_ = context.weights.get(weight.data, packing, numbers * p_.in.c * k_, [&](float* out) {
       double cosine[16], sine[16];
       for (int i = 0; i < n_; ++i) cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
       double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
       for (int64_t k = 0; k < p_.k; ++k) {
-        const int64_t panel = k / lanes_, lanes = static_cast<int64_t>(panel_vecs(panel)) * width_;
-        float* to_panel = out + panel * lanes_ * points_ * p_.in.c + k % lanes_;
+        float* to_vector = out + k / width_ * width_ * numbers * p_.in.c + k % width_;
         for (int64_t c = 0; c < p_.in.c; ++c) {
           const float* w = weight.data + (k * p_.in.c + c) * rows * cols;
           for (int64_t r = 0; r < rows; ++r) {
@@ -154,95 +129,86 @@ class FourierPlan final : public Plan {
               half_re[r][x] = re / (n_ * n_), half_im[r][x] = im / (n_ * n_);
             }
           }
-          for_each_frequency(n_, [&](const FourierPoint& f, int point) {
+          for_each_frequency(n_, [&](int y, int x, int number) {
             double re = 0, im = 0;
             for (int64_t r = 0; r < rows; ++r) {
-              const int64_t turn = r * p_.window.dilation[0] * f.y % n_;
-              re += half_re[r][f.x] * cosine[turn] - half_im[r][f.x] * sine[turn];
-              im += half_re[r][f.x] * sine[turn] + half_im[r][f.x] * cosine[turn];
+              const int64_t turn = r * p_.window.dilation[0] * y % n_;
+              re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
+              im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
             }
-            float* to = to_panel + (point * p_.in.c + c) * lanes;
+            const bool real = number < kFourierReal;
+            float* to = to_vector + (number * p_.in.c + (real ? 1 : 2) * c) * width_;
             to[0] = static_cast<float>(re);
-            if (f.real) return;
-            to[p_.in.c * lanes] = static_cast<float>(im - re);
-            to[2 * p_.in.c * lanes] = static_cast<float>(re + im);
+            if (!real) to[width_] = static_cast<float>(im);
           });
         }
       }
     });
   }
 
+  // Channels c.. of a tile.
   void transform_input(const float* x, int64_t tile, int64_t c, float* v) const {
-    const int64_t image = tile / (grid_.rows * grid_.cols), row = tile / grid_.cols % grid_.rows, col = tile % grid_.cols;
-    const int64_t top = row * grid_.computed[0] - p_.window.pad[0], left = col * grid_.computed[1] - p_.window.pad[1];
+    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows, col = tile % t_.cols;
+    const int64_t top = row * t_.computed[0] - p_.window.pad[0], left = col * t_.computed[1] - p_.window.pad[1];
     const auto inside = [&](int64_t at) { return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(n_, at))); };
     FourierInput in{};
     in.x_row = p_.in.w * c_, in.x_col = c_;
     in.x = x + ((image * p_.in.h + top) * p_.in.w + left) * c_ + c;
     in.first_row = inside(-top), in.last_row = inside(p_.in.h - top);
     in.first_col = inside(-left), in.last_col = inside(p_.in.w - left);
-    in.v = v, in.v_point = c_;
+    in.v = v + c / kFourierChunk * 2 * n_ * kFourierChunk + c % kFourierChunk, in.v_column = v_column();
     kernels_.fourier_input[n_ / 16](in);
   }
 
-  // m[tile][point][lane] = sum over c of v[tile][point][c] * U[panel][point][c][lane]
-  void multiply(const float* v, int64_t tiles, int64_t panel, float* m) const {
-    const int vecs = panel_vecs(panel);
-    const int64_t lanes = static_cast<int64_t>(vecs) * width_;
-    DirectTile tile{};
-    tile.outer = tile.middle = 1;
-    tile.inner = p_.in.c;
-    tile.x_col = v_tile_, tile.y_col = m_tile_;
-    tile.bias = zeros_->floats();
-    tile.low = -std::numeric_limits<float>::infinity();
-    tile.pool_cols = 1;
-    tile.w = weights_->floats() + panel * lanes_ * points_ * p_.in.c;
-    const int64_t groups = ceil_div(tiles, kernels_.direct_cols[vecs]);
-    for (int64_t point = 0; point < points_; ++point, tile.w += p_.in.c * lanes) {
+  void multiply(const float* v, int64_t tiles, int64_t k, float* m) const {
+    FourierProduct product{};
+    product.v_tile = t_.v_tile, product.v_chunk = 2 * n_ * kFourierChunk;
+    product.channels = p_.in.c;
+    product.m_tile = t_.m_tile;
+    const int64_t groups = ceil_div(tiles, kernels_.fourier_tiles);
+    // So many numbers at a time that their weights stay in the first-level cache while the groups of tiles pass.
+    const int64_t number_floats = p_.in.c * width_;
+    int64_t most = 2 * n_;
+    while (most > kFourierReal && most * number_floats > kSliceFloats) most /= 2;
+    for (int64_t number = 0; number < n_ * n_; number += most) {
+      product.real = number == 0 ? kFourierReal : 0;
+      product.complex = static_cast<int>(most - product.real) / 2;
+      product.u = weights_->floats() + k * n_ * n_ * p_.in.c + number * number_floats;
+      const float* v_number = v + number / (2 * n_) * v_column() + number % (2 * n_) * kFourierChunk;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
-        tile.x = v + begin * v_tile_ + point * c_;
-        tile.y = m + begin * m_tile_ + point * lanes;
-        kernels_.direct[vecs][end - begin](tile);
+        product.v = v_number + begin * t_.v_tile;
+        product.m = m + begin * t_.m_tile + number * width_;
+        kernels_.fourier_product[end - begin](product);
       }
     }
   }
 
-  void transform_output(const Operands& o, int64_t tile, int64_t panel, const float* m) const {
-    const int64_t image = tile / (grid_.rows * grid_.cols), row = tile / grid_.cols % grid_.rows, col = tile % grid_.cols;
-    const int64_t top = row * grid_.stored[0], left = col * grid_.stored[1];
-    const int vecs = panel_vecs(panel);
-    const int64_t at = ((image * out_.h + top) * out_.w + left) * k_ + panel * lanes_;
+  void transform_output(const Operands& o, int64_t tile, int64_t k, const float* m) const {
+    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows, col = tile % t_.cols;
+    const int64_t top = row * t_.stored[0], left = col * t_.stored[1];
+    const int64_t at = ((image * out_.h + top) * out_.w + left) * k_ + k;
     FourierOutput out{};
-    out.m_point = static_cast<int64_t>(vecs) * width_;
+    out.m = m;
+    out.bias = bias_->floats() + k;
+    out.residual = p_.residual ? o.operand + at : nullptr;
+    out.y = o.y + at;
     out.y_row = out_.w * k_, out.y_col = k_;
     out.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
     out.pool_rows = static_cast<int>(p_.pool[0]), out.pool_cols = static_cast<int>(p_.pool[1]);
-    out.rows = static_cast<int>(std::min(grid_.stored[0], out_.h - top)) * out.pool_rows;
-    out.cols = static_cast<int>(std::min(grid_.stored[1], out_.w - left)) * out.pool_cols;
-    for (int64_t k = 0; k < out.m_point; k += width_) {
-      out.m = m + k;
-      out.bias = bias_->floats() + panel * lanes_ + k;
-      out.y = o.y + at + k;
-      out.residual = p_.residual ? o.operand + at + k : nullptr;
-      kernels_.fourier_output[n_ / 16](out);
-    }
+    out.rows = static_cast<int>(std::min(t_.stored[0], out_.h - top)) * out.pool_rows;
+    out.cols = static_cast<int>(std::min(t_.stored[1], out_.w - left)) * out.pool_cols;
+    kernels_.fourier_output[n_ / 16](out);
   }
 
   const Problem p_;
   const Kernels& kernels_;
   const int n_;  // tiles are n x n
-  const int64_t points_;
   const int width_;
   const Dims out_;
-  const Grid grid_;
+  const Tiling t_;
   const int64_t c_, k_;  // channels, padded
-  const int64_t tiles_;  // of the batch
-  int64_t lanes_;        // output channels of a panel
-  int64_t panels_;
-  int64_t block_, blocks_, round_, rounds_;  // tiles of a block, blocks of a round, tiles of a round, rounds
-  int64_t v_tile_, m_tile_;                  // floats between tiles
-  WeightStore::Buffer weights_, bias_, zeros_;
+  WeightStore::Buffer weights_, bias_;
 };
 
 class Fourier final : public Algorithm {
@@ -270,32 +236,28 @@ class Fourier final : public Algorithm {
 
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    const Grid grid(p, n_);
-    const int64_t tiles = p.n * grid.rows * grid.cols, points = fourier_points(n_);
-    const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
-    const Blocking blocking = choose_blocking(kernels, p.k, p.in.c, tiles);
-    const double lanes = static_cast<double>(blocking.vecs * kernels.width), panels = std::ceil(static_cast<double>(k) / lanes);
-    // The blocks of FourierPlan; a panel's weights pass once for each.
-    const double tile_bytes = static_cast<double>(points) * (static_cast<double>(c) + lanes) * sizeof(float);
-    const double cols = static_cast<double>(blocking.cols);
-    const double most = std::max(cols, std::floor(static_cast<double>(kBlockBytes) / tile_bytes / cols) * cols);
-    const double blocks = std::ceil(static_cast<double>(tiles) / most), in_block = static_cast<double>(tiles) / blocks;
-    const double groups = std::ceil(in_block / cols);
-    const double slice_bytes = static_cast<double>(p.in.c) * lanes * sizeof(float);
-    const double weight_bytes = static_cast<double>(points * p.in.c * k) * sizeof(float);
-    double cycles = blocks * static_cast<double>(points) * panels * groups *
-                    tile_cycles(kernels, blocking.vecs, in_block / groups, static_cast<double>(p.in.c), slice_bytes);
-    cycles += stream_cycles(weight_bytes * blocks, weight_bytes + in_block * tile_bytes);
-    cycles += stream_cycles(2 * static_cast<double>(tiles * points * (c + k)) * sizeof(float), in_block * tile_bytes);
+    const Tiling t(p, n_, kernels);
+    const double numbers = n_ * n_, tiles = static_cast<double>(t.tiles), c = static_cast<double>(p.in.c);
+    const double in_vectors = static_cast<double>(ceil_div(p.in.c, kernels.width)), out_vectors = static_cast<double>(ceil_div(p.k, kernels.width));
+    const double blocks = static_cast<double>(t.rounds * t.blocks), in_block = tiles / blocks;
+    const double groups = std::ceil(in_block / kernels.fourier_tiles);
+    const double block_bytes = in_block * static_cast<double>(n_ / 2 * t.v_tile + t.m_tile) * sizeof(float);
+    const double slice_bytes = 2 * c * kernels.width * sizeof(float);
+    const double weight_bytes = numbers * c * out_vectors * kernels.width * sizeof(float);
+    // A frequency's product is like a tile of two vectors and twice the taps.
+    double cycles = blocks * groups * out_vectors * numbers / 2 * tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
+    cycles += stream_cycles(weight_bytes * blocks, weight_bytes + block_bytes);
+    cycles += stream_cycles(2 * tiles * numbers * (in_vectors + out_vectors) * kernels.width * sizeof(float), block_bytes);
     // A transform's spills matter more than its logarithm.
-    cycles += static_cast<double>(tiles * points * (c + k)) / kernels.width * (n_ == 16 ? kCyclesPerPoint16 : kCyclesPerPoint8);
-    return parallel_cycles(cycles, panels * std::max(blocks, 4.0 * p.threads / panels), p.threads) + parallel_cycles(0, 1, p.threads) + 1000;
+    cycles += tiles * numbers * (in_vectors + out_vectors) * (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
+    return parallel_cycles(cycles, out_vectors * blocks, p.threads) + parallel_cycles(0, 1, p.threads) + 1000;
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    const int width = context.kernels.width;
-    const double points = static_cast<double>(fourier_points(n_));
-    return points * static_cast<double>(p.in.c * round_up(p.k, width)) * sizeof(float) + p.threads * static_cast<double>(kBlockBytes);
+    const Tiling t(p, n_, context.kernels);
+    const int64_t weights = n_ * n_ * p.in.c * round_up(p.k, context.kernels.width);
+    const int64_t buffers = t.round_tiles * n_ / 2 * t.v_tile + p.threads * ceil_div(t.round_tiles, t.blocks) * t.m_tile;
+    return static_cast<double>(weights + buffers) * sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias, const Context& context) const override {

@@ -1,5 +1,5 @@
-// Fourier transforms of 8x8 and 16x16 tiles of real numbers and back, one vector of channels at a time. The products between
-// them are direct tiles. One-dimensional transforms are split-radix (Duhamel and Hollmann, "Split radix FFT algorithm",
+// Fourier transforms of 8x8 and 16x16 tiles of real numbers and back, one vector of channels at a time, and the
+// products between them. One-dimensional transforms are split-radix (Duhamel and Hollmann, "Split radix FFT algorithm",
 // 1984), real ones compute the half of the spectrum that the other half mirrors.
 #include "fourier_points.h"
 #include "vector.h"
@@ -142,19 +142,6 @@ LINNET_INLINE void real_inverse(const Vec (&x)[kN], Vec (&y)[kN]) {
   }
 }
 
-// Writes a complex number as the three factors of fourier_points.h.
-LINNET_INLINE void put(float* v, ptrdiff_t point, Vec re, Vec im) {
-  store(v, add(re, im));
-  store(v + point, re);
-  store(v + 2 * point, im);
-}
-
-// Reads one back from the three sums of products.
-LINNET_INLINE Complex get(const float* m, ptrdiff_t point) {
-  const Vec k0 = load(m);
-  return {sub(k0, load(m + 2 * point)), add(k0, load(m + point))};
-}
-
 template <int kN>
 void input(const FourierInput& t) {
   alignas(64) float rows[kN][kN][kWidth];
@@ -182,21 +169,89 @@ void input(const FourierInput& t) {
   }
 
   float* v = t.v;
-  const ptrdiff_t point = t.v_point;
+  constexpr ptrdiff_t kStep = kFourierChunk;
   for (int j = 0; j < 2; ++j) {
     real_transform<kN, 0, 1>([&](int i) { return load(rows[i][j]); }, x);
-    store(v, x[0]);
-    store(v + point, x[1]);
-    v += 2 * point;
+    store(v + 2 * j * kStep, x[0]);
+    store(v + (2 * j + 1) * kStep, x[1]);
+    float* rest = v + (kFourierReal + j * (kN - 2)) * kStep;
     LINNET_UNROLL
-    for (int k = 1; k < kN / 2; ++k, v += 3 * point) put(v, point, x[2 * k], x[2 * k + 1]);
+    for (int k = 2; k < kN; ++k) store(rest + (k - 2) * kStep, x[k]);
   }
   for (int j = 2; j < kN; j += 2) {
+    v += t.v_column;
     Complex z[kN];
     transform<kN, 0, 1>([&](int i) { return Complex{load(rows[i][j]), load(rows[i][j + 1])}; }, z);
     LINNET_UNROLL
-    for (int k = 0; k < kN; ++k, v += 3 * point) put(v, point, z[k].re, z[k].im);
+    for (int k = 0; k < kN; ++k) {
+      store(v + 2 * k * kStep, z[k].re);
+      store(v + (2 * k + 1) * kStep, z[k].im);
+    }
   }
+}
+
+// Tiles of one product: two sums each, and the weights, in registers.
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_neon)
+constexpr int kTiles = 12;
+#elif defined(LINNET_ISA_neon_vfpv4)
+constexpr int kTiles = 4;
+#else
+constexpr int kTiles = 6;
+#endif
+
+// sums[tile][part] += w[part] * v[tile].
+template <int kParts, int kCount>
+LINNET_INLINE void accumulate(Vec (&sums)[kCount][kParts], const Vec (&w)[kParts], const float* v, ptrdiff_t v_tile) {
+  LINNET_UNROLL
+  for (int i = 0; i < kCount; ++i, v += v_tile) {
+    const Value value = broadcast(v);
+    LINNET_UNROLL
+    for (int part = 0; part < kParts; ++part) multiply_add(sums[i][part], w[part], value);
+  }
+}
+
+// The sums over all channels of one frequency, which has kParts numbers.
+template <int kParts, int kCount>
+LINNET_INLINE const float* frequency(const FourierProduct& t, const float* v, const float* u, float* m) {
+  Vec sums[kCount][kParts];
+  LINNET_UNROLL
+  for (int i = 0; i < kCount; ++i) {
+    LINNET_UNROLL
+    for (int part = 0; part < kParts; ++part) sums[i][part] = splat(0);
+  }
+  ptrdiff_t v_tile = t.v_tile;
+  for (int64_t left = t.channels; left > 0; left -= kFourierChunk, v += t.v_chunk) {
+    const float* x = v;
+    for (int64_t c = left < kFourierChunk ? left : kFourierChunk; c > 0; --c, ++x, u += kParts * kWidth) {
+      // Else the compiler keeps a pointer for every tile and more, and spills.
+      __asm__ volatile("" : "+r"(v_tile) : : "memory");
+      Vec w[kParts];
+      w[0] = load(u);
+      if constexpr (kParts == 2) {
+        // (a + ib) (c + id) = a (c, d) + b (-d, c)
+        w[1] = load(u + kWidth);
+        accumulate(sums, w, x, v_tile);
+        const Vec turned[kParts] = {negate(w[1]), w[0]};
+        accumulate(sums, turned, x + kFourierChunk, v_tile);
+      } else {
+        accumulate(sums, w, x, v_tile);
+      }
+    }
+  }
+  LINNET_UNROLL
+  for (int i = 0; i < kCount; ++i, m += t.m_tile) {
+    LINNET_UNROLL
+    for (int part = 0; part < kParts; ++part) store(m + part * kWidth, sums[i][part]);
+  }
+  return u;
+}
+
+template <int kCount>
+void product(const FourierProduct& t) {
+  const float *v = t.v, *u = t.u;
+  float* m = t.m;
+  for (int i = 0; i < t.real; ++i, v += kFourierChunk, m += kWidth) u = frequency<1, kCount>(t, v, u, m);
+  for (int i = 0; i < t.complex; ++i, v += 2 * kFourierChunk, m += 2 * kWidth) u = frequency<2, kCount>(t, v, u, m);
 }
 
 // Stores a row of results: bias, residual, activation, pool. `row` counts from the tile's first.
@@ -220,29 +275,21 @@ void output(const FourierOutput& t) {
   alignas(64) float rows[kN][kN][kWidth];
   Vec x[kN], y[kN];
   const float* m = t.m;
-  const ptrdiff_t point = t.m_point;
   for (int j = 0; j < 2; ++j) {
-    x[0] = load(m);
-    x[1] = load(m + point);
-    m += 2 * point;
+    x[0] = load(m + 2 * j * kWidth);
+    x[1] = load(m + (2 * j + 1) * kWidth);
+    const float* rest = m + (kFourierReal + j * (kN - 2)) * kWidth;
     LINNET_UNROLL
-    for (int k = 1; k < kN / 2; ++k, m += 3 * point) {
-      const Complex z = get(m, point);
-      x[2 * k] = z.re, x[2 * k + 1] = z.im;
-    }
+    for (int k = 2; k < kN; ++k) x[k] = load(rest + (k - 2) * kWidth);
     real_inverse<kN>(x, y);
     LINNET_UNROLL
     for (int i = 0; i < kN; ++i) store(rows[i][j], y[i]);
   }
-  for (int j = 2; j < kN; j += 2, m += 3 * kN * point) {
+  m += 2 * kN * kWidth;
+  for (int j = 2; j < kN; j += 2, m += 2 * kN * kWidth) {
     // The inverse transform is the forward one with real and imaginary parts exchanged.
     Complex z[kN];
-    transform<kN, 0, 1>(
-        [&](int k) {
-          const Complex from = get(m + 3 * k * point, point);
-          return Complex{from.im, from.re};
-        },
-        z);
+    transform<kN, 0, 1>([&](int k) { return Complex{load(m + (2 * k + 1) * kWidth), load(m + 2 * k * kWidth)}; }, z);
     LINNET_UNROLL
     for (int i = 0; i < kN; ++i) {
       store(rows[i][j], z[i].im);
@@ -260,12 +307,20 @@ void output(const FourierOutput& t) {
   }
 }
 
+template <int kCount>
+void fill_products(Kernels* table) {
+  table->fourier_product[kCount] = product<kCount>;
+  if constexpr (kCount > 1) fill_products<kCount - 1>(table);
+}
+
 }  // namespace
 }  // namespace linnet
 
 LINNET_EXPORT(fourier)(linnet::Kernels* table) {
   table->fourier_input[0] = linnet::input<8>;
   table->fourier_input[1] = linnet::input<16>;
+  table->fourier_tiles = linnet::kTiles;
+  linnet::fill_products<linnet::kTiles>(table);
   table->fourier_output[0] = linnet::output<8>;
   table->fourier_output[1] = linnet::output<16>;
 }

@@ -74,14 +74,27 @@ struct FourierInput {
   const float* x;          // top left pixel of the tile, which may lie outside the image
   ptrdiff_t x_row, x_col;
   int first_row, last_row, first_col, last_col;  // the part inside the image; the rest is taken as zero
-  float* v;                // point p at v[p * v_point]
-  ptrdiff_t v_point;
+  float* v;                // number i of column j at v[j * v_column + i * kFourierChunk]
+  ptrdiff_t v_column;
 };
+
+// Products of some frequencies of a column, first real then complex ones, of a few tiles with one vector of output channels:
+//   m[tile][number][lane] = sum over c of v[tile][c / kFourierChunk][number][c % kFourierChunk] times u[number][c][lane],
+// where the two parts of a complex weight are neighbours: u[frequency][c][part][lane].
+struct FourierProduct {
+  int real, complex;
+  const float* v;
+  ptrdiff_t v_tile, v_chunk;
+  int64_t channels;
+  const float* u;
+  float* m;
+  ptrdiff_t m_tile;
+};
+constexpr int kMaxFourierTiles = 12;
 
 // The way back, to the tile's first `rows` x `cols` pixels, which are multiples of the pool window.
 struct FourierOutput {
-  const float* m;          // as FourierInput::v; divided by the pixels of the tile beforehand
-  ptrdiff_t m_point;
+  const float* m;          // as FourierProduct::m; divided by the pixels of the tile beforehand
   const float* bias;       // one vector
   const float* residual;   // added before the activation, laid out like y; nullptr for none; not with a pool
   float* y;
@@ -117,6 +130,8 @@ struct Kernels {
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);
+  int fourier_tiles;       // fourier_product[1..fourier_tiles] take that many tiles
+  void (*fourier_product[kMaxFourierTiles + 1])(const FourierProduct&);
   void (*fourier_output[2])(const FourierOutput&);
 
   double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates and percent of peak
