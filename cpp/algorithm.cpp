@@ -34,6 +34,13 @@ size_t WeightStore::bytes() const {
   return sum;
 }
 
+void WeightStore::drop_unused() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (auto entry = buffers_.begin(); entry != buffers_.end();) {
+    entry = entry->second.use_count() > 1 ? std::next(entry) : buffers_.erase(entry);
+  }
+}
+
 RegisterAlgorithm::RegisterAlgorithm(const Algorithm* algorithm) {
   auto& all = registry();
   const auto place = std::upper_bound(all.begin(), all.end(), algorithm, [](const Algorithm* a, const Algorithm* b) {

@@ -29,6 +29,7 @@ class WeightStore {
   // zeroed before, so `pack` need not write padding.
   Buffer get(const float* data, const std::string& packing, int64_t count, const std::function<void(float*)>& pack);
   size_t bytes() const;
+  void drop_unused();  // buffers that no plan holds
 
  private:
   mutable std::mutex mutex_;

@@ -44,10 +44,10 @@ Attributes to_attributes(const py::dict& dict) {
 
 void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
   Shape shape(array.shape(), array.shape() + array.ndim());
-  if (array.dtype().is(py::dtype::of<float>())) {
+  if (py::isinstance<py::array_t<float>>(array)) {
     if (!(array.flags() & py::array::c_style)) throw std::invalid_argument("initializer '" + name + "' is not C-contiguous");
     builder.initializer(name, shape, static_cast<const float*>(array.data()), keep_alive(array));
-  } else if (array.dtype().is(py::dtype::of<int64_t>())) {
+  } else if (py::isinstance<py::array_t<int64_t>>(array)) {
     const auto dense = py::array_t<int64_t, py::array::c_style>::ensure(array);
     builder.initializer(name, shape, std::vector<int64_t>(dense.data(), dense.data() + dense.size()));
   } else {
@@ -83,7 +83,7 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values, const 
     std::string text = "(";
     for (int64_t d : given) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
     text += ")";
-    if (!a.dtype().is(py::dtype::of<float>())) {
+    if (!py::isinstance<py::array_t<float>>(a)) {
       complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected float32");
     } else if (shape != value.shape) {
       const bool last = shape.size() == 4 && value.shape.size() == 4 && shape[3] == value.shape[1] && shape[1] == value.shape[2] && shape[2] == value.shape[3];
@@ -235,6 +235,9 @@ py::dict to_dict(const OpenBlas& blas) {
 
 PYBIND11_MODULE(_core, m) {
   using namespace linnet;
+
+  // Looks NumPy's interface up now instead of in the first call of a session.
+  py::dtype::of<float>();
   if (const char* problem = cpu_problem()) throw py::import_error(problem);
 
   py::class_<GraphBuilder, std::shared_ptr<GraphBuilder>>(m, "GraphBuilder")

@@ -438,7 +438,10 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_, nnpack_ ? &*nnpack_ : nullptr, nnpack_missing});
   PlannerOptions planner = options_.planner;
   planner.memory_limit = options_.memory_limit;
-  planner_.emplace(std::move(planner), *context_, pool_);
+  planner_.emplace(planner, *context_, pool_);
+  planner.lean = true;
+  planner.memory_limit = 0;
+  lean_planner_.emplace(std::move(planner), *context_, pool_);
 
   std::vector<AlignedBuffer> buffers;
   std::vector<const float*> inputs;
@@ -465,16 +468,26 @@ Program& Session::program(int64_t batch, const std::vector<int>& wanted) {
       return *programs_.front();
     }
   }
-  auto fresh = std::make_unique<Program>(*graph_, batch, wanted, *planner_, *context_, pool_.threads());
+  const auto compile = [&](const Planner& planner) {
+    return std::make_unique<Program>(*graph_, batch, wanted, planner, *context_, pool_.threads());
+  };
+  auto fresh = compile(*planner_);
   const auto total = [&] {
     size_t bytes = fresh->arena_bytes() + weights_.bytes();
     for (const auto& p : programs_) bytes += p->arena_bytes();
     return bytes;
   };
-  while (!programs_.empty() && (programs_.size() >= kProgramsKept || (options_.memory_limit && total() > options_.memory_limit))) {
+  const auto too_large = [&] { return options_.memory_limit && total() > options_.memory_limit; };
+  while (!programs_.empty() && (programs_.size() >= kProgramsKept || too_large())) {
     programs_.pop_back();
+    if (too_large()) weights_.drop_unused();
   }
-  if (options_.memory_limit && total() > options_.memory_limit) {
+  if (too_large()) {
+    fresh.reset();
+    weights_.drop_unused();
+    fresh = compile(*lean_planner_);
+  }
+  if (too_large()) {
     throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) + " bytes, but a batch of " + std::to_string(batch) +
                       " needs " + std::to_string(total()));
   }
@@ -493,8 +506,15 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
     const size_t spare = options_.memory_limit - std::min(options_.memory_limit, taken);
     most = std::clamp<int64_t>(static_cast<int64_t>(spare / activations), 1, most);
   }
-  const int64_t chunks = ceil_div(batch, most);
-  return ceil_div(batch, chunks);
+  for (;; most = ceil_div(most, 2)) {
+    const int64_t chunk = ceil_div(batch, ceil_div(batch, most));
+    try {
+      program(chunk, wanted);
+      return chunk;
+    } catch (const MemoryLimit&) {
+      if (chunk == 1) throw;
+    }
+  }
 }
 
 void Session::run(int64_t batch, const std::vector<const float*>& inputs, const std::vector<int>& wanted,

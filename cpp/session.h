@@ -80,7 +80,7 @@ class Session {
   WeightStore weights_;
   ThreadPool pool_;
   std::optional<Context> context_;
-  std::optional<Planner> planner_;
+  std::optional<Planner> planner_, lean_planner_;
   std::mutex mutex_;
   std::list<std::unique_ptr<Program>> programs_;  // most recently used first
 };
