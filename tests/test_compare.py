@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import os
 import signal
@@ -12,6 +14,7 @@ import time
 import zipfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -170,7 +173,7 @@ def test_one_perturbed_weight_fails(runtime: Runtime, tmp_path: Path) -> None:
     assert "logits differ" in rows[0].cells[0].reason
     assert "the output differs" in rows[2].cells[0].reason
     assert not rows[0].cells[0].times
-    text = report.as_text(rows, "small", Protocol([1, 3], 1, 1.0, 20), Watch())
+    text = report.as_text(as_data(rows))
     assert "FAILED" in text
     assert "r0 at batch 1: logits differ" in text
 
@@ -198,7 +201,7 @@ def test_one_failure_is_one_cell(
     assert bad.cells[1].reason.startswith(reason)
     assert [cell.status for cell in good.cells] == ["ok", "ok"]
     assert not children()
-    lines = report.as_text([bad, good], "small", Protocol([1, 3], 1, 1.0, 20), Watch()).splitlines()
+    lines = report.as_text(as_data([bad, good])).splitlines()
     marks = [line.split()[-1] for line in lines if line.startswith("  r0 ")]
     assert marks[:2] == [{"memory": "-", "error": "n/a"}[status]] * 2
 
@@ -354,6 +357,11 @@ def test_links_of_an_unpacked_root_point_into_it(tmp_path: Path) -> None:
     assert (library.parents[1] / "libblas.so.3").samefile(library)
 
 
+def as_data(rows: list[Row]) -> dict[str, Any]:
+    protocol = Protocol([cell.batch for cell in rows[0].cells], 1, 1.0, 20)
+    return report.as_data(rows, "net", protocol, Watch())
+
+
 def cells(*times: float) -> list[Cell]:
     return [Cell(1, times=[t, t, t]) for t in times]
 
@@ -363,7 +371,7 @@ def test_tables_mark_the_best_and_give_the_ratio(runtime: Runtime) -> None:
         Row("linnet", runtime, {}, cells(0.002, 0.003)),
         Row("b", runtime, {}, cells(0.004, 0.001)),
     ]
-    text = report.as_text(rows, "net", Protocol([1, 2], 1, 1.0, 1), Watch())
+    text = report.as_text(as_data(rows))
     lines = [line.split() for line in text.splitlines()]
     assert ["linnet", "*2.000", "±0%", "1.00x", "3.000", "±0%", "1.00x"] in lines
     assert ["b", "4.000", "±0%", "2.00x", "*1.000", "±0%", "0.33x"] in lines
@@ -382,6 +390,53 @@ def test_data_is_json_in_milliseconds_per_image(runtime: Runtime) -> None:
     assert data["protocol"]["threads"] == 2
 
 
+def test_csv_has_a_line_per_cell(runtime: Runtime) -> None:
+    failed = Cell(4, "failed", 'wrong, by "0.5"')
+    rows = [Row("linnet", runtime, {}, [Cell(1, times=[0.004]), failed])]
+    first, second = csv.DictReader(io.StringIO(report.as_csv(as_data(rows))))
+    assert (first["row"], first["batch"], first["status"]) == ("linnet", "1", "ok")
+    assert float(first["median"]) == pytest.approx(4.0)
+    assert (second["status"], second["reason"]) == ("failed", 'wrong, by "0.5"')
+    assert second["median"] == ""
+
+
+def test_chart_is_logarithmic_on_both_axes(runtime: Runtime) -> None:
+    times = {1: 0.001, 10: 0.1, 100: 10.0}  # 1, 10, 100 ms per image: a straight line
+    rows = [
+        Row("a<b", runtime, {}, [Cell(n, times=[t]) for n, t in times.items()]),
+        Row("none", runtime, {}, [Cell(n, "error", "absent") for n in times]),
+    ]
+    svg = ElementTree.fromstring(report.as_svg(as_data(rows)))
+    name = "{http://www.w3.org/2000/svg}"
+    dots = [(float(c.get("cx", "")), float(c.get("cy", ""))) for c in svg.iter(f"{name}circle")]
+    (x0, y0), (x1, y1), (x2, y2) = dots
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2) and x1 > x0
+    assert y1 - y0 == pytest.approx(y2 - y1, abs=0.2) and y1 < y0
+    texts = [text.text for text in svg.iter(f"{name}text")]
+    assert "a<b" in texts and "none" in texts
+
+
+def test_html_is_one_file(runtime: Runtime) -> None:
+    rows = [Row("linnet", runtime, {}, [Cell(1, times=[0.004]), Cell(2, "error", "<absent>")])]
+    page = report.as_html(as_data(rows))
+    assert "<svg" in page
+    assert "&lt;absent&gt;" in page and "<absent>" not in page
+    assert "4.000" in page
+    for loaded in ("src=", "href=", "@import", "url("):
+        assert loaded not in page
+
+
+def test_regressions_of_linnet_alone_are_found(runtime: Runtime) -> None:
+    own = Runtime("linnet", runtime.adapter, {"kind": "here"}, {})
+    before = as_data([Row("linnet", own, {}, cells(1.0)), Row("b", runtime, {}, cells(1.0))])
+    after = as_data([Row("linnet", own, {}, cells(1.04)), Row("b", runtime, {}, cells(9.0))])
+    assert report.regressions(after, before, 5) == []
+    (line,) = report.regressions(after, before, 3)
+    assert line == "linnet at batch 1: 1000.000 -> 1040.000 ms per image (+4%)"
+    lost = as_data([Row("linnet", own, {}, [Cell(1, "error", "gone")])])
+    assert report.regressions(lost, before, 5) == ["linnet at batch 1: gone"]
+
+
 def parse(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
@@ -398,7 +453,14 @@ def test_arguments() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--batches", "0"), ("--batches", "1,,2"), ("--runtimes", "cafe"), ("--memory-cap", "G")],
+    [
+        ("--batches", "0"),
+        ("--batches", "1,,2"),
+        ("--runtimes", "cafe"),
+        ("--memory-cap", "G"),
+        ("--output", "table.pdf"),
+        ("--max-regression", "-5%"),
+    ],
 )
 def test_bad_arguments_are_refused(arguments: tuple[str, str], capsys: Any) -> None:
     with pytest.raises(SystemExit):
@@ -410,9 +472,22 @@ def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path) -> None:
     model = tmp_path / "small.onnx"
     small_graph().save(model)
     arguments = ("--runtimes", "linnet,linnet-scalar", "--batches", "1,7", "--seconds", "0.05")
-    args = parse("--model", str(model), "--threads", "1", "--json", *arguments)
+    files = [tmp_path / name for name in ("r.json", "r.csv", "r.html")]
+    outputs = [text for path in files for text in ("--output", str(path))]
+    args = parse("--model", str(model), "--threads", "1", "--json", *arguments, *outputs)
     assert compare.run(args) == 0
     data = json.loads(capsys.readouterr().out)
+    assert json.loads(files[0].read_text()) == data
+    assert "linnet-scalar" in files[1].read_text()
+    assert "linnet-scalar" in files[2].read_text()
+    impossible = {**data, "rows": [{**data["rows"][0], "cells": [{"batch": 1, "median": 1e-9}]}]}
+    files[0].write_text(json.dumps(impossible))
+    again = parse("--model", str(model), *arguments, "--baseline", str(files[0]))
+    assert compare.run(again) == 1
+    assert "slower than the baseline: linnet at batch 1" in capsys.readouterr().err
+    files[1].write_text("[]")
+    with pytest.raises(ValueError, match="not a result"):
+        compare.run(parse("--model", str(model), "--baseline", str(files[1])))
     assert [row["name"] for row in data["rows"]] == ["linnet", "linnet-scalar"]
     for row in data["rows"]:
         for cell in row["cells"]:

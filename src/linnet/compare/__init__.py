@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,18 @@ DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
 DEFAULT = ("linnet", "caffe", "tensorflow", "mxnet", "onnxruntime")
 STUDY_PASSES = 100
 IMAGES = 37  # different ones, repeated in larger batches
+
+
+def _as_json(data: Any) -> str:
+    return json.dumps(data, indent=1)
+
+
+WRITERS = {
+    ".json": _as_json,
+    ".csv": report.as_csv,
+    ".svg": report.as_svg,
+    ".html": report.as_html,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +85,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", action="store_true", help="only say which runtimes are there, and why not"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--output",
+        "-o",
+        type=_output,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=f"also write this file, one of {', '.join(WRITERS)}; may be repeated",
+    )
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier --json result")
+    parser.add_argument(
+        "--max-regression",
+        type=_percent,
+        default=5.0,
+        metavar="P%",
+        help="exit with 1 if linnet's median is this much above the baseline's (default: 5%%)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         passes=STUDY_PASSES if args.full else 1_000_000,
         memory_cap=args.memory_cap,
     )
+    baseline = _baseline(args.baseline) if args.baseline else None
     graph = passes.canonicalize(importers.load(args.model, args.weights))
     with tempfile.TemporaryDirectory(prefix="linnet-compare-") as scratch:
         _say("writing the network and evaluating it in float64")
@@ -102,14 +133,26 @@ def run(args: argparse.Namespace) -> int:
         expected = network.expect(graph, images)
         bench = Bench(protocol, expected, Path(scratch), _say)
         bench.measure(rows)
-    name = Path(args.model).name
-    if args.json:
-        print(json.dumps(report.as_data(rows, name, protocol, bench.watch), indent=1))
-    else:
-        print(report.as_text(rows, name, protocol, bench.watch))
+    data = report.as_data(rows, Path(args.model).name, protocol, bench.watch)
+    for path in args.output:
+        path.write_text(WRITERS[path.suffix](data), encoding="utf-8")
+    print(_as_json(data) if args.json else report.as_text(data))
+    slower = report.regressions(data, baseline, args.max_regression) if baseline else []
+    for line in slower:
+        _say(f"slower than the baseline: {line}")
     cells = [cell for row in rows for cell in row.cells]
     wrong = any(cell.status == "failed" for cell in cells)
-    return 1 if wrong or not any(cell.times for cell in cells) else 0
+    return 1 if wrong or slower or not any(cell.times for cell in cells) else 0
+
+
+def _baseline(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != report.FORMAT or not data["rows"]:
+            raise KeyError("rows")
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is not a result of compare --json") from None
+    return dict(data)
 
 
 def _rows() -> dict[str, Row]:
@@ -125,7 +168,7 @@ def _list(rows: Sequence[Row], as_json: bool) -> int:
     state = [(row, missing(row.runtime)) for row in rows]
     if as_json:
         data = [{"name": r.name, "ready": why is None, "reason": why} for r, why in state]
-        print(json.dumps({"folder": str(cache_folder()), "runtimes": data}, indent=1))
+        print(_as_json({"folder": str(cache_folder()), "runtimes": data}))
     else:
         print(f"In {cache_folder()}:\n")
         lines = [[r.name, "ready" if why is None else why] for r, why in state]
@@ -146,6 +189,25 @@ def _names(text: str) -> list[str]:
             f"no {', '.join(unknown)}; there are all, {', '.join(known)}"
         )
     return names
+
+
+def _output(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in WRITERS:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(WRITERS)}")
+    if not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text.rstrip("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage")
+    return value
 
 
 def _count(text: str) -> int:
