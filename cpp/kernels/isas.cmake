@@ -37,6 +37,10 @@ elseif(LINNET_TARGET_A32)
     -march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard -marm -mtune=cortex-a53)
 endif()
 
+if(LINNET_FUZZ)
+  set(LINNET_ISAS scalar)  # no target of fuzzing runs kernels, and instrumented they take minutes to compile
+endif()
+
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
 # NAME_<isa>, and sets OBJECTS_VAR to all their objects. Each exports one symbol (LINNET_EXPORT in vector.h).
 set(LINNET_KERNELS_DIR ${CMAKE_CURRENT_LIST_DIR})
