@@ -45,13 +45,17 @@ Attributes to_attributes(const py::dict& dict) {
 void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
   Shape shape(array.shape(), array.shape() + array.ndim());
   if (py::isinstance<py::array_t<float>>(array)) {
-    if (!(array.flags() & py::array::c_style)) throw std::invalid_argument("initializer '" + name + "' is not C-contiguous");
+    if (!(array.flags() & py::array::c_style))
+      throw std::invalid_argument("initializer '" + name + "' is not C-contiguous");
     builder.initializer(name, shape, static_cast<const float*>(array.data()), keep_alive(array));
   } else if (py::isinstance<py::array_t<int64_t>>(array)) {
     const auto dense = py::array_t<int64_t, py::array::c_style>::ensure(array);
-    builder.initializer(name, shape, std::vector<int64_t>(dense.data(), dense.data() + dense.size()));
+    builder.initializer(name, shape,
+                        std::vector<int64_t>(dense.data(), dense.data() + dense.size()));
   } else {
-    throw std::invalid_argument("initializer '" + name + "' is " + py::cast<std::string>(py::str(array.dtype())) + ", not float32 or int64");
+    throw std::invalid_argument("initializer '" + name + "' is " +
+                                py::cast<std::string>(py::str(array.dtype())) +
+                                ", not float32 or int64");
   }
 }
 
@@ -65,9 +69,12 @@ struct GilFunction {
 };
 
 // The batch that `arrays` agree on; throws for a wrong dtype or shape, naming every wrong one.
-int64_t checked_batch(const Graph& graph, const std::vector<int>& values, const std::vector<py::array>& arrays, bool writable) {
+int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
+                      const std::vector<py::array>& arrays, bool writable) {
   if (arrays.size() != values.size()) {
-    throw std::invalid_argument("got " + std::to_string(arrays.size()) + (writable ? " outputs" : " inputs") + ", the model has " + std::to_string(values.size()));
+    throw std::invalid_argument("got " + std::to_string(arrays.size()) +
+                                (writable ? " outputs" : " inputs") + ", the model has " +
+                                std::to_string(values.size()));
   }
   std::string problems;
   int64_t batch = -1;
@@ -86,12 +93,16 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values, const 
     if (!py::isinstance<py::array_t<float>>(a)) {
       complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected float32");
     } else if (shape != value.shape) {
-      const bool last = shape.size() == 4 && value.shape.size() == 4 && shape[3] == value.shape[1] && shape[1] == value.shape[2] && shape[2] == value.shape[3];
-      complain("has shape " + text + ", expected " + to_string(value.shape) + (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
+      const bool last = shape.size() == 4 && value.shape.size() == 4 &&
+                        shape[3] == value.shape[1] && shape[1] == value.shape[2] &&
+                        shape[2] == value.shape[3];
+      complain("has shape " + text + ", expected " + to_string(value.shape) +
+               (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
     } else if (given[0] < 1) {
       complain("has shape " + text + ": the batch is empty");
     } else if (batch >= 0 && given[0] != batch) {
-      complain("has a batch of " + std::to_string(given[0]) + ", others have " + std::to_string(batch));
+      complain("has a batch of " + std::to_string(given[0]) + ", others have " +
+               std::to_string(batch));
     } else if (writable && (!(a.flags() & py::array::c_style) || !a.writeable())) {
       complain("must be C-contiguous and writable");
     } else {
@@ -163,7 +174,8 @@ class PySession {
     session_.reset();
   }
 
-  py::list run(const std::vector<py::array>& inputs, const std::vector<std::string>& names, const py::object& out, std::vector<double>* seconds) {
+  py::list run(const std::vector<py::array>& inputs, const std::vector<std::string>& names,
+               const py::object& out, std::vector<double>* seconds) {
     const Graph& graph = session_->graph();
     const std::vector<int> wanted = wanted_values(graph, names);
     const int64_t batch = checked_batch(graph, graph.inputs, inputs, false);
@@ -177,10 +189,12 @@ class PySession {
     }
     if (!out.is_none()) {
       results = py::cast<std::vector<py::array>>(out);
-      if (checked_batch(graph, wanted, results, true) != batch) throw std::invalid_argument("out has another batch than the input");
+      if (checked_batch(graph, wanted, results, true) != batch)
+        throw std::invalid_argument("out has another batch than the input");
     } else {
       for (int value : wanted) {
-        std::vector<py::ssize_t> shape(graph.values[value].shape.begin(), graph.values[value].shape.end());
+        std::vector<py::ssize_t> shape(graph.values[value].shape.begin(),
+                                       graph.values[value].shape.end());
         shape[0] = batch;
         results.push_back(py::array_t<float>(shape));
       }
@@ -198,7 +212,8 @@ class PySession {
   py::list profile(const std::vector<py::array>& inputs, const std::vector<std::string>& names) {
     std::vector<double> seconds;
     run(inputs, names, py::none(), &seconds);
-    return to_list(session_->plan(inputs[0].shape(0), wanted_values(session_->graph(), names)), &seconds);
+    return to_list(session_->plan(inputs[0].shape(0), wanted_values(session_->graph(), names)),
+                   &seconds);
   }
 
   py::list plan(int64_t batch, const std::vector<std::string>& names) {
@@ -246,28 +261,40 @@ PYBIND11_MODULE(_core, m) {
       .def("initializer", &add_initializer, py::arg("name"), py::arg("array"))
       .def(
           "node",
-          [](GraphBuilder& b, const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
-             const std::vector<std::string>& outputs, const py::dict& attrs) { b.node(op, name, inputs, outputs, to_attributes(attrs)); },
+          [](GraphBuilder& b, const std::string& op, const std::string& name,
+             const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+             const py::dict& attrs) { b.node(op, name, inputs, outputs, to_attributes(attrs)); },
           py::arg("op"), py::arg("name"), py::arg("inputs"), py::arg("outputs"), py::arg("attrs"))
       .def("output", &GraphBuilder::output, py::arg("name"))
       .def("shape", &GraphBuilder::shape, py::arg("value"));
 
   m.def(
-      "infer_shape", [](const std::string& op, const py::dict& attrs, const std::vector<Shape>& shapes) { return infer_shape(op, to_attributes(attrs), shapes); },
+      "infer_shape",
+      [](const std::string& op, const py::dict& attrs, const std::vector<Shape>& shapes) {
+        return infer_shape(op, to_attributes(attrs), shapes);
+      },
       py::arg("op"), py::arg("attrs"), py::arg("shapes"));
-  m.def("read_onnx", [](const std::string& path) { return read_onnx(path); }, py::arg("path"), py::call_guard<py::gil_scoped_release>());
+  m.def(
+      "read_onnx", [](const std::string& path) { return read_onnx(path); }, py::arg("path"),
+      py::call_guard<py::gil_scoped_release>());
 
   py::class_<PySession>(m, "Session")
-      .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa, const std::string& blas, const std::string& nnpack, size_t memory_limit,
-                       const std::string& algorithm, bool strict, const std::string& search, double seconds, bool keep,
-                       const std::optional<std::string>& wisdom, const std::optional<py::function>& progress) {
+      .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa,
+                       const std::string& blas, const std::string& nnpack, size_t memory_limit,
+                       const std::string& algorithm, bool strict, const std::string& search,
+                       double seconds, bool keep, const std::optional<std::string>& wisdom,
+                       const std::optional<py::function>& progress) {
              SessionOptions o;
-             o.threads = threads, o.isa = isa, o.blas = blas, o.nnpack = nnpack, o.memory_limit = memory_limit;
+             o.threads = threads, o.isa = isa, o.blas = blas, o.nnpack = nnpack,
+             o.memory_limit = memory_limit;
              o.planner.algorithm = algorithm, o.planner.strict = strict;
              if (search != "estimate" && search != "fast" && search != "full") {
-               throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
+               throw std::invalid_argument("search is '" + search +
+                                           "', expected estimate, fast or full");
              }
-             o.planner.search = search == "estimate" ? Search::kEstimate : search == "fast" ? Search::kFast : Search::kFull;
+             o.planner.search = search == "estimate" ? Search::kEstimate
+                                : search == "fast"   ? Search::kFast
+                                                     : Search::kFull;
              o.planner.seconds = seconds, o.planner.keep = keep;
              if (wisdom) o.planner.wisdom = *wisdom;
              if (progress) {
@@ -280,18 +307,23 @@ PYBIND11_MODULE(_core, m) {
              }
              return std::make_unique<PySession>(builder.build(), std::move(o));
            }),
-           py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "", py::arg("blas") = "", py::arg("nnpack") = "", py::arg("memory_limit") = 0,
+           py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "",
+           py::arg("blas") = "", py::arg("nnpack") = "", py::arg("memory_limit") = 0,
            py::arg("algorithm") = "", py::arg("strict") = false, py::arg("search") = "estimate",
-           py::arg("seconds") = std::numeric_limits<double>::infinity(), py::arg("keep") = true, py::arg("wisdom") = py::none(),
-           py::arg("progress") = py::none())
+           py::arg("seconds") = std::numeric_limits<double>::infinity(), py::arg("keep") = true,
+           py::arg("wisdom") = py::none(), py::arg("progress") = py::none())
       .def(
-          "run", [](PySession& s, const std::vector<py::array>& inputs, const std::vector<std::string>& wanted,
-                    const py::object& out) { return s.run(inputs, wanted, out, nullptr); },
+          "run",
+          [](PySession& s, const std::vector<py::array>& inputs,
+             const std::vector<std::string>& wanted,
+             const py::object& out) { return s.run(inputs, wanted, out, nullptr); },
           py::arg("inputs"), py::arg("wanted"), py::arg("out"))
       .def("profile", &PySession::profile, py::arg("inputs"), py::arg("wanted"))
       .def("plan", &PySession::plan, py::arg("batch"), py::arg("wanted"))
-      .def_property_readonly("inputs", [](PySession& s) { return s.values(s.session().graph().inputs); })
-      .def_property_readonly("outputs", [](PySession& s) { return s.values(s.session().graph().outputs); })
+      .def_property_readonly("inputs",
+                             [](PySession& s) { return s.values(s.session().graph().inputs); })
+      .def_property_readonly("outputs",
+                             [](PySession& s) { return s.values(s.session().graph().outputs); })
       .def_property_readonly("values",
                              [](PySession& s) {
                                std::vector<int> all(s.session().graph().values.size());
@@ -301,12 +333,15 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("name", [](PySession& s) { return s.session().graph().name; })
       .def_property_readonly("threads", [](PySession& s) { return s.session().threads(); })
       .def_property_readonly("isa", [](PySession& s) { return s.session().isa(); })
-      .def_property_readonly("blas", [](PySession& s) -> py::object {
-        return s.session().blas() ? py::object(to_dict(*s.session().blas())) : py::object(py::none());
-      })
+      .def_property_readonly("blas",
+                             [](PySession& s) -> py::object {
+                               return s.session().blas() ? py::object(to_dict(*s.session().blas()))
+                                                         : py::object(py::none());
+                             })
       .def("wisdom_note", [](PySession& s) { return s.session().wisdom_note(); })
       .def("save_wisdom", [](PySession& s) { s.session().save_wisdom(); })
-      .def_property_readonly("weight_bytes", [](PySession& s) { return s.session().weight_bytes(); })
+      .def_property_readonly("weight_bytes",
+                             [](PySession& s) { return s.session().weight_bytes(); })
       .def_property_readonly("arena_bytes", [](PySession& s) { return s.session().arena_bytes(); });
 
   m.def("available_isas", [] {
@@ -315,7 +350,8 @@ PYBIND11_MODULE(_core, m) {
     return names;
   });
   m.def("default_isa", [] { return std::string(select_kernels("").isa); });
-  m.def("peak_flops_per_cycle", [](const std::string& isa) { return kernels_for(isa.c_str()).flops_per_cycle; });
+  m.def("peak_flops_per_cycle",
+        [](const std::string& isa) { return kernels_for(isa.c_str()).flops_per_cycle; });
   m.def("default_threads", &default_threads);
   m.def("algorithms", [] {
     std::vector<std::string> names;
@@ -329,7 +365,8 @@ PYBIND11_MODULE(_core, m) {
         const auto blas = find_openblas(request, &why);
         return blas ? py::object(to_dict(*blas)) : py::object(py::str(why));
       },
-      py::arg("request") = "", "A dict describing the OpenBLAS found, or a string saying why there is none.");
+      py::arg("request") = "",
+      "A dict describing the OpenBLAS found, or a string saying why there is none.");
 
   m.def(
       "find_nnpack",
@@ -338,15 +375,23 @@ PYBIND11_MODULE(_core, m) {
         const auto nnpack = find_nnpack(request, &why);
         return {nnpack.has_value(), nnpack ? nnpack->path : why};
       },
-      py::arg("request") = "", py::call_guard<py::gil_scoped_release>(), "Whether an NNPACK was found, and its path or why there is none.");
+      py::arg("request") = "", py::call_guard<py::gil_scoped_release>(),
+      "Whether an NNPACK was found, and its path or why there is none.");
 
-  // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the problem's text key.
+  // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the
+  // problem's text key.
   using Floats = py::array_t<float, py::array::c_style>;
   m.def(
-      "refusal", [](const std::string& key, const std::string& name, const std::string& isa) { return refusal(Problem::parse(key), name, isa); },
+      "refusal",
+      [](const std::string& key, const std::string& name, const std::string& isa) {
+        return refusal(Problem::parse(key), name, isa);
+      },
       py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
   m.def(
-      "estimate", [](const std::string& key, const std::string& name, const std::string& isa) { return estimate(Problem::parse(key), name, isa); },
+      "estimate",
+      [](const std::string& key, const std::string& name, const std::string& isa) {
+        return estimate(Problem::parse(key), name, isa);
+      },
       py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
   m.def(
       "parse_problem",
@@ -355,23 +400,26 @@ PYBIND11_MODULE(_core, m) {
         const auto dims = [](const Dims& d) { return py::make_tuple(d.c, d.h, d.w); };
         const auto layout = [](Layout l) { return l == Layout::kNchw ? "nchw" : "nhwc"; };
         py::dict d;
-        d["key"] = p.key(), d["kind"] = to_string(p.kind), d["n"] = p.n, d["in"] = dims(p.in), d["out"] = dims(p.out());
+        d["key"] = p.key(), d["kind"] = to_string(p.kind), d["n"] = p.n, d["in"] = dims(p.in),
+        d["out"] = dims(p.out());
         d["k"] = p.k, d["kernel"] = std::vector<int64_t>(p.window.kernel, p.window.kernel + 2);
         d["strides"] = std::vector<int64_t>(p.window.stride, p.window.stride + 2);
         d["pads"] = std::vector<int64_t>(p.window.pad, p.window.pad + 4);
         d["dilations"] = std::vector<int64_t>(p.window.dilation, p.window.dilation + 2);
-        d["group"] = p.groups, d["ceil_mode"] = p.window.ceil, d["count_include_pad"] = p.window.include_pad;
+        d["group"] = p.groups, d["ceil_mode"] = p.window.ceil,
+        d["count_include_pad"] = p.window.include_pad;
         d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;
         d["operand"] = dims(p.operand), d["operand_constant"] = p.operand_constant;
         d["pool"] = std::vector<int64_t>(p.pool, p.pool + 2);
-        d["in_layout"] = layout(p.in_layout), d["out_layout"] = layout(p.out_layout), d["threads"] = p.threads;
+        d["in_layout"] = layout(p.in_layout), d["out_layout"] = layout(p.out_layout),
+        d["threads"] = p.threads;
         d["macs"] = p.macs();
         return d;
       },
       py::arg("problem"));
   py::class_<Layer>(m, "Layer")
-      .def(py::init([](const std::string& key, const std::string& name, const std::string& isa, const std::optional<Floats>& weight,
-                       const std::optional<Floats>& bias) {
+      .def(py::init([](const std::string& key, const std::string& name, const std::string& isa,
+                       const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
              const auto view = [](const Floats& a) {
                Weight w;
                w.shape.assign(a.shape(), a.shape() + a.ndim());
@@ -382,29 +430,35 @@ PYBIND11_MODULE(_core, m) {
              Weight w, b;
              if (weight) w = view(*weight);
              if (bias) b = view(*bias);
-             return std::make_unique<Layer>(Problem::parse(key), name, isa, weight ? &w : nullptr, bias ? &b : nullptr);
+             return std::make_unique<Layer>(Problem::parse(key), name, isa, weight ? &w : nullptr,
+                                            bias ? &b : nullptr);
            }),
-           py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(), py::arg("bias") = py::none())
+           py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(),
+           py::arg("bias") = py::none())
       .def_property_readonly("width", &Layer::width)
       .def_property_readonly("x_count", &Layer::x_count)
       .def_property_readonly("y_count", &Layer::y_count)
       .def_property_readonly("operand_count", &Layer::operand_count)
       .def(
           "run",
-          [](Layer& layer, py::array_t<float> x, std::optional<py::array_t<float>> operand, py::array_t<float> y, int times) {
+          [](Layer& layer, py::array_t<float> x, std::optional<py::array_t<float>> operand,
+             py::array_t<float> y, int times) {
             const auto check = [](const py::array& a, int64_t count, const char* what) {
               if (a.ndim() != 1 || a.size() != count || !(a.flags() & py::array::c_style)) {
-                throw std::invalid_argument(std::string(what) + " is not a flat array of " + std::to_string(count) + " floats");
+                throw std::invalid_argument(std::string(what) + " is not a flat array of " +
+                                            std::to_string(count) + " floats");
               }
             };
             check(x, layer.x_count(), "x");
             check(y, layer.y_count(), "y");
             if (operand) check(*operand, layer.operand_count(), "operand");
-            if (!operand && layer.operand_count()) throw std::invalid_argument("operand is missing");
+            if (!operand && layer.operand_count())
+              throw std::invalid_argument("operand is missing");
             const float *from = x.data(), *second = operand ? operand->data() : nullptr;
             float* to = y.mutable_data();
             const py::gil_scoped_release release;
             return layer.run(from, second, to, times);
           },
-          py::arg("x").noconvert(), py::arg("operand"), py::arg("y").noconvert(), py::arg("times") = 1);
+          py::arg("x").noconvert(), py::arg("operand"), py::arg("y").noconvert(),
+          py::arg("times") = 1);
 }

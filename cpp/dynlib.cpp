@@ -49,21 +49,22 @@ class ScopedEnv {
   bool ours_;
 };
 
-// Whether a shared library's file ends before its contents do, by its own headers. What is not one of this machine's is left
-// to dlopen to refuse.
+// Whether a shared library's file ends before its contents do, by its own headers. What is not one
+// of this machine's is left to dlopen to refuse.
 bool cut_short(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const auto size = static_cast<uint64_t>(std::max<std::streamoff>(0, file.tellg()));
   ElfW(Ehdr) header;
   file.seekg(0);
-  if (!file.read(reinterpret_cast<char*>(&header), sizeof header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
-      header.e_phentsize != sizeof(ElfW(Phdr)))
+  if (!file.read(reinterpret_cast<char*>(&header), sizeof header) ||
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_phentsize != sizeof(ElfW(Phdr)))
     return false;
   file.seekg(static_cast<std::streamoff>(header.e_phoff));
   for (int i = 0; i < header.e_phnum; ++i) {
     ElfW(Phdr) part;
     if (!file.read(reinterpret_cast<char*>(&part), sizeof part)) return true;
-    if (part.p_type == PT_LOAD && (part.p_offset > size || part.p_filesz > size - part.p_offset)) return true;
+    if (part.p_type == PT_LOAD && (part.p_offset > size || part.p_filesz > size - part.p_offset))
+      return true;
   }
   return false;
 }
@@ -98,8 +99,8 @@ std::mutex& openblas_mutex() {
   return mutex;
 }
 
-// The two OpenBLAS flavours linnet may come with: in _blas/ beside the Python module, or beside the C
-// library itself.
+// The two OpenBLAS flavours linnet may come with: in _blas/ beside the Python module, or beside the
+// C library itself.
 std::vector<std::string> packaged_openblas(const std::string& flavour) {
   std::vector<std::string> names;
   Dl_info self;
@@ -237,18 +238,20 @@ std::optional<NnPack> find_nnpack(const std::string& request, std::string* why) 
     return std::nullopt;
   }
   if (const int status = initialize()) {
-    *why = nnpack.path + ": cannot be initialized" + (status == 51 ? ", it does not support this CPU" : "") + " (status " +
+    *why = nnpack.path + ": cannot be initialized" +
+           (status == 51 ? ", it does not support this CPU" : "") + " (status " +
            std::to_string(status) + ")";
     return std::nullopt;
   }
-  // Versions before kernel transforms could be computed beforehand took fewer arguments; asked this, they touch none of their
-  // pointers and refuse the third strategy.
+  // Versions before kernel transforms could be computed beforehand took fewer arguments; asked
+  // this, they touch none of their pointers and refuse the third strategy.
   size_t bytes = 0;
-  const int status =
-      nnpack.convolution_inference(kNnpFt8x8, kNnpReuse, 1, 1, {8, 8}, {0, 0, 0, 0}, {3, 3}, {1, 1}, nullptr, nullptr, nullptr,
-                                   nullptr, nullptr, &bytes, kNnpIdentity, nullptr, nullptr, nullptr);
+  const int status = nnpack.convolution_inference(
+      kNnpFt8x8, kNnpReuse, 1, 1, {8, 8}, {0, 0, 0, 0}, {3, 3}, {1, 1}, nullptr, nullptr, nullptr,
+      nullptr, nullptr, &bytes, kNnpIdentity, nullptr, nullptr, nullptr);
   if (status != kNnpSuccess || bytes == 0) {
-    *why = nnpack.path + ": does not take transformed kernels, it is an old NNPACK or another library (status " +
+    *why = nnpack.path +
+           ": does not take transformed kernels, it is an old NNPACK or another library (status " +
            std::to_string(status) + ")";
     return std::nullopt;
   }

@@ -15,7 +15,8 @@ namespace linnet {
 class DynLib {
  public:
   // `name` is a path, or a file name for the system's search path. On failure the result is false
-  // and `*why` says why. A file cut short is refused before it is mapped, which would end the process.
+  // and `*why` says why. A file cut short is refused before it is mapped, which would end the
+  // process.
   static DynLib open(const std::string& name, std::string* why);
 
   explicit operator bool() const { return handle_ != nullptr; }
@@ -66,9 +67,10 @@ struct NnPack {
   std::string path;  // the mapped file
 };
 
-// Loads the NNPACK that `request` names, a path or file name; empty or "auto": what the environment's LINNET_NNPACK names,
-// else libnnpack.so. Any library that exports NNPACK's and pthreadpool's functions will do. On failure `*why` gives the
-// reason: there is none, it is another library or too old, or it cannot run on this CPU.
+// Loads the NNPACK that `request` names, a path or file name; empty or "auto": what the
+// environment's LINNET_NNPACK names, else libnnpack.so. Any library that exports NNPACK's and
+// pthreadpool's functions will do. On failure `*why` gives the reason: there is none, it is another
+// library or too old, or it cannot run on this CPU.
 std::optional<NnPack> find_nnpack(const std::string& request, std::string* why);
 
 // Holds OpenBLAS, whose threads and buffers belong to the whole process, for one step of one

@@ -14,8 +14,8 @@ constexpr int64_t kMaxCount = int64_t{1} << 40;
 
 [[noreturn]] void fail(const std::string& what) { throw std::invalid_argument(what); }
 
-// Reads attributes by name and remembers which were asked for, so that a misspelt or unsupported one is an error
-// instead of being silently ignored.
+// Reads attributes by name and remembers which were asked for, so that a misspelt or unsupported
+// one is an error instead of being silently ignored.
 class AttributeReader {
  public:
   explicit AttributeReader(const Attributes& attributes) : attributes_(attributes) {}
@@ -35,7 +35,8 @@ class AttributeReader {
   }
   bool flag(const char* name) {
     const int64_t i = integer(name, 0);
-    if (i != 0 && i != 1) fail(std::string("attribute ") + name + " is " + std::to_string(i) + ", not 0 or 1");
+    if (i != 0 && i != 1)
+      fail(std::string("attribute ") + name + " is " + std::to_string(i) + ", not 0 or 1");
     return i != 0;
   }
   // Exactly `size` integers, each within [low, kMaxAxis).
@@ -44,7 +45,8 @@ class AttributeReader {
     if (!a) return false;
     const auto* v = std::get_if<std::vector<int64_t>>(a);
     if (!v || v->size() != size) {
-      fail(std::string("attribute ") + name + " is not a list of " + std::to_string(size) + " integers (only 2-D windows are supported)");
+      fail(std::string("attribute ") + name + " is not a list of " + std::to_string(size) +
+           " integers (only 2-D windows are supported)");
     }
     for (size_t i = 0; i < size; ++i) {
       if ((*v)[i] < low || (*v)[i] >= kMaxAxis) {
@@ -81,7 +83,8 @@ class AttributeReader {
 int64_t checked_count(const Shape& shape, size_t first_axis) {
   int64_t count = 1;
   for (size_t i = first_axis; i < shape.size(); ++i) {
-    if (shape[i] < 1 || shape[i] >= kMaxAxis) fail("shape " + to_string(shape) + " has an axis of " + std::to_string(shape[i]));
+    if (shape[i] < 1 || shape[i] >= kMaxAxis)
+      fail("shape " + to_string(shape) + " has an axis of " + std::to_string(shape[i]));
     if (count > kMaxCount / shape[i]) fail("shape " + to_string(shape) + " is too large");
     count *= shape[i];
   }
@@ -90,7 +93,8 @@ int64_t checked_count(const Shape& shape, size_t first_axis) {
 
 void require_rank(const Shape& shape, size_t rank, const char* what) {
   if (shape.size() != rank) {
-    fail(std::string(what) + " has shape " + to_string(shape) + ", expected " + std::to_string(rank) + " axes");
+    fail(std::string(what) + " has shape " + to_string(shape) + ", expected " +
+         std::to_string(rank) + " axes");
   }
 }
 
@@ -118,8 +122,8 @@ Shape window_output(const Window& w, const Shape& x, int64_t channels) {
   for (int axis = 0; axis < 2; ++axis) {
     y[2 + axis] = w.output(axis, x[2 + axis]);
     if (y[2 + axis] < 1) {
-      fail("window " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) + " does not fit the input " +
-           to_string(x) + " with its padding");
+      fail("window " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) +
+           " does not fit the input " + to_string(x) + " with its padding");
     }
   }
   return y;
@@ -142,22 +146,27 @@ Checked check_conv(AttributeReader& attributes, const std::vector<Shape>& shapes
   checked_count(w, 0);
   int64_t kernel[2] = {w[2], w[3]};
   attributes.integers("kernel_shape", kernel, 2, 1);
-  if (kernel[0] != w[2] || kernel[1] != w[3]) fail("kernel_shape does not match the weight " + to_string(w));
+  if (kernel[0] != w[2] || kernel[1] != w[3])
+    fail("kernel_shape does not match the weight " + to_string(w));
   c.window.kernel[0] = w[2], c.window.kernel[1] = w[3];
   if (c.groups < 1 || w[0] % c.groups != 0) {
-    fail("group " + std::to_string(c.groups) + " does not divide " + std::to_string(w[0]) + " output channels");
+    fail("group " + std::to_string(c.groups) + " does not divide " + std::to_string(w[0]) +
+         " output channels");
   }
   if (c.groups > x[1] || w[1] != x[1] / c.groups || x[1] % c.groups != 0) {
-    fail("weight " + to_string(w) + " with group " + std::to_string(c.groups) + " does not fit the input " + to_string(x));
+    fail("weight " + to_string(w) + " with group " + std::to_string(c.groups) +
+         " does not fit the input " + to_string(x));
   }
   if (shapes.size() == 3 && shapes[2] != Shape{w[0]}) {
-    fail("bias " + to_string(shapes[2]) + " does not match " + std::to_string(w[0]) + " output channels");
+    fail("bias " + to_string(shapes[2]) + " does not match " + std::to_string(w[0]) +
+         " output channels");
   }
   c.shape = window_output(c.window, x, w[0]);
   return c;
 }
 
-Checked check_pool(AttributeReader& attributes, const std::vector<Shape>& shapes, Op op, bool global) {
+Checked check_pool(AttributeReader& attributes, const std::vector<Shape>& shapes, Op op,
+                   bool global) {
   expect_inputs(shapes, 1, 1);
   const Shape& x = shapes[0];
   require_rank(x, 4, "input");
@@ -167,14 +176,18 @@ Checked check_pool(AttributeReader& attributes, const std::vector<Shape>& shapes
     c.window.kernel[0] = x[2], c.window.kernel[1] = x[3];
   } else {
     c.window = read_window(attributes, true);
-    if (!attributes.integers("kernel_shape", c.window.kernel, 2, 1)) fail("kernel_shape is missing");
+    if (!attributes.integers("kernel_shape", c.window.kernel, 2, 1))
+      fail("kernel_shape is missing");
     if (op == Op::kAveragePool) c.window.include_pad = attributes.flag("count_include_pad");
-    if (op == Op::kMaxPool && attributes.integer("storage_order", 0) != 0) fail("storage_order is not supported");
+    if (op == Op::kMaxPool && attributes.integer("storage_order", 0) != 0)
+      fail("storage_order is not supported");
     const Window& w = c.window;
     for (int axis = 0; axis < 2; ++axis) {
       // A window lying in padding alone would have no value to take.
-      if (w.pad[axis] >= w.extent(axis) || w.pad[axis + 2] >= w.extent(axis)) fail("padding is not smaller than the window");
-      if (op == Op::kAveragePool && w.dilation[axis] != 1) fail("dilated average pooling is not supported");
+      if (w.pad[axis] >= w.extent(axis) || w.pad[axis + 2] >= w.extent(axis))
+        fail("padding is not smaller than the window");
+      if (op == Op::kAveragePool && w.dilation[axis] != 1)
+        fail("dilated average pooling is not supported");
     }
   }
   c.shape = window_output(c.window, x, x[1]);
@@ -185,14 +198,16 @@ Checked check_gemm(AttributeReader& attributes, const std::vector<Shape>& shapes
   expect_inputs(shapes, 2, 3);
   require_rank(shapes[0], 2, "input");
   require_rank(shapes[1], 2, "weight");
-  if (attributes.integer("transB", 0) != 1 || attributes.integer("transA", 0) != 0 || attributes.real("alpha", 1) != 1 ||
-      attributes.real("beta", 1) != 1) {
+  if (attributes.integer("transB", 0) != 1 || attributes.integer("transA", 0) != 0 ||
+      attributes.real("alpha", 1) != 1 || attributes.real("beta", 1) != 1) {
     fail("canonical form has transB=1, transA=0, alpha=beta=1");
   }
   checked_count(shapes[1], 0);
-  if (shapes[1][1] != shapes[0][1]) fail("weight " + to_string(shapes[1]) + " does not fit the input " + to_string(shapes[0]));
+  if (shapes[1][1] != shapes[0][1])
+    fail("weight " + to_string(shapes[1]) + " does not fit the input " + to_string(shapes[0]));
   if (shapes.size() == 3 && shapes[2] != Shape{shapes[1][0]}) {
-    fail("bias " + to_string(shapes[2]) + " does not match " + std::to_string(shapes[1][0]) + " outputs");
+    fail("bias " + to_string(shapes[2]) + " does not match " + std::to_string(shapes[1][0]) +
+         " outputs");
   }
   return {Op::kGemm, {shapes[0][0], shapes[1][0]}, {}};
 }
@@ -201,10 +216,13 @@ Checked check_add(const std::vector<Shape>& shapes) {
   expect_inputs(shapes, 2, 2);
   Shape a = shapes[0], b = shapes[1];
   if (a.size() > 4) fail("inputs of more than 4 axes are not supported: " + to_string(a));
-  if (b.size() > a.size()) fail("second input " + to_string(b) + " has more axes than the first " + to_string(a));
+  if (b.size() > a.size())
+    fail("second input " + to_string(b) + " has more axes than the first " + to_string(a));
   b.insert(b.begin(), a.size() - b.size(), 1);
   for (size_t i = 1; i < a.size(); ++i) {
-    if (b[i] != a[i] && b[i] != 1) fail("second input " + to_string(shapes[1]) + " does not broadcast to the first " + to_string(a));
+    if (b[i] != a[i] && b[i] != 1)
+      fail("second input " + to_string(shapes[1]) + " does not broadcast to the first " +
+           to_string(a));
   }
   return {Op::kAdd, a, {}};
 }
@@ -214,7 +232,9 @@ Checked check_softmax(AttributeReader& attributes, const std::vector<Shape>& sha
   const int64_t rank = static_cast<int64_t>(shapes[0].size());
   int64_t axis = attributes.integer("axis", -1);
   if (axis < 0) axis += rank;
-  if (axis < 1 || axis >= rank) fail("axis " + std::to_string(axis) + " of " + to_string(shapes[0]) + " is the batch or does not exist");
+  if (axis < 1 || axis >= rank)
+    fail("axis " + std::to_string(axis) + " of " + to_string(shapes[0]) +
+         " is the batch or does not exist");
   if (rank > 4) fail("inputs of more than 4 axes are not supported: " + to_string(shapes[0]));
   Checked c{Op::kSoftmax, shapes[0], {}};
   c.axis = static_cast<int>(axis);
@@ -223,14 +243,16 @@ Checked check_softmax(AttributeReader& attributes, const std::vector<Shape>& sha
 
 Checked check_reshape(const std::vector<int64_t>& target, const Shape& x) {
   const int64_t count = checked_count(x, 1);
-  if (target.empty() || target.size() > 8 || target[0] != 0) fail("target must begin with 0 (the batch) and have at most 8 axes");
+  if (target.empty() || target.size() > 8 || target[0] != 0)
+    fail("target must begin with 0 (the batch) and have at most 8 axes");
   Shape y = {x[0]};
   int64_t known = 1;
   size_t free_axis = 0;
   for (size_t i = 1; i < target.size(); ++i) {
     int64_t axis = target[i];
     if (axis == 0) {
-      if (i >= x.size()) fail("target copies axis " + std::to_string(i) + ", which " + to_string(x) + " lacks");
+      if (i >= x.size())
+        fail("target copies axis " + std::to_string(i) + ", which " + to_string(x) + " lacks");
       axis = x[i];
     }
     if (axis == -1) {
@@ -243,7 +265,8 @@ Checked check_reshape(const std::vector<int64_t>& target, const Shape& x) {
     y.push_back(axis);
   }
   if (free_axis) y[free_axis] = count / known;
-  if (free_axis ? count % known != 0 : count != known) fail("target " + to_string(y) + " does not fit the input " + to_string(x));
+  if (free_axis ? count % known != 0 : count != known)
+    fail("target " + to_string(y) + " does not fit the input " + to_string(x));
   return {Op::kReshape, y, {}};
 }
 
@@ -260,7 +283,8 @@ Checked check(const std::string& op, const Attributes& given, const std::vector<
     c = check_gemm(attributes, shapes);
   } else if (op == "Relu") {
     expect_inputs(shapes, 1, 1);
-    if (shapes[0].size() > 4) fail("inputs of more than 4 axes are not supported: " + to_string(shapes[0]));
+    if (shapes[0].size() > 4)
+      fail("inputs of more than 4 axes are not supported: " + to_string(shapes[0]));
     c = {Op::kRelu, shapes[0], {}};
   } else if (op == "Add") {
     c = check_add(shapes);
@@ -295,7 +319,8 @@ std::string to_string(const Shape& shape) {
 }
 
 const char* to_string(Op op) {
-  static const char* const kNames[] = {"Conv", "MaxPool", "AveragePool", "Gemm", "Relu", "Add", "Softmax", "Flatten", "Reshape"};
+  static const char* const kNames[] = {"Conv", "MaxPool", "AveragePool", "Gemm",   "Relu",
+                                       "Add",  "Softmax", "Flatten",     "Reshape"};
   return kNames[static_cast<int>(op)];
 }
 
@@ -331,7 +356,8 @@ int Graph::find_value(const std::string& wanted) const {
   return -1;
 }
 
-Shape infer_shape(const std::string& op, const Attributes& attributes, const std::vector<Shape>& shapes) {
+Shape infer_shape(const std::string& op, const Attributes& attributes,
+                  const std::vector<Shape>& shapes) {
   try {
     for (const Shape& s : shapes) {
       if (s.empty() && op != "Add") fail("an input has no axes");
@@ -349,11 +375,15 @@ void GraphBuilder::claim(const std::string& name, const std::string& what) {
   if (has(name)) fail(what + " '" + name + "': the name is taken");
 }
 
-bool GraphBuilder::has(const std::string& name) const { return values_.count(name) || weights_.count(name); }
+bool GraphBuilder::has(const std::string& name) const {
+  return values_.count(name) || weights_.count(name);
+}
 
 void GraphBuilder::input(const std::string& name, Shape shape) {
   claim(name, "input");
-  if (shape.size() < 2) fail("input '" + name + "' has shape " + to_string(shape) + ", expected a batch axis and at least one other");
+  if (shape.size() < 2)
+    fail("input '" + name + "' has shape " + to_string(shape) +
+         ", expected a batch axis and at least one other");
   if (shape.size() > 8) fail("input '" + name + "' has more than 8 axes");
   shape[0] = 0;
   try {
@@ -366,7 +396,8 @@ void GraphBuilder::input(const std::string& name, Shape shape) {
   graph_.values.push_back({name, std::move(shape), -1});
 }
 
-void GraphBuilder::initializer(const std::string& name, Shape shape, const float* data, std::shared_ptr<const void> owner) {
+void GraphBuilder::initializer(const std::string& name, Shape shape, const float* data,
+                               std::shared_ptr<const void> owner) {
   claim(name, "initializer");
   try {
     checked_count(shape, 0);
@@ -379,7 +410,8 @@ void GraphBuilder::initializer(const std::string& name, Shape shape, const float
   graph_.weights.push_back(std::move(w));
 }
 
-void GraphBuilder::initializer(const std::string& name, Shape shape, std::vector<int64_t> integers) {
+void GraphBuilder::initializer(const std::string& name, Shape shape,
+                               std::vector<int64_t> integers) {
   claim(name, "initializer");
   weights_[name] = static_cast<int>(graph_.weights.size());
   Weight w;
@@ -387,18 +419,21 @@ void GraphBuilder::initializer(const std::string& name, Shape shape, std::vector
   graph_.weights.push_back(std::move(w));
 }
 
-void GraphBuilder::node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
+void GraphBuilder::node(const std::string& op, const std::string& name,
+                        const std::vector<std::string>& inputs,
                         const std::vector<std::string>& outputs, const Attributes& given) {
   try {
     size_t used_outputs = 0;
     for (const std::string& o : outputs) used_outputs += !o.empty();
-    if (used_outputs != 1 || outputs[0].empty()) fail("has " + std::to_string(used_outputs) + " outputs, expected 1");
+    if (used_outputs != 1 || outputs[0].empty())
+      fail("has " + std::to_string(used_outputs) + " outputs, expected 1");
     std::vector<std::string> names = inputs;
     while (!names.empty() && names.back().empty()) names.pop_back();
     Attributes attributes = given;
     if (op == "Reshape" && names.size() == 2 && !attributes.count("shape")) {
       const auto target = weights_.find(names[1]);
-      if (target == weights_.end() || graph_.weights[target->second].data) fail("the target shape is not an integer initializer");
+      if (target == weights_.end() || graph_.weights[target->second].data)
+        fail("the target shape is not an integer initializer");
       attributes["shape"] = graph_.weights[target->second].integers;
       names.pop_back();
     }
@@ -419,19 +454,23 @@ void GraphBuilder::node(const std::string& op, const std::string& name, const st
         if (op == "Add") {
           const Shape& s = w.shape;
           // A constant has no batch of its own, so an axis 0 it may have must be 1.
-          if (!shapes[0].empty() && s.size() == shapes[0].size() && s[0] != 1) fail("constant " + to_string(s) + " has a batch axis");
+          if (!shapes[0].empty() && s.size() == shapes[0].size() && s[0] != 1)
+            fail("constant " + to_string(s) + " has a batch axis");
         }
       } else if (value != values_.end() || weight != weights_.end()) {
-        fail("input '" + names[i] + "' must be " + (weight != weights_.end() ? "an activation" : "an initializer"));
+        fail("input '" + names[i] + "' must be " +
+             (weight != weights_.end() ? "an activation" : "an initializer"));
       } else {
         fail("input '" + names[i] + "' is not defined before the node");
       }
     }
     if (op == "Add" && node.inputs.size() == 2 && shapes[0].size() != shapes[1].size()) {
-      fail("activations of " + to_string(shapes[0]) + " and " + to_string(shapes[1]) + " differ in their number of axes");
+      fail("activations of " + to_string(shapes[0]) + " and " + to_string(shapes[1]) +
+           " differ in their number of axes");
     }
     const Checked c = check(op, attributes, shapes);
-    node.op = c.op, node.name = name.empty() ? outputs[0] : name, node.window = c.window, node.groups = c.groups;
+    node.op = c.op, node.name = name.empty() ? outputs[0] : name, node.window = c.window,
+    node.groups = c.groups;
     node.global = c.global, node.axis = c.axis;
     claim(outputs[0], "output");
     node.output = static_cast<int>(graph_.values.size());
@@ -446,7 +485,8 @@ void GraphBuilder::node(const std::string& op, const std::string& name, const st
 void GraphBuilder::output(const std::string& name) {
   const auto value = values_.find(name);
   if (value == values_.end()) fail("output '" + name + "' is not defined");
-  if (std::find(graph_.outputs.begin(), graph_.outputs.end(), value->second) != graph_.outputs.end()) {
+  if (std::find(graph_.outputs.begin(), graph_.outputs.end(), value->second) !=
+      graph_.outputs.end()) {
     fail("output '" + name + "' is listed twice");
   }
   graph_.outputs.push_back(value->second);

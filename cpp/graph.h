@@ -1,8 +1,9 @@
 // A trained network as a list of nodes in execution order, every value with its shape.
 //
-// GraphBuilder is the core's one entry: the Python bindings and the ONNX reader both feed it, node by node, and it
-// checks each node as it comes. It holds canonical operators only (docs/architecture.md lists them); rewriting other
-// forms into them is the importers' and passes' work.
+// GraphBuilder is the core's one entry: the Python bindings and the ONNX reader both feed it, node
+// by node, and it checks each node as it comes. It holds canonical operators only
+// (docs/architecture.md lists them); rewriting other forms into them is the importers' and passes'
+// work.
 #pragma once
 
 #include <map>
@@ -37,21 +38,22 @@ struct Window {
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
 };
 
-// A constant tensor, borrowed: `owner` keeps whatever holds `data` alive (a mapped file, a NumPy array).
+// A constant tensor, borrowed: `owner` keeps whatever holds `data` alive (a mapped file, a NumPy
+// array).
 struct Weight {
   std::string name;
   Shape shape;
-  const float* data = nullptr;           // float32, dense; null for an integer tensor
-  std::vector<int64_t> integers;         // value of an int64 tensor (a Reshape's shape)
+  const float* data = nullptr;    // float32, dense; null for an integer tensor
+  std::vector<int64_t> integers;  // value of an int64 tensor (a Reshape's shape)
   std::shared_ptr<const void> owner;
   int64_t count() const;
 };
 
 struct Value {
   std::string name;
-  Shape shape;         // axis 0 is 0: any batch
-  int producer = -1;   // node index; -1 for a graph input
-  Dims dims() const;   // of one image; rank at most 4
+  Shape shape;        // axis 0 is 0: any batch
+  int producer = -1;  // node index; -1 for a graph input
+  Dims dims() const;  // of one image; rank at most 4
 };
 
 // Inputs are indices of values; weights are indices of weights, -1 where an optional one is absent.
@@ -77,18 +79,22 @@ struct Graph {
   int find_value(const std::string& name) const;  // -1 if there is none
 };
 
-// The shape rule of one operator: shapes[i] belongs to input i (weights included); axis 0 of the first passes through.
-// A Reshape's target is the attribute "shape". Throws std::invalid_argument saying what does not fit.
-Shape infer_shape(const std::string& op, const Attributes& attributes, const std::vector<Shape>& shapes);
+// The shape rule of one operator: shapes[i] belongs to input i (weights included); axis 0 of the
+// first passes through. A Reshape's target is the attribute "shape". Throws std::invalid_argument
+// saying what does not fit.
+Shape infer_shape(const std::string& op, const Attributes& attributes,
+                  const std::vector<Shape>& shapes);
 
-// Builds a Graph; every method throws std::invalid_argument naming the node (or tensor), the operator and the problem.
+// Builds a Graph; every method throws std::invalid_argument naming the node (or tensor), the
+// operator and the problem.
 class GraphBuilder {
  public:
   explicit GraphBuilder(std::string name = "");
 
   void input(const std::string& name, Shape shape);  // shape[0] is the batch and ignored
   // `data` is float32, dense, 4-byte aligned, and lives as long as `owner`.
-  void initializer(const std::string& name, Shape shape, const float* data, std::shared_ptr<const void> owner);
+  void initializer(const std::string& name, Shape shape, const float* data,
+                   std::shared_ptr<const void> owner);
   void initializer(const std::string& name, Shape shape, std::vector<int64_t> integers);
   // An empty name in `inputs` is an absent optional input.
   void node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
@@ -98,7 +104,8 @@ class GraphBuilder {
   const Shape& shape(const std::string& value) const;
   bool has(const std::string& name) const;  // a value or an initializer of this name exists
 
-  // The finished graph, shared with the sessions made from it. Throws if it has no input or no output.
+  // The finished graph, shared with the sessions made from it. Throws if it has no input or no
+  // output.
   std::shared_ptr<const Graph> build() const;
 
  private:

@@ -1,4 +1,5 @@
-// Layer: one problem with one algorithm on its own, outside any graph; what kernel tests and layer benches run.
+// Layer: one problem with one algorithm on its own, outside any graph; what kernel tests and layer
+// benches run.
 #pragma once
 
 #include <memory>
@@ -12,9 +13,10 @@ namespace linnet {
 
 class Layer {
  public:
-  // Weights are borrowed for the constructor only. Throws std::invalid_argument with the reason if the algorithm refuses the
-  // problem.
-  Layer(const Problem& problem, const std::string& algorithm, const std::string& isa, const Weight* weight, const Weight* bias);
+  // Weights are borrowed for the constructor only. Throws std::invalid_argument with the reason if
+  // the algorithm refuses the problem.
+  Layer(const Problem& problem, const std::string& algorithm, const std::string& isa,
+        const Weight* weight, const Weight* bias);
 
   // Floats of x, y and the second operand (0 if there is none), in the layouts of the problem.
   int64_t x_count() const;

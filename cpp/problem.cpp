@@ -7,11 +7,14 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKinds[] = {"conv", "fc", "maxpool", "avgpool", "add", "relu", "softmax", "reorder"};
+constexpr const char* kKinds[] = {"conv", "fc",   "maxpool", "avgpool",
+                                  "add",  "relu", "softmax", "reorder"};
 
 const char* name(Layout layout) { return layout == Layout::kNchw ? "nchw" : "nhwc"; }
 
-bool windowed(Kind kind) { return kind == Kind::kConv || kind == Kind::kMaxPool || kind == Kind::kAveragePool; }
+bool windowed(Kind kind) {
+  return kind == Kind::kConv || kind == Kind::kMaxPool || kind == Kind::kAveragePool;
+}
 
 std::string pair(int64_t a, int64_t b) {
   return a == b ? std::to_string(a) : std::to_string(a) + "x" + std::to_string(b);
@@ -44,7 +47,9 @@ class Field {
     out[0] = out[1] = number(low);
     if (take("x")) out[1] = number(low);
   }
-  [[noreturn]] void fail() const { throw std::invalid_argument("problem: cannot read the field '" + text_ + "'"); }
+  [[noreturn]] void fail() const {
+    throw std::invalid_argument("problem: cannot read the field '" + text_ + "'");
+  }
 
  private:
   std::string text_;
@@ -134,7 +139,8 @@ std::string Problem::key() const {
   if (kind == Kind::kSoftmax) s << " axis" << axis;
   if (residual) s << " add";
   if (kind == Kind::kAdd && (operand != in || operand_constant)) {
-    s << " add" << operand.c << 'x' << operand.h << 'x' << operand.w << (operand_constant ? "c" : "");
+    s << " add" << operand.c << 'x' << operand.h << 'x' << operand.w
+      << (operand_constant ? "c" : "");
   }
   if (relu && kind != Kind::kRelu) s << " relu";
   if (pooled()) s << " maxpool" << pool[0] << 'x' << pool[1];
@@ -149,7 +155,8 @@ Problem Problem::parse(const std::string& key) {
   std::string word;
   Problem p;
   auto next = [&](const char* what) {
-    if (!(words >> word)) throw std::invalid_argument(std::string("problem: ") + what + " is missing in '" + key + "'");
+    if (!(words >> word))
+      throw std::invalid_argument(std::string("problem: ") + what + " is missing in '" + key + "'");
     return Field(word);
   };
   Field kind = next("the kind");

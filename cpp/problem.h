@@ -1,16 +1,19 @@
-// Problem: everything that can change how fast one (fused) layer runs, with one canonical text form.
+// Problem: everything that can change how fast one (fused) layer runs, with one canonical text
+// form.
 //
-// The text form, `key()`, is what a wisdom file, a test, a bench argument and a log line call a layer. Grammar, version 1
-// (fields in this order, separated by one space; [x] is optional, and left out where it has its default):
+// The text form, `key()`, is what a wisdom file, a test, a bench argument and a log line call a
+// layer. Grammar, version 1 (fields in this order, separated by one space; [x] is optional, and
+// left out where it has its default):
 //
-//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [gGROUPS] [ceil] [pads] [axisK] [add|addCxHxW[c]] [relu] [maxpoolPxQ]
-//   LAYOUT tTHREADS
+//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [gGROUPS] [ceil] [pads] [axisK]
+//   [add|addCxHxW[c]] [relu] [maxpoolPxQ] LAYOUT tTHREADS
 //
 //   KIND     conv, fc, maxpool, avgpool, add, relu, softmax, reorder
 //   r..      window: RxS, stride sN or sNxM, padding p, dilation dN or dNxM
 //   ceil     a pool's last partial window counts; pads: padding counts in an average's divisor
 //   add      conv/fc: a residual of the output's shape is added before the activation.
-//            addCxHxW (kind add only): the second operand's shape where it broadcasts; c: one for all images
+//            addCxHxW (kind add only): the second operand's shape where it broadcasts; c: one for
+//            all images
 //   maxpoolPxQ   conv: a following max pool of that window and stride, no padding
 //   softmax  axisK: 1 (channels) to 3
 //   LAYOUT   nchw, nhwc, or IN>OUT where they differ
@@ -24,21 +27,30 @@
 
 namespace linnet {
 
-enum class Kind : uint8_t { kConv, kFullyConnected, kMaxPool, kAveragePool, kAdd, kRelu, kSoftmax, kReorder };
+enum class Kind : uint8_t {
+  kConv,
+  kFullyConnected,
+  kMaxPool,
+  kAveragePool,
+  kAdd,
+  kRelu,
+  kSoftmax,
+  kReorder
+};
 
 struct Problem {
   Kind kind = Kind::kConv;
   int64_t n = 1;
-  Dims in;               // of one image
-  int64_t k = 0;         // output channels of conv and fc
-  Window window;         // conv and pools; a global pool's kernel is the whole image
+  Dims in;        // of one image
+  int64_t k = 0;  // output channels of conv and fc
+  Window window;  // conv and pools; a global pool's kernel is the whole image
   int64_t groups = 1;
-  int axis = 1;          // softmax
+  int axis = 1;  // softmax
   bool relu = false;
-  bool residual = false; // conv, fc: a residual is added before the activation
-  Dims operand;          // kind add: dims of the second operand, each 1 or the first's
+  bool residual = false;          // conv, fc: a residual is added before the activation
+  Dims operand;                   // kind add: dims of the second operand, each 1 or the first's
   bool operand_constant = false;  // kind add: one operand for all images of the batch
-  int64_t pool[2] = {1, 1};  // fused max pool after a conv: window and stride
+  int64_t pool[2] = {1, 1};       // fused max pool after a conv: window and stride
   Layout in_layout = Layout::kNchw, out_layout = Layout::kNchw;
   int threads = 1;
 

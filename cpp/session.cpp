@@ -10,7 +10,8 @@ namespace linnet {
 namespace {
 
 constexpr size_t kProgramsKept = 4;
-// Activations of a chunk beyond this no longer stay in a core's own cache; beyond kMaxChunk images nothing more is gained.
+// Activations of a chunk beyond this no longer stay in a core's own cache; beyond kMaxChunk images
+// nothing more is gained.
 constexpr size_t kChunkBytes = 3 << 20;
 constexpr int64_t kMaxChunk = 16;
 
@@ -21,32 +22,37 @@ const Kernels& select_kernels(const std::string& isa) {
   return kernels_for(isa.empty() && forced ? forced : isa.c_str());
 }
 
-// The graph compiled for one batch size and one set of wanted values; see session.h. Immutable but for the arena.
+// The graph compiled for one batch size and one set of wanted values; see session.h. Immutable but
+// for the arena.
 class Program {
  public:
-  Program(const Graph& graph, int64_t batch, const std::vector<int>& wanted, const Planner& planner, const Context& context,
-          int threads);
+  Program(const Graph& graph, int64_t batch, const std::vector<int>& wanted, const Planner& planner,
+          const Context& context, int threads);
 
-  bool serves(int64_t batch, const std::vector<int>& wanted) const { return batch == batch_ && wanted == wanted_; }
+  bool serves(int64_t batch, const std::vector<int>& wanted) const {
+    return batch == batch_ && wanted == wanted_;
+  }
   int64_t batch() const { return batch_; }
   size_t arena_bytes() const { return arena_plan_.total; }
   size_t activation_bytes() const { return activation_bytes_; }  // of the arena without workspaces
   const std::vector<StepReport>& reports() const { return reports_; }
 
   // Reads inputs from image `first` on and writes outputs there; see Session::run.
-  void run(int64_t first, const std::vector<const float*>& inputs, const std::vector<float*>& outputs, ThreadPool& pool,
-           std::vector<double>* seconds);
+  void run(int64_t first, const std::vector<const float*>& inputs,
+           const std::vector<float*>& outputs, ThreadPool& pool, std::vector<double>* seconds);
 
  private:
-  // A block of memory that values live in: a slot of the arena, or an input or output of the caller.
+  // A block of memory that values live in: a slot of the arena, or an input or output of the
+  // caller.
   struct Storage {
     enum Where { kArena, kInput, kOutput } where = kArena;
-    int index = 0;          // of the input or output
-    int64_t floats = 0;     // per image, for inputs and outputs
+    int index = 0;       // of the input or output
+    int64_t floats = 0;  // per image, for inputs and outputs
     size_t bytes = 0;
     int first_step = -1, last_step = -1;
   };
-  // Where a value is and in which form. `dims` differ from the value's own where a flattened image kept its pixels.
+  // Where a value is and in which form. `dims` differ from the value's own where a flattened image
+  // kept its pixels.
   struct Location {
     int storage = -1;
     Dims dims;
@@ -55,7 +61,7 @@ class Program {
   struct Step {
     const Weight* weight = nullptr;
     const Weight* bias = nullptr;
-    std::unique_ptr<Plan> plan;        // prepared once the layouts are settled, since it packs weights
+    std::unique_ptr<Plan> plan;  // prepared once the layouts are settled, since it packs weights
     int x = -1, operand = -1, y = -1;  // storages
     const float* constant = nullptr;   // an Add's constant operand
     size_t workspace_offset = 0;
@@ -70,8 +76,9 @@ class Program {
   double compile(Layout preferred);
   Fused fuse(int node) const;
   int sole_user(int value) const;
-  void add_step(const std::string& name, const std::string& op, const Choice& choice, const Weight* weight, const Weight* bias,
-                int x, int operand, const float* constant, int y);
+  void add_step(const std::string& name, const std::string& op, const Choice& choice,
+                const Weight* weight, const Weight* bias, int x, int operand, const float* constant,
+                int y);
   int new_storage(const Dims& dims, Layout layout);
   Location in_layout(const Location& location, Layout layout, const std::string& name);
   Choice reorder_choice(const Dims& dims, Layout from, Layout to) const;
@@ -87,8 +94,8 @@ class Program {
   const Planner& planner_;
   const Context& context_;
   const int threads_;
-  std::vector<std::vector<int>> users_;  // of each value: nodes
-  std::vector<Location> locations_;      // of each value
+  std::vector<std::vector<int>> users_;                   // of each value: nodes
+  std::vector<Location> locations_;                       // of each value
   std::map<std::pair<int, Layout>, Location> reordered_;  // by storage: copies in another layout
   std::vector<Storage> storages_;
   std::vector<Step> steps_;
@@ -97,13 +104,18 @@ class Program {
   ArenaPlan arena_plan_;
   size_t activation_bytes_ = 0;
   AlignedBuffer arena_;
-  std::vector<size_t> offsets_;      // of each storage in the arena
-  std::vector<float*> pointers_;     // of each storage, for the run at hand
+  std::vector<size_t> offsets_;   // of each storage in the arena
+  std::vector<float*> pointers_;  // of each storage, for the run at hand
 };
 
-Program::Program(const Graph& graph, int64_t batch, const std::vector<int>& wanted, const Planner& planner,
-                 const Context& context, int threads)
-    : graph_(graph), batch_(batch), wanted_(wanted), planner_(planner), context_(context), threads_(threads) {
+Program::Program(const Graph& graph, int64_t batch, const std::vector<int>& wanted,
+                 const Planner& planner, const Context& context, int threads)
+    : graph_(graph),
+      batch_(batch),
+      wanted_(wanted),
+      planner_(planner),
+      context_(context),
+      threads_(threads) {
   users_.resize(graph_.values.size());
   for (size_t n = 0; n < graph_.nodes.size(); ++n) {
     for (int value : graph_.nodes[n].inputs) users_[value].push_back(static_cast<int>(n));
@@ -112,7 +124,8 @@ Program::Program(const Graph& graph, int64_t batch, const std::vector<int>& want
   if (compile(Layout::kNhwc) > planar) compile(Layout::kNchw);
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Choice& choice = reports_[i].choice;
-    steps_[i].plan = choice.algorithm->prepare(choice.problem, steps_[i].weight, steps_[i].bias, context_);
+    steps_[i].plan =
+        choice.algorithm->prepare(choice.problem, steps_[i].weight, steps_[i].bias, context_);
   }
   place();
 }
@@ -173,13 +186,27 @@ Program::Fused Program::fuse(int first) const {
   p.in = p.operand = graph_.values[node.inputs[0]].dims();
   p.window = node.window, p.groups = node.groups, p.axis = node.axis;
   switch (node.op) {
-    case Op::kConv: p.kind = Kind::kConv; break;
-    case Op::kGemm: p.kind = Kind::kFullyConnected; break;
-    case Op::kMaxPool: p.kind = Kind::kMaxPool; break;
-    case Op::kAveragePool: p.kind = Kind::kAveragePool; break;
-    case Op::kAdd: p.kind = Kind::kAdd; break;
-    case Op::kRelu: p.kind = Kind::kRelu, p.relu = true; break;
-    default: p.kind = Kind::kSoftmax; break;
+    case Op::kConv:
+      p.kind = Kind::kConv;
+      break;
+    case Op::kGemm:
+      p.kind = Kind::kFullyConnected;
+      break;
+    case Op::kMaxPool:
+      p.kind = Kind::kMaxPool;
+      break;
+    case Op::kAveragePool:
+      p.kind = Kind::kAveragePool;
+      break;
+    case Op::kAdd:
+      p.kind = Kind::kAdd;
+      break;
+    case Op::kRelu:
+      p.kind = Kind::kRelu, p.relu = true;
+      break;
+    default:
+      p.kind = Kind::kSoftmax;
+      break;
   }
   const bool weighted = node.op == Op::kConv || node.op == Op::kGemm;
   if (weighted) p.k = graph_.weights[node.weight].shape[0];
@@ -187,7 +214,8 @@ Program::Fused Program::fuse(int first) const {
     if (node.weight >= 0) {
       Value operand;
       operand.shape = graph_.weights[node.weight].shape;
-      operand.shape.insert(operand.shape.begin(), graph_.values[node.inputs[0]].shape.size() - operand.shape.size(), 1);
+      operand.shape.insert(operand.shape.begin(),
+                           graph_.values[node.inputs[0]].shape.size() - operand.shape.size(), 1);
       p.operand = operand.dims();
       p.operand_constant = true;
     } else {
@@ -195,7 +223,8 @@ Program::Fused Program::fuse(int first) const {
     }
   }
   // Of a softmax over rank 3, [N, C, W], axis 2 is the width.
-  if (node.op == Op::kSoftmax && graph_.values[node.inputs[0]].shape.size() == 3 && node.axis == 2) p.axis = 3;
+  if (node.op == Op::kSoftmax && graph_.values[node.inputs[0]].shape.size() == 3 && node.axis == 2)
+    p.axis = 3;
 
   auto next = [&]() -> const Node* {
     const int user = sole_user(graph_.nodes[f.nodes.back()].output);
@@ -208,7 +237,8 @@ Program::Fused Program::fuse(int first) const {
     const int mine = graph_.nodes[first].output;
     const int other = n->inputs[0] == mine ? n->inputs[1] : n->inputs[0];
     // The residual must exist before this step runs.
-    if (graph_.values[other].shape == graph_.values[mine].shape && graph_.values[other].producer < first) {
+    if (graph_.values[other].shape == graph_.values[mine].shape &&
+        graph_.values[other].producer < first) {
       f.residual = other;
       p.residual = true;
       take(n);
@@ -223,7 +253,8 @@ Program::Fused Program::fuse(int first) const {
   if (node.op == Op::kConv && !p.residual && n && n->op == Op::kMaxPool) {
     const Window& w = n->window;
     const Dims d = p.conv_out();
-    const bool tiles = w.kernel[0] == w.stride[0] && w.kernel[1] == w.stride[1] && w.dilation[0] == 1 && w.dilation[1] == 1;
+    const bool tiles = w.kernel[0] == w.stride[0] && w.kernel[1] == w.stride[1] &&
+                       w.dilation[0] == 1 && w.dilation[1] == 1;
     const bool pads = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
     const bool whole = !w.ceil || (d.h % w.kernel[0] == 0 && d.w % w.kernel[1] == 0);
     if (tiles && !pads && whole) {
@@ -232,7 +263,8 @@ Program::Fused Program::fuse(int first) const {
       pooled.in_layout = pooled.out_layout = Layout::kNhwc;
       // Fused only where a fast algorithm takes it; the reference would accept anything.
       bool taken = false;
-      for (const Algorithm* a : algorithms()) taken |= a->uses_kernels() && planner_.allows(*a, pooled);
+      for (const Algorithm* a : algorithms())
+        taken |= a->uses_kernels() && planner_.allows(*a, pooled);
       if (taken) {
         p.pool[0] = w.kernel[0], p.pool[1] = w.kernel[1];
         take(n);
@@ -251,8 +283,9 @@ int Program::new_storage(const Dims& dims, Layout layout) {
   return static_cast<int>(storages_.size()) - 1;
 }
 
-void Program::add_step(const std::string& name, const std::string& op, const Choice& choice, const Weight* weight, const Weight* bias, int x,
-                       int operand, const float* constant, int y) {
+void Program::add_step(const std::string& name, const std::string& op, const Choice& choice,
+                       const Weight* weight, const Weight* bias, int x, int operand,
+                       const float* constant, int y) {
   Step step;
   step.weight = weight, step.bias = bias;
   step.x = x, step.operand = operand, step.y = y;
@@ -272,15 +305,17 @@ Choice Program::reorder_choice(const Dims& dims, Layout from, Layout to) const {
 }
 
 // The same value in another layout, through a reorder step the first time.
-Program::Location Program::in_layout(const Location& location, Layout layout, const std::string& name) {
+Program::Location Program::in_layout(const Location& location, Layout layout,
+                                     const std::string& name) {
   if (location.layout == layout) return location;
-  if (layouts_coincide(location.dims, context_.kernels.width)) return {location.storage, location.dims, layout};
+  if (layouts_coincide(location.dims, context_.kernels.width))
+    return {location.storage, location.dims, layout};
   const auto key = std::make_pair(location.storage, layout);
   const auto known = reordered_.find(key);
   if (known != reordered_.end()) return known->second;
   const Location fresh{new_storage(location.dims, layout), location.dims, layout};
-  add_step(name + ".reorder", "Reorder", reorder_choice(location.dims, location.layout, layout), nullptr, nullptr, location.storage, -1,
-           nullptr, fresh.storage);
+  add_step(name + ".reorder", "Reorder", reorder_choice(location.dims, location.layout, layout),
+           nullptr, nullptr, location.storage, -1, nullptr, fresh.storage);
   reordered_[key] = fresh;
   return fresh;
 }
@@ -297,12 +332,14 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
   Location x = locations_[node.inputs[0]];
   Problem p = fused.problem;
   if (node.op == Op::kGemm) {
-    p.in = p.operand = x.dims;  // a flattened image keeps its pixels; the weights are packed to match
+    p.in = p.operand =
+        x.dims;  // a flattened image keeps its pixels; the weights are packed to match
   } else if (x.dims != p.in) {
     x = in_layout(x, Layout::kNchw, name);
     x.dims = p.in;
   }
-  const Choice choice = planner_.choose(p, weight(node.weight), weight(node.bias), x.layout, preferred);
+  const Choice choice =
+      planner_.choose(p, weight(node.weight), weight(node.bias), x.layout, preferred);
   x = in_layout(x, choice.problem.in_layout, name);
 
   int operand = -1;
@@ -321,19 +358,24 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
     const Dims d = p.operand;
     const Strides to(d, choice.problem.out_layout, context_.kernels.width);
     constants_.push_back(context_.weights.get(
-        w.data, "constant " + std::to_string(static_cast<int>(choice.problem.out_layout)) + " " + std::to_string(d.c), to.n, [&](float* out) {
+        w.data,
+        "constant " + std::to_string(static_cast<int>(choice.problem.out_layout)) + " " +
+            std::to_string(d.c),
+        to.n, [&](float* out) {
           for (int64_t c = 0; c < d.c; ++c) {
             for (int64_t i = 0; i < d.h; ++i) {
-              for (int64_t j = 0; j < d.w; ++j) out[c * to.c + i * to.h + j * to.w] = w.data[(c * d.h + i) * d.w + j];
+              for (int64_t j = 0; j < d.w; ++j)
+                out[c * to.c + i * to.h + j * to.w] = w.data[(c * d.h + i) * d.w + j];
             }
           }
         }));
     constant = constants_.back()->floats();
   }
-  const Location y{new_storage(result.dims(), choice.problem.out_layout), result.dims(), choice.problem.out_layout};
+  const Location y{new_storage(result.dims(), choice.problem.out_layout), result.dims(),
+                   choice.problem.out_layout};
   const bool weighted = node.op == Op::kConv || node.op == Op::kGemm;
-  add_step(name, op, choice, weighted ? weight(node.weight) : nullptr, weighted ? weight(node.bias) : nullptr, x.storage, operand, constant,
-           y.storage);
+  add_step(name, op, choice, weighted ? weight(node.weight) : nullptr,
+           weighted ? weight(node.bias) : nullptr, x.storage, operand, constant, y.storage);
   locations_[graph_.nodes[fused.nodes.back()].output] = y;
 }
 
@@ -342,10 +384,13 @@ void Program::compile_view(const Node& node) {
   const Value& value = graph_.values[node.output];
   Location from = locations_[node.inputs[0]];
   const bool flat = value.shape.size() == 2;
-  // Only a fully connected layer reads pixels as they lie; a value wanted by the caller or others must be dense.
-  bool keep = from.layout == Layout::kNchw || (value.shape.size() <= 4 && value.dims() == from.dims);
+  // Only a fully connected layer reads pixels as they lie; a value wanted by the caller or others
+  // must be dense.
+  bool keep =
+      from.layout == Layout::kNchw || (value.shape.size() <= 4 && value.dims() == from.dims);
   if (!keep && flat && !std::count(wanted_.begin(), wanted_.end(), node.output)) {
-    keep = std::all_of(users_[node.output].begin(), users_[node.output].end(), [&](int user) { return graph_.nodes[user].op == Op::kGemm; });
+    keep = std::all_of(users_[node.output].begin(), users_[node.output].end(),
+                       [&](int user) { return graph_.nodes[user].op == Op::kGemm; });
     if (keep) {
       locations_[node.output] = from;
       return;
@@ -360,7 +405,8 @@ void Program::compile_view(const Node& node) {
   locations_[node.output] = from;
 }
 
-// Gives every wanted value its place in the caller's memory: the step that makes it writes there if it can.
+// Gives every wanted value its place in the caller's memory: the step that makes it writes there if
+// it can.
 void Program::bind_outputs() {
   const int width = context_.kernels.width;
   for (size_t i = 0; i < wanted_.size(); ++i) {
@@ -376,8 +422,9 @@ void Program::bind_outputs() {
     const int target = new_storage(at.dims, Layout::kNchw);
     storages_[target].where = Storage::kOutput;
     storages_[target].index = static_cast<int>(i);
-    add_step(graph_.values[wanted_[i]].name + ".output", "Reorder", reorder_choice(at.dims, at.layout, Layout::kNchw), nullptr, nullptr,
-             at.storage, -1, nullptr, target);
+    add_step(graph_.values[wanted_[i]].name + ".output", "Reorder",
+             reorder_choice(at.dims, at.layout, Layout::kNchw), nullptr, nullptr, at.storage, -1,
+             nullptr, target);
   }
 }
 
@@ -402,7 +449,8 @@ void Program::place() {
   pointers_.resize(storages_.size());
 }
 
-void Program::run(int64_t first, const std::vector<const float*>& inputs, const std::vector<float*>& outputs, ThreadPool& pool,
+void Program::run(int64_t first, const std::vector<const float*>& inputs,
+                  const std::vector<float*>& outputs, ThreadPool& pool,
                   std::vector<double>* seconds) {
   if (arena_.size() < arena_plan_.total) arena_ = AlignedBuffer(arena_plan_.total);
   for (size_t i = 0; i < storages_.size(); ++i) {
@@ -420,7 +468,8 @@ void Program::run(int64_t first, const std::vector<const float*>& inputs, const 
     const Step& step = steps_[i];
     const auto start = seconds ? Clock::now() : Clock::time_point();
     const float* operand = step.operand >= 0 ? pointers_[step.operand] : step.constant;
-    step.plan->run({pointers_[step.x], operand, pointers_[step.y], reinterpret_cast<float*>(arena_.data() + step.workspace_offset), pool});
+    step.plan->run({pointers_[step.x], operand, pointers_[step.y],
+                    reinterpret_cast<float*>(arena_.data() + step.workspace_offset), pool});
     if (seconds) (*seconds)[i] += std::chrono::duration<double>(Clock::now() - start).count();
   }
 }
@@ -431,11 +480,13 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
       kernels_(select_kernels(options_.isa)),
       pool_(options_.threads > 0 ? options_.threads : default_threads()) {
   blas_ = find_openblas(options_.blas, &blas_missing_);
-  if (!blas_ && !options_.blas.empty()) throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + blas_missing_);
+  if (!blas_ && !options_.blas.empty())
+    throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + blas_missing_);
   // Without NNPACK, even one asked for, its algorithms refuse every layer with the reason.
   std::string nnpack_missing;
   nnpack_ = find_nnpack(options_.nnpack, &nnpack_missing);
-  context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_, nnpack_ ? &*nnpack_ : nullptr, nnpack_missing});
+  context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_,
+                           nnpack_ ? &*nnpack_ : nullptr, nnpack_missing});
   PlannerOptions planner = options_.planner;
   planner.memory_limit = options_.memory_limit;
   planner_.emplace(planner, *context_, pool_);
@@ -488,8 +539,9 @@ Program& Session::program(int64_t batch, const std::vector<int>& wanted) {
     fresh = compile(*lean_planner_);
   }
   if (too_large()) {
-    throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) + " bytes, but a batch of " + std::to_string(batch) +
-                      " needs " + std::to_string(total()));
+    throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) +
+                      " bytes, but a batch of " + std::to_string(batch) + " needs " +
+                      std::to_string(total()));
   }
   programs_.push_front(std::move(fresh));
   return *programs_.front();
@@ -517,8 +569,9 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
   }
 }
 
-void Session::run(int64_t batch, const std::vector<const float*>& inputs, const std::vector<int>& wanted,
-                  const std::vector<float*>& outputs, std::vector<double>* seconds) {
+void Session::run(int64_t batch, const std::vector<const float*>& inputs,
+                  const std::vector<int>& wanted, const std::vector<float*>& outputs,
+                  std::vector<double>* seconds) {
   if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(mutex_);
   const int64_t chunk = chunk_size(batch, wanted);
@@ -528,7 +581,8 @@ void Session::run(int64_t batch, const std::vector<const float*>& inputs, const 
   for (int64_t first = 0; first < batch; first += chunk) {
     const int64_t size = std::min(chunk, batch - first);
     Program& p = program(size, wanted);
-    // A last, smaller chunk may have other steps; its time counts step by step where they are the same.
+    // A last, smaller chunk may have other steps; its time counts step by step where they are the
+    // same.
     if (seconds) rest.assign(std::max(seconds->size(), p.reports().size()), 0.0);
     p.run(first, inputs, outputs, pool_, seconds ? &rest : nullptr);
     if (seconds) {

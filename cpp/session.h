@@ -1,8 +1,9 @@
 // Session: a graph compiled for one machine and thread number, ready to run batches of any size.
 //
-// A Program is the graph for one batch size and one set of wanted values: fused steps, each a prepared Plan, and one arena
-// for all values and workspaces. A Session compiles programs as batch sizes come up, keeps a few, and cuts large batches
-// into chunks whose activations stay in cache. All programs share the packed weights.
+// A Program is the graph for one batch size and one set of wanted values: fused steps, each a
+// prepared Plan, and one arena for all values and workspaces. A Session compiles programs as batch
+// sizes come up, keeps a few, and cuts large batches into chunks whose activations stay in cache.
+// All programs share the packed weights.
 #pragma once
 
 #include <list>
@@ -17,15 +18,16 @@
 namespace linnet {
 
 struct SessionOptions {
-  int threads = 0;           // 0: as many as this process may use
-  std::string isa;           // empty: LINNET_ISA, else the best this CPU has
-  std::string blas;          // OpenBLAS library; empty: the system's
-  std::string nnpack;        // NNPACK library, as find_nnpack takes it
-  size_t memory_limit = 0;   // bytes of arena and packed weights; 0: none
+  int threads = 0;          // 0: as many as this process may use
+  std::string isa;          // empty: LINNET_ISA, else the best this CPU has
+  std::string blas;         // OpenBLAS library; empty: the system's
+  std::string nnpack;       // NNPACK library, as find_nnpack takes it
+  size_t memory_limit = 0;  // bytes of arena and packed weights; 0: none
   PlannerOptions planner;
 };
 
-// The kernels of the named ISA; for an empty name those LINNET_ISA names, else the best this CPU has. Throws like kernels_for.
+// The kernels of the named ISA; for an empty name those LINNET_ISA names, else the best this CPU
+// has. Throws like kernels_for.
 const Kernels& select_kernels(const std::string& isa);
 
 // One step of a program as explain() and profile() report it.
@@ -33,7 +35,7 @@ struct StepReport {
   std::string name;  // of the nodes fused into it, joined by "+"
   std::string op;
   Choice choice;
-  bool kernels;      // whether it ran the ISA's micro-kernels
+  bool kernels;        // whether it ran the ISA's micro-kernels
   double seconds = 0;  // profile only
 };
 
@@ -41,8 +43,8 @@ class Program;
 
 class Session {
  public:
-  // Packs weights, starts the threads and runs once, so that the first call is as fast as later ones. Throws
-  // std::invalid_argument, std::runtime_error, or MemoryLimit.
+  // Packs weights, starts the threads and runs once, so that the first call is as fast as later
+  // ones. Throws std::invalid_argument, std::runtime_error, or MemoryLimit.
   Session(std::shared_ptr<const Graph> graph, SessionOptions options);
   ~Session();
 
@@ -53,8 +55,9 @@ class Session {
   const std::string& blas_missing() const { return blas_missing_; }
   const std::optional<NnPack>& nnpack() const { return nnpack_; }
 
-  // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of `wanted` (value indices).
-  // Callers queue. Fills `seconds`, one entry per step of plan(batch, wanted), when given.
+  // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of
+  // `wanted` (value indices). Callers queue. Fills `seconds`, one entry per step of plan(batch,
+  // wanted), when given.
   void run(int64_t batch, const std::vector<const float*>& inputs, const std::vector<int>& wanted,
            const std::vector<float*>& outputs, std::vector<double>* seconds = nullptr);
 

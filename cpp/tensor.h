@@ -10,8 +10,8 @@ namespace linnet {
 // Axis 0 is the batch; a graph knows it only as 0 (free), a compiled program knows its number.
 using Shape = std::vector<int64_t>;
 
-// kNchw is dense in the order of the logical axes. kNhwc has channels last, each pixel's channels padded with zeros to a
-// multiple of the vector width, so that kernels never need a channel tail.
+// kNchw is dense in the order of the logical axes. kNhwc has channels last, each pixel's channels
+// padded with zeros to a multiple of the vector width, so that kernels never need a channel tail.
 enum class Layout : uint8_t { kNchw, kNhwc };
 
 // One image of a batch, whatever the rank: [N,C] is 1x1 pixels, [N,C,W] one row.

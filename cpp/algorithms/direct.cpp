@@ -1,7 +1,8 @@
-// Direct convolution and fully connected layers: no im2col; weights packed into panels of a few vectors of output
-// channels, register tiles over pixels (or images) x channels, bias, residual, activation and a following max pool in the
-// tile's epilogue. The layout and blocking follow Georganas et al., "Anatomy of High-Performance Deep Learning
-// Convolutions on SIMD Architectures", SC 2018.
+// Direct convolution and fully connected layers: no im2col; weights packed into panels of a few
+// vectors of output channels, register tiles over pixels (or images) x channels, bias, residual,
+// activation and a following max pool in the tile's epilogue. The layout and blocking follow
+// Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures",
+// SC 2018.
 
 #include <algorithm>
 #include <cmath>
@@ -16,7 +17,8 @@ namespace {
 
 constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
 
-// How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then one of `rest`.
+// How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then
+// one of `rest`.
 struct Panels {
   int64_t full = 0;
   int vecs = 1, rest = 0;
@@ -24,26 +26,30 @@ struct Panels {
   int size(int64_t panel) const { return panel < full ? vecs : rest; }
 };
 
-// Cycles to produce one row of `stored` pixels (each the max of `pool` computed ones) with panels of `vecs` vectors: bound by
-// multiply-adds, by loads (two a cycle), and by streaming the panel's weights from L2 once per tile.
+// Cycles to produce one row of `stored` pixels (each the max of `pool` computed ones) with panels
+// of `vecs` vectors: bound by multiply-adds, by loads (two a cycle), and by streaming the panel's
+// weights from L2 once per tile.
 double row_cycles(const Kernels& kernels, int vecs, int64_t stored, int64_t pool, int64_t taps) {
   const int64_t most = std::max<int64_t>(1, kernels.direct_cols[vecs] / pool);
   const int64_t tiles = ceil_div(stored, most);
   const double cols = static_cast<double>(stored * pool) / tiles;
   const double fma_per_cycle = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
-  const double fma = std::max(vecs * cols, 8.0) / fma_per_cycle;  // fewer than 8 in flight wait for each other
+  const double fma =
+      std::max(vecs * cols, 8.0) / fma_per_cycle;  // fewer than 8 in flight wait for each other
   const double loads = (vecs + cols) / 2;
   const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
   const double stream = panel_bytes > 24 * 1024 ? vecs * kernels.width * sizeof(float) / 24.0 : 0;
   return tiles * (taps * std::max({fma, loads, stream}) + 20 + vecs * cols);
 }
 
-double panels_cycles(const Kernels& kernels, const Panels& p, int64_t stored, int64_t pool, int64_t taps) {
+double panels_cycles(const Kernels& kernels, const Panels& p, int64_t stored, int64_t pool,
+                     int64_t taps) {
   return p.full * row_cycles(kernels, p.vecs, stored, pool, taps) +
          (p.rest ? row_cycles(kernels, p.rest, stored, pool, taps) : 0);
 }
 
-Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool, int64_t taps) {
+Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool,
+                   int64_t taps) {
   const int64_t vectors = ceil_div(channels, kernels.width);
   Panels best;
   double least = std::numeric_limits<double>::infinity();
@@ -56,21 +62,25 @@ Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int
   return best;
 }
 
-// Where the taps of a reduction lie in the input the tiles read: outer x middle x inner, inner ones contiguous.
+// Where the taps of a reduction lie in the input the tiles read: outer x middle x inner, inner ones
+// contiguous.
 struct Taps {
   int64_t outer = 1, middle = 1, inner = 1;
   int64_t x_outer = 0, x_middle = 0;
   int64_t count() const { return outer * middle * inner; }
 };
 
-// Packs weights as [group][panel][tap][vecs * width]; source(k, tap) is the offset of a tap of output channel k.
+// Packs weights as [group][panel][tap][vecs * width]; source(k, tap) is the offset of a tap of
+// output channel k.
 template <typename Source>
-WeightStore::Buffer pack(const Context& context, const Weight& weight, const std::string& name, int64_t groups, int64_t k, const Panels& panels,
-                         int64_t taps, Source source) {
+WeightStore::Buffer pack(const Context& context, const Weight& weight, const std::string& name,
+                         int64_t groups, int64_t k, const Panels& panels, int64_t taps,
+                         Source source) {
   const int width = context.kernels.width;
   const int64_t per_group = k / groups;
   const int64_t padded = round_up(per_group, width);
-  const std::string packing = name + " v" + std::to_string(width) + "x" + std::to_string(panels.vecs);
+  const std::string packing =
+      name + " v" + std::to_string(width) + "x" + std::to_string(panels.vecs);
   return context.weights.get(weight.data, packing, groups * padded * taps, [&](float* out) {
     for (int64_t g = 0; g < groups; ++g) {
       int64_t channel = 0;
@@ -78,7 +88,8 @@ WeightStore::Buffer pack(const Context& context, const Weight& weight, const std
         const int64_t lanes = static_cast<int64_t>(panels.size(p)) * width;
         const int64_t used = std::min(lanes, per_group - channel);
         for (int64_t t = 0; t < taps; ++t, out += lanes) {
-          for (int64_t l = 0; l < used; ++l) out[l] = weight.data[source(g * per_group + channel + l, t)];
+          for (int64_t l = 0; l < used; ++l)
+            out[l] = weight.data[source(g * per_group + channel + l, t)];
         }
         channel += lanes;
       }
@@ -90,14 +101,16 @@ WeightStore::Buffer pack_bias(const Context& context, const Weight* bias, int64_
   static const float zero = 0;
   const int64_t padded = round_up(k, context.kernels.width);
   // Layers without a bias share zeros of their size.
-  return context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(padded), padded, [&](float* out) {
-    if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
-  });
+  return context.weights.get(
+      bias ? bias->data : &zero, "bias " + std::to_string(padded), padded, [&](float* out) {
+        if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
+      });
 }
 
 class DirectConv final : public Plan {
  public:
-  DirectConv(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
+  DirectConv(const Problem& problem, const Weight& weight, const Weight* bias,
+             const Context& context)
       : p_(problem), kernels_(context.kernels), conv_(problem.conv_out()), out_(problem.out()) {
     const Window& w = p_.window;
     const int width = kernels_.width;
@@ -105,14 +118,16 @@ class DirectConv final : public Plan {
     padded_h_ = p_.in.h + w.pad[0] + w.pad[2];
     padded_w_ = p_.in.w + w.pad[1] + w.pad[3];
     const bool planar = p_.in_layout == Layout::kNchw && p_.in.c > 1;
-    copy_ = padded_h_ != p_.in.h || padded_w_ != p_.in.w || (planar && (w.dilation[1] != 1 || p_.groups != 1));
+    copy_ = padded_h_ != p_.in.h || padded_w_ != p_.in.w ||
+            (planar && (w.dilation[1] != 1 || p_.groups != 1));
     if (planar && !copy_) {
       x_pixel_ = 1, x_row_ = p_.in.w;
       taps_ = {group_channels, w.kernel[0], w.kernel[1], p_.in.h * p_.in.w, x_row_ * w.dilation[0]};
     } else {
       x_pixel_ = p_.in_layout == Layout::kNhwc ? round_up(p_.in.c, width) : p_.in.c;
       x_row_ = padded_w_ * x_pixel_;
-      taps_ = {w.kernel[0], w.kernel[1], group_channels, x_row_ * w.dilation[0], x_pixel_ * w.dilation[1]};
+      taps_ = {w.kernel[0], w.kernel[1], group_channels, x_row_ * w.dilation[0],
+               x_pixel_ * w.dilation[1]};
       if (x_pixel_ == group_channels && w.dilation[1] == 1) {
         taps_.inner *= taps_.middle;
         taps_.middle = 1;
@@ -126,9 +141,11 @@ class DirectConv final : public Plan {
       weights_ = pack(context, weight, "conv crs", p_.groups, p_.k, panels_, taps_.count(),
                       [=](int64_t k, int64_t tap) { return k * group_channels * rs + tap; });
     } else {
-      weights_ = pack(context, weight, "conv rsc", p_.groups, p_.k, panels_, taps_.count(), [=](int64_t k, int64_t tap) {
-        return (k * group_channels + tap % group_channels) * rs + tap / group_channels;
-      });
+      weights_ =
+          pack(context, weight, "conv rsc", p_.groups, p_.k, panels_, taps_.count(),
+               [=](int64_t k, int64_t tap) {
+                 return (k * group_channels + tap % group_channels) * rs + tap / group_channels;
+               });
     }
     bias_ = pack_bias(context, bias, p_.k);
     split();
@@ -148,8 +165,8 @@ class DirectConv final : public Plan {
   }
 
  private:
-  // Bands of output rows per image, and splits of the panels where there are too few rows: about eight tasks for each
-  // thread, so that one slow core cannot hold up the layer.
+  // Bands of output rows per image, and splits of the panels where there are too few rows: about
+  // eight tasks for each thread, so that one slow core cannot hold up the layer.
   void split() {
     const int64_t wanted = p_.threads > 1 ? 8 * p_.threads : 1;
     const int64_t panels = panels_.count() * p_.groups;
@@ -183,7 +200,8 @@ class DirectConv final : public Plan {
       }
       float* row = scratch + left * x_pixel_;
       std::memset(scratch, 0, static_cast<size_t>(left * x_pixel_) * sizeof(float));
-      std::memset(row + p_.in.w * x_pixel_, 0, static_cast<size_t>(p_.window.pad[3] * x_pixel_) * sizeof(float));
+      std::memset(row + p_.in.w * x_pixel_, 0,
+                  static_cast<size_t>(p_.window.pad[3] * x_pixel_) * sizeof(float));
       const float* source = image + y * s.h;
       if (s.c == 1 || p_.in.c == 1) {
         std::memcpy(row, source, static_cast<size_t>(p_.in.w * x_pixel_) * sizeof(float));
@@ -227,7 +245,8 @@ class DirectConv final : public Plan {
     tile.low = p_.relu ? 0.0f : kNoActivation;
     tile.pool_cols = static_cast<int>(p_.pool[1]);
 
-    for (int64_t panel = panels * split / splits_; panel < panels * (split + 1) / splits_; ++panel) {
+    for (int64_t panel = panels * split / splits_; panel < panels * (split + 1) / splits_;
+         ++panel) {
       const int64_t group = panel / panels_.count();
       const int64_t in_group = panel % panels_.count();
       const int vecs = panels_.size(in_group);
@@ -262,36 +281,42 @@ class DirectConv final : public Plan {
   const Dims conv_, out_;
   bool copy_ = false;
   int64_t padded_h_, padded_w_;
-  int64_t x_pixel_, x_row_, x_image_;  // strides of what the tiles read; x_image_ of the input itself
+  int64_t x_pixel_, x_row_,
+      x_image_;  // strides of what the tiles read; x_image_ of the input itself
   Taps taps_;
   Panels panels_;
   int64_t bands_ = 1, splits_ = 1, band_rows_ = 1;
   WeightStore::Buffer weights_, bias_;
 };
 
-// A fully connected layer: images take the place of pixels. The reduction is cut into blocks whose weights stay in L2
-// while all images pass, so each weight is read from memory once per run.
+// A fully connected layer: images take the place of pixels. The reduction is cut into blocks whose
+// weights stay in L2 while all images pass, so each weight is read from memory once per run.
 class DirectFullyConnected final : public Plan {
  public:
-  DirectFullyConnected(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
+  DirectFullyConnected(const Problem& problem, const Weight& weight, const Weight* bias,
+                       const Context& context)
       : p_(problem), kernels_(context.kernels) {
     const int width = kernels_.width;
     const Dims d = p_.in;
     x_image_ = image_stride(d, p_.in_layout, width);
     y_image_ = round_up(p_.k, width);
-    // Padded lanes of the input are zero, but their products must not need weights: skip them pixel by pixel.
+    // Padded lanes of the input are zero, but their products must not need weights: skip them pixel
+    // by pixel.
     pixel_ = p_.in_layout == Layout::kNhwc ? round_up(d.c, width) : d.count();
     pixels_ = p_.in_layout == Layout::kNhwc ? d.h * d.w : 1;
     channels_ = p_.in_layout == Layout::kNhwc ? d.c : d.count();
     if (channels_ == pixel_) channels_ *= pixels_, pixel_ *= pixels_, pixels_ = 1;
     const int64_t taps = d.count();
-    // Panels must not depend on the batch, so that all plans share one packed copy: sized for batches.
-    panels_ = best_panels(kernels_, p_.k, kernels_.direct_cols[kernels_.direct_vecs > 1 ? 2 : 1], 1, taps);
+    // Panels must not depend on the batch, so that all plans share one packed copy: sized for
+    // batches.
+    panels_ = best_panels(kernels_, p_.k, kernels_.direct_cols[kernels_.direct_vecs > 1 ? 2 : 1], 1,
+                          taps);
     if (panels_.vecs > kernels_.gemv_vecs) panels_ = {ceil_div(p_.k, width), 1, 0};
     const bool last = p_.in_layout == Layout::kNhwc;
-    weights_ = pack(context, weight, last ? "fc hwc" : "fc chw", 1, p_.k, panels_, taps, [=](int64_t k, int64_t tap) {
-      return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
-    });
+    weights_ = pack(context, weight, last ? "fc hwc" : "fc chw", 1, p_.k, panels_, taps,
+                    [=](int64_t k, int64_t tap) {
+                      return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
+                    });
     bias_ = pack_bias(context, bias, p_.k);
     const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
@@ -304,10 +329,12 @@ class DirectFullyConnected final : public Plan {
   void run(const Operands& o) const override {
     // Few panels and many threads: split the images too.
     const int64_t most = kernels_.direct_cols[panels_.vecs];
-    const int64_t image_splits = std::min(ceil_div(p_.n, most), ceil_div(2 * p_.threads, panels_.count()));
+    const int64_t image_splits =
+        std::min(ceil_div(p_.n, most), ceil_div(2 * p_.threads, panels_.count()));
     o.pool.parallel_for(panels_.count() * image_splits, [&](int64_t task, int) {
       const int64_t split = task % image_splits;
-      run_panel(o, task / image_splits, p_.n * split / image_splits, p_.n * (split + 1) / image_splits);
+      run_panel(o, task / image_splits, p_.n * split / image_splits,
+                p_.n * (split + 1) / image_splits);
     });
   }
 
@@ -333,7 +360,8 @@ class DirectFullyConnected final : public Plan {
       tile.bias = begin == 0 ? bias_->floats() + channel : nullptr;
       tile.low = p_.relu && ends ? 0.0f : kNoActivation;
       for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t from = first + (last - first) * t / tiles, to = first + (last - first) * (t + 1) / tiles;
+        const int64_t from = first + (last - first) * t / tiles,
+                      to = first + (last - first) * (t + 1) / tiles;
         tile.x = o.x + from * x_image_ + begin * (pixels_ > 1 ? pixel_ : 1);
         tile.y = o.y + from * y_image_ + channel;
         tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
@@ -361,14 +389,17 @@ class Direct final : public Algorithm {
   const char* name() const override { return "direct"; }
 
   std::string refuse(const Problem& p, const Context& context) const override {
-    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected) return "not a convolution or fully connected layer";
+    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
+      return "not a convolution or fully connected layer";
     if (p.out_layout != Layout::kNhwc) return "writes channels-last only";
     const Kernels& kernels = context.kernels;
     if (p.groups != 1 && (p.k / p.groups) % kernels.width != 0) {
-      return "groups of " + std::to_string(p.k / p.groups) + " output channels are not whole vectors of " + std::to_string(kernels.width);
+      return "groups of " + std::to_string(p.k / p.groups) +
+             " output channels are not whole vectors of " + std::to_string(kernels.width);
     }
     if (p.pooled() && p.residual) return "a residual cannot be added before a pool in registers";
-    if (p.pool[1] > 3 || p.pool[1] > kernels.direct_cols[1]) return "pool windows wider than 3 do not fit the registers";
+    if (p.pool[1] > 3 || p.pool[1] > kernels.direct_cols[1])
+      return "pool windows wider than 3 do not fit the registers";
     return "";
   }
 
@@ -376,19 +407,28 @@ class Direct final : public Algorithm {
     const Kernels& kernels = context.kernels;
     if (p.kind == Kind::kFullyConnected) {
       const int64_t taps = p.in.count();
-      const Panels panels = best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, taps);
+      const Panels panels =
+          best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, taps);
       const double tiles = static_cast<double>(ceil_div(p.n, kernels.direct_cols[panels.vecs]));
       if (p.n == 1) {
-        const double vectors = static_cast<double>(ceil_div(p.k, kernels.width)), bytes = vectors * static_cast<double>(taps) * kernels.width * sizeof(float);
+        const double vectors = static_cast<double>(ceil_div(p.k, kernels.width)),
+                     bytes = vectors * static_cast<double>(taps) * kernels.width * sizeof(float);
         const double loads = vectors * static_cast<double>(taps) / machine().loads;
-        return parallel_cycles(std::max(loads, stream_cycles(bytes, bytes)) + 40 * static_cast<double>(panels.count()), static_cast<double>(panels.count()), p.threads) + 500;
+        return parallel_cycles(std::max(loads, stream_cycles(bytes, bytes)) +
+                                   40 * static_cast<double>(panels.count()),
+                               static_cast<double>(panels.count()), p.threads) +
+               500;
       }
       // The first tile of images brings a block's weights in, the others find them in L2.
       const double bytes = static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
-      const double first = tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), bytes);
-      const double others = (tiles - 1) * tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), machine().l2 / 4);
+      const double first =
+          tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), bytes);
+      const double others = (tiles - 1) * tile_cycles(kernels, panels.vecs, p.n / tiles,
+                                                      static_cast<double>(taps), machine().l2 / 4);
       const double vectors = static_cast<double>(ceil_div(p.k, kernels.width));
-      return parallel_cycles((first + others) * vectors / panels.vecs, static_cast<double>(panels.count()) * tiles, p.threads) + 500;
+      return parallel_cycles((first + others) * vectors / panels.vecs,
+                             static_cast<double>(panels.count()) * tiles, p.threads) +
+             500;
     }
     const Dims out = p.out();
     const Window& w = p.window;
@@ -396,34 +436,54 @@ class Direct final : public Algorithm {
     const Panels panels = best_panels(kernels, p.k / p.groups, out.w, p.pool[1], taps);
     const double lines = static_cast<double>(p.n * p.groups * out.h * p.pool[0]);
     const auto line_cycles = [&](int vecs) {
-      const double tiles = static_cast<double>(ceil_div(out.w, kernels.direct_cols[vecs] / p.pool[1]));
+      const double tiles =
+          static_cast<double>(ceil_div(out.w, kernels.direct_cols[vecs] / p.pool[1]));
       const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
-      return tiles * tile_cycles(kernels, vecs, static_cast<double>(out.w * p.pool[1]) / tiles, static_cast<double>(taps), panel_bytes);
+      return tiles * tile_cycles(kernels, vecs, static_cast<double>(out.w * p.pool[1]) / tiles,
+                                 static_cast<double>(taps), panel_bytes);
     };
-    double cycles = lines * (panels.full * line_cycles(panels.vecs) + (panels.rest ? line_cycles(panels.rest) : 0));
+    double cycles = lines * (panels.full * line_cycles(panels.vecs) +
+                             (panels.rest ? line_cycles(panels.rest) : 0));
     // All weights pass once for each band of rows, the band's pixels once for each panel.
-    const double image_bytes = static_cast<double>(image_stride(p.in, p.in_layout, kernels.width)) * sizeof(float);
+    const double image_bytes =
+        static_cast<double>(image_stride(p.in, p.in_layout, kernels.width)) * sizeof(float);
     const bool copy = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
-    double bands = p.threads > 1 ? std::min<double>(static_cast<double>(out.h), std::ceil(8.0 * p.threads / p.n)) : 1;
-    if (copy) bands = std::min<double>(static_cast<double>(out.h), std::max(bands, image_bytes / (64 * 1024)));
+    double bands = p.threads > 1 ? std::min<double>(static_cast<double>(out.h),
+                                                    std::ceil(8.0 * p.threads / p.n))
+                                 : 1;
+    if (copy)
+      bands =
+          std::min<double>(static_cast<double>(out.h), std::max(bands, image_bytes / (64 * 1024)));
     const double all_panels = static_cast<double>(panels.count() * p.groups);
-    const double weight_bytes = static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
+    const double weight_bytes =
+        static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
     cycles += stream_cycles(weight_bytes * p.n * bands, weight_bytes + image_bytes / bands);
-    const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) * std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
-    cycles = std::max(cycles, stream_cycles(image_bytes * used * p.n * all_panels, image_bytes / bands));
-    if (copy) cycles += p.n * image_bytes * (p.in_layout == Layout::kNchw && p.in.c > 1 ? 0.4 : 0.08) * (1 + w.extent(0) * bands / p.in.h);
-    return parallel_cycles(cycles, std::min(lines * static_cast<double>(panels.count()), 8.0 * p.threads), p.threads) + 500;
+    const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
+                        std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
+    cycles =
+        std::max(cycles, stream_cycles(image_bytes * used * p.n * all_panels, image_bytes / bands));
+    if (copy)
+      cycles += p.n * image_bytes * (p.in_layout == Layout::kNchw && p.in.c > 1 ? 0.4 : 0.08) *
+                (1 + w.extent(0) * bands / p.in.h);
+    return parallel_cycles(cycles,
+                           std::min(lines * static_cast<double>(panels.count()), 8.0 * p.threads),
+                           p.threads) +
+           500;
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    const double taps = p.kind == Kind::kFullyConnected ? static_cast<double>(p.in.count())
-                                                        : static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]);
-    return taps * static_cast<double>(p.groups * round_up(p.k / p.groups, context.kernels.width)) * sizeof(float);
+    const double taps =
+        p.kind == Kind::kFullyConnected
+            ? static_cast<double>(p.in.count())
+            : static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]);
+    return taps * static_cast<double>(p.groups * round_up(p.k / p.groups, context.kernels.width)) *
+           sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
                                 const Context& context) const override {
-    if (p.kind == Kind::kFullyConnected) return std::make_unique<DirectFullyConnected>(p, *weight, bias, context);
+    if (p.kind == Kind::kFullyConnected)
+      return std::make_unique<DirectFullyConnected>(p, *weight, bias, context);
     return std::make_unique<DirectConv>(p, *weight, bias, context);
   }
 };

@@ -1,5 +1,5 @@
-// Plain loops for every kind of problem in every layout: what the other algorithms are checked against in C++, and what
-// runs where they all refuse. Sums are taken in double.
+// Plain loops for every kind of problem in every layout: what the other algorithms are checked
+// against in C++, and what runs where they all refuse. Sums are taken in double.
 
 #include <algorithm>
 #include <cmath>
@@ -14,7 +14,8 @@ namespace {
 
 class DirectRef final : public Plan {
  public:
-  DirectRef(const Problem& problem, const Weight* weight, const Weight* bias, const Context& context)
+  DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
+            const Context& context)
       : p_(problem),
         weight_(weight ? *weight : Weight()),
         bias_(bias ? *bias : Weight()),
@@ -22,7 +23,8 @@ class DirectRef final : public Plan {
         x_(p_.in, p_.in_layout, context.kernels.width),
         y_(out_, p_.out_layout, context.kernels.width),
         operand_(p_.kind == Kind::kAdd ? p_.operand : out_, p_.out_layout, context.kernels.width),
-        padded_c_(p_.out_layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width) : out_.c) {}
+        padded_c_(p_.out_layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width)
+                                                 : out_.c) {}
 
   void run(const Operands& o) const override {
     // A softmax needs a whole image; all other kinds write one output row of one image per task.
@@ -31,7 +33,8 @@ class DirectRef final : public Plan {
       const int64_t image = whole ? task : task / out_.h;
       const float* x = o.x + image * x_.n;
       float* y = o.y + image * y_.n;
-      const float* operand = o.operand && !p_.operand_constant ? o.operand + image * operand_.n : o.operand;
+      const float* operand =
+          o.operand && !p_.operand_constant ? o.operand + image * operand_.n : o.operand;
       if (whole) {
         softmax(x, y);
         for (int64_t h = 0; h < out_.h; ++h) zero_padding(y, h);
@@ -51,7 +54,8 @@ class DirectRef final : public Plan {
 
   void row(const float* x, const float* operand, float* y, int64_t h) const {
     for (int64_t c = 0; c < out_.c; ++c) {
-      for (int64_t w = 0; w < out_.w; ++w) y[c * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
+      for (int64_t w = 0; w < out_.w; ++w)
+        y[c * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
     }
   }
 
@@ -62,7 +66,8 @@ class DirectRef final : public Plan {
         float most = -std::numeric_limits<float>::infinity();
         for (int64_t i = 0; i < p_.pool[0]; ++i) {
           for (int64_t j = 0; j < p_.pool[1]; ++j) {
-            most = std::max(most, finish(conv(x, c, h * p_.pool[0] + i, w * p_.pool[1] + j), operand, c, h, w));
+            most = std::max(
+                most, finish(conv(x, c, h * p_.pool[0] + i, w * p_.pool[1] + j), operand, c, h, w));
           }
         }
         return most;
@@ -74,7 +79,8 @@ class DirectRef final : public Plan {
         return pool(x + c * x_.c, h, w);
       case Kind::kAdd: {
         const Dims& b = p_.operand;
-        const float sum = x[at] + operand[(b.c > 1) * c * operand_.c + (b.h > 1) * h * operand_.h + (b.w > 1) * w * operand_.w];
+        const float sum = x[at] + operand[(b.c > 1) * c * operand_.c + (b.h > 1) * h * operand_.h +
+                                          (b.w > 1) * w * operand_.w];
         return p_.relu ? std::max(sum, 0.0f) : sum;
       }
       case Kind::kRelu:
@@ -114,7 +120,8 @@ class DirectRef final : public Plan {
     double sum = 0;
     for (int64_t c = 0; c < p_.in.c; ++c) {
       for (int64_t h = 0; h < p_.in.h; ++h) {
-        for (int64_t w = 0; w < p_.in.w; ++w) sum += static_cast<double>(x[c * x_.c + h * x_.h + w * x_.w]) * *weight++;
+        for (int64_t w = 0; w < p_.in.w; ++w)
+          sum += static_cast<double>(x[c * x_.c + h * x_.h + w * x_.w]) * *weight++;
       }
     }
     return sum;
@@ -139,7 +146,8 @@ class DirectRef final : public Plan {
     if (p_.kind == Kind::kMaxPool) return most;
     if (w.include_pad) {
       // Caffe and ONNX clip the window at the padded image's edge.
-      inside = (std::min(top + w.kernel[0], p_.in.h + w.pad[2]) - top) * (std::min(left + w.kernel[1], p_.in.w + w.pad[3]) - left);
+      inside = (std::min(top + w.kernel[0], p_.in.h + w.pad[2]) - top) *
+               (std::min(left + w.kernel[1], p_.in.w + w.pad[3]) - left);
     }
     return static_cast<float>(sum / static_cast<double>(inside));
   }
@@ -155,9 +163,11 @@ class DirectRef final : public Plan {
         float most = -std::numeric_limits<float>::infinity();
         for (int64_t l = 0; l < sizes[axis]; ++l) most = std::max(most, from[l * xs[axis]]);
         double sum = 0;
-        for (int64_t l = 0; l < sizes[axis]; ++l) sum += std::exp(static_cast<double>(from[l * xs[axis]]) - most);
+        for (int64_t l = 0; l < sizes[axis]; ++l)
+          sum += std::exp(static_cast<double>(from[l * xs[axis]]) - most);
         for (int64_t l = 0; l < sizes[axis]; ++l) {
-          to[l * ys[axis]] = static_cast<float>(std::exp(static_cast<double>(from[l * xs[axis]]) - most) / sum);
+          to[l * ys[axis]] =
+              static_cast<float>(std::exp(static_cast<double>(from[l * xs[axis]]) - most) / sum);
         }
       }
     }

@@ -1,11 +1,13 @@
-// Convolution in the frequency domain, by tiles of 8x8 (fourier-8) or 16x16 (fourier-16) pixels, for kernels up to that size,
-// stride 1. The image is cut into overlapping tiles, of which the circular convolution is right in all but the last rows and
-// columns (overlap-save): n + 1 - R by n + 1 - S results of a tile of n x n are kept. Transforms are real, products of
-// frequencies are summed over input channels, bias, residual, activation and pool are part of the output transform. Mathieu,
-// Henaff and LeCun, "Fast Training of Convolutional Networks through FFTs", ICLR 2014; small tiles: Vasilache et al., "Fast
-// Convolutional Nets With fbfft", ICLR 2015.
+// Convolution in the frequency domain, by tiles of 8x8 (fourier-8) or 16x16 (fourier-16) pixels,
+// for kernels up to that size, stride 1. The image is cut into overlapping tiles, of which the
+// circular convolution is right in all but the last rows and columns (overlap-save): n + 1 - R by n
+// + 1 - S results of a tile of n x n are kept. Transforms are real, products of frequencies are
+// summed over input channels, bias, residual, activation and pool are part of the output transform.
+// Mathieu, Henaff and LeCun, "Fast Training of Convolutional Networks through FFTs", ICLR 2014;
+// small tiles: Vasilache et al., "Fast Convolutional Nets With fbfft", ICLR 2015.
 //
-// Each size is an algorithm of its own, so that the planner measures and reports both like any other candidates.
+// Each size is an algorithm of its own, so that the planner measures and reports both like any
+// other candidates.
 
 #include <algorithm>
 #include <cmath>
@@ -31,8 +33,9 @@ struct Tiling {
   int64_t rows, cols;              // tiles of an image
   int64_t tiles;                   // of the batch
   int64_t v_tile, m_tile;          // floats from one transformed tile, or column of it, to the next
-  // A round is what all threads transform together, a block the part of it that one thread multiplies by one vector of output
-  // channels at a time; its buffers stay in a core's second-level cache while the weights stream past.
+  // A round is what all threads transform together, a block the part of it that one thread
+  // multiplies by one vector of output channels at a time; its buffers stay in a core's
+  // second-level cache while the weights stream past.
   int64_t rounds, round_tiles, blocks;
 
   Tiling(const Problem& p, int n, const Kernels& kernels) {
@@ -47,20 +50,23 @@ struct Tiling {
     // A cache line more keeps the tiles off multiples of a cache way.
     v_tile = 2 * n * round_up(p.in.c, kFourierChunk) + 16;
     m_tile = n * n * kernels.width + 16;
-    const auto room = static_cast<int64_t>(0.8 * machine().l2) / ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
+    const auto room = static_cast<int64_t>(0.8 * machine().l2) /
+                      ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
     const int64_t most = std::max<int64_t>(1, room / kernels.fourier_tiles) * kernels.fourier_tiles;
     rounds = ceil_div(tiles, most * p.threads);
     round_tiles = ceil_div(tiles, rounds);
     blocks = ceil_div(round_tiles, most);
     // Smaller blocks where there are too few output channels for the threads.
-    const int64_t wanted = p.threads > 1 ? ceil_div(4 * p.threads, ceil_div(p.k, kernels.width)) : 1;
+    const int64_t wanted =
+        p.threads > 1 ? ceil_div(4 * p.threads, ceil_div(p.k, kernels.width)) : 1;
     blocks = std::max(blocks, std::min(wanted, ceil_div(round_tiles, kernels.fourier_tiles)));
   }
 };
 
 class FourierPlan final : public Plan {
  public:
-  FourierPlan(const Problem& problem, int n, const Weight& weight, const Weight* bias, const Context& context)
+  FourierPlan(const Problem& problem, int n, const Weight& weight, const Weight* bias,
+              const Context& context)
       : p_(problem),
         kernels_(context.kernels),
         n_(n),
@@ -71,20 +77,25 @@ class FourierPlan final : public Plan {
         k_(round_up(p_.k, width_)) {
     pack_weights(weight, context);
     static const float zero = 0;
-    bias_ = context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
-      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-    });
+    bias_ = context.weights.get(
+        bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
+          if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+        });
   }
 
-  size_t workspace() const override { return static_cast<size_t>(round_floats() + p_.threads * thread_floats()) * sizeof(float); }
+  size_t workspace() const override {
+    return static_cast<size_t>(round_floats() + p_.threads * thread_floats()) * sizeof(float);
+  }
 
   void run(const Operands& o) const override {
     float* v = o.workspace;
     const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
     for (int64_t round = 0; round < t_.rounds; ++round) {
-      const int64_t first = t_.tiles * round / t_.rounds, tiles = t_.tiles * (round + 1) / t_.rounds - first;
+      const int64_t first = t_.tiles * round / t_.rounds,
+                    tiles = t_.tiles * (round + 1) / t_.rounds - first;
       o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
-        transform_input(o.x, first + task / in_vectors, task % in_vectors * width_, v + task / in_vectors * t_.v_tile);
+        transform_input(o.x, first + task / in_vectors, task % in_vectors * width_,
+                        v + task / in_vectors * t_.v_tile);
       });
       const int64_t blocks = std::min(t_.blocks, tiles);
       o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
@@ -93,26 +104,33 @@ class FourierPlan final : public Plan {
         const int64_t begin = tiles * block / blocks, end = tiles * (block + 1) / blocks;
         float* m = v + round_floats() + thread * thread_floats();
         multiply(v + begin * t_.v_tile, end - begin, k, m);
-        for (int64_t tile = begin; tile < end; ++tile) transform_output(o, first + tile, k, m + (tile - begin) * t_.m_tile);
+        for (int64_t tile = begin; tile < end; ++tile)
+          transform_output(o, first + tile, k, m + (tile - begin) * t_.m_tile);
       });
     }
   }
 
  private:
-  // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies together.
+  // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
+  // together.
   int64_t v_column() const { return t_.round_tiles * t_.v_tile; }
   int64_t round_floats() const { return round_up(n_ / 2 * v_column(), 64); }
-  int64_t thread_floats() const { return round_up(ceil_div(t_.round_tiles, t_.blocks) * t_.m_tile, 64); }
+  int64_t thread_floats() const {
+    return round_up(ceil_div(t_.round_tiles, t_.blocks) * t_.m_tile, 64);
+  }
 
-  // U[vector of k][number][c][lane], as FourierProduct wants it: the transformed kernels, conjugated since a convolutional
-  // layer correlates, over the number of pixels of a tile. Computed in double.
+  // U[vector of k][number][c][lane], as FourierProduct wants it: the transformed kernels,
+  // conjugated since a convolutional layer correlates, over the number of pixels of a tile.
+  // Computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
     const int64_t rows = p_.window.kernel[0], cols = p_.window.kernel[1], numbers = n_ * n_;
-    const std::string packing = "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.window.dilation[0]) + "x" +
-                                std::to_string(p_.window.dilation[1]) + " v" + std::to_string(width_);
+    const std::string packing =
+        "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.window.dilation[0]) + "x" +
+        std::to_string(p_.window.dilation[1]) + " v" + std::to_string(width_);
     weights_ = context.weights.get(weight.data, packing, numbers * p_.in.c * k_, [&](float* out) {
       double cosine[16], sine[16];
-      for (int i = 0; i < n_; ++i) cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
+      for (int i = 0; i < n_; ++i)
+        cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
       double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
       for (int64_t k = 0; k < p_.k; ++k) {
         float* to_vector = out + k / width_ * width_ * numbers * p_.in.c + k % width_;
@@ -148,15 +166,20 @@ class FourierPlan final : public Plan {
 
   // Channels c.. of a tile.
   void transform_input(const float* x, int64_t tile, int64_t c, float* v) const {
-    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows, col = tile % t_.cols;
-    const int64_t top = row * t_.computed[0] - p_.window.pad[0], left = col * t_.computed[1] - p_.window.pad[1];
-    const auto inside = [&](int64_t at) { return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(n_, at))); };
+    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
+                  col = tile % t_.cols;
+    const int64_t top = row * t_.computed[0] - p_.window.pad[0],
+                  left = col * t_.computed[1] - p_.window.pad[1];
+    const auto inside = [&](int64_t at) {
+      return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(n_, at)));
+    };
     FourierInput in{};
     in.x_row = p_.in.w * c_, in.x_col = c_;
     in.x = x + ((image * p_.in.h + top) * p_.in.w + left) * c_ + c;
     in.first_row = inside(-top), in.last_row = inside(p_.in.h - top);
     in.first_col = inside(-left), in.last_col = inside(p_.in.w - left);
-    in.v = v + c / kFourierChunk * 2 * n_ * kFourierChunk + c % kFourierChunk, in.v_column = v_column();
+    in.v = v + c / kFourierChunk * 2 * n_ * kFourierChunk + c % kFourierChunk,
+    in.v_column = v_column();
     kernels_.fourier_input[n_ / 16](in);
   }
 
@@ -166,7 +189,8 @@ class FourierPlan final : public Plan {
     product.channels = p_.in.c;
     product.m_tile = t_.m_tile;
     const int64_t groups = ceil_div(tiles, kernels_.fourier_tiles);
-    // So many numbers at a time that their weights stay in the first-level cache while the groups of tiles pass.
+    // So many numbers at a time that their weights stay in the first-level cache while the groups
+    // of tiles pass.
     const int64_t number_floats = p_.in.c * width_;
     int64_t most = 2 * n_;
     while (most > kFourierReal && most * number_floats > kSliceFloats) most /= 2;
@@ -174,7 +198,8 @@ class FourierPlan final : public Plan {
       product.real = number == 0 ? kFourierReal : 0;
       product.complex = static_cast<int>(most - product.real) / 2;
       product.u = weights_->floats() + k * n_ * n_ * p_.in.c + number * number_floats;
-      const float* v_number = v + number / (2 * n_) * v_column() + number % (2 * n_) * kFourierChunk;
+      const float* v_number =
+          v + number / (2 * n_) * v_column() + number % (2 * n_) * kFourierChunk;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
         product.v = v_number + begin * t_.v_tile;
@@ -185,7 +210,8 @@ class FourierPlan final : public Plan {
   }
 
   void transform_output(const Operands& o, int64_t tile, int64_t k, const float* m) const {
-    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows, col = tile % t_.cols;
+    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
+                  col = tile % t_.cols;
     const int64_t top = row * t_.stored[0], left = col * t_.stored[1];
     const int64_t at = ((image * out_.h + top) * out_.w + left) * k_ + k;
     FourierOutput out{};
@@ -224,11 +250,14 @@ class Fourier final : public Algorithm {
     if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
     if (p.groups != 1) return "the convolution is grouped";
     if (w.extent(0) > n_ || w.extent(1) > n_) {
-      return "kernel " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) + " does not fit tiles of " + std::to_string(n_);
+      return "kernel " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) +
+             " does not fit tiles of " + std::to_string(n_);
     }
-    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc) return "works on channels-last only";
+    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+      return "works on channels-last only";
     if (p.pooled()) {
-      if (p.pool[0] > n_ + 1 - w.extent(0) || p.pool[1] > n_ + 1 - w.extent(1)) return "a pool window does not fit the results of a tile";
+      if (p.pool[0] > n_ + 1 - w.extent(0) || p.pool[1] > n_ + 1 - w.extent(1))
+        return "a pool window does not fit the results of a tile";
       if (p.residual) return "a residual cannot be added before a fused pool";
     }
     return "";
@@ -237,30 +266,40 @@ class Fourier final : public Algorithm {
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
     const Tiling t(p, n_, kernels);
-    const double numbers = n_ * n_, tiles = static_cast<double>(t.tiles), c = static_cast<double>(p.in.c);
-    const double in_vectors = static_cast<double>(ceil_div(p.in.c, kernels.width)), out_vectors = static_cast<double>(ceil_div(p.k, kernels.width));
+    const double numbers = n_ * n_, tiles = static_cast<double>(t.tiles),
+                 c = static_cast<double>(p.in.c);
+    const double in_vectors = static_cast<double>(ceil_div(p.in.c, kernels.width)),
+                 out_vectors = static_cast<double>(ceil_div(p.k, kernels.width));
     const double blocks = static_cast<double>(t.rounds * t.blocks), in_block = tiles / blocks;
     const double groups = std::ceil(in_block / kernels.fourier_tiles);
-    const double block_bytes = in_block * static_cast<double>(n_ / 2 * t.v_tile + t.m_tile) * sizeof(float);
+    const double block_bytes =
+        in_block * static_cast<double>(n_ / 2 * t.v_tile + t.m_tile) * sizeof(float);
     const double slice_bytes = 2 * c * kernels.width * sizeof(float);
     const double weight_bytes = numbers * c * out_vectors * kernels.width * sizeof(float);
     // A frequency's product is like a tile of two vectors and twice the taps.
-    double cycles = blocks * groups * out_vectors * numbers / 2 * tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
+    double cycles = blocks * groups * out_vectors * numbers / 2 *
+                    tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
     cycles += stream_cycles(weight_bytes * blocks, weight_bytes + block_bytes);
-    cycles += stream_cycles(2 * tiles * numbers * (in_vectors + out_vectors) * kernels.width * sizeof(float), block_bytes);
+    cycles += stream_cycles(
+        2 * tiles * numbers * (in_vectors + out_vectors) * kernels.width * sizeof(float),
+        block_bytes);
     // A transform's spills matter more than its logarithm.
-    cycles += tiles * numbers * (in_vectors + out_vectors) * (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
-    return parallel_cycles(cycles, out_vectors * blocks, p.threads) + parallel_cycles(0, 1, p.threads) + 1000;
+    cycles += tiles * numbers * (in_vectors + out_vectors) *
+              (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
+    return parallel_cycles(cycles, out_vectors * blocks, p.threads) +
+           parallel_cycles(0, 1, p.threads) + 1000;
   }
 
   double memory(const Problem& p, const Context& context) const override {
     const Tiling t(p, n_, context.kernels);
     const int64_t weights = n_ * n_ * p.in.c * round_up(p.k, context.kernels.width);
-    const int64_t buffers = t.round_tiles * n_ / 2 * t.v_tile + p.threads * ceil_div(t.round_tiles, t.blocks) * t.m_tile;
+    const int64_t buffers = t.round_tiles * n_ / 2 * t.v_tile +
+                            p.threads * ceil_div(t.round_tiles, t.blocks) * t.m_tile;
     return static_cast<double>(weights + buffers) * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias, const Context& context) const override {
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
     return std::make_unique<FourierPlan>(p, n_, *weight, bias, context);
   }
 

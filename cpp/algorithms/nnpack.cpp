@@ -1,7 +1,8 @@
-// Convolution by NNPACK (Marat Dukhan), loaded at run time (find_nnpack): nnp_convolution_inference with kernels transformed
-// beforehand, on a pthreadpool of the same library with as many threads as the session. Each of NNPACK's algorithms is one of
-// ours, and nnpack-auto its own choice, so that the planner weighs them like any others. What NNPACK refuses it is asked
-// itself, with the call that otherwise returns the size of the workspace.
+// Convolution by NNPACK (Marat Dukhan), loaded at run time (find_nnpack): nnp_convolution_inference
+// with kernels transformed beforehand, on a pthreadpool of the same library with as many threads as
+// the session. Each of NNPACK's algorithms is one of ours, and nnpack-auto its own choice, so that
+// the planner weighs them like any others. What NNPACK refuses it is asked itself, with the call
+// that otherwise returns the size of the workspace.
 
 #include <unistd.h>
 
@@ -47,12 +48,12 @@ std::string status_text(int status) {
       {54, "the workspace is not aligned"},
   };
   const auto text = texts.find(status);
-  return std::string("NNPACK: ") + (text == texts.end() ? "unknown error" : text->second) + " (status " + std::to_string(status) +
-         ")";
+  return std::string("NNPACK: ") + (text == texts.end() ? "unknown error" : text->second) +
+         " (status " + std::to_string(status) + ")";
 }
 
-// The threads NNPACK computes on, those of all plans with as many threads and the same library. Its workers do not survive a
-// fork; the child makes new ones, and the parent's are left alone.
+// The threads NNPACK computes on, those of all plans with as many threads and the same library. Its
+// workers do not survive a fork; the child makes new ones, and the parent's are left alone.
 class NnpThreads {
  public:
   static std::shared_ptr<NnpThreads> get(const NnPack& nnpack, int threads) {
@@ -85,7 +86,8 @@ class NnpThreads {
   void create() {
     if (threads_ > 1) {
       pool_ = nnpack_.pthreadpool_create(static_cast<size_t>(threads_));
-      if (!pool_) throw std::runtime_error("NNPACK: no " + std::to_string(threads_) + " threads to be had");
+      if (!pool_)
+        throw std::runtime_error("NNPACK: no " + std::to_string(threads_) + " threads to be had");
     }
     process_ = getpid();
   }
@@ -103,15 +105,16 @@ struct Call {
   NnpAlgorithm algorithm;
   const Problem& p;
 
-  int operator()(NnpStrategy strategy, const float* x, const float* kernel, const float* bias, float* y, void* workspace,
-                 size_t* workspace_size, void* threads) const {
+  int operator()(NnpStrategy strategy, const float* x, const float* kernel, const float* bias,
+                 float* y, void* workspace, size_t* workspace_size, void* threads) const {
     const Window& w = p.window;
     const auto size = [](int64_t n) { return static_cast<size_t>(n); };
-    return nnpack.convolution_inference(algorithm, strategy, size(p.in.c), size(p.k), {size(p.in.w), size(p.in.h)},
-                                        {size(w.pad[0]), size(w.pad[3]), size(w.pad[2]), size(w.pad[1])},
-                                        {size(w.kernel[1]), size(w.kernel[0])}, {size(w.stride[1]), size(w.stride[0])}, x, kernel,
-                                        bias, y, workspace, workspace_size,
-                                        p.relu && !p.residual ? kNnpRelu : kNnpIdentity, nullptr, threads, nullptr);
+    return nnpack.convolution_inference(
+        algorithm, strategy, size(p.in.c), size(p.k), {size(p.in.w), size(p.in.h)},
+        {size(w.pad[0]), size(w.pad[3]), size(w.pad[2]), size(w.pad[1])},
+        {size(w.kernel[1]), size(w.kernel[0])}, {size(w.stride[1]), size(w.stride[0])}, x, kernel,
+        bias, y, workspace, workspace_size, p.relu && !p.residual ? kNnpRelu : kNnpIdentity,
+        nullptr, threads, nullptr);
   }
 
   // Asks for the bytes a strategy needs, which checks the arguments.
@@ -119,7 +122,8 @@ struct Call {
     return (*this)(strategy, nullptr, nullptr, nullptr, nullptr, nullptr, bytes, nullptr);
   }
 
-  // How this layer is to be run, and the sizes of its transformed kernels and of its workspace. The status says whether at all.
+  // How this layer is to be run, and the sizes of its transformed kernels and of its workspace. The
+  // status says whether at all.
   struct Needs {
     int status = kNnpSuccess;
     NnpStrategy strategy = kNnpReuse;
@@ -140,8 +144,8 @@ struct Call {
 
 class NnpPlan final : public Plan {
  public:
-  NnpPlan(const Problem& problem, const std::string& name, NnpAlgorithm algorithm, const Weight& weight, const Weight* bias,
-          const Context& context)
+  NnpPlan(const Problem& problem, const std::string& name, NnpAlgorithm algorithm,
+          const Weight& weight, const Weight* bias, const Context& context)
       : p_(problem),
         nnpack_(*context.nnpack),
         algorithm_(algorithm),
@@ -156,15 +160,18 @@ class NnpPlan final : public Plan {
     if (strategy_ == kNnpReuse) {
       // The size tells apart the layouts nnpack-auto may choose for the same kernels.
       const std::string packing = name + " " + std::to_string(needs.kernels);
-      transformed_ = context.weights.get(weight.data, packing, ceil_div(needs.kernels, sizeof(float)), [&](float* out) {
-        size_t bytes = needs.kernels;
-        check(call(kNnpPrecompute, nullptr, weight.data, nullptr, nullptr, out, &bytes, threads_->pool()));
-      });
+      transformed_ = context.weights.get(weight.data, packing,
+                                         ceil_div(needs.kernels, sizeof(float)), [&](float* out) {
+                                           size_t bytes = needs.kernels;
+                                           check(call(kNnpPrecompute, nullptr, weight.data, nullptr,
+                                                      nullptr, out, &bytes, threads_->pool()));
+                                         });
     }
     static const float zero = 0;
-    bias_ = context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(p_.k), p_.k, [&](float* out) {
-      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-    });
+    bias_ = context.weights.get(
+        bias ? bias->data : &zero, "bias " + std::to_string(p_.k), p_.k, [&](float* out) {
+          if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+        });
   }
 
   size_t workspace() const override { return workspace_; }
@@ -178,10 +185,12 @@ class NnpPlan final : public Plan {
       float* y = o.y + image * y_image;
       size_t bytes = workspace_;
       // Without a workspace neither pointer may be given: it would be asked for its size.
-      check(call(strategy_, o.x + image * x_image, kernel, bias_->floats(), y, workspace_ ? o.workspace : nullptr,
-                 workspace_ ? &bytes : nullptr, threads_->pool()));
+      check(call(strategy_, o.x + image * x_image, kernel, bias_->floats(), y,
+                 workspace_ ? o.workspace : nullptr, workspace_ ? &bytes : nullptr,
+                 threads_->pool()));
       if (p_.residual) {
-        kernels_.add(y, o.operand + image * y_image, y, y_image, p_.relu ? 0.0f : -std::numeric_limits<float>::infinity());
+        kernels_.add(y, o.operand + image * y_image, y, y_image,
+                     p_.relu ? 0.0f : -std::numeric_limits<float>::infinity());
       }
     }
   }
@@ -205,7 +214,8 @@ class NnpPlan final : public Plan {
 
 class Nnp final : public Algorithm {
  public:
-  Nnp(const char* name, NnpAlgorithm algorithm, bool exact) : name_(name), algorithm_(algorithm), exact_(exact) {}
+  Nnp(const char* name, NnpAlgorithm algorithm, bool exact)
+      : name_(name), algorithm_(algorithm), exact_(exact) {}
 
   const char* name() const override { return name_; }
   bool exact() const override { return exact_; }
@@ -233,7 +243,8 @@ class Nnp final : public Algorithm {
 #else
     constexpr double kWidth = 4, kMacs = 4;
 #endif
-    // Layers' transform_size is where auto mostly ends up; implicit GEMM and direct take all multiply-adds.
+    // Layers' transform_size is where auto mostly ends up; implicit GEMM and direct take all
+    // multiply-adds.
     const int64_t taps = p.window.kernel[0] * p.window.kernel[1];
     NnpAlgorithm a = algorithm_;
     if (a == kNnpAuto) {
@@ -244,15 +255,18 @@ class Nnp final : public Algorithm {
     if (a == kNnpFt8x8 || a == kNnpFt16x16 || a == kNnpWt8x8) {
       const int64_t n = a == kNnpFt16x16 ? 16 : 8;
       const Dims out = p.conv_out();
-      const double tiles = static_cast<double>(p.n * ceil_div(out.h, n + 1 - p.window.kernel[0]) * ceil_div(out.w, n + 1 - p.window.kernel[1]));
+      const double tiles = static_cast<double>(p.n * ceil_div(out.h, n + 1 - p.window.kernel[0]) *
+                                               ceil_div(out.w, n + 1 - p.window.kernel[1]));
       const double numbers = static_cast<double>(n * n), complex = a == kNnpWt8x8 ? 1 : 2;
-      cycles = tiles * numbers * (complex * p.in.c * p.k / (0.6 * kMacs) + 40.0 / kWidth * (p.in.c + p.k));
+      cycles = tiles * numbers *
+               (complex * p.in.c * p.k / (0.6 * kMacs) + 40.0 / kWidth * (p.in.c + p.k));
       cycles += numbers * p.in.c * p.k * sizeof(float) / 24;
     }
     return cycles / p.threads + 5000.0 * p.n * (p.threads > 1 ? 4 : 1);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias, const Context& context) const override {
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
     return std::make_unique<NnpPlan>(p, name_, algorithm_, *weight, bias, context);
   }
 
@@ -264,7 +278,8 @@ class Nnp final : public Algorithm {
 
 const Nnp kAuto("nnpack-auto", kNnpAuto, false), kFt8x8("nnpack-ft8x8", kNnpFt8x8, false),
     kFt16x16("nnpack-ft16x16", kNnpFt16x16, false), kWt8x8("nnpack-wt8x8", kNnpWt8x8, false),
-    kImplicitGemm("nnpack-implicit-gemm", kNnpImplicitGemm, true), kDirect("nnpack-direct", kNnpDirect, true);
+    kImplicitGemm("nnpack-implicit-gemm", kNnpImplicitGemm, true),
+    kDirect("nnpack-direct", kNnpDirect, true);
 const RegisterAlgorithm kRegistered[] = {
     RegisterAlgorithm(&kAuto),  RegisterAlgorithm(&kFt8x8),        RegisterAlgorithm(&kFt16x16),
     RegisterAlgorithm(&kWt8x8), RegisterAlgorithm(&kImplicitGemm), RegisterAlgorithm(&kDirect)};

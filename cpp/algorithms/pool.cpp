@@ -11,7 +11,10 @@ namespace {
 class PoolPlan final : public Plan {
  public:
   PoolPlan(const Problem& problem, const Context& context)
-      : p_(problem), kernels_(context.kernels), out_(problem.out()), channels_(round_up(p_.in.c, kernels_.width)) {}
+      : p_(problem),
+        kernels_(context.kernels),
+        out_(problem.out()),
+        channels_(round_up(p_.in.c, kernels_.width)) {}
 
   void run(const Operands& o) const override {
     const Window& w = p_.window;
@@ -35,7 +38,8 @@ class PoolPlan final : public Plan {
       row.out_w = out_.w;
       row.include_pad = w.include_pad;
       row.divisor_rows =
-          w.include_pad ? static_cast<int>(std::min(top + w.kernel[0], p_.in.h + w.pad[2]) - top) : row.rows;
+          w.include_pad ? static_cast<int>(std::min(top + w.kernel[0], p_.in.h + w.pad[2]) - top)
+                        : row.rows;
       (max ? kernels_.max_pool_row : kernels_.average_pool_row)(row);
     });
   }
@@ -52,16 +56,24 @@ class Pool final : public Algorithm {
   const char* name() const override { return "pool"; }
   std::string refuse(const Problem& p, const Context&) const override {
     if (p.kind != Kind::kMaxPool && p.kind != Kind::kAveragePool) return "not a pool";
-    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc) return "works on channels-last only";
+    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+      return "works on channels-last only";
     return "";
   }
   double cost(const Problem& p, const Context& context) const override {
-    const double vectors = static_cast<double>(p.n * p.out().h * p.out().w * ceil_div(p.in.c, context.kernels.width));
-    const double bytes = static_cast<double>(p.n * (image_stride(p.in, p.in_layout, context.kernels.width) + image_stride(p.out(), p.out_layout, context.kernels.width))) * sizeof(float);
-    const double cycles = vectors * static_cast<double>(p.window.kernel[0] * p.window.kernel[1] + 2) + stream_cycles(bytes, bytes);
+    const double vectors =
+        static_cast<double>(p.n * p.out().h * p.out().w * ceil_div(p.in.c, context.kernels.width));
+    const double bytes =
+        static_cast<double>(p.n * (image_stride(p.in, p.in_layout, context.kernels.width) +
+                                   image_stride(p.out(), p.out_layout, context.kernels.width))) *
+        sizeof(float);
+    const double cycles =
+        vectors * static_cast<double>(p.window.kernel[0] * p.window.kernel[1] + 2) +
+        stream_cycles(bytes, bytes);
     return parallel_cycles(cycles, static_cast<double>(p.n * p.out().h), p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*, const Context& context) const override {
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
+                                const Context& context) const override {
     return std::make_unique<PoolPlan>(p, context);
   }
 };

@@ -1,7 +1,8 @@
-// Winograd convolution F(m x m, r x r) with 8x8 tiles, for square kernels r = 2..7 (m = 9 - r), stride 1. Per block of tiles:
-// transform the input, multiply channels point by point, transform back; bias, residual, activation and a pool that tiles
-// the m x m outputs happen in the output transform. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
-// CVPR 2016; the points and their error: kernels/winograd_points.h.
+// Winograd convolution F(m x m, r x r) with 8x8 tiles, for square kernels r = 2..7 (m = 9 - r),
+// stride 1. Per block of tiles: transform the input, multiply channels point by point, transform
+// back; bias, residual, activation and a pool that tiles the m x m outputs happen in the output
+// transform. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; the
+// points and their error: kernels/winograd_points.h.
 
 #include <algorithm>
 #include <cmath>
@@ -17,16 +18,17 @@ namespace {
 
 constexpr int kPoints = kWinogradPoints;
 constexpr int kTilePoints = kPoints * kPoints;
-// Cycles of the transforms of one tile and vector of channels, for the cost estimate; measured on AVX2 and AVX-512.
+// Cycles of the transforms of one tile and vector of channels, for the cost estimate; measured on
+// AVX2 and AVX-512.
 constexpr double kInputCycles = 250, kOutputCycles = 250;
 // What the buffers of one block may fill of a core's second-level cache, weights beside them.
 constexpr int64_t kBlockBytes = 384 * 1024;
 
 // Panels of output channels for the products; tiles take the place of pixels.
 struct Blocking {
-  int vecs;          // vectors of output channels of a panel
-  int64_t cols;      // tiles of one product
-  int64_t tiles;     // tiles of one block
+  int vecs;       // vectors of output channels of a panel
+  int64_t cols;   // tiles of one product
+  int64_t tiles;  // tiles of one block
 };
 
 Blocking choose_blocking(const Kernels& kernels, int64_t k, int64_t c, int64_t tiles) {
@@ -37,17 +39,21 @@ Blocking choose_blocking(const Kernels& kernels, int64_t k, int64_t c, int64_t t
     const int64_t most = std::min<int64_t>(kernels.direct_cols[vecs], tiles);
     // Instructions of a product per vector of results: loads of tiles and weights, multiply-adds.
     const int64_t panels = ceil_div(vectors, vecs), groups = ceil_div(tiles, most);
-    const double cost = static_cast<double>(panels * groups) * (c * (vecs + most + 2.0 * vecs * most) + 40 + 3 * vecs * most);
+    const double cost = static_cast<double>(panels * groups) *
+                        (c * (vecs + most + 2.0 * vecs * most) + 40 + 3 * vecs * most);
     if (cost < least) least = cost, best = {vecs, most, most};
   }
-  const int64_t tile_bytes = kTilePoints * (round_up(c, kernels.width) + round_up(k, kernels.width)) * static_cast<int64_t>(sizeof(float));
+  const int64_t tile_bytes = kTilePoints *
+                             (round_up(c, kernels.width) + round_up(k, kernels.width)) *
+                             static_cast<int64_t>(sizeof(float));
   best.tiles = best.cols * std::max<int64_t>(1, kBlockBytes / (tile_bytes * best.cols));
   return best;
 }
 
 class WinogradPlan final : public Plan {
  public:
-  WinogradPlan(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
+  WinogradPlan(const Problem& problem, const Weight& weight, const Weight* bias,
+               const Context& context)
       : p_(problem),
         kernels_(context.kernels),
         width_(kernels_.width),
@@ -64,31 +70,38 @@ class WinogradPlan final : public Plan {
     split();
     pack_weights(weight, context);
     static const float zero = 0;
-    bias_ = context.weights.get(bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
-      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-    });
+    bias_ = context.weights.get(
+        bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
+          if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+        });
     zeros_ = context.weights.get(&zero, "bias " + std::to_string(k_), k_, [](float*) {});
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
     m_point_ = blocking_.tiles * k_ + 16;
   }
 
-  size_t workspace() const override { return static_cast<size_t>(p_.threads * thread_floats()) * sizeof(float); }
+  size_t workspace() const override {
+    return static_cast<size_t>(p_.threads * thread_floats()) * sizeof(float);
+  }
 
   void run(const Operands& o) const override {
     const int64_t blocks = ceil_div(tiles_, blocking_.tiles);
     o.pool.parallel_for(blocks * splits_, [&](int64_t task, int thread) {
       const int64_t block = task / splits_, split = task % splits_;
-      run_block(o, tiles_ * block / blocks, tiles_ * (block + 1) / blocks, panels() * split / splits_, panels() * (split + 1) / splits_,
+      run_block(o, tiles_ * block / blocks, tiles_ * (block + 1) / blocks,
+                panels() * split / splits_, panels() * (split + 1) / splits_,
                 o.workspace + thread * thread_floats());
     });
   }
 
  private:
   int64_t panels() const { return ceil_div(k_ / width_, blocking_.vecs); }
-  int64_t thread_floats() const { return round_up(kTilePoints * (v_point_ + m_point_) + kTilePoints * c_, 64); }
+  int64_t thread_floats() const {
+    return round_up(kTilePoints * (v_point_ + m_point_) + kTilePoints * c_, 64);
+  }
 
-  // Smaller blocks, then splits of the output channels, where there are too few blocks for the threads.
+  // Smaller blocks, then splits of the output channels, where there are too few blocks for the
+  // threads.
   void split() {
     if (p_.threads == 1) return;
     const int64_t wanted = 4 * p_.threads;
@@ -101,46 +114,52 @@ class WinogradPlan final : public Plan {
   // U[point][panel][c][vecs * width] = G g G^T, computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
     const int r = static_cast<int>(p_.window.kernel[0]);
-    const std::string packing = "winograd v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
-    weights_ = context.weights.get(weight.data, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
-      double g[kPoints][kPoints];
-      for (int j = 0; j < kPoints; ++j) {
-        for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(j, i, r);
-      }
-      const int64_t lanes = blocking_.vecs * width_;
-      for (int64_t k = 0; k < p_.k; ++k) {
-        const int64_t panel = k / lanes;
-        const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
-        for (int64_t c = 0; c < p_.in.c; ++c) {
-          const float* w = weight.data + (k * p_.in.c + c) * r * r;
-          double half[kPoints][kPoints];
-          for (int i = 0; i < kPoints; ++i) {
-            for (int s = 0; s < r; ++s) {
-              half[i][s] = 0;
-              for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
+    const std::string packing =
+        "winograd v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
+    weights_ =
+        context.weights.get(weight.data, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
+          double g[kPoints][kPoints];
+          for (int j = 0; j < kPoints; ++j) {
+            for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(j, i, r);
+          }
+          const int64_t lanes = blocking_.vecs * width_;
+          for (int64_t k = 0; k < p_.k; ++k) {
+            const int64_t panel = k / lanes;
+            const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
+            for (int64_t c = 0; c < p_.in.c; ++c) {
+              const float* w = weight.data + (k * p_.in.c + c) * r * r;
+              double half[kPoints][kPoints];
+              for (int i = 0; i < kPoints; ++i) {
+                for (int s = 0; s < r; ++s) {
+                  half[i][s] = 0;
+                  for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
+                }
+              }
+              for (int i = 0; i < kPoints; ++i) {
+                for (int j = 0; j < kPoints; ++j) {
+                  double sum = 0;
+                  for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
+                  out[(i * kPoints + j) * p_.in.c * k_ + panel * lanes * p_.in.c + c * panel_lanes +
+                      k % lanes] = static_cast<float>(sum);
+                }
+              }
             }
           }
-          for (int i = 0; i < kPoints; ++i) {
-            for (int j = 0; j < kPoints; ++j) {
-              double sum = 0;
-              for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
-              out[(i * kPoints + j) * p_.in.c * k_ + panel * lanes * p_.in.c + c * panel_lanes + k % lanes] = static_cast<float>(sum);
-            }
-          }
-        }
-      }
-    });
+        });
   }
 
-  void run_block(const Operands& o, int64_t first, int64_t last, int64_t first_panel, int64_t last_panel, float* scratch) const {
+  void run_block(const Operands& o, int64_t first, int64_t last, int64_t first_panel,
+                 int64_t last_panel, float* scratch) const {
     float* v = scratch;
     float* m = v + kTilePoints * v_point_;
     float* patch = m + kTilePoints * m_point_;
     for (int64_t t = first; t < last; ++t) transform_input(o.x, t, v + (t - first) * c_, patch);
     for (int point = 0; point < kTilePoints; ++point) {
-      multiply(v + point * v_point_, point, last - first, first_panel, last_panel, m + point * m_point_);
+      multiply(v + point * v_point_, point, last - first, first_panel, last_panel,
+               m + point * m_point_);
     }
-    for (int64_t t = first; t < last; ++t) transform_output(o, t, m + (t - first) * k_, first_panel, last_panel, patch);
+    for (int64_t t = first; t < last; ++t)
+      transform_output(o, t, m + (t - first) * k_, first_panel, last_panel, patch);
   }
 
   void transform_input(const float* x, int64_t tile, float* v, float* patch) const {
@@ -150,20 +169,26 @@ class WinogradPlan final : public Plan {
     const int64_t x_row = p_.in.w * c_;
     if (top >= 0 && left >= 0 && top + kPoints <= p_.in.h && left + kPoints <= p_.in.w) {
       from += top * x_row + left * c_;
-      for (int64_t c = 0; c < c_; c += width_) kernels_.winograd_input(from + c, x_row, c_, v + c, v_point_);
+      for (int64_t c = 0; c < c_; c += width_)
+        kernels_.winograd_input(from + c, x_row, c_, v + c, v_point_);
       return;
     }
     // At the border: a copy of the patch with zeros outside the image.
     std::memset(patch, 0, static_cast<size_t>(kTilePoints * c_) * sizeof(float));
-    const int64_t from_col = std::max<int64_t>(0, -left), to_col = std::min<int64_t>(kPoints, p_.in.w - left);
-    for (int64_t i = std::max<int64_t>(0, -top); i < std::min<int64_t>(kPoints, p_.in.h - top) && from_col < to_col; ++i) {
-      std::memcpy(patch + (i * kPoints + from_col) * c_, from + (top + i) * x_row + (left + from_col) * c_,
+    const int64_t from_col = std::max<int64_t>(0, -left),
+                  to_col = std::min<int64_t>(kPoints, p_.in.w - left);
+    for (int64_t i = std::max<int64_t>(0, -top);
+         i < std::min<int64_t>(kPoints, p_.in.h - top) && from_col < to_col; ++i) {
+      std::memcpy(patch + (i * kPoints + from_col) * c_,
+                  from + (top + i) * x_row + (left + from_col) * c_,
                   static_cast<size_t>((to_col - from_col) * c_) * sizeof(float));
     }
-    for (int64_t c = 0; c < c_; c += width_) kernels_.winograd_input(patch + c, kPoints * c_, c_, v + c, v_point_);
+    for (int64_t c = 0; c < c_; c += width_)
+      kernels_.winograd_input(patch + c, kPoints * c_, c_, v + c, v_point_);
   }
 
-  void multiply(const float* v, int point, int64_t tiles, int64_t first_panel, int64_t last_panel, float* m) const {
+  void multiply(const float* v, int point, int64_t tiles, int64_t first_panel, int64_t last_panel,
+                float* m) const {
     DirectTile tile{};
     tile.outer = tile.middle = 1;
     tile.inner = p_.in.c;
@@ -175,7 +200,8 @@ class WinogradPlan final : public Plan {
     const int64_t vectors = k_ / width_;
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t channel = panel * blocking_.vecs * width_;
-      const int vecs = static_cast<int>(std::min<int64_t>(blocking_.vecs, vectors - panel * blocking_.vecs));
+      const int vecs =
+          static_cast<int>(std::min<int64_t>(blocking_.vecs, vectors - panel * blocking_.vecs));
       tile.w = u + channel * p_.in.c;
       const int64_t groups = ceil_div(tiles, kernels_.direct_cols[vecs]);
       for (int64_t g = 0; g < groups; ++g) {
@@ -187,7 +213,8 @@ class WinogradPlan final : public Plan {
     }
   }
 
-  void transform_output(const Operands& o, int64_t tile, const float* m, int64_t first_panel, int64_t last_panel, float* patch) const {
+  void transform_output(const Operands& o, int64_t tile, const float* m, int64_t first_panel,
+                        int64_t last_panel, float* patch) const {
     const int64_t image = tile / (rows_ * cols_), row = tile / cols_ % rows_, col = tile % cols_;
     const int64_t stored = m_ / p_.pool[0];  // rows and columns of a whole tile
     const int64_t top = row * stored, left = col * stored;
@@ -215,7 +242,8 @@ class WinogradPlan final : public Plan {
       if (p_.residual) {
         for (int64_t i = 0; i < height; ++i) {
           for (int64_t j = 0; j < width; ++j) {
-            std::memcpy(residual + (i * stored + j) * width_, o.operand + at + (i * out_.w + j) * k_ + k, vector);
+            std::memcpy(residual + (i * stored + j) * width_,
+                        o.operand + at + (i * out_.w + j) * k_ + k, vector);
           }
         }
         out.residual = residual;
@@ -224,7 +252,8 @@ class WinogradPlan final : public Plan {
       transform(out);
       for (int64_t i = 0; i < height; ++i) {
         for (int64_t j = 0; j < width; ++j) {
-          std::memcpy(o.y + at + (i * out_.w + j) * k_ + k, patch + (i * stored + j) * width_, vector);
+          std::memcpy(o.y + at + (i * out_.w + j) * k_ + k, patch + (i * stored + j) * width_,
+                      vector);
         }
       }
     }
@@ -254,16 +283,19 @@ class Winograd final : public Algorithm {
     if (p.kind != Kind::kConv) return "not a convolution";
     if (w.kernel[0] != w.kernel[1]) return "the kernel is not square";
     if (w.kernel[0] < 2 || w.kernel[0] > 7) {
-      return "kernel " + std::to_string(w.kernel[0]) + "x" + std::to_string(w.kernel[1]) + " does not fit tiles of 8";
+      return "kernel " + std::to_string(w.kernel[0]) + "x" + std::to_string(w.kernel[1]) +
+             " does not fit tiles of 8";
     }
     if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
     if (w.dilation[0] != 1 || w.dilation[1] != 1) return "the kernel is dilated";
     if (p.groups != 1) return "the convolution is grouped";
-    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc) return "works on channels-last only";
+    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+      return "works on channels-last only";
     if (p.pooled()) {
       const int64_t m = kPoints + 1 - w.kernel[0];
       if (p.pool[0] != p.pool[1] || p.pool[0] > 3 || m % p.pool[0] != 0) {
-        return "pool windows do not tile its " + std::to_string(m) + "x" + std::to_string(m) + " outputs";
+        return "pool windows do not tile its " + std::to_string(m) + "x" + std::to_string(m) +
+               " outputs";
       }
       if (p.residual) return "a residual cannot be added before a fused pool";
     }
@@ -274,31 +306,43 @@ class Winograd final : public Algorithm {
     const Kernels& kernels = context.kernels;
     const Dims out = p.out();
     const int64_t m = kPoints + 1 - p.window.kernel[0];
-    const int64_t rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m), tiles = p.n * rows * cols;
+    const int64_t rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m),
+                  tiles = p.n * rows * cols;
     const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
     const Blocking blocking = choose_blocking(kernels, p.k, p.in.c, rows * cols);
     // The blocks of WinogradPlan::split.
     int64_t block = std::min(blocking.tiles, tiles);
-    if (p.threads > 1) block = std::min(block, std::max(blocking.cols, round_up(ceil_div(tiles, 4 * p.threads), blocking.cols)));
-    const double blocks = static_cast<double>(ceil_div(tiles, block)), in_block = static_cast<double>(tiles) / blocks;
+    if (p.threads > 1)
+      block = std::min(
+          block, std::max(blocking.cols, round_up(ceil_div(tiles, 4 * p.threads), blocking.cols)));
+    const double blocks = static_cast<double>(ceil_div(tiles, block)),
+                 in_block = static_cast<double>(tiles) / blocks;
     const double panels = static_cast<double>(ceil_div(k / kernels.width, blocking.vecs));
-    const double splits = blocks < p.threads ? std::min(panels, std::ceil(2 * p.threads / blocks)) : 1;
+    const double splits =
+        blocks < p.threads ? std::min(panels, std::ceil(2 * p.threads / blocks)) : 1;
 
     const double weight_bytes = static_cast<double>(kTilePoints * p.in.c * k) * sizeof(float);
     const double block_bytes = kTilePoints * in_block * static_cast<double>(c + k) * sizeof(float);
     const double groups = std::ceil(in_block / static_cast<double>(blocking.cols));
-    const double slice_bytes = static_cast<double>(p.in.c * blocking.vecs * kernels.width) * sizeof(float);
+    const double slice_bytes =
+        static_cast<double>(p.in.c * blocking.vecs * kernels.width) * sizeof(float);
     double cycles = kTilePoints * panels * groups *
-                    tile_cycles(kernels, blocking.vecs, in_block / groups, static_cast<double>(p.in.c), slice_bytes);
-    // Transformed weights pass once for each block; what the transforms write and read passes through L2.
+                    tile_cycles(kernels, blocking.vecs, in_block / groups,
+                                static_cast<double>(p.in.c), slice_bytes);
+    // Transformed weights pass once for each block; what the transforms write and read passes
+    // through L2.
     cycles += stream_cycles(weight_bytes, weight_bytes + block_bytes);
     cycles += stream_cycles(block_bytes, block_bytes);
-    cycles += in_block / kernels.width * (static_cast<double>(c) * kInputCycles * splits + static_cast<double>(k) * kOutputCycles);
+    cycles +=
+        in_block / kernels.width *
+        (static_cast<double>(c) * kInputCycles * splits + static_cast<double>(k) * kOutputCycles);
     return parallel_cycles(blocks * cycles, blocks * splits, p.threads) + 1000;
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, context.kernels.width)) * sizeof(float) + p.threads * static_cast<double>(kBlockBytes);
+    return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, context.kernels.width)) *
+               sizeof(float) +
+           p.threads * static_cast<double>(kBlockBytes);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

@@ -1,11 +1,13 @@
-// Direct tiles two vectors wide, scheduled by hand for in-order cores with A32 NEON (Cortex-A53, A7).
+// Direct tiles two vectors wide, scheduled by hand for in-order cores with A32 NEON (Cortex-A53,
+// A7).
 //
-// What shapes the schedule on the A53: a 64-bit vector load issues with a VMOV from core registers but not with a
-// multiply-add, and a multiply-add issues with a core load. So input values come through core registers, and the loop
-// is blocks of {load | VMOV} {VMLA | load} {VMLA | load} {VMLA | other}: with six columns 12 multiply-adds in 16
-// cycles. Every load is for a later block, and at the end of a run of inner taps the pointers already step to the next
-// one, so the pipeline never drains within a tile. After the last tap they step back to the first, so nothing is read
-// that is not the tile's.
+// What shapes the schedule on the A53: a 64-bit vector load issues with a VMOV from core registers
+// but not with a multiply-add, and a multiply-add issues with a core load. So input values come
+// through core registers, and the loop is blocks of {load | VMOV} {VMLA | load} {VMLA | load} {VMLA
+// | other}: with six columns 12 multiply-adds in 16 cycles. Every load is for a later block, and at
+// the end of a run of inner taps the pointers already step to the next one, so the pipeline never
+// drains within a tile. After the last tap they step back to the first, so nothing is read that is
+// not the tile's.
 #pragma once
 
 #include "vector.h"
@@ -23,10 +25,13 @@ LINNET_A32_TILE(6)
 #undef LINNET_A32_TILE
 }
 
-// r0, r1: first and fourth column   r2: bytes between columns   r3: weights   r4: taps left in this run
-// r5, r6: values on their way       r7, r8: steps of inputs and weights after the last tap of a run
-// r9: runs left in the middle loop  r10: outer runs left        r11: the run
-// q0, q1: weights of both vectors   d4-d6: values of six columns   q4-q9, q10-q15: sums of both vectors
+// r0, r1   first and fourth column           r2   bytes between columns
+// r3       weights                           r4   taps left in this run
+// r5, r6   values on their way               r7, r8  steps of inputs and weights after a run
+// r9       runs left in the middle loop      r10  outer runs left
+// r11      the run
+// q0, q1   weights of both vectors           d4-d6   values of six columns
+// q4-q9, q10-q15  sums of both vectors
 __asm__(R"(
   .text
   .syntax unified
@@ -185,10 +190,11 @@ struct A32Run {
   int32_t x_col;  // all steps in bytes
   const float* w;
   int32_t inner, middle, outer;
-  int32_t step_middle, step_outer;  // of the inputs, from the last tap of a run to the first of the next
-  int32_t x_back, w_back;           // from the last tap of all to the first
-  const float* from;                // what the sums start from: the bias, or the output so far
-  int32_t from_step;                // from the second vector of a column to the first of the next
+  int32_t step_middle,
+      step_outer;          // of the inputs, from the last tap of a run to the first of the next
+  int32_t x_back, w_back;  // from the last tap of all to the first
+  const float* from;       // what the sums start from: the bias, or the output so far
+  int32_t from_step;       // from the second vector of a column to the first of the next
   float* to;
   int32_t to_step;
   float low;

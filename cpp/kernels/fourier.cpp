@@ -1,15 +1,17 @@
-// Fourier transforms of 8x8 and 16x16 tiles of real numbers and back, one vector of channels at a time, and the
-// products between them. One-dimensional transforms are split-radix (Duhamel and Hollmann, "Split radix FFT algorithm",
-// 1984), real ones compute the half of the spectrum that the other half mirrors.
+// Fourier transforms of 8x8 and 16x16 tiles of real numbers and back, one vector of channels at a
+// time, and the products between them. One-dimensional transforms are split-radix (Duhamel and
+// Hollmann, "Split radix FFT algorithm", 1984), real ones compute the half of the spectrum that the
+// other half mirrors.
 #include "fourier_points.h"
 #include "vector.h"
 
 namespace linnet {
 namespace {
 
-constexpr double kCos[16] = {1, 0.92387953251128674, 0.70710678118654752, 0.38268343236508977, 0, -0.38268343236508977,
-                             -0.70710678118654752, -0.92387953251128674, -1, -0.92387953251128674, -0.70710678118654752,
-                             -0.38268343236508977, 0, 0.38268343236508977, 0.70710678118654752, 0.92387953251128674};
+constexpr double kCos[16] = {1,  0.92387953251128674,  0.70710678118654752,  0.38268343236508977,
+                             0,  -0.38268343236508977, -0.70710678118654752, -0.92387953251128674,
+                             -1, -0.92387953251128674, -0.70710678118654752, -0.38268343236508977,
+                             0,  0.38268343236508977,  0.70710678118654752,  0.92387953251128674};
 
 // cos and sin of 2 pi k / n, for n up to 16.
 constexpr float cosine(int k, int n) { return static_cast<float>(kCos[k * (16 / n) % 16]); }
@@ -24,7 +26,8 @@ struct Complex {
 // x times exp(-2 pi i k / n), or for `inverse` exp(+2 pi i k / n).
 LINNET_INLINE Complex rotate(Complex x, int k, int n, bool inverse = false) {
   if (k == 0) return x;
-  const Vec c = splat(cosine(k, n)), s = splat(inverse ? -sine(k, n) : sine(k, n)), t = splat(inverse ? sine(k, n) : -sine(k, n));
+  const Vec c = splat(cosine(k, n)), s = splat(inverse ? -sine(k, n) : sine(k, n)),
+            t = splat(inverse ? sine(k, n) : -sine(k, n));
   return {fma(mul(x.im, s), x.re, c), fma(mul(x.re, t), x.im, c)};
 }
 
@@ -54,7 +57,8 @@ LINNET_INLINE void transform(const Input& in, Complex (&x)[kN]) {
   }
 }
 
-// The same of real numbers, packed: x[0] and x[1] are frequencies 0 and kN / 2, x[2k] + i x[2k + 1] is frequency k.
+// The same of real numbers, packed: x[0] and x[1] are frequencies 0 and kN / 2, x[2k] + i x[2k + 1]
+// is frequency k.
 template <int kN, int kFirst, int kStep, class Input>
 LINNET_INLINE void real_transform(const Input& in, Vec (&x)[kN]) {
   if constexpr (kN == 1) {
@@ -76,7 +80,8 @@ LINNET_INLINE void real_transform(const Input& in, Vec (&x)[kN]) {
     x[kHalf + 1] = sub(b[0], a[0]);
     LINNET_UNROLL
     for (int k = 1; k < kEighth; ++k) {
-      const Complex p = rotate({a[2 * k], a[2 * k + 1]}, k, kN), q = rotate({b[2 * k], b[2 * k + 1]}, 3 * k, kN);
+      const Complex p = rotate({a[2 * k], a[2 * k + 1]}, k, kN),
+                    q = rotate({b[2 * k], b[2 * k + 1]}, 3 * k, kN);
       const Complex s{add(p.re, q.re), add(p.im, q.im)}, d{sub(p.re, q.re), sub(p.im, q.im)};
       const int mirror = kHalf - k, up = kQuarter + k, down = kQuarter - k;
       x[2 * k] = add(u[2 * k], s.re), x[2 * k + 1] = add(u[2 * k + 1], s.im);
@@ -115,7 +120,8 @@ LINNET_INLINE void real_inverse(const Vec (&x)[kN], Vec (&y)[kN]) {
     for (int k = 1; k < kEighth; ++k) {
       const int mirror = kHalf - k, up = kQuarter + k, down = kQuarter - k;
       u[2 * k] = add(x[2 * k], x[2 * mirror]), u[2 * k + 1] = sub(x[2 * k + 1], x[2 * mirror + 1]);
-      u[2 * down] = add(x[2 * down], x[2 * up]), u[2 * down + 1] = sub(x[2 * down + 1], x[2 * up + 1]);
+      u[2 * down] = add(x[2 * down], x[2 * up]),
+            u[2 * down + 1] = sub(x[2 * down + 1], x[2 * up + 1]);
       const Complex s{sub(x[2 * k], x[2 * mirror]), add(x[2 * k + 1], x[2 * mirror + 1])};
       const Complex d{add(x[2 * down + 1], x[2 * up + 1]), sub(x[2 * down], x[2 * up])};  // negated
       const Complex p = rotate({sub(s.re, d.re), sub(s.im, d.im)}, k, kN, true);
@@ -201,7 +207,8 @@ constexpr int kTiles = 6;
 
 // sums[tile][part] += w[part] * v[tile].
 template <int kParts, int kCount>
-LINNET_INLINE void accumulate(Vec (&sums)[kCount][kParts], const Vec (&w)[kParts], const float* v, ptrdiff_t v_tile) {
+LINNET_INLINE void accumulate(Vec (&sums)[kCount][kParts], const Vec (&w)[kParts], const float* v,
+                              ptrdiff_t v_tile) {
   LINNET_UNROLL
   for (int i = 0; i < kCount; ++i, v += v_tile) {
     const Value value = broadcast(v);
@@ -212,7 +219,8 @@ LINNET_INLINE void accumulate(Vec (&sums)[kCount][kParts], const Vec (&w)[kParts
 
 // The sums over all channels of one frequency, which has kParts numbers.
 template <int kParts, int kCount>
-LINNET_INLINE const float* frequency(const FourierProduct& t, const float* v, const float* u, float* m) {
+LINNET_INLINE const float* frequency(const FourierProduct& t, const float* v, const float* u,
+                                     float* m) {
   Vec sums[kCount][kParts];
   LINNET_UNROLL
   for (int i = 0; i < kCount; ++i) {
@@ -222,7 +230,8 @@ LINNET_INLINE const float* frequency(const FourierProduct& t, const float* v, co
   ptrdiff_t v_tile = t.v_tile;
   for (int64_t left = t.channels; left > 0; left -= kFourierChunk, v += t.v_chunk) {
     const float* x = v;
-    for (int64_t c = left < kFourierChunk ? left : kFourierChunk; c > 0; --c, ++x, u += kParts * kWidth) {
+    for (int64_t c = left < kFourierChunk ? left : kFourierChunk; c > 0;
+         --c, ++x, u += kParts * kWidth) {
       // Else the compiler keeps a pointer for every tile and more, and spills.
       __asm__ volatile("" : "+r"(v_tile) : : "memory");
       Vec w[kParts];
@@ -250,12 +259,15 @@ template <int kCount>
 void product(const FourierProduct& t) {
   const float *v = t.v, *u = t.u;
   float* m = t.m;
-  for (int i = 0; i < t.real; ++i, v += kFourierChunk, m += kWidth) u = frequency<1, kCount>(t, v, u, m);
-  for (int i = 0; i < t.complex; ++i, v += 2 * kFourierChunk, m += 2 * kWidth) u = frequency<2, kCount>(t, v, u, m);
+  for (int i = 0; i < t.real; ++i, v += kFourierChunk, m += kWidth)
+    u = frequency<1, kCount>(t, v, u, m);
+  for (int i = 0; i < t.complex; ++i, v += 2 * kFourierChunk, m += 2 * kWidth)
+    u = frequency<2, kCount>(t, v, u, m);
 }
 
 // Stores a row of results: bias, residual, activation, pool. `row` counts from the tile's first.
-LINNET_INLINE void finish(const FourierOutput& t, const float (*line)[kWidth], int row, Vec bias, Vec low) {
+LINNET_INLINE void finish(const FourierOutput& t, const float (*line)[kWidth], int row, Vec bias,
+                          Vec low) {
   const bool merge = row % t.pool_rows != 0;
   float* y = t.y + row / t.pool_rows * t.y_row;
   const float* residual = t.residual ? t.residual + row * t.y_row : nullptr;
@@ -289,7 +301,9 @@ void output(const FourierOutput& t) {
   for (int j = 2; j < kN; j += 2, m += 2 * kN * kWidth) {
     // The inverse transform is the forward one with real and imaginary parts exchanged.
     Complex z[kN];
-    transform<kN, 0, 1>([&](int k) { return Complex{load(m + (2 * k + 1) * kWidth), load(m + 2 * k * kWidth)}; }, z);
+    transform<kN, 0, 1>(
+        [&](int k) { return Complex{load(m + (2 * k + 1) * kWidth), load(m + 2 * k * kWidth)}; },
+        z);
     LINNET_UNROLL
     for (int i = 0; i < kN; ++i) {
       store(rows[i][j], z[i].im);

@@ -1,9 +1,11 @@
-// The order of a transformed Fourier tile's numbers, shared by the transforms, the products and the packing of the weights.
+// The order of a transformed Fourier tile's numbers, shared by the transforms, the products and the
+// packing of the weights.
 //
-// The spectrum F(y, x) of n x n real numbers has F(-y, -x) = conj F(y, x), so half of it is enough: columns x = 0 and n/2,
-// themselves symmetric, down to y = n/2, and columns 1..n/2-1 whole. That is n * n numbers again: F is real at the four
-// frequencies that mirror themselves, which come first; the others follow as a real and an imaginary part each. They make
-// n/2 columns of 2n numbers: the two half ones together, then the whole ones.
+// The spectrum F(y, x) of n x n real numbers has F(-y, -x) = conj F(y, x), so half of it is enough:
+// columns x = 0 and n/2, themselves symmetric, down to y = n/2, and columns 1..n/2-1 whole. That is
+// n * n numbers again: F is real at the four frequencies that mirror themselves, which come first;
+// the others follow as a real and an imaginary part each. They make n/2 columns of 2n numbers: the
+// two half ones together, then the whole ones.
 #pragma once
 
 namespace linnet {
@@ -11,8 +13,8 @@ namespace {
 
 constexpr int kFourierReal = 4;
 
-// Channels of a tile that lie together in a transformed input: a cache line, so that transforms fill and products read
-// whole ones.
+// Channels of a tile that lie together in a transformed input: a cache line, so that transforms
+// fill and products read whole ones.
 constexpr int kFourierChunk = 16;
 
 // Calls f(y, x, number) for all frequencies in order; `number` is that of its first number.

@@ -1,9 +1,11 @@
-// The table where algorithms and instruction sets meet: one ISA's micro-kernels and their tile sizes.
+// The table where algorithms and instruction sets meet: one ISA's micro-kernels and their tile
+// sizes.
 //
-// Algorithms receive a `const Kernels&` and never know which ISA they run on; an ISA knows nothing of algorithms.
-// Each kernel family is one body file compiled once per ISA; every such object exports exactly one symbol, which
-// fills its part of the table. Nothing else may leave an ISA object: a weak (template or inline) symbol compiled with
-// AVX flags could be picked by the linker for the whole program and kill a baseline CPU.
+// Algorithms receive a `const Kernels&` and never know which ISA they run on; an ISA knows nothing
+// of algorithms. Each kernel family is one body file compiled once per ISA; every such object
+// exports exactly one symbol, which fills its part of the table. Nothing else may leave an ISA
+// object: a weak (template or inline) symbol compiled with AVX flags could be picked by the linker
+// for the whole program and kill a baseline CPU.
 #pragma once
 
 #include <cstddef>
@@ -14,25 +16,28 @@ namespace linnet {
 // Alignment, in bytes, of every packed weight buffer and arena block.
 constexpr size_t kAlignment = 64;
 
-// One output tile of a direct convolution: `cols` neighbouring output pixels of one row by `vecs` vectors of output
-// channels, all kept in registers over the whole reduction. The reduction walks outer x middle x inner taps; inner
-// taps are contiguous in the input. A fully connected layer is the same tile with images in place of pixels.
+// One output tile of a direct convolution: `cols` neighbouring output pixels of one row by `vecs`
+// vectors of output channels, all kept in registers over the whole reduction. The reduction walks
+// outer x middle x inner taps; inner taps are contiguous in the input. A fully connected layer is
+// the same tile with images in place of pixels.
 //   acc[p][k] = init[p][k] + sum over taps of x[p * x_col + tap] * w[tap][k]
-// All strides count elements. `y` has channels contiguous; stores cover whole vectors, so its rows are padded to them.
+// All strides count elements. `y` has channels contiguous; stores cover whole vectors, so its rows
+// are padded to them.
 struct DirectTile {
-  const float* x;       // first tap of the first pixel
-  ptrdiff_t x_col;      // from one output pixel to the next
-  ptrdiff_t x_outer;    // from one outer tap to the next
-  ptrdiff_t x_middle;   // from one middle tap to the next
+  const float* x;      // first tap of the first pixel
+  ptrdiff_t x_col;     // from one output pixel to the next
+  ptrdiff_t x_outer;   // from one outer tap to the next
+  ptrdiff_t x_middle;  // from one middle tap to the next
   int64_t outer, middle, inner;
-  const float* w;        // [outer][middle][inner][vecs * width], aligned to kAlignment
-  const float* bias;     // vecs * width; nullptr starts from what y holds (reduction split over calls)
-  const float* residual; // added before the activation, laid out like y; nullptr for none
+  const float* w;     // [outer][middle][inner][vecs * width], aligned to kAlignment
+  const float* bias;  // vecs * width; nullptr starts from what y holds (reduction split over calls)
+  const float* residual;  // added before the activation, laid out like y; nullptr for none
   float* y;
-  ptrdiff_t y_col;      // from one stored pixel to the next
-  float low;            // activation: results are raised to at least this; 0 is ReLU, -infinity none
-  // Max pooling in registers: groups of pool_cols neighbouring pixels reduce to one stored pixel (1, 2 or 3; cols is a
-  // multiple). With pool_merge the result is merged by max into what y holds: later rows of the same window.
+  ptrdiff_t y_col;  // from one stored pixel to the next
+  float low;        // activation: results are raised to at least this; 0 is ReLU, -infinity none
+  // Max pooling in registers: groups of pool_cols neighbouring pixels reduce to one stored pixel
+  // (1, 2 or 3; cols is a multiple). With pool_merge the result is merged by max into what y holds:
+  // later rows of the same window.
   int pool_cols;
   bool pool_merge;
 };
@@ -43,43 +48,50 @@ constexpr int kMaxTileCols = 16;
 
 // One row of pooling windows over channels-last data.
 struct PoolRow {
-  const float* x;        // first element of the first window's first valid row, at column 0 of the image
+  const float* x;  // first element of the first window's first valid row, at column 0 of the image
   ptrdiff_t x_row, x_col;  // between window rows (dilation included) and between pixels
-  int rows;              // window rows inside the image
-  int64_t w;             // image width in pixels
+  int rows;                // window rows inside the image
+  int64_t w;               // image width in pixels
   int kernel_w, stride_w, dilation_w, pad_l, pad_r;
-  int64_t channels;      // padded to the vector width
+  int64_t channels;  // padded to the vector width
   float* y;
   ptrdiff_t y_col;
   int64_t out_w;
-  // Average only: window rows that count towards the divisor (rows inside image, or image plus padding).
+  // Average only: window rows that count towards the divisor (rows inside image, or image plus
+  // padding).
   int divisor_rows;
   bool include_pad;
 };
 
-// Output transform of one 8x8 Winograd tile for one vector of channels: m x m pixels, or their max pool.
+// Output transform of one 8x8 Winograd tile for one vector of channels: m x m pixels, or their max
+// pool.
 struct WinogradOutput {
-  const float* m;        // point (i, j) of the transformed tile at m[(8 * i + j) * m_point]
+  const float* m;  // point (i, j) of the transformed tile at m[(8 * i + j) * m_point]
   ptrdiff_t m_point;
-  const float* bias;     // one vector
-  const float* residual; // added before the activation, laid out like y; nullptr for none; not with a pool
-  float* y;              // top left pixel stored
+  const float* bias;  // one vector
+  const float*
+      residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
+  float* y;      // top left pixel stored
   ptrdiff_t y_row, y_col;
-  float low;             // activation, as in DirectTile
-  int pool;              // 1, or 2 or 3 dividing m: windows of that size and stride are stored
+  float low;  // activation, as in DirectTile
+  int pool;   // 1, or 2 or 3 dividing m: windows of that size and stride are stored
 };
 
-// Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the results: fourier_points.h.
+// Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
+// results: fourier_points.h.
 struct FourierInput {
-  const float* x;          // top left pixel of the tile, which may lie outside the image
+  const float* x;  // top left pixel of the tile, which may lie outside the image
   ptrdiff_t x_row, x_col;
-  int first_row, last_row, first_col, last_col;  // the part inside the image; the rest is taken as zero
-  float* v;                // number i of column j at v[j * v_column + i * kFourierChunk]
+  int first_row, last_row, first_col,
+      last_col;  // the part inside the image; the rest is taken as zero
+  float* v;      // number i of column j at v[j * v_column + i * kFourierChunk]
   ptrdiff_t v_column;
 };
 
-// Products of some frequencies of a column, first real then complex ones, of a few tiles with one vector of output channels:
-//   m[tile][number][lane] = sum over c of v[tile][c / kFourierChunk][number][c % kFourierChunk] times u[number][c][lane],
+// Products of some frequencies of a column, first real then complex ones, of a few tiles with one
+// vector of output channels:
+//   m[tile][number][lane] = sum over c of v[tile][c / kFourierChunk][number][c % kFourierChunk]
+//   times u[number][c][lane],
 // where the two parts of a complex weight are neighbours: u[frequency][c][part][lane].
 struct FourierProduct {
   int real, complex;
@@ -94,12 +106,13 @@ constexpr int kMaxFourierTiles = 12;
 
 // The way back, to the tile's first `rows` x `cols` pixels, which are multiples of the pool window.
 struct FourierOutput {
-  const float* m;          // as FourierProduct::m; divided by the pixels of the tile beforehand
-  const float* bias;       // one vector
-  const float* residual;   // added before the activation, laid out like y; nullptr for none; not with a pool
+  const float* m;     // as FourierProduct::m; divided by the pixels of the tile beforehand
+  const float* bias;  // one vector
+  const float*
+      residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
   float* y;
   ptrdiff_t y_row, y_col;
-  float low;               // activation, as in DirectTile
+  float low;  // activation, as in DirectTile
   int rows, cols;
   int pool_rows, pool_cols;  // a max pool of this window and stride follows; 1 for none
 };
@@ -113,7 +126,8 @@ struct Kernels {
   int direct_vecs;
   int direct_cols[kMaxTileVecs + 1];
   DirectKernel direct[kMaxTileVecs + 1][kMaxTileCols + 1];
-  // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights prefetched.
+  // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights
+  // prefetched.
   int gemv_vecs;  // 1..gemv_vecs are filled
   DirectKernel gemv[kMaxTileVecs + 1];
 
@@ -123,29 +137,33 @@ struct Kernels {
   void (*clamp)(const float* x, float* y, int64_t count, float low);
   void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
 
-  // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel is x, one vector of
-  // channels; and the way back to m x m pixels, winograd_output[m] for m in 2..7.
-  void (*winograd_input)(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v, ptrdiff_t v_point);
+  // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel
+  // is x, one vector of channels; and the way back to m x m pixels, winograd_output[m] for m
+  // in 2..7.
+  void (*winograd_input)(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v,
+                         ptrdiff_t v_point);
   void (*winograd_output[8])(const WinogradOutput&);
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);
-  int fourier_tiles;       // fourier_product[1..fourier_tiles] take that many tiles
+  int fourier_tiles;  // fourier_product[1..fourier_tiles] take that many tiles
   void (*fourier_product[kMaxFourierTiles + 1])(const FourierProduct&);
   void (*fourier_output[2])(const FourierOutput&);
 
-  double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates and percent of peak
+  double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates
+                           // and percent of peak
 };
 
-// The table of the named ISA, or of the best one this CPU has for an empty name or nullptr. Throws std::invalid_argument
-// for an unknown name and std::runtime_error, naming what is missing, for one this CPU cannot run.
+// The table of the named ISA, or of the best one this CPU has for an empty name or nullptr. Throws
+// std::invalid_argument for an unknown name and std::runtime_error, naming what is missing, for one
+// this CPU cannot run.
 const Kernels& kernels_for(const char* isa);
 
 // Names of the ISAs this CPU can run among those compiled in, best first, nullptr-terminated.
 const char* const* available_isas();
 
-// Why this program is of no use on this CPU, as a sentence; nullptr where it is. A 32-bit ARM CPU without NEON and VFPv4 is
-// refused unless LINNET_ISA is set.
+// Why this program is of no use on this CPU, as a sentence; nullptr where it is. A 32-bit ARM CPU
+// without NEON and VFPv4 is refused unless LINNET_ISA is set.
 const char* cpu_problem();
 
 }  // namespace linnet

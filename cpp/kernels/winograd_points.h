@@ -1,8 +1,9 @@
 // The interpolation points of the Winograd transforms and the matrices that follow from them.
 //
-// F(m, r) yields m outputs of an r-tap filter from n = m + r - 1 inputs: y = A^T [(G g) * (B^T d)]. The transforms are
-// Toom-Cook's, transposed (Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast Algorithms for
-// Convolutional Neural Networks", CVPR 2016): for points a_j and infinity, with L_j the product of (x - a_l) over l != j,
+// F(m, r) yields m outputs of an r-tap filter from n = m + r - 1 inputs: y = A^T [(G g) * (B^T d)].
+// The transforms are Toom-Cook's, transposed (Winograd, "Arithmetic Complexity of Computations",
+// 1980; Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016): for points
+// a_j and infinity, with L_j the product of (x - a_l) over l != j,
 //   B^T row j: the coefficients of L_j; row of infinity: those of the product over all points
 //   A^T[i][j] = a_j^i, G[j][k] = a_j^k / L_j(a_j); infinity: 1 in the last row or column
 // B^T depends on the points alone, so all filter sizes share one input transform.
@@ -11,7 +12,8 @@
 namespace linnet {
 namespace {
 
-// 0, 1, -1, 2, -2, 1/2, -1/2 and infinity: small powers of two, which keep the error that of F(6x6, 3x3).
+// 0, 1, -1, 2, -2, 1/2, -1/2 and infinity: small powers of two, which keep the error that of F(6x6,
+// 3x3).
 constexpr int kWinogradPoints = 8;
 constexpr int kWinogradPairs = 3;
 constexpr double kWinogradPair[kWinogradPairs] = {1.0, 2.0, 0.5};
@@ -26,8 +28,9 @@ constexpr double winograd_power(double x, int n) {
   return y;
 }
 
-// The monic product of (x^2 - p^2) over all pairs but `skip` (kWinogradPairs skips none): coefficients of x^0, x^2, x^4, x^6.
-// B^T's rows are this times x (pairs: times x^2 +- p x; zero: times 1; infinity: times x), which halves the work.
+// The monic product of (x^2 - p^2) over all pairs but `skip` (kWinogradPairs skips none):
+// coefficients of x^0, x^2, x^4, x^6. B^T's rows are this times x (pairs: times x^2 +- p x; zero:
+// times 1; infinity: times x), which halves the work.
 struct WinogradEven {
   double c[kWinogradPairs + 1] = {};
 };

@@ -47,8 +47,10 @@ TEST_CASE("a window that would start in the far padding is dropped") {
 }
 
 TEST_CASE("what does not parse is named") {
-  for (const char* key : {"conv f32 n1 c1h1w1 k1r1x1 nhwc", "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 x", "pool f32", "conv f32 n1 c2h3w3 k4r1x1 g3 nhwc t1",
-                          "fc f32 n1 c1h1w1 nhwc t1", "maxpool f32 n1 c1h3w3 k1r2x2 nhwc t1", "softmax f32 n1 c1h1w1 axis4 nchw t1"}) {
+  for (const char* key :
+       {"conv f32 n1 c1h1w1 k1r1x1 nhwc", "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 x", "pool f32",
+        "conv f32 n1 c2h3w3 k4r1x1 g3 nhwc t1", "fc f32 n1 c1h1w1 nhwc t1",
+        "maxpool f32 n1 c1h3w3 k1r2x2 nhwc t1", "softmax f32 n1 c1h1w1 axis4 nchw t1"}) {
     CAPTURE(key);
     CHECK_THROWS_AS(Problem::parse(key), std::invalid_argument);
   }

@@ -22,7 +22,8 @@ std::vector<float> random_floats(size_t count, unsigned seed, float taps = 1) {
   return v;
 }
 
-// Convolutions with a residual, a fused and an overlapping pool, a fully connected layer and a softmax.
+// Convolutions with a residual, a fused and an overlapping pool, a fully connected layer and a
+// softmax.
 struct Net {
   std::vector<float> w1 = random_floats(24 * 3 * 3 * 3, 1, 27), b1 = random_floats(24, 2);
   std::vector<float> w2 = random_floats(24 * 24 * 3 * 3, 3, 216), b2 = random_floats(24, 4);
@@ -46,7 +47,8 @@ struct Net {
     b.node("Add", "add", {"c2", "r1"}, {"a"}, {});
     b.node("Relu", "relu2", {"a"}, {"r2"}, {});
     b.node("Conv", "conv3", {"r2", "w3"}, {"c3"}, {});
-    b.node("MaxPool", "pool3", {"c3"}, {"p3"}, {{"kernel_shape", std::vector<int64_t>{5, 5}}, {"strides", std::vector<int64_t>{5, 5}}});
+    b.node("MaxPool", "pool3", {"c3"}, {"p3"},
+           {{"kernel_shape", std::vector<int64_t>{5, 5}}, {"strides", std::vector<int64_t>{5, 5}}});
     b.node("Flatten", "flat", {"p3"}, {"f"}, {});
     b.node("Gemm", "fc", {"f", "w4", "b4"}, {"logits"}, {{"transB", int64_t{1}}});
     b.node("Softmax", "prob", {"logits"}, {"y"}, {{"axis", int64_t{1}}});
@@ -123,12 +125,14 @@ TEST_CASE("values inside the network can be asked for") {
     CAPTURE(name);
     const int value = session.graph().find_value(name);
     int64_t count = 2;
-    for (size_t i = 1; i < session.graph().values[value].shape.size(); ++i) count *= session.graph().values[value].shape[i];
+    for (size_t i = 1; i < session.graph().values[value].shape.size(); ++i)
+      count *= session.graph().values[value].shape[i];
     std::vector<float> got(count), want(count), y(2 * kOutput);
     session.run(2, {x.data()}, {value, session.graph().outputs[0]}, {got.data(), y.data()});
     plain.run(2, {x.data()}, {value}, {want.data()});
     float worst = 0, rms = 0;
-    for (int64_t i = 0; i < count; ++i) worst = std::max(worst, std::abs(got[i] - want[i])), rms += want[i] * want[i];
+    for (int64_t i = 0; i < count; ++i)
+      worst = std::max(worst, std::abs(got[i] - want[i])), rms += want[i] * want[i];
     CHECK(worst < 1e-4f * std::sqrt(rms / static_cast<float>(count)));
   }
 }
@@ -156,5 +160,6 @@ TEST_CASE("unknown algorithms and empty batches are errors") {
   CHECK_THROWS_AS(Session(net.build(), options(1, "no-such")), std::invalid_argument);
   Session session(net.build(), options(1));
   float nothing = 0;
-  CHECK_THROWS_AS(session.run(0, {&nothing}, session.graph().outputs, {&nothing}), std::invalid_argument);
+  CHECK_THROWS_AS(session.run(0, {&nothing}, session.graph().outputs, {&nothing}),
+                  std::invalid_argument);
 }
