@@ -22,8 +22,8 @@ constexpr size_t kAlignment = 64;
 // the same tile with images in place of pixels.
 //   acc[p][k] = init[p][k] + sum over taps of x[p * x_col + tap] * w[tap][k]
 // All strides count elements. `y` has channels contiguous; stores cover whole vectors, so its rows
-// are padded to them. There is at least one tap; a residual or a null bias goes with pool_cols 1 and
-// no pool_merge.
+// are padded to them. There is at least one tap; a residual or a null bias goes with pool_cols 1
+// and no pool_merge.
 struct DirectTile {
   const float* x;      // first tap of the first pixel
   ptrdiff_t x_col;     // from one output pixel to the next
