@@ -1,6 +1,7 @@
 # Wheels for 32-bit and 64-bit ARM, cross-built on x86-64 and tested under emulation, and the counts of bench/arm:
 #   make armhf test-armhf          the wheel of Raspberry Pi OS (32-bit), then the test suite on an emulated Cortex-A7
 #   make aarch64 test-aarch64      the same for 64-bit ARM
+#   make static-armhf              linnet-run in one file, for a board with nothing on it
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
 # Needs Debian's cross compiler and qemu, installed here; the rest goes into build/arm. See docs/raspberry-pi.md.
 ARM := $(CURDIR)/build/arm
@@ -25,7 +26,7 @@ aarch64_cpu := cortex-a53
 aarch64_openblas := TARGET=CORTEXA53
 aarch64_tag := manylinux_2_31_aarch64
 
-.PHONY: armhf aarch64 test-armhf test-aarch64 without-neon count-armhf count-aarch64 count-peers
+.PHONY: armhf aarch64 test-armhf test-aarch64 without-neon count-armhf count-aarch64 count-peers static-armhf static-aarch64
 .PRECIOUS: $(ARM)/%/packages $(ARM)/%/run/.packages $(ARM)/%/build/.packages $(ARM)/%/openblas/.built $(ARM)/%/wheel $(ARM)/%/venv/installed
 
 armhf aarch64: %: $(ARM)/%/wheel
@@ -74,6 +75,8 @@ $(ARM)/%/wheel: $(SOURCES) $(ARM)/tools/installed $(ARM)/%/run/.packages $(ARM)/
 	$(ARM)/tools/bin/python make/wheel_report.py $@/*.whl
 
 # For a board with nothing on it: one file that holds all of linnet.
+static-armhf static-aarch64: static-%: $(ARM)/%/static/linnet-run
+	mkdir -p dist && cp $< dist/linnet-run-$* && ls -l dist/linnet-run-$*
 $(ARM)/%/static/linnet-run: $(SOURCES) $(ARM)/tools/installed | $(ARM)/%/packages
 	PATH=$(ARM)/tools/bin:$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_STATIC=ON \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(ARM)/$*/static.log
