@@ -8,6 +8,8 @@
 // two half ones together, then the whole ones.
 #pragma once
 
+#include <initializer_list>
+
 namespace linnet {
 namespace {
 
