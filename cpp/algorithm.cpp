@@ -60,4 +60,14 @@ const Algorithm& algorithm(const std::string& name) {
   throw std::invalid_argument("there is no algorithm '" + name + "' (there are " + known + ")");
 }
 
+std::vector<const Algorithm*> algorithms(const std::string& name) {
+  std::vector<const Algorithm*> found;
+  for (const Algorithm* a : algorithms()) {
+    if (name == a->name()) return {a};
+    if (std::string(a->name()).compare(0, name.size() + 1, name + "-") == 0) found.push_back(a);
+  }
+  if (found.empty()) algorithm(name);
+  return found;
+}
+
 }  // namespace linnet

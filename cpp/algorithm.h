@@ -43,7 +43,7 @@ struct Context {
   const OpenBlas* blas = nullptr;  // null when none was found
   std::string blas_missing;        // why, when blas is null
   const NnPack* nnpack = nullptr;  // null when none was found
-  std::string nnpack_missing;      // why, when nnpack is null
+  std::string nnpack_missing = {};  // why, when nnpack is null
 };
 
 // What one run of a plan reads and writes; the layouts and batch are those of its problem.
@@ -85,6 +85,8 @@ class Algorithm {
 const std::vector<const Algorithm*>& algorithms();
 // Throws std::invalid_argument listing the names there are.
 const Algorithm& algorithm(const std::string& name);
+// The algorithm of that name; else all of a family: "fourier" is fourier-8 and fourier-16. Throws as algorithm() does.
+std::vector<const Algorithm*> algorithms(const std::string& name);
 
 struct RegisterAlgorithm {
   explicit RegisterAlgorithm(const Algorithm* algorithm);

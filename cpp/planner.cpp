@@ -85,7 +85,7 @@ double estimate(const Problem& problem, const std::string& name, const std::stri
 
 Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& pool)
     : options_(std::move(options)), context_(context), pool_(pool) {
-  if (!options_.algorithm.empty()) algorithm(options_.algorithm);
+  if (!options_.algorithm.empty()) asked_ = algorithms(options_.algorithm);
 }
 
 Wisdom& Planner::wisdom() const {
@@ -120,12 +120,14 @@ double Planner::reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout
 // Whether the algorithm asked for accepts the layer in any layout; else the layer is planned
 // freely.
 bool Planner::restricted(const Problem& problem) const {
-  if (!has_weights(problem) || options_.algorithm.empty()) return false;
+  if (!has_weights(problem)) return false;
   for (Layout in : kLayouts) {
     for (Layout out : kLayouts) {
       Problem p = problem;
       p.in_layout = in, p.out_layout = out;
-      if (algorithm(options_.algorithm).refuse(p, context_).empty()) return true;
+      for (const Algorithm* a : asked_) {
+        if (a->refuse(p, context_).empty()) return true;
+      }
     }
   }
   return false;
@@ -133,7 +135,8 @@ bool Planner::restricted(const Problem& problem) const {
 
 std::string Planner::refusal(const Algorithm& a, const Problem& problem, bool restricted,
                              size_t memory_limit) const {
-  if (restricted && options_.algorithm != a.name()) return "not the algorithm asked for";
+  if (restricted && !std::count(asked_.begin(), asked_.end(), &a))
+    return "not the algorithm asked for";
   if (options_.strict && !a.exact()) return "looser than strict allows";
   const std::string reason = a.refuse(problem, context_);
   if (!reason.empty() || !memory_limit) return reason;

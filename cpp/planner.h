@@ -20,8 +20,8 @@ namespace linnet {
 enum class Search : uint8_t { kEstimate, kFast, kFull };
 
 struct PlannerOptions {
-  std::string algorithm;    // convolutions and fully connected layers use only this one where it
-                            // accepts; empty: any
+  std::string algorithm;    // convolutions and fully connected layers use only this one, or those of
+                            // this family, where it accepts; empty: any
   bool strict = false;      // only exact algorithms
   bool lean = false;        // the fast algorithm that takes the least memory instead of the least time
   size_t memory_limit = 0;  // bytes a layer's packed weights and workspace may take; 0: no limit
@@ -95,6 +95,7 @@ class Planner {
   void measure(std::vector<Variant>& variants, const Weight* weight, const Weight* bias) const;
 
   const PlannerOptions options_;
+  std::vector<const Algorithm*> asked_;
   const Context& context_;
   ThreadPool& pool_;
   // What is learnt while planning; the plans made from it do not change.

@@ -57,7 +57,8 @@ def load(
     threads: how many compute; by default one for every core this process may use (its affinity
         mask and cgroup).
     algorithm: run convolutions and fully connected layers with this one only, where it accepts
-        them; one of show_config()["algorithms"], as "direct" or "im2col-openblas".
+        them; one of show_config()["algorithms"], as "direct" or "im2col-openblas", or a family of
+        them, as "fourier" or "nnpack".
     strict: only algorithms that add up the products of the definition, none that transform them.
     isa: instruction set of the kernels, one of show_config()["isas"]; by default the environment's
         LINNET_ISA, else the best this CPU has.
