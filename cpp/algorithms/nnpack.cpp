@@ -238,29 +238,28 @@ class Nnp final : public Algorithm {
   }
 
   double cost(const Problem& p, const Context&) const override {
+    // Measured on AVX2, which NNPACK's kernels are on x86-64 whatever ours are.
 #if defined(__x86_64__)
-    constexpr double kWidth = 8, kMacs = 16;  // its kernels are AVX2, whatever ours are
+    constexpr double kWidth = 8, kMacs = 16;
 #else
     constexpr double kWidth = 4, kMacs = 4;
 #endif
-    // Layers' transform_size is where auto mostly ends up; implicit GEMM and direct take all
-    // multiply-adds.
     const int64_t taps = p.window.kernel[0] * p.window.kernel[1];
     NnpAlgorithm a = algorithm_;
     if (a == kNnpAuto) {
       const bool small = p.window.stride[0] == 1 && p.window.stride[1] == 1 && taps > 1;
       a = !small ? kNnpImplicitGemm : taps == 9 ? kNnpWt8x8 : taps <= 16 ? kNnpFt8x8 : kNnpFt16x16;
     }
-    double cycles = p.macs() / (0.7 * kMacs);
+    double cycles = p.macs() / (0.35 * kMacs);
     if (a == kNnpFt8x8 || a == kNnpFt16x16 || a == kNnpWt8x8) {
       const int64_t n = a == kNnpFt16x16 ? 16 : 8;
       const Dims out = p.conv_out();
       const double tiles = static_cast<double>(p.n * ceil_div(out.h, n + 1 - p.window.kernel[0]) *
                                                ceil_div(out.w, n + 1 - p.window.kernel[1]));
-      const double numbers = static_cast<double>(n * n), complex = a == kNnpWt8x8 ? 1 : 2;
-      cycles = tiles * numbers *
-               (complex * p.in.c * p.k / (0.6 * kMacs) + 40.0 / kWidth * (p.in.c + p.k));
-      cycles += numbers * p.in.c * p.k * sizeof(float) / 24;
+      const double numbers = static_cast<double>(n * n), c = static_cast<double>(p.in.c),
+                   k = static_cast<double>(p.k);
+      cycles = tiles * numbers * (2 * c * k / (0.8 * kMacs) + 10 / kWidth * (c + k));
+      cycles += numbers * c * k * sizeof(float) / 24;
     }
     return cycles / p.threads + 5000.0 * p.n * (p.threads > 1 ? 4 : 1);
   }
