@@ -81,8 +81,11 @@ LINNET_INLINE void step(Vec (&acc)[kTileCols][kVecs], const Columns<kTileCols>& 
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) weight[v] = load(w + (tap * kVecs + v) * kWidth);
   Value value[kTileCols + kAhead];
-  LINNET_UNROLL
-  for (int p = 0; p < kTileCols && p < kAhead; ++p) value[p] = broadcast(x.at(p) + tap);
+  constexpr int kFirst = kAhead < kTileCols ? kAhead : kTileCols;
+  if constexpr (kFirst > 0) {
+    LINNET_UNROLL
+    for (int p = 0; p < kFirst; ++p) value[p] = broadcast(x.at(p) + tap);
+  }
   LINNET_UNROLL
   for (int p = 0; p < kTileCols; ++p) {
     if constexpr (kVecs == 1 && kBroadcasts) {

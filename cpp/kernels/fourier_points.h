@@ -8,8 +8,6 @@
 // two half ones together, then the whole ones.
 #pragma once
 
-#include <initializer_list>
-
 namespace linnet {
 namespace {
 
@@ -23,10 +21,10 @@ constexpr int kFourierChunk = 16;
 template <class F>
 void for_each_frequency(int n, F f) {
   int number = 0;
-  for (int x : {0, n / 2}) {
-    for (int y : {0, n / 2}) f(y, x, number++);
+  for (int x = 0; x <= n / 2; x += n / 2) {
+    for (int y = 0; y <= n / 2; y += n / 2) f(y, x, number++);
   }
-  for (int x : {0, n / 2}) {
+  for (int x = 0; x <= n / 2; x += n / 2) {
     for (int y = 1; y < n / 2; ++y, number += 2) f(y, x, number);
   }
   for (int x = 1; x < n / 2; ++x) {
