@@ -296,7 +296,8 @@ def test_openblas_core_is_left_alone_on_arm() -> None:
     assert environments.openblas_core("Features : half thumb neon vfpv4\n") is None
 
 
-def test_threads_are_pinned_and_stale_settings_dropped(runtime: Runtime, monkeypatch: Any) -> None:
+def test_threads_are_pinned_and_stale_settings_dropped(tmp_path: Path, monkeypatch: Any) -> None:
+    runtime = Runtime("wheel", tmp_path, {"kind": "venv", "packages": []}, {})
     monkeypatch.setenv("OMP_PROC_BIND", "true")
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     variables = environments.environment(runtime, 3, Path("/scratch"))
@@ -327,6 +328,7 @@ def test_set_up_stamps_what_works_and_says_why_the_rest_does_not(
     said: list[str] = []
     environments.set_up([good, bad], said.append)
     assert environments.missing(good) is None
+    assert json.loads((good.folder / "stamp.json").read_text())["installed"] == ["tiny-1.0"]
     assert any(line.startswith("tiny: ready") for line in said)
     assert "not.whl" in str(environments.missing(bad)) or ".not" in str(environments.missing(bad))
     assert not list((tmp_path / "cache").rglob("*.part"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -126,13 +127,14 @@ def run(args: argparse.Namespace) -> int:
     baseline = _baseline(args.baseline) if args.baseline else None
     graph = passes.canonicalize(importers.load(args.model, args.weights))
     with tempfile.TemporaryDirectory(prefix="linnet-compare-") as scratch:
-        _say("writing the network and evaluating it in float64")
+        _step("writing the network and evaluating it in float64")
         network.export(graph, Path(scratch))
         random = np.random.default_rng(0)
         images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
         expected = network.expect(graph, images)
-        bench = Bench(protocol, expected, Path(scratch), _say)
+        bench = Bench(protocol, expected, Path(scratch), _step)
         bench.measure(rows)
+        _step("")
     data = report.as_data(rows, Path(args.model).name, protocol, bench.watch)
     for path in args.output:
         path.write_text(WRITERS[path.suffix](data), encoding="utf-8")
@@ -178,6 +180,15 @@ def _list(rows: Sequence[Row], as_json: bool) -> int:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _step(text: str) -> None:
+    """Progress: one line that rewrites itself on a terminal, a line each elsewhere."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
+    elif text:
+        _say(text)
 
 
 def _names(text: str) -> list[str]:

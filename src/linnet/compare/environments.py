@@ -30,7 +30,8 @@ from typing import Any
 
 Say = Callable[[str], None]
 ADAPTERS = Path(__file__).parent / "adapters"
-DEBIAN = "http://deb.debian.org/debian"  # where Debian is not the host and names no mirror
+DEBIAN = "http://deb.debian.org/debian"  # where the host is not Debian and names no mirror
+ARCHIVE = "http://archive.debian.org/debian"
 STALE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "TF_", "MXNET_", "GLOG_")
 
 
@@ -111,16 +112,16 @@ def _set_up(runtime: Runtime, say: Say) -> None:
         try:
             with open(folder / "setup.log", "w", encoding="utf-8") as log:
                 make = {"venv": _make_venv, "debian": _make_debian}[runtime.environment["kind"]]
-                make(runtime, lambda text: say(f"{runtime.name}: {text}"), log)
+                installed = make(runtime, lambda text: say(f"{runtime.name}: {text}"), log)
                 say(f"{runtime.name}: first import")
                 _check(runtime, log)
         except (SetupError, OSError) as error:
             _write(folder / "failed.json", {"recipe": recipe, "reason": str(error)})
             say(f"{runtime.name}: failed: {error}")
             return
-        _write(
-            folder / "stamp.json", {"recipe": recipe, "seconds": round(time.monotonic() - begin, 1)}
-        )
+        seconds = round(time.monotonic() - begin, 1)
+        stamp = {"recipe": recipe, "installed": installed, "seconds": seconds}
+        _write(folder / "stamp.json", stamp)
         say(f"{runtime.name}: ready after {time.monotonic() - begin:.0f} s")
 
 
@@ -131,7 +132,8 @@ def _recipe(runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _make_venv(runtime: Runtime, say: Say, log: Any) -> None:
+def _make_venv(runtime: Runtime, say: Say, log: Any) -> list[str]:
+    """Install wheels into a new virtual environment; names and versions of all that went in."""
     target = runtime.folder / "venv"
     shutil.rmtree(target, ignore_errors=True)
     say(f"installing {' '.join(runtime.environment['packages'])}")
@@ -149,9 +151,11 @@ def _make_venv(runtime: Runtime, say: Say, log: Any) -> None:
     )
     pip += ["--disable-pip-version-check", "install", "--no-compile", "--only-binary=:all:"]
     _call([*pip, *runtime.environment["packages"]], log, _environment({}, "venv"))
+    return sorted(path.stem for path in target.glob("lib/*/site-packages/*.dist-info"))
 
 
-def _make_debian(runtime: Runtime, say: Say, log: Any) -> None:
+def _make_debian(runtime: Runtime, say: Say, log: Any) -> list[str]:
+    """Unpack Debian packages into a root of their own; names and versions of all that went in."""
     folder = runtime.folder
     for tool in ("apt-get", "apt-config", "dpkg", "dpkg-deb", "tar"):
         if shutil.which(tool) is None:
@@ -159,11 +163,17 @@ def _make_debian(runtime: Runtime, say: Say, log: Any) -> None:
     apt, root = folder / "apt", folder / "root"
     suite, packages = runtime.environment["suite"], runtime.environment["packages"]
     say(f"resolving {' '.join(packages)} from Debian {suite}")
-    mirror = _private_apt(apt, suite, log)
-    get = ["apt-get", "-y", "-o", "APT::Get::List-Cleanup=0"]
-    _call([*get, "update"], log, mirror)
+    private = _private_apt(apt)
+    for mirror in (_mirror(), ARCHIVE):  # an old suite moves to the archive one day
+        (apt / "sources.list").write_text(f"deb {_signed()}{mirror} {suite} main\n", "utf-8")
+        try:
+            _call(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], log, private)
+            break
+        except SetupError:
+            if mirror == ARCHIVE:
+                raise
     say("downloading")
-    _call([*get, "--download-only", "install", *packages], log, mirror)
+    _call(["apt-get", "-y", "--download-only", "install", *packages], log, private)
     archives = sorted((apt / "cache" / "archives").glob("*.deb"))
     say(f"unpacking {len(archives)} packages")
     shutil.rmtree(root, ignore_errors=True)
@@ -172,18 +182,14 @@ def _make_debian(runtime: Runtime, say: Say, log: Any) -> None:
         list(pool.map(lambda archive: _unpack(archive, root), archives))
     _mend_links(root)
     shutil.rmtree(apt)
+    return [archive.stem for archive in archives]
 
 
-def _private_apt(folder: Path, suite: str, log: Any) -> dict[str, str]:
+def _private_apt(folder: Path) -> dict[str, str]:
     """Make an apt with its own lists, status and cache in `folder`; return what selects it."""
     for name in ("parts", "lists/partial", "cache/archives/partial", "log"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-    signed = f"[signed-by={keyring}] " if keyring.exists() else ""
-    (folder / "sources.list").write_text(
-        f"deb {signed}{_mirror()} {suite} main\n", encoding="utf-8"
-    )
     # Proxies and certificates as the host has them; its hooks and sources stay out.
     host = subprocess.run(
         ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False
@@ -213,6 +219,11 @@ Debug::NoLocking "1";
 """
     (folder / "apt.conf").write_text(host + own, encoding="utf-8")
     return {**_environment({}, "debian"), "APT_CONFIG": str(folder / "apt.conf")}
+
+
+def _signed() -> str:
+    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    return f"[signed-by={keyring}] " if keyring.exists() else ""
 
 
 def _mirror() -> str:
@@ -317,12 +328,9 @@ def openblas_core(cpuinfo: str) -> str | None:
 
 
 def _environment(extra: Mapping[str, str], kind: str) -> dict[str, str]:
-    kept = {
-        k: v
-        for k, v in os.environ.items()
-        if not k.startswith(STALE) or (kind == "here" and k == "PYTHONPATH")
-    }
-    return {**kept, "PYTHONNOUSERSITE": "1", **extra}
+    own = kind == "here"  # linnet keeps what the user has set for it
+    kept = {k: v for k, v in os.environ.items() if own or not k.startswith(STALE)}
+    return {**kept, **({} if own else {"PYTHONNOUSERSITE": "1"}), **extra}
 
 
 def _check(runtime: Runtime, log: Any) -> None:

@@ -22,7 +22,9 @@ class Adapter:
         self.linnet = importlib.import_module("linnet")
         self.settings = {"threads": threads, **options}
         isa = options.get("isa", self.linnet.show_config()["isa"])
-        self.version, self.library = self.linnet.__version__, f"own kernels, {isa}"
+        blas = "openblas" in options.get("algorithm", "")
+        self.version = self.linnet.__version__
+        self.library = "OpenBLAS" if blas else f"own kernels, {isa}"
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         net: Callable[[Any], Any] = self.linnet.load(network.model, **self.settings)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..worker import Network, Node
 
-ENVIRONMENT = {"kind": "venv", "packages": ["mxnet==1.9.1", "numpy<1.24"], "import": "mxnet"}
+ENVIRONMENT = {"kind": "venv", "packages": ["mxnet==1.9.1", "numpy==1.23.5"], "import": "mxnet"}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mxnet": {
         "env": {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"},
