@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -509,7 +510,9 @@ def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) 
     assert not list(tmp_path.iterdir())
 
 
-def test_watch_says_what_spoils_the_times(tmp_path: Path) -> None:
+def test_watch_says_what_spoils_the_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def write(name: str, text: str) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -529,6 +532,10 @@ def test_watch_says_what_spoils_the_times(tmp_path: Path) -> None:
         write("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n")
         write("sys/class/thermal/thermal_zone0/temp", "81500\n")
     assert watch.others == pytest.approx(1.5)
+    write("proc/cpuinfo", "processor : 0\nvendor_id : GenuineIntel\n")
+    monkeypatch.setattr(platform, "machine", lambda: "armv7l")
+    assert watch.problems()[0] == "emulated"
+    write("proc/cpuinfo", "processor : 0\nCPU implementer : 0x41\n")
     problems = watch.problems()
     assert problems[:2] == ["under-voltage", "throttled"]
     assert "other processes" in problems[2]

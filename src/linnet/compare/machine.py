@@ -58,7 +58,8 @@ class Watch:
 
     def problems(self) -> list[str]:
         """Why the times are not to be trusted; empty if they are."""
-        found = [text for bit, text in THROTTLED.items() if self.throttled >> bit & 1]
+        found = ["emulated"] if self._emulated() else []
+        found += [text for bit, text in THROTTLED.items() if self.throttled >> bit & 1]
         others = self.others / self.wall if self.wall else 0.0
         if others > OTHERS:
             found.append(f"other processes kept {others:.1f} CPUs busy")
@@ -76,6 +77,11 @@ class Watch:
             "hottest": self.hottest,
             "clocks": [min(self.clocks), max(self.clocks)] if self.clocks else None,
         }
+
+    def _emulated(self) -> bool:
+        """Whether this program for ARM runs on another processor."""
+        arm = platform.machine().startswith(("arm", "aarch64"))
+        return arm and "vendor_id" in _text(self.root / "proc/cpuinfo")  # as x86 names its maker
 
     def _busy(self) -> float:
         """Seconds all CPUs together have worked since the machine started."""
