@@ -510,9 +510,7 @@ def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) 
     assert not list(tmp_path.iterdir())
 
 
-def test_watch_says_what_spoils_the_times(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watch_says_what_spoils_the_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(name: str, text: str) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
