@@ -13,7 +13,7 @@ namespace {
 
 // Cycles a loop over the pool costs beside its tasks: claiming the last ones, waiting for them.
 // Wake-ups happen once for a whole run.
-constexpr double kLaunch = 3000;
+constexpr double kLaunch = 8000;
 
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
@@ -66,7 +66,7 @@ Machine read_machine() {
   for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
   Machine m;
 #if defined(__x86_64__)
-  m.l2_rate = 24, m.l3_rate = 8, m.memory_rate = 4;
+  m.l2_rate = 32, m.l3_rate = 8, m.memory_rate = 4;
   m.loads = 2, m.efficiency = 0.9;
   if (size[1] <= 0) size[1] = 32 << 10;
   if (size[2] <= 0) size[2] = 512 << 10;
@@ -83,7 +83,7 @@ Machine read_machine() {
   m.l1 = size[1];
   m.l2 = size[2] / (sharers[2] > 2 ? sharers[2] : 1);
   // In a virtual machine the third level looks larger than what is left of it for us.
-  m.l3 = std::min(size[3] / std::min(sharers[3], 4), 16.0 * (1 << 20));
+  m.l3 = std::min(size[3] / std::min(sharers[3], 4), 12.0 * (1 << 20));
   return m;
 }
 
@@ -96,8 +96,11 @@ const Machine& machine() {
 
 double stream_cycles(double bytes, double footprint) {
   const Machine& m = machine();
-  // A set somewhat smaller than a cache already loses lines to whatever else passes through.
-  const auto held = [&](double cache) { return std::clamp(2 - 2 * footprint / cache, 0.0, 1.0); };
+  // A set that nearly fills a cache loses lines to whatever else passes through; of one somewhat
+  // larger than the cache many stay, since caches do not simply drop what was used least recently.
+  const auto held = [&](double cache) {
+    return std::clamp((2 - footprint / cache) / 1.25, 0.0, 1.0);
+  };
   const double in_l1 = held(m.l1), in_l2 = held(m.l2), in_l3 = m.l3 > 0 ? held(m.l3) : 0;
   const double beyond_l2 = in_l3 / m.l3_rate + (1 - in_l3) / m.memory_rate;
   return bytes * (1 - in_l1) * (in_l2 / m.l2_rate + (1 - in_l2) * beyond_l2);

@@ -30,14 +30,13 @@ def layout(key: str, text: str) -> str:
     return f"{head} {text} {threads}"
 
 
-@pytest.fixture(scope="module")
-def net() -> Graph:
+def network(c: int, k: int, kernel: int, size: int) -> Graph:
     """A convolution that several algorithms run, and a fully connected layer."""
     random = np.random.default_rng(0)
     attrs = {
-        "kernel_shape": [5, 5],
+        "kernel_shape": [kernel, kernel],
         "strides": [1, 1],
-        "pads": [2] * 4,
+        "pads": [kernel // 2] * 4,
         "dilations": [1, 1],
         "group": 1,
     }
@@ -48,11 +47,16 @@ def net() -> Graph:
         Node("Gemm", "fc", ["flat", "fc.w", "fc.b"], ["fc"], {"transB": 1}),
     ]
     initializers = {
-        "w": random.standard_normal((24, 16, 5, 5), np.float32) / 20,
-        "fc.w": random.standard_normal((10, 24 * 20 * 20), np.float32) / 100,
+        "w": random.standard_normal((k, c, kernel, kernel), np.float32) / 20,
+        "fc.w": random.standard_normal((10, k * size * size), np.float32) / 100,
         "fc.b": random.standard_normal(10, np.float32),
     }
-    return Graph("net", nodes, initializers, [Value("data", (0, 16, 20, 20))], ["fc"])
+    return Graph("net", nodes, initializers, [Value("data", (0, c, size, size))], ["fc"])
+
+
+@pytest.fixture(scope="module")
+def net() -> Graph:
+    return network(16, 24, 5, 20)
 
 
 def session(net: Graph, **options: Any) -> _core.Session:
@@ -230,15 +234,18 @@ def test_unknown_search_is_refused(net: Graph) -> None:
 # Memory
 
 
-def test_candidates_beyond_the_memory_limit_are_refused(net: Graph) -> None:
-    """Kernels transformed to the frequencies of large tiles are many times the plain ones."""
-    free = session(net)
-    limit = free.weight_bytes + free.arena_bytes
-    chosen = conv(free)["algorithm"]
-    tight = conv(session(net, memory_limit=limit))
-    refusals = {c["algorithm"]: c["refusal"] for c in tight["candidates"]}
-    assert re.fullmatch(r"needs \d+\.\d MB, the memory limit is \d+\.\d MB", refusals["fourier-16"])
-    assert tight["algorithm"] == chosen and not refusals[chosen]
+def test_candidates_beyond_the_memory_limit_are_refused() -> None:
+    """Transformed kernels are many times the plain ones."""
+    wide = network(64, 64, 3, 12)
+    direct = session(wide, algorithm="direct")
+    limit = direct.weight_bytes + direct.arena_bytes
+    core = session(wide, memory_limit=limit)
+    refusals = {c["algorithm"]: c["refusal"] for c in conv(core)["candidates"]}
+    for algorithm in ("winograd", "fourier-8", "fourier-16"):
+        reason = r"needs \d+\.\d MB, the memory limit is \d+\.\d MB"
+        assert re.fullmatch(reason, refusals[algorithm]), algorithm
+    assert not refusals["direct"] and conv(core)["algorithm"] != "direct-ref"
+    assert core.weight_bytes + core.arena_bytes <= limit
 
 
 # The bench

@@ -405,70 +405,7 @@ class Direct final : public Algorithm {
 
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    if (p.kind == Kind::kFullyConnected) {
-      const int64_t taps = p.in.count();
-      const Panels panels =
-          best_panels(kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, taps);
-      const double tiles = static_cast<double>(ceil_div(p.n, kernels.direct_cols[panels.vecs]));
-      if (p.n == 1) {
-        const double vectors = static_cast<double>(ceil_div(p.k, kernels.width)),
-                     bytes = vectors * static_cast<double>(taps) * kernels.width * sizeof(float);
-        const double loads = vectors * static_cast<double>(taps) / machine().loads;
-        return parallel_cycles(std::max(loads, stream_cycles(bytes, bytes)) +
-                                   40 * static_cast<double>(panels.count()),
-                               static_cast<double>(panels.count()), p.threads) +
-               500;
-      }
-      // The first tile of images brings a block's weights in, the others find them in L2.
-      const double bytes = static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
-      const double first =
-          tile_cycles(kernels, panels.vecs, p.n / tiles, static_cast<double>(taps), bytes);
-      const double others = (tiles - 1) * tile_cycles(kernels, panels.vecs, p.n / tiles,
-                                                      static_cast<double>(taps), machine().l2 / 4);
-      const double vectors = static_cast<double>(ceil_div(p.k, kernels.width));
-      return parallel_cycles((first + others) * vectors / panels.vecs,
-                             static_cast<double>(panels.count()) * tiles, p.threads) +
-             500;
-    }
-    const Dims out = p.out();
-    const Window& w = p.window;
-    const int64_t taps = p.in.c / p.groups * w.kernel[0] * w.kernel[1];
-    const Panels panels = best_panels(kernels, p.k / p.groups, out.w, p.pool[1], taps);
-    const double lines = static_cast<double>(p.n * p.groups * out.h * p.pool[0]);
-    const auto line_cycles = [&](int vecs) {
-      const double tiles =
-          static_cast<double>(ceil_div(out.w, kernels.direct_cols[vecs] / p.pool[1]));
-      const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
-      return tiles * tile_cycles(kernels, vecs, static_cast<double>(out.w * p.pool[1]) / tiles,
-                                 static_cast<double>(taps), panel_bytes);
-    };
-    double cycles = lines * (panels.full * line_cycles(panels.vecs) +
-                             (panels.rest ? line_cycles(panels.rest) : 0));
-    // All weights pass once for each band of rows, the band's pixels once for each panel.
-    const double image_bytes =
-        static_cast<double>(image_stride(p.in, p.in_layout, kernels.width)) * sizeof(float);
-    const bool copy = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
-    double bands = p.threads > 1 ? std::min<double>(static_cast<double>(out.h),
-                                                    std::ceil(8.0 * p.threads / p.n))
-                                 : 1;
-    if (copy)
-      bands =
-          std::min<double>(static_cast<double>(out.h), std::max(bands, image_bytes / (64 * 1024)));
-    const double all_panels = static_cast<double>(panels.count() * p.groups);
-    const double weight_bytes =
-        static_cast<double>(taps) * round_up(p.k, kernels.width) * sizeof(float);
-    cycles += stream_cycles(weight_bytes * p.n * bands, weight_bytes + image_bytes / bands);
-    const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
-                        std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
-    cycles =
-        std::max(cycles, stream_cycles(image_bytes * used * p.n * all_panels, image_bytes / bands));
-    if (copy)
-      cycles += p.n * image_bytes * (p.in_layout == Layout::kNchw && p.in.c > 1 ? 0.4 : 0.08) *
-                (1 + w.extent(0) * bands / p.in.h);
-    return parallel_cycles(cycles,
-                           std::min(lines * static_cast<double>(panels.count()), 8.0 * p.threads),
-                           p.threads) +
-           500;
+    return 500 + (p.kind == Kind::kConv ? conv_cycles(p, kernels) : fc_cycles(p, kernels));
   }
 
   double memory(const Problem& p, const Context& context) const override {
@@ -486,6 +423,81 @@ class Direct final : public Algorithm {
       return std::make_unique<DirectFullyConnected>(p, *weight, bias, context);
     return std::make_unique<DirectConv>(p, *weight, bias, context);
   }
+
+ private:
+  static double conv_cycles(const Problem& p, const Kernels& kernels) {
+    const Dims out = p.out();
+    const Window& w = p.window;
+    const int64_t channels = p.in.c / p.groups, taps = channels * w.kernel[0] * w.kernel[1];
+    const Panels panels = best_panels(kernels, p.k / p.groups, out.w, p.pool[1], taps);
+    const double image_bytes =
+        static_cast<double>(image_stride(p.in, p.in_layout, kernels.width)) * sizeof(float);
+    const bool copy = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
+    const bool planar = p.in_layout == Layout::kNchw && p.in.c > 1;
+    // Runs of taps that lie together, each with the end of a loop; see Taps.
+    const bool dense = p.in_layout == Layout::kNchw || p.in.c % kernels.width == 0;
+    double runs = static_cast<double>(w.kernel[0]);
+    if (planar && !copy) {
+      runs *= static_cast<double>(channels);
+    } else if (!dense || p.groups != 1 || w.dilation[1] != 1) {
+      runs *= static_cast<double>(w.kernel[1]);
+    }
+    const auto line_cycles = [&](int vecs) {
+      if (!vecs) return 0.0;
+      const double tiles =
+          static_cast<double>(ceil_div(out.w, kernels.direct_cols[vecs] / p.pool[1]));
+      const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
+      const double cols = static_cast<double>(out.w * p.pool[1]) / tiles;
+      return tiles * (tile_cycles(kernels, vecs, cols, static_cast<double>(taps), panel_bytes) +
+                      kRunCycles * runs);
+    };
+    const double lines = static_cast<double>(p.n * p.groups * out.h * p.pool[0]);
+    double cycles = lines * (static_cast<double>(panels.full) * line_cycles(panels.vecs) +
+                             line_cycles(panels.rest));
+
+    // All weights pass once for each band of rows, the band's pixels once for each panel.
+    double bands = p.threads > 1 ? std::ceil(8.0 * p.threads / static_cast<double>(p.n)) : 1;
+    if (copy) bands = std::max(bands, image_bytes / (64 * 1024));
+    bands = std::min(bands, static_cast<double>(out.h));
+    const double weight_bytes =
+        static_cast<double>(taps * round_up(p.k, kernels.width)) * sizeof(float);
+    cycles += stream_cycles(weight_bytes * static_cast<double>(p.n) * bands,
+                            weight_bytes + image_bytes / bands);
+    const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
+                        std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
+    const double pixel_bytes =
+        image_bytes * used * static_cast<double>(p.n * panels.count() * p.groups);
+    cycles = std::max(cycles, stream_cycles(pixel_bytes, image_bytes / bands));
+    if (copy) {
+      const double overlap = 1 + static_cast<double>(w.extent(0)) * bands / p.in.h;
+      cycles += kCopyCycles[planar] * image_bytes * overlap * static_cast<double>(p.n);
+    }
+    const double tasks = lines * static_cast<double>(panels.count());
+    return parallel_cycles(cycles, std::min(tasks, 8.0 * p.threads), p.threads);
+  }
+
+  static double fc_cycles(const Problem& p, const Kernels& kernels) {
+    const auto taps = static_cast<double>(p.in.count());
+    const Panels panels = best_panels(
+        kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, p.in.count());
+    const auto vectors = static_cast<double>(ceil_div(p.k, kernels.width));
+    const double bytes = vectors * taps * kernels.width * sizeof(float);
+    const auto count = static_cast<double>(panels.count());
+    if (p.n == 1) {
+      const double cycles = std::max(vectors * taps / machine().loads, stream_cycles(bytes, bytes));
+      return parallel_cycles(cycles + 40 * count, count, p.threads);
+    }
+    // The first tile of images brings a block's weights in, the others find them in L2.
+    const auto tiles = static_cast<double>(ceil_div(p.n, kernels.direct_cols[panels.vecs]));
+    const auto tile = [&](double footprint) {
+      return tile_cycles(kernels, panels.vecs, p.n / tiles, taps, footprint);
+    };
+    const double panel = tile(bytes) + (tiles - 1) * tile(machine().l2 / 4);
+    return parallel_cycles(panel * vectors / panels.vecs, count * tiles, p.threads);
+  }
+
+  // Cycles of the end of a run of taps, and of copying a byte of input, channels last or planar.
+  static constexpr double kRunCycles = 4, kCopyCycles[2] = {0.08, 0.4};
 };
 
 const Direct kDirect;

@@ -280,9 +280,10 @@ class Fourier final : public Algorithm {
     double cycles = blocks * groups * out_vectors * numbers / 2 *
                     tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
     cycles += stream_cycles(weight_bytes * blocks, weight_bytes + block_bytes);
-    cycles += stream_cycles(
-        2 * tiles * numbers * (in_vectors + out_vectors) * kernels.width * sizeof(float),
-        block_bytes);
+    // A block's transformed input passes once for each vector of output channels.
+    cycles += stream_cycles(blocks * out_vectors * block_bytes, block_bytes);
+    cycles += stream_cycles(2 * tiles * numbers * out_vectors * kernels.width * sizeof(float),
+                            block_bytes);
     // A transform's spills matter more than its logarithm.
     cycles += tiles * numbers * (in_vectors + out_vectors) *
               (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);

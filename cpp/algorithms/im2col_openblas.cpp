@@ -1,6 +1,7 @@
-// Convolution as a matrix product: im2col, then cblas_sgemm of a linked OpenBLAS; the scheme of Caffe (Chellapilla et al.,
-// "High Performance Convolutional Neural Networks for Document Processing", 2006). A fully connected layer needs no im2col.
-// OpenBLAS splits the product over its own threads, as many as the session has; ours are parked meanwhile.
+// Convolution as a matrix product: im2col, then cblas_sgemm of a linked OpenBLAS; the scheme of
+// Caffe (Chellapilla et al., "High Performance Convolutional Neural Networks for Document
+// Processing", 2006). A fully connected layer needs no im2col. OpenBLAS splits the product over its
+// own threads, as many as the session has; ours are parked meanwhile.
 
 #include <algorithm>
 #include <cmath>
@@ -15,19 +16,26 @@ namespace {
 
 class Im2colOpenBlas final : public Plan {
  public:
-  Im2colOpenBlas(const Problem& problem, const Weight& weight, const Weight* bias, const Context& context)
-      : p_(problem), weight_(weight), bias_(bias ? *bias : Weight()), blas_(*context.blas), out_(problem.out()) {
+  Im2colOpenBlas(const Problem& problem, const Weight& weight, const Weight* bias,
+                 const Context& context)
+      : p_(problem),
+        weight_(weight),
+        bias_(bias ? *bias : Weight()),
+        blas_(*context.blas),
+        out_(problem.out()) {
     const Window& w = p_.window;
     // A 1x1 convolution's matrix is the image itself.
     if (p_.kind == Kind::kConv) {
-      columns_ = w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 || w.stride[1] != 1 || w.pad[0] || w.pad[1] || w.pad[2] ||
-                 w.pad[3];
+      columns_ = w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 || w.stride[1] != 1 ||
+                 w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
     }
   }
 
   size_t workspace() const override {
     if (!columns_) return 0;
-    return static_cast<size_t>(p_.in.c / p_.groups * p_.window.kernel[0] * p_.window.kernel[1] * out_.h * out_.w) * sizeof(float);
+    return static_cast<size_t>(p_.in.c / p_.groups * p_.window.kernel[0] * p_.window.kernel[1] *
+                               out_.h * out_.w) *
+           sizeof(float);
   }
 
   void run(const Operands& o) const override {
@@ -35,8 +43,9 @@ class Im2colOpenBlas final : public Plan {
       const OpenBlasLock lock(blas_, p_.threads);
       o.pool.park();
       const auto taps = static_cast<int>(p_.in.count());
-      blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(p_.n), static_cast<int>(p_.k), taps, 1, o.x, taps,
-                        weight_.data, taps, 0, o.y, static_cast<int>(p_.k));
+      blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(p_.n),
+                        static_cast<int>(p_.k), taps, 1, o.x, taps, weight_.data, taps, 0, o.y,
+                        static_cast<int>(p_.k));
       for (int64_t image = 0; image < p_.n; ++image) finish(o, image * p_.k, p_.k, bias_.data, 1);
       return;
     }
@@ -49,12 +58,15 @@ class Im2colOpenBlas final : public Plan {
         if (columns_) im2col(x, channels, o);
         const OpenBlasLock lock(blas_, p_.threads);
         o.pool.park();
-        blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasNoTrans, static_cast<int>(outputs), static_cast<int>(pixels),
-                          static_cast<int>(taps), 1, weight_.data + g * outputs * taps, static_cast<int>(taps),
-                          columns_ ? o.workspace : x, static_cast<int>(pixels), 0, o.y + (image * p_.k + g * outputs) * pixels,
-                          static_cast<int>(pixels));
+        blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasNoTrans, static_cast<int>(outputs),
+                          static_cast<int>(pixels), static_cast<int>(taps), 1,
+                          weight_.data + g * outputs * taps, static_cast<int>(taps),
+                          columns_ ? o.workspace : x, static_cast<int>(pixels), 0,
+                          o.y + (image * p_.k + g * outputs) * pixels, static_cast<int>(pixels));
       }
-      o.pool.parallel_for(p_.k, [&](int64_t k, int) { finish(o, (image * p_.k + k) * pixels, pixels, bias_.data + k, 0); });
+      o.pool.parallel_for(p_.k, [&](int64_t k, int) {
+        finish(o, (image * p_.k + k) * pixels, pixels, bias_.data + k, 0);
+      });
     }
   }
 
@@ -65,12 +77,15 @@ class Im2colOpenBlas final : public Plan {
     const int64_t kernel = w.kernel[0] * w.kernel[1];
     o.pool.parallel_for(channels * kernel, [&](int64_t tap, int) {
       const float* plane = x + tap / kernel * p_.in.h * p_.in.w;
-      const int64_t r = tap % kernel / w.kernel[1] * w.dilation[0], s = tap % w.kernel[1] * w.dilation[1];
+      const int64_t r = tap % kernel / w.kernel[1] * w.dilation[0],
+                    s = tap % w.kernel[1] * w.dilation[1];
       float* column = o.workspace + tap * out_.h * out_.w;
       // Output columns whose input lies inside the image.
-      const int64_t left = std::min(out_.w, ceil_div(std::max<int64_t>(0, w.pad[1] - s), w.stride[1]));
+      const int64_t left =
+          std::min(out_.w, ceil_div(std::max<int64_t>(0, w.pad[1] - s), w.stride[1]));
       const int64_t reach = p_.in.w - 1 + w.pad[1] - s;
-      const int64_t right = reach < 0 ? left : std::max(left, std::min(out_.w, reach / w.stride[1] + 1));
+      const int64_t right =
+          reach < 0 ? left : std::max(left, std::min(out_.w, reach / w.stride[1] + 1));
       for (int64_t oh = 0; oh < out_.h; ++oh, column += out_.w) {
         const int64_t ih = oh * w.stride[0] - w.pad[0] + r;
         if (ih < 0 || ih >= p_.in.h) {
@@ -89,8 +104,10 @@ class Im2colOpenBlas final : public Plan {
     });
   }
 
-  // Adds bias and residual to `count` results from `first` on and applies the activation; bias_step 0 gives all the same bias.
-  void finish(const Operands& o, int64_t first, int64_t count, const float* bias, int bias_step) const {
+  // Adds bias and residual to `count` results from `first` on and applies the activation; bias_step
+  // 0 gives all the same bias.
+  void finish(const Operands& o, int64_t first, int64_t count, const float* bias,
+              int bias_step) const {
     static const float zero = 0;
     if (!bias_.data) bias = &zero, bias_step = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -113,46 +130,60 @@ class Algorithm_ final : public Algorithm {
   bool uses_kernels() const override { return false; }
 
   std::string refuse(const Problem& p, const Context& context) const override {
-    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected) return "not a convolution or fully connected layer";
+    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
+      return "not a convolution or fully connected layer";
     if (!context.blas) return "no OpenBLAS: " + context.blas_missing;
     if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
     if (p.pooled()) return "a following pool cannot be fused";
     const int64_t limit = std::numeric_limits<int>::max();
     const Dims out = p.out();
     if (p.n * p.in.count() > limit || p.n * p.k * out.h * out.w > limit ||
-        p.in.c * p.window.kernel[0] * p.window.kernel[1] > limit / std::max<int64_t>(1, out.h * out.w)) {
+        p.in.c * p.window.kernel[0] * p.window.kernel[1] >
+            limit / std::max<int64_t>(1, out.h * out.w)) {
       return "too large for OpenBLAS's 32-bit sizes";
     }
     return "";
   }
 
   double cost(const Problem& p, const Context& context) const override {
-    // OpenBLAS has kernels of its own: for what this CPU can do, but for ARMv7, where it multiplies in scalar registers.
-    const char* core = context.blas && context.blas->openblas_get_corename ? context.blas->openblas_get_corename() : "";
+    // OpenBLAS has kernels of its own: for what this CPU can do, but for ARMv7, where it multiplies
+    // in scalar registers.
+    const char* core = context.blas && context.blas->openblas_get_corename
+                           ? context.blas->openblas_get_corename()
+                           : "";
     double peak = kernels_for(nullptr).flops_per_cycle / 2;
     if (std::strncmp(core, "ARMV", 4) == 0 && sizeof(void*) == 4) peak = 1;
-    if (std::strcmp(core, "Haswell") == 0 || std::strcmp(core, "Zen") == 0) peak = std::min(peak, 16.0);
+    if (std::strcmp(core, "Haswell") == 0 || std::strcmp(core, "Zen") == 0)
+      peak = std::min(peak, 16.0);
     const Window& w = p.window;
     const Dims out = p.out();
     const bool fc = p.kind == Kind::kFullyConnected;
     const double products = fc ? 1 : static_cast<double>(p.n * p.groups);
-    const double m = static_cast<double>(fc ? p.n : p.k / p.groups), n = static_cast<double>(fc ? p.k : out.h * out.w);
-    const double k = static_cast<double>(fc ? p.in.count() : p.in.c / p.groups * w.kernel[0] * w.kernel[1]);
+    const double m = static_cast<double>(fc ? p.n : p.k / p.groups),
+                 n = static_cast<double>(fc ? p.k : out.h * out.w);
+    const double k =
+        static_cast<double>(fc ? p.in.count() : p.in.c / p.groups * w.kernel[0] * w.kernel[1]);
     // Both operands are packed first; a narrow one leaves vectors and cache blocks half empty.
-    const double rate = 0.7 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
+    const double rate = 0.62 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
     double product = m * n * k / rate + stream_cycles(4 * (m * k + k * n), 4 * (m * k + k * n));
     if (m > 1) product += 0.5 * (m * k + k * n);
     double other = m * n * 0.5 + stream_cycles(8 * m * n, 4 * m * n);  // bias, activation
-    const bool columns = !fc && (w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 || w.stride[1] != 1 || w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3]);
-    if (columns) other += k * n * (w.stride[1] == 1 ? 0.5 : 1.2) + stream_cycles(8 * k * n, 4 * k * n);
-    // Its threads are woken for each product, ours put to sleep.
-    return products * (parallel_cycles(product + other, 8 * p.threads, p.threads) + (p.threads > 1 ? 20000 : 1500));
+    const bool columns = !fc && (w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 ||
+                                 w.stride[1] != 1 || w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3]);
+    if (columns)
+      other += k * n * (w.stride[1] == 1 ? 0.5 : 1.2) + stream_cycles(8 * k * n, 4 * k * n);
+    if (p.threads == 1) return products * (product + other + 1500);
+    // Its threads are woken for each product and ours put to sleep, and a static split waits for
+    // the slowest share.
+    return products * (1.6 * product / p.threads + other / p.threads + 40000);
   }
 
   double memory(const Problem& p, const Context&) const override {
     if (p.kind != Kind::kConv) return 0;
     const Dims out = p.out();
-    return static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1] * out.h * out.w) * sizeof(float);
+    return static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1] * out.h *
+                               out.w) *
+           sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
