@@ -286,7 +286,7 @@ def test_any_float32_layout_is_an_input(net: linnet.Session) -> None:
         (np.zeros((1, 2, 9, 11)), "'data' has dtype float64, expected float32"),
         (np.zeros((1, 2, 9, 11), np.uint8), "uint8"),
         (np.zeros((1, 2, 9, 11), ">f4"), ">f4"),
-        ([[1, 2]], "int64"),
+        ([[1, 2]], "int(32|64)"),
         (np.zeros((2, 9, 11), "f4"), r"'data' has shape \(2, 9, 11\), expected Nx2x9x11"),
         (np.zeros((1, 2, 9, 12), "f4"), r"\(1, 2, 9, 12\)"),
         (np.zeros((), "f4"), "expected Nx2x9x11"),
