@@ -69,7 +69,7 @@ cpp-armhf cpp-aarch64: cpp-%: build/%/build.ninja
 	ctest --preset $*
 
 deps:
-	@sh .ci/packages g++ libopenblas0-pthread doctest-dev $(PYTHON_PACKAGES)
+	@sh .ci/packages g++ libopenblas0-pthread doctest-dev pkg-config $(PYTHON_PACKAGES)
 
 .venv/installed: $(SOURCES) | deps
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
