@@ -15,12 +15,12 @@ std::vector<const Algorithm*>& registry() {
 
 }  // namespace
 
-WeightStore::Buffer WeightStore::get(const float* data, const std::string& packing, int64_t count,
+WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& packing, int64_t count,
                                      const std::function<void(float*)>& pack) {
   std::lock_guard<std::mutex> lock(mutex_);
-  Buffer& buffer = buffers_[{data, packing}];
+  Buffer& buffer = weight ? buffers_[{weight->data, packing + ' ' + to_string(weight->shape)}] : buffers_[{nullptr, packing}];
   if (!buffer) {
-    auto fresh = std::make_shared<AlignedBuffer>(static_cast<size_t>(count) * sizeof(float), true);
+    auto fresh = std::make_shared<AlignedBuffer>(float_bytes(count), true);
     pack(fresh->floats());
     buffer = fresh;
   }

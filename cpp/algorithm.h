@@ -19,15 +19,16 @@
 
 namespace linnet {
 
-// Packed weights of one model, keyed by what was packed and how, shared by all its plans, batch sizes and programs.
+// Packed weights of one model, keyed by what was packed and how (shape too: tensors may share memory), shared by all its plans, batch sizes and programs.
 // Owned by the Session; buffers live as long as any plan that uses them.
 class WeightStore {
  public:
   using Buffer = std::shared_ptr<const AlignedBuffer>;
 
-  // The buffer of `count` floats for `packing` of the tensor at `data`, filled by `pack` the first time. The buffer is
-  // zeroed before, so `pack` need not write padding.
-  Buffer get(const float* data, const std::string& packing, int64_t count, const std::function<void(float*)>& pack);
+  // The buffer of `count` floats for `packing` of `weight`, filled by `pack` the first time. The buffer is zeroed before,
+  // so `pack` need not write padding. `packing` names all but the tensor that the contents depend on; a null weight
+  // stands for zeros.
+  Buffer get(const Weight* weight, const std::string& packing, int64_t count, const std::function<void(float*)>& pack);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
 

@@ -58,6 +58,12 @@ ArenaPlan plan_arena(const std::vector<ArenaItem>& items) {
   return plan;
 }
 
+size_t float_bytes(int64_t count) {
+  if (count < 0 || static_cast<uint64_t>(count) > PTRDIFF_MAX / sizeof(float))
+    throw std::bad_alloc();
+  return static_cast<size_t>(count) * sizeof(float);
+}
+
 AlignedBuffer::AlignedBuffer(size_t size, bool zero) : size_(size) {
   if (size > PTRDIFF_MAX - kAlignment) throw std::bad_alloc();
   void* data = nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct ArenaPlan {
 // give the same plan. Throws std::invalid_argument if an item ends before it begins, std::bad_alloc
 // if the total exceeds the address space.
 ArenaPlan plan_arena(const std::vector<ArenaItem>& items);
+
+// Bytes of `count` floats. Throws std::bad_alloc where they exceed the address space.
+size_t float_bytes(int64_t count);
 
 // Owns a block of memory aligned to kAlignment; its contents are undefined unless zeroed. Throws
 // std::bad_alloc.

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
+#include <tuple>
 
 namespace linnet {
 namespace {
@@ -96,7 +98,8 @@ class Program {
   const int threads_;
   std::vector<std::vector<int>> users_;                   // of each value: nodes
   std::vector<Location> locations_;                       // of each value
-  std::map<std::pair<int, Layout>, Location> reordered_;  // by storage: copies in another layout
+  // By storage, dims and layout: copies in another layout. A reshaped storage is several images.
+  std::map<std::tuple<int, int64_t, int64_t, int64_t, Layout>, Location> reordered_;
   std::vector<Storage> storages_;
   std::vector<Step> steps_;
   std::vector<StepReport> reports_;
@@ -277,8 +280,8 @@ Program::Fused Program::fuse(int first) const {
 int Program::new_storage(const Dims& dims, Layout layout) {
   Storage s;
   s.floats = image_stride(dims, layout, context_.kernels.width);
-  if (s.floats > (int64_t{1} << 40) / batch_) throw std::bad_alloc();
-  s.bytes = static_cast<size_t>(batch_ * s.floats) * sizeof(float);
+  if (s.floats > std::numeric_limits<int64_t>::max() / batch_) throw std::bad_alloc();
+  s.bytes = float_bytes(batch_ * s.floats);
   storages_.push_back(s);
   return static_cast<int>(storages_.size()) - 1;
 }
@@ -310,7 +313,8 @@ Program::Location Program::in_layout(const Location& location, Layout layout,
   if (location.layout == layout) return location;
   if (layouts_coincide(location.dims, context_.kernels.width))
     return {location.storage, location.dims, layout};
-  const auto key = std::make_pair(location.storage, layout);
+  const Dims& d = location.dims;
+  const auto key = std::make_tuple(location.storage, d.c, d.h, d.w, layout);
   const auto known = reordered_.find(key);
   if (known != reordered_.end()) return known->second;
   const Location fresh{new_storage(location.dims, layout), location.dims, layout};
@@ -358,7 +362,7 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
     const Dims d = p.operand;
     const Strides to(d, choice.problem.out_layout, context_.kernels.width);
     constants_.push_back(context_.weights.get(
-        w.data,
+        &w,
         "constant " + std::to_string(static_cast<int>(choice.problem.out_layout)) + " " +
             std::to_string(d.c),
         to.n, [&](float* out) {

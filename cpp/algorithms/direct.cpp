@@ -16,6 +16,7 @@ namespace linnet {
 namespace {
 
 constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
+constexpr double kMostScratch = 1 << 30;  // floats of one thread
 
 // How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then
 // one of `rest`.
@@ -79,9 +80,9 @@ WeightStore::Buffer pack(const Context& context, const Weight& weight, const std
   const int width = context.kernels.width;
   const int64_t per_group = k / groups;
   const int64_t padded = round_up(per_group, width);
-  const std::string packing =
-      name + " v" + std::to_string(width) + "x" + std::to_string(panels.vecs);
-  return context.weights.get(weight.data, packing, groups * padded * taps, [&](float* out) {
+  const std::string packing = name + " g" + std::to_string(groups) + " v" +
+                              std::to_string(width) + "x" + std::to_string(panels.vecs);
+  return context.weights.get(&weight, packing, groups * padded * taps, [&](float* out) {
     for (int64_t g = 0; g < groups; ++g) {
       int64_t channel = 0;
       for (int64_t p = 0; p < panels.count(); ++p) {
@@ -98,11 +99,10 @@ WeightStore::Buffer pack(const Context& context, const Weight& weight, const std
 }
 
 WeightStore::Buffer pack_bias(const Context& context, const Weight* bias, int64_t k) {
-  static const float zero = 0;
   const int64_t padded = round_up(k, context.kernels.width);
   // Layers without a bias share zeros of their size.
   return context.weights.get(
-      bias ? bias->data : &zero, "bias " + std::to_string(padded), padded, [&](float* out) {
+      bias, "bias " + std::to_string(padded), padded, [&](float* out) {
         if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
       });
 }
@@ -152,7 +152,7 @@ class DirectConv final : public Plan {
   }
 
   size_t workspace() const override {
-    return copy_ ? static_cast<size_t>(p_.threads * scratch_floats()) * sizeof(float) : 0;
+    return copy_ ? float_bytes(p_.threads * scratch_floats()) : 0;
   }
 
   void run(const Operands& o) const override {
@@ -313,7 +313,9 @@ class DirectFullyConnected final : public Plan {
                           taps);
     if (panels_.vecs > kernels_.gemv_vecs) panels_ = {ceil_div(p_.k, width), 1, 0};
     const bool last = p_.in_layout == Layout::kNhwc;
-    weights_ = pack(context, weight, last ? "fc hwc" : "fc chw", 1, p_.k, panels_, taps,
+    const std::string name =
+        last ? "fc hwc " + std::to_string(d.h) + "x" + std::to_string(d.w) : "fc chw";
+    weights_ = pack(context, weight, name, 1, p_.k, panels_, taps,
                     [=](int64_t k, int64_t tap) {
                       return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
                     });
@@ -400,6 +402,11 @@ class Direct final : public Algorithm {
     if (p.pooled() && p.residual) return "a residual cannot be added before a pool in registers";
     if (p.pool[1] > 3 || p.pool[1] > kernels.direct_cols[1])
       return "pool windows wider than 3 do not fit the registers";
+    // What is copied for one output row, in double: the sizes of a window alone may overflow.
+    const Window& w = p.window;
+    const double rows = static_cast<double>(p.pool[0] - 1) * w.stride[0] + w.extent(0);
+    const double row = static_cast<double>(p.in.w + w.pad[1] + w.pad[3]) * p.in.c;
+    if (p.kind == Kind::kConv && rows * row > kMostScratch) return "the padded window is too large";
     return "";
   }
 

@@ -12,6 +12,9 @@
 namespace linnet {
 namespace {
 
+// NaN if either is.
+float larger(float a, float b) { return a > b || a != a ? a : b; }
+
 class DirectRef final : public Plan {
  public:
   DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
@@ -66,7 +69,7 @@ class DirectRef final : public Plan {
         float most = -std::numeric_limits<float>::infinity();
         for (int64_t i = 0; i < p_.pool[0]; ++i) {
           for (int64_t j = 0; j < p_.pool[1]; ++j) {
-            most = std::max(
+            most = larger(
                 most, finish(conv(x, c, h * p_.pool[0] + i, w * p_.pool[1] + j), operand, c, h, w));
           }
         }
@@ -138,7 +141,7 @@ class DirectRef final : public Plan {
         const int64_t ih = top + r * w.dilation[0], iw = left + s * w.dilation[1];
         if (ih < 0 || ih >= p_.in.h || iw < 0 || iw >= p_.in.w) continue;
         const float value = x[ih * x_.h + iw * x_.w];
-        most = std::max(most, value);
+        most = larger(most, value);
         sum += value;
         ++inside;
       }

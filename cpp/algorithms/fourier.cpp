@@ -76,15 +76,14 @@ class FourierPlan final : public Plan {
         c_(round_up(p_.in.c, width_)),
         k_(round_up(p_.k, width_)) {
     pack_weights(weight, context);
-    static const float zero = 0;
     bias_ = context.weights.get(
-        bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
+        bias, "bias " + std::to_string(k_), k_, [&](float* out) {
           if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
         });
   }
 
   size_t workspace() const override {
-    return static_cast<size_t>(round_floats() + p_.threads * thread_floats()) * sizeof(float);
+    return float_bytes(round_floats() + p_.threads * thread_floats());
   }
 
   void run(const Operands& o) const override {
@@ -127,7 +126,7 @@ class FourierPlan final : public Plan {
     const std::string packing =
         "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.window.dilation[0]) + "x" +
         std::to_string(p_.window.dilation[1]) + " v" + std::to_string(width_);
-    weights_ = context.weights.get(weight.data, packing, numbers * p_.in.c * k_, [&](float* out) {
+    weights_ = context.weights.get(&weight, packing, numbers * p_.in.c * k_, [&](float* out) {
       double cosine[16], sine[16];
       for (int i = 0; i < n_; ++i)
         cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);

@@ -33,9 +33,8 @@ class Im2colOpenBlas final : public Plan {
 
   size_t workspace() const override {
     if (!columns_) return 0;
-    return static_cast<size_t>(p_.in.c / p_.groups * p_.window.kernel[0] * p_.window.kernel[1] *
-                               out_.h * out_.w) *
-           sizeof(float);
+    return float_bytes(p_.in.c / p_.groups * p_.window.kernel[0] * p_.window.kernel[1] * out_.h *
+                       out_.w);
   }
 
   void run(const Operands& o) const override {

@@ -69,19 +69,18 @@ class WinogradPlan final : public Plan {
     blocking_ = choose_blocking(kernels_, p_.k, p_.in.c, rows_ * cols_);
     split();
     pack_weights(weight, context);
-    static const float zero = 0;
     bias_ = context.weights.get(
-        bias ? bias->data : &zero, "bias " + std::to_string(k_), k_, [&](float* out) {
+        bias, "bias " + std::to_string(k_), k_, [&](float* out) {
           if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
         });
-    zeros_ = context.weights.get(&zero, "bias " + std::to_string(k_), k_, [](float*) {});
+    zeros_ = context.weights.get(nullptr, "bias " + std::to_string(k_), k_, [](float*) {});
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
     m_point_ = blocking_.tiles * k_ + 16;
   }
 
   size_t workspace() const override {
-    return static_cast<size_t>(p_.threads * thread_floats()) * sizeof(float);
+    return float_bytes(p_.threads * thread_floats());
   }
 
   void run(const Operands& o) const override {
@@ -97,7 +96,8 @@ class WinogradPlan final : public Plan {
  private:
   int64_t panels() const { return ceil_div(k_ / width_, blocking_.vecs); }
   int64_t thread_floats() const {
-    return round_up(kTilePoints * (v_point_ + m_point_) + kTilePoints * c_, 64);
+    // The patch holds a tile's input, or one vector of its results and as many residuals.
+    return round_up(kTilePoints * (v_point_ + m_point_ + std::max<int64_t>(c_, 2 * width_)), 64);
   }
 
   // Smaller blocks, then splits of the output channels, where there are too few blocks for the
@@ -117,7 +117,7 @@ class WinogradPlan final : public Plan {
     const std::string packing =
         "winograd v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
     weights_ =
-        context.weights.get(weight.data, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
+        context.weights.get(&weight, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
           double g[kPoints][kPoints];
           for (int j = 0; j < kPoints; ++j) {
             for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(j, i, r);
