@@ -99,7 +99,14 @@ def test_verb(
     # Sessions read the file the environment names.
     monkeypatch.setenv("LINNET_WISDOM", str(cache))
     with linnet.load(small, threads=1) as net:
-        assert any(c.measured for c in net.explain().layers[0].candidates)
+        report = net.explain()
+        assert all(layer.measured for layer in report)
+        assert any(c.measured for c in report.layers[0].candidates)
+        text = str(report)
+        assert " measured " in text and str(cache) in text.splitlines()[0]
+    monkeypatch.setenv("LINNET_WISDOM", "")
+    with linnet.load(small, threads=1) as net:
+        assert "switched off" in str(net.explain()) and " measured " not in str(net.explain())
 
 
 @pytest.mark.parametrize(

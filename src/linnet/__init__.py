@@ -271,12 +271,16 @@ class Session:
         return self._run(inputs, [] if fetch is None else list(fetch), out)
 
     def explain(self, batch: int = 1) -> Report:
-        """How a batch of this size is run: every layer's algorithm, estimate, and refusals."""
+        """How a batch of this size is run: every layer's algorithm, the others' times and refusals.
+
+        Times are estimates, or measured where `linnet tune` has been run; the title names the file
+        they come from, or why there is none.
+        """
         if batch < 1:
             raise ValueError(f"batch is {batch}, expected at least 1")
         steps = self._inner.plan(batch, [])
         return Report(
-            self._title(batch, "estimated times"),
+            self._title(batch, self._inner.wisdom_note()),
             batch,
             [self._layer(step, batch, []) for step in steps],
         )
@@ -347,6 +351,7 @@ class Session:
             tuple(times),
             gflops,
             percent,
+            step["measured"],
         )
 
 

@@ -34,6 +34,7 @@ class Layer(NamedTuple):
     times: tuple[float, ...] = ()
     gflops: float | None = None
     percent_of_peak: float | None = None  # of all threads; None where the clock is unknown
+    measured: bool = False  # whether `estimate` is a time measured before, from the wisdom file
 
     @property
     def seconds(self) -> float | None:
@@ -88,15 +89,17 @@ class Report:
                     layer.op,
                     layer.algorithm,
                     f"{layer.estimate * 1e3:.3f}",
+                    _source(layer.measured),
                     layer.problem,
                 )
             )
             for other in others:
-                time = "" if other.seconds is None else f"{other.seconds * 1e3:.3f}"
-                rows.append(
-                    ("", "", other.algorithm, time, other.refusal and f"refused: {other.refusal}")
-                )
-        return table(("layer", "op", "algorithm", "ms", "problem"), rows, right=(3,))
+                if other.seconds is None:
+                    cells = ("", "", f"refused: {other.refusal}")
+                else:
+                    cells = (f"{other.seconds * 1e3:.3f}", _source(other.measured), "")
+                rows.append(("", "", other.algorithm, *cells))
+        return table(("layer", "op", "algorithm", "ms", "", "problem"), rows, right=(3,))
 
     def _profile(self) -> list[str]:
         total = sum(layer.seconds or 0 for layer in self.layers) or 1.0
@@ -118,6 +121,10 @@ class Report:
         rows.append(("total", "", "", "", f"{total * 1e3:.3f}", "100.0", "", ""))
         header = ("layer", "op", "algorithm", "isa", "ms", "%", "GFLOP/s", "% of peak")
         return table(header, rows, right=(4, 5, 6, 7))
+
+
+def _source(measured: bool) -> str:
+    return "measured" if measured else "estimated"
 
 
 def number(value: float | None, digits: int) -> str:
