@@ -137,18 +137,16 @@ def _make_venv(runtime: Runtime, say: Say, log: Any) -> list[str]:
     target = runtime.folder / "venv"
     shutil.rmtree(target, ignore_errors=True)
     say(f"installing {' '.join(runtime.environment['packages'])}")
-    # This interpreter's own pip installs into the new environment: no second pip, no ensurepip.
-    own_pip = importlib.util.find_spec("pip") is not None
+    # This interpreter's pip works on the new environment, so that it needs no pip of its own and no
+    # ensurepip. This is what `pip --python` does, minus a process in between that would survive us.
+    found = importlib.util.find_spec("pip")
+    runner = Path(found.origin).with_name("__pip-runner__.py") if found and found.origin else None
+    borrowed = runner is not None and runner.exists()
     try:
-        venv.create(target, symlinks=True, with_pip=not own_pip)
+        venv.create(target, symlinks=True, with_pip=not borrowed)
     except subprocess.CalledProcessError as error:
         raise SetupError("no pip here and none can be bootstrapped (python3-venv)") from error
-    python = target / "bin" / "python"
-    pip = (
-        [sys.executable, "-m", "pip", "--python", str(python)]
-        if own_pip
-        else [str(python), "-m", "pip"]
-    )
+    pip = [str(target / "bin" / "python"), *([str(runner)] if borrowed else ["-m", "pip"])]
     pip += ["--disable-pip-version-check", "install", "--no-compile", "--only-binary=:all:"]
     _call([*pip, *runtime.environment["packages"]], log, _environment({}, "venv"))
     return sorted(path.stem for path in target.glob("lib/*/site-packages/*.dist-info"))
