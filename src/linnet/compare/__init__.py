@@ -2,7 +2,20 @@
 
 After the study of Prylipko (2017): the mean time per image over batch sizes. Every runtime has an
 environment and a process of its own; `network` writes the model for all of them, `environments`
-installs them, `bench` measures, `report` prints. To add a runtime, add one file to `adapters`.
+installs them, `bench` measures, `report` prints.
+
+To add a runtime, add one file to `adapters`. It holds ENVIRONMENT (how to install it, see
+`environments`), CONFIGURATIONS (row name -> options; "env" among them are environment variables) and
+
+    class Adapter:
+        version: str
+        library: str  # what computes: "OpenBLAS", "oneDNN", ...
+        def __init__(self, threads, options)  # imports the runtime
+        def load(self, network, batch)  # worker.Network -> function from images to the output
+        def prepare(self, images)  # optional: into the runtime's own layout, outside the clock
+
+It runs in the runtime's interpreter, so it may import the standard library, NumPy and the runtime
+only. load raises ValueError, naming the value, for an operator the runtime does not have.
 """
 
 from __future__ import annotations

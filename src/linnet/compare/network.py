@@ -43,7 +43,7 @@ def export(graph: Graph, folder: Path) -> None:
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         found = f"{len(graph.inputs)} and {len(graph.outputs)}"
         raise ValueError(f"compare needs a network with one input and one output, not {found}")
-    if graph.nodes[-1].outputs[0] != graph.outputs[0]:
+    if not graph.nodes or graph.nodes[-1].outputs[0] != graph.outputs[0]:
         raise ValueError(f"the output {graph.outputs[0]} is not the result of the last operator")
     logits = logits_of(graph)
     count = len(graph.nodes) - (logits != graph.outputs[0])
