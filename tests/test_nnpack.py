@@ -1,6 +1,6 @@
 """The real NNPACK against the reference, and beside it linnet's own Fourier tiles.
 
-Needs a library with NNPACK's symbols: LINNET_NNPACK names one (docs/nnpack.md), else these tests are
+Needs a library with NNPACK's symbols: LINNET_NNPACK names one (docs/nnpack.md), else tests are
 skipped. How linnet calls it and does without it is tested in tests/cpp/test_nnpack.cpp as well.
 """
 
