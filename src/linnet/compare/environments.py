@@ -41,7 +41,11 @@ class SetupError(Exception):
 
 @dataclass(frozen=True)
 class Runtime:
-    """One adapter file: its name, where it is and the environment it asks for."""
+    """One adapter file: its name, where it is and the environment it asks for.
+
+    environment["kind"] is "here" (this interpreter), "venv" ("packages" for pip) or "debian"
+    ("packages" of "suite", run by its "python"); "import" names the module if it is not the file's.
+    """
 
     name: str
     adapter: Path
