@@ -539,3 +539,44 @@ def test_watch_says_what_spoils_the_times(tmp_path: Path, monkeypatch: pytest.Mo
     assert "other processes" in problems[2]
     assert problems[3] == "the machine swapped"
     assert watch.facts()["hottest"] == 81.5
+
+
+def adapter(name: str) -> Any:
+    return environments._import(environments.ADAPTERS / f"{name}.py")
+
+
+def test_every_adapter_can_be_read_without_its_runtime() -> None:
+    for name, runtime in environments.runtimes().items():
+        module = adapter(name)
+        assert callable(module.Adapter.load)
+        assert runtime.environment["kind"] in ("here", "venv", "debian")
+        assert runtime.configurations
+
+
+def test_ncnn_translation_counts_and_fuses(tmp_path: Path) -> None:
+    graph = small_graph()
+    network.export(graph, tmp_path)
+    full = worker.Network(str(tmp_path), "network")
+    text, weights = adapter("ncnn").translate(full)
+    magic, counts, *lines = text.split("\n")
+    layers, blobs = (int(number) for number in counts.split())
+    assert (magic, lines.pop()) == ("7767517", "")
+    assert layers == len(lines) == 6  # the ReLU is part of the convolution
+    assert blobs == 6
+    assert lines[1].startswith("Convolution l0 1 1 x b0 0=4 1=3 11=3 ") and lines[1].endswith(
+        " 9=1"
+    )
+    sizes = sum(array.nbytes for array in graph.initializers.values())
+    assert len(weights) == sizes + 2 * 4  # each weight tensor begins with its storage type
+
+
+def test_caffe_translation_rounds_and_refuses(tmp_path: Path) -> None:
+    network.export(small_graph(), tmp_path)
+    full, caffe = worker.Network(str(tmp_path), "network"), adapter("caffe")
+    pool = full.nodes[2]
+    assert "round_mode: FLOOR" in caffe.layer(full, pool)[1]
+    pool.attrs["ceil_mode"] = 1
+    assert "round_mode: CEIL" in caffe.layer(full, pool)[1]
+    pool.attrs["pads"] = [0, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"p: Caffe pads both sides alike, not \[0, 0, 1, 1\]"):
+        caffe.layer(full, pool)

@@ -5,7 +5,8 @@ environment and a process of its own; `network` writes the model for all of them
 installs them, `bench` measures, `report` prints.
 
 To add a runtime, add one file to `adapters`. It holds ENVIRONMENT (how to install it, see
-`environments`), CONFIGURATIONS (row name -> options; "env" among them are environment variables) and
+`environments.Runtime`), CONFIGURATIONS (row name -> options, of which "env" holds environment
+variables) and
 
     class Adapter:
         version: str
