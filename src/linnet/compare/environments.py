@@ -147,7 +147,9 @@ def _make_venv(runtime: Runtime, say: Say, log: Any) -> list[str]:
     runner = Path(found.origin).with_name("__pip-runner__.py") if found and found.origin else None
     borrowed = runner is not None and runner.exists()
     try:
-        venv.create(target, symlinks=True, with_pip=not borrowed)
+        # PyPI has no NumPy for 32-bit ARM: there, the system's.
+        system = sys.maxsize < 1 << 32
+        venv.create(target, symlinks=True, with_pip=not borrowed, system_site_packages=system)
     except subprocess.CalledProcessError as error:
         raise SetupError("no pip here and none can be bootstrapped (python3-venv)") from error
     pip = [str(target / "bin" / "python"), *([str(runner)] if borrowed else ["-m", "pip"])]
