@@ -106,6 +106,12 @@ double stream_cycles(double bytes, double footprint) {
   return bytes * (1 - in_l1) * (in_l2 / m.l2_rate + (1 - in_l2) * beyond_l2);
 }
 
+double weight_cycles(double bytes, double passes, double others, int threads) {
+  const double cold = std::min<double>(passes, threads);
+  return stream_cycles(bytes * cold, std::max(bytes, 2 * machine().l2)) +
+         stream_cycles(bytes * (passes - cold), bytes + others);
+}
+
 double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint) {
   const Machine& m = machine();
   const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
@@ -118,8 +124,8 @@ double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, d
 }
 
 double parallel_cycles(double cycles, double tasks, int threads) {
-  if (threads <= 1) return cycles;
-  tasks = std::max(1.0, std::ceil(tasks));
+  tasks = std::ceil(tasks);
+  if (threads <= 1 || tasks <= 1) return cycles;
   return cycles * std::ceil(tasks / threads) / tasks + kLaunch;
 }
 

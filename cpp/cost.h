@@ -21,6 +21,11 @@ const Machine& machine();
 // bytes stays that is passed over again and again.
 double stream_cycles(double bytes, double footprint);
 
+// Cycles, of all cores together, to stream a layer's `bytes` of weights `passes` times, `others`
+// bytes passing between. At first they come from beyond each core's second level, since the rest of
+// the network has run meanwhile.
+double weight_cycles(double bytes, double passes, double others, int threads);
+
 // Cycles of one register tile (see DirectTile) over `taps`: bound by multiply-adds, by loads or by
 // the weights' way from the cache that holds the `footprint` bytes of them; then the tile's
 // beginning and end.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "algorithm.h"
+#include "planner.h"
 
 namespace linnet {
 
@@ -24,8 +25,10 @@ class Layer {
   int64_t operand_count() const;
   int width() const { return kernels_.width; }
 
-  // Runs `times` times on the same operands; returns the seconds of each run.
-  std::vector<double> run(const float* x, const float* operand, float* y, int times = 1);
+  // Runs `times` times on the same operands; returns the seconds of each run. With `settle` each
+  // finds the caches as in a network, see Caches.
+  std::vector<double> run(const float* x, const float* operand, float* y, int times = 1,
+                          bool settle = false);
 
  private:
   const Problem problem_;
@@ -39,6 +42,7 @@ class Layer {
   ThreadPool pool_;
   std::unique_ptr<Plan> plan_;
   AlignedBuffer workspace_;
+  std::optional<Caches> caches_;
 };
 
 // Why `algorithm` refuses `problem` on an ISA; empty if it accepts it.

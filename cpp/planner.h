@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <set>
@@ -20,10 +21,10 @@ namespace linnet {
 enum class Search : uint8_t { kEstimate, kFast, kFull };
 
 struct PlannerOptions {
-  std::string algorithm;    // convolutions and fully connected layers use only this one, or those of
-                            // this family, where it accepts; empty: any
-  bool strict = false;      // only exact algorithms
-  bool lean = false;        // the fast algorithm that takes the least memory instead of the least time
+  std::string algorithm;  // convolutions and fully connected layers use only this one, or those of
+                          // this family, where it accepts; empty: any
+  bool strict = false;    // only exact algorithms
+  bool lean = false;  // the fast algorithm that takes the least memory instead of the least time
   size_t memory_limit = 0;  // bytes a layer's packed weights and workspace may take; 0: no limit
   Search search = Search::kEstimate;
   double seconds = std::numeric_limits<double>::infinity();  // of measuring in all; what is left
@@ -103,6 +104,19 @@ class Planner {
   mutable std::set<std::string> fresh_;  // keys measured by this planner
   mutable double spent_ = 0;             // seconds of measuring
   mutable std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
+};
+
+// Sets the caches as the other layers of a network leave them for the next one: its activations and
+// workspace near, its weights far. Owned by whoever times a layer.
+class Caches {
+ public:
+  explicit Caches(ThreadPool& pool);
+  // `near`: buffers and their bytes.
+  void settle(std::initializer_list<std::pair<const void*, size_t>> near) const;
+
+ private:
+  ThreadPool& pool_;
+  const AlignedBuffer others_;  // stands for all that the other layers touch
 };
 
 // Estimated seconds of one layer. Throws std::invalid_argument with the reason if the algorithm

@@ -80,8 +80,8 @@ WeightStore::Buffer pack(const Context& context, const Weight& weight, const std
   const int width = context.kernels.width;
   const int64_t per_group = k / groups;
   const int64_t padded = round_up(per_group, width);
-  const std::string packing = name + " g" + std::to_string(groups) + " v" +
-                              std::to_string(width) + "x" + std::to_string(panels.vecs);
+  const std::string packing = name + " g" + std::to_string(groups) + " v" + std::to_string(width) +
+                              "x" + std::to_string(panels.vecs);
   return context.weights.get(&weight, packing, groups * padded * taps, [&](float* out) {
     for (int64_t g = 0; g < groups; ++g) {
       int64_t channel = 0;
@@ -101,10 +101,9 @@ WeightStore::Buffer pack(const Context& context, const Weight& weight, const std
 WeightStore::Buffer pack_bias(const Context& context, const Weight* bias, int64_t k) {
   const int64_t padded = round_up(k, context.kernels.width);
   // Layers without a bias share zeros of their size.
-  return context.weights.get(
-      bias, "bias " + std::to_string(padded), padded, [&](float* out) {
-        if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
-      });
+  return context.weights.get(bias, "bias " + std::to_string(padded), padded, [&](float* out) {
+    if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
+  });
 }
 
 class DirectConv final : public Plan {
@@ -315,10 +314,9 @@ class DirectFullyConnected final : public Plan {
     const bool last = p_.in_layout == Layout::kNhwc;
     const std::string name =
         last ? "fc hwc " + std::to_string(d.h) + "x" + std::to_string(d.w) : "fc chw";
-    weights_ = pack(context, weight, name, 1, p_.k, panels_, taps,
-                    [=](int64_t k, int64_t tap) {
-                      return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
-                    });
+    weights_ = pack(context, weight, name, 1, p_.k, panels_, taps, [=](int64_t k, int64_t tap) {
+      return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
+    });
     bias_ = pack_bias(context, bias, p_.k);
     const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
@@ -468,8 +466,8 @@ class Direct final : public Algorithm {
     bands = std::min(bands, static_cast<double>(out.h));
     const double weight_bytes =
         static_cast<double>(taps * round_up(p.k, kernels.width)) * sizeof(float);
-    cycles += stream_cycles(weight_bytes * static_cast<double>(p.n) * bands,
-                            weight_bytes + image_bytes / bands);
+    cycles += weight_cycles(weight_bytes, static_cast<double>(p.n) * bands, image_bytes / bands,
+                            p.threads);
     const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
                         std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
     const double pixel_bytes =
@@ -491,7 +489,8 @@ class Direct final : public Algorithm {
     const double bytes = vectors * taps * kernels.width * sizeof(float);
     const auto count = static_cast<double>(panels.count());
     if (p.n == 1) {
-      const double cycles = std::max(vectors * taps / machine().loads, stream_cycles(bytes, bytes));
+      const double cycles =
+          std::max(vectors * taps / machine().loads, weight_cycles(bytes, 1, 0, 1));
       return parallel_cycles(cycles + 40 * count, count, p.threads);
     }
     // The first tile of images brings a block's weights in, the others find them in L2.
@@ -499,7 +498,8 @@ class Direct final : public Algorithm {
     const auto tile = [&](double footprint) {
       return tile_cycles(kernels, panels.vecs, p.n / tiles, taps, footprint);
     };
-    const double panel = tile(bytes) + (tiles - 1) * tile(machine().l2 / 4);
+    const double l2 = machine().l2;
+    const double panel = tile(std::max(bytes, 2 * l2)) + (tiles - 1) * tile(l2 / 4);
     return parallel_cycles(panel * vectors / panels.vecs, count * tiles, p.threads);
   }
 

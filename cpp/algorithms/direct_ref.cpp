@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../algorithm.h"
+#include "../cost.h"
 
 namespace linnet {
 namespace {
@@ -194,7 +195,8 @@ class Algorithm_ final : public Algorithm {
                               ? static_cast<double>(p.window.kernel[0] * p.window.kernel[1])
                               : 1;
     const double per_element = p.kind == Kind::kSoftmax ? 60 : 8;
-    return (10 * p.macs() + per_element * elements * window) / p.threads + 1000;
+    const double cycles = 10 * p.macs() + per_element * elements * window;
+    return parallel_cycles(cycles, elements, p.threads) + 1000;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
                                 const Context& context) const override {

@@ -76,7 +76,8 @@ class Algorithm_ final : public Algorithm {
     const double bytes = elements * sizeof(float) * (p.kind == Kind::kAdd ? 3 : 2);
     const double cycles =
         elements * (p.kind == Kind::kSoftmax ? 40.0 : 2.0) / context.kernels.width;
-    return parallel_cycles(cycles + stream_cycles(bytes, bytes), 4.0 * p.threads, p.threads) + 100;
+    const double tasks = p.kind == Kind::kSoftmax ? static_cast<double>(p.n) : elements / 4096;
+    return parallel_cycles(cycles + stream_cycles(bytes, bytes), tasks, p.threads) + 100;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
                                 const Context& context) const override {

@@ -164,7 +164,9 @@ class Algorithm_ final : public Algorithm {
         static_cast<double>(fc ? p.in.count() : p.in.c / p.groups * w.kernel[0] * w.kernel[1]);
     // Both operands are packed first; a narrow one leaves vectors and cache blocks half empty.
     const double rate = 0.62 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
-    double product = m * n * k / rate + stream_cycles(4 * (m * k + k * n), 4 * (m * k + k * n));
+    const double weights = 4 * (fc ? k * n : m * k), image = 4 * (fc ? m * k : k * n);
+    double product = m * n * k / rate + weight_cycles(weights, products, image, 1) / products +
+                     stream_cycles(image, image);
     if (m > 1) product += 0.5 * (m * k + k * n);
     double other = m * n * 0.5 + stream_cycles(8 * m * n, 4 * m * n);  // bias, activation
     const bool columns = !fc && (w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 ||

@@ -69,19 +69,16 @@ class WinogradPlan final : public Plan {
     blocking_ = choose_blocking(kernels_, p_.k, p_.in.c, rows_ * cols_);
     split();
     pack_weights(weight, context);
-    bias_ = context.weights.get(
-        bias, "bias " + std::to_string(k_), k_, [&](float* out) {
-          if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-        });
+    bias_ = context.weights.get(bias, "bias " + std::to_string(k_), k_, [&](float* out) {
+      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+    });
     zeros_ = context.weights.get(nullptr, "bias " + std::to_string(k_), k_, [](float*) {});
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
     m_point_ = blocking_.tiles * k_ + 16;
   }
 
-  size_t workspace() const override {
-    return float_bytes(p_.threads * thread_floats());
-  }
+  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
 
   void run(const Operands& o) const override {
     const int64_t blocks = ceil_div(tiles_, blocking_.tiles);
@@ -116,36 +113,35 @@ class WinogradPlan final : public Plan {
     const int r = static_cast<int>(p_.window.kernel[0]);
     const std::string packing =
         "winograd v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
-    weights_ =
-        context.weights.get(&weight, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
-          double g[kPoints][kPoints];
-          for (int j = 0; j < kPoints; ++j) {
-            for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(j, i, r);
-          }
-          const int64_t lanes = blocking_.vecs * width_;
-          for (int64_t k = 0; k < p_.k; ++k) {
-            const int64_t panel = k / lanes;
-            const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
-            for (int64_t c = 0; c < p_.in.c; ++c) {
-              const float* w = weight.data + (k * p_.in.c + c) * r * r;
-              double half[kPoints][kPoints];
-              for (int i = 0; i < kPoints; ++i) {
-                for (int s = 0; s < r; ++s) {
-                  half[i][s] = 0;
-                  for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
-                }
-              }
-              for (int i = 0; i < kPoints; ++i) {
-                for (int j = 0; j < kPoints; ++j) {
-                  double sum = 0;
-                  for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
-                  out[(i * kPoints + j) * p_.in.c * k_ + panel * lanes * p_.in.c + c * panel_lanes +
-                      k % lanes] = static_cast<float>(sum);
-                }
-              }
+    weights_ = context.weights.get(&weight, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
+      double g[kPoints][kPoints];
+      for (int j = 0; j < kPoints; ++j) {
+        for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(j, i, r);
+      }
+      const int64_t lanes = blocking_.vecs * width_;
+      for (int64_t k = 0; k < p_.k; ++k) {
+        const int64_t panel = k / lanes;
+        const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
+        for (int64_t c = 0; c < p_.in.c; ++c) {
+          const float* w = weight.data + (k * p_.in.c + c) * r * r;
+          double half[kPoints][kPoints];
+          for (int i = 0; i < kPoints; ++i) {
+            for (int s = 0; s < r; ++s) {
+              half[i][s] = 0;
+              for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
             }
           }
-        });
+          for (int i = 0; i < kPoints; ++i) {
+            for (int j = 0; j < kPoints; ++j) {
+              double sum = 0;
+              for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
+              out[(i * kPoints + j) * p_.in.c * k_ + panel * lanes * p_.in.c + c * panel_lanes +
+                  k % lanes] = static_cast<float>(sum);
+            }
+          }
+        }
+      }
+    });
   }
 
   void run_block(const Operands& o, int64_t first, int64_t last, int64_t first_panel,
@@ -329,14 +325,14 @@ class Winograd final : public Algorithm {
     double cycles = kTilePoints * panels * groups *
                     tile_cycles(kernels, blocking.vecs, in_block / groups,
                                 static_cast<double>(p.in.c), slice_bytes);
-    // Transformed weights pass once for each block; what the transforms write and read passes
-    // through L2.
-    cycles += stream_cycles(weight_bytes, weight_bytes + block_bytes);
+    // What the transforms write and read passes through L2; transformed weights pass once for each
+    // block.
     cycles += stream_cycles(block_bytes, block_bytes);
     cycles +=
         in_block / kernels.width *
         (static_cast<double>(c) * kInputCycles * splits + static_cast<double>(k) * kOutputCycles);
-    return parallel_cycles(blocks * cycles, blocks * splits, p.threads) + 1000;
+    cycles = blocks * cycles + weight_cycles(weight_bytes, blocks, block_bytes, p.threads);
+    return parallel_cycles(cycles, blocks * splits, p.threads) + 1000;
   }
 
   double memory(const Problem& p, const Context& context) const override {
