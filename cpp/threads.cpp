@@ -237,6 +237,7 @@ void ThreadPool::after_fork_in_child() {
 // In the child only the forking thread exists: whatever the others held or counted is void. The
 // dead threads' handles are abandoned, as a std::thread can neither be joined nor destroyed here.
 void ThreadPool::forget_workers() {
+  new (&turn_) std::mutex;
   new (&callers_) std::mutex;
   new (&workers_) std::vector<std::thread>;
   new (&error_) std::exception_ptr;

@@ -62,6 +62,10 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
+  // Held by whoever runs loops that belong together. Free in a forked child whatever the threads of
+  // its parent were doing.
+  std::mutex& turn() { return turn_; }
+
   // Calls f(task, thread) for every task in [0, tasks) and returns when all calls have ended.
   // `thread` lies in [0, threads()); two calls that run at the same time within one loop have
   // different ones, so it can index scratch memory. Allocates nothing. A call from inside a task
@@ -113,6 +117,7 @@ class ThreadPool {
   static constexpr uint32_t kCallerSleeps = 1u << 30;  // the last worker out must wake the caller
 
   const int threads_;
+  std::mutex turn_;
   std::mutex callers_;  // held by the caller whose loop is running; guards workers_ too
   std::vector<std::thread> workers_;
 

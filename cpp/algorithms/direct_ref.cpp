@@ -137,10 +137,14 @@ class DirectRef final : public Plan {
     float most = -std::numeric_limits<float>::infinity();
     double sum = 0;
     int64_t inside = 0;
-    for (int64_t r = 0; r < w.kernel[0]; ++r) {
-      for (int64_t s = 0; s < w.kernel[1]; ++s) {
-        const int64_t ih = top + r * w.dilation[0], iw = left + s * w.dilation[1];
-        if (ih < 0 || ih >= p_.in.h || iw < 0 || iw >= p_.in.w) continue;
+    // Only the taps inside the image: a window may be any larger than it.
+    const auto first = [](int64_t at, int64_t step) { return at < 0 ? ceil_div(-at, step) : 0; };
+    for (int64_t r = first(top, w.dilation[0]); r < w.kernel[0]; ++r) {
+      const int64_t ih = top + r * w.dilation[0];
+      if (ih >= p_.in.h) break;
+      for (int64_t s = first(left, w.dilation[1]); s < w.kernel[1]; ++s) {
+        const int64_t iw = left + s * w.dilation[1];
+        if (iw >= p_.in.w) break;
         const float value = x[ih * x_.h + iw * x_.w];
         most = larger(most, value);
         sum += value;

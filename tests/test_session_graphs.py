@@ -1,0 +1,370 @@
+"""Sessions of small random graphs against the reference, and graphs that once went wrong."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+import linnet
+from linnet import _core, reference
+from linnet.graph import Graph, Node, Value
+
+ISAS = [os.environ["LINNET_ISA"]] if os.environ.get("LINNET_ISA") else _core.available_isas()
+ALGORITHMS = ["", "direct", "im2col-openblas", "winograd", "fourier"]
+FAR = (1 << 31) - 1  # the largest padding, stride or dilation there is
+
+
+def session(graph: Graph, **options: object) -> linnet.Session:
+    """Without the passes, which would rewrite what is to be tested."""
+    return linnet.Session(_core.Session(graph.build(), **options))
+
+
+def check(net: linnet.Session, graph: Graph, batch: int, fetch: list[str], seed: int = 0) -> None:
+    random = np.random.default_rng(seed)
+    feed = {v.name: random.normal(size=(batch, *v.shape[1:])).astype("f4") for v in graph.inputs}
+    expected = reference.run(graph, feed, fetch=fetch)
+    for name, actual in zip(fetch, net.run(fetch, feed)):
+        size = np.sqrt(np.mean(expected[name] ** 2)) + 1e-6
+        error = np.abs(actual - expected[name]).max() / size
+        assert error <= 2e-4, f"'{name}' is off by {error:.2g}\n{net.explain(batch)}"
+
+
+class Maker:
+    """Draws a graph. Values and constants are used any number of times, anything may be fetched."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.graph = Graph(f"random {seed}", [], {}, [], [])
+        for _ in range(self.draw(1, 2)):
+            self.input()
+        for _ in range(self.draw(3, 12)):
+            self.step()
+        names = list(self.shapes)
+        self.fetch = [str(n) for n in self.random.permutation(names)[: self.draw(1, 4)]]
+        self.graph.outputs = [names[-1], *[n for n in self.fetch if n != names[-1]][:1]]
+
+    def draw(self, low: int, high: int) -> int:
+        return int(self.random.integers(low, high + 1))
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.random.random() < probability)
+
+    def input(self) -> None:
+        name = f"in{len(self.graph.inputs)}"
+        shape = (0, self.draw(1, 20), self.draw(1, 12), self.draw(1, 12))
+        self.graph.inputs.append(Value(name, shape))
+        self.shapes[name] = shape
+
+    def pick(self, rank: int = 0) -> str | None:
+        """A value, rather a late one."""
+        names = [n for n, s in self.shapes.items() if rank in (0, len(s))]
+        late = max(self.draw(0, 1 << 20), self.draw(0, 1 << 20)) * len(names) >> 20
+        return names[min(late, len(names) - 1)] if names else None
+
+    def constant(self, *shape: int) -> str:
+        """A new one, or one there is of this shape."""
+        known = [n for n, a in self.graph.initializers.items() if a.shape == shape]
+        known = [n for n in known if self.graph.initializers[n].dtype == "f4"]
+        if known and self.chance(0.5):
+            return known[0]
+        name = f"w{len(self.graph.initializers)}"
+        scale = 1 / np.sqrt(np.prod(shape[1:]))
+        self.graph.initializers[name] = (self.random.normal(size=shape) * scale).astype("f4")
+        return name
+
+    def node(self, op: str, inputs: list[str], **attrs: object) -> str | None:
+        """A node, if it fits its inputs."""
+        constants = self.graph.initializers
+        shapes = [constants[n].shape if n in constants else self.shapes[n] for n in inputs]
+        if op == "Reshape":
+            attrs_shape = {"shape": constants[inputs[1]].tolist()}
+            shapes = shapes[:1]
+        else:
+            attrs_shape = {}
+        try:
+            shape = _core.infer_shape(op, {**attrs, **attrs_shape}, shapes)
+        except ValueError:
+            return None
+        name = f"{op.lower()}{len(self.graph.nodes)}"
+        self.graph.nodes.append(Node(op, name, inputs, [name], dict(attrs)))
+        self.shapes[name] = tuple(shape)
+        return name
+
+    def step(self) -> None:
+        kinds = ["conv"] * 3 + ["add", "view"] * 2 + ["pool", "gemm", "relu", "softmax"]
+        getattr(self, str(self.random.choice(kinds)))()
+
+    def conv(self) -> None:
+        x = self.pick(4)
+        if x is None:
+            return
+        c = self.shapes[x][1]
+        kernel = [self.draw(1, 5)] * 2 if self.chance(0.7) else [self.draw(1, 7), self.draw(1, 7)]
+        groups = int(self.random.choice([g for g in range(1, c + 1) if c % g == 0]))
+        if self.chance(0.7):
+            groups = 1
+        same = self.chance(0.5)
+        pads = [(kernel[0] - 1) // 2, (kernel[1] - 1) // 2, kernel[0] // 2, kernel[1] // 2]
+        attrs = {
+            "kernel_shape": kernel,
+            "strides": [1, 1] if same or self.chance(0.5) else [self.draw(1, 3), self.draw(1, 3)],
+            "pads": pads if same else [self.draw(0, 3) for _ in range(4)],
+            "dilations": [1, 1] if same or self.chance(0.7) else [self.draw(1, 2), self.draw(1, 2)],
+            "group": groups,
+        }
+        k = c if same and self.chance(0.5) else groups * self.draw(1, max(1, 24 // groups))
+        inputs = [x, self.constant(k, c // groups, *kernel)]
+        if self.chance(0.6):
+            inputs.append(self.constant(k))
+        y = self.node("Conv", inputs, **attrs)
+        # What follows is fused, or must not be because something else needs the value.
+        if y and self.chance(0.5):
+            others = [n for n, s in self.shapes.items() if s == self.shapes[y]]
+            pair = [y, str(self.random.choice(others))]
+            y = self.node("Add", pair if self.chance(0.5) else pair[::-1])
+        if y and self.chance(0.6):
+            y = self.node("Relu", [y])
+        if y and self.chance(0.4):
+            size = [self.draw(1, 3), self.draw(1, 3)] if self.chance(0.5) else [2, 2]
+            self.node("MaxPool", [y], kernel_shape=size, strides=size, ceil_mode=self.draw(0, 1))
+
+    def pool(self) -> None:
+        x = self.pick(4)
+        if x is None:
+            return
+        op = "Global" * self.draw(0, 1) + ("MaxPool" if self.chance(0.5) else "AveragePool")
+        if op.startswith("Global"):
+            self.node(op, [x])
+            return
+        kernel = [self.draw(1, 4), self.draw(1, 4)]
+        attrs: dict[str, object] = {
+            "kernel_shape": kernel,
+            "strides": [self.draw(1, 3), self.draw(1, 3)],
+            "pads": [self.draw(0, size - 1) for size in kernel * 2],
+            "ceil_mode": self.draw(0, 1),
+        }
+        if op == "MaxPool":
+            attrs["dilations"] = [self.draw(1, 2), self.draw(1, 2)]
+        else:
+            attrs["count_include_pad"] = self.draw(0, 1)
+        self.node(op, [x], **attrs)
+
+    def gemm(self) -> None:
+        x = self.pick(2)
+        if x is None or self.chance(0.5):
+            x = self.pick()
+            assert x
+            x = self.node("Flatten", [x], axis=1)
+        assert x
+        k = self.shapes[x][1] if self.shapes[x][1] < 50 and self.chance(0.5) else self.draw(1, 40)
+        inputs = [x, self.constant(k, self.shapes[x][1])]
+        if self.chance(0.6):
+            inputs.append(self.constant(k))
+        y = self.node("Gemm", inputs, transB=1)
+        if y and self.chance(0.4):
+            others = [n for n, s in self.shapes.items() if s == self.shapes[y]]
+            y = self.node("Add", [str(self.random.choice(others)), y])
+        if y and self.chance(0.5):
+            self.node("Relu", [y])
+
+    def relu(self) -> None:
+        x = self.pick()
+        if len(self.shapes[x]) <= 4:
+            self.node("Relu", [x])
+
+    def softmax(self) -> None:
+        x = self.pick()
+        assert x
+        if 2 <= len(self.shapes[x]) <= 4:
+            self.node("Softmax", [x], axis=self.draw(1, len(self.shapes[x]) - 1))
+
+    def view(self) -> None:
+        x = self.pick()
+        assert x
+        if self.chance(0.3):
+            self.node("Flatten", [x], axis=1)
+            return
+        shape = list(self.shapes[x])
+        target = [0, *self.random.permutation(shape[1:]).tolist()]
+        if self.chance(0.3):  # merge two axes
+            i = self.draw(1, max(1, len(target) - 2))
+            target[i : i + 2] = [int(np.prod(target[i : i + 2]))]
+        elif self.chance(0.5) and len(target) < 6:  # split one
+            i = self.draw(1, len(target) - 1)
+            factors = [f for f in range(1, target[i] + 1) if target[i] % f == 0]
+            f = int(self.random.choice(factors))
+            target[i : i + 1] = [f, target[i] // f]
+        name = f"w{len(self.graph.initializers)}"
+        self.graph.initializers[name] = np.array(target, np.int64)
+        self.node("Reshape", [x, name])
+
+    def add(self) -> None:
+        x = self.pick()
+        assert x
+        shape = self.shapes[x]
+        if not 1 < len(shape) <= 4:
+            return
+        if self.chance(0.5):
+            same = [n for n, s in self.shapes.items() if len(s) == len(shape)]
+            self.node("Add", [x, str(self.random.choice(same))])
+        else:
+            axes = [n if self.chance(0.6) else 1 for n in shape[1:]][self.draw(0, len(shape) - 2) :]
+            self.node("Add", [x, self.constant(*axes)])
+        y = list(self.shapes)[-1]
+        if self.chance(0.4) and len(self.shapes[y]) <= 4:
+            self.node("Relu", [y])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_graph(seed: int) -> None:
+    maker = Maker(seed)
+    for isa in ISAS:
+        for algorithm in ALGORITHMS:
+            net = session(maker.graph, algorithm=algorithm, isa=isa, threads=1 + seed % 3)
+            for batch in (1, 3, 17):
+                check(net, maker.graph, batch, maker.fetch, seed)
+            check(net, maker.graph, 3, maker.graph.outputs, seed)
+
+
+def weights(*shape: int) -> np.ndarray:
+    scale = 1 / np.sqrt(np.prod(shape[1:]))
+    return np.asarray(np.random.default_rng(0).normal(size=shape) * scale, np.float32)
+
+
+def make(
+    nodes: list[Node],
+    initializers: dict[str, np.ndarray],
+    outputs: list[str],
+    **inputs: tuple[int, ...],
+) -> Graph:
+    values = [Value(name, (0, *shape)) for name, shape in inputs.items()]
+    return Graph("graph", nodes, initializers, values, outputs)
+
+
+def conv(name: str, x: str, w: str, *bias: str, **attrs: object) -> Node:
+    return Node("Conv", name, [x, w, *bias], [name], dict(attrs))
+
+
+# Values and weights that are used in more than one way
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_value_under_two_shapes(isa: str) -> None:
+    """Both need channels last, of different channels."""
+    nodes = [
+        conv("a", "x", "w", pads=[1] * 4),
+        Node("Reshape", "r", ["x", "shape"], ["r"]),
+        conv("b", "r", "v", pads=[1] * 4),
+    ]
+    constants = {
+        "w": weights(8, 16, 3, 3),
+        "v": weights(8, 12, 3, 3),
+        "shape": np.array([0, 12, 16, 6]),
+    }
+    graph = make(nodes, constants, ["a", "b"], x=(16, 12, 6))
+    check(session(graph, isa=isa, algorithm="winograd"), graph, 3, ["a", "b"])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_fully_connected_weights_for_two_images(isa: str) -> None:
+    """The same weights, but pixels and channels of the two images interleave differently."""
+    nodes = []
+    for name in ("x", "y"):
+        nodes += [
+            Node("MaxPool", f"{name}.pool", [name], [f"{name}.pool"], {"kernel_shape": [2, 2]}),
+            Node("Flatten", f"{name}.flat", [f"{name}.pool"], [f"{name}.flat"], {"axis": 1}),
+            Node("Gemm", f"{name}.fc", [f"{name}.flat", "w"], [f"{name}.fc"], {"transB": 1}),
+        ]
+    shapes = {"x": (16, 13, 7), "y": (48, 5, 7)}
+    graph = make(nodes, {"w": weights(8, 16 * 12 * 6)}, ["x.fc", "y.fc"], **shapes)
+    check(session(graph, isa=isa, algorithm="direct"), graph, 3, ["x.fc", "y.fc"])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("filters", [32, 96, 160])
+def test_filters_with_two_numbers_of_groups(isa: str, filters: int) -> None:
+    nodes = [conv("a", "x", "w"), conv("b", "y", "w", group=2)]
+    constants = {"w": weights(filters, 4, 3, 3)}
+    graph = make(nodes, constants, ["a", "b"], x=(4, 7, 7), y=(8, 7, 7))
+    check(session(graph, isa=isa, algorithm="direct"), graph, 3, ["a", "b"])
+
+
+def test_tensors_that_share_memory() -> None:
+    bias, filters = weights(12), weights(12, 4, 1, 1)
+    nodes = [conv("a", "x", "w", "b"), conv("c", "x", "v", "d")]
+    constants = {"w": filters[:9], "b": bias[:9], "v": filters, "d": bias}
+    graph = make(nodes, constants, ["a", "c"], x=(4, 7, 7))
+    check(session(graph, algorithm="direct"), graph, 3, ["a", "c"])
+
+
+# Borders and absurd sizes
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("size", [7, 8, 11])
+def test_winograd_residual_of_few_channels(isa: str, kernel: int, size: int) -> None:
+    """Its border tiles gather more than fits the input's patch of one vector of channels."""
+    pads = [(kernel - 1) // 2, (kernel - 1) // 2, kernel // 2, kernel // 2]
+    nodes = [conv("a", "x", "w", pads=pads), Node("Add", "y", ["a", "x"], ["y"])]
+    graph = make(nodes, {"w": weights(5, 5, kernel, kernel)}, ["y"], x=(5, size, size))
+    net = session(graph, isa=isa, algorithm="winograd", threads=3)
+    for batch in (1, 17):
+        check(net, graph, batch, ["y"])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("width", [1, 90])
+def test_pool_of_padding_alone(isa: str, width: int) -> None:
+    attrs = {"kernel_shape": [2, 2], "dilations": [3, 3], "pads": [3] * 4}
+    graph = make([Node("MaxPool", "y", ["x"], ["y"], attrs)], {}, ["y"], x=(64, 1, width))
+    x = -np.ones((1, 64, 1, width), "f4")
+    expected = reference.run(graph, {"x": x})["y"]
+    assert np.isneginf(expected).any()
+    np.testing.assert_array_equal(session(graph, isa=isa)(x), expected)
+
+
+@pytest.mark.parametrize("algorithm", ["", "direct", "im2col-openblas", "direct-ref"])
+def test_far_padding(algorithm: str) -> None:
+    """Sizes whose products do not fit 64 bits: the first window ends, the second begins on x."""
+    far = {"strides": [FAR, FAR], "dilations": [FAR, 1], "pads": [FAR, 0, FAR, 0]}
+    graph = make([conv("y", "x", "w", **far)], {"w": weights(1, 1, 2, 1)}, ["y"], x=(1, 1, 1))
+    x = np.array([-3], "f4").reshape(1, 1, 1, 1)
+    y = session(graph, algorithm=algorithm, threads=2)(x)
+    np.testing.assert_array_equal(y.ravel(), -3 * graph.initializers["w"].ravel()[::-1])
+
+
+@pytest.mark.parametrize("threads", [1, 32])
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_pool_window_far_larger_than_its_input(op: str, threads: int) -> None:
+    attrs = {"kernel_shape": [FAR, FAR], "strides": [FAR, FAR], "pads": [FAR - 1] * 4}
+    graph = make([Node(op, "y", ["x"], ["y"], attrs)], {}, ["y"], x=(1, 1, 1))
+    x = np.full((1, 1, 1, 1), -3, "f4")
+    np.testing.assert_array_equal(session(graph, threads=threads)(x), x)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"pads": [1 << 19, 1 << 19, 1 << 19, 1 << 19]},
+        {"pads": [FAR, FAR, FAR, FAR], "strides": [1 << 12, 1 << 12]},
+    ],
+)
+def test_convolution_too_large(attrs: dict[str, object]) -> None:
+    graph = make([conv("y", "x", "w", **attrs)], {"w": weights(1, 1, 1, 1)}, ["y"], x=(1, 1, 1))
+    for algorithm in ALGORITHMS:
+        with pytest.raises((MemoryError, ValueError)):
+            session(graph, algorithm=algorithm)
+
+
+def test_reference_algorithm_keeps_nan() -> None:
+    graph = make([conv("y", "x", "w")], {"w": weights(3, 2, 1, 1)}, ["y"], x=(2, 4, 4))
+    x = np.ones((1, 2, 4, 4), "f4")
+    x[0, 1, 2, 3] = np.nan
+    expected = np.isnan(reference.run(graph, {"x": x})["y"])
+    for algorithm in ("direct-ref", "direct"):
+        y = session(graph, algorithm=algorithm)(x)
+        np.testing.assert_array_equal(np.isnan(y), expected)
