@@ -47,6 +47,13 @@ struct Context {
   std::string nnpack_missing = {};  // why, when nnpack is null
 };
 
+// Seconds a layer that is computed in transformed space spent in each phase, for a profile. Phases
+// that threads run in one loop share its time in proportion to what they took.
+struct Phases {
+  double input = 0, output = 0;  // transforms
+  double product = 0;            // the multiplication between them
+};
+
 // What one run of a plan reads and writes; the layouts and batch are those of its problem.
 struct Operands {
   const float* x = nullptr;
@@ -54,6 +61,7 @@ struct Operands {
   float* y = nullptr;
   float* workspace = nullptr;      // aligned, Plan::workspace() bytes
   ThreadPool& pool;
+  Phases* phases = nullptr;  // added to, where the plan has phases and this is not null
 };
 
 // A prepared layer; immutable, and run by one caller at a time.

@@ -131,7 +131,7 @@ std::vector<int> wanted_values(const Graph& graph, const std::vector<std::string
   return wanted;
 }
 
-py::list to_list(const std::vector<StepReport>& reports, const std::vector<double>* seconds) {
+py::list to_list(const std::vector<StepReport>& reports, const std::vector<StepTime>* times) {
   py::list list;
   for (size_t i = 0; i < reports.size(); ++i) {
     const StepReport& r = reports[i];
@@ -155,7 +155,17 @@ py::list to_list(const std::vector<StepReport>& reports, const std::vector<doubl
       candidates.append(e);
     }
     d["candidates"] = candidates;
-    if (seconds) d["seconds"] = i < seconds->size() ? (*seconds)[i] : 0.0;
+    if (times) {
+      const StepTime t = i < times->size() ? (*times)[i] : StepTime();
+      d["seconds"] = t.seconds;
+      py::dict phases;
+      if (t.phases.product > 0) {
+        phases["input transform"] = t.phases.input;
+        phases["multiplication"] = t.phases.product;
+        phases["output transform"] = t.phases.output;
+      }
+      d["phases"] = phases;
+    }
     list.append(d);
   }
   return list;
@@ -175,7 +185,7 @@ class PySession {
   }
 
   py::list run(const std::vector<py::array>& inputs, const std::vector<std::string>& names,
-               const py::object& out, std::vector<double>* seconds) {
+               const py::object& out, std::vector<StepTime>* times) {
     const Graph& graph = session_->graph();
     const std::vector<int> wanted = wanted_values(graph, names);
     const int64_t batch = checked_batch(graph, graph.inputs, inputs, false);
@@ -202,7 +212,7 @@ class PySession {
     for (py::array& a : results) to.push_back(static_cast<float*>(a.mutable_data()));
     {
       const py::gil_scoped_release release;
-      session_->run(batch, from, wanted, to, seconds);
+      session_->run(batch, from, wanted, to, times);
     }
     py::list list;
     for (const py::array& a : results) list.append(a);
@@ -210,10 +220,10 @@ class PySession {
   }
 
   py::list profile(const std::vector<py::array>& inputs, const std::vector<std::string>& names) {
-    std::vector<double> seconds;
-    run(inputs, names, py::none(), &seconds);
+    std::vector<StepTime> times;
+    run(inputs, names, py::none(), &times);
     return to_list(session_->plan(inputs[0].shape(0), wanted_values(session_->graph(), names)),
-                   &seconds);
+                   &times);
   }
 
   py::list plan(int64_t batch, const std::vector<std::string>& names) {

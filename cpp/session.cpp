@@ -41,7 +41,7 @@ class Program {
 
   // Reads inputs from image `first` on and writes outputs there; see Session::run.
   void run(int64_t first, const std::vector<const float*>& inputs,
-           const std::vector<float*>& outputs, ThreadPool& pool, std::vector<double>* seconds);
+           const std::vector<float*>& outputs, ThreadPool& pool, std::vector<StepTime>* times);
 
  private:
   // A block of memory that values live in: a slot of the arena, or an input or output of the
@@ -455,7 +455,7 @@ void Program::place() {
 
 void Program::run(int64_t first, const std::vector<const float*>& inputs,
                   const std::vector<float*>& outputs, ThreadPool& pool,
-                  std::vector<double>* seconds) {
+                  std::vector<StepTime>* times) {
   if (arena_.size() < arena_plan_.total) arena_ = AlignedBuffer(arena_plan_.total);
   for (size_t i = 0; i < storages_.size(); ++i) {
     const Storage& s = storages_[i];
@@ -470,11 +470,12 @@ void Program::run(int64_t first, const std::vector<const float*>& inputs,
   using Clock = std::chrono::steady_clock;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
-    const auto start = seconds ? Clock::now() : Clock::time_point();
+    const auto start = times ? Clock::now() : Clock::time_point();
     const float* operand = step.operand >= 0 ? pointers_[step.operand] : step.constant;
     step.plan->run({pointers_[step.x], operand, pointers_[step.y],
-                    reinterpret_cast<float*>(arena_.data() + step.workspace_offset), pool});
-    if (seconds) (*seconds)[i] += std::chrono::duration<double>(Clock::now() - start).count();
+                    reinterpret_cast<float*>(arena_.data() + step.workspace_offset), pool,
+                    times ? &(*times)[i].phases : nullptr});
+    if (times) (*times)[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
   }
 }
 
@@ -575,22 +576,27 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
 
 void Session::run(int64_t batch, const std::vector<const float*>& inputs,
                   const std::vector<int>& wanted, const std::vector<float*>& outputs,
-                  std::vector<double>* seconds) {
+                  std::vector<StepTime>* times) {
   if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(mutex_);
   const int64_t chunk = chunk_size(batch, wanted);
-  if (seconds) seconds->assign(program(chunk, wanted).reports().size(), 0.0);
-  std::vector<double> rest;
+  if (times) times->assign(program(chunk, wanted).reports().size(), {});
+  std::vector<StepTime> rest;
   const ThreadPool::Region region(pool_);
   for (int64_t first = 0; first < batch; first += chunk) {
     const int64_t size = std::min(chunk, batch - first);
     Program& p = program(size, wanted);
     // A last, smaller chunk may have other steps; its time counts step by step where they are the
     // same.
-    if (seconds) rest.assign(std::max(seconds->size(), p.reports().size()), 0.0);
-    p.run(first, inputs, outputs, pool_, seconds ? &rest : nullptr);
-    if (seconds) {
-      for (size_t i = 0; i < seconds->size(); ++i) (*seconds)[i] += rest[i];
+    if (times) rest.assign(std::max(times->size(), p.reports().size()), {});
+    p.run(first, inputs, outputs, pool_, times ? &rest : nullptr);
+    if (times) {
+      for (size_t i = 0; i < times->size(); ++i) {
+        (*times)[i].seconds += rest[i].seconds;
+        (*times)[i].phases.input += rest[i].phases.input;
+        (*times)[i].phases.product += rest[i].phases.product;
+        (*times)[i].phases.output += rest[i].phases.output;
+      }
     }
   }
 }

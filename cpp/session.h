@@ -30,6 +30,12 @@ struct SessionOptions {
 // has. Throws like kernels_for.
 const Kernels& select_kernels(const std::string& isa);
 
+// Time of one step of a run.
+struct StepTime {
+  double seconds = 0;
+  Phases phases;  // zero for plans without phases
+};
+
 // One step of a program as explain() and profile() report it.
 struct StepReport {
   std::string name;  // of the nodes fused into it, joined by "+"
@@ -56,10 +62,10 @@ class Session {
   const std::optional<NnPack>& nnpack() const { return nnpack_; }
 
   // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of
-  // `wanted` (value indices). Callers queue. Fills `seconds`, one entry per step of plan(batch,
+  // `wanted` (value indices). Callers queue. Fills `times`, one entry per step of plan(batch,
   // wanted), when given.
   void run(int64_t batch, const std::vector<const float*>& inputs, const std::vector<int>& wanted,
-           const std::vector<float*>& outputs, std::vector<double>* seconds = nullptr);
+           const std::vector<float*>& outputs, std::vector<StepTime>* times = nullptr);
 
   // The steps a batch runs in; for a batch cut into chunks, those of its first chunk.
   std::vector<StepReport> plan(int64_t batch, const std::vector<int>& wanted);

@@ -115,6 +115,24 @@ def test_fork(small: Graph) -> None:
         assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("algorithm", ["fourier-8", "nnpack-ft8x8"])
+def test_phases(small: Graph, algorithm: str, threads: int) -> None:
+    """profile() says where a transformed layer's time goes, and adds up."""
+    if algorithm in NNPACK and not FOUND:
+        pytest.skip(f"no NNPACK: {WHERE}")
+    with linnet.load(small, algorithm=algorithm, nnpack=WHERE, threads=threads) as net:
+        report = net.profile(np.ones((3, 2, 9, 11), np.float32), runs=2)
+    for layer in report:
+        if layer.algorithm == algorithm:
+            assert list(layer.phases) == ["input transform", "multiplication", "output transform"]
+            assert min(layer.phases.values()) > 0
+            assert sum(layer.phases.values()) <= (layer.seconds or 0)
+        else:
+            assert not layer.phases
+    assert str(report).count("multiplication") == 2
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no library", b"\x7fELF" + bytes(200)])
 def test_goes_on_without(small: Graph, tmp_path: Path, content: bytes | None) -> None:
     """A library that is missing or damaged is a sentence in explain(), not an error."""

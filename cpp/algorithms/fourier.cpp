@@ -10,6 +10,8 @@
 // other candidates.
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -89,23 +91,44 @@ class FourierPlan final : public Plan {
   void run(const Operands& o) const override {
     float* v = o.workspace;
     const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
+    // The clock is read for a profile only.
+    using Clock = std::chrono::steady_clock;
+    const auto now = [&] { return o.phases ? Clock::now() : Clock::time_point(); };
+    const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
+    std::atomic<int64_t> product{0}, output{0};  // clock ticks of all threads
     for (int64_t round = 0; round < t_.rounds; ++round) {
+      const auto start = now();
       const int64_t first = t_.tiles * round / t_.rounds,
                     tiles = t_.tiles * (round + 1) / t_.rounds - first;
       o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
         transform_input(o.x, first + task / in_vectors, task % in_vectors * width_,
                         v + task / in_vectors * t_.v_tile);
       });
+      const auto transformed = now();
       const int64_t blocks = std::min(t_.blocks, tiles);
       o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
         // Neighbouring tasks share a block of tiles, the larger part to keep in cache.
         const int64_t k = task % out_vectors * width_, block = task / out_vectors;
         const int64_t begin = tiles * block / blocks, end = tiles * (block + 1) / blocks;
         float* m = v + round_floats() + thread * thread_floats();
+        const auto before = now();
         multiply(v + begin * t_.v_tile, end - begin, k, m);
+        const auto between = now();
         for (int64_t tile = begin; tile < end; ++tile)
           transform_output(o, first + tile, k, m + (tile - begin) * t_.m_tile);
+        if (o.phases) {
+          product += (between - before).count();
+          output += (now() - between).count();
+        }
       });
+      if (o.phases) {
+        const double both = seconds(now() - transformed);
+        const double share = static_cast<double>(product) /
+                             std::max<double>(1, static_cast<double>(product + output));
+        o.phases->input += seconds(transformed - start);
+        o.phases->product += both * share;
+        o.phases->output += both * (1 - share);
+      }
     }
   }
 

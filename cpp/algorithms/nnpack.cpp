@@ -106,7 +106,8 @@ struct Call {
   const Problem& p;
 
   int operator()(NnpStrategy strategy, const float* x, const float* kernel, const float* bias,
-                 float* y, void* workspace, size_t* workspace_size, void* threads) const {
+                 float* y, void* workspace, size_t* workspace_size, void* threads,
+                 NnpProfile* profile = nullptr) const {
     const Window& w = p.window;
     const auto size = [](int64_t n) { return static_cast<size_t>(n); };
     return nnpack.convolution_inference(
@@ -114,7 +115,7 @@ struct Call {
         {size(w.pad[0]), size(w.pad[3]), size(w.pad[2]), size(w.pad[1])},
         {size(w.kernel[1]), size(w.kernel[0])}, {size(w.stride[1]), size(w.stride[0])}, x, kernel,
         bias, y, workspace, workspace_size, p.relu && !p.residual ? kNnpRelu : kNnpIdentity,
-        nullptr, threads, nullptr);
+        nullptr, threads, profile);
   }
 
   // Asks for the bytes a strategy needs, which checks the arguments.
@@ -181,12 +182,18 @@ class NnpPlan final : public Plan {
     const float* kernel = transformed_ ? transformed_->floats() : weight_.data;
     const int64_t x_image = p_.in.count(), y_image = p_.out().count();
     for (int64_t image = 0; image < p_.n; ++image) {
+      NnpProfile profile{};
       float* y = o.y + image * y_image;
       size_t bytes = workspace_;
       // Without a workspace neither pointer may be given: it would be asked for its size.
       check(call(strategy_, o.x + image * x_image, kernel, bias_->floats(), y,
                  workspace_ ? o.workspace : nullptr, workspace_ ? &bytes : nullptr,
-                 threads_->pool()));
+                 threads_->pool(), o.phases ? &profile : nullptr));
+      if (o.phases) {
+        o.phases->input += profile.input_transform;
+        o.phases->product += profile.block_multiplication;
+        o.phases->output += profile.output_transform;
+      }
       if (p_.residual) {
         kernels_.add(y, o.operand + image * y_image, y, y_image,
                      p_.relu ? 0.0f : -std::numeric_limits<float>::infinity());

@@ -295,7 +295,12 @@ class Session:
         profiles = [core.profile(inputs, []) for _ in range(runs)]
         batch = len(inputs[0])
         layers = [
-            self._layer(steps[0], batch, [step["seconds"] for step in steps])
+            self._layer(steps[0], batch, [step["seconds"] for step in steps])._replace(
+                phases={
+                    phase: sum(step["phases"][phase] for step in steps) / runs
+                    for phase in steps[0]["phases"]
+                }
+            )
             for steps in zip(*profiles)
         ]
         what = f"mean of {count(runs, 'run')}"

@@ -42,6 +42,7 @@ class Step(TypedDict):
 @type_check_only
 class TimedStep(Step):
     seconds: float
+    phases: dict[str, float]
 
 @type_check_only
 class Blas(TypedDict):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -35,6 +36,7 @@ class Layer(NamedTuple):
     gflops: float | None = None
     percent_of_peak: float | None = None  # of all threads; None where the clock is unknown
     measured: bool = False  # whether `estimate` is a time measured before, from the wisdom file
+    phases: Mapping[str, float] = {}  # mean seconds of a profile by phase, of layers that have any
 
     @property
     def seconds(self) -> float | None:
@@ -63,6 +65,7 @@ class Report:
             entry = layer._asdict()
             entry["candidates"] = [candidate._asdict() for candidate in layer.candidates]
             entry["times"] = list(layer.times)
+            entry["phases"] = dict(layer.phases)
             entry["seconds"] = layer.seconds
             layers.append(entry)
         return {"title": self.title, "batch": self.batch, "layers": layers}
@@ -93,7 +96,7 @@ class Report:
                     layer.problem,
                 )
             )
-            for other in others:
+            for other in _by_family(others):
                 if other.seconds is None:
                     cells = ("", "", f"refused: {other.refusal}")
                 else:
@@ -118,9 +121,24 @@ class Report:
                     number(layer.percent_of_peak, 0),
                 )
             )
+            for phase, seconds in layer.phases.items():
+                share = f"{100 * seconds / total:.1f}"
+                rows.append(("", "", f"  {phase}", "", f"{seconds * 1e3:.3f}", share, "", ""))
         rows.append(("total", "", "", "", f"{total * 1e3:.3f}", "100.0", "", ""))
         header = ("layer", "op", "algorithm", "isa", "ms", "%", "GFLOP/s", "% of peak")
         return table(header, rows, right=(4, 5, 6, 7))
+
+
+def _by_family(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Algorithms of one family that are refused for one reason become one line, as "nnpack-*"."""
+    for (family, refusal), group in itertools.groupby(
+        candidates, lambda c: (c.algorithm.partition("-")[0], c.refusal)
+    ):
+        members = list(group)
+        if refusal and len(members) > 2:
+            yield members[0]._replace(algorithm=f"{family}-*")
+        else:
+            yield from members
 
 
 def _source(measured: bool) -> str:
