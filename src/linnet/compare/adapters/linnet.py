@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "linnet": {},
     "linnet-direct": {"algorithm": "direct"},
     "linnet-openblas": {"algorithm": "im2col-openblas"},
+    "linnet-fourier": {"algorithm": "fourier"},
+    "linnet-nnpack": {"algorithm": "nnpack"},
     "linnet-scalar": {"isa": "scalar"},
 }
 
@@ -22,9 +25,15 @@ class Adapter:
         self.linnet = importlib.import_module("linnet")
         self.settings = {"threads": threads, **options}
         isa = options.get("isa", self.linnet.show_config()["isa"])
-        blas = "openblas" in options.get("algorithm", "")
+        algorithm = options.get("algorithm", "")
         self.version = self.linnet.__version__
-        self.library = "OpenBLAS" if blas else f"own kernels, {isa}"
+        self.library = "OpenBLAS" if "openblas" in algorithm else f"own kernels, {isa}"
+        if algorithm == "nnpack":
+            # Without it linnet would choose freely, and the row would be another.
+            where = self.linnet.show_config()["nnpack"]
+            if where.startswith("none: "):
+                raise RuntimeError(f"no NNPACK ({where[6:]}); LINNET_NNPACK names one")
+            self.library = f"NNPACK of {Path(where).name}"
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         net: Callable[[Any], Any] = self.linnet.load(network.model, **self.settings)
