@@ -452,7 +452,7 @@ PYBIND11_MODULE(_core, m) {
       .def(
           "run",
           [](Layer& layer, py::array_t<float> x, std::optional<py::array_t<float>> operand,
-             py::array_t<float> y, int times) {
+             py::array_t<float> y, int times, bool settle) {
             const auto check = [](const py::array& a, int64_t count, const char* what) {
               if (a.ndim() != 1 || a.size() != count || !(a.flags() & py::array::c_style)) {
                 throw std::invalid_argument(std::string(what) + " is not a flat array of " +
@@ -467,8 +467,8 @@ PYBIND11_MODULE(_core, m) {
             const float *from = x.data(), *second = operand ? operand->data() : nullptr;
             float* to = y.mutable_data();
             const py::gil_scoped_release release;
-            return layer.run(from, second, to, times);
+            return layer.run(from, second, to, times, settle);
           },
           py::arg("x").noconvert(), py::arg("operand"), py::arg("y").noconvert(),
-          py::arg("times") = 1);
+          py::arg("times") = 1, py::arg("settle") = false);
 }

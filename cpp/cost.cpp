@@ -66,7 +66,7 @@ Machine read_machine() {
   for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
   Machine m;
 #if defined(__x86_64__)
-  m.l2_rate = 32, m.l3_rate = 8, m.memory_rate = 4;
+  m.l2_rate = 32, m.l3_rate = 7, m.memory_rate = 3.5;
   m.loads = 2, m.efficiency = 0.9;
   if (size[1] <= 0) size[1] = 32 << 10;
   if (size[2] <= 0) size[2] = 512 << 10;

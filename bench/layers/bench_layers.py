@@ -5,7 +5,8 @@
 
 A problem's layouts are those of the data around the layer; for an algorithm that wants others the
 changes of layout are run and counted too. The candidates of a problem run in turns, so that what
-else the machine does hits all of them, and each finds the caches as the others left them.
+else the machine does hits all of them, with the caches as in a network: the input near, the weights
+far, since the other layers have run meanwhile.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _runner(key: str, algorithm: str, isa: str) -> Any:
     layer = _core.Layer(key, algorithm, isa, weight, bias)
     x, y = made_up(layer.x_count), np.zeros(layer.y_count, np.float32)
     operand = made_up(layer.operand_count) if layer.operand_count else None
-    return lambda: layer.run(x, operand, y)[0]
+    return lambda: layer.run(x, operand, y, settle=True)[0]
 
 
 def candidates(problem: str, isa: str, names: list[str]) -> list[Candidate]:

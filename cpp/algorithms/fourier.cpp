@@ -78,10 +78,9 @@ class FourierPlan final : public Plan {
         c_(round_up(p_.in.c, width_)),
         k_(round_up(p_.k, width_)) {
     pack_weights(weight, context);
-    bias_ = context.weights.get(
-        bias, "bias " + std::to_string(k_), k_, [&](float* out) {
-          if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-        });
+    bias_ = context.weights.get(bias, "bias " + std::to_string(k_), k_, [&](float* out) {
+      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+    });
   }
 
   size_t workspace() const override {
@@ -301,7 +300,7 @@ class Fourier final : public Algorithm {
     // A frequency's product is like a tile of two vectors and twice the taps.
     double cycles = blocks * groups * out_vectors * numbers / 2 *
                     tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
-    cycles += stream_cycles(weight_bytes * blocks, weight_bytes + block_bytes);
+    cycles += weight_cycles(weight_bytes, blocks, block_bytes, p.threads);
     // A block's transformed input passes once for each vector of output channels.
     cycles += stream_cycles(blocks * out_vectors * block_bytes, block_bytes);
     cycles += stream_cycles(2 * tiles * numbers * out_vectors * kernels.width * sizeof(float),
@@ -310,7 +309,7 @@ class Fourier final : public Algorithm {
     cycles += tiles * numbers * (in_vectors + out_vectors) *
               (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
     return parallel_cycles(cycles, out_vectors * blocks, p.threads) +
-           parallel_cycles(0, 1, p.threads) + 1000;
+           parallel_cycles(0, 2, p.threads) + 1000;
   }
 
   double memory(const Problem& p, const Context& context) const override {

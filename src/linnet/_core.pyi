@@ -124,6 +124,7 @@ class Layer:
         operand: npt.NDArray[np.float32] | None,
         y: npt.NDArray[np.float32],
         times: int = 1,
+        settle: bool = False,
     ) -> list[float]: ...
 
 def infer_shape(
