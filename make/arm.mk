@@ -126,11 +126,10 @@ count-armhf count-aarch64: count-%: $(ARM)/counter/counter.so $(ARM)/%/count/ben
 	$(count) --baseline bench/arm/baseline-$*.json $(COUNT)
 
 # The same for the peers that have armhf wheels, each in its adapter of linnet compare.
-ARM_PEERS := ncnn litert
+ARM_PEERS := ncnn
 count-peers: count-peers-armhf
 count-peers-%: $(ARM)/counter/counter.so $(ARM)/%/count/bench/arm/linnet_count $(ARM)/%/wheel
 	third_party/sysroot/venv.sh $(ARM)/$*/peers $(ARM)/$*/run $($*_qemu) $($*_cpu)
-	$(ARM)/$*/peers/bin/pip install -q --only-binary :all: $(ARM)/$*/wheel/*.whl ncnn==1.0.20261020 tflite-runtime==2.14.0 \
-	  flatbuffers==25.12.19 'numpy<2'
+	$(ARM)/$*/peers/bin/pip install -q --only-binary :all: $(ARM)/$*/wheel/*.whl ncnn==1.0.20261020
 	$($*_triplet)-g++ -shared -fPIC -O2 bench/arm/marks.cpp -o $(ARM)/$*/marks.so
 	$(count) --peers $(ARM)/$*/peers $(ARM)/$*/marks.so $(ARM_PEERS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy
@@ -17,22 +16,18 @@ import numpy
 if TYPE_CHECKING:
     from ..worker import Network, Node
 
-# The last wheels for 32-bit ARM bear the old name.
-OLD = sys.maxsize < 1 << 32
-NAME, VERSION = ("tflite-runtime", "2.14.0") if OLD else ("ai-edge-litert", "2.3.0")
-MODULE = f"{NAME.replace('-', '_')}.interpreter"
 ENVIRONMENT = {
     "kind": "venv",
-    "packages": [f"{NAME}=={VERSION}", "flatbuffers==25.12.19", *(["numpy<2"] if OLD else [])],
-    "import": MODULE,
+    "packages": ["ai-edge-litert==2.3.0", "flatbuffers==25.12.19"],
+    "import": "ai_edge_litert.interpreter",
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {"litert": {}}
 
 
 class Adapter:
     def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.interpreter = importlib.import_module(MODULE).Interpreter
-        self.version, self.library = importlib.metadata.version(NAME), "XNNPACK"
+        self.interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter
+        self.version, self.library = importlib.metadata.version("ai-edge-litert"), "XNNPACK"
         self.threads = threads
 
     def prepare(self, x: Any) -> Any:
