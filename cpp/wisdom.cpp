@@ -158,6 +158,7 @@ std::string Wisdom::machine(const Context& context) {
     text += "none";
   }
   text += "\nnnpack " + (context.nnpack ? context.nnpack->path : "none");
+  text += "\nnnpack " + (context.nnpack ? context.nnpack->path : "none");
   // A head line is one line, and not one of a layer.
   for (size_t at; (at = text.find(" = ")) != std::string::npos;) text.replace(at, 3, "=");
   return text + "\n";

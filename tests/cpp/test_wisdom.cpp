@@ -219,6 +219,7 @@ TEST_CASE("a machine is told apart by its instruction set and libraries") {
   const std::string text = Wisdom::machine(scalar);
   CHECK(contains(text, "\nisa scalar\n"));
   CHECK(contains(text, "\nopenblas none\n"));
+  CHECK(contains(text, "\nnnpack none\n"));
   CHECK(contains(text, " direct "));
   linnet::OpenBlas blas;
   blas.path = "/lib/libopenblas.so.0";
