@@ -24,7 +24,7 @@ struct Effort {
   int rounds;    // at least
   double seconds;  // of one layer, when the rounds are done
 };
-constexpr Effort kFast{2.5, 3, 0.03}, kFull{10, 7, 0.25};
+constexpr Effort kFast{2.5, 5, 0.03}, kFull{10, 7, 0.25};
 // A candidate this much slower than the best one drops out.
 constexpr double kDrop = 1.25;
 constexpr int kDropAfter = 3;  // rounds
