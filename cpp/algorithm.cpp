@@ -7,9 +7,10 @@
 namespace linnet {
 namespace {
 
-// A function's static, because registrations run before main in no defined order.
+// A function's static, because registrations run before main in no defined order; never destroyed,
+// because threads may outlive main.
 std::vector<const Algorithm*>& registry() {
-  static std::vector<const Algorithm*> all;
+  static auto& all = *new std::vector<const Algorithm*>;
   return all;
 }
 
@@ -17,7 +18,6 @@ std::vector<const Algorithm*>& registry() {
 
 WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& packing, int64_t count,
                                      const std::function<void(float*)>& pack) {
-  std::lock_guard<std::mutex> lock(mutex_);
   Buffer& buffer = weight ? buffers_[{weight->data, packing + ' ' + to_string(weight->shape)}] : buffers_[{nullptr, packing}];
   if (!buffer) {
     auto fresh = std::make_shared<AlignedBuffer>(float_bytes(count), true);
@@ -28,14 +28,12 @@ WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& pa
 }
 
 size_t WeightStore::bytes() const {
-  std::lock_guard<std::mutex> lock(mutex_);
   size_t sum = 0;
   for (const auto& entry : buffers_) sum += entry.second ? entry.second->size() : 0;
   return sum;
 }
 
 void WeightStore::drop_unused() {
-  std::lock_guard<std::mutex> lock(mutex_);
   for (auto entry = buffers_.begin(); entry != buffers_.end();) {
     entry = entry->second.use_count() > 1 ? std::next(entry) : buffers_.erase(entry);
   }

@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -20,7 +19,7 @@
 namespace linnet {
 
 // Packed weights of one model, keyed by what was packed and how (shape too: tensors may share memory), shared by all its plans, batch sizes and programs.
-// Owned by the Session; buffers live as long as any plan that uses them.
+// Owned by the Session, used by one caller at a time; buffers live as long as any plan that uses them.
 class WeightStore {
  public:
   using Buffer = std::shared_ptr<const AlignedBuffer>;
@@ -33,7 +32,6 @@ class WeightStore {
   void drop_unused();  // buffers that no plan holds
 
  private:
-  mutable std::mutex mutex_;
   std::map<std::pair<const float*, std::string>, Buffer> buffers_;
 };
 

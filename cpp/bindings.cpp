@@ -4,6 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -15,6 +17,27 @@ namespace py = pybind11;
 
 namespace linnet {
 namespace {
+
+constexpr int kDense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+
+// Runs its scope without the GIL. While the interpreter ends, Python makes a thread that wants the
+// GIL back exit by unwinding, which pybind11's own guard turns into an abort; here it stops.
+class GilRelease {
+ public:
+  GilRelease() : state_(PyEval_SaveThread()) {}
+  ~GilRelease() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) pause();
+    }
+  }
+  GilRelease(const GilRelease&) = delete;
+  GilRelease& operator=(const GilRelease&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
 
 // Keeps a Python object alive from C++ code that may drop it without holding the GIL.
 std::shared_ptr<const void> keep_alive(const py::object& object) {
@@ -45,8 +68,8 @@ Attributes to_attributes(const py::dict& dict) {
 void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
   Shape shape(array.shape(), array.shape() + array.ndim());
   if (py::isinstance<py::array_t<float>>(array)) {
-    if (!(array.flags() & py::array::c_style))
-      throw std::invalid_argument("initializer '" + name + "' is not C-contiguous");
+    if ((array.flags() & kDense) != kDense)
+      throw std::invalid_argument("initializer '" + name + "' is not C-contiguous and aligned");
     builder.initializer(name, shape, static_cast<const float*>(array.data()), keep_alive(array));
   } else if (py::isinstance<py::array_t<int64_t>>(array)) {
     const auto dense = py::array_t<int64_t, py::array::c_style>::ensure(array);
@@ -103,8 +126,8 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
     } else if (batch >= 0 && given[0] != batch) {
       complain("has a batch of " + std::to_string(given[0]) + ", others have " +
                std::to_string(batch));
-    } else if (writable && (!(a.flags() & py::array::c_style) || !a.writeable())) {
-      complain("must be C-contiguous and writable");
+    } else if (writable && ((a.flags() & kDense) != kDense || !a.writeable())) {
+      complain("must be aligned, C-contiguous and writable");
     } else {
       batch = given[0];
     }
@@ -175,12 +198,12 @@ py::list to_list(const std::vector<StepReport>& reports, const std::vector<StepT
 class PySession {
  public:
   PySession(std::shared_ptr<const Graph> graph, SessionOptions options) {
-    const py::gil_scoped_release release;
+    const GilRelease release;
     session_ = std::make_unique<Session>(std::move(graph), std::move(options));
   }
   ~PySession() {
     // Its workers are joined and its weights' owners dropped, which takes the GIL.
-    const py::gil_scoped_release release;
+    const GilRelease release;
     session_.reset();
   }
 
@@ -193,7 +216,7 @@ class PySession {
     std::vector<const float*> from;
     std::vector<float*> to;
     for (const py::array& a : inputs) {
-      dense.push_back(py::array_t<float, py::array::c_style>::ensure(a));
+      dense.push_back(py::array_t<float, kDense>::ensure(a));
       if (!dense.back()) throw py::error_already_set();
       from.push_back(static_cast<const float*>(dense.back().data()));
     }
@@ -211,7 +234,7 @@ class PySession {
     }
     for (py::array& a : results) to.push_back(static_cast<float*>(a.mutable_data()));
     {
-      const py::gil_scoped_release release;
+      const GilRelease release;
       session_->run(batch, from, wanted, to, times);
     }
     py::list list;
@@ -222,12 +245,11 @@ class PySession {
   py::list profile(const std::vector<py::array>& inputs, const std::vector<std::string>& names) {
     std::vector<StepTime> times;
     run(inputs, names, py::none(), &times);
-    return to_list(session_->plan(inputs[0].shape(0), wanted_values(session_->graph(), names)),
-                   &times);
+    return to_list(steps(inputs[0].shape(0), names), &times);
   }
 
   py::list plan(int64_t batch, const std::vector<std::string>& names) {
-    return to_list(session_->plan(batch, wanted_values(session_->graph(), names)), nullptr);
+    return to_list(steps(batch, names), nullptr);
   }
 
   py::list values(const std::vector<int>& indices) const {
@@ -242,6 +264,12 @@ class PySession {
   Session& session() { return *session_; }
 
  private:
+  std::vector<StepReport> steps(int64_t batch, const std::vector<std::string>& names) {
+    const std::vector<int> wanted = wanted_values(session_->graph(), names);
+    const GilRelease release;  // another caller may be running
+    return session_->plan(batch, wanted);
+  }
+
   std::unique_ptr<Session> session_;
 };
 
@@ -286,7 +314,7 @@ PYBIND11_MODULE(_core, m) {
       py::arg("op"), py::arg("attrs"), py::arg("shapes"));
   m.def(
       "read_onnx", [](const std::string& path) { return read_onnx(path); }, py::arg("path"),
-      py::call_guard<py::gil_scoped_release>());
+      py::call_guard<GilRelease>());
 
   py::class_<PySession>(m, "Session")
       .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa,
@@ -348,11 +376,21 @@ PYBIND11_MODULE(_core, m) {
                                return s.session().blas() ? py::object(to_dict(*s.session().blas()))
                                                          : py::object(py::none());
                              })
-      .def("wisdom_note", [](PySession& s) { return s.session().wisdom_note(); })
-      .def("save_wisdom", [](PySession& s) { s.session().save_wisdom(); })
+      .def(
+          "wisdom_note", [](PySession& s) { return s.session().wisdom_note(); },
+          py::call_guard<GilRelease>())
+      .def(
+          "save_wisdom", [](PySession& s) { s.session().save_wisdom(); },
+          py::call_guard<GilRelease>())
       .def_property_readonly("weight_bytes",
-                             [](PySession& s) { return s.session().weight_bytes(); })
-      .def_property_readonly("arena_bytes", [](PySession& s) { return s.session().arena_bytes(); });
+                             [](PySession& s) {
+                               const GilRelease release;
+                               return s.session().weight_bytes();
+                             })
+      .def_property_readonly("arena_bytes", [](PySession& s) {
+                               const GilRelease release;
+                               return s.session().arena_bytes();
+                             });
 
   m.def("available_isas", [] {
     std::vector<std::string> names;
@@ -385,7 +423,7 @@ PYBIND11_MODULE(_core, m) {
         const auto nnpack = find_nnpack(request, &why);
         return {nnpack.has_value(), nnpack ? nnpack->path : why};
       },
-      py::arg("request") = "", py::call_guard<py::gil_scoped_release>(),
+      py::arg("request") = "", py::call_guard<GilRelease>(),
       "Whether an NNPACK was found, and its path or why there is none.");
 
   // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the
@@ -466,7 +504,7 @@ PYBIND11_MODULE(_core, m) {
               throw std::invalid_argument("operand is missing");
             const float *from = x.data(), *second = operand ? operand->data() : nullptr;
             float* to = y.mutable_data();
-            const py::gil_scoped_release release;
+            const GilRelease release;
             return layer.run(from, second, to, times, settle);
           },
           py::arg("x").noconvert(), py::arg("operand"), py::arg("y").noconvert(),

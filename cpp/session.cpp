@@ -1,7 +1,10 @@
 #include "session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -16,6 +19,18 @@ constexpr size_t kProgramsKept = 4;
 // nothing more is gained.
 constexpr size_t kChunkBytes = 3 << 20;
 constexpr int64_t kMaxChunk = 16;
+
+// Floats of one image of a value, exact: the graph bounds them to 2^40.
+double count(const Shape& shape) {
+  double floats = 1;
+  for (size_t axis = 1; axis < shape.size(); ++axis) floats *= static_cast<double>(shape[axis]);
+  return floats;
+}
+
+double machine_memory() {
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<double>(sysconf(_SC_PAGE_SIZE));
+}
 
 }  // namespace
 
@@ -503,13 +518,23 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   std::vector<const float*> inputs;
   std::vector<float*> outputs;
   const auto buffer = [&](int value) {
-    size_t bytes = sizeof(float);
-    const Shape& shape = graph_->values[value].shape;
-    for (size_t axis = 1; axis < shape.size(); ++axis) bytes *= static_cast<size_t>(shape[axis]);
-    buffers.emplace_back(bytes, true);
+    const double floats = count(graph_->values[value].shape);
+    buffers.emplace_back(float_bytes(static_cast<int64_t>(floats)), true);
     return buffers.back().floats();
   };
-  program(1, graph_->outputs);  // fails on a memory limit before anything is allocated
+  // Fails on a memory limit before anything is allocated.
+  double bytes = static_cast<double>(program(1, graph_->outputs).arena_bytes());
+  bytes += static_cast<double>(weights_.bytes());
+  for (const auto* values : {&graph_->inputs, &graph_->outputs}) {
+    for (int v : *values) bytes += sizeof(float) * count(graph_->values[v].shape);
+  }
+  // The system may grant more than it has and end the process when that is written to.
+  if (bytes > machine_memory()) {
+    char text[96];
+    std::snprintf(text, sizeof text, "a batch of 1 needs %.1f GB, this machine has %.1f GB",
+                  bytes / (1 << 30), machine_memory() / (1 << 30));
+    throw MemoryLimit(text);
+  }
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
   for (int o : graph_->outputs) outputs.push_back(buffer(o));
   run(1, inputs, graph_->outputs, outputs);
@@ -578,7 +603,7 @@ void Session::run(int64_t batch, const std::vector<const float*>& inputs,
                   const std::vector<int>& wanted, const std::vector<float*>& outputs,
                   std::vector<StepTime>* times) {
   if (batch < 1) throw std::invalid_argument("the batch is empty");
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(pool_.turn());
   const int64_t chunk = chunk_size(batch, wanted);
   if (times) times->assign(program(chunk, wanted).reports().size(), {});
   std::vector<StepTime> rest;
@@ -603,22 +628,27 @@ void Session::run(int64_t batch, const std::vector<const float*>& inputs,
 
 std::vector<StepReport> Session::plan(int64_t batch, const std::vector<int>& wanted) {
   if (batch < 1) throw std::invalid_argument("the batch is empty");
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(pool_.turn());
   return program(chunk_size(batch, wanted), wanted).reports();
 }
 
 std::string Session::wisdom_note() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(pool_.turn());
   return planner_->wisdom().note();
 }
 
 void Session::save_wisdom() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(pool_.turn());
   planner_->wisdom().save();
 }
 
+size_t Session::weight_bytes() {
+  std::lock_guard<std::mutex> lock(pool_.turn());
+  return weights_.bytes();
+}
+
 size_t Session::arena_bytes() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::lock_guard<std::mutex> lock(pool_.turn());
   size_t bytes = 0;
   for (const auto& p : programs_) bytes += p->arena_bytes();
   return bytes;

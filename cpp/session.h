@@ -70,7 +70,7 @@ class Session {
   // The steps a batch runs in; for a batch cut into chunks, those of its first chunk.
   std::vector<StepReport> plan(int64_t batch, const std::vector<int>& wanted);
 
-  size_t weight_bytes() const { return weights_.bytes(); }
+  size_t weight_bytes();
   size_t arena_bytes();  // of all programs kept
   // What the wisdom file held; and writing what was measured into it. See wisdom.h.
   std::string wisdom_note();
@@ -90,7 +90,6 @@ class Session {
   ThreadPool pool_;
   std::optional<Context> context_;
   std::optional<Planner> planner_, lean_planner_;
-  std::mutex mutex_;
   std::list<std::unique_ptr<Program>> programs_;  // most recently used first
 };
 

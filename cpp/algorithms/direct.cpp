@@ -16,7 +16,7 @@ namespace linnet {
 namespace {
 
 constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
-constexpr double kMostScratch = 1 << 30;  // floats of one thread
+constexpr double kMostScratch = 1 << 24;  // floats of one thread
 
 // How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then
 // one of `rest`.
