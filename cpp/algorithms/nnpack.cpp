@@ -161,17 +161,16 @@ class NnpPlan final : public Plan {
     if (strategy_ == kNnpReuse) {
       // The size tells apart the layouts nnpack-auto may choose for the same kernels.
       const std::string packing = name + " " + std::to_string(needs.kernels);
-      transformed_ = context.weights.get(&weight, packing,
-                                         ceil_div(needs.kernels, sizeof(float)), [&](float* out) {
+      transformed_ = context.weights.get(&weight, packing, ceil_div(needs.kernels, sizeof(float)),
+                                         [&](float* out) {
                                            size_t bytes = needs.kernels;
                                            check(call(kNnpPrecompute, nullptr, weight.data, nullptr,
                                                       nullptr, out, &bytes, threads_->pool()));
                                          });
     }
-    bias_ = context.weights.get(
-        bias, "bias " + std::to_string(p_.k), p_.k, [&](float* out) {
-          if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-        });
+    bias_ = context.weights.get(bias, "bias " + std::to_string(p_.k), p_.k, [&](float* out) {
+      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
+    });
   }
 
   size_t workspace() const override { return workspace_; }

@@ -1,5 +1,6 @@
-// NNPACK's calling convention and what happens without a good NNPACK, by the stand-in of tests/nnpack_standin. The real
-// library's results are tested from Python (tests/test_nnpack.py), where it is easier to come by.
+// NNPACK's calling convention and what happens without a good NNPACK, by the stand-in of
+// tests/nnpack_standin. The real library's results are tested from Python (tests/test_nnpack.py),
+// where it is easier to come by.
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -64,7 +65,8 @@ std::vector<float> run(const std::string& key, const char* algorithm) {
   bias.shape = {p.k};
   bias.data = b.data();
   Layer layer(p, algorithm, "", &weight, &bias);
-  const std::vector<float> x = numbers(layer.x_count(), 3), operand = numbers(layer.operand_count(), 4);
+  const std::vector<float> x = numbers(layer.x_count(), 3),
+                           operand = numbers(layer.operand_count(), 4);
   std::vector<float> y(static_cast<size_t>(layer.y_count()), NAN);
   layer.run(x.data(), operand.data(), y.data(), 2);
   return y;
@@ -96,7 +98,9 @@ TEST_CASE("every argument reaches NNPACK as it was meant") {
 
 TEST_CASE("what NNPACK refuses is a sentence") {
   const Environment library("LINNET_NNPACK", LINNET_NNPACK_STANDIN);
-  const auto why = [](const char* key, const char* name) { return refusal(Problem::parse(key), name, ""); };
+  const auto why = [](const char* key, const char* name) {
+    return refusal(Problem::parse(key), name, "");
+  };
   CHECK(why("conv f32 n1 c3h9w9 k5r3x3p3,3,3,3 nchw t1", "nnpack-auto") ==
         "NNPACK: padding is not smaller than the kernel (status 12)");
   CHECK(why("conv f32 n1 c3h9w9 k5r3x3s2 nchw t1", "nnpack-ft8x8") ==
@@ -134,7 +138,8 @@ TEST_CASE("without a good NNPACK there is a reason, and no NNPACK") {
   char folder[] = "/tmp/linnet-nnpack-XXXXXX";
   REQUIRE(mkdtemp(folder) != nullptr);
   const std::string path = std::string(folder) + "/libnnpack.so";
-  for (size_t size : {size_t{0}, size_t{10}, size_t{70}, size_t{1000}, bytes.size() / 4, bytes.size() / 2}) {
+  for (size_t size :
+       {size_t{0}, size_t{10}, size_t{70}, size_t{1000}, bytes.size() / 4, bytes.size() / 2}) {
     CAPTURE(size);
     std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes.substr(0, size);
     CHECK_FALSE(find_nnpack(path, &why));
@@ -145,5 +150,6 @@ TEST_CASE("without a good NNPACK there is a reason, and no NNPACK") {
   std::filesystem::remove_all(folder);
 
   const Environment library("LINNET_NNPACK", "/no/such/libnnpack.so");
-  CHECK(refusal(Problem::parse("conv f32 n1 c3h9w9 k5r3x3 nchw t1"), "nnpack-auto", "").find("no NNPACK: /no/such") == 0);
+  CHECK(refusal(Problem::parse("conv f32 n1 c3h9w9 k5r3x3 nchw t1"), "nnpack-auto", "")
+            .find("no NNPACK: /no/such") == 0);
 }

@@ -1,9 +1,10 @@
-// A small library with the symbols of NNPACK and pthreadpool that linnet calls, to test the calling convention (structures by
-// value among many arguments, threads, strategies) where no NNPACK is to be had. Its own declarations, written apart from
-// linnet's; it computes convolutions by plain loops whatever the algorithm, and shares nothing else with NNPACK.
+// A small library with the symbols of NNPACK and pthreadpool that linnet calls, to test the calling
+// convention (structures by value among many arguments, threads, strategies) where no NNPACK is to
+// be had. Its own declarations, written apart from linnet's; it computes convolutions by plain
+// loops whatever the algorithm, and shares nothing else with NNPACK.
 //
-// The environment's NNPACK_STANDIN makes it misbehave: "old" does not take transformed kernels, "cpu" does not support this
-// CPU, "memory" has none when it computes.
+// The environment's NNPACK_STANDIN makes it misbehave: "old" does not take transformed kernels,
+// "cpu" does not support this CPU, "memory" has none when it computes.
 
 #include <cstdint>
 #include <cstdlib>
@@ -52,7 +53,8 @@ bool is(const char* what) {
 
 }  // namespace
 
-// What the tests ask about: pools that live, and the threads of the pool last computed on (1 for none).
+// What the tests ask about: pools that live, and the threads of the pool last computed on (1 for
+// none).
 STANDIN_EXPORT size_t standin_pools() { return pools; }
 STANDIN_EXPORT size_t standin_threads() { return pool_threads; }
 
@@ -72,27 +74,33 @@ STANDIN_EXPORT void pthreadpool_destroy(Pool* pool) {
   delete pool;
 }
 
-STANDIN_EXPORT Status nnp_convolution_inference(Algorithm algorithm, Strategy strategy, size_t input_channels,
-                                                size_t output_channels, Size input_size, Padding padding, Size kernel_size,
-                                                Size subsampling, const float* input, const float* kernel, const float* bias,
-                                                float* output, void* workspace, size_t* workspace_size, Activation activation,
-                                                const void* activation_parameters, Pool* pool, double* profile) {
+STANDIN_EXPORT Status nnp_convolution_inference(
+    Algorithm algorithm, Strategy strategy, size_t input_channels, size_t output_channels,
+    Size input_size, Padding padding, Size kernel_size, Size subsampling, const float* input,
+    const float* kernel, const float* bias, float* output, void* workspace, size_t* workspace_size,
+    Activation activation, const void* activation_parameters, Pool* pool, double* profile) {
   if (!initialized) return uninitialized;
-  if (padding.top >= kernel_size.height || padding.bottom >= kernel_size.height || padding.left >= kernel_size.width ||
-      padding.right >= kernel_size.width)
+  if (padding.top >= kernel_size.height || padding.bottom >= kernel_size.height ||
+      padding.left >= kernel_size.width || padding.right >= kernel_size.width)
     return invalid_input_padding;
   if (activation_parameters) return unsupported_activation_parameters;
-  const size_t longest = kernel_size.width > kernel_size.height ? kernel_size.width : kernel_size.height;
+  const size_t longest =
+      kernel_size.width > kernel_size.height ? kernel_size.width : kernel_size.height;
   const bool strided = subsampling.width != 1 || subsampling.height != 1;
-  if ((algorithm == ft8x8 && (longest > 8 || strided)) || (algorithm == ft16x16 && (longest > 16 || strided)) ||
+  if ((algorithm == ft8x8 && (longest > 8 || strided)) ||
+      (algorithm == ft16x16 && (longest > 16 || strided)) ||
       (algorithm == wt8x8 && (kernel_size.width != 3 || kernel_size.height != 3 || strided)) ||
       (algorithm == direct && (longest > 1 || strided)))
     return unsupported_algorithm;
-  if (strategy != compute && (algorithm == direct || is("old"))) return unsupported_transform_strategy;
+  if (strategy != compute && (algorithm == direct || is("old")))
+    return unsupported_transform_strategy;
 
-  // A "transformed" kernel is the kernel behind a line that says whose it is; a workspace is used only to be there.
+  // A "transformed" kernel is the kernel behind a line that says whose it is; a workspace is used
+  // only to be there.
   const size_t taps = input_channels * kernel_size.width * kernel_size.height;
-  const size_t need = strategy == precompute ? 64 + output_channels * taps * sizeof(float) : algorithm == direct ? 0 : 256;
+  const size_t need = strategy == precompute ? 64 + output_channels * taps * sizeof(float)
+                      : algorithm == direct  ? 0
+                                             : 256;
   if (!workspace) {
     if (!workspace_size) {
       if (need) return insufficient_buffer;
@@ -119,8 +127,11 @@ STANDIN_EXPORT Status nnp_convolution_inference(Algorithm algorithm, Strategy st
   if (profile) std::memset(profile, 0, 5 * sizeof *profile);
   pool_threads = pool ? pool->threads : 1;
 
-  const size_t rows = (padding.top + input_size.height + padding.bottom - kernel_size.height) / subsampling.height + 1;
-  const size_t cols = (padding.left + input_size.width + padding.right - kernel_size.width) / subsampling.width + 1;
+  const size_t rows =
+      (padding.top + input_size.height + padding.bottom - kernel_size.height) / subsampling.height +
+      1;
+  const size_t cols =
+      (padding.left + input_size.width + padding.right - kernel_size.width) / subsampling.width + 1;
   for (size_t k = 0; k < output_channels; ++k) {
     for (size_t i = 0; i < rows; ++i) {
       for (size_t j = 0; j < cols; ++j) {
@@ -129,9 +140,11 @@ STANDIN_EXPORT Status nnp_convolution_inference(Algorithm algorithm, Strategy st
         for (size_t c = 0; c < input_channels; ++c) {
           for (size_t r = 0; r < kernel_size.height; ++r) {
             for (size_t s = 0; s < kernel_size.width; ++s, ++w) {
-              const size_t y = i * subsampling.height + r - padding.top, x = j * subsampling.width + s - padding.left;
+              const size_t y = i * subsampling.height + r - padding.top,
+                           x = j * subsampling.width + s - padding.left;
               if (y < input_size.height && x < input_size.width)
-                sum += static_cast<double>(*w) * input[(c * input_size.height + y) * input_size.width + x];
+                sum += static_cast<double>(*w) *
+                       input[(c * input_size.height + y) * input_size.width + x];
             }
           }
         }
