@@ -16,9 +16,10 @@ std::vector<const Algorithm*>& registry() {
 
 }  // namespace
 
-WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& packing, int64_t count,
-                                     const std::function<void(float*)>& pack) {
-  Buffer& buffer = weight ? buffers_[{weight->data, packing + ' ' + to_string(weight->shape)}] : buffers_[{nullptr, packing}];
+WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& packing,
+                                     int64_t count, const std::function<void(float*)>& pack) {
+  Buffer& buffer = weight ? buffers_[{weight->data, packing + ' ' + to_string(weight->shape)}]
+                          : buffers_[{nullptr, packing}];
   if (!buffer) {
     auto fresh = std::make_shared<AlignedBuffer>(float_bytes(count), true);
     pack(fresh->floats());

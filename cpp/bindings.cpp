@@ -3,7 +3,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -388,9 +387,9 @@ PYBIND11_MODULE(_core, m) {
                                return s.session().weight_bytes();
                              })
       .def_property_readonly("arena_bytes", [](PySession& s) {
-                               const GilRelease release;
-                               return s.session().arena_bytes();
-                             });
+        const GilRelease release;
+        return s.session().arena_bytes();
+      });
 
   m.def("available_isas", [] {
     std::vector<std::string> names;

@@ -28,8 +28,7 @@ double count(const Shape& shape) {
 }
 
 double machine_memory() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
 }
 
 }  // namespace
@@ -111,8 +110,8 @@ class Program {
   const Planner& planner_;
   const Context& context_;
   const int threads_;
-  std::vector<std::vector<int>> users_;                   // of each value: nodes
-  std::vector<Location> locations_;                       // of each value
+  std::vector<std::vector<int>> users_;  // of each value: nodes
+  std::vector<Location> locations_;      // of each value
   // By storage, dims and layout: copies in another layout. A reshaped storage is several images.
   std::map<std::tuple<int, int64_t, int64_t, int64_t, Layout>, Location> reordered_;
   std::vector<Storage> storages_;
