@@ -19,7 +19,7 @@ CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
 	linnet compare --setup
-	linnet run src/linnet/models/digits.onnx --image tests/data/digits/5.png
+	linnet run digits --image tests/data/digits/5.png
 
 test: .venv/installed build/dev/build.ninja
 	cmake --build --preset dev

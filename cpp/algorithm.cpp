@@ -42,9 +42,9 @@ void WeightStore::drop_unused() {
 
 RegisterAlgorithm::RegisterAlgorithm(const Algorithm* algorithm) {
   auto& all = registry();
-  const auto place = std::upper_bound(all.begin(), all.end(), algorithm, [](const Algorithm* a, const Algorithm* b) {
-    return std::strcmp(a->name(), b->name()) < 0;
-  });
+  const auto place = std::upper_bound(
+      all.begin(), all.end(), algorithm,
+      [](const Algorithm* a, const Algorithm* b) { return std::strcmp(a->name(), b->name()) < 0; });
   all.insert(place, algorithm);
 }
 

@@ -1,6 +1,6 @@
-// Algorithms: named strategies for one layer. An Algorithm is stateless: it refuses a Problem with a reason, estimates its
-// cost, or prepares a Plan, which holds packed weights and runs. To add one, add a file to cpp/algorithms/ whose last line
-// registers it.
+// Algorithms: named strategies for one layer. An Algorithm is stateless: it refuses a Problem with
+// a reason, estimates its cost, or prepares a Plan, which holds packed weights and runs. To add
+// one, add a file to cpp/algorithms/ whose last line registers it.
 #pragma once
 
 #include <functional>
@@ -18,16 +18,18 @@
 
 namespace linnet {
 
-// Packed weights of one model, keyed by what was packed and how (shape too: tensors may share memory), shared by all its plans, batch sizes and programs.
-// Owned by the Session, used by one caller at a time; buffers live as long as any plan that uses them.
+// Packed weights of one model, keyed by what was packed and how (shape too: tensors may share
+// memory), shared by all its plans, batch sizes and programs. Owned by the Session, used by one
+// caller at a time; buffers live as long as any plan that uses them.
 class WeightStore {
  public:
   using Buffer = std::shared_ptr<const AlignedBuffer>;
 
-  // The buffer of `count` floats for `packing` of `weight`, filled by `pack` the first time. The buffer is zeroed before,
-  // so `pack` need not write padding. `packing` names all but the tensor that the contents depend on; a null weight
-  // stands for zeros.
-  Buffer get(const Weight* weight, const std::string& packing, int64_t count, const std::function<void(float*)>& pack);
+  // The buffer of `count` floats for `packing` of `weight`, filled by `pack` the first time. The
+  // buffer is zeroed before, so `pack` need not write padding. `packing` names all but the tensor
+  // that the contents depend on; a null weight stands for zeros.
+  Buffer get(const Weight* weight, const std::string& packing, int64_t count,
+             const std::function<void(float*)>& pack);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
 
@@ -39,9 +41,9 @@ class WeightStore {
 struct Context {
   const Kernels& kernels;
   WeightStore& weights;
-  const OpenBlas* blas = nullptr;  // null when none was found
-  std::string blas_missing;        // why, when blas is null
-  const NnPack* nnpack = nullptr;  // null when none was found
+  const OpenBlas* blas = nullptr;   // null when none was found
+  std::string blas_missing;         // why, when blas is null
+  const NnPack* nnpack = nullptr;   // null when none was found
   std::string nnpack_missing = {};  // why, when nnpack is null
 };
 
@@ -57,7 +59,7 @@ struct Operands {
   const float* x = nullptr;
   const float* operand = nullptr;  // the residual, or an Add's second operand
   float* y = nullptr;
-  float* workspace = nullptr;      // aligned, Plan::workspace() bytes
+  float* workspace = nullptr;  // aligned, Plan::workspace() bytes
   ThreadPool& pool;
   Phases* phases = nullptr;  // added to, where the plan has phases and this is not null
 };
@@ -84,15 +86,16 @@ class Algorithm {
   virtual bool exact() const { return true; }
   // False for what runs the same scalar code whatever the ISA.
   virtual bool uses_kernels() const { return true; }
-  virtual std::unique_ptr<Plan> prepare(const Problem& problem, const Weight* weight, const Weight* bias,
-                                        const Context& context) const = 0;
+  virtual std::unique_ptr<Plan> prepare(const Problem& problem, const Weight* weight,
+                                        const Weight* bias, const Context& context) const = 0;
 };
 
 // All algorithms, in order of their names.
 const std::vector<const Algorithm*>& algorithms();
 // Throws std::invalid_argument listing the names there are.
 const Algorithm& algorithm(const std::string& name);
-// The algorithm of that name; else all of a family: "fourier" is fourier-8 and fourier-16. Throws as algorithm() does.
+// The algorithm of that name; else all of a family: "fourier" is fourier-8 and fourier-16. Throws
+// as algorithm() does.
 std::vector<const Algorithm*> algorithms(const std::string& name);
 
 struct RegisterAlgorithm {
