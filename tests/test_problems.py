@@ -214,7 +214,7 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
 
 
 def test_every_algorithm_runs_somewhere() -> None:
-    """Every algorithm accepts problems on every ISA; every line runs on a fast one if one exists."""
+    """Every algorithm accepts problems on every ISA; every line runs on a fast one if there is."""
     ran = Counter((algorithm, isa) for _, algorithm, isa in CASES)
     here = [a for a in _core.algorithms() if _core.find_nnpack()[0] or not a.startswith("nnpack")]
     assert all(ran[a, isa] > 0 for a in here for isa in ISAS), ran
