@@ -24,13 +24,16 @@ class Adapter:
     def __init__(self, threads: int, options: dict[str, Any]) -> None:
         self.linnet = importlib.import_module("linnet")
         self.settings = {"threads": threads, **options}
-        isa = options.get("isa", self.linnet.show_config()["isa"])
-        algorithm = options.get("algorithm", "")
+        config, algorithm = self.linnet.show_config(), options.get("algorithm", "")
         self.version = self.linnet.__version__
-        self.library = "OpenBLAS" if "openblas" in algorithm else f"own kernels, {isa}"
+        self.library = f"own kernels, {options.get('isa', config['isa'])}"
+        # Without its library linnet would choose freely, and the row would be another.
+        if algorithm == "im2col-openblas":
+            if isinstance(config["openblas"], str):
+                raise RuntimeError(f"no OpenBLAS ({config['openblas']})")
+            self.library = "OpenBLAS"
         if algorithm == "nnpack":
-            # Without it linnet would choose freely, and the row would be another.
-            where = self.linnet.show_config()["nnpack"]
+            where = config["nnpack"]
             if where.startswith("none: "):
                 raise RuntimeError(f"no NNPACK ({where[6:]}); LINNET_NNPACK names one")
             self.library = f"NNPACK of {Path(where).name}"
