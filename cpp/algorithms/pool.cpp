@@ -58,6 +58,11 @@ class Pool final : public Algorithm {
     if (p.kind != Kind::kMaxPool && p.kind != Kind::kAveragePool) return "not a pool";
     if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
       return "works on channels-last only";
+    // Taps further apart than the image is long may all miss it; the maximum of none is -infinity,
+    // which must not reach the padding lanes. Closer ones cannot, since padding is smaller than the
+    // window.
+    if (p.window.dilation[0] > p.in.h || p.window.dilation[1] > p.in.w)
+      return "a window may cover padding only";
     return "";
   }
   double cost(const Problem& p, const Context& context) const override {

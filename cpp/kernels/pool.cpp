@@ -56,8 +56,7 @@ LINNET_INLINE void pool_row(const PoolRow& t) {
     const Range in = taps_inside(start, t.kernel_w, t.dilation_w, 0, t.w);
     const int64_t cols = in.last - in.first;
     if (cols == 0 || t.rows == 0) {  // wholly in the padding: nothing to look at
-      const Vec none = splat(kAverage ? 0.0f : -__builtin_inff());
-      for (int64_t c = 0; c < t.channels; c += kWidth) store(y + c, none);
+      for (int64_t c = 0; c < t.channels; c += kWidth) store(y + c, splat(0));
       continue;
     }
     float scale = 1;
