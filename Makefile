@@ -73,7 +73,7 @@ deps:
 
 .venv/installed: $(SOURCES) | deps
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	python -m pip install --disable-pip-version-check -q '.[image,compare,test,dev]'
+	python -m pip install --disable-pip-version-check -q '.[image,test,dev]'
 	touch $@
 
 build/armhf/build.ninja: | armhf-packages

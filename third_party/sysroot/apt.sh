@@ -4,12 +4,13 @@ private_apt() {
   local dir=$1 arch=$2 suite=$3 mirror
   mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' 2>/dev/null |
     awk '$2 == "Debian" && $1 ~ /\/debian\/?$/ { print $1; exit }')}
+  [ -n "$mirror" ] || { echo "no Debian mirror among apt's sources; name one in DEBIAN_MIRROR" >&2; return 1; }
   local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   mkdir -p "$dir"/parts "$dir"/lists/partial "$dir"/cache/archives/partial "$dir"/log
   : > "$dir/status"
   printf 'deb [signed-by=%s] %s %s main\ndeb-src [signed-by=%s] %s %s main\n' \
-    $keyring "${mirror:-http://deb.debian.org/debian}" "$suite" \
-    $keyring "${mirror:-http://deb.debian.org/debian}" "$suite" > "$dir/sources.list"
+    $keyring "$mirror" "$suite" \
+    $keyring "$mirror" "$suite" > "$dir/sources.list"
   # An old suite's index is past its validity date by design; its signature is still checked.
   { apt-config dump Acquire
     cat <<CONF

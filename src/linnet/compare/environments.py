@@ -30,8 +30,6 @@ from typing import Any
 
 Say = Callable[[str], None]
 ADAPTERS = Path(__file__).parent / "adapters"
-DEBIAN = "http://deb.debian.org/debian"  # where the host is not Debian and names no mirror
-ARCHIVE = "http://archive.debian.org/debian"
 STALE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "TF_", "MXNET_", "GLOG_")
 
 
@@ -168,14 +166,8 @@ def _make_debian(runtime: Runtime, say: Say, log: Any) -> list[str]:
     suite, packages = runtime.environment["suite"], runtime.environment["packages"]
     say(f"resolving {' '.join(packages)} from Debian {suite}")
     private = _private_apt(apt)
-    for mirror in (_mirror(), ARCHIVE):  # an old suite moves to the archive one day
-        (apt / "sources.list").write_text(f"deb {_signed()}{mirror} {suite} main\n", "utf-8")
-        try:
-            _call(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], log, private)
-            break
-        except SetupError:
-            if mirror == ARCHIVE:
-                raise
+    (apt / "sources.list").write_text(f"deb {_signed()}{_mirror()} {suite} main\n", "utf-8")
+    _call(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], log, private)
     say("downloading")
     _call(["apt-get", "-y", "--download-only", "install", *packages], log, private)
     archives = sorted((apt / "cache" / "archives").glob("*.deb"))
@@ -231,7 +223,9 @@ def _signed() -> str:
 
 
 def _mirror() -> str:
-    """The first Debian mirror among the host's sources."""
+    """DEBIAN_MIRROR, else the first Debian mirror among the host's sources."""
+    if named := os.environ.get("DEBIAN_MIRROR"):
+        return named
     if re.search(r"^ID=debian$", _text(Path("/etc/os-release")), re.M):
         sources = [
             Path("/etc/apt/sources.list"),
@@ -243,7 +237,7 @@ def _mirror() -> str:
             )
             if match:
                 return match[1]
-    return DEBIAN
+    raise SetupError("no Debian mirror among apt's sources; name one in DEBIAN_MIRROR")
 
 
 def _unpack(archive: Path, root: Path) -> None:
