@@ -27,8 +27,11 @@ double count(const Shape& shape) {
   return floats;
 }
 
+// Bytes of memory that one process can have here: the machine's, or half of a 32-bit address space.
 double machine_memory() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  const double physical =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  return std::min(physical, static_cast<double>(std::numeric_limits<ptrdiff_t>::max()));
 }
 
 }  // namespace
@@ -536,7 +539,8 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   }
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
   for (int o : graph_->outputs) outputs.push_back(buffer(o));
-  // The first pass touches memory for the first time, the second finds the caches as later calls do.
+  // The first pass touches memory for the first time, the second finds the caches as later calls
+  // do.
   for (int pass = 0; pass < 2; ++pass) run(1, inputs, graph_->outputs, outputs);
 }
 
@@ -550,7 +554,18 @@ Program& Session::program(int64_t batch, const std::vector<int>& wanted) {
     }
   }
   const auto compile = [&](const Planner& planner) {
-    return std::make_unique<Program>(*graph_, batch, wanted, planner, *context_, pool_.threads());
+    try {
+      return std::make_unique<Program>(*graph_, batch, wanted, planner, *context_, pool_.threads());
+    } catch (const MemoryLimit&) {
+      throw;
+    } catch (const std::bad_alloc&) {
+      // Sizes beyond the address space never come to a sum that could be stated.
+      char text[96];
+      std::snprintf(text, sizeof text,
+                    "a batch of %lld needs more than the %.1f GB this machine has",
+                    static_cast<long long>(batch), machine_memory() / (1 << 30));
+      throw MemoryLimit(text);
+    }
   };
   auto fresh = compile(*planner_);
   const auto total = [&] {

@@ -96,7 +96,8 @@ test-armhf test-aarch64: test-%: $(ARM)/%/venv/installed $(ARM)/%/static/linnet-
 	LINNET_RUN="$($*_qemu) -cpu $($*_cpu) $(ARM)/$*/static/linnet-run" \
 	  $(ARM)/$*/venv/bin/python -m pytest -n auto -p no:cacheprovider -rs $(ARM_TESTS) \
 	  --deselect tests/test_compare.py::test_set_up_stamps_what_works --deselect tests/test_session.py::test_fork \
-	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session.py::test_import_is_light
+	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session_graphs.py::test_fork_while_another_thread_runs \
+	  --deselect tests/test_session.py::test_import_is_light
 
 # A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
 test-armhf: without-neon
