@@ -39,8 +39,8 @@ def test_tune(small: Graph, tmp_path: Path) -> None:
     text = "\n".join(found.lines())
     assert "layers changed" in text and str(path) in text
 
-    # What is known is not measured again. The times may lead to layouts not met before, so it can take
-    # more than one turn until nothing is left.
+    # What is known is not measured again. The times may lead to layouts not met before, so it can
+    # take more than one turn until nothing is left.
     again = [
         tune(small.build(), threads=[1], batches=[1], cache=str(path), keep=True).layers
         for _ in range(4)
