@@ -34,6 +34,12 @@ size_t WeightStore::bytes() const {
   return sum;
 }
 
+WeightStore::Buffer WeightStore::get_bias(const Weight* bias, int64_t k, int64_t padded) {
+  return get(bias, "bias " + std::to_string(padded), padded, [&](float* out) {
+    if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
+  });
+}
+
 void WeightStore::drop_unused() {
   for (auto entry = buffers_.begin(); entry != buffers_.end();) {
     entry = entry->second.use_count() > 1 ? std::next(entry) : buffers_.erase(entry);

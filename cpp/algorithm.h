@@ -30,6 +30,9 @@ class WeightStore {
   // that the contents depend on; a null weight stands for zeros.
   Buffer get(const Weight* weight, const std::string& packing, int64_t count,
              const std::function<void(float*)>& pack);
+  // The `k` floats of a bias followed by zeros up to `padded`; all zeros for a null bias, shared by
+  // the layers without one.
+  Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
 

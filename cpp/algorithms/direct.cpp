@@ -98,19 +98,11 @@ WeightStore::Buffer pack(const Context& context, const Weight& weight, const std
   });
 }
 
-WeightStore::Buffer pack_bias(const Context& context, const Weight* bias, int64_t k) {
-  const int64_t padded = round_up(k, context.kernels.width);
-  // Layers without a bias share zeros of their size.
-  return context.weights.get(bias, "bias " + std::to_string(padded), padded, [&](float* out) {
-    if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
-  });
-}
-
 class DirectConv final : public Plan {
  public:
   DirectConv(const Problem& problem, const Weight& weight, const Weight* bias,
              const Context& context)
-      : p_(problem), kernels_(context.kernels), conv_(problem.conv_out()), out_(problem.out()) {
+      : p_(problem), kernels_(context.kernels), out_(problem.out()) {
     const Window& w = p_.window;
     const int width = kernels_.width;
     const int64_t group_channels = p_.in.c / p_.groups;
@@ -146,7 +138,7 @@ class DirectConv final : public Plan {
                  return (k * group_channels + tap % group_channels) * rs + tap / group_channels;
                });
     }
-    bias_ = pack_bias(context, bias, p_.k);
+    bias_ = context.weights.get_bias(bias, p_.k, round_up(p_.k, kernels_.width));
     split();
   }
 
@@ -277,7 +269,7 @@ class DirectConv final : public Plan {
 
   const Problem p_;
   const Kernels& kernels_;
-  const Dims conv_, out_;
+  const Dims out_;
   bool copy_ = false;
   int64_t padded_h_, padded_w_;
   int64_t x_pixel_, x_row_,
@@ -317,7 +309,7 @@ class DirectFullyConnected final : public Plan {
     weights_ = pack(context, weight, name, 1, p_.k, panels_, taps, [=](int64_t k, int64_t tap) {
       return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
     });
-    bias_ = pack_bias(context, bias, p_.k);
+    bias_ = context.weights.get_bias(bias, p_.k, round_up(p_.k, kernels_.width));
     const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
     if (p_.n > kernels_.direct_cols[panels_.vecs]) {

@@ -78,9 +78,7 @@ class FourierPlan final : public Plan {
         c_(round_up(p_.in.c, width_)),
         k_(round_up(p_.k, width_)) {
     pack_weights(weight, context);
-    bias_ = context.weights.get(bias, "bias " + std::to_string(k_), k_, [&](float* out) {
-      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-    });
+    bias_ = context.weights.get_bias(bias, p_.k, k_);
   }
 
   size_t workspace() const override {

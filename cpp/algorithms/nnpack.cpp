@@ -168,9 +168,7 @@ class NnpPlan final : public Plan {
                                                       nullptr, out, &bytes, threads_->pool()));
                                          });
     }
-    bias_ = context.weights.get(bias, "bias " + std::to_string(p_.k), p_.k, [&](float* out) {
-      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-    });
+    bias_ = context.weights.get_bias(bias, p_.k, p_.k);
   }
 
   size_t workspace() const override { return workspace_; }

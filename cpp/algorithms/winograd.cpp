@@ -57,7 +57,6 @@ class WinogradPlan final : public Plan {
       : p_(problem),
         kernels_(context.kernels),
         width_(kernels_.width),
-        conv_(p_.conv_out()),
         out_(p_.out()),
         m_(kPoints + 1 - static_cast<int>(p_.window.kernel[0])),
         c_(round_up(p_.in.c, width_)),
@@ -69,10 +68,8 @@ class WinogradPlan final : public Plan {
     blocking_ = choose_blocking(kernels_, p_.k, p_.in.c, rows_ * cols_);
     split();
     pack_weights(weight, context);
-    bias_ = context.weights.get(bias, "bias " + std::to_string(k_), k_, [&](float* out) {
-      if (bias) std::memcpy(out, bias->data, static_cast<size_t>(p_.k) * sizeof(float));
-    });
-    zeros_ = context.weights.get(nullptr, "bias " + std::to_string(k_), k_, [](float*) {});
+    bias_ = context.weights.get_bias(bias, p_.k, k_);
+    zeros_ = context.weights.get_bias(nullptr, p_.k, k_);
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
     m_point_ = blocking_.tiles * k_ + 16;
@@ -258,7 +255,7 @@ class WinogradPlan final : public Plan {
   const Problem p_;
   const Kernels& kernels_;
   const int width_;
-  const Dims conv_, out_;
+  const Dims out_;
   const int m_;
   const int64_t c_, k_;  // channels, padded
   int64_t rows_, cols_;  // tiles of an image
