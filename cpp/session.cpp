@@ -11,6 +11,8 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "cgroup.h"
+
 namespace linnet {
 namespace {
 
@@ -27,11 +29,14 @@ double count(const Shape& shape) {
   return floats;
 }
 
-// Bytes of memory that one process can have here: the machine's, or half of a 32-bit address space.
-double machine_memory() {
+// Bytes of memory that this process can have: the machine's, its cgroup's, or half of a 32-bit
+// address space.
+double process_memory() {
   const double physical =
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  return std::min(physical, static_cast<double>(std::numeric_limits<ptrdiff_t>::max()));
+  const double limit = cgroup_memory_limit();
+  return std::min(limit > 0 ? std::min(physical, limit) : physical,
+                  static_cast<double>(std::numeric_limits<ptrdiff_t>::max()));
 }
 
 }  // namespace
@@ -531,10 +536,11 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
     for (int v : *values) bytes += sizeof(float) * count(graph_->values[v].shape);
   }
   // The system may grant more than it has and end the process when that is written to.
-  if (bytes > machine_memory()) {
+  const double available = process_memory();
+  if (bytes > available) {
     char text[96];
-    std::snprintf(text, sizeof text, "a batch of 1 needs %.1f GB, this machine has %.1f GB",
-                  bytes / (1 << 30), machine_memory() / (1 << 30));
+    std::snprintf(text, sizeof text, "a batch of 1 needs %.1f GB, this process can have %.1f GB",
+                  bytes / (1 << 30), available / (1 << 30));
     throw MemoryLimit(text);
   }
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
@@ -562,8 +568,8 @@ Program& Session::program(int64_t batch, const std::vector<int>& wanted) {
       // Sizes beyond the address space never come to a sum that could be stated.
       char text[96];
       std::snprintf(text, sizeof text,
-                    "a batch of %lld needs more than the %.1f GB this machine has",
-                    static_cast<long long>(batch), machine_memory() / (1 << 30));
+                    "a batch of %lld needs more than the %.1f GB this process can have",
+                    static_cast<long long>(batch), process_memory() / (1 << 30));
       throw MemoryLimit(text);
     }
   };

@@ -16,11 +16,6 @@ namespace linnet {
 // cgroup's CPU quota rounded up. At least 1.
 int default_threads();
 
-// The CPU quota, in CPUs, that cgroup v1 or v2 imposes on this process, or 0 if there is none. The
-// smallest quota on the way from the process's group to the root counts. `root` replaces "/" so
-// that tests can bring their own tree.
-double cgroup_cpu_quota(const std::string& root = "/");
-
 // A fixed number of threads that run the tasks of one loop at a time; the caller is one of them. A
 // Session owns one (or shares it) and every Plan splits itself over it.
 //

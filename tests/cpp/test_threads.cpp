@@ -11,8 +11,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -308,44 +306,4 @@ TEST_CASE("default_threads follows the affinity mask") {
   const int pinned = linnet::default_threads();
   REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
   CHECK(pinned == 1);
-}
-
-TEST_CASE("cgroup quotas of both versions are found at every level") {
-  namespace fs = std::filesystem;
-  char folder[] = "/tmp/linnet-cgroup-XXXXXX";
-  REQUIRE(mkdtemp(folder));
-  const fs::path root = folder;
-  const auto write = [&](const std::string& path, const std::string& text) {
-    fs::create_directories((root / path).parent_path());
-    std::ofstream(root / path) << text;
-  };
-  const auto quota = [&] { return linnet::cgroup_cpu_quota(root.string()); };
-  CHECK(quota() == 0);  // no /proc
-
-  SUBCASE("v2: the tightest of group and ancestors") {
-    write("proc/self/mountinfo",
-          "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
-    write("proc/self/cgroup", "0::/a.slice/b.service\n");
-    CHECK(quota() == 0);
-    write("sys/fs/cgroup/a.slice/b.service/cpu.max", "max 100000\n");
-    CHECK(quota() == 0);
-    write("sys/fs/cgroup/a.slice/cpu.max", "150000 100000\n");
-    CHECK(quota() == doctest::Approx(1.5));
-    write("sys/fs/cgroup/a.slice/b.service/cpu.max", "50000 100000\n");
-    CHECK(quota() == doctest::Approx(0.5));
-  }
-  SUBCASE("v1: a container that sees its own group as the root") {
-    write("proc/self/mountinfo",
-          "40 30 0:30 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
-          "41 30 0:31 /docker/abc /sys/fs/cgroup/cpuset ro - cgroup cgroup rw,cpuset\n");
-    write("proc/self/cgroup", "5:cpuset:/docker/abc\n4:cpu,cpuacct:/docker/abc\n");
-    write("sys/fs/cgroup/cpuset/cpu.cfs_quota_us", "1\n");
-    write("sys/fs/cgroup/cpuset/cpu.cfs_period_us", "100000\n");
-    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
-    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
-    CHECK(quota() == 0);
-    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "250000\n");
-    CHECK(quota() == doctest::Approx(2.5));
-  }
-  fs::remove_all(root);
 }
