@@ -232,7 +232,7 @@ void ThreadPool::work(int thread) {
     }
   } catch (...) {
     if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
-    next_.store(tasks_, std::memory_order_relaxed);
+    next_.store(static_cast<ptrdiff_t>(tasks_), std::memory_order_relaxed);
   }
 }
 

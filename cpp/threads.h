@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -125,7 +126,8 @@ class ThreadPool {
 
   // Each on its own cache line: next_ is written at every task, epoch_ only read while workers
   // spin.
-  alignas(64) std::atomic<int64_t> next_{0};  // next unclaimed task
+  // The next unclaimed task. No wider than a pointer: ARMv6 has no 64-bit atomic instructions.
+  alignas(64) std::atomic<ptrdiff_t> next_{0};
   alignas(64) std::atomic<uint32_t> gate_{0};
   alignas(64) std::atomic<uint32_t> epoch_{
       0};  // counts the reasons to wake up; sleeping workers wait on it

@@ -10,11 +10,11 @@
 // other candidates.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <mutex>
 
 #include "../algorithm.h"
 #include "../cost.h"
@@ -92,7 +92,8 @@ class FourierPlan final : public Plan {
     using Clock = std::chrono::steady_clock;
     const auto now = [&] { return o.phases ? Clock::now() : Clock::time_point(); };
     const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
-    std::atomic<int64_t> product{0}, output{0};  // clock ticks of all threads
+    std::mutex counting;
+    int64_t product = 0, output = 0;  // clock ticks of all threads
     for (int64_t round = 0; round < t_.rounds; ++round) {
       const auto start = now();
       const int64_t first = t_.tiles * round / t_.rounds,
@@ -114,8 +115,10 @@ class FourierPlan final : public Plan {
         for (int64_t tile = begin; tile < end; ++tile)
           transform_output(o, first + tile, k, m + (tile - begin) * t_.m_tile);
         if (o.phases) {
+          const auto after = now();
+          const std::lock_guard<std::mutex> lock(counting);
           product += (between - before).count();
-          output += (now() - between).count();
+          output += (after - between).count();
         }
       });
       if (o.phases) {
