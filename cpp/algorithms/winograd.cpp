@@ -1,8 +1,10 @@
 // Winograd convolution F(m x m, r x r) with 8x8 tiles, for square kernels r = 2..7 (m = 9 - r),
 // stride 1. Per block of tiles: transform the input, multiply channels point by point, transform
 // back; bias, residual, activation and a pool that tiles the m x m outputs happen in the output
-// transform. Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; the
-// points and their error: kernels/winograd_points.h.
+// transform. The products of a row of points go through the first half of that transform at once,
+// so and only m of 8 numbers leave the first-level cache. Lavin and Gray, "Fast
+// Algorithms for Convolutional Neural Networks", CVPR 2016; the points and their error:
+// kernels/winograd_points.h.
 
 #include <algorithm>
 #include <cmath>
@@ -20,9 +22,11 @@ constexpr int kPoints = kWinogradPoints;
 constexpr int kTilePoints = kPoints * kPoints;
 // Cycles of the transforms of one tile and vector of channels, for the cost estimate; measured on
 // AVX2 and AVX-512.
-constexpr double kInputCycles = 250, kOutputCycles = 250;
-// What the buffers of one block may fill of a core's second-level cache, weights beside them.
-constexpr int64_t kBlockBytes = 384 * 1024;
+constexpr double kInputCycles = 250, kOutputCycles = 160;
+// What the transformed tiles of one block may fill of a core's second-level cache, weights beside
+// them; and the products of a row of points, of its first level.
+constexpr int64_t kBlockBytes = 256 * 1024;
+constexpr double kRowShare = 0.6;
 
 // Panels of output channels for the products; tiles take the place of pixels.
 struct Blocking {
@@ -31,7 +35,8 @@ struct Blocking {
   int64_t tiles;  // tiles of one block
 };
 
-Blocking choose_blocking(const Kernels& kernels, int64_t k, int64_t c, int64_t tiles) {
+// For F(m x m, .) of `tiles` tiles.
+Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c, int64_t tiles) {
   const int64_t vectors = ceil_div(k, kernels.width);
   Blocking best{1, 1, 1};
   double least = std::numeric_limits<double>::infinity();
@@ -43,10 +48,13 @@ Blocking choose_blocking(const Kernels& kernels, int64_t k, int64_t c, int64_t t
                         (c * (vecs + most + 2.0 * vecs * most) + 40 + 3 * vecs * most);
     if (cost < least) least = cost, best = {vecs, most, most};
   }
-  const int64_t tile_bytes = kTilePoints *
-                             (round_up(c, kernels.width) + round_up(k, kernels.width)) *
-                             static_cast<int64_t>(sizeof(float));
-  best.tiles = best.cols * std::max<int64_t>(1, kBlockBytes / (tile_bytes * best.cols));
+  constexpr auto kSize = static_cast<int64_t>(sizeof(float));
+  const int64_t c_padded = round_up(c, kernels.width), k_padded = round_up(k, kernels.width);
+  const int64_t tile_bytes = (kTilePoints * c_padded + kPoints * m * k_padded) * kSize;
+  const int64_t row_bytes = kPoints * best.vecs * kernels.width * kSize;
+  const int64_t fitting = std::min(kBlockBytes / tile_bytes,
+                                   static_cast<int64_t>(kRowShare * machine().l1) / row_bytes);
+  best.tiles = best.cols * std::max<int64_t>(1, fitting / best.cols);
   return best;
 }
 
@@ -65,14 +73,14 @@ class WinogradPlan final : public Plan {
     rows_ = ceil_div(out_.h * p_.pool[0], m_);
     cols_ = ceil_div(out_.w * p_.pool[1], m_);
     tiles_ = p_.n * rows_ * cols_;
-    blocking_ = choose_blocking(kernels_, p_.k, p_.in.c, rows_ * cols_);
+    blocking_ = choose_blocking(kernels_, m_, p_.k, p_.in.c, rows_ * cols_);
     split();
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.k, k_);
-    zeros_ = context.weights.get_bias(nullptr, p_.k, k_);
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
-    m_point_ = blocking_.tiles * k_ + 16;
+    m_point_ = blocking_.tiles * blocking_.vecs * width_ + 16;
+    z_tile_ = kPoints * m_ * k_ + 16;
   }
 
   size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
@@ -91,7 +99,9 @@ class WinogradPlan final : public Plan {
   int64_t panels() const { return ceil_div(k_ / width_, blocking_.vecs); }
   int64_t thread_floats() const {
     // The patch holds a tile's input, or one vector of its results and as many residuals.
-    return round_up(kTilePoints * (v_point_ + m_point_ + std::max<int64_t>(c_, 2 * width_)), 64);
+    return round_up(kTilePoints * v_point_ + kPoints * m_point_ + blocking_.tiles * z_tile_ +
+                        kTilePoints * std::max<int64_t>(c_, 2 * width_),
+                    64);
   }
 
   // Smaller blocks, then splits of the output channels, where there are too few blocks for the
@@ -105,11 +115,11 @@ class WinogradPlan final : public Plan {
     if (blocks < p_.threads) splits_ = std::min(panels(), ceil_div(2 * p_.threads, blocks));
   }
 
-  // U[point][panel][c][vecs * width] = G g G^T, computed in double.
+  // U[i][panel][j][c][vecs * width] = G g G^T at point (i, j), computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
     const int r = static_cast<int>(p_.window.kernel[0]);
     const std::string packing =
-        "winograd v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
+        "winograd rows v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
     weights_ = context.weights.get(&weight, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
       double g[kPoints][kPoints];
       for (int j = 0; j < kPoints; ++j) {
@@ -132,7 +142,7 @@ class WinogradPlan final : public Plan {
             for (int j = 0; j < kPoints; ++j) {
               double sum = 0;
               for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
-              out[(i * kPoints + j) * p_.in.c * k_ + panel * lanes * p_.in.c + c * panel_lanes +
+              out[(i * k_ + panel * lanes) * kPoints * p_.in.c + (j * p_.in.c + c) * panel_lanes +
                   k % lanes] = static_cast<float>(sum);
             }
           }
@@ -145,14 +155,15 @@ class WinogradPlan final : public Plan {
                  int64_t last_panel, float* scratch) const {
     float* v = scratch;
     float* m = v + kTilePoints * v_point_;
-    float* patch = m + kTilePoints * m_point_;
+    float* z = m + kPoints * m_point_;
+    float* patch = z + blocking_.tiles * z_tile_;
     for (int64_t t = first; t < last; ++t) transform_input(o.x, t, v + (t - first) * c_, patch);
-    for (int point = 0; point < kTilePoints; ++point) {
-      multiply(v + point * v_point_, point, last - first, first_panel, last_panel,
-               m + point * m_point_);
+    for (int i = 0; i < kPoints; ++i) {
+      for (int64_t panel = first_panel; panel < last_panel; ++panel)
+        multiply(v + i * kPoints * v_point_, i, panel, last - first, m, z + i * m_ * width_);
     }
     for (int64_t t = first; t < last; ++t)
-      transform_output(o, t, m + (t - first) * k_, first_panel, last_panel, patch);
+      transform_output(o, t, z + (t - first) * z_tile_, first_panel, last_panel, patch);
   }
 
   void transform_input(const float* x, int64_t tile, float* v, float* patch) const {
@@ -180,33 +191,26 @@ class WinogradPlan final : public Plan {
       kernels_.winograd_input(patch + c, kPoints * c_, c_, v + c, v_point_);
   }
 
-  void multiply(const float* v, int point, int64_t tiles, int64_t first_panel, int64_t last_panel,
-                float* m) const {
-    DirectTile tile{};
-    tile.outer = tile.middle = 1;
-    tile.inner = p_.in.c;
-    tile.x_col = c_, tile.y_col = k_;
-    tile.bias = zeros_->floats();
-    tile.low = -std::numeric_limits<float>::infinity();
-    tile.pool_cols = 1;
-    const float* u = weights_->floats() + point * p_.in.c * k_;
-    const int64_t vectors = k_ / width_;
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const int64_t channel = panel * blocking_.vecs * width_;
-      const int vecs =
-          static_cast<int>(std::min<int64_t>(blocking_.vecs, vectors - panel * blocking_.vecs));
-      tile.w = u + channel * p_.in.c;
-      const int64_t groups = ceil_div(tiles, kernels_.direct_cols[vecs]);
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
-        tile.x = v + begin * c_;
-        tile.y = m + begin * k_ + channel;
-        kernels_.direct[vecs][end - begin](tile);
-      }
-    }
+  // Row i of the points of some tiles.
+  void multiply(const float* v, int i, int64_t panel, int64_t tiles, float* m, float* z) const {
+    const int64_t channel = panel * blocking_.vecs * width_;
+    const int vecs = static_cast<int>(std::min<int64_t>(blocking_.vecs, (k_ - channel) / width_));
+    Product product{};
+    product.points = kPoints;
+    product.cols = tiles, product.taps = p_.in.c;
+    product.x = v, product.x_point = v_point_, product.x_col = c_;
+    product.w = weights_->floats() + (i * k_ + channel) * kPoints * p_.in.c;
+    product.y = m, product.y_point = m_point_;
+    kernels_.product[vecs](product);
+    WinogradRow row{};
+    row.m = m, row.m_point = m_point_;
+    row.tiles = tiles, row.vecs = vecs;
+    row.z = z + kPoints * m_ * channel;
+    row.z_tile = z_tile_, row.z_vec = kPoints * m_ * width_;
+    kernels_.winograd_row[m_](row);
   }
 
-  void transform_output(const Operands& o, int64_t tile, const float* m, int64_t first_panel,
+  void transform_output(const Operands& o, int64_t tile, const float* z, int64_t first_panel,
                         int64_t last_panel, float* patch) const {
     const int64_t image = tile / (rows_ * cols_), row = tile / cols_ % rows_, col = tile % cols_;
     const int64_t stored = m_ / p_.pool[0];  // rows and columns of a whole tile
@@ -214,14 +218,13 @@ class WinogradPlan final : public Plan {
     const int64_t at = ((image * out_.h + top) * out_.w + left) * k_;
     const int64_t height = std::min(stored, out_.h - top), width = std::min(stored, out_.w - left);
     WinogradOutput out{};
-    out.m_point = m_point_;
     out.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
     out.pool = static_cast<int>(p_.pool[0]);
     const auto transform = kernels_.winograd_output[m_];
     const bool whole = height == stored && width == stored;
     const int64_t end = std::min(k_, last_panel * blocking_.vecs * width_);
     for (int64_t k = first_panel * blocking_.vecs * width_; k < end; k += width_) {
-      out.m = m + k;
+      out.z = z + kPoints * m_ * k;
       out.bias = bias_->floats() + k;
       if (whole) {
         out.y = o.y + at + k, out.y_row = out_.w * k_, out.y_col = k_;
@@ -262,8 +265,8 @@ class WinogradPlan final : public Plan {
   int64_t tiles_;        // of the batch
   Blocking blocking_;
   int64_t splits_ = 1;
-  int64_t v_point_, m_point_;
-  WeightStore::Buffer weights_, bias_, zeros_;
+  int64_t v_point_, m_point_, z_tile_;
+  WeightStore::Buffer weights_, bias_;
 };
 
 class Winograd final : public Algorithm {
@@ -302,7 +305,7 @@ class Winograd final : public Algorithm {
     const int64_t rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m),
                   tiles = p.n * rows * cols;
     const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
-    const Blocking blocking = choose_blocking(kernels, p.k, p.in.c, rows * cols);
+    const Blocking blocking = choose_blocking(kernels, m, p.k, p.in.c, rows * cols);
     // The blocks of WinogradPlan::split.
     int64_t block = std::min(blocking.tiles, tiles);
     if (p.threads > 1)
@@ -315,7 +318,8 @@ class Winograd final : public Algorithm {
         blocks < p.threads ? std::min(panels, std::ceil(2 * p.threads / blocks)) : 1;
 
     const double weight_bytes = static_cast<double>(kTilePoints * p.in.c * k) * sizeof(float);
-    const double block_bytes = kTilePoints * in_block * static_cast<double>(c + k) * sizeof(float);
+    const double block_bytes =
+        in_block * static_cast<double>(kTilePoints * c + kPoints * m * k) * sizeof(float);
     const double groups = std::ceil(in_block / static_cast<double>(blocking.cols));
     const double slice_bytes =
         static_cast<double>(p.in.c * blocking.vecs * kernels.width) * sizeof(float);

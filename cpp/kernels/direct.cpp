@@ -338,6 +338,65 @@ void gemv(const DirectTile& t) {
   finish(acc, t);
 }
 
+// A tile of a product: like direct(), without what comes before and after.
+template <int kVecs, int kTileCols>
+void product_tile(const float* x, ptrdiff_t x_col, int64_t taps, const float* w, float* y,
+                  ptrdiff_t y_col) {
+#if defined(LINNET_ISA_neon_vfpv4)
+  if constexpr (kVecs == 2) {
+    static constexpr float kZeros[2 * kWidth] = {};
+    DirectTile tile{};
+    tile.x = x, tile.x_col = x_col;
+    tile.outer = tile.middle = 1, tile.inner = taps;
+    tile.w = w, tile.bias = kZeros;
+    tile.y = y, tile.y_col = y_col;
+    tile.low = -__builtin_inff(), tile.pool_cols = 1;
+    return direct_a32<kTileCols>(tile);
+  }
+#endif
+  Vec acc[kTileCols][kVecs];
+  LINNET_UNROLL
+  for (int p = 0; p < kTileCols; ++p) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) acc[p][v] = splat(0);
+  }
+  Columns<kTileCols> columns(x, x_col);
+  for (; taps >= kUnroll; taps -= kUnroll) steps<kUnroll, kVecs, kTileCols>(acc, columns, w);
+  for (; taps > 0; --taps) steps<1, kVecs, kTileCols>(acc, columns, w);
+  write<false>(acc, kTileCols, y, y_col);
+}
+
+using ProductTile = void (*)(const float*, ptrdiff_t, int64_t, const float*, float*, ptrdiff_t);
+template <int kVecs, int kTileCols>
+LINNET_INLINE void fill_tiles(ProductTile (&tiles)[kMaxTileCols + 1]) {
+  tiles[kTileCols] = product_tile<kVecs, kTileCols>;
+  if constexpr (kTileCols > 1) fill_tiles<kVecs, kTileCols - 1>(tiles);
+}
+
+template <int kVecs>
+void product(const Product& p) {
+  constexpr int kMost = kCols[kVecs];
+  ProductTile tiles[kMaxTileCols + 1];
+  fill_tiles<kVecs, kMost>(tiles);
+  const int64_t groups = (p.cols + kMost - 1) / kMost;
+  const int64_t least = p.cols / groups, larger = p.cols % groups;
+  const float *x_point = p.x, *w = p.w;
+  float* y_point = p.y;
+  for (int i = p.points; i > 0; --i) {
+    const float* x = x_point;
+    float* y = y_point;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t cols = least + (g < larger);
+      tiles[cols](x, p.x_col, p.taps, w, y, kVecs * kWidth);
+      x += cols * p.x_col;
+      y += cols * kVecs * kWidth;
+    }
+    x_point += p.x_point;
+    y_point += p.y_point;
+    w += p.taps * kVecs * kWidth;
+  }
+}
+
 template <int kVecs, int kTileCols>
 void fill_cols(Kernels* table) {
   table->direct[kVecs][kTileCols] = direct<kVecs, kTileCols>;
@@ -349,6 +408,7 @@ void fill_vecs(Kernels* table) {
   static_assert(kCols[kVecs] <= kMaxTileCols, "tile too wide for the table");
   table->direct_cols[kVecs] = kCols[kVecs];
   fill_cols<kVecs, kCols[kVecs]>(table);
+  table->product[kVecs] = product<kVecs>;
   if constexpr (kVecs > 1) fill_vecs<kVecs - 1>(table);
 }
 

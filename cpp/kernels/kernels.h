@@ -47,6 +47,18 @@ using DirectKernel = void (*)(const DirectTile&);
 constexpr int kMaxTileVecs = 8;
 constexpr int kMaxTileCols = 16;
 
+// Matrix products, one for each point of a transform domain, with results of `vecs` vectors:
+//   y[point][col][lane] = sum over taps of x[point][col][tap] * w[point][tap][lane]
+struct Product {
+  int points;
+  int64_t cols, taps;
+  const float* x;  // taps contiguous
+  ptrdiff_t x_point, x_col;
+  const float* w;  // contiguous, aligned to kAlignment
+  float* y;        // columns contiguous
+  ptrdiff_t y_point;
+};
+
 // One row of pooling windows over channels-last data.
 struct PoolRow {
   const float* x;  // first element of the first window's first valid row, at column 0 of the image
@@ -64,11 +76,20 @@ struct PoolRow {
   bool include_pad;
 };
 
-// Output transform of one 8x8 Winograd tile for one vector of channels: m x m pixels, or their max
-// pool.
-struct WinogradOutput {
-  const float* m;  // point (i, j) of the transformed tile at m[(8 * i + j) * m_point]
+// The first half of the output transform: of the 8 products of row i of some 8x8 Winograd tiles,
+// vectors of channels, to m numbers each.
+struct WinogradRow {
+  const float* m;  // product j of vector v of tile t at m[j * m_point + (t * vecs + v) * width]
   ptrdiff_t m_point;
+  int64_t tiles;
+  int vecs;
+  float* z;  // number j of vector v of tile t at z[t * z_tile + v * z_vec + j * width]
+  ptrdiff_t z_tile, z_vec;
+};
+
+// The second half, of one tile and vector of channels: to m x m pixels, or their max pool.
+struct WinogradOutput {
+  const float* z;     // number j of row i at z[(i * m + j) * width]
   const float* bias;  // one vector
   const float*
       residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
@@ -127,6 +148,7 @@ struct Kernels {
   int direct_vecs;
   int direct_cols[kMaxTileVecs + 1];
   DirectKernel direct[kMaxTileVecs + 1][kMaxTileCols + 1];
+  void (*product[kMaxTileVecs + 1])(const Product&);  // by vecs, in tiles like direct's
   // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights
   // prefetched.
   int gemv_vecs;  // 1..gemv_vecs are filled
@@ -139,10 +161,10 @@ struct Kernels {
   void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
 
   // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel
-  // is x, one vector of channels; and the way back to m x m pixels, winograd_output[m] for m
-  // in 2..7.
+  // is x, one vector of channels; and the way back to m x m pixels, for m in 2..7.
   void (*winograd_input)(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v,
                          ptrdiff_t v_point);
+  void (*winograd_row[8])(const WinogradRow&);
   void (*winograd_output[8])(const WinogradOutput&);
 
   // Tiles of 8x8 and of 16x16.

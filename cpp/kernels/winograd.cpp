@@ -105,58 +105,74 @@ LINNET_INLINE void output_points(const Vec (&m)[kPoints], Vec (&y)[kOutputs]) {
   output_rows<0, kOutputs>(m, sums, differences, y);
 }
 
+// The last half of the output transform, down the columns of a tile, with all that follows.
 template <int kOutputs, int kPool>
-LINNET_INLINE void output_pooled(const WinogradOutput& o, const float (*rows)[kPoints][kWidth]) {
+LINNET_INLINE void output_pooled(const WinogradOutput& o) {
   Vec m[kPoints], y[kOutputs], best[kOutputs / kPool];
   const Vec bias = load(o.bias), low = splat(o.low);
+  const float* z = o.z;
   float* to = o.y;
   const float* residual = o.residual;
   LINNET_UNROLL
-  for (int i = 0; i < kOutputs; ++i) {
+  for (int j = 0; j < kOutputs; ++j, z += kWidth) {
     LINNET_UNROLL
-    for (int j = 0; j < kPoints; ++j) m[j] = load(rows[i][j]);
+    for (int i = 0; i < kPoints; ++i) m[i] = load(z + i * kOutputs * kWidth);
     output_points<kOutputs>(m, y);
     LINNET_UNROLL
-    for (int j = 0; j < kOutputs; ++j) {
-      y[j] = add(y[j], bias);
-      if (kPool == 1 && o.residual) y[j] = add(y[j], load(residual + j * o.y_col));
-      y[j] = max(low, y[j]);
+    for (int i = 0; i < kOutputs; ++i) {
+      y[i] = add(y[i], bias);
+      if (kPool == 1 && o.residual) y[i] = add(y[i], load(residual + i * o.y_row));
+      y[i] = max(low, y[i]);
     }
     LINNET_UNROLL
-    for (int j = 0; j < kOutputs / kPool; ++j) {
-      Vec most = y[j * kPool];
+    for (int i = 0; i < kOutputs / kPool; ++i) {
+      Vec most = y[i * kPool];
       LINNET_UNROLL
-      for (int q = 1; q < kPool; ++q) most = max(most, y[j * kPool + q]);
-      best[j] = i % kPool ? max(best[j], most) : most;
+      for (int q = 1; q < kPool; ++q) most = max(most, y[i * kPool + q]);
+      best[i] = j % kPool ? max(best[i], most) : most;
     }
-    if (i % kPool == kPool - 1) {
+    if (j % kPool == kPool - 1) {
       LINNET_UNROLL
-      for (int j = 0; j < kOutputs / kPool; ++j) store(to + j * o.y_col, best[j]);
-      to += o.y_row;
+      for (int i = 0; i < kOutputs / kPool; ++i) store(to + i * o.y_row, best[i]);
+      to += o.y_col;
     }
-    if (kPool == 1 && o.residual) residual += o.y_row;
+    if (kPool == 1 && o.residual) residual += o.y_col;
   }
 }
 
 template <int kOutputs>
 void output(const WinogradOutput& o) {
-  alignas(64) float rows[kOutputs][kPoints][kWidth];
-  Vec m[kPoints], y[kOutputs];
-  const float* from = o.m;
-  for (int j = 0; j < kPoints; ++j, from += o.m_point) {
-    LINNET_UNROLL
-    for (int i = 0; i < kPoints; ++i) m[i] = load(from + i * kPoints * o.m_point);
-    output_points<kOutputs>(m, y);
-    LINNET_UNROLL
-    for (int i = 0; i < kOutputs; ++i) store(rows[i][j], y[i]);
-  }
   if constexpr (kOutputs % 2 == 0) {
-    if (o.pool == 2) return output_pooled<kOutputs, 2>(o, rows);
+    if (o.pool == 2) return output_pooled<kOutputs, 2>(o);
   }
   if constexpr (kOutputs % 3 == 0) {
-    if (o.pool == 3) return output_pooled<kOutputs, 3>(o, rows);
+    if (o.pool == 3) return output_pooled<kOutputs, 3>(o);
   }
-  output_pooled<kOutputs, 1>(o, rows);
+  output_pooled<kOutputs, 1>(o);
+}
+
+template <int kOutputs>
+void output_row(const WinogradRow& r) {
+  const float* from = r.m;
+  float* to = r.z;
+  for (int64_t t = r.tiles; t > 0; --t, to += r.z_tile) {
+    float* z = to;
+    for (int v = r.vecs; v > 0; --v, from += kWidth, z += r.z_vec) {
+      Vec m[kPoints], y[kOutputs];
+      LINNET_UNROLL
+      for (int j = 0; j < kPoints; ++j) m[j] = load(from + j * r.m_point);
+      output_points<kOutputs>(m, y);
+      LINNET_UNROLL
+      for (int i = 0; i < kOutputs; ++i) store(z + i * kWidth, y[i]);
+    }
+  }
+}
+
+template <int kOutputs>
+void fill(Kernels* table) {
+  table->winograd_row[kOutputs] = output_row<kOutputs>;
+  table->winograd_output[kOutputs] = output<kOutputs>;
+  if constexpr (kOutputs > 2) fill<kOutputs - 1>(table);
 }
 
 }  // namespace
@@ -164,10 +180,5 @@ void output(const WinogradOutput& o) {
 
 LINNET_EXPORT(winograd)(linnet::Kernels* table) {
   table->winograd_input = linnet::input;
-  table->winograd_output[2] = linnet::output<2>;
-  table->winograd_output[3] = linnet::output<3>;
-  table->winograd_output[4] = linnet::output<4>;
-  table->winograd_output[5] = linnet::output<5>;
-  table->winograd_output[6] = linnet::output<6>;
-  table->winograd_output[7] = linnet::output<7>;
+  linnet::fill<7>(table);
 }
