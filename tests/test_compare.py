@@ -447,10 +447,10 @@ def parse(*arguments: str) -> argparse.Namespace:
 
 
 def test_arguments() -> None:
-    args = parse("--batches", "16,1,16", "--memory-cap", "1G", "--runtimes", "caffe,linnet")
+    args = parse("--batches", "16,1,16", "--memory-cap", "1G", "--runtimes", "torch,linnet")
     assert args.batches == [1, 16]
     assert args.memory_cap == 1 << 30
-    assert args.runtimes == ["caffe", "linnet"]
+    assert args.runtimes == ["torch", "linnet"]
     assert set(compare.DEFAULT) <= set(parse("--runtimes", "all").runtimes)
 
 
@@ -505,8 +505,8 @@ def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) 
     data = json.loads(capsys.readouterr().out)
     state = {entry["name"]: entry for entry in data["runtimes"]}
     assert state["linnet"]["ready"]
-    assert not state["caffe"]["ready"]
-    assert "--setup" in state["caffe"]["reason"]
+    assert not state["caffe-openblas"]["ready"]
+    assert "--setup" in state["caffe-openblas"]["reason"]
     assert not list(tmp_path.iterdir())
 
 

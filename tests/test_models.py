@@ -52,7 +52,7 @@ def caffe_digits() -> dict[str, npt.NDArray[Any]]:
 
 
 def test_digits_accuracy() -> None:
-    held_out = np.load(DATA / "digits_heldout.npz")
+    held_out = np.load(DIGITS.with_name("digits_heldout.npz"))
     prob = linnet.load(DIGITS)(tensor(enlarge(held_out["images"])))
     assert prob.shape == (360, 848)
     np.testing.assert_allclose(prob.sum(axis=1), 1, atol=1e-5)
@@ -60,7 +60,7 @@ def test_digits_accuracy() -> None:
 
 
 def test_digits_inputs_are_held_out(caffe_digits: dict[str, npt.NDArray[Any]]) -> None:
-    held_out = np.load(DATA / "digits_heldout.npz")
+    held_out = np.load(DIGITS.with_name("digits_heldout.npz"))
     firsts = [int(np.flatnonzero(held_out["labels"] == digit)[0]) for digit in range(8)]
     np.testing.assert_array_equal(caffe_digits["inputs"], enlarge(held_out["images"][firsts]))
 
@@ -114,7 +114,7 @@ def test_digits_matches_onnxruntime() -> None:
     onnx.checker.check_model(model, full_check=True)
     model.graph.output.add().name = "fc2"
     peer = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    x = tensor(enlarge(np.load(DATA / "digits_heldout.npz")["images"][:64]))
+    x = tensor(enlarge(np.load(DIGITS.with_name("digits_heldout.npz"))["images"][:64]))
     theirs = peer.run(["fc2", "prob"], {"data": x})
     ours = linnet.load(DIGITS).run(x, fetch=["fc2", "prob"])
     assert [error(a, b) <= 1e-4 for a, b in zip(ours, theirs)] == [True, True]

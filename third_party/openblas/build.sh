@@ -7,6 +7,7 @@
 # against SYSROOT ("" for the host), whose libc is the oldest they will run on.
 #   build.sh out arm-linux-gnueabihf-gcc sysroot TARGET=ARMV7
 #   build.sh out gcc "" DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
+# A build cut short goes on with the flavour it was at. OUT/source is taken as it is if it is there.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 out=$(realpath -m "$1") cc=$2 sysroot=${3:+$(realpath "$3")}
@@ -19,15 +20,20 @@ settings=(NO_LAPACK=1 NOFORTRAN=1 NO_AFFINITY=1 ONLY_CBLAS=1 NUM_THREADS=64 HOST
 [[ " $* " == *" DYNAMIC_ARCH=1 "* ]] || settings+=(BUILD_SINGLE=1 BUILD_DOUBLE=0 BUILD_COMPLEX=0 BUILD_COMPLEX16=0)
 
 mkdir -p "$out"
+if [ "$(cat "$out/.wanted" 2>/dev/null)" != "$wanted" ]; then
+  rm -f "$out"/*.so "$out/.built"
+  echo "$wanted" > "$out/.wanted"
+fi
 if [ ! -d "$out/source" ]; then
   . "$here/../sysroot/apt.sh"
   (private_apt "$out/apt" "$(dpkg --print-architecture)" bookworm
    cd "$out/apt" && apt-get -qq source --download-only openblas
-   dpkg-source --skip-patches --no-check -x openblas_*.dsc "$out/source" > /dev/null)
+   mkdir -p "$out/source.part" && tar -xf openblas_*.orig.tar.* --strip-components=1 -C "$out/source.part"
+   mv "$out/source.part" "$out/source")
   rm -rf "$out/apt"
 fi
 
-link=(-shared -s -Wl,-Bsymbolic -Wl,-z,noexecstack "-Wl,--version-script=$out/exports")
+link=(-shared -s -Wl,-Bsymbolic -Wl,-z,noexecstack -Wl,-z,defs "-Wl,--version-script=$out/exports")
 if [ -n "$sysroot" ]; then
   link+=("--sysroot=$sysroot")
   # A cross compiler looks in its own libc before the sysroot's.
@@ -36,6 +42,8 @@ fi
 echo '{ global: cblas_s*; cblas_is*; openblas_*; local: *; };' > "$out/exports"
 
 for flavour in master dl; do
+  name=liblinnet-openblas-$flavour.so
+  [ -e "$out/$name" ] && continue
   own=()
   [ $flavour = dl ] && own=(USE_SIMPLE_THREADED_LEVEL3=1 CFLAGS=-DGEMM_THREAD=gemm_thread_m)
   tree=$out/$flavour
@@ -44,8 +52,8 @@ for flavour in master dl; do
     tail -20 "$out/$flavour.log" >&2
     exit 1
   fi
-  name=liblinnet-openblas-$flavour.so
-  $cc "${link[@]}" -Wl,-soname,$name -Wl,--whole-archive "$tree"/libopenblas.a -Wl,--no-whole-archive -lpthread -lm -o "$out/$name"
+  $cc "${link[@]}" -Wl,-soname,$name -Wl,--whole-archive "$tree"/libopenblas.a -Wl,--no-whole-archive -lpthread -lm -o "$out/$name.part"
+  mv "$out/$name.part" "$out/$name"
   cp "$tree/LICENSE" "$out/LICENSE.openblas"
   rm -rf "$tree"
 done

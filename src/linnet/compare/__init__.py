@@ -26,7 +26,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,23 @@ import numpy as np
 from .. import importers, passes
 from . import network, report
 from .bench import Bench, Protocol, Row
-from .environments import cache_folder, missing, runtimes, set_up
+from .environments import (
+    cache_folder,
+    missing,
+    parts,
+    runtimes,
+    scratch_folder,
+    set_up,
+    terminable,
+)
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
-DEFAULT = ("linnet", "caffe", "tensorflow", "mxnet", "onnxruntime")
+DEFAULT = (
+    *("linnet", "linnet-direct", "linnet-scalar", "linnet-openblas", "linnet-openblas-dl"),
+    *("caffe-openblas", "caffe-openblas-dl", "tf-vanilla", "tf-optimized"),
+    *("mxnet-openblas", "mxnet-openblas-dl"),
+    *("onnxruntime", "openvino", "litert", "ncnn", "mnn", "opencv", "torch"),
+)
 STUDY_PASSES = 100
 IMAGES = 37  # different ones, repeated in larger batches
 
@@ -124,9 +136,15 @@ def run(args: argparse.Namespace) -> int:
 
     ValueError says what is wrong with the model or an argument.
     """
+    with terminable():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
     if args.setup:
-        set_up(list({row.runtime.name: row.runtime for row in rows}.values()), _say)
+        needed = [part for row in rows for part in parts(row.runtime, row.settings)]
+        set_up(list({part.name: part for part in needed}.values()), _say)
     if args.list:
         return _list(list(_rows().values()), args.json)
     if not 0 < args.seconds < float("inf"):
@@ -140,13 +158,14 @@ def run(args: argparse.Namespace) -> int:
     )
     baseline = _baseline(args.baseline) if args.baseline else None
     graph = passes.canonicalize(importers.load(args.model, args.weights))
-    with tempfile.TemporaryDirectory(prefix="linnet-compare-") as scratch:
+    with scratch_folder() as scratch:
         _step("writing the network and evaluating it in float64")
-        network.export(graph, Path(scratch))
+        network.export(graph, scratch)
         random = np.random.default_rng(0)
         images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
         expected = network.expect(graph, images)
-        bench = Bench(protocol, expected, Path(scratch), _step)
+        digits = network.held_out_digits(images.shape[-1]) if Path(args.model) == DIGITS else None
+        bench = Bench(protocol, expected, scratch, _step, digits)
         bench.measure(rows)
         _step("")
     data = report.as_data(rows, Path(args.model).name, protocol, bench.watch)
@@ -181,14 +200,19 @@ def _rows() -> dict[str, Row]:
 
 
 def _list(rows: Sequence[Row], as_json: bool) -> int:
-    state = [(row, missing(row.runtime)) for row in rows]
+    data = []
+    for row in rows:
+        why = missing(row.runtime, row.settings)
+        about = {key: row.settings.get(key, "") for key in ("what", "on_pi")}
+        data.append({"name": row.name, "ready": why is None, "reason": why, **about})
     if as_json:
-        data = [{"name": r.name, "ready": why is None, "reason": why} for r, why in state]
         print(_as_json({"folder": str(cache_folder()), "runtimes": data}))
     else:
         print(f"In {cache_folder()}:\n")
-        lines = [[r.name, "ready" if why is None else why] for r, why in state]
-        print(report.table(["runtime", "state"], lines))
+        for row in data:
+            print(f"{row['name']}: {row['what']}")
+            print(f"    on a Raspberry Pi: {row['on_pi']}")
+            print(f"    {'ready' if row['ready'] else row['reason']}")
     return 0
 
 

@@ -22,9 +22,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from .environments import Runtime, SetupError, command, environment, missing
+from .environments import Runtime, SetupError, launch, missing
 from .machine import Watch
-from .network import Expected
+from .network import Expected, Labelled
 
 WORKER = Path(__file__).with_name("worker.py")
 STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either
@@ -200,11 +200,20 @@ class Bench:
     """One run of the comparison; `folder` holds the exported network and takes scratch files."""
 
     def __init__(
-        self, protocol: Protocol, expected: Expected, folder: Path, say: Callable[[str], None]
+        self,
+        protocol: Protocol,
+        expected: Expected,
+        folder: Path,
+        say: Callable[[str], None],
+        labelled: Labelled | None = None,
     ) -> None:
         self.protocol, self.expected, self.folder, self.say = protocol, expected, folder, say
         self.watch = Watch()
         np.save(folder / "images.npy", expected.images)
+        self.labelled = labelled is not None
+        if labelled is not None:
+            np.save(folder / "labelled.npy", labelled.images)
+            np.save(folder / "labels.npy", labelled.labels)
 
     def measure(self, rows: Sequence[Row]) -> None:
         """Give every row its cell for every batch size. No process is left behind."""
@@ -217,9 +226,9 @@ class Bench:
                     cell = Cell(batch)
                     row.cells.append(cell)
                     with _blame(cell):
-                        worker = self._start(row)
+                        worker, options = self._start(row)
                         stack.callback(worker.close)
-                        self._load(worker, row, cell)
+                        self._load(worker, row, cell, options)
                     if cell.status == "ok":
                         running.append((worker, cell))
                 for turn in range(ROUNDS):
@@ -229,24 +238,24 @@ class Bench:
                             with _blame(cell), self.watch.turn(worker.process.pid):
                                 self._run(worker, cell, turn)
 
-    def _start(self, row: Row) -> Worker:
-        reason = missing(row.runtime)
+    def _start(self, row: Row) -> tuple[Worker, dict[str, Any]]:
+        reason = missing(row.runtime, row.settings)
         if reason is not None:
             raise SetupError(reason)
         scratch = self.folder / row.name
         scratch.mkdir(exist_ok=True)
-        variables = environment(row.runtime, self.protocol.threads, scratch)
-        variables.update(row.settings.get("env", {}))
-        arguments = [*command(row.runtime), str(WORKER)]
-        return Worker(arguments, variables, scratch / "log", self.protocol.memory_cap)
+        start = launch(row.runtime, row.settings, self.protocol.threads, scratch)
+        arguments, log = [*start.command, str(WORKER)], scratch / "log"
+        worker = Worker(arguments, start.variables, log, self.protocol.memory_cap)
+        return worker, start.options
 
-    def _load(self, worker: Worker, row: Row, cell: Cell) -> None:
+    def _load(self, worker: Worker, row: Row, cell: Cell, options: dict[str, Any]) -> None:
         output, logits = (str(self.folder / row.name / f"{name}.npy") for name in ("y", "logits"))
         started = worker.ask(
             "start",
             adapter=str(row.runtime.adapter),
             threads=self.protocol.threads,
-            options={k: v for k, v in row.settings.items() if k != "env"},
+            options=options,
         )
         cell.facts.update(started)
         loaded = worker.ask(
@@ -257,6 +266,10 @@ class Bench:
             output=output,
         )
         cell.facts.update(loaded)
+        # Once is enough: every cell's outputs are compared below.
+        if self.labelled and not any("accuracy" in c.facts for c in row.cells):
+            images, labels = (str(self.folder / f"{name}.npy") for name in ("labelled", "labels"))
+            cell.facts.update(worker.ask("accuracy", images=images, labels=labels))
         cell.peak = worker.ask("logits", output=logits)["peak"]
         verify(cell, np.load(output), np.load(logits), self.expected)
 

@@ -5,9 +5,9 @@ be as old as Python 3.9 with NumPy 1.19, so it needs nothing but those two and n
 (its adapter does). Requests arrive on stdin, one JSON object per line, and each gets one line back;
 arrays travel as .npy files. What a runtime prints goes to stderr, which the parent keeps as a log.
 
-Requests, in order: `start` (import), `load` (build the network, first call), `logits` (build it up
-to the logits, for verification), `run` (timed calls, any number of times). The end of stdin ends
-the process.
+Requests, in order: `start` (import), `load` (build the network, first call), `accuracy` (of images
+with known answers, if there are any), `logits` (build it up to the logits, for verification), `run`
+(timed calls, any number of times). The end of stdin ends the process.
 """
 
 from __future__ import annotations
@@ -112,17 +112,47 @@ def reset_peak() -> None:
         pass  # the peak then includes the verification: too high, never too low
 
 
-def mapped_libraries() -> list[dict[str, str]]:
-    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config."""
-    with open("/proc/self/maps") as file:
-        paths = {line.split(None, 5)[-1].strip() for line in file if "/" in line}
+def mappings() -> list[tuple[int, int, str]]:
+    """Files in this process's memory: first address, end, path."""
     found = []
-    for path in sorted(p for p in paths if LIBRARIES.search(p) and "numpy" not in p):
+    with open("/proc/self/maps") as file:
+        for line in file:
+            if "/" in line:
+                begin, end = line.split(None, 1)[0].split("-")
+                found.append((int(begin, 16), int(end, 16), line.split(None, 5)[-1].strip()))
+    return found
+
+
+def check_borrowed(path: str) -> None:
+    """RuntimeError unless the library is in this process, and its product is the one called.
+
+    A runtime that was not linked against it calls the global function of that name.
+    """
+    maps, real = mappings(), os.path.realpath(path)
+    if real not in {os.path.realpath(p) for _, _, p in maps}:
+        raise RuntimeError(f"{path} is not used")
+    if os.environ.get("LD_PRELOAD") == path:
+        product = ctypes.cast(ctypes.CDLL(None).cblas_sgemm, ctypes.c_void_p).value or 0
+        owner = next((p for begin, end, p in maps if begin <= product < end), "nowhere")
+        if os.path.realpath(owner) != real:
+            raise RuntimeError(f"cblas_sgemm comes from {owner}, not from {path}")
+
+
+def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
+    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config."""
+    paths = {path for _, _, path in mappings()}
+    found = []
+    for path in sorted(p for p in paths if LIBRARIES.search(p) or p == borrowed):
+        if "numpy" in path:
+            continue
+        digest = hashlib.sha256()
         try:
             with open(path, "rb") as binary:
-                entry = {"path": path, "sha256": hashlib.sha256(binary.read()).hexdigest()}
+                for block in iter(lambda: binary.read(1 << 20), b""):
+                    digest.update(block)
         except OSError:
             continue
+        entry = {"path": path, "sha256": digest.hexdigest()}
         library = ctypes.CDLL(path)
         for key in ("corename", "config"):
             query = getattr(library, "openblas_get_" + key, None)
@@ -141,6 +171,7 @@ class Cell:
         self.call: Callable[[Any], Any] | None = None
         self.pool: list[Any] = []
         self.next = 0
+        self.borrowed: str | None = None
 
     def start(self, adapter: str, threads: int, options: dict[str, Any]) -> dict[str, Any]:
         """Import the runtime through the adapter file at path `adapter`."""
@@ -150,6 +181,7 @@ class Cell:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        self.borrowed = options.get("borrowed")
         begin = time.perf_counter()
         self.adapter = module.Adapter(threads, options)
         took = time.perf_counter() - begin
@@ -167,20 +199,36 @@ class Cell:
         model = Network(network, "network")
         source = numpy.load(images, mmap_mode="r")
         count = min(max(POOL_BYTES // (source[:1].nbytes * batch), 4), 32)
-        prepare = getattr(self.adapter, "prepare", numpy.ascontiguousarray)
+        self.prepare = getattr(self.adapter, "prepare", numpy.ascontiguousarray)
         for i in range(count):
-            self.pool.append(prepare(source[(numpy.arange(batch) + i) % len(source)]))
+            self.pool.append(self.prepare(source[(numpy.arange(batch) + i) % len(source)]))
         begin = time.perf_counter()
         self.call = self.adapter.load(model, batch)
         built = time.perf_counter()
         result = self.call(self.pool[0])
         done = time.perf_counter()
         self.save(output, result, model)
+        if self.borrowed:
+            check_borrowed(self.borrowed)
         return {
             "load_s": built - begin,
             "first_call_s": done - built,
-            "libraries": mapped_libraries(),
+            "libraries": mapped_libraries(self.borrowed),
         }
+
+    def accuracy(self, images: str, labels: str) -> dict[str, Any]:
+        """The fraction of images whose largest output is at their label."""
+        import numpy
+
+        assert self.call is not None
+        source, wanted = numpy.load(images, mmap_mode="r"), numpy.load(labels)
+        right = 0
+        for i in range(0, len(source), self.batch):
+            index = numpy.arange(i, i + self.batch) % len(source)  # the last batch is filled up
+            y = numpy.asarray(self.call(self.prepare(source[index]))).reshape(self.batch, -1)
+            own = index[: len(source) - i]
+            right += int((y[: len(own)].argmax(1) == wanted[own]).sum())
+        return {"accuracy": right / len(source)}
 
     def logits(self, output: str) -> dict[str, Any]:
         """Save the logits of the images of the first call at `output`."""

@@ -1,4 +1,4 @@
-"""Stock Caffe 1.0 with OpenBLAS: Debian 11's own packages, unpacked.
+"""Stock Caffe 1.0: Debian 11's own packages, unpacked, computing with either flavour of OpenBLAS.
 
 Caffe is built from the network's data: a prototxt and the weights put into its blobs. Pooling takes
 `round_mode`, which this build (git of August 2018) has, so a floor-mode pool needs no cropping.
@@ -21,7 +21,18 @@ ENVIRONMENT = {
     "python": "python3.9",
     "import": "caffe",
 }
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"caffe": {}}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "caffe-openblas": {
+        "what": "Caffe 1.0 on OpenBLAS as it is; the study's A",
+        "on_pi": "the same packages for armhf and arm64",
+        "borrows": ("openblas", "liblinnet-openblas-master.so"),
+    },
+    "caffe-openblas-dl": {
+        "what": "Caffe 1.0 on the equivalent of optimized_for_deeplearning; the study's B",
+        "on_pi": "the same packages for armhf and arm64",
+        "borrows": ("openblas", "liblinnet-openblas-dl.so"),
+    },
+}
 
 
 class Adapter:

@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..worker import Network
 
-ENVIRONMENT = {"kind": "venv", "packages": ["MNN==3.6.1", "numpy"], "import": "MNN"}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"mnn": {}}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["MNN==3.6.1", "numpy"],
+    "import": "MNN",
+    "bits": 64,
+}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "mnn": {
+        "what": "MNN, precision high (float32)",
+        "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
+    },
+}
 
 
 class Adapter:

@@ -1,4 +1,7 @@
-"""MXNet 1.9.1 (the last release) with the OpenBLAS of its wheel; oneDNN is off, as in 2017, or on.
+"""MXNet 1.9.1 (the last release) on either flavour of OpenBLAS, as in 2017, or with its oneDNN.
+
+The flavour's functions take the place of those in the wheel's libopenblas.so.0, which stays for
+LAPACK, that MXNet asks for but a network does not use.
 
 NumPy must be older than 1.24: MXNet uses `numpy.bool`. The wheel is py3-none: any Python 3 will do.
 """
@@ -11,14 +14,34 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..worker import Network, Node
 
-ENVIRONMENT = {"kind": "venv", "packages": ["mxnet==1.9.1", "numpy==1.23.5"], "import": "mxnet"}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["mxnet==1.9.1", "numpy==1.23.5"],
+    "import": "mxnet",
+    "bits": 64,
+}
+OFF = {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"}
+ON = {"MXNET_ONEDNN_ENABLED": "1", "MXNET_MKLDNN_ENABLED": "1"}
+PI = "the same wheel on a 64-bit system; none for 32 bits"
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "mxnet": {
-        "env": {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"},
+    "mxnet-openblas": {
+        "what": "MXNet 1.9.1 on OpenBLAS as it is; the study's E",
+        "on_pi": PI,
+        "env": OFF,
         "library": "OpenBLAS",
+        "borrows": ("openblas", "liblinnet-openblas-master.so"),
+    },
+    "mxnet-openblas-dl": {
+        "what": "MXNet 1.9.1 on the equivalent of optimized_for_deeplearning; the study's F",
+        "on_pi": PI,
+        "env": OFF,
+        "library": "OpenBLAS",
+        "borrows": ("openblas", "liblinnet-openblas-dl.so"),
     },
     "mxnet-onednn": {
-        "env": {"MXNET_ONEDNN_ENABLED": "1", "MXNET_MKLDNN_ENABLED": "1"},
+        "what": "MXNet 1.9.1 with oneDNN, as its wheel runs by itself",
+        "on_pi": PI,
+        "env": ON,
         "library": "oneDNN",
     },
 }

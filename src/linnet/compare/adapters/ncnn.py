@@ -16,8 +16,17 @@ import numpy
 if TYPE_CHECKING:
     from ..worker import Network, Node
 
-ENVIRONMENT = {"kind": "venv", "packages": ["ncnn==1.0.20261020", "numpy"], "import": "ncnn"}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"ncnn": {}}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["ncnn==1.0.20261020", "numpy"],
+    "import": "ncnn",
+}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "ncnn": {
+        "what": "ncnn in float32, image by image",
+        "on_pi": "the same; its wheel exists for armv7l and aarch64",
+    },
+}
 
 
 class Adapter:

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..worker import Network
 
-ENVIRONMENT = {"kind": "venv", "packages": ["onnxruntime==1.31.1"]}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"onnxruntime": {}}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["onnxruntime==1.31.1"],
+    "bits": 64,
+}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "onnxruntime": {
+        "what": "ONNX Runtime, CPU provider",
+        "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
+    },
+}
 
 
 class Adapter:

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..worker import Network
 
-ENVIRONMENT = {"kind": "venv", "packages": ["opencv-python-headless==5.0.0.93"], "import": "cv2"}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"opencv": {}}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["opencv-python-headless==5.0.0.93"],
+    "import": "cv2",
+    "bits": 64,
+}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "opencv": {
+        "what": "OpenCV's dnn module",
+        "on_pi": "the same on a 64-bit system; 32 bits must build it",
+    },
+}
 
 
 class Adapter:

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from ..worker import Network
 
-ENVIRONMENT = {"kind": "venv", "packages": ["openvino==2026.4.1"]}
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"openvino": {}}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["openvino==2026.4.1"],
+    "bits": 64,
+}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "openvino": {
+        "what": "OpenVINO, CPU plugin in float32",
+        "on_pi": "the same on a 64-bit system; its 32-bit wheel is not on PyPI",
+    },
+}
 
 
 class Adapter:

@@ -15,10 +15,26 @@ import numpy
 if TYPE_CHECKING:
     from ..worker import Network, Node
 
-ENVIRONMENT = {"kind": "venv", "packages": ["tensorflow-cpu==2.21.0"], "import": "tensorflow"}
+ENVIRONMENT = {
+    "kind": "venv",
+    "packages": ["tensorflow-cpu==2.21.0"],
+    "import": "tensorflow",
+    "bits": 64,
+}
+PI = "the same on a 64-bit system; no full TensorFlow for 32 bits"
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "tensorflow": {"env": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "library": "Eigen, oneDNN"},
-    "tensorflow-eigen": {"env": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "library": "Eigen"},
+    "tf-vanilla": {
+        "what": "TensorFlow without oneDNN, graph mode; an analogue of the study's C (-Os)",
+        "on_pi": PI,
+        "env": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        "library": "Eigen",
+    },
+    "tf-optimized": {
+        "what": "TensorFlow with oneDNN, graph mode; an analogue of the study's D (NEON flags)",
+        "on_pi": PI,
+        "env": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+        "library": "Eigen, oneDNN",
+    },
 }
 
 
