@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import re
@@ -254,11 +255,11 @@ def test_batch_equals_single_runs(small: Graph, batch: int) -> None:
 def test_batch_in_chunks() -> None:
     """Large enough images for the session to cut the batch, which does not divide evenly."""
     net = linnet.load(DIGITS, strict=True)
-    x = images(37, 1, 88, 88)
-    chunks = {int(layer.problem.split(" n")[1].split()[0]) for layer in net.explain(37)}
-    assert max(chunks) < 37
+    x = images(19, 1, 88, 88)
+    chunks = {int(layer.problem.split(" n")[1].split()[0]) for layer in net.explain(19)}
+    assert max(chunks) < 19
     together = net.run(x, fetch=["fc2"])[0]
-    single = np.concatenate([net.run(x[i : i + 1], fetch=["fc2"])[0] for i in range(37)])
+    single = np.concatenate([net.run(x[i : i + 1], fetch=["fc2"])[0] for i in range(19)])
     assert close(together, single, 1e-5)
 
 
@@ -405,7 +406,9 @@ def test_one_session_from_many_threads(small: Graph) -> None:
 def test_gil_is_released(small: Graph) -> None:
     """While a run lasts, another Python thread keeps ticking."""
     net = linnet.load(DIGITS, algorithm="direct-ref", threads=1)
-    x = images(8, 1, 88, 88)
+    start = time.perf_counter()
+    net(images(1, 1, 88, 88))
+    x = images(math.ceil(0.3 / (time.perf_counter() - start)), 1, 88, 88)
     ticks: list[float] = []
     stop = threading.Event()
 
@@ -478,11 +481,11 @@ def test_memory_limit() -> None:
     net = linnet.load(DIGITS, memory_limit=limit)
     with pytest.raises(MemoryError, match=f"needs {limit}"):
         linnet.load(DIGITS, memory_limit=limit - 1)
-    x = images(40, 1, 88, 88)
+    x = images(19, 1, 88, 88)
     assert close(net.run(x, fetch=["fc2"])[0], linnet.load(DIGITS).run(x, fetch=["fc2"])[0])
     assert net.weight_bytes + net.arena_bytes <= limit
     for size in ("300M", "0.5G", "1 GiB", 1 << 40):
-        assert linnet.load(DIGITS, memory_limit=size)(x).shape == (40, 848)
+        assert linnet.load(DIGITS, memory_limit=size)(x[:2]).shape == (2, 848)
 
 
 # Reports
@@ -552,10 +555,10 @@ def test_profile(net: linnet.Session) -> None:
 def test_profile_counts_all_chunks() -> None:
     net = linnet.load(DIGITS)
     work = {}
-    for batch in (1, 37):
+    for batch in (1, 19):
         report = net.profile(images(batch, 1, 88, 88), runs=1)
         work[batch] = sum((layer.gflops or 0) * (layer.seconds or 0) for layer in report)
-    assert work[37] == pytest.approx(37 * work[1])
+    assert work[19] == pytest.approx(19 * work[1])
 
 
 def test_show_config() -> None:
