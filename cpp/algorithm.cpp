@@ -18,11 +18,18 @@ std::vector<const Algorithm*>& registry() {
 
 WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& packing,
                                      int64_t count, const std::function<void(float*)>& pack) {
-  Buffer& buffer = weight ? buffers_[{weight->data, packing + ' ' + to_string(weight->shape)}]
+  return get_bytes(weight, packing, float_bytes(count),
+                   [&](void* out) { pack(static_cast<float*>(out)); });
+}
+
+WeightStore::Buffer WeightStore::get_bytes(const Weight* weight, const std::string& packing,
+                                           size_t bytes, const std::function<void(void*)>& pack) {
+  Buffer& buffer = weight ? buffers_[{weight->bytes(), packing + ' ' + to_string(weight->type) +
+                                                           ' ' + to_string(weight->shape)}]
                           : buffers_[{nullptr, packing}];
   if (!buffer) {
-    auto fresh = std::make_shared<AlignedBuffer>(float_bytes(count), true);
-    pack(fresh->floats());
+    auto fresh = std::make_shared<AlignedBuffer>(bytes, true);
+    pack(fresh->data());
     buffer = fresh;
   }
   return buffer;

@@ -30,6 +30,9 @@ class WeightStore {
   // that the contents depend on; a null weight stands for zeros.
   Buffer get(const Weight* weight, const std::string& packing, int64_t count,
              const std::function<void(float*)>& pack);
+  // The same for a number of bytes.
+  Buffer get_bytes(const Weight* weight, const std::string& packing, size_t bytes,
+                   const std::function<void(void*)>& pack);
   // The `k` floats of a bias followed by zeros up to `padded`; all zeros for a null bias, shared by
   // the layers without one.
   Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
@@ -37,7 +40,7 @@ class WeightStore {
   void drop_unused();  // buffers that no plan holds
 
  private:
-  std::map<std::pair<const float*, std::string>, Buffer> buffers_;
+  std::map<std::pair<const void*, std::string>, Buffer> buffers_;
 };
 
 // What a plan is prepared with. Null weight for kinds without weights, null bias for none.

@@ -317,13 +317,15 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<PySession>(m, "Session")
       .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa,
-                       const std::string& blas, const std::string& nnpack, size_t memory_limit,
+                       const std::string& blas, const std::string& nnpack,
+                       const std::string& weights_dtype, size_t memory_limit,
                        const std::string& algorithm, bool strict, const std::string& search,
                        double seconds, bool keep, const std::optional<std::string>& wisdom,
                        const std::optional<py::function>& progress) {
              SessionOptions o;
              o.threads = threads, o.isa = isa, o.blas = blas, o.nnpack = nnpack,
              o.memory_limit = memory_limit;
+             if (!weights_dtype.empty()) o.weights = weight_type(weights_dtype);
              o.planner.algorithm = algorithm, o.planner.strict = strict;
              if (search != "estimate" && search != "fast" && search != "full") {
                throw std::invalid_argument("search is '" + search +
@@ -345,8 +347,9 @@ PYBIND11_MODULE(_core, m) {
              return std::make_unique<PySession>(builder.build(), std::move(o));
            }),
            py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "",
-           py::arg("blas") = "", py::arg("nnpack") = "", py::arg("memory_limit") = 0,
-           py::arg("algorithm") = "", py::arg("strict") = false, py::arg("search") = "estimate",
+           py::arg("blas") = "", py::arg("nnpack") = "", py::arg("weights_dtype") = "",
+           py::arg("memory_limit") = 0, py::arg("algorithm") = "", py::arg("strict") = false,
+           py::arg("search") = "estimate",
            py::arg("seconds") = std::numeric_limits<double>::infinity(), py::arg("keep") = true,
            py::arg("wisdom") = py::none(), py::arg("progress") = py::none())
       .def(
@@ -453,6 +456,7 @@ PYBIND11_MODULE(_core, m) {
         d["strides"] = std::vector<int64_t>(p.window.stride, p.window.stride + 2);
         d["pads"] = std::vector<int64_t>(p.window.pad, p.window.pad + 4);
         d["dilations"] = std::vector<int64_t>(p.window.dilation, p.window.dilation + 2);
+        d["weights"] = to_string(p.weights);
         d["group"] = p.groups, d["ceil_mode"] = p.window.ceil,
         d["count_include_pad"] = p.window.include_pad;
         d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;

@@ -73,7 +73,8 @@ linnet_status linnet_load(const char* path, const linnet_options* options,
         throw std::invalid_argument("threads is " + std::to_string(options->threads) +
                                     ", expected at least 0");
       o.threads = options->threads, o.isa = text(options->isa), o.blas = text(options->blas);
-      o.memory_limit = options->memory_limit;
+      o.nnpack = text(options->nnpack), o.memory_limit = options->memory_limit;
+      if (options->weights_dtype) o.weights = linnet::weight_type(options->weights_dtype);
       o.planner.algorithm = text(options->algorithm), o.planner.strict = options->strict != 0;
     }
     *session = new linnet_session(linnet::read_onnx(path)->build(), std::move(o));

@@ -1,6 +1,8 @@
 #include "graph.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <stdexcept>
@@ -96,6 +98,41 @@ void require_rank(const Shape& shape, size_t rank, const char* what) {
     fail(std::string(what) + " has shape " + to_string(shape) + ", expected " +
          std::to_string(rank) + " axes");
   }
+}
+
+float half_to_float(uint16_t half) {
+  const uint32_t magnitude = half & 0x7fff;
+  // Rebias the exponent from 15 to 127, or from the all-ones of infinity and NaN to all ones.
+  uint32_t bits = (magnitude << 13) + ((magnitude < 0x7c00 ? 127u - 15u : 255u - 31u) << 23);
+  if (magnitude < 0x400) {  // zero or subnormal: a multiple of 2^-24
+    const float f = static_cast<float>(magnitude) * 0x1p-24f;
+    std::memcpy(&bits, &f, sizeof bits);
+  }
+  bits |= static_cast<uint32_t>(half & 0x8000) << 16;
+  float f;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+// To nearest, ties to even.
+uint16_t float_to_half(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  const uint32_t magnitude = bits & 0x7fffffff;
+  uint32_t half;
+  if (magnitude > 0x7f800000) {
+    half = 0x7e00;  // NaN
+  } else if (magnitude < 0x38800000) {
+    // Subnormal: the addition leaves a multiple of 2^-24 in the low bits, rounded.
+    const float shifted = std::fabs(value) + 0.5f;
+    std::memcpy(&half, &shifted, sizeof half);
+    half -= 0x3f000000;
+  } else {
+    half = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
+    half = std::min<uint32_t>(half, 0x7c00);
+  }
+  return static_cast<uint16_t>(sign | half);
 }
 
 // An operator's checked parameters and output shape; what node() stores and infer_shape() returns.
@@ -334,6 +371,68 @@ int64_t Window::output(int axis, int64_t input) const {
   return size;
 }
 
+const char* to_string(WeightType type) {
+  static const char* const kNames[] = {"f32", "f16", "int8"};
+  return kNames[static_cast<int>(type)];
+}
+
+WeightType weight_type(const std::string& name) {
+  for (int i = 0; i < kWeightTypes; ++i) {
+    if (name == to_string(static_cast<WeightType>(i))) return static_cast<WeightType>(i);
+  }
+  fail("weights_dtype is '" + name + "', expected f32, f16 or int8");
+}
+
+Weight Weight::as(WeightType wanted) const {
+  Weight w = *this;
+  if (wanted == type) return w;
+  const auto n = static_cast<size_t>(count());
+  const size_t row = n / std::max<size_t>(1, static_cast<size_t>(shape.empty() ? 1 : shape[0]));
+  w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear();
+  if (wanted == WeightType::kF32) {
+    auto floats = std::make_shared<std::vector<float>>(n);
+    const auto* from = static_cast<const char*>(stored);
+    for (size_t i = 0; i < n; ++i) {
+      if (type == WeightType::kF16) {
+        uint16_t half;
+        std::memcpy(&half, from + i * sizeof half, sizeof half);
+        (*floats)[i] = half_to_float(half);
+      } else {
+        (*floats)[i] = static_cast<float>(static_cast<const int8_t*>(stored)[i]) * scales[i / row];
+      }
+    }
+    w.data = floats->data(), w.owner = std::move(floats);
+    return w;
+  }
+  if (type != WeightType::kF32) return as(WeightType::kF32).as(wanted);
+  if (wanted == WeightType::kF16) {
+    auto halves = std::make_shared<std::vector<uint16_t>>(n);
+    for (size_t i = 0; i < n; ++i) {
+      (*halves)[i] = float_to_half(data[i]);
+      if (((*halves)[i] & 0x7fff) == 0x7c00 && std::isfinite(data[i]))
+        fail("weight '" + name + "' is beyond float16's range of +-65504");
+    }
+    w.stored = halves->data(), w.owner = std::move(halves);
+    return w;
+  }
+  auto bytes = std::make_shared<std::vector<int8_t>>(n);
+  for (size_t first = 0; first < n; first += row) {
+    float most = 0;
+    for (size_t i = first; i < first + row; ++i) {
+      if (!std::isfinite(data[i])) fail("weight '" + name + "' has infinities or NaN");
+      most = std::max(most, std::fabs(data[i]));
+    }
+    // A row of zeros, or of next to nothing, has no scale of its own.
+    float scale = most / 127;
+    if (scale < std::numeric_limits<float>::min()) scale = 1;
+    w.scales.push_back(scale);
+    for (size_t i = first; i < first + row; ++i)
+      (*bytes)[i] = static_cast<int8_t>(std::nearbyint(data[i] / scale));
+  }
+  w.stored = bytes->data(), w.owner = std::move(bytes);
+  return w;
+}
+
 int64_t Weight::count() const {
   int64_t n = 1;
   for (int64_t d : shape) n *= d;
@@ -354,6 +453,37 @@ int Graph::find_value(const std::string& wanted) const {
     if (values[i].name == wanted) return static_cast<int>(i);
   }
   return -1;
+}
+
+bool Graph::takes_any_type(const Node& node) const {
+  const Window& w = node.window;
+  return node.op == Op::kGemm ||
+         (node.op == Op::kConv && w.kernel[0] == 1 && w.kernel[1] == 1 && node.groups == 1);
+}
+
+std::shared_ptr<const Graph> with_weights(const Graph& graph, WeightType type) {
+  auto changed = std::make_shared<Graph>(graph);
+  std::vector<bool> fixed(graph.weights.size());  // used where only float32 will do
+  for (const Node& node : graph.nodes) {
+    if (node.bias >= 0) fixed[node.bias] = true;
+    if (node.weight >= 0 && !graph.takes_any_type(node)) fixed[node.weight] = true;
+  }
+  std::map<std::pair<const void*, Shape>, Weight> known;  // tensors of the same bytes share them
+  for (Node& node : changed->nodes) {
+    if (!graph.takes_any_type(node)) continue;
+    const Weight& from = graph.weights[node.weight];
+    Weight& to = known[{from.bytes(), from.shape}];
+    if (!to.bytes()) to = from.as(type);
+    if (fixed[node.weight]) {
+      node.weight = static_cast<int>(changed->weights.size());
+      changed->weights.push_back(to);
+    } else {
+      const std::string name = from.name;
+      changed->weights[node.weight] = to;
+      changed->weights[node.weight].name = name;
+    }
+  }
+  return changed;
 }
 
 Shape infer_shape(const std::string& op, const Attributes& attributes,
@@ -404,19 +534,40 @@ void GraphBuilder::initializer(const std::string& name, Shape shape, const float
   } catch (const std::invalid_argument& e) {
     fail("initializer '" + name + "': " + e.what());
   }
-  weights_[name] = static_cast<int>(graph_.weights.size());
   Weight w;
   w.name = name, w.shape = std::move(shape), w.data = data, w.owner = std::move(owner);
-  graph_.weights.push_back(std::move(w));
+  add(std::move(w));
+}
+
+void GraphBuilder::initializer(const std::string& name, Weight weight) {
+  claim(name, "initializer");
+  try {
+    checked_count(weight.shape, 0);
+  } catch (const std::invalid_argument& e) {
+    fail("initializer '" + name + "': " + e.what());
+  }
+  weight.name = name;
+  add(std::move(weight));
+}
+
+void GraphBuilder::add(Weight weight) {
+  weights_[weight.name] = static_cast<int>(graph_.weights.size());
+  graph_.weights.push_back(std::move(weight));
+}
+
+void GraphBuilder::make_float(Weight& weight) {
+  Weight& floats = floats_[weight.stored];
+  if (!floats.data) floats = weight.as(WeightType::kF32);
+  floats.name = weight.name;
+  weight = floats;
 }
 
 void GraphBuilder::initializer(const std::string& name, Shape shape,
                                std::vector<int64_t> integers) {
   claim(name, "initializer");
-  weights_[name] = static_cast<int>(graph_.weights.size());
   Weight w;
   w.name = name, w.shape = std::move(shape), w.integers = std::move(integers);
-  graph_.weights.push_back(std::move(w));
+  add(std::move(w));
 }
 
 void GraphBuilder::node(const std::string& op, const std::string& name,
@@ -432,7 +583,7 @@ void GraphBuilder::node(const std::string& op, const std::string& name,
     Attributes attributes = given;
     if (op == "Reshape" && names.size() == 2 && !attributes.count("shape")) {
       const auto target = weights_.find(names[1]);
-      if (target == weights_.end() || graph_.weights[target->second].data)
+      if (target == weights_.end() || graph_.weights[target->second].bytes())
         fail("the target shape is not an integer initializer");
       attributes["shape"] = graph_.weights[target->second].integers;
       names.pop_back();
@@ -448,7 +599,7 @@ void GraphBuilder::node(const std::string& op, const std::string& name,
         shapes.push_back(graph_.values[value->second].shape);
       } else if (weight != weights_.end() && i > 0 && (weighted || op == "Add")) {
         const Weight& w = graph_.weights[weight->second];
-        if (!w.data) fail("input '" + w.name + "' is not float32");
+        if (!w.bytes()) fail("input '" + w.name + "' is not float32");
         (i == 1 ? node.weight : node.bias) = weight->second;
         shapes.push_back(w.shape);
         if (op == "Add") {
@@ -473,6 +624,10 @@ void GraphBuilder::node(const std::string& op, const std::string& name,
     node.groups = c.groups;
     node.global = c.global, node.axis = c.axis;
     claim(outputs[0], "output");
+    for (const int used : {node.weight, node.bias}) {
+      if (used < 0 || graph_.weights[used].type == WeightType::kF32) continue;
+      if (used == node.bias || !graph_.takes_any_type(node)) make_float(graph_.weights[used]);
+    }
     node.output = static_cast<int>(graph_.values.size());
     values_[outputs[0]] = node.output;
     graph_.values.push_back({outputs[0], c.shape, static_cast<int>(graph_.nodes.size())});
@@ -480,6 +635,11 @@ void GraphBuilder::node(const std::string& op, const std::string& name,
   } catch (const std::invalid_argument& e) {
     throw std::invalid_argument("node '" + name + "' (" + op + "): " + e.what());
   }
+}
+
+const Weight* GraphBuilder::weight(const std::string& name) const {
+  const auto w = weights_.find(name);
+  return w == weights_.end() ? nullptr : &graph_.weights[w->second];
 }
 
 void GraphBuilder::output(const std::string& name) {

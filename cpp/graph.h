@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "tensor.h"
 
 namespace linnet {
@@ -38,16 +39,29 @@ struct Window {
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
 };
 
-// A constant tensor, borrowed: `owner` keeps whatever holds `data` alive (a mapped file, a NumPy
-// array).
+// A constant tensor, borrowed: `owner` keeps whatever holds `data` or `stored` alive (a mapped
+// file, a NumPy array).
 struct Weight {
   std::string name;
   Shape shape;
-  const float* data = nullptr;    // float32, dense; null for an integer tensor
+  const float* data = nullptr;    // float32, dense; null for an integer tensor and for other types
   std::vector<int64_t> integers;  // value of an int64 tensor (a Reshape's shape)
   std::shared_ptr<const void> owner;
+  WeightType type = WeightType::kF32;
+  const void* stored = nullptr;  // float16 or int8 in place of `data`, dense, of any alignment
+  std::vector<float> scales;     // int8: one for each index of axis 0
+
   int64_t count() const;
+  const void* bytes() const { return data ? static_cast<const void*>(data) : stored; }
+  // The same tensor as another type, in memory of its own. To float16 by rounding to nearest even,
+  // to int8 with the scale of a row its largest magnitude / 127; throws std::invalid_argument for
+  // what float16 (or, of infinities and NaN, int8) cannot hold.
+  Weight as(WeightType wanted) const;
 };
+
+// "f32", "f16" and "int8", as callers name them; throws std::invalid_argument for other names.
+const char* to_string(WeightType type);
+WeightType weight_type(const std::string& name);
 
 struct Value {
   std::string name;
@@ -77,7 +91,13 @@ struct Graph {
   std::vector<int> inputs, outputs;  // values
 
   int find_value(const std::string& name) const;  // -1 if there is none
+  // Whether the node has weights that may be kept as float16 or int8: a fully connected layer or an
+  // ungrouped 1x1 convolution.
+  bool takes_any_type(const Node& node) const;
 };
+
+// The graph with all weights that may be kept as any type kept as this one.
+std::shared_ptr<const Graph> with_weights(const Graph& graph, WeightType type);
 
 // The shape rule of one operator: shapes[i] belongs to input i (weights included); axis 0 of the
 // first passes through. A Reshape's target is the attribute "shape". Throws std::invalid_argument
@@ -96,6 +116,9 @@ class GraphBuilder {
   void initializer(const std::string& name, Shape shape, const float* data,
                    std::shared_ptr<const void> owner);
   void initializer(const std::string& name, Shape shape, std::vector<int64_t> integers);
+  // A float16 or int8 tensor, all fields but the name. It stays what it is where it is used as
+  // weights that may be kept as any type, and becomes float32 elsewhere.
+  void initializer(const std::string& name, Weight weight);
   // An empty name in `inputs` is an absent optional input.
   void node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
             const std::vector<std::string>& outputs, const Attributes& attributes);
@@ -103,6 +126,7 @@ class GraphBuilder {
 
   const Shape& shape(const std::string& value) const;
   bool has(const std::string& name) const;  // a value or an initializer of this name exists
+  const Weight* weight(const std::string& name) const;  // null if there is none
 
   // The finished graph, shared with the sessions made from it. Throws if it has no input or no
   // output.
@@ -110,9 +134,13 @@ class GraphBuilder {
 
  private:
   void claim(const std::string& name, const std::string& what);
+  void add(Weight weight);
+  void make_float(Weight& weight);
 
   Graph graph_;
   std::unordered_map<std::string, int> values_, weights_;
+  // By `stored`: the float32 form, which tensors of the same bytes share.
+  std::unordered_map<const void*, Weight> floats_;
 };
 
 }  // namespace linnet

@@ -35,7 +35,9 @@ Layer::Layer(const Problem& problem, const std::string& name, const std::string&
       throw std::invalid_argument("the weights do not fit " + problem_.key());
     }
   }
-  plan_ = a.prepare(problem_, weight, bias, context_);
+  Weight typed;
+  if (weight) typed = weight->as(problem_.weights);
+  plan_ = a.prepare(problem_, weight ? &typed : nullptr, bias, context_);
   workspace_ = AlignedBuffer(plan_->workspace());
 }
 

@@ -14,8 +14,8 @@ namespace linnet {
 
 class Layer {
  public:
-  // Weights are borrowed for the constructor only. Throws std::invalid_argument with the reason if
-  // the algorithm refuses the problem.
+  // Weights are borrowed for the constructor only, and brought to the problem's type. Throws
+  // std::invalid_argument with the reason if the algorithm refuses the problem.
   Layer(const Problem& problem, const std::string& algorithm, const std::string& isa,
         const Weight* weight, const Weight* bias);
 

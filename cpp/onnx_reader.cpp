@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <stdexcept>
@@ -164,20 +165,6 @@ class Wire {
   Bytes bytes_;
 };
 
-float half_to_float(uint16_t half) {
-  const uint32_t magnitude = half & 0x7fff;
-  // Rebias the exponent from 15 to 127, or from the all-ones of infinity and NaN to all ones.
-  uint32_t bits = (magnitude << 13) + ((magnitude < 0x7c00 ? 127u - 15u : 255u - 31u) << 23);
-  if (magnitude < 0x400) {  // zero or subnormal: a multiple of 2^-24
-    const float f = static_cast<float>(magnitude) * 0x1p-24f;
-    std::memcpy(&bits, &f, sizeof bits);
-  }
-  bits |= static_cast<uint32_t>(half & 0x8000) << 16;
-  float f;
-  std::memcpy(&f, &bits, sizeof f);
-  return f;
-}
-
 // Gives the whole pages inside a weight back to the system when the last user of it is gone. They
 // are clean pages of a file: touched again, they are read again.
 std::shared_ptr<const void> releasing_owner(Bytes data, std::shared_ptr<const void> mapping) {
@@ -244,15 +231,8 @@ class Reader {
     uint32_t data_field = 0;        // which of them
   };
 
-  // A FLOAT16 initializer; its float32 form is made by the first Cast and shared by the others.
-  struct Half {
-    Shape shape;
-    Bytes data;
-    std::shared_ptr<const std::vector<float>> floats;
-  };
-
   // TensorProto.DataType
-  static constexpr int64_t kFloat = 1, kInt64 = 7, kFloat16 = 10;
+  static constexpr int64_t kFloat = 1, kInt8 = 3, kInt64 = 7, kFloat16 = 10;
 
   // Runs `f`, noting what is not canonical. The builder's messages name the node or tensor already.
   template <typename F>
@@ -398,7 +378,7 @@ class Reader {
 
   void add_initializer(const Tensor& tensor) {
     const bool raw = tensor.data_field != 4;
-    if (halves_.count(tensor.name)) throw NotCanonical("the name is taken");
+    if (stored_.count(tensor.name)) throw NotCanonical("the name is taken");
     if (tensor.type == kFloat) {
       expect_bytes(tensor, sizeof(float));
       std::shared_ptr<const void> owner;
@@ -413,11 +393,15 @@ class Reader {
         owner = std::move(copy);
       }
       builder_->initializer(tensor.name, tensor.shape, data, std::move(owner));
-    } else if (tensor.type == kFloat16 && raw) {
-      expect_bytes(tensor, sizeof(uint16_t));
+    } else if ((tensor.type == kFloat16 || tensor.type == kInt8) && raw) {
+      expect_bytes(tensor, tensor.type == kFloat16 ? sizeof(uint16_t) : sizeof(int8_t));
       if (tensor.name.empty() || builder_->has(tensor.name))
         throw NotCanonical("the name is empty or taken");
-      halves_[tensor.name] = {tensor.shape, tensor.data, nullptr};
+      Weight& w = stored_[tensor.name];
+      w.shape = tensor.shape;
+      w.type = tensor.type == kFloat16 ? WeightType::kF16 : WeightType::kI8;
+      w.stored = tensor.data.begin;
+      w.owner = owner_of(tensor.data);
     } else if (tensor.type == kInt64 && raw) {
       std::vector<int64_t> integers = tensor.integers;
       if (tensor.data_field) {
@@ -433,7 +417,7 @@ class Reader {
       builder_->initializer(tensor.name, tensor.shape, std::move(integers));
     } else {
       throw NotCanonical("has data type " + std::to_string(tensor.type) +
-                         "; expected float32, float16 in raw_data or int64");
+                         "; expected float32, float16 or int8 in raw_data, or int64");
     }
   }
 
@@ -492,37 +476,72 @@ class Reader {
           if (too_many)
             throw NotCanonical("has more than " + std::to_string(kMaxList) + " inputs or outputs");
           for (const std::string& output : outputs)
-            if (halves_.count(output))
+            if (stored_.count(output))
               throw NotCanonical("output '" + output + "': the name is taken");
           const Attributes attributes = read_attributes(message);
           if (op == "Cast") return cast(inputs, outputs, attributes);
+          if (op == "DequantizeLinear") return dequantize(inputs, outputs, attributes);
           for (const std::string& input : inputs)
-            if (halves_.count(input))
-              throw NotCanonical("input '" + input + "' is float16 without a Cast");
+            if (stored_.count(input))
+              throw NotCanonical("input '" + input +
+                                 "' is float16 without a Cast, or int8 without a DequantizeLinear");
           builder_->node(op, name, inputs, outputs, attributes);
         });
     if (!ok)
       for (const std::string& output : outputs) poison(output);
   }
 
+  // The float16 or int8 initializer of that name; null if there is none.
+  Weight* stored(const std::string& name, WeightType type) {
+    const auto found = stored_.find(name);
+    return found == stored_.end() || found->second.type != type ? nullptr : &found->second;
+  }
+
   void cast(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
             const Attributes& attributes) {
-    const auto half =
-        inputs.size() == 1 && outputs.size() == 1 ? halves_.find(inputs[0]) : halves_.end();
-    if (half == halves_.end() || attributes != Attributes{{"to", kFloat}})
+    const Weight* half =
+        inputs.size() == 1 && outputs.size() == 1 ? stored(inputs[0], WeightType::kF16) : nullptr;
+    if (!half || attributes != Attributes{{"to", kFloat}})
       throw NotCanonical("only a float16 initializer may be cast, and only to float32");
-    auto& [shape, data, floats] = half->second;
-    if (!floats) {
-      const std::shared_ptr<const void> release_after = owner_of(data);
-      auto converted = std::make_shared<std::vector<float>>(data.size() / sizeof(uint16_t));
-      for (size_t i = 0; i < converted->size(); ++i) {
-        uint16_t bits;
-        std::memcpy(&bits, data.begin + i * sizeof bits, sizeof bits);
-        (*converted)[i] = half_to_float(bits);
-      }
-      floats = std::move(converted);
+    builder_->initializer(outputs[0], *half);
+  }
+
+  // Weights of int8, with one scale for each index of axis 0 or one for all, and no zero point.
+  void dequantize(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                  const Attributes& attributes) {
+    const bool arity = (inputs.size() == 2 || inputs.size() == 3) && outputs.size() == 1;
+    Weight* weight = arity ? stored(inputs[0], WeightType::kI8) : nullptr;
+    const Weight* scale = arity ? builder_->weight(inputs[1]) : nullptr;
+    if (!weight || !scale || !scale->data)
+      throw NotCanonical("only an int8 initializer may be dequantized, with a float32 scale");
+    // Each use would make other float32 weights of the same bytes.
+    if (!weight->scales.empty()) throw NotCanonical("'" + inputs[0] + "' is dequantized twice");
+    const bool whole = scale->shape.empty();
+    int64_t axis = 1;
+    for (const auto& [name, value] : attributes) {
+      const auto* i = std::get_if<int64_t>(&value);
+      if (name != "axis" || !i) throw NotCanonical("attribute '" + name + "' is not supported");
+      axis = *i < 0 ? *i + static_cast<int64_t>(weight->shape.size()) : *i;
     }
-    builder_->initializer(outputs[0], shape, floats->data(), floats);
+    if (weight->shape.empty() || (!whole && (axis != 0 || scale->shape != Shape{weight->shape[0]})))
+      throw NotCanonical("scale " + to_string(scale->shape) +
+                         " is not one for each index of axis 0 of " + to_string(weight->shape));
+    const int64_t count = scale->count();
+    if (!std::all_of(scale->data, scale->data + count, [](float s) { return std::isfinite(s); }))
+      throw NotCanonical("scale '" + inputs[1] + "' has infinities or NaN");
+    if (inputs.size() == 3 && !inputs[2].empty()) {
+      const Weight* zero = stored(inputs[2], WeightType::kI8);
+      const auto* bytes = zero ? static_cast<const int8_t*>(zero->stored) : nullptr;
+      if (!zero || zero->shape != scale->shape ||
+          std::any_of(bytes, bytes + count, [](int8_t b) { return b != 0; }))
+        throw NotCanonical("zero point '" + inputs[2] + "' is not int8 zeros of the scale's shape");
+    }
+    if (whole) {
+      weight->scales.assign(static_cast<size_t>(weight->shape[0]), scale->data[0]);
+    } else {
+      weight->scales.assign(scale->data, scale->data + count);
+    }
+    builder_->initializer(outputs[0], *weight);
   }
 
   static Attributes read_attributes(Bytes node) {
@@ -576,7 +595,8 @@ class Reader {
   const std::shared_ptr<const void> owner_;
   const bool mapped_;
   std::shared_ptr<GraphBuilder> builder_;
-  std::unordered_map<std::string, Half> halves_;
+  // FLOAT16 and INT8 initializers, which a Cast or DequantizeLinear makes weights of.
+  std::unordered_map<std::string, Weight> stored_;
   std::unordered_set<std::string> poisoned_;  // values that a problem has left undefined
   bool has_output_ = false;
   size_t problem_count_ = 0;

@@ -133,6 +133,7 @@ std::string Problem::key() const {
     }
     if (w.dilation[0] != 1 || w.dilation[1] != 1) s << 'd' << pair(w.dilation[0], w.dilation[1]);
   }
+  if (weights != WeightType::kF32) s << " w" << to_string(weights);
   if (groups != 1) s << " g" << groups;
   if (window.ceil) s << " ceil";
   if (window.include_pad) s << " pads";
@@ -189,6 +190,10 @@ Problem Problem::parse(const std::string& key) {
       f = again, layout = true;
     } else if (f.take("ceil")) {
       p.window.ceil = true;
+    } else if (f.take("wf16")) {
+      p.weights = WeightType::kF16;
+    } else if (f.take("wint8")) {
+      p.weights = WeightType::kI8;
     } else if (f.take("pads")) {
       p.window.include_pad = true;
     } else if (f.take("relu")) {
@@ -218,6 +223,13 @@ Problem Problem::parse(const std::string& key) {
   if (p.kind == Kind::kRelu) p.relu = true;
   if (p.kind == Kind::kConv && (p.in.c % p.groups || p.k % p.groups)) {
     throw std::invalid_argument("problem: groups do not divide the channels in '" + key + "'");
+  }
+  const bool any_type =
+      p.kind == Kind::kFullyConnected || (p.kind == Kind::kConv && p.window.kernel[0] == 1 &&
+                                          p.window.kernel[1] == 1 && p.groups == 1);
+  if (p.weights != WeightType::kF32 && !any_type) {
+    throw std::invalid_argument(
+        "problem: only fc and an ungrouped 1x1 conv have other weights than f32: '" + key + "'");
   }
   const Dims o = p.out();
   if (o.h < 1 || o.w < 1) throw std::invalid_argument("problem: no window fits in '" + key + "'");

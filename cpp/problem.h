@@ -2,14 +2,15 @@
 // form.
 //
 // The text form, `key()`, is what a wisdom file, a test, a bench argument and a log line call a
-// layer. Grammar, version 1 (fields in this order, separated by one space; [x] is optional, and
+// layer. Grammar, version 2 (fields in this order, separated by one space; [x] is optional, and
 // left out where it has its default):
 //
-//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [gGROUPS] [ceil] [pads] [axisK]
+//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [wTYPE] [gGROUPS] [ceil] [pads] [axisK]
 //   [add|addCxHxW[c]] [relu] [maxpoolPxQ] LAYOUT tTHREADS
 //
 //   KIND     conv, fc, maxpool, avgpool, add, relu, softmax, reorder
 //   r..      window: RxS, stride sN or sNxM, padding p, dilation dN or dNxM
+//   wTYPE    how the weights are stored: wf16 or wint8, for fc and an ungrouped conv of 1x1
 //   ceil     a pool's last partial window counts; pads: padding counts in an average's divisor
 //   add      conv/fc: a residual of the output's shape is added before the activation.
 //            addCxHxW (kind add only): the second operand's shape where it broadcasts; c: one for
@@ -44,6 +45,7 @@ struct Problem {
   Dims in;        // of one image
   int64_t k = 0;  // output channels of conv and fc
   Window window;  // conv and pools; a global pool's kernel is the whole image
+  WeightType weights = WeightType::kF32;
   int64_t groups = 1;
   int axis = 1;  // softmax
   bool relu = false;

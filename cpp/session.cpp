@@ -234,7 +234,10 @@ Program::Fused Program::fuse(int first) const {
       break;
   }
   const bool weighted = node.op == Op::kConv || node.op == Op::kGemm;
-  if (weighted) p.k = graph_.weights[node.weight].shape[0];
+  if (weighted) {
+    p.k = graph_.weights[node.weight].shape[0];
+    p.weights = graph_.weights[node.weight].type;
+  }
   if (node.op == Op::kAdd) {
     if (node.weight >= 0) {
       Value operand;
@@ -502,7 +505,7 @@ void Program::run(int64_t first, const std::vector<const float*>& inputs,
 }
 
 Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
-    : graph_(std::move(graph)),
+    : graph_(options.weights ? with_weights(*graph, *options.weights) : std::move(graph)),
       options_(std::move(options)),
       kernels_(select_kernels(options_.isa)),
       pool_(options_.threads > 0 ? options_.threads : default_threads()) {

@@ -23,6 +23,7 @@ struct SessionOptions {
   std::string blas;         // OpenBLAS library; empty: the system's
   std::string nnpack;       // NNPACK library, as find_nnpack takes it
   size_t memory_limit = 0;  // bytes of arena and packed weights; 0: none
+  std::optional<WeightType> weights;  // of layers that take any; empty: as the graph has them
   PlannerOptions planner;
 };
 

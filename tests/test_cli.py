@@ -188,8 +188,37 @@ def test_convert(call: Call, tmp_path: Path) -> None:
     expected = linnet.load(cli.DIGITS)(x)
     np.testing.assert_allclose(linnet.load(target)(x), expected, rtol=1e-4, atol=1e-7)
     data = call("convert", "digits", target, "--weights-dtype", "f16", "--json")
-    assert data["bytes"] == target.stat().st_size < 2_200_000
+    assert data["bytes"] == target.stat().st_size < 2_100_000
     np.testing.assert_array_equal(linnet.load(target)(x), expected)
+    text = call("convert", "digits", target, "--weights-dtype", "int8")
+    assert text == f"{target}: 1.0 MB, int8 weights\n"
+
+
+def test_options_reach_the_session(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    load = linnet.load
+
+    def spy(*files: Any, **options: Any) -> linnet.Session:
+        given.update(options)
+        return load(*files, **options)
+
+    monkeypatch.setattr(linnet, "load", spy)
+    options = ["--nnpack", "/no/such.so", "--weights-dtype", "int8", "--memory-limit", "50M"]
+    data = call("profile", "digits", "--iterations", "1", *options, "-t", "2", "--strict", "--json")
+    assert given == {
+        "threads": 2,
+        "algorithm": None,
+        "strict": True,
+        "isa": None,
+        "blas": None,
+        "nnpack": "/no/such.so",
+        "weights_dtype": "int8",
+        "memory_limit": "50M",
+    }
+    assert [" wint8 " in layer["problem"] for layer in data["layers"] if layer["op"] == "Gemm"] == [
+        True,
+        True,
+    ]
 
 
 # bench, profile

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from linnet import _core, importers, passes, reference
-from linnet.graph import Graph, Node, Value
+from linnet.graph import WEIGHT_TYPES, Graph, Node, Value
 
 RANDOM = np.random.default_rng(1)
 
@@ -151,7 +151,18 @@ def test_saved_half_precision_is_the_rounded_graph(tmp_path):
     assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
 
 
-@pytest.mark.parametrize("weights", ["f32", "f16"])
+def test_saved_int8_is_the_rounded_graph(tmp_path):
+    graph = network()
+    graph.save(tmp_path / "net.onnx", weights="int8")
+    for node in graph.nodes:
+        if node.op in ("Conv", "Gemm"):
+            name = node.inputs[1]
+            graph.initializers[name] = reference.rounded(graph.initializers[name], "int8")
+    back = passes.canonicalize(importers.load(tmp_path / "net.onnx"))
+    equal(back, graph)
+
+
+@pytest.mark.parametrize("weights", WEIGHT_TYPES)
 def test_saved_graph_is_read_by_the_core(tmp_path, weights):
     graph = network()
     graph.save(tmp_path / "net.onnx", weights)
@@ -159,7 +170,7 @@ def test_saved_graph_is_read_by_the_core(tmp_path, weights):
     assert {name: tuple(builder.shape(name)) for name in graph.shapes()} == graph.shapes()
 
 
-@pytest.mark.parametrize("weights", ["f32", "f16"])
+@pytest.mark.parametrize("weights", WEIGHT_TYPES)
 def test_saved_graph_is_valid_onnx_and_means_the_same(tmp_path, weights):
     onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -186,5 +197,8 @@ def test_save_refuses_weights_beyond_half_precision(tmp_path):
     with pytest.raises(ValueError, match=r"'b' is beyond float16"):
         graph.save(tmp_path / "net.onnx", weights="f16")
     assert not (tmp_path / "net.onnx").exists()
-    with pytest.raises(ValueError, match="'int8'"):
+    with pytest.raises(ValueError, match="'f8'"):
+        graph.save(tmp_path / "net.onnx", weights="f8")
+    graph.initializers["w"][0] = np.inf
+    with pytest.raises(ValueError, match=r"'w' has infinities"):
         graph.save(tmp_path / "net.onnx", weights="int8")

@@ -462,6 +462,29 @@ def test_half_precision_weights_behind_casts(tmp_path):
     np.testing.assert_array_equal(graph.initializers["w"], w.astype(np.float16))
 
 
+@pytest.mark.parametrize(
+    ("scale", "zero", "axis"),
+    [
+        (np.float32(0.25), None, {}),
+        (np.float32(0.25), np.int8(-3), {}),
+        (np.array([0.5, 0.25, 1, 2], np.float32), None, {"axis": 0}),
+        (np.array([0.5, 0.25, 1, 2], np.float32), np.array([1, 0, -5, 7], np.int8), {"axis": -2}),
+        (np.arange(6, dtype=np.float32), None, {}),
+    ],
+)
+def test_integer_weights_behind_dequantize(scale, zero, axis, tmp_path):
+    q = np.arange(-12, 12, dtype=np.int8).reshape(4, 6)
+    constants = {"q": q, "s": np.asarray(scale)}
+    if zero is not None:
+        constants["z"] = np.asarray(zero)
+    nodes = [
+        node("DequantizeLinear", list(constants), ["w"], **axis),
+        node("Gemm", ["x", "w"], ["y"], transB=1),
+    ]
+    agree(model(nodes, constants, ("N", 6)), tmp_path, operators="Gemm")
+    refuse(model(nodes, {**constants, "s": np.ones(5, np.float32)}, ("N", 6)), tmp_path, "'w'")
+
+
 def test_constants_as_nodes(tmp_path):
     w = numpy_helper.from_array(normal(4, 6), "w")
     nodes = [

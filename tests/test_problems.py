@@ -96,6 +96,8 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
         values["w"] = random(p["k"], p["in"][0] // p["group"], *p["kernel"])
     if p["kind"] == "fc":
         values["w"] = random(p["k"], int(np.prod(p["in"])))
+    if "w" in values:
+        values["w"] = reference.rounded(values["w"], p["weights"])
     if "w" in values and rng.random() < 0.8:
         values["b"] = random(p["k"])
     if p["residual"]:
@@ -176,6 +178,10 @@ def test_key_is_canonical(line: str) -> None:
         "conv f32 n0 c1h1w1 k1r1x1 nhwc t1",
         "conv f32 n1 c1h1w1 k1r2x2 nhwc t1",
         "conv f32 n1 c4h4w4 k3r1x1 g2 nhwc t1",
+        "conv f32 n1 c4h4w4 k4r3x3 wf16 nhwc t1",
+        "conv f32 n1 c4h4w4 k4r1x1 wint8 g2 nhwc t1",
+        "fc f32 n1 c4h4w4 k4 wf32 nhwc t1",
+        "maxpool f32 n1 c4h4w4 r2x2 wf16 nhwc t1",
         "conv f32 n1 c99999999999h1w1 k1r1x1 nhwc t1",
         "conv f32 n1 c1h1w1 k1r1x1 nhwc",
         "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 relu",

@@ -142,11 +142,63 @@ def test_load_refuses_options(
         linnet.load(small, **options)
 
 
+def kept(net: linnet.Session) -> dict[str, str]:
+    """How each layer's weights are kept."""
+    found = {}
+    for layer in net.explain().layers:
+        p = _core.parse_problem(layer.problem)
+        if p["k"]:
+            found[layer.name] = p["weights"]
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["f16", "int8"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_weights_dtype(dtype: str, threads: int, tmp_path: Path) -> None:
+    """Rounded are the weights of fully connected and 1x1 layers, no others."""
+    random = np.random.default_rng(7)
+    weights = {
+        name: random.standard_normal(shape).astype(np.float32)
+        for name, shape in (("w1", (13, 2, 3, 3)), ("w2", (37, 13, 1, 1)), ("w3", (10, 37 * 5 * 6)))
+    }
+
+    def graph(weights: dict[str, Any]) -> Graph:
+        nodes = [
+            Node("Conv", "three", ["x", "w1"], ["a"]),
+            Node("Relu", "relu", ["a"], ["r"]),
+            Node("Conv", "one", ["r", "w2"], ["b"]),
+            Node("Flatten", "flat", ["b"], ["f"], {"axis": 1}),
+            Node("Gemm", "fc", ["f", "w3"], ["y"], {"transB": 1}),
+        ]
+        return Graph("net", nodes, dict(weights), [Value("x", (0, 2, 7, 8))], ["y"])
+
+    expected = graph({**weights, **{n: reference.rounded(weights[n], dtype) for n in ("w2", "w3")}})
+    net = linnet.load(graph(weights), weights_dtype=dtype, threads=threads)
+    assert kept(net) == {"three+relu": "f32", "one": dtype, "fc": dtype}
+    plain = linnet.load(graph(weights), weights_dtype="f32", algorithm="direct")
+    assert kept(plain) == {"three+relu": "f32", "one": "f32", "fc": "f32"}
+    for batch in (1, 2, 23):
+        x = random.standard_normal((batch, 2, 7, 8)).astype(np.float32)
+        (want,) = reference.run(expected, {"x": x}).values()
+        rms = np.sqrt(np.mean(want**2))
+        assert np.abs(net(x) - want).max() < 1e-5 * rms
+        assert np.abs(plain(x) - want).max() > 1e-5 * rms
+    assert net.weight_bytes < plain.weight_bytes
+
+    # A file keeps its own way, unless load says else.
+    graph(weights).save(tmp_path / "net.onnx", dtype)
+    stored = linnet.load(tmp_path / "net.onnx", threads=threads)
+    assert kept(stored) == kept(net)
+    again = linnet.load(tmp_path / "net.onnx", weights_dtype="f32", threads=threads)
+    assert kept(again) == kept(plain)
+    assert close(stored(x), again(x))
+
+
 def test_convert(small: Graph, tmp_path: Path) -> None:
     small.save(tmp_path / "small.onnx")
     x = images(4)
     sizes = {}
-    for dtype, tolerance in (("f32", 0), ("f16", 1e-2)):
+    for dtype, tolerance in (("f32", 0), ("f16", 1e-2), ("int8", 5e-2)):
         target = tmp_path / f"{dtype}.onnx"
         linnet.convert(tmp_path / "small.onnx", None, target, dtype)
         assert close(linnet.load(target)(x), linnet.load(small)(x), tolerance)

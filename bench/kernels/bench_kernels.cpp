@@ -141,7 +141,7 @@ Result measure(const Kernels& k, const Case& c, double hertz, int rounds) {
   tile.y_col = y_col;
   tile.low = 0;
   tile.pool_cols = layer.pool;
-  const linnet::DirectKernel kernel = gemv ? k.gemv[c.vecs] : k.direct[c.vecs][c.cols];
+  const linnet::DirectKernel kernel = gemv ? k.gemv[0][c.vecs] : k.direct[c.vecs][c.cols];
   const auto row = [&] {
     for (int64_t p = 0; p < panels; ++p) {
       tile.w = w.get() + p * taps * lanes;

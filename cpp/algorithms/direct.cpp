@@ -71,31 +71,85 @@ struct Taps {
   int64_t count() const { return outer * middle * inner; }
 };
 
-// Packs weights as [group][panel][tap][vecs * width]; source(k, tap) is the offset of a tap of
-// output channel k.
+int64_t weight_size(WeightType type) {
+  return type == WeightType::kF32 ? sizeof(float) : type == WeightType::kF16 ? 2 : 1;
+}
+
+// The packed weights of a layer, whatever their type, and their way to a tile.
+class PackedWeights {
+ public:
+  PackedWeights() = default;
+  PackedWeights(const Context& context, WeightType type, WeightStore::Buffer packed,
+                WeightStore::Buffer scales)
+      : type_(type),
+        expand_(context.kernels.expand[static_cast<int>(type)]),
+        packed_(std::move(packed)),
+        scales_(std::move(scales)) {}
+
+  WeightType type() const { return type_; }
+  bool floats() const { return type_ == WeightType::kF32; }
+  // Points `tile` to weight number `at`, of output channel `channel`.
+  void point(DirectTile* tile, int64_t at, int64_t channel) const {
+    tile->w = packed_->data() + at * weight_size(type_);
+    tile->scale = scales_ ? scales_->floats() + channel : nullptr;
+  }
+  // Turns `taps` of the weights `tile` points to into floats at `to`, and points it there.
+  void expand(DirectTile* tile, float* to, int64_t taps, int vecs) const {
+    expand_(tile->w, tile->scale, to, taps, vecs);
+    tile->w = to;
+  }
+
+ private:
+  WeightType type_ = WeightType::kF32;
+  void (*expand_)(const void*, const float*, float*, int64_t, int64_t) = nullptr;
+  WeightStore::Buffer packed_, scales_;  // scales of int8 weights, padded
+};
+
+// Packs weights as [group][panel][tap][vecs * width], in their own type; source(k, tap) is the
+// offset of a tap of output channel k.
 template <typename Source>
-WeightStore::Buffer pack(const Context& context, const Weight& weight, const std::string& name,
-                         int64_t groups, int64_t k, const Panels& panels, int64_t taps,
-                         Source source) {
+PackedWeights pack(const Context& context, const Weight& weight, const std::string& name,
+                   int64_t groups, int64_t k, const Panels& panels, int64_t taps, Source source) {
   const int width = context.kernels.width;
   const int64_t per_group = k / groups;
   const int64_t padded = round_up(per_group, width);
   const std::string packing = name + " g" + std::to_string(groups) + " v" + std::to_string(width) +
                               "x" + std::to_string(panels.vecs);
-  return context.weights.get(&weight, packing, groups * padded * taps, [&](float* out) {
+  const auto fill = [&](auto* out) {
+    const auto* from = static_cast<const char*>(weight.bytes());
     for (int64_t g = 0; g < groups; ++g) {
       int64_t channel = 0;
       for (int64_t p = 0; p < panels.count(); ++p) {
         const int64_t lanes = static_cast<int64_t>(panels.size(p)) * width;
         const int64_t used = std::min(lanes, per_group - channel);
         for (int64_t t = 0; t < taps; ++t, out += lanes) {
-          for (int64_t l = 0; l < used; ++l)
-            out[l] = weight.data[source(g * per_group + channel + l, t)];
+          for (int64_t l = 0; l < used; ++l) {
+            const int64_t at = source(g * per_group + channel + l, t);
+            std::memcpy(out + l, from + at * sizeof *out, sizeof *out);  // it may be misaligned
+          }
         }
         channel += lanes;
       }
     }
+  };
+  const auto size = static_cast<size_t>(weight_size(weight.type));
+  const size_t bytes = float_bytes(groups * padded * taps) / sizeof(float) * size;
+  auto packed = context.weights.get_bytes(&weight, packing, bytes, [&](void* out) {
+    if (weight.type == WeightType::kF32) {
+      fill(static_cast<float*>(out));
+    } else if (weight.type == WeightType::kF16) {
+      fill(static_cast<uint16_t*>(out));
+    } else {
+      fill(static_cast<int8_t*>(out));
+    }
   });
+  WeightStore::Buffer scales;
+  if (weight.type == WeightType::kI8) {
+    scales = context.weights.get(
+        &weight, "scales v" + std::to_string(width), padded,
+        [&](float* out) { std::copy(weight.scales.begin(), weight.scales.end(), out); });
+  }
+  return {context, weight.type, std::move(packed), std::move(scales)};
 }
 
 class DirectConv final : public Plan {
@@ -143,7 +197,7 @@ class DirectConv final : public Plan {
   }
 
   size_t workspace() const override {
-    return copy_ ? float_bytes(p_.threads * scratch_floats()) : 0;
+    return float_bytes(p_.threads * (scratch_floats() + expanded_floats()));
   }
 
   void run(const Operands& o) const override {
@@ -158,11 +212,17 @@ class DirectConv final : public Plan {
  private:
   // Bands of output rows per image, and splits of the panels where there are too few rows: about
   // eight tasks for each thread, so that one slow core cannot hold up the layer.
+  // Weights that each band turns into floats are split first.
   void split() {
     const int64_t wanted = p_.threads > 1 ? 8 * p_.threads : 1;
     const int64_t panels = panels_.count() * p_.groups;
-    bands_ = std::min(out_.h, ceil_div(wanted, p_.n));
-    splits_ = std::min(panels, ceil_div(wanted, p_.n * bands_));
+    if (weights_.floats()) {
+      bands_ = std::min(out_.h, ceil_div(wanted, p_.n));
+      splits_ = std::min(panels, ceil_div(wanted, p_.n * bands_));
+    } else {
+      splits_ = std::min(panels, ceil_div(wanted, p_.n));
+      bands_ = std::min(out_.h, ceil_div(wanted, p_.n * splits_));
+    }
     if (copy_) {
       // A copied band should stay in the first-level cache beside the weights it meets.
       const int64_t row_floats = p_.pool[0] * p_.window.stride[0] * x_row_;
@@ -177,7 +237,13 @@ class DirectConv final : public Plan {
     return (rows * p_.pool[0] - 1) * p_.window.stride[0] + p_.window.extent(0);
   }
   // Rounded up so that threads' scratches share no cache line.
-  int64_t scratch_floats() const { return round_up(band_input_rows(band_rows_) * x_row_, 64); }
+  int64_t scratch_floats() const {
+    return copy_ ? round_up(band_input_rows(band_rows_) * x_row_, 64) : 0;
+  }
+  // One panel's weights as floats, where they are not.
+  int64_t expanded_floats() const {
+    return weights_.floats() ? 0 : panels_.size(0) * kernels_.width * round_up(taps_.count(), 64);
+  }
 
   // Copies the input rows of a band, padding included, into channels-last scratch.
   void copy_band(const float* image, int64_t first_row, int64_t rows, float* scratch) const {
@@ -211,7 +277,7 @@ class DirectConv final : public Plan {
     const int64_t input_row = first * p_.pool[0] * w.stride[0];
     const float* x = o.x + image * x_image_;
     if (copy_) {
-      float* scratch = o.workspace + thread * scratch_floats();
+      float* scratch = o.workspace + thread * (scratch_floats() + expanded_floats());
       const int64_t rows = std::min(band_input_rows(last - first), padded_h_ - input_row);
       copy_band(x, input_row, rows, scratch);
       x = scratch;
@@ -242,7 +308,11 @@ class DirectConv final : public Plan {
       const int64_t in_group = panel % panels_.count();
       const int vecs = panels_.size(in_group);
       const int64_t channel = in_group * panels_.vecs * width;
-      tile.w = weights_->floats() + group * group_floats + channel * taps_.count();
+      weights_.point(&tile, group * group_floats + channel * taps_.count(), channel);
+      if (!weights_.floats()) {
+        float* space = o.workspace + thread * (scratch_floats() + expanded_floats());
+        weights_.expand(&tile, space + scratch_floats(), taps_.count(), vecs);
+      }
       tile.bias = bias_->floats() + group * per_group + channel;
       const float* x_group = x + group * (p_.in.c / p_.groups);
       const int64_t y_channel = group * per_group + channel;
@@ -277,7 +347,8 @@ class DirectConv final : public Plan {
   Taps taps_;
   Panels panels_;
   int64_t bands_ = 1, splits_ = 1, band_rows_ = 1;
-  WeightStore::Buffer weights_, bias_;
+  PackedWeights weights_;
+  WeightStore::Buffer bias_;
 };
 
 // A fully connected layer: images take the place of pixels. The reduction is cut into blocks whose
@@ -312,10 +383,15 @@ class DirectFullyConnected final : public Plan {
     bias_ = context.weights.get_bias(bias, p_.k, round_up(p_.k, kernels_.width));
     const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
-    if (p_.n > kernels_.direct_cols[panels_.vecs]) {
-      const int64_t step = pixels_ > 1 ? channels_ : 1;
-      block_ = std::min(block_, std::max<int64_t>(1, 128 * 1024 / (tap_bytes * step)));
+    if (p_.n > kernels_.direct_cols[panels_.vecs] || expands()) {
+      // Floats made on the spot should stay in the first-level cache until all images have passed.
+      const int64_t bytes = expands() ? 16 * 1024 : 128 * 1024;
+      block_ = std::min(block_, std::max<int64_t>(1, bytes / (tap_bytes * block_step())));
     }
+  }
+
+  size_t workspace() const override {
+    return expands() ? float_bytes(p_.threads * expanded_floats()) : 0;
   }
 
   void run(const Operands& o) const override {
@@ -323,19 +399,26 @@ class DirectFullyConnected final : public Plan {
     const int64_t most = kernels_.direct_cols[panels_.vecs];
     const int64_t image_splits =
         std::min(ceil_div(p_.n, most), ceil_div(2 * p_.threads, panels_.count()));
-    o.pool.parallel_for(panels_.count() * image_splits, [&](int64_t task, int) {
+    o.pool.parallel_for(panels_.count() * image_splits, [&](int64_t task, int thread) {
       const int64_t split = task % image_splits;
       run_panel(o, task / image_splits, p_.n * split / image_splits,
-                p_.n * (split + 1) / image_splits);
+                p_.n * (split + 1) / image_splits, thread);
     });
   }
 
  private:
-  void run_panel(const Operands& o, int64_t panel, int64_t first, int64_t last) const {
+  // A single image multiplies weights of any type as they stream by; for several they are turned
+  // into floats once, block by block.
+  bool expands() const { return !weights_.floats() && p_.n > 1; }
+  int64_t block_step() const { return pixels_ > 1 ? channels_ : 1; }  // taps
+  int64_t expanded_floats() const {
+    return panels_.size(0) * kernels_.width * round_up(block_ * block_step(), 16);
+  }
+
+  void run_panel(const Operands& o, int64_t panel, int64_t first, int64_t last, int thread) const {
     const int vecs = panels_.size(panel);
     const int64_t channel = panel * panels_.vecs * kernels_.width;
     const int64_t lanes = static_cast<int64_t>(vecs) * kernels_.width;
-    const float* w = weights_->floats() + channel * p_.in.count();
     const int64_t length = pixels_ > 1 ? pixels_ : channels_;
     const int64_t tiles = ceil_div(last - first, kernels_.direct_cols[vecs]);
 
@@ -348,7 +431,11 @@ class DirectFullyConnected final : public Plan {
       const bool ends = begin + size == length;
       tile.middle = pixels_ > 1 ? size : 1;
       tile.inner = pixels_ > 1 ? channels_ : size;
-      tile.w = w + begin * (pixels_ > 1 ? channels_ : 1) * lanes;
+      weights_.point(&tile, channel * p_.in.count() + begin * block_step() * lanes, channel);
+      if (expands()) {
+        float* space = o.workspace + thread * expanded_floats();
+        weights_.expand(&tile, space, size * block_step(), vecs);
+      }
       tile.bias = begin == 0 ? bias_->floats() + channel : nullptr;
       tile.low = p_.relu && ends ? 0.0f : kNoActivation;
       for (int64_t t = 0; t < tiles; ++t) {
@@ -358,7 +445,8 @@ class DirectFullyConnected final : public Plan {
         tile.y = o.y + from * y_image_ + channel;
         tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
         if (to - from == 1) {
-          kernels_.gemv[vecs](tile);
+          kernels_.gemv[static_cast<int>(expands() ? WeightType::kF32 : weights_.type())][vecs](
+              tile);
         } else {
           kernels_.direct[vecs][to - from](tile);
         }
@@ -373,7 +461,8 @@ class DirectFullyConnected final : public Plan {
   int64_t pixels_, channels_, pixel_;
   int64_t block_;
   Panels panels_;
-  WeightStore::Buffer weights_, bias_;
+  PackedWeights weights_;
+  WeightStore::Buffer bias_;
 };
 
 class Direct final : public Algorithm {
@@ -411,7 +500,7 @@ class Direct final : public Algorithm {
             ? static_cast<double>(p.in.count())
             : static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]);
     return taps * static_cast<double>(p.groups * round_up(p.k / p.groups, context.kernels.width)) *
-           sizeof(float);
+           static_cast<double>(weight_size(p.weights));
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
@@ -456,10 +545,11 @@ class Direct final : public Algorithm {
     double bands = p.threads > 1 ? std::ceil(8.0 * p.threads / static_cast<double>(p.n)) : 1;
     if (copy) bands = std::max(bands, image_bytes / (64 * 1024));
     bands = std::min(bands, static_cast<double>(out.h));
-    const double weight_bytes =
-        static_cast<double>(taps * round_up(p.k, kernels.width)) * sizeof(float);
-    cycles += weight_cycles(weight_bytes, static_cast<double>(p.n) * bands, image_bytes / bands,
-                            p.threads);
+    const auto weights = static_cast<double>(taps * round_up(p.k, kernels.width));
+    if (p.weights != WeightType::kF32)
+      cycles += kExpandCycles * weights / kernels.width * static_cast<double>(p.n);
+    cycles += weight_cycles(weights * static_cast<double>(weight_size(p.weights)),
+                            static_cast<double>(p.n) * bands, image_bytes / bands, p.threads);
     const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
                         std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
     const double pixel_bytes =
@@ -478,11 +568,13 @@ class Direct final : public Algorithm {
     const Panels panels = best_panels(
         kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, p.in.count());
     const auto vectors = static_cast<double>(ceil_div(p.k, kernels.width));
-    const double bytes = vectors * taps * kernels.width * sizeof(float);
+    const bool floats = p.weights == WeightType::kF32;
+    const double bytes =
+        vectors * taps * static_cast<double>(kernels.width * weight_size(p.weights));
     const auto count = static_cast<double>(panels.count());
     if (p.n == 1) {
-      const double cycles =
-          std::max(vectors * taps / machine().loads, weight_cycles(bytes, 1, 0, 1));
+      const double each = floats ? 1 / machine().loads : kConvertCycles;
+      const double cycles = std::max(vectors * taps * each, weight_cycles(bytes, 1, 0, 1));
       return parallel_cycles(cycles + 40 * count, count, p.threads);
     }
     // The first tile of images brings a block's weights in, the others find them in L2.
@@ -491,10 +583,13 @@ class Direct final : public Algorithm {
       return tile_cycles(kernels, panels.vecs, p.n / tiles, taps, footprint);
     };
     const double l2 = machine().l2;
-    const double panel = tile(std::max(bytes, 2 * l2)) + (tiles - 1) * tile(l2 / 4);
+    double panel = tile(std::max(bytes, 2 * l2)) + (tiles - 1) * tile(l2 / 4);
+    if (!floats) panel += kExpandCycles * taps * panels.vecs;
     return parallel_cycles(panel * vectors / panels.vecs, count * tiles, p.threads);
   }
 
+  // Cycles to convert a vector of weights of another type, and to write it as floats as well.
+  static constexpr double kConvertCycles = 1.5, kExpandCycles = 2;
   // Cycles of the end of a run of taps, and of copying a byte of input, channels last or planar.
   static constexpr double kRunCycles = 4, kCopyCycles[2] = {0.08, 0.4};
 };

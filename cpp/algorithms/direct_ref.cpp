@@ -21,7 +21,7 @@ class DirectRef final : public Plan {
   DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
             const Context& context)
       : p_(problem),
-        weight_(weight ? *weight : Weight()),
+        weight_(weight ? weight->as(WeightType::kF32) : Weight()),
         bias_(bias ? *bias : Weight()),
         out_(p_.out()),
         x_(p_.in, p_.in_layout, context.kernels.width),

@@ -269,6 +269,8 @@ class Fourier final : public Algorithm {
   std::string refuse(const Problem& p, const Context&) const override {
     const Window& w = p.window;
     if (p.kind != Kind::kConv) return "not a convolution";
+    if (p.weights != WeightType::kF32)
+      return std::string("the weights are ") + to_string(p.weights) + ", not f32";
     if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
     if (p.groups != 1) return "the convolution is grouped";
     if (w.extent(0) > n_ || w.extent(1) > n_) {

@@ -131,6 +131,8 @@ class Algorithm_ final : public Algorithm {
   std::string refuse(const Problem& p, const Context& context) const override {
     if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
       return "not a convolution or fully connected layer";
+    if (p.weights != WeightType::kF32)
+      return std::string("the weights are ") + to_string(p.weights) + ", not f32";
     if (!context.blas) return "no OpenBLAS: " + context.blas_missing;
     if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
     if (p.pooled()) return "a following pool cannot be fused";

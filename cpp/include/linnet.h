@@ -40,7 +40,11 @@ typedef struct linnet_options {
       isa; /* instruction set of the kernels; NULL: $LINNET_ISA, else the best of this CPU */
   const char* blas; /* "master", "dl" or a path of OpenBLAS; NULL: one is looked for */
   const char*
-      algorithm; /* restricts convolutions and fully connected layers to this one; NULL: any */
+      algorithm;      /* restricts convolutions and fully connected layers to this one; NULL: any */
+  const char* nnpack; /* path of a library that holds NNPACK; NULL: $LINNET_NNPACK, else the
+                         system's if there is one */
+  const char* weights_dtype; /* how to keep the weights of fully connected layers and ungrouped 1x1
+                                convolutions: "f32", "f16" or "int8"; NULL: as the file does */
 } linnet_options;
 
 /* An input or output. `shape` has `rank` elements, of which the first, the batch, is 0. Lives as

@@ -201,7 +201,7 @@ LINNET_INLINE void direct_a32(const DirectTile& t) {
   A32Run run;
   run.x = t.x;
   run.x_col = kSize * t.x_col;
-  run.w = t.w;
+  run.w = static_cast<const float*>(t.w);
   run.inner = static_cast<int32_t>(t.inner);
   run.middle = static_cast<int32_t>(t.middle);
   run.outer = static_cast<int32_t>(t.outer);
@@ -252,7 +252,7 @@ void direct(const DirectTile& t) {
     }
   }
 
-  const float* w = t.w;
+  const float* w = static_cast<const float*>(t.w);
   const float* outer = t.x;
   const ptrdiff_t x_col = t.x_col;
   for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
@@ -278,22 +278,41 @@ void direct(const DirectTile& t) {
   finish(acc, t);
 }
 
-// Asks for the `kFloats` weights some way ahead of w. Small Arm cores need to be told; on x86-64
+// Asks for the `kBytes` of weights some way ahead of w. Small Arm cores need to be told; on x86-64
 // the hardware's own prefetching already reaches the bandwidth of the cache the weights come from
 // (measured: no distance helps).
-template <int kFloats>
-LINNET_INLINE void prefetch([[maybe_unused]] const float* w) {
+template <int kBytes>
+LINNET_INLINE void prefetch([[maybe_unused]] const void* w) {
 #if defined(__arm__) || defined(__aarch64__)
-  constexpr int kLine = 64 / sizeof(float);
-  constexpr int kDistance = 512 / sizeof(float);
+  constexpr int kLine = 64, kDistance = 512;
   LINNET_UNROLL
-  for (int i = 0; i < kFloats; i += kLine) __builtin_prefetch(w + kDistance + i);
+  for (int i = 0; i < kBytes; i += kLine)
+    __builtin_prefetch(static_cast<const char*>(w) + kDistance + i);
 #endif
 }
 
-// One pixel: nothing is reused, so this is a stream of weights. Narrow ones keep several partial
+// acc += x * the kVecs vectors of weights at w.
+template <typename Weight, int kVecs>
+LINNET_INLINE void multiply_weights(Vec (&acc)[kVecs], const Weight* w, Vec x) {
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+  if constexpr (sizeof(Weight) == 1 && kVecs % 2 == 0) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; v += 2) {
+      Vec weight[2];
+      load(w + v * kWidth, weight);
+      acc[v] = fma(acc[v], weight[0], x);
+      acc[v + 1] = fma(acc[v + 1], weight[1], x);
+    }
+    return;
+  }
+#endif
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc[v] = fma(acc[v], load(w + v * kWidth), x);
+}
+
+// One pixel: nothing is reused, so this is a stream of weights. Few vectors keep several partial
 // sums, to have enough independent additions in flight.
-template <int kVecs>
+template <typename Weight, int kVecs>
 void gemv(const DirectTile& t) {
   constexpr int kSums = kVecs >= 8 ? 1 : kVecs >= 4 ? 2 : 4;
   Vec acc[1][kVecs], extra[kSums][kVecs];
@@ -304,7 +323,7 @@ void gemv(const DirectTile& t) {
     for (int s = 0; s < kSums; ++s) extra[s][v] = splat(0);
   }
 
-  const float* w = t.w;
+  const Weight* w = static_cast<const Weight*>(t.w);
   const float* outer = t.x;
   for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
     const float* middle = outer;
@@ -312,30 +331,39 @@ void gemv(const DirectTile& t) {
       const float* x = middle;
       ptrdiff_t i = t.inner;
       for (; i >= kSums; i -= kSums, x += kSums, w += kSums * kVecs * kWidth) {
-        prefetch<kSums * kVecs * kWidth>(w);
+        prefetch<kSums * kVecs * kWidth * sizeof(Weight)>(w);
         LINNET_UNROLL
-        for (int s = 0; s < kSums; ++s) {
-          const Vec value = splat(x[s]);
-          LINNET_UNROLL
-          for (int v = 0; v < kVecs; ++v) {
-            extra[s][v] = fma(extra[s][v], load(w + (s * kVecs + v) * kWidth), value);
-          }
-        }
+        for (int s = 0; s < kSums; ++s)
+          multiply_weights(extra[s], w + s * kVecs * kWidth, splat(x[s]));
       }
-      for (; i > 0; --i, ++x, w += kVecs * kWidth) {
-        const Vec value = splat(*x);
-        LINNET_UNROLL
-        for (int v = 0; v < kVecs; ++v) extra[0][v] = fma(extra[0][v], load(w + v * kWidth), value);
-      }
+      for (; i > 0; --i, ++x, w += kVecs * kWidth) multiply_weights(extra[0], w, splat(*x));
     }
   }
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) {
     LINNET_UNROLL
     for (int s = 1; s < kSums; ++s) extra[0][v] = add(extra[0][v], extra[s][v]);
-    acc[0][v] = add(acc[0][v], extra[0][v]);
+    if constexpr (sizeof(Weight) == 1) {
+      acc[0][v] = fma(acc[0][v], extra[0][v], load(t.scale + v * kWidth));
+    } else {
+      acc[0][v] = add(acc[0][v], extra[0][v]);
+    }
   }
   finish(acc, t);
+}
+
+template <typename Weight>
+void expand(const void* weights, const float* scale, float* out, int64_t taps, int64_t vecs) {
+  const Weight* w = static_cast<const Weight*>(weights);
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    for (int64_t v = 0; v < vecs; ++v, w += kWidth, out += kWidth) {
+      if constexpr (sizeof(Weight) == 1) {
+        store(out, mul(load(w), load(scale + v * kWidth)));
+      } else {
+        store(out, load(w));
+      }
+    }
+  }
 }
 
 // A tile of a product: like direct(), without what comes before and after.
@@ -414,7 +442,9 @@ void fill_vecs(Kernels* table) {
 
 template <int kVecs>
 void fill_gemv(Kernels* table) {
-  table->gemv[kVecs] = gemv<kVecs>;
+  table->gemv[static_cast<int>(WeightType::kF32)][kVecs] = gemv<float, kVecs>;
+  table->gemv[static_cast<int>(WeightType::kF16)][kVecs] = gemv<uint16_t, kVecs>;
+  table->gemv[static_cast<int>(WeightType::kI8)][kVecs] = gemv<int8_t, kVecs>;
   if constexpr (kVecs > 1) fill_gemv<kVecs - 1>(table);
 }
 
@@ -428,4 +458,7 @@ LINNET_EXPORT(direct)(linnet::Kernels* table) {
   linnet::fill_vecs<linnet::kVecsMax>(table);
   table->gemv_vecs = linnet::kGemvVecs;
   linnet::fill_gemv<linnet::kGemvVecs>(table);
+  table->expand[static_cast<int>(linnet::WeightType::kF32)] = nullptr;
+  table->expand[static_cast<int>(linnet::WeightType::kF16)] = linnet::expand<uint16_t>;
+  table->expand[static_cast<int>(linnet::WeightType::kI8)] = linnet::expand<int8_t>;
 }

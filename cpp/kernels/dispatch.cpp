@@ -10,6 +10,8 @@
 
 #if defined(__arm__) || defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 // LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled
@@ -37,6 +39,9 @@ const char* missing_avx2() {
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2")) return "AVX2";
   if (!__builtin_cpu_supports("fma")) return "FMA3";
+  // Not all compilers know "f16c".
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_F16C)) return "F16C";
   return nullptr;
 }
 

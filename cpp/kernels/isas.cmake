@@ -16,9 +16,9 @@ set(LINNET_ISAS scalar)
 set(LINNET_FLAGS_scalar -fno-tree-vectorize -fno-tree-slp-vectorize)
 if(LINNET_TARGET_X86_64)
   set(LINNET_ISAS avx512 avx2 scalar)
-  set(LINNET_FLAGS_avx2 -mavx2 -mfma -mtune=haswell)
+  set(LINNET_FLAGS_avx2 -mavx2 -mfma -mf16c -mtune=haswell)
   set(LINNET_FLAGS_avx512
-    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512 -mtune=skylake-avx512)
+    -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512 -mtune=skylake-avx512)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     # gcc 12 warns about the deliberately undefined values of its own header.
     list(APPEND LINNET_FLAGS_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)

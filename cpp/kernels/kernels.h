@@ -16,6 +16,11 @@ namespace linnet {
 // Alignment, in bytes, of every packed weight buffer and arena block.
 constexpr size_t kAlignment = 64;
 
+// How the weights of a layer are stored. Products are of floats whatever the type: float16 and int8
+// are converted in registers; an int8 stands for itself times a scale that its output channel has.
+enum class WeightType : uint8_t { kF32, kF16, kI8 };
+constexpr int kWeightTypes = 3;
+
 // One output tile of a direct convolution: `cols` neighbouring output pixels of one row by `vecs`
 // vectors of output channels, all kept in registers over the whole reduction. The reduction walks
 // outer x middle x inner taps; inner taps are contiguous in the input. A fully connected layer is
@@ -30,7 +35,8 @@ struct DirectTile {
   ptrdiff_t x_outer;   // from one outer tap to the next
   ptrdiff_t x_middle;  // from one middle tap to the next
   int64_t outer, middle, inner;
-  const float* w;     // [outer][middle][inner][vecs * width], aligned to kAlignment
+  const void* w;       // [outer][middle][inner][vecs * width]; floats unless the kernel says else
+  const float* scale;  // vecs * width, for int8 weights
   const float* bias;  // vecs * width; nullptr starts from what y holds (reduction split over calls)
   const float* residual;  // added before the activation, laid out like y; nullptr for none
   float* y;
@@ -150,9 +156,12 @@ struct Kernels {
   DirectKernel direct[kMaxTileVecs + 1][kMaxTileCols + 1];
   void (*product[kMaxTileVecs + 1])(const Product&);  // by vecs, in tiles like direct's
   // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights
-  // prefetched.
+  // prefetched. For each type of weights.
   int gemv_vecs;  // 1..gemv_vecs are filled
-  DirectKernel gemv[kMaxTileVecs + 1];
+  DirectKernel gemv[kWeightTypes][kMaxTileVecs + 1];
+  // Weights [taps][vecs * width] of a type as floats; `scale` as in DirectTile. Null for kF32.
+  void (*expand[kWeightTypes])(const void* w, const float* scale, float* out, int64_t taps,
+                               int64_t vecs);
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);

@@ -39,6 +39,7 @@ namespace {
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value, in the register acc is in. Written with
 //   fma(), gcc moves the sums of a tile from register to register until it runs out of them;
+// - load() of float16 bits and of int8, as floats;
 // - exponent(t): 2^n for an integer n of -127 (taken as 0) to 127 that t holds in its low bits.
 
 #if defined(LINNET_ISA_scalar)
@@ -48,6 +49,19 @@ using Value = float;
 constexpr int kWidth = 1;
 
 LINNET_INLINE Vec load(const float* p) { return *p; }
+LINNET_INLINE Vec load(const int8_t* p) { return *p; }
+LINNET_INLINE Vec load(const uint16_t* p) {
+  // The exponent is rebiased by a multiplication, which is exact and takes care of subnormals.
+  uint32_t bits = static_cast<uint32_t>(*p & 0x7fff) << 13;
+  float f;
+  __builtin_memcpy(&f, &bits, sizeof f);
+  f *= 0x1p112f;
+  __builtin_memcpy(&bits, &f, sizeof f);
+  if ((*p & 0x7c00) == 0x7c00) bits |= 0x7f800000;  // infinity, NaN
+  bits |= static_cast<uint32_t>(*p & 0x8000) << 16;
+  __builtin_memcpy(&f, &bits, sizeof f);
+  return f;
+}
 LINNET_INLINE void store(float* p, Vec v) { *p = v; }
 LINNET_INLINE Vec splat(float x) { return x; }
 LINNET_INLINE Vec add(Vec a, Vec b) { return a + b; }
@@ -72,6 +86,13 @@ using Value = __m256;
 constexpr int kWidth = 8;
 
 LINNET_INLINE Vec load(const float* p) { return _mm256_loadu_ps(p); }
+LINNET_INLINE Vec load(const uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+LINNET_INLINE Vec load(const int8_t* p) {
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
 LINNET_INLINE void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 LINNET_INLINE Vec splat(float x) { return _mm256_set1_ps(x); }
 LINNET_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
@@ -95,6 +116,13 @@ using Value = __m512;
 constexpr int kWidth = 16;
 
 LINNET_INLINE Vec load(const float* p) { return _mm512_loadu_ps(p); }
+LINNET_INLINE Vec load(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+LINNET_INLINE Vec load(const int8_t* p) {
+  return _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 LINNET_INLINE void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 LINNET_INLINE Vec splat(float x) { return _mm512_set1_ps(x); }
 LINNET_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
@@ -121,6 +149,29 @@ using Vec = float32x4_t;
 constexpr int kWidth = 4;
 
 LINNET_INLINE Vec load(const float* p) { return vld1q_f32(p); }
+LINNET_INLINE Vec load(const uint16_t* p) {
+  // Not an intrinsic: gcc has those of A32 only with an option that is part of the ABI.
+  const uint16x4_t halves = vld1_u16(p);
+  Vec v;
+#if defined(LINNET_ISA_neon)
+  __asm__("fcvtl %0.4s, %1.4h" : "=w"(v) : "w"(halves));
+#else
+  __asm__("vcvt.f32.f16 %q0, %P1" : "=w"(v) : "w"(halves));
+#endif
+  return v;
+}
+LINNET_INLINE Vec load(const int8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+}
+// Two vectors, which together take little more than one.
+LINNET_INLINE void load(const int8_t* p, Vec* v) {
+  const int16x8_t wide = vmovl_s8(vld1_s8(p));
+  v[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+  v[1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(wide)));
+}
 LINNET_INLINE void store(float* p, Vec v) { vst1q_f32(p, v); }
 LINNET_INLINE Vec splat(float x) { return vdupq_n_f32(x); }
 LINNET_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }

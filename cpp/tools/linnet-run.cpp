@@ -29,6 +29,8 @@ order. Without them the inputs are random numbers in 0..1.
   --isa NAME         instruction set of the kernels
   --algorithm NAME   use this convolution algorithm only
   --blas NAME        "master", "dl" or a path of OpenBLAS
+  --nnpack FILE      library that holds NNPACK
+  --weights-dtype T  keep weights of fully connected and 1x1 layers as f32, f16 or int8 (default: as the file)
   --version
 )";
 
@@ -208,6 +210,10 @@ int main(int argc, char** argv) {
       options.algorithm = value;
     } else if (a == "--blas") {
       options.blas = value;
+    } else if (a == "--nnpack") {
+      options.nnpack = value;
+    } else if (a == "--weights-dtype") {
+      options.weights_dtype = value;
     } else {
       die(a + ": unknown option; --help lists them");
     }

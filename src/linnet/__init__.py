@@ -50,6 +50,7 @@ def load(
     blas: str | None = None,
     nnpack: str = "auto",
     memory_limit: int | str | None = None,
+    weights_dtype: str | None = None,
 ) -> Session:
     """Load a trained model and make it ready to run.
 
@@ -69,6 +70,10 @@ def load(
         says why.
     memory_limit: most bytes of packed weights and activations together, as a number or as "300M",
         "1G" (powers of 1024).
+    weights_dtype: how to keep the weights of fully connected layers and ungrouped 1x1
+        convolutions: "f32", "f16" (half the memory), or "int8" with a scale for each output channel
+        (a quarter). They are rounded to it; arithmetic is float32. By default they are kept as the
+        file has them.
 
     ValueError says all that is wrong with the model or an argument; OSError if a file cannot be
     read; RuntimeError if this CPU lacks `isa` or `blas` does not load; MemoryError if the model
@@ -83,6 +88,7 @@ def load(
             isa=isa or "",
             blas=blas or "",
             nnpack=nnpack,
+            weights_dtype=weights_dtype or "",
             memory_limit=_bytes(memory_limit),
             algorithm=algorithm or "",
             strict=strict,
@@ -95,9 +101,11 @@ def convert(
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
 
-    Every ONNX runtime reads it, and linnet loads it fastest. weights_dtype: "f32", or "f16" to
-    halve the file by rounding the weights. Errors as for `load`; ValueError too if a weight is
-    beyond float16.
+    Every ONNX runtime reads it, and linnet loads it fastest. weights_dtype: "f32"; "f16" to halve
+    the file by rounding the weights; or "int8" to quarter it, with a scale for each output channel
+    of convolutions and fully connected layers. Loaded again, fully connected layers and ungrouped
+    1x1 convolutions keep such weights in memory; others become float32. Errors as for `load`;
+    ValueError too if a weight is beyond float16, or not finite for int8.
     """
     _import(model, weights).save(Path(dst), weights_dtype)
 

@@ -61,6 +61,7 @@ class Session:
         isa: str = "",
         blas: str = "",
         nnpack: str = "",
+        weights_dtype: str = "",
         memory_limit: int = 0,
         algorithm: str = "",
         strict: bool = False,

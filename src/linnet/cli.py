@@ -119,7 +119,9 @@ def _parser(arguments: Sequence[str]) -> _Parser:
     verb = add("convert", convert, "Convert a model to the ONNX that linnet loads fastest.")
     verb.add_argument("files", nargs="*", metavar="MODEL [WEIGHTS] OUT.onnx")
     _add_model_options(verb)
-    verb.add_argument("--weights-dtype", choices=("f32", "f16"), default="f32", help="default: f32")
+    verb.add_argument(
+        "--weights-dtype", choices=("f32", "f16", "int8"), default="f32", help="default: f32"
+    )
 
     verb = add("bench", bench, "Measure how long a model takes.")
     _add_model(verb)
@@ -188,7 +190,7 @@ def _parser(arguments: Sequence[str]) -> _Parser:
         "--continue", dest="keep", action="store_true", help="measure only what is not known yet"
     )
     verb.add_argument("--isa", help="instruction set of the kernels")
-    verb.add_argument("--blas", metavar="FILE", help="OpenBLAS library to use")
+    _add_libraries(verb)
     verb.add_argument("--memory-limit", metavar="SIZE", help="as the runs will have, such as 300M")
 
     verb = add("compare", _compare, "Compare linnet with other runtimes on one model.")
@@ -244,9 +246,21 @@ def _add_session(parser: _Parser) -> None:
         "--strict", action="store_true", help="no algorithm that rounds differently, as winograd"
     )
     parser.add_argument("--isa", help="instruction set of the kernels")
-    parser.add_argument("--blas", metavar="FILE", help="OpenBLAS library to use")
+    _add_libraries(parser)
     parser.add_argument(
         "--memory-limit", metavar="SIZE", help="for weights and activations, as 300M"
+    )
+
+
+def _add_libraries(parser: _Parser) -> None:
+    parser.add_argument("--blas", metavar="FILE", help="OpenBLAS library to use")
+    parser.add_argument(
+        "--nnpack", default="auto", metavar="FILE", help="library that holds NNPACK to use"
+    )
+    parser.add_argument(
+        "--weights-dtype",
+        choices=("f32", "f16", "int8"),
+        help="of fully connected and 1x1 layers (default: as in the file)",
     )
 
 
@@ -338,6 +352,8 @@ def _load(args: argparse.Namespace) -> linnet.Session:
         strict=args.strict,
         isa=args.isa,
         blas=args.blas,
+        nnpack=args.nnpack,
+        weights_dtype=args.weights_dtype,
         memory_limit=args.memory_limit,
     )
 
@@ -853,6 +869,8 @@ def tune(args: argparse.Namespace) -> Result:
         progress=progress,
         isa=args.isa or "",
         blas=args.blas or "",
+        nnpack=args.nnpack,
+        weights_dtype=args.weights_dtype or "",
         memory_limit=linnet._bytes(args.memory_limit),
     )
     return Result(found.to_dict(), found.lines())

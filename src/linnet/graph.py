@@ -18,11 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .reference import quantize
 
 Array = npt.NDArray[Any]
 PathLike = Union[str, Path]
 
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
+
+WEIGHT_TYPES = ("f32", "f16", "int8")  # how weights can be stored
 
 # The operator of a node that its importer could not express; the attribute "reason" says why.
 # Keeping it in the graph lets canonicalize report it together with every other problem.
@@ -95,13 +98,15 @@ class Graph:
         """Write a canonical graph as an ONNX file (IR version 8) that any ONNX runtime reads.
 
         With weights="f16" every float tensor is stored rounded to float16, followed by a Cast to
-        float32. ValueError if a weight is outside float16's range or the file would exceed
-        protobuf's 2 GB.
+        float32. With "int8" the weights of convolutions and fully connected layers are stored as
+        int8 with a float32 scale for each output channel (reference.quantize), followed by a
+        DequantizeLinear; biases stay float32. ValueError if a weight is outside float16's range, is
+        not finite, or the file would exceed protobuf's 2 GB.
         """
         from .importers import _schema
 
-        if weights not in ("f32", "f16"):
-            raise ValueError(f"weights is {weights!r}, expected 'f32' or 'f16'")
+        if weights not in WEIGHT_TYPES:
+            raise ValueError(f"weights is {weights!r}, expected 'f32', 'f16' or 'int8'")
         shapes = self.shapes()
         if sum(array.nbytes for array in self.initializers.values()) >= 2**31:
             raise ValueError(f"{path}: more than 2 GB of weights do not fit one ONNX file")
@@ -112,24 +117,34 @@ class Graph:
             _describe(model.graph.input.add(), value.name, shapes[value.name])
         for name in self.outputs:
             _describe(model.graph.output.add(), name, shapes[name])
+        taken = (shapes, self.initializers)
+        kernels = {node.inputs[1] for node in self.nodes if node.op in ("Conv", "Gemm")}
         for name, array in self.initializers.items():
-            stored, values = name, array
             if weights == "f16" and array.dtype.kind == "f":
                 with np.errstate(over="ignore"):
-                    values = array.astype(np.float16)
-                if not np.array_equal(np.isfinite(values), np.isfinite(array)):
+                    halves = array.astype(np.float16)
+                if not np.array_equal(np.isfinite(halves), np.isfinite(array)):
                     raise ValueError(f"initializer '{name}' is beyond float16's range of +-65504")
-                stored = _unused(name + ".f16", (shapes, self.initializers))
+                stored = _unused(name + ".f16", taken)
+                _add_tensor(model.graph, stored, halves)
                 cast = model.graph.node.add(
                     op_type="Cast", name=stored, input=[stored], output=[name]
                 )
-                cast.attribute.add(name="to", type=_ATTRIBUTE_TYPE[int], i=_TENSOR_TYPE["float32"])
-            model.graph.initializer.add(
-                name=stored,
-                data_type=_TENSOR_TYPE[values.dtype.name],
-                dims=values.shape,
-                raw_data=values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes(),
-            )
+                _write_attribute(cast.attribute.add(name="to"), _TENSOR_TYPE["float32"])
+            elif weights == "int8" and name in kernels:
+                try:
+                    q, scale = quantize(array)
+                except ValueError as error:
+                    raise ValueError(f"initializer '{name}' {error}") from None
+                stored, scales = _unused(name + ".int8", taken), _unused(name + ".scale", taken)
+                _add_tensor(model.graph, stored, q)
+                _add_tensor(model.graph, scales, scale)
+                dequantize = model.graph.node.add(
+                    op_type="DequantizeLinear", name=stored, input=[stored, scales], output=[name]
+                )
+                _write_attribute(dequantize.attribute.add(name="axis"), 0)
+            else:
+                _add_tensor(model.graph, name, array)
         for node in self.nodes:
             proto = model.graph.node.add(
                 op_type=node.op, name=node.name, input=node.inputs, output=node.outputs
@@ -190,13 +205,22 @@ class Graph:
 
 
 _ATTRIBUTE_TYPE = {float: 1, int: 2, str: 3, list: 7}  # AttributeProto.AttributeType
-_TENSOR_TYPE = {"float32": 1, "int64": 7, "float16": 10}  # TensorProto.DataType
+_TENSOR_TYPE = {"float32": 1, "int8": 3, "int64": 7, "float16": 10}  # TensorProto.DataType
 
 
 def _unused(name: str, taken: Sequence[Container[str]]) -> str:
     while any(name in names for names in taken):
         name += "_"
     return name
+
+
+def _add_tensor(graph: Any, name: str, array: Array) -> None:
+    graph.initializer.add(
+        name=name,
+        data_type=_TENSOR_TYPE[array.dtype.name],
+        dims=array.shape,
+        raw_data=array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(),
+    )
 
 
 def _describe(info: Any, name: str, shape: tuple[int, ...]) -> None:

@@ -810,6 +810,28 @@ def _fold_constant_of_shape(low: _Lowering, call: _Call, shape: Array) -> Array:
     return np.full(shape.tolist(), value.item())
 
 
+def _fold_dequantize(
+    low: _Lowering, call: _Call, q: Array, scale: Array, zero: Array | None = None
+) -> Array:
+    axis = call.attribute("axis", 1)
+    if call.attribute("block_size", 0):
+        raise ValueError("scales of blocks are not supported")
+    call.finish(3)
+    if q.dtype.kind not in "iu" or scale.dtype != np.float32:
+        raise ValueError("only integers with a float32 scale are supported")
+    shape = [1] * q.ndim
+    if scale.ndim:
+        axis = _axis(axis, q.ndim)
+        shape[axis] = q.shape[axis]
+    low.spend(q.size)
+    exact = q.astype(np.int64)
+    if zero is not None:
+        if zero.dtype != q.dtype or zero.shape != scale.shape:
+            raise ValueError("its zero point does not fit")
+        exact = exact - zero.astype(np.int64).reshape(shape)
+    return exact.astype(np.float32) * scale.reshape(shape)
+
+
 def _fold_gather(low: _Lowering, call: _Call, data: Array, indices: Array) -> Array:
     axis = call.attribute("axis", 0)
     call.finish(2)
@@ -871,6 +893,7 @@ _FOLD: dict[str, Callable[..., Array]] = {
     "Cast": _fold_cast,
     "Concat": _fold_concat,
     "ConstantOfShape": _fold_constant_of_shape,
+    "DequantizeLinear": _fold_dequantize,
     "Div": _fold_binary,
     "Gather": _fold_gather,
     "Identity": _fold_identity,

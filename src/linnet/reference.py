@@ -20,6 +20,30 @@ Array = npt.NDArray[Any]
 Pair = Sequence[int]
 
 
+def quantize(w: Array) -> tuple[Array, Array]:
+    """float32 weights as int8 and one float32 scale for each index of axis 0: w is about q * scale.
+
+    The scale of a row is its largest magnitude / 127, or 1 for a row of next to nothing; q is
+    rounded to nearest even. This is DequantizeLinear's meaning of int8 without a zero point.
+    ValueError if w is not finite.
+    """
+    if not np.isfinite(w).all():
+        raise ValueError("has infinities or NaN")
+    rows = w.reshape(len(w), -1)
+    scale = np.abs(rows).max(axis=1).astype(np.float32) / np.float32(127)
+    scale[scale < np.finfo(np.float32).tiny] = 1
+    q = np.rint(rows / scale[:, None]).astype(np.int8)
+    return q.reshape(w.shape), scale
+
+
+def rounded(w: Array, dtype: str) -> Array:
+    """The float32 weights that a layer has when they are kept as "f32", "f16" or "int8"."""
+    if dtype == "int8":
+        q, scale = quantize(w)
+        return (q.reshape(len(w), -1) * scale[:, None]).reshape(w.shape)
+    return w.astype(np.float16 if dtype == "f16" else np.float32).astype(np.float32)
+
+
 def output_size(
     size: int, kernel: int, stride: int, pads: Pair, *, dilation: int = 1, ceil_mode: bool = False
 ) -> int:

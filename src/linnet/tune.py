@@ -97,7 +97,7 @@ def tune(
     keep: do not measure again what the file already knows.
     progress: called before each layer with the number of those measured and the problem; what it
         raises ends the tuning. What was measured is kept then, but for the last seconds.
-    options: isa, blas and memory_limit of _core.Session.
+    options: isa, blas, nnpack, weights_dtype and memory_limit of _core.Session.
     """
     if search not in ("fast", "full"):
         raise ValueError(f"search is {search!r}, expected 'fast' or 'full'")

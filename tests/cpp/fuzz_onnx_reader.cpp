@@ -15,8 +15,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const auto graph = linnet::read_onnx(copy.get(), size, copy, "fuzz")->build();
     volatile float sink = 0;
-    for (const linnet::Weight& weight : graph->weights)
-      for (int64_t i = 0; weight.data && i < weight.count(); ++i) sink = weight.data[i];
+    for (const linnet::Weight& weight : graph->weights) {
+      if (!weight.bytes()) continue;
+      const linnet::Weight floats = weight.as(linnet::WeightType::kF32);
+      for (int64_t i = 0; i < floats.count(); ++i) sink = floats.data[i];
+    }
     (void)sink;
   } catch (const std::invalid_argument&) {
   }

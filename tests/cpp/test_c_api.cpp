@@ -1,10 +1,13 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "dynlib.h"
 #include "include/linnet.h"
 
 namespace {
@@ -79,6 +82,52 @@ TEST_CASE("C: options reach the session") {
   CHECK(std::string(linnet_isa(s.net)) == "scalar");
 }
 
+TEST_CASE("C: weights are kept as asked for") {
+  // The model's file holds float16.
+  const std::vector<float> x = images(88 * 88);
+  const auto run = [&](const char* dtype) {
+    linnet_options options = {};
+    options.threads = 1;
+    options.weights_dtype = dtype;
+    const Loaded s(&options);
+    std::vector<float> y(linnet_output(s.net, 0).count);
+    const float* from[] = {x.data()};
+    float* to[] = {y.data()};
+    REQUIRE(linnet_run(s.net, 1, from, to) == LINNET_OK);
+    return y;
+  };
+  const auto difference = [](const std::vector<float>& a, const std::vector<float>& b) {
+    float most = 0;
+    for (size_t i = 0; i < a.size(); ++i) most = std::max(most, std::fabs(a[i] - b[i]));
+    return most;
+  };
+  const std::vector<float> stored = run(nullptr);
+  CHECK(difference(run("f16"), stored) == 0);
+  CHECK(difference(run("f32"), stored) < 1e-5f);
+  const float rounded = difference(run("int8"), stored);
+  CHECK(rounded > 1e-5f);
+  CHECK(rounded < 0.05f);
+}
+
+TEST_CASE("C: the NNPACK library named is used, and done without if it is none") {
+  std::string why;
+  const auto pools =
+      linnet::DynLib::open(LINNET_NNPACK_STANDIN, &why).symbol<size_t()>("standin_pools");
+  const size_t before = pools();
+  linnet_options options = {};
+  options.threads = 2;
+  options.algorithm = "nnpack";
+  options.nnpack = LINNET_NNPACK_STANDIN;
+  {
+    const Loaded s(&options);
+    CHECK(pools() > before);
+  }
+  CHECK(pools() == before);
+  options.nnpack = "/no/such/libnnpack.so";
+  const Loaded s(&options);
+  CHECK(pools() == before);
+}
+
 TEST_CASE("C: every failure has a status and a message, and no session") {
   linnet_session* net = reinterpret_cast<linnet_session*>(1);
   CHECK(linnet_load("/no/such/model.onnx", nullptr, &net) != LINNET_OK);
@@ -98,6 +147,10 @@ TEST_CASE("C: every failure has a status and a message, and no session") {
   options = {};
   options.algorithm = "none";
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
+  options = {};
+  options.weights_dtype = "f8";
+  CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
+  CHECK(std::string(linnet_error()).find("f8") != std::string::npos);
   options = {};
   options.blas = "/no/such/libopenblas.so";
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_FAILED);

@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "graph.h"
 #include "kernels/kernels.h"
 
 using linnet::DirectTile;
@@ -186,7 +188,9 @@ TEST_CASE("isas: every promised table entry is there") {
       for (int cols = 1; cols <= k->direct_cols[vecs]; ++cols)
         CHECK(static_cast<bool>(k->direct[vecs][cols]));
     }
-    for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) CHECK(static_cast<bool>(k->gemv[vecs]));
+    for (const auto& gemv : k->gemv) {
+      for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) CHECK(static_cast<bool>(gemv[vecs]));
+    }
     CHECK(static_cast<bool>(k->max_pool_row));
     CHECK(static_cast<bool>(k->average_pool_row));
     CHECK(static_cast<bool>(k->add));
@@ -238,16 +242,115 @@ TEST_CASE("gemv: every width, reduction length and epilogue") {
     for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) {
       for (const Reduction& r : reductions) {
         for (const Variant& variant : kVariants) {
-          if (variant.pool == 1) check_direct(*k, k->gemv[vecs], vecs, 1, r, variant, 0, random);
+          if (variant.pool == 1) check_direct(*k, k->gemv[0][vecs], vecs, 1, r, variant, 0, random);
         }
       }
     }
   }
 }
 
+namespace {
+
+// Random numbers of a type, [taps][lanes], and what they stand for.
+struct Typed {
+  Typed(linnet::WeightType type, int64_t taps, int64_t lanes, std::mt19937& random)
+      : scale(lanes), floats(taps * lanes) {
+    std::uniform_int_distribution<int> byte(-128, 127);
+    std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+    for (int64_t lane = 0; lane < lanes; ++lane) scale.get()[lane] = uniform(random) / 100;
+    bytes.resize(static_cast<size_t>(taps * lanes) * sizeof(float));
+    for (int64_t i = 0; i < taps * lanes; ++i) {
+      if (type == linnet::WeightType::kI8) {
+        const auto q = static_cast<int8_t>(byte(random));
+        std::memcpy(&bytes[static_cast<size_t>(i)], &q, sizeof q);
+        floats.get()[i] = static_cast<float>(q) * scale.get()[i % lanes];
+      } else {
+        // A multiple of 1/1024 below 1 is a float16 whose bits are easily said.
+        const int n = byte(random);
+        const float value = static_cast<float>(n) / 256;
+        uint16_t half = n < 0 ? 0x8000 : 0;
+        if (n != 0) {
+          int exponent;
+          const float fraction = std::frexp(std::fabs(value), &exponent);
+          half = static_cast<uint16_t>(half | (exponent + 14) << 10 |
+                                       static_cast<int>((2 * fraction - 1) * 1024));
+        }
+        std::memcpy(&bytes[2 * static_cast<size_t>(i)], &half, sizeof half);
+        floats.get()[i] = value;
+      }
+    }
+  }
+  Buffer scale, floats;
+  std::vector<char> bytes;
+};
+
+}  // namespace
+
+TEST_CASE("gemv: weights of fewer bits multiply as the floats they stand for") {
+  std::mt19937 random(4);
+  for (const Kernels* k : tables()) {
+    for (int type = 1; type < linnet::kWeightTypes; ++type) {
+      for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) {
+        for (const int64_t taps : {1, 2, 5, 17, 256}) {
+          const int lanes = vecs * k->width;
+          Typed w(static_cast<linnet::WeightType>(type), taps, lanes, random);
+          Buffer x(taps), bias(lanes), want(lanes), got(lanes), expanded(taps * lanes);
+          x.fill(random);
+          bias.fill(random);
+          DirectTile t{};
+          t.x = x.get();
+          t.outer = t.middle = 1;
+          t.inner = taps;
+          t.w = w.floats.get();
+          t.scale = w.scale.get();
+          t.bias = bias.get();
+          t.low = -0.25f;
+          t.pool_cols = 1;
+          t.y = want.get();
+          k->gemv[0][vecs](t);
+          t.w = w.bytes.data();
+          t.y = got.get();
+          k->gemv[type][vecs](t);
+          float worst = 0;
+          for (int c = 0; c < lanes; ++c)
+            worst = std::max(worst, std::fabs(got.get()[c] - want.get()[c]));
+          CHECK_MESSAGE(worst <= 1e-6f * static_cast<float>(8 + taps), "isa ", k->isa, ", type ",
+                        type, ", vecs ", vecs, ", taps ", taps, ": off by ", worst);
+          CHECK(got.guards_intact());
+
+          k->expand[type](w.bytes.data(), w.scale.get(), expanded.get(), taps, vecs);
+          CHECK(std::memcmp(expanded.get(), w.floats.get(),
+                            static_cast<size_t>(taps * lanes) * sizeof(float)) == 0);
+          CHECK(expanded.guards_intact());
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("expand: every float16") {
+  std::vector<uint16_t> halves(65536);
+  std::iota(halves.begin(), halves.end(), uint16_t{0});
+  linnet::Weight w;
+  w.shape = {65536};
+  w.type = linnet::WeightType::kF16;
+  w.stored = halves.data();
+  const linnet::Weight want = w.as(linnet::WeightType::kF32);  // checked in test_onnx_reader.cpp
+  for (const Kernels* k : tables()) {
+    Buffer got(65536);
+    k->expand[1](halves.data(), nullptr, got.get(), 65536 / k->width, 1);
+    int wrong = 0;
+    for (int i = 0; i < 65536; ++i) {
+      wrong += std::isnan(want.data[i]) ? !std::isnan(got.get()[i])
+                                        : std::memcmp(&want.data[i], &got.get()[i], 4) != 0;
+    }
+    CHECK_MESSAGE(wrong == 0, "isa ", k->isa);
+  }
+}
+
 TEST_CASE("direct and gemv: infinities and NaN are not hidden") {
   for (const Kernels* k : tables()) {
-    for (const linnet::DirectKernel kernel : {k->direct[1][1], k->gemv[1]}) {
+    for (const linnet::DirectKernel kernel : {k->direct[1][1], +k->gemv[0][1]}) {
       Buffer x(1), w(k->width), bias(k->width), y(k->width);
       w.fill(1);
       bias.fill(0);

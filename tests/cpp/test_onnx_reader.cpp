@@ -40,7 +40,7 @@ std::string raw(const std::vector<T>& values) {
   return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
 }
 
-constexpr int kFloat = 1, kInt64 = 7, kHalf = 10;
+constexpr int kFloat = 1, kInt8 = 3, kInt64 = 7, kHalf = 10;
 
 std::string tensor(const std::string& name, int type, const Shape& shape, const std::string& data,
                    int data_field = 9) {
@@ -251,6 +251,125 @@ TEST_CASE("float16 weights under a Cast become float32, every value of them") {
   CHECK(wrong == 0);
 }
 
+namespace {
+
+// x [N, 2] -> fully connected [3, 2] with int8 weights -> y.
+File int8_network() {
+  File f;
+  f.inputs = {value_info("x", {0, 2})};
+  f.initializers = {tensor("q", kInt8, {3, 2}, raw(std::vector<int8_t>{1, -2, 127, -128, 0, 5})),
+                    tensor("s", kFloat, {3}, raw(std::vector<float>{0.5f, 2, 0.25f}))};
+  f.nodes = {node("DequantizeLinear", "dq", {"q", "s"}, {"w"}, int_attribute("axis", 0)),
+             node("Gemm", "fc", {"x", "w"}, {"y"}, int_attribute("transB", 1))};
+  return f;
+}
+
+}  // namespace
+
+TEST_CASE("weights of fewer bits stay so where the layer takes them, and are floats elsewhere") {
+  const std::vector<float> expected = {0.5f, -1, 254, -256, 0, 1.25f};
+  {
+    const auto graph = read_memory(int8_network().str())->build();
+    const Weight& w = weight(*graph, "w");
+    CHECK(w.type == linnet::WeightType::kI8);
+    CHECK(w.data == nullptr);
+    CHECK(values(w.as(linnet::WeightType::kF32)) == expected);
+    const auto floats = linnet::with_weights(*graph, linnet::WeightType::kF32);
+    CHECK(values(weight(*floats, "w")) == expected);
+  }
+  {
+    // One scale for all, a zero point of zeros, an axis counted from behind.
+    File f = int8_network();
+    f.initializers[1] = tensor("s", kFloat, {}, raw(std::vector<float>{2}));
+    f.initializers.push_back(tensor("z", kInt8, {}, raw(std::vector<int8_t>{0})));
+    f.nodes[0] = node("DequantizeLinear", "dq", {"q", "s", "z"}, {"w"}, int_attribute("axis", -2));
+    const auto graph = read_memory(f.str())->build();
+    CHECK(values(weight(*graph, "w").as(linnet::WeightType::kF32)) ==
+          std::vector<float>{2, -4, 254, -256, 0, 10});
+  }
+  {
+    File f = int8_network();
+    f.nodes[1] = node("Add", "add", {"x2", "w"}, {"y"});
+    f.inputs = {value_info("x2", {0, 3, 2})};
+    const auto graph = read_memory(f.str())->build();
+    CHECK(values(weight(*graph, "w")) == expected);
+  }
+  {
+    // float16: a fully connected layer, a 1x1 and a 3x3 convolution.
+    File f;
+    f.inputs = {value_info("x", {0, 2, 3, 3})};
+    const std::string one(8, '\x3c'), nine(72, '\x3c');  // 1.058...
+    f.initializers = {tensor("a", kHalf, {2, 2, 1, 1}, one), tensor("b", kHalf, {2, 2, 3, 3}, nine),
+                      tensor("c", kHalf, {2, 2}, one)};
+    for (const char* name : {"a", "b", "c"})
+      f.nodes.push_back(
+          node("Cast", "", {name}, {std::string(name) + "32"}, int_attribute("to", 1)));
+    f.nodes.push_back(node("Conv", "", {"x", "a32"}, {"x1"}));
+    f.nodes.push_back(node("Conv", "", {"x1", "b32"}, {"x2"}));
+    f.nodes.push_back(node("Flatten", "", {"x2"}, {"x3"}));
+    f.nodes.push_back(node("Gemm", "", {"x3", "c32"}, {"y"}, int_attribute("transB", 1)));
+    const auto graph = read_memory(f.str())->build();
+    CHECK(weight(*graph, "a32").type == linnet::WeightType::kF16);
+    CHECK(weight(*graph, "b32").type == linnet::WeightType::kF32);
+    CHECK(weight(*graph, "c32").type == linnet::WeightType::kF16);
+    CHECK(weight(*graph, "b32").data[17] ==
+          weight(*graph, "c32").as(linnet::WeightType::kF32).data[3]);
+  }
+}
+
+TEST_CASE("int8 weights that are not canonical are refused") {
+  const auto refused = [](const File& f, const std::string& part) {
+    const std::string error = error_of(f.str());
+    CAPTURE(error);
+    CAPTURE(part);
+    CHECK(contains(error, part));
+  };
+  const auto dequantize = [](const std::vector<std::string>& inputs, int64_t axis) {
+    return node("DequantizeLinear", "dq", inputs, {"w"}, int_attribute("axis", axis));
+  };
+  const File good = int8_network();
+  REQUIRE(error_of(good.str()) == "");
+  File f;
+  (f = good).nodes[0] = dequantize({"q", "s"}, 1);
+  refused(f, "axis 0");
+  (f = good).nodes[0] = node("DequantizeLinear", "dq", {"q", "s"}, {"w"});  // axis 1 by default
+  refused(f, "axis 0");
+  (f = good).nodes[0] = dequantize({"q"}, 0);
+  refused(f, "dequantized");
+  (f = good).nodes[0] = dequantize({"q", "q"}, 0);
+  refused(f, "scale");
+  (f = good).nodes[0] = dequantize({"x", "s"}, 0);
+  refused(f, "int8 initializer");
+  (f = good).nodes[0] = node("DequantizeLinear", "dq", {"q", "s"}, {"w"},
+                             int_attribute("axis", 0) + int_attribute("block_size", 2));
+  refused(f, "block_size");
+  (f = good).initializers[1] = tensor("s", kFloat, {2}, raw(std::vector<float>{1, 1}));
+  refused(f, "scale 2");
+  for (const float bad :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    (f = good).initializers[1] = tensor("s", kFloat, {3}, raw(std::vector<float>{1, bad, 1}));
+    refused(f, "NaN");
+  }
+  for (const std::vector<int8_t>& zero : {std::vector<int8_t>{0, 1, 0}, {0, 0}}) {
+    (f = good).initializers.push_back(
+        tensor("z", kInt8, {static_cast<int64_t>(zero.size())}, raw(zero)));
+    f.nodes[0] = dequantize({"q", "s", "z"}, 0);
+    refused(f, "zero point");
+  }
+  (f = good).initializers[0] = tensor("q", kInt8, {3, 3}, raw(std::vector<int8_t>(6)));
+  refused(f, "fill the shape");
+  (f = good).initializers[0] = tensor("q", kInt8, {3, 2}, raw(std::vector<int8_t>(6)), 5);
+  refused(f, "'q'");
+  // The same bytes under many scales would make much of little.
+  (f = good).nodes.push_back(
+      node("DequantizeLinear", "again", {"q", "s"}, {"v"}, int_attribute("axis", 0)));
+  refused(f, "twice");
+  (f = good).nodes[1] = node("Gemm", "fc", {"x", "q"}, {"y"}, int_attribute("transB", 1));
+  refused(f, "without a DequantizeLinear");
+  (f = good).nodes[0] = node("Cast", "dq", {"q"}, {"w"}, int_attribute("to", 1));
+  refused(f, "cast");
+}
+
 TEST_CASE("a Reshape's target is read from either integer form") {
   const std::vector<int64_t> target = {0, 8, -1};
   std::string packed;
@@ -383,22 +502,25 @@ TEST_CASE("a file cut off anywhere is refused") {
 }
 
 TEST_CASE("no changed byte does harm") {
-  const std::string file = small_network().str();
   int accepted = 0, refused = 0;
-  for (size_t i = 0; i < file.size(); ++i)
-    for (int flip : {0x01, 0x04, 0x80, 0xff}) {
-      std::string changed = file;
-      changed[i] = static_cast<char>(changed[i] ^ flip);
-      try {
-        const auto graph = read_memory(changed)->build();
-        float sum = 0;
-        for (const Weight& w : graph->weights)
-          for (int64_t k = 0; w.data && k < w.count(); ++k) sum += w.data[k];
-        accepted += !std::isnan(sum);
-      } catch (const std::invalid_argument&) {
-        ++refused;
+  for (const std::string& file : {small_network().str(), int8_network().str()}) {
+    for (size_t i = 0; i < file.size(); ++i)
+      for (int flip : {0x01, 0x04, 0x80, 0xff}) {
+        std::string changed = file;
+        changed[i] = static_cast<char>(changed[i] ^ flip);
+        try {
+          const auto graph = read_memory(changed)->build();
+          float sum = 0;
+          for (const Weight& w : graph->weights) {
+            if (!w.bytes()) continue;
+            for (const float value : values(w.as(linnet::WeightType::kF32))) sum += value;
+          }
+          accepted += !std::isnan(sum);
+        } catch (const std::invalid_argument&) {
+          ++refused;
+        }
       }
-    }
+  }
   CHECK(accepted > 0);  // changed weights
   CHECK(refused > 0);   // changed structure
 }

@@ -22,6 +22,11 @@ TEST_CASE("a problem's key reads back to the same problem") {
   p.threads = 3;
   CHECK(p.key() == "conv f32 n7 c16h41w40 k48r6x5s2x1p1,0,0,2d1x3 g4 add relu nchw>nhwc t3");
   CHECK(Problem::parse(p.key()).key() == p.key());
+  for (const char* key : {"fc f32 n2 c96h8w8 k128 wf16 relu nhwc t1",
+                          "conv f32 n1 c37h7w7 k53r1x1s2 wint8 nchw>nhwc t4"}) {
+    CHECK(Problem::parse(key).key() == key);
+    CHECK(Problem::parse(key).weights != WeightType::kF32);
+  }
 }
 
 TEST_CASE("sizes follow from the fields") {
@@ -49,8 +54,9 @@ TEST_CASE("a window that would start in the far padding is dropped") {
 TEST_CASE("what does not parse is named") {
   for (const char* key :
        {"conv f32 n1 c1h1w1 k1r1x1 nhwc", "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 x", "pool f32",
-        "conv f32 n1 c2h3w3 k4r1x1 g3 nhwc t1", "fc f32 n1 c1h1w1 nhwc t1",
-        "maxpool f32 n1 c1h3w3 k1r2x2 nhwc t1", "softmax f32 n1 c1h1w1 axis4 nchw t1"}) {
+        "conv f32 n1 c2h3w3 k4r1x1 g3 nhwc t1", "conv f32 n1 c2h3w3 k4r3x3 wf16 nhwc t1",
+        "fc f32 n1 c1h1w1 nhwc t1", "maxpool f32 n1 c1h3w3 k1r2x2 nhwc t1",
+        "softmax f32 n1 c1h1w1 axis4 nchw t1"}) {
     CAPTURE(key);
     CHECK_THROWS_AS(Problem::parse(key), std::invalid_argument);
   }
