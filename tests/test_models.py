@@ -61,7 +61,7 @@ def test_digits_accuracy() -> None:
 
 @pytest.mark.parametrize(("dtype", "most_bytes"), [("f16", 2.1e6), ("int8", 1.1e6)])
 def test_digits_with_small_weights(dtype: str, most_bytes: float, tmp_path: Path) -> None:
-    held_out = np.load(DATA / "digits_heldout.npz")
+    held_out = np.load(DIGITS.with_name("digits_heldout.npz"))
     x = tensor(enlarge(held_out["images"]))
     linnet.convert(DIGITS, None, tmp_path / "small.onnx", dtype)
     assert (tmp_path / "small.onnx").stat().st_size < most_bytes
