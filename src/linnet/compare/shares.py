@@ -1,11 +1,14 @@
-"""How an OpenBLAS divides a product among its threads: CPU time of each, measured.
+"""How an OpenBLAS divides products among its threads: CPU time of each thread, measured.
 
     python shares.py LIBRARY
 
-The product is 1000 x 1 x 512 in row-major order. OpenBLAS computes in column-major order, where it
-is 1 x 1000: a library that splits over the first dimension alone leaves all to one thread, one that
-splits as it sees fit uses them all. Prints one line; run in a process of its own, since OpenBLAS
-starts its threads when it is loaded.
+In row-major order, in which Caffe calls it, a product of m x k and k x n is to OpenBLAS, which
+thinks in columns, one of n x k and k x m. A library that splits over its own first dimension alone
+therefore leaves m x 1 to one thread and divides 1 x m; one that splits as it sees fit divides both.
+1000 x 1 x 512 is small enough for a kernel of its own, on one thread in either, where OpenBLAS has
+such a kernel (AVX-512); 4000 x 1 x 512 is not.
+
+Prints one line. To be run in a process of its own: OpenBLAS starts its threads when it is loaded.
 """
 
 from __future__ import annotations
@@ -14,24 +17,21 @@ import ctypes
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
-THREADS, SECONDS = 4, 1.0
-M, N, K = 1000, 1, 512
+THREADS, SECONDS = 4, 0.7
+PRODUCTS = ((1000, 1, 512), (4000, 1, 512), (1, 4000, 512))
 ROW_MAJOR, NO_TRANSPOSE = 101, 111
 
 
-def shares(path: str) -> list[float]:
-    """Each thread's fraction of the CPU time of row-major M x N x K products, largest first."""
-    os.environ["OPENBLAS_NUM_THREADS"] = str(THREADS)
-    library = ctypes.CDLL(path)
-    a, b, c = ((ctypes.c_float * size)() for size in (M * K, K * N, M * N))
+def shares(library: ctypes.CDLL, m: int, n: int, k: int) -> list[float]:
+    """Each thread's fraction of the CPU time of row-major m x n x k products, largest first."""
+    a, b, c = ((ctypes.c_float * size)() for size in (m * k, k * n, m * n))
     one, zero = ctypes.c_float(1), ctypes.c_float(0)
 
     def product() -> None:
         order = (ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE)
-        library.cblas_sgemm(*order, M, N, K, one, a, K, b, N, zero, c, N)
+        library.cblas_sgemm(*order, m, n, k, one, a, k, b, n, zero, c, n)
 
     product()
     before, end = _cpu(), time.monotonic() + SECONDS
@@ -41,12 +41,17 @@ def shares(path: str) -> list[float]:
     return sorted((t / sum(spent) for t in spent), reverse=True)[:THREADS]
 
 
-def _cpu() -> Mapping[str, int]:
+def _cpu() -> dict[str, int]:
     """Nanoseconds on a CPU of every thread of this process."""
     tasks = Path("/proc/self/task")
     return {t.name: int((t / "schedstat").read_text().split()[0]) for t in tasks.iterdir()}
 
 
 if __name__ == "__main__":
-    parts = " ".join(f"{share:.0%}" for share in shares(sys.argv[1]))
-    print(f"a {M}x{N}x{K} row-major product takes its {THREADS} threads {parts} of the CPU time")
+    os.environ["OPENBLAS_NUM_THREADS"] = str(THREADS)
+    openblas = ctypes.CDLL(sys.argv[1])
+    found = []
+    for m, n, k in PRODUCTS:
+        parts = "/".join(f"{100 * share:.0f}" for share in shares(openblas, m, n, k))
+        found.append(f"{m}x{n}x{k} {parts}")
+    print(f"% of CPU time per thread, row-major: {', '.join(found)}")
