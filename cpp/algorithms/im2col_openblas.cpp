@@ -23,6 +23,13 @@ class Im2colOpenBlas final : public Plan {
         bias_(bias ? *bias : Weight()),
         blas_(*context.blas),
         out_(problem.out()) {
+    if (weight.type != WeightType::kF32) {
+      floats_ = context.weights.get(&weight, "floats", weight.count(), [&](float* out) {
+        const Weight floats = weight.as(WeightType::kF32);
+        std::copy_n(floats.data, floats.count(), out);
+      });
+      weight_.data = floats_->floats();
+    }
     const Window& w = p_.window;
     // A 1x1 convolution's matrix is the image itself.
     if (p_.kind == Kind::kConv) {
@@ -117,7 +124,9 @@ class Im2colOpenBlas final : public Plan {
   }
 
   const Problem p_;
-  const Weight weight_, bias_;
+  Weight weight_;  // of float32, here or in floats_
+  const Weight bias_;
+  WeightStore::Buffer floats_;
   const OpenBlas blas_;
   const Dims out_;
   bool columns_ = false;
@@ -131,8 +140,6 @@ class Algorithm_ final : public Algorithm {
   std::string refuse(const Problem& p, const Context& context) const override {
     if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
       return "not a convolution or fully connected layer";
-    if (p.weights != WeightType::kF32)
-      return std::string("the weights are ") + to_string(p.weights) + ", not f32";
     if (!context.blas) return "no OpenBLAS: " + context.blas_missing;
     if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
     if (p.pooled()) return "a following pool cannot be fused";
@@ -182,11 +189,15 @@ class Algorithm_ final : public Algorithm {
   }
 
   double memory(const Problem& p, const Context&) const override {
-    if (p.kind != Kind::kConv) return 0;
+    double floats = 0;  // weights that OpenBLAS needs as float32
+    if (p.weights != WeightType::kF32)
+      floats = static_cast<double>(p.k) *
+               static_cast<double>(p.kind == Kind::kConv ? p.in.c : p.in.count()) * sizeof(float);
+    if (p.kind != Kind::kConv) return floats;
     const Dims out = p.out();
-    return static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1] * out.h *
-                               out.w) *
-           sizeof(float);
+    return floats + static_cast<double>(p.in.c / p.groups * p.window.kernel[0] *
+                                        p.window.kernel[1] * out.h * out.w) *
+                        sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
