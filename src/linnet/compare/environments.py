@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -317,6 +318,8 @@ Dir::State::Status "{folder}/status";
 Dir::Cache "{folder}/cache";
 Dir::Cache::Archives "{folder}/cache/archives";
 Dir::Log "{folder}/log";
+APT::Architecture "{_debian_architecture()}";
+APT::Architectures {{ "{_debian_architecture()}"; }};
 APT::Install-Recommends "0";
 Acquire::Languages "none";
 Acquire::Check-Valid-Until "false";
@@ -330,6 +333,16 @@ Debug::NoLocking "1";
     private = {**_environment({}, "debian"), "APT_CONFIG": str(folder / "apt.conf")}
     _call(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], log, private)
     return private
+
+
+def _debian_architecture() -> str:
+    """What Debian calls the architecture of this interpreter, which need not be the host's."""
+    triplets = {"x86_64-linux-gnu": "amd64", "aarch64-linux-gnu": "arm64"}
+    triplets["arm-linux-gnueabihf"] = "armhf"
+    triplet = sysconfig.get_config_var("MULTIARCH")
+    if triplet not in triplets:
+        raise SetupError(f"no Debian architecture is known for {triplet}")
+    return triplets[triplet]
 
 
 def _signed() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy
@@ -16,18 +17,50 @@ import numpy
 if TYPE_CHECKING:
     from ..worker import Network, Node
 
+# The last wheels for 32-bit ARM bear the old name and were built for NumPy 1.
+PACKAGE, VERSION, NUMPY = (
+    ("ai-edge-litert", "2.3.0", "numpy")
+    if sys.maxsize > 1 << 32
+    else ("tflite-runtime", "2.14.0", "numpy<2")
+)
+MODULE = PACKAGE.replace("-", "_") + ".interpreter"
 ENVIRONMENT = {
     "kind": "venv",
-    "packages": ["ai-edge-litert==2.3.0", "flatbuffers==25.12.19"],
-    "import": "ai_edge_litert.interpreter",
+    "packages": [f"{PACKAGE}=={VERSION}", "flatbuffers==25.12.19", NUMPY],
+    "import": MODULE,
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {"litert": {}}
+
+# From TensorFlow's schema.fbs: numbers of enumerators; of each operator its code, its member of
+# the union of options, and the options' fields in the order of their slots.
+FLOAT32, INT32 = 0, 2
+VALID = 1
+ACTIVATION = ("Int8", "activation")
+STRIDES = (("Int8", "padding"), ("Int32", "stride_w"), ("Int32", "stride_h"))
+DILATIONS = (("Int32", "dilation_w"), ("Int32", "dilation_h"))
+POOL = (5, (*STRIDES, ("Int32", "filter_w"), ("Int32", "filter_h")))
+REDUCER = (27, (("Bool", "keep_dims"),))
+OPERATORS: dict[str, tuple[int, tuple[int, tuple[tuple[str, str], ...]]]] = {
+    "ADD": (0, (11, (ACTIVATION,))),
+    "AVERAGE_POOL_2D": (1, POOL),
+    "CONV_2D": (3, (1, (*STRIDES, ACTIVATION, *DILATIONS))),
+    "DEPTHWISE_CONV_2D": (4, (2, (*STRIDES, ("Int32", "multiplier"), ACTIVATION, *DILATIONS))),
+    "FULLY_CONNECTED": (9, (8, (ACTIVATION,))),
+    "MAX_POOL_2D": (17, POOL),
+    "RELU": (19, (0, ())),
+    "RESHAPE": (22, (17, ())),
+    "SOFTMAX": (25, (9, (("Float32", "beta"),))),
+    "PAD": (34, (22, ())),
+    "MEAN": (40, REDUCER),
+    "PADV2": (60, (43, ())),
+    "REDUCE_MAX": (82, REDUCER),
+}
 
 
 class Adapter:
     def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter
-        self.version, self.library = importlib.metadata.version("ai-edge-litert"), "XNNPACK"
+        self.interpreter = importlib.import_module(MODULE).Interpreter
+        self.version, self.library = importlib.metadata.version(PACKAGE), "XNNPACK"
         self.threads = threads
 
     def prepare(self, x: Any) -> Any:
@@ -54,12 +87,10 @@ class Writer:
     """Translates a network to a .tflite model for one batch size."""
 
     def __init__(self, network: Network, batch: int) -> None:
-        self.schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
         self.network, self.batch = network, batch
-        self.graph, self.model = self.schema.SubGraphT(), self.schema.ModelT()
-        self.graph.tensors, self.graph.operators = [], []
-        self.model.version, self.model.operatorCodes = 3, []
-        self.model.buffers = [self.buffer(b"")]
+        self.buffers = [b""]  # the schema wants the first one empty
+        self.shapes: list[tuple[list[int], int, int]] = []  # of each tensor; its type and buffer
+        self.operators: list[tuple[str, list[int], int, dict[str, Any]]] = []
         self.order: dict[str, list[int]] = {}  # flattened values: the [C, H, W] they came from
         self.tensors = {network.input: self.value(network.input)}
 
@@ -78,59 +109,85 @@ class Writer:
             self.add(node, result, int(skip))  # ActivationFunctionType: NONE 0, RELU 1
         if network.output in self.order:
             raise ValueError("a flattened image as the output")
-        self.graph.inputs = [self.tensors[network.input]]
-        self.graph.outputs = [self.tensors[network.output]]
-        self.model.subgraphs = [self.graph]
-        builder = importlib.import_module("flatbuffers").Builder(1 << 20)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return self.flatbuffer()
+
+    def flatbuffer(self) -> bytes:
+        """The model's bytes: tables are lists of (type, value) in the order of their slots."""
+        size = sum(map(len, self.buffers)) + (1 << 16)
+        builder: Any = importlib.import_module("flatbuffers").Builder(size)
+
+        def table(*fields: tuple[str, Any]) -> Any:
+            builder.StartObject(len(fields))
+            for slot, (kind, value) in enumerate(fields):
+                getattr(builder, f"Prepend{kind}Slot")(slot, value, 0)
+            return "UOffsetTRelative", builder.EndObject()
+
+        def vector(items: list[Any]) -> Any:
+            builder.StartVector(4, len(items), 4)
+            for item in reversed(items):
+                if isinstance(item, tuple):
+                    builder.PrependUOffsetTRelative(item[1])
+                else:
+                    builder.PrependInt32(item)
+            return "UOffsetTRelative", builder.EndVector()
+
+        def buffer(data: bytes) -> Any:
+            if not data:
+                return table()
+            builder.Prep(16, len(data))  # the schema's alignment
+            return table(("UOffsetTRelative", builder.CreateByteVector(data)))
+
+        def operator(
+            index: int, code: str, inputs: list[int], output: int, fields: dict[str, Any]
+        ) -> Any:
+            member, kinds = OPERATORS[code][1]
+            options = table(*((kind, fields.get(name, 0)) for kind, name in kinds))
+            lists = vector(inputs), vector([output])
+            return table(
+                ("Uint32", index), *lists, ("Uint8", member), options if member else ("Uint8", 0)
+            )
+
+        buffers = vector([buffer(data) for data in self.buffers])
+        tensors = vector(
+            [
+                table(vector(shape), ("Int8", kind), ("Uint32", data))
+                for shape, kind, data in self.shapes
+            ]
+        )
+        ends = [self.tensors[self.network.input]], [self.tensors[self.network.output]]
+        operators = vector([operator(i, *entry) for i, entry in enumerate(self.operators)])
+        graph = table(tensors, *map(vector, ends), operators)
+        codes = [OPERATORS[entry[0]][0] for entry in self.operators]
+        # A code stands twice since they outgrew a byte; all of these fit.
+        code_tables = [table(("Int8", c), ("Int8", 0), ("Int32", 1), ("Int32", c)) for c in codes]
+        model = table(("Uint32", 3), vector(code_tables), vector([graph]), ("Int8", 0), buffers)
+        builder.Finish(model[1], b"TFL3")
         return bytes(builder.Output())
 
-    def buffer(self, data: bytes) -> Any:
-        buffer = self.schema.BufferT()
-        buffer.data = numpy.frombuffer(data, numpy.uint8) if data else None
-        return buffer
-
-    def tensor(self, shape: list[int], kind: str, data: bytes = b"") -> int:
-        tensor = self.schema.TensorT()
-        tensor.name = f"t{len(self.graph.tensors)}"
-        tensor.shape, tensor.type, tensor.buffer = shape, getattr(self.schema.TensorType, kind), 0
+    def tensor(self, shape: list[int], kind: int, data: bytes = b"") -> int:
+        self.shapes.append((shape, kind, len(self.buffers) if data else 0))
         if data:
-            tensor.buffer = len(self.model.buffers)
-            self.model.buffers.append(self.buffer(data))
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
+            self.buffers.append(data)
+        return len(self.shapes) - 1
 
     def value(self, name: str) -> int:
         shape = self.network.shapes[name]
         last = [*shape[1:], shape[0]] if len(shape) == 3 else shape
-        return self.tensor([self.batch, *last], "FLOAT32")
+        return self.tensor([self.batch, *last], FLOAT32)
 
-    def constant(self, array: Any, kind: str = "FLOAT32") -> int:
-        array = numpy.ascontiguousarray(array, "<f4" if kind == "FLOAT32" else "<i4")
+    def constant(self, array: Any, kind: int = FLOAT32) -> int:
+        array = numpy.ascontiguousarray(array, "<f4" if kind == FLOAT32 else "<i4")
         return self.tensor(list(array.shape), kind, array.tobytes())
 
-    def emit(
-        self, code: str, inputs: list[int], output: int, options: str = "", **fields: Any
-    ) -> None:
-        """Append one operator; `options` names its table of the schema, `fields` fill it."""
-        entry, operator = self.schema.OperatorCodeT(), self.schema.OperatorT()
-        entry.builtinCode = getattr(self.schema.BuiltinOperator, code)
-        entry.deprecatedBuiltinCode, entry.version = min(entry.builtinCode, 127), 1
-        operator.opcodeIndex = len(self.model.operatorCodes)
-        self.model.operatorCodes.append(entry)
-        operator.inputs, operator.outputs = inputs, [output]
-        if options:
-            operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
-            operator.builtinOptions = getattr(self.schema, options + "T")()
-            for name, field in fields.items():
-                setattr(operator.builtinOptions, name, field)
-        self.graph.operators.append(operator)
+    def emit(self, code: str, inputs: list[int], output: int, **fields: Any) -> None:
+        """Append one operator; `fields` fill its options, others are 0."""
+        self.operators.append((code, inputs, output, fields))
 
     def add(self, node: Node, result: str, activation: int) -> None:
         """Append one node; ValueError if LiteRT has no equal."""
         x, y, weights = self.tensors[node.inputs[0]], self.tensors[result], self.network.weights
         order = self.order.get(node.inputs[0])
-        fused = {"fusedActivationFunction": activation}
+        fused = {"activation": activation}
         if order is not None and node.op not in ("Gemm", "Relu"):
             raise ValueError(f"{result}: the LiteRT adapter has no {node.op} of a flattened image")
         if node.op == "Conv":
@@ -139,14 +196,14 @@ class Writer:
             self.pool(node, x, y)
         elif node.op in ("GlobalMaxPool", "GlobalAveragePool"):
             code = "REDUCE_MAX" if node.op == "GlobalMaxPool" else "MEAN"
-            axes = self.constant([1, 2], "INT32")
-            self.emit(code, [x, axes], y, "ReducerOptions", keepDims=True)
+            axes = self.constant([1, 2], INT32)
+            self.emit(code, [x, axes], y, keep_dims=True)
         elif node.op == "Gemm":
             w = weights[node.inputs[1]]
             if order is not None:
                 w = w.reshape(-1, *order).transpose(0, 2, 3, 1).reshape(len(w), -1)
             inputs = [x, self.constant(w), self.bias(node, len(w))]
-            self.emit("FULLY_CONNECTED", inputs, y, "FullyConnectedOptions", **fused)
+            self.emit("FULLY_CONNECTED", inputs, y, **fused)
         elif node.op == "Relu":
             self.emit("RELU", [x], y)
             if order is not None:
@@ -162,12 +219,12 @@ class Writer:
                 second = self.tensors[other]
             if other in self.order:
                 raise ValueError(f"{result}: the LiteRT adapter has no Add of a flattened image")
-            self.emit("ADD", [x, second], y, "AddOptions", **fused)
+            self.emit("ADD", [x, second], y, **fused)
         elif node.op == "Softmax" and len(self.network.shapes[result]) == 1:
-            self.emit("SOFTMAX", [x], y, "SoftmaxOptions", beta=1.0)
+            self.emit("SOFTMAX", [x], y, beta=1.0)
         elif node.op in ("Flatten", "Reshape") and len(self.network.shapes[result]) == 1:
             shape = [self.batch, *self.network.shapes[result]]
-            self.emit("RESHAPE", [x, self.constant(shape, "INT32")], y, "ReshapeOptions")
+            self.emit("RESHAPE", [x, self.constant(shape, INT32)], y)
             if len(self.network.shapes[node.inputs[0]]) == 3:
                 self.order[result] = self.network.shapes[node.inputs[0]]
         else:
@@ -181,13 +238,13 @@ class Writer:
         """The image with `fill` around it: pads are [[top, bottom], [left, right]]."""
         if not any(map(any, pads)):
             return x
-        batch, height, width, channels = self.graph.tensors[x].shape
-        y = self.tensor([batch, height + sum(pads[0]), width + sum(pads[1]), channels], "FLOAT32")
-        widths = self.constant([[0, 0], *pads, [0, 0]], "INT32")
+        batch, height, width, channels = self.shapes[x][0]
+        y = self.tensor([batch, height + sum(pads[0]), width + sum(pads[1]), channels], FLOAT32)
+        widths = self.constant([[0, 0], *pads, [0, 0]], INT32)
         if fill:
-            self.emit("PADV2", [x, widths, self.constant([fill])], y, "PadV2Options")
+            self.emit("PADV2", [x, widths, self.constant([fill])], y)
         else:
-            self.emit("PAD", [x, widths], y, "PadOptions")
+            self.emit("PAD", [x, widths], y)
         return y
 
     def convolution(self, node: Node, x: int, y: int, fused: dict[str, Any]) -> None:
@@ -195,20 +252,20 @@ class Writer:
         w, group = self.network.weights[node.inputs[1]], node.attrs.get("group", 1)
         x = self.padded(x, [[top, bottom], [left, right]], 0.0)
         fields = {
-            "padding": self.schema.Padding.VALID,
-            "strideH": sh,
-            "strideW": sw,
-            "dilationHFactor": dh,
-            "dilationWFactor": dw,
+            "padding": VALID,
+            "stride_h": sh,
+            "stride_w": sw,
+            "dilation_h": dh,
+            "dilation_w": dw,
             **fused,
         }
         if group > 1 and w.shape[1] == 1:
             inputs = [x, self.constant(w.transpose(1, 2, 3, 0)), self.bias(node, len(w))]
-            fields["depthMultiplier"] = len(w) // group
-            self.emit("DEPTHWISE_CONV_2D", inputs, y, "DepthwiseConv2DOptions", **fields)
+            fields["multiplier"] = len(w) // group
+            self.emit("DEPTHWISE_CONV_2D", inputs, y, **fields)
         else:
             inputs = [x, self.constant(w.transpose(0, 2, 3, 1)), self.bias(node, len(w))]
-            self.emit("CONV_2D", inputs, y, "Conv2DOptions", **fields)
+            self.emit("CONV_2D", inputs, y, **fields)
 
     def pool(self, node: Node, x: int, y: int) -> None:
         kernel, strides, (top, left, bottom, right), dilations = node.window()
@@ -225,10 +282,9 @@ class Writer:
             "AVERAGE_POOL_2D" if average else "MAX_POOL_2D",
             [self.padded(x, pads, float(numpy.finfo(numpy.float32).min))],
             y,
-            "Pool2DOptions",
-            padding=self.schema.Padding.VALID,
-            strideH=strides[0],
-            strideW=strides[1],
-            filterHeight=kernel[0],
-            filterWidth=kernel[1],
+            padding=VALID,
+            stride_h=strides[0],
+            stride_w=strides[1],
+            filter_h=kernel[0],
+            filter_w=kernel[1],
         )
