@@ -29,7 +29,12 @@ ENVIRONMENT = {
     "packages": [f"{PACKAGE}=={VERSION}", "flatbuffers==25.12.19", NUMPY],
     "import": MODULE,
 }
-CONFIGURATIONS: dict[str, dict[str, Any]] = {"litert": {}}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "litert": {
+        "what": "LiteRT (TensorFlow Lite) with XNNPACK",
+        "on_pi": "runs there, 32-bit as tflite-runtime 2.14",
+    },
+}
 
 # From TensorFlow's schema.fbs: numbers of enumerators; of each operator its code, its member of
 # the union of options, and the options' fields in the order of their slots.
