@@ -33,6 +33,7 @@ BOUNDS = {
     "fourier-8": 1e-4,
     "fourier-16": 1e-4,
     "winograd": 1e-4,
+    "winograd-rows": 1e-4,
     "im2col-openblas": 1e-5,
     # NNPACK's, where LINNET_NNPACK or the system has one.
     "nnpack-auto": 1e-4,

@@ -123,7 +123,7 @@ class WinogradPlan final : public Plan {
     weights_ = context.weights.get(&weight, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
       double g[kPoints][kPoints];
       for (int j = 0; j < kPoints; ++j) {
-        for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(j, i, r);
+        for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
       }
       const int64_t lanes = blocking_.vecs * width_;
       for (int64_t k = 0; k < p_.k; ++k) {

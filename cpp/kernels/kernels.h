@@ -105,6 +105,25 @@ struct WinogradOutput {
   int pool;   // 1, or 2 or 3 dividing m: windows of that size and stride are stored
 };
 
+// Output transform in one dimension: the products of some tiles of one row, vectors of channels, to
+// m neighbouring pixels each, or their maxima.
+constexpr int kMaxLineOutputs = 6;
+struct WinogradLine {
+  const float* m;  // product j of vector v of tile t at m[j * m_point + (t * vecs + v) * width]
+  ptrdiff_t m_point;
+  int64_t tiles;
+  int vecs;
+  const float* bias;      // of all vectors
+  const float* residual;  // added before the activation, laid out like y; nullptr for none; not
+                          // with a pool
+  float* y;
+  ptrdiff_t y_col;  // from one stored pixel to the next
+  int last;         // pixels stored of the last tile; of the others all
+  float low;        // activation, as in DirectTile
+  int pool;         // as in WinogradOutput, along the row
+  bool merge;       // into what y holds, by max: later rows of the same window
+};
+
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
 // results: fourier_points.h.
 struct FourierInput {
@@ -175,6 +194,12 @@ struct Kernels {
                          ptrdiff_t v_point);
   void (*winograd_row[8])(const WinogradRow&);
   void (*winograd_output[8])(const WinogradOutput&);
+
+  // The same in one dimension, by the number of pairs of points, 3 to 5: of 2 * pairs + 2 pixels,
+  // `vecs` neighbouring vectors each, to v[j * v_point]; and back to m pixels.
+  void (*winograd_line_input[6])(const float* x, ptrdiff_t x_col, int64_t vecs, float* v,
+                                 ptrdiff_t v_point);
+  void (*winograd_line[6][kMaxLineOutputs + 1])(const WinogradLine&);
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);

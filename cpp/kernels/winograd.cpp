@@ -1,12 +1,12 @@
-// Winograd input and output transforms of 8x8 tiles, one vector of channels at a time. The products
-// between them are direct tiles.
+// Winograd input and output transforms of 8x8 tiles and of rows, one vector of channels at a time.
+// The products between them are direct tiles.
 #include "vector.h"
 #include "winograd_points.h"
 
 namespace linnet {
 namespace {
 
-constexpr int kPoints = kWinogradPoints, kPairs = kWinogradPairs;
+constexpr int kPoints = kWinogradPoints;  // of two-dimensional tiles
 
 // acc + c * x, where c is a compile-time constant that is often 0, 1 or -1.
 template <class Constant>
@@ -18,38 +18,46 @@ LINNET_INLINE Vec add_scaled(Vec acc, Vec x, Constant) {
   return fma(acc, x, splat(static_cast<float>(c)));
 }
 
-template <int kSkip, int kI>
+template <int kPairs, int kSkip, int kI>
 struct Even {
-  static constexpr double value = winograd_even(kSkip).c[kI];
+  static constexpr double value = winograd_even(kPairs, kSkip).c[kI];
 };
 template <int kPair, int kExponent, int kSign = 1>
 struct Power {
   static constexpr double value = kSign * winograd_power(kWinogradPair[kPair], kExponent);
 };
 
+// The polynomial winograd_even(kPairs, kSkip) of every second input from d[kFrom] on; its leading
+// coefficient is 1.
+template <int kPairs, int kSkip, int kFrom, int kI, int kPoints>
+LINNET_INLINE Vec even_terms(Vec acc, const Vec (&d)[kPoints]) {
+  if constexpr (kI < 0) return acc;
+  if constexpr (kI >= 0) {
+    acc = add_scaled(acc, d[kFrom + 2 * kI], Even<kPairs, kSkip, kI>());
+    return even_terms<kPairs, kSkip, kFrom, kI - 1>(acc, d);
+  }
+}
+
 // The rows of B^T that belong to the points +-p of one pair: L is x^2 +- p x times a polynomial in
 // x^2, so both rows share the sums over even and over odd inputs.
-template <int kPair>
-LINNET_INLINE void input_pair(const Vec (&d)[kPoints], Vec (&v)[kPoints]) {
-  Vec even = add_scaled(d[6], d[4], Even<kPair, 1>());
-  Vec odd = add_scaled(d[5], d[3], Even<kPair, 1>());
-  even = add_scaled(even, d[2], Even<kPair, 0>());
-  odd = add_scaled(odd, d[1], Even<kPair, 0>());
-  v[2 * kPair + 1] = add_scaled(even, odd, Power<kPair, 1>());
-  v[2 * kPair + 2] = add_scaled(even, odd, Power<kPair, 1, -1>());
+template <int kPairs, int kPair, int kPoints>
+LINNET_INLINE void input_pairs(const Vec (&d)[kPoints], Vec (&v)[kPoints]) {
+  if constexpr (kPair < kPairs) {
+    const Vec even = even_terms<kPairs, kPair, 2, kPairs - 2>(d[2 * kPairs], d);
+    const Vec odd = even_terms<kPairs, kPair, 1, kPairs - 2>(d[2 * kPairs - 1], d);
+    v[2 * kPair + 1] = add_scaled(even, odd, Power<kPair, 1>());
+    v[2 * kPair + 2] = add_scaled(even, odd, Power<kPair, 1, -1>());
+    input_pairs<kPairs, kPair + 1>(d, v);
+  }
 }
 
 // v = B^T d.
+template <int kPoints>
 LINNET_INLINE void input_points(const Vec (&d)[kPoints], Vec (&v)[kPoints]) {
-  static_assert(kPairs == 3, "written for three pairs of points");
-  constexpr int kAll = kPairs;
-  v[0] = add_scaled(add_scaled(add_scaled(d[6], d[4], Even<kAll, 2>()), d[2], Even<kAll, 1>()),
-                    d[0], Even<kAll, 0>());
-  input_pair<0>(d, v);
-  input_pair<1>(d, v);
-  input_pair<2>(d, v);
-  v[7] = add_scaled(add_scaled(add_scaled(d[7], d[5], Even<kAll, 2>()), d[3], Even<kAll, 1>()),
-                    d[1], Even<kAll, 0>());
+  constexpr int kPairs = kPoints / 2 - 1;
+  v[0] = even_terms<kPairs, kPairs, 0, kPairs - 1>(d[2 * kPairs], d);
+  input_pairs<kPairs, 0>(d, v);
+  v[kPoints - 1] = even_terms<kPairs, kPairs, 1, kPairs - 1>(d[kPoints - 1], d);
 }
 
 void input(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v, ptrdiff_t v_point) {
@@ -72,37 +80,41 @@ void input(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v, ptrdiff_t
 }
 
 // y[i] = sum of p^i times the pair's sum (even i) or difference (odd i).
-template <int kI, int kPair>
-LINNET_INLINE Vec output_term(Vec acc, const Vec (&sums)[kPairs],
-                              const Vec (&differences)[kPairs]) {
-  return add_scaled(acc, kI % 2 ? differences[kPair] : sums[kPair], Power<kPair, kI>());
+template <int kI, int kPair, int kPairs>
+LINNET_INLINE Vec output_terms(Vec acc, const Vec (&sums)[kPairs],
+                               const Vec (&differences)[kPairs]) {
+  if constexpr (kPair == kPairs) return acc;
+  if constexpr (kPair < kPairs) {
+    acc = add_scaled(acc, kI % 2 ? differences[kPair] : sums[kPair], Power<kPair, kI>());
+    return output_terms<kI, kPair + 1>(acc, sums, differences);
+  }
 }
 
-template <int kI, int kOutputs>
+template <int kI, int kPoints, int kPairs, int kOutputs>
 LINNET_INLINE void output_rows(const Vec (&m)[kPoints], const Vec (&sums)[kPairs],
                                const Vec (&differences)[kPairs], Vec (&y)[kOutputs]) {
   if constexpr (kI < kOutputs) {
     static_assert(kWinogradPair[0] == 1.0, "starts from an unscaled term");
     Vec acc = kI % 2 ? differences[0] : sums[0];
     if constexpr (kI == 0) acc = add(acc, m[0]);
-    acc = output_term<kI, 1>(acc, sums, differences);
-    acc = output_term<kI, 2>(acc, sums, differences);
+    acc = output_terms<kI, 1>(acc, sums, differences);
     if constexpr (kI == kOutputs - 1) acc = add(acc, m[kPoints - 1]);
     y[kI] = acc;
-    output_rows<kI + 1, kOutputs>(m, sums, differences, y);
+    output_rows<kI + 1>(m, sums, differences, y);
   }
 }
 
 // y = A^T m.
-template <int kOutputs>
+template <int kPoints, int kOutputs>
 LINNET_INLINE void output_points(const Vec (&m)[kPoints], Vec (&y)[kOutputs]) {
+  constexpr int kPairs = kPoints / 2 - 1;
   Vec sums[kPairs], differences[kPairs];
   LINNET_UNROLL
   for (int p = 0; p < kPairs; ++p) {
     sums[p] = add(m[2 * p + 1], m[2 * p + 2]);
     differences[p] = sub(m[2 * p + 1], m[2 * p + 2]);
   }
-  output_rows<0, kOutputs>(m, sums, differences, y);
+  output_rows<0>(m, sums, differences, y);
 }
 
 // The last half of the output transform, down the columns of a tile, with all that follows.
@@ -117,7 +129,7 @@ LINNET_INLINE void output_pooled(const WinogradOutput& o) {
   for (int j = 0; j < kOutputs; ++j, z += kWidth) {
     LINNET_UNROLL
     for (int i = 0; i < kPoints; ++i) m[i] = load(z + i * kOutputs * kWidth);
-    output_points<kOutputs>(m, y);
+    output_points(m, y);
     LINNET_UNROLL
     for (int i = 0; i < kOutputs; ++i) {
       y[i] = add(y[i], bias);
@@ -161,11 +173,73 @@ void output_row(const WinogradRow& r) {
       Vec m[kPoints], y[kOutputs];
       LINNET_UNROLL
       for (int j = 0; j < kPoints; ++j) m[j] = load(from + j * r.m_point);
-      output_points<kOutputs>(m, y);
+      output_points(m, y);
       LINNET_UNROLL
       for (int i = 0; i < kOutputs; ++i) store(z + i * kWidth, y[i]);
     }
   }
+}
+
+template <int kPairs>
+void line_input(const float* x, ptrdiff_t x_col, int64_t vecs, float* v, ptrdiff_t v_point) {
+  constexpr int kPoints = winograd_points(kPairs);
+  for (; vecs > 0; --vecs, x += kWidth, v += kWidth) {
+    Vec d[kPoints], t[kPoints];
+    LINNET_UNROLL
+    for (int j = 0; j < kPoints; ++j) d[j] = load(x + j * x_col);
+    input_points(d, t);
+    LINNET_UNROLL
+    for (int j = 0; j < kPoints; ++j) store(v + j * v_point, t[j]);
+  }
+}
+
+template <int kPairs, int kOutputs, int kPool>
+LINNET_INLINE void line_pooled(const WinogradLine& l) {
+  constexpr int kPoints = winograd_points(kPairs), kStored = kOutputs / kPool;
+  const Vec low = splat(l.low);
+  const float *from = l.m, *residual = l.residual;
+  float* to = l.y;
+  for (int64_t t = l.tiles; t > 0; --t, to += kStored * l.y_col) {
+    const int stored = t > 1 ? kStored : l.last;
+    for (int v = 0; v < l.vecs; ++v, from += kWidth) {
+      Vec m[kPoints], y[kOutputs];
+      LINNET_UNROLL
+      for (int j = 0; j < kPoints; ++j) m[j] = load(from + j * l.m_point);
+      output_points(m, y);
+      const Vec bias = load(l.bias + v * kWidth);
+      float* at = to + v * kWidth;
+      LINNET_UNROLL
+      for (int i = 0; i < kStored; ++i, at += l.y_col) {
+        if (i == stored) break;
+        Vec r = y[i * kPool];
+        LINNET_UNROLL
+        for (int q = 1; q < kPool; ++q) r = max(r, y[i * kPool + q]);
+        r = add(r, bias);
+        if (kPool == 1 && residual) r = add(r, load(residual + (at - l.y)));
+        r = max(low, r);
+        if (l.merge) r = max(load(at), r);
+        store(at, r);
+      }
+    }
+  }
+}
+
+template <int kPairs, int kOutputs>
+void line(const WinogradLine& l) {
+  if constexpr (kOutputs % 2 == 0) {
+    if (l.pool == 2) return line_pooled<kPairs, kOutputs, 2>(l);
+  }
+  if constexpr (kOutputs % 3 == 0) {
+    if (l.pool == 3) return line_pooled<kPairs, kOutputs, 3>(l);
+  }
+  line_pooled<kPairs, kOutputs, 1>(l);
+}
+
+template <int kPairs, int kOutputs>
+void fill_line(Kernels* table) {
+  table->winograd_line_input[kPairs] = line_input<kPairs>;
+  table->winograd_line[kPairs][kOutputs] = line<kPairs, kOutputs>;
+  if constexpr (kOutputs > 2) fill_line<kPairs, kOutputs - 1>(table);
 }
 
 template <int kOutputs>
@@ -181,4 +255,7 @@ void fill(Kernels* table) {
 LINNET_EXPORT(winograd)(linnet::Kernels* table) {
   table->winograd_input = linnet::input;
   linnet::fill<7>(table);
+  linnet::fill_line<3, linnet::kMaxLineOutputs>(table);
+  linnet::fill_line<4, linnet::kMaxLineOutputs>(table);
+  linnet::fill_line<5, linnet::kMaxLineOutputs>(table);
 }

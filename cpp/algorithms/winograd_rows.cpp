@@ -1,0 +1,316 @@
+// Winograd convolution along rows, F(m, s) for kernels of 3 to 9 columns and any number of rows,
+// horizontal stride 1: each row of the kernel is a filter of s taps, and the rows and channels are
+// summed between the transforms. It saves less than two dimensions, but takes more kernels, errs
+// less for long ones and is worth it with a single input channel. The points and their error:
+// kernels/winograd_points.h.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "../algorithm.h"
+#include "../cost.h"
+#include "../kernels/winograd_points.h"
+
+namespace linnet {
+namespace {
+
+// What the transformed rows of one band may fill of a core's second-level cache.
+constexpr int64_t kBandBytes = 192 * 1024;
+// Longer kernels in tiles of 12 err by more than half of what is allowed.
+constexpr int64_t kMostColumns = 9;
+// Cycles of the transforms for one vector and point, for the cost estimate.
+constexpr double kInputCycles = 6, kOutputCycles = 3.5, kTransposeCycles = 3;
+
+// One way to cut the rows of a problem.
+struct Tiling {
+  int pairs = 0;      // of points; 0 if the kernel fits none
+  int64_t points, m;  // m outputs a tile
+  int64_t tiles;      // of an output row
+  int vecs;           // vectors of output channels of a panel
+};
+
+int64_t taps_of(const Problem& p) { return p.window.kernel[0] * p.in.c; }
+
+double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
+  const int64_t vectors = ceil_div(p.k, kernels.width);
+  const double groups = static_cast<double>(ceil_div(t.tiles, kernels.direct_cols[t.vecs]));
+  const double slice =
+      static_cast<double>(t.points * taps_of(p) * t.vecs * kernels.width) * sizeof(float);
+  const double panels = static_cast<double>(ceil_div(vectors, t.vecs));
+  const double product = panels * static_cast<double>(t.points) * groups *
+                         tile_cycles(kernels, t.vecs, static_cast<double>(t.tiles) / groups,
+                                     static_cast<double>(taps_of(p)), slice);
+  return product + kOutputCycles * static_cast<double>(t.tiles * t.points * vectors);
+}
+
+// The cheapest tiling, whose pools lie within tiles.
+Tiling choose_tiling(const Problem& p, const Kernels& kernels) {
+  Tiling best;
+  if (p.window.kernel[1] > kMostColumns) return best;
+  double least = std::numeric_limits<double>::infinity();
+  for (int pairs = kWinogradPairs; pairs <= kWinogradPairsMost; ++pairs) {
+    Tiling t;
+    t.pairs = pairs;
+    t.points = winograd_points(pairs);
+    t.m = t.points + 1 - p.window.kernel[1];
+    if (t.m < 2 || t.m > kMaxLineOutputs || t.m % p.pool[1] != 0) continue;
+    t.tiles = ceil_div(p.out().w * p.pool[1], t.m);
+    for (t.vecs = 1; t.vecs <= std::min<int64_t>(kernels.direct_vecs, ceil_div(p.k, kernels.width));
+         ++t.vecs) {
+      const double cycles = row_cycles(p, kernels, t);
+      if (cycles < least) least = cycles, best = t;
+    }
+  }
+  return best;
+}
+
+class WinogradRowsPlan final : public Plan {
+ public:
+  WinogradRowsPlan(const Problem& problem, const Weight& weight, const Weight* bias,
+                   const Context& context)
+      : p_(problem),
+        kernels_(context.kernels),
+        width_(kernels_.width),
+        out_(p_.out()),
+        t_(choose_tiling(p_, kernels_)),
+        k_(round_up(p_.k, width_)),
+        planar_(p_.in_layout == Layout::kNchw),
+        columns_((t_.tiles - 1) * t_.m + t_.points) {
+    pack_weights(weight, context);
+    bias_ = context.weights.get_bias(bias, p_.k, k_);
+    const auto tile_bytes = [&](int64_t rows) {
+      return tile_floats(rows) * t_.points * t_.tiles * static_cast<int64_t>(sizeof(float));
+    };
+    int64_t rows = out_.h;
+    while (rows > 1 && tile_bytes(rows) > kBandBytes) rows = ceil_div(rows, 2);
+    if (p_.threads > 1)
+      rows = std::min(rows, std::max<int64_t>(1, p_.n * out_.h / (4 * p_.threads)));
+    bands_ = ceil_div(out_.h, rows);
+    band_rows_ = ceil_div(out_.h, bands_);
+    bands_ = ceil_div(out_.h, band_rows_);
+    splits_ = std::min(panels(), ceil_div(2 * p_.threads, p_.n * bands_));
+    if (p_.threads == 1) splits_ = 1;
+    v_tile_ = tile_floats(band_rows_);
+    v_point_ = t_.tiles * v_tile_ + 16;
+    m_point_ = t_.tiles * t_.vecs * width_ + 16;
+  }
+
+  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
+
+  void run(const Operands& o) const override {
+    o.pool.parallel_for(p_.n * bands_ * splits_, [&](int64_t task, int thread) {
+      const int64_t split = task % splits_, band = task / splits_ % bands_,
+                    image = task / splits_ / bands_;
+      run_band(o, image, band, panels() * split / splits_, panels() * (split + 1) / splits_,
+               o.workspace + thread * thread_floats());
+    });
+  }
+
+ private:
+  int64_t panels() const { return ceil_div(k_ / width_, t_.vecs); }
+  int64_t input_rows(int64_t rows) const {
+    return (rows * p_.pool[0] - 1) * p_.window.stride[0] + p_.window.kernel[0];
+  }
+  // A tile of one point: its rows, channels innermost, and what whole vectors write beyond. An odd
+  // number of cache lines, so that neighbouring tiles lie in different sets.
+  int64_t tile_floats(int64_t rows) const {
+    constexpr int64_t kLine = 16;
+    return (ceil_div(round_up(input_rows(rows) * p_.in.c, width_) + width_, kLine) | 1) * kLine;
+  }
+  // V, M, and the band's input transposed, or a patch of one pixel row at the image's border.
+  int64_t thread_floats() const {
+    const int64_t input = planar_ ? columns_ * v_tile_ : t_.points * round_up(p_.in.c, width_);
+    return round_up(t_.points * (v_point_ + m_point_) + input, 64);
+  }
+
+  // U[panel][j][row][c][vecs * width] = G g, computed in double.
+  void pack_weights(const Weight& weight, const Context& context) {
+    const int64_t rows = p_.window.kernel[0], s = p_.window.kernel[1], taps = taps_of(p_);
+    const std::string packing = "winograd line " + std::to_string(t_.points) + " v" +
+                                std::to_string(width_) + "x" + std::to_string(t_.vecs);
+    weights_ = context.weights.get(&weight, packing, t_.points * taps * k_, [&](float* out) {
+      const int64_t lanes = t_.vecs * width_;
+      for (int64_t k = 0; k < p_.k; ++k) {
+        const int64_t first = k / lanes * lanes;  // channel of the panel
+        const int64_t panel_lanes = std::min(lanes, k_ - first);
+        for (int64_t c = 0; c < p_.in.c; ++c) {
+          for (int64_t r = 0; r < rows; ++r) {
+            const float* w = weight.data + ((k * p_.in.c + c) * rows + r) * s;
+            for (int j = 0; j < t_.points; ++j) {
+              double sum = 0;
+              for (int i = 0; i < s; ++i)
+                sum += winograd_weight(t_.pairs, j, i, static_cast<int>(s)) * w[i];
+              out[first * t_.points * taps + ((j * rows + r) * p_.in.c + c) * panel_lanes + k -
+                  first] = static_cast<float>(sum);
+            }
+          }
+        }
+      }
+    });
+  }
+
+  void run_band(const Operands& o, int64_t image, int64_t band, int64_t first_panel,
+                int64_t last_panel, float* scratch) const {
+    float* v = scratch;
+    float* m = v + t_.points * v_point_;
+    float* rest = m + t_.points * m_point_;
+    const int64_t first = band * band_rows_, last = std::min(out_.h, first + band_rows_);
+    const float* x = o.x + image * image_stride(p_.in, p_.in_layout, width_);
+    const int64_t top = first * p_.pool[0] * p_.window.stride[0] - p_.window.pad[0];
+    if (planar_) {
+      transform_planar(x, top, input_rows(last - first), v, rest);
+    } else {
+      transform_pixels(x, top, input_rows(last - first), v, rest);
+    }
+
+    const int64_t y_row = out_.w * k_, y_image = image * out_.h * y_row;
+    Product product{};
+    product.points = static_cast<int>(t_.points);
+    product.cols = t_.tiles, product.taps = taps_of(p_);
+    product.x_point = v_point_, product.x_col = v_tile_;
+    product.y = m, product.y_point = m_point_;
+    WinogradLine line{};
+    line.m = m, line.m_point = m_point_;
+    line.tiles = t_.tiles;
+    line.y_col = k_;
+    line.last = static_cast<int>(out_.w - (t_.tiles - 1) * (t_.m / p_.pool[1]));
+    line.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
+    line.pool = static_cast<int>(p_.pool[1]);
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const int64_t channel = panel * t_.vecs * width_;
+      line.vecs = static_cast<int>(std::min<int64_t>(t_.vecs, (k_ - channel) / width_));
+      line.bias = bias_->floats() + channel;
+      product.w = weights_->floats() + channel * t_.points * product.taps;
+      for (int64_t row = first; row < last; ++row) {
+        const int64_t at = y_image + row * y_row + channel;
+        line.y = o.y + at;
+        line.residual = p_.residual ? o.operand + at : nullptr;
+        for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
+          product.x = v + ((row - first) * p_.pool[0] + sub) * p_.window.stride[0] * p_.in.c;
+          kernels_.product[line.vecs](product);
+          line.merge = sub > 0;
+          kernels_.winograd_line[t_.pairs][t_.m](line);
+        }
+      }
+    }
+  }
+
+  // Lanes are rows and channels of one pixel column, once these lie together.
+  void transform_planar(const float* x, int64_t top, int64_t rows, float* v, float* columns) const {
+    std::memset(columns, 0, static_cast<size_t>(columns_ * v_tile_) * sizeof(float));
+    const int64_t left = p_.window.pad[1];
+    const int64_t count = std::min(p_.in.w, columns_ - left);
+    for (int64_t r = std::max<int64_t>(0, -top); r < std::min(rows, p_.in.h - top); ++r) {
+      for (int64_t c = 0; c < p_.in.c; ++c) {
+        const float* from = x + (c * p_.in.h + top + r) * p_.in.w;
+        float* to = columns + left * v_tile_ + r * p_.in.c + c;
+        for (int64_t i = 0; i < count; ++i) to[i * v_tile_] = from[i];
+      }
+    }
+    const int64_t vecs = ceil_div(rows * p_.in.c, width_);
+    for (int64_t tile = 0; tile < t_.tiles; ++tile) {
+      kernels_.winograd_line_input[t_.pairs](columns + tile * t_.m * v_tile_, v_tile_, vecs,
+                                             v + tile * v_tile_, v_point_);
+    }
+  }
+
+  // Lanes are channels. Rows come in order, so what the last vector of one writes beyond its
+  // channels is overwritten by the next.
+  void transform_pixels(const float* x, int64_t top, int64_t rows, float* v, float* patch) const {
+    const int64_t pixel = round_up(p_.in.c, width_), vecs = pixel / width_;
+    for (int64_t tile = 0; tile < t_.tiles; ++tile) {
+      const int64_t left = tile * t_.m - p_.window.pad[1];
+      const int64_t from = std::max<int64_t>(0, -left), to = std::min(t_.points, p_.in.w - left);
+      const bool whole = from == 0 && to == t_.points;
+      if (!whole) std::memset(patch, 0, static_cast<size_t>(t_.points * pixel) * sizeof(float));
+      for (int64_t r = 0; r < rows; ++r) {
+        float* at = v + tile * v_tile_ + r * p_.in.c;
+        if (top + r < 0 || top + r >= p_.in.h || from >= to) {
+          for (int64_t j = 0; j < t_.points; ++j)
+            std::memset(at + j * v_point_, 0, static_cast<size_t>(pixel) * sizeof(float));
+          continue;
+        }
+        const float* row = x + ((top + r) * p_.in.w + left) * pixel;
+        if (!whole) {
+          std::memcpy(patch + from * pixel, row + from * pixel,
+                      static_cast<size_t>((to - from) * pixel) * sizeof(float));
+          row = patch;
+        }
+        kernels_.winograd_line_input[t_.pairs](row, pixel, vecs, at, v_point_);
+      }
+    }
+  }
+
+  const Problem p_;
+  const Kernels& kernels_;
+  const int width_;
+  const Dims out_;
+  const Tiling t_;
+  const int64_t k_;  // output channels, padded
+  const bool planar_;
+  const int64_t columns_;  // pixel columns that the tiles of a row cover
+  int64_t bands_, band_rows_, splits_;
+  int64_t v_tile_, v_point_, m_point_;
+  WeightStore::Buffer weights_, bias_;
+};
+
+class WinogradRows final : public Algorithm {
+ public:
+  const char* name() const override { return "winograd-rows"; }
+  bool exact() const override { return false; }
+
+  std::string refuse(const Problem& p, const Context& context) const override {
+    const Window& w = p.window;
+    if (p.kind != Kind::kConv) return "not a convolution";
+    if (w.stride[1] != 1) return "the horizontal stride is not 1";
+    if (w.dilation[0] != 1 || w.dilation[1] != 1) return "the kernel is dilated";
+    if (p.groups != 1) return "the convolution is grouped";
+    if (p.out_layout != Layout::kNhwc) return "writes channels-last only";
+    if (p.pooled() && p.residual) return "a residual cannot be added before a fused pool";
+    if (p.pool[1] > 3) return "pool windows wider than 3 do not fit the registers";
+    if (!choose_tiling(p, context.kernels).pairs) {
+      return "no tile has room for a kernel of " + std::to_string(w.kernel[1]) + " columns" +
+             (p.pooled() ? " and whole pool windows" : "");
+    }
+    return "";
+  }
+
+  double cost(const Problem& p, const Context& context) const override {
+    const Kernels& kernels = context.kernels;
+    const Tiling t = choose_tiling(p, kernels);
+    const Dims out = p.out();
+    const double lines = static_cast<double>(p.n * out.h * p.pool[0]);
+    const double input_rows = static_cast<double>(p.n * p.in.h);
+    const double lanes = p.in_layout == Layout::kNchw
+                             ? static_cast<double>(p.in.c) / kernels.width
+                             : static_cast<double>(ceil_div(p.in.c, kernels.width));
+    double cycles = lines * row_cycles(p, kernels, t) +
+                    input_rows * lanes * kInputCycles * static_cast<double>(t.tiles * t.points);
+    if (p.in_layout == Layout::kNchw)
+      cycles += kTransposeCycles * input_rows * static_cast<double>(p.in.c * p.in.w);
+    const double weight_bytes =
+        static_cast<double>(t.points * taps_of(p) * round_up(p.k, kernels.width)) * sizeof(float);
+    cycles += weight_cycles(weight_bytes, 1, 0, p.threads);
+    return parallel_cycles(cycles, std::min(lines, 4.0 * p.threads), p.threads) + 1000;
+  }
+
+  double memory(const Problem& p, const Context& context) const override {
+    const Tiling t = choose_tiling(p, context.kernels);
+    return static_cast<double>(t.points * taps_of(p) * round_up(p.k, context.kernels.width)) *
+               sizeof(float) +
+           p.threads * static_cast<double>(2 * kBandBytes);
+  }
+
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
+    return std::make_unique<WinogradRowsPlan>(p, *weight, bias, context);
+  }
+};
+
+const WinogradRows kWinogradRows;
+const RegisterAlgorithm kRegistered(&kWinogradRows);
+
+}  // namespace
+}  // namespace linnet
