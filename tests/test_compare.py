@@ -21,8 +21,17 @@ import numpy as np
 import pytest
 
 from linnet import compare, reference
-from linnet.compare import environments, network, report, worker
-from linnet.compare.bench import Bench, Cell, Protocol, Row, Worker, WorkerError, verify
+from linnet.compare import bench, chart, environments, network, page, report, worker
+from linnet.compare.bench import (
+    Bench,
+    Cell,
+    Protocol,
+    Row,
+    Worker,
+    WorkerError,
+    check_logits,
+    check_output,
+)
 from linnet.compare.environments import Runtime
 from linnet.compare.machine import Watch
 from linnet.graph import Graph, Node, Value
@@ -103,7 +112,7 @@ def measure(runtime: Runtime, folder: Path, *options: dict[str, Any], **protocol
     rows = [Row(f"r{i}", runtime, option) for i, option in enumerate(options)]
     settings = {"batches": [1, 3], "threads": 1, "seconds": 0.05, "passes": 20, **protocol}
     expected = network.expect(graph, images())
-    Bench(Protocol(**settings), expected, folder, lambda text: None).measure(rows)
+    Bench(Protocol(**settings), expected, folder, lambda *_: None).measure(rows)
     return rows
 
 
@@ -173,17 +182,20 @@ def test_one_perturbed_weight_fails(runtime: Runtime, tmp_path: Path) -> None:
     assert [row.cells[0].status for row in rows] == ["failed", "ok", "failed"]
     assert "logits differ" in rows[0].cells[0].reason
     assert "the output differs" in rows[2].cells[0].reason
-    assert not rows[0].cells[0].times
-    text = report.as_text(as_data(rows))
+    assert not rows[0].cells[0].times and not rows[2].cells[0].times
+    text = report.as_text([as_data(rows)])
     assert "FAILED" in text
     assert "r0 at batch 1: logits differ" in text
 
 
 def test_not_a_number_fails() -> None:
-    cell = Cell(2)
-    wanted = np.ones((5, 4))
-    verify(cell, wanted[:2], np.full((2, 4), np.nan), network.Expected(images(), wanted, wanted))
-    assert cell.status == "failed"
+    expected = network.Expected(images(), np.ones((5, 4)), np.ones((5, 4)))
+    for check in (check_logits, check_output):
+        cell = Cell(2)
+        check(cell, np.ones((2, 4)), expected)
+        assert cell.status == "ok"
+        check(cell, np.full((2, 4), np.nan), expected)
+        assert cell.status == "failed"
 
 
 @pytest.mark.parametrize(
@@ -202,9 +214,9 @@ def test_one_failure_is_one_cell(
     assert bad.cells[1].reason.startswith(reason)
     assert [cell.status for cell in good.cells] == ["ok", "ok"]
     assert not children()
-    lines = report.as_text(as_data([bad, good])).splitlines()
-    marks = [line.split()[-1] for line in lines if line.startswith("  r0 ")]
-    assert marks[:2] == [{"memory": "-", "error": "n/a"}[status]] * 2
+    lines = report.as_text([as_data([bad, good])]).splitlines()
+    means = next(line.split() for line in lines[lines.index("Notes") - 5 :] if "  r0 " in line)
+    assert means[2:] == [{"memory": "-", "error": "n/a"}[status], "-"]  # accuracy last
 
 
 def test_memory_cap_ends_the_process(runtime: Runtime, tmp_path: Path) -> None:
@@ -374,11 +386,19 @@ def test_tables_mark_the_best_and_give_the_ratio(runtime: Runtime) -> None:
         Row("linnet", runtime, {}, cells(0.002, 0.003)),
         Row("b", runtime, {}, cells(0.004, 0.001)),
     ]
-    text = report.as_text(as_data(rows))
+    rows[0].cells[1].facts["accuracy"] = 0.9915
+    text = report.as_text([as_data(rows)])
     lines = [line.split() for line in text.splitlines()]
-    assert ["linnet", "*2.000", "±0%", "1.00x", "3.000", "±0%", "1.00x"] in lines
-    assert ["b", "4.000", "±0%", "2.00x", "*1.000", "±0%", "0.33x"] in lines
-    assert ["b", "4.000", "*1.000"] in lines
+    assert ["linnet", "*2.000", "3.000", "99.15%"] in lines
+    assert ["b", "4.000", "*1.000", "-"] in lines
+    assert ["linnet", "*2.000", "±0%", "3.000", "±0%"] in lines
+    assert ["b", "2.00x", "0.33x"] in lines
+
+
+def test_more_work_than_its_threads_is_noted(runtime: Runtime) -> None:
+    greedy = Cell(1, times=[0.004], cpu=3.9, wall=1.0)
+    rows = [Row("linnet", runtime, {}, cells(1.0)), Row("b", runtime, {}, [greedy])]
+    assert report.reasons(as_data(rows)) == ["b: kept 3.9 CPUs busy, more than its threads"]
 
 
 def test_data_is_json_in_milliseconds_per_image(runtime: Runtime) -> None:
@@ -396,7 +416,7 @@ def test_data_is_json_in_milliseconds_per_image(runtime: Runtime) -> None:
 def test_csv_has_a_line_per_cell(runtime: Runtime) -> None:
     failed = Cell(4, "failed", 'wrong, by "0.5"')
     rows = [Row("linnet", runtime, {}, [Cell(1, times=[0.004]), failed])]
-    first, second = csv.DictReader(io.StringIO(report.as_csv(as_data(rows))))
+    first, second = csv.DictReader(io.StringIO(report.as_csv([as_data(rows)])))
     assert (first["row"], first["batch"], first["status"]) == ("linnet", "1", "ok")
     assert float(first["median"]) == pytest.approx(4.0)
     assert (second["status"], second["reason"]) == ("failed", 'wrong, by "0.5"')
@@ -409,35 +429,70 @@ def test_chart_is_logarithmic_on_both_axes(runtime: Runtime) -> None:
         Row("a<b", runtime, {}, [Cell(n, times=[t]) for n, t in times.items()]),
         Row("none", runtime, {}, [Cell(n, "error", "absent") for n in times]),
     ]
-    svg = ElementTree.fromstring(report.as_svg(as_data(rows)))
+    svg = ElementTree.fromstring(report.as_chart([as_data(rows)]).svg())
     name = "{http://www.w3.org/2000/svg}"
     dots = [(float(c.get("cx", "")), float(c.get("cy", ""))) for c in svg.iter(f"{name}circle")]
-    (x0, y0), (x1, y1), (x2, y2) = dots
+    (x0, y0), (x1, y1), (x2, y2) = dots[:3]
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2) and x1 > x0
     assert y1 - y0 == pytest.approx(y2 - y1, abs=0.2) and y1 < y0
     texts = [text.text for text in svg.iter(f"{name}text")]
-    assert "a<b" in texts and "none" in texts
+    assert "a<b" in texts and "none: n/a" in texts
+
+
+def test_chart_as_a_picture_has_every_line_where_the_drawing_has_it() -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is an extra")
+    family = [chart.Line(name, [(1, y), (4, y)], name) for name, y in (("a", 1.0), ("b", 7.0))]
+    drawing = chart.Chart("title", "x", "y", family)
+    picture = image.open(io.BytesIO(drawing.png()))
+    assert picture.size == (2 * drawing.width, 2 * drawing.height)
+    svg = ElementTree.fromstring(drawing.svg())
+    strokes = [p for p in svg.iter("{http://www.w3.org/2000/svg}path") if p.get("stroke")]
+    colours = dict.fromkeys(stroke.get("stroke") for stroke in strokes)
+    assert len(colours) == 2
+    for stroke in strokes:
+        x, y = stroke.get("d", "").lstrip("M").split("L")[0].split()
+        found = picture.getpixel((round(2 * float(x)) + 20, round(2 * float(y))))
+        wanted = tuple(bytes.fromhex(stroke.get("stroke", "")[1:]))
+        assert all(abs(f - w) < 40 for f, w in zip(found, wanted)), stroke.attrib
+
+
+def test_labels_of_a_chart_do_not_overlap() -> None:
+    lines = [chart.Line(f"line {i}", [(1, 1 + i / 1e6)], "f") for i in range(60)]
+    svg = ElementTree.fromstring(chart.Chart("", "", "", lines).svg())
+    ends = sorted(
+        float(text.get("y", ""))
+        for text in svg.iter("{http://www.w3.org/2000/svg}text")
+        if (text.text or "").startswith("line")
+    )
+    assert len(ends) == 60
+    assert min(b - a for a, b in zip(ends, ends[1:])) >= 12
+    assert ends[0] > 0 and ends[-1] < float(svg.get("viewBox", "").split()[3])
 
 
 def test_html_is_one_file(runtime: Runtime) -> None:
     rows = [Row("linnet", runtime, {}, [Cell(1, times=[0.004]), Cell(2, "error", "<absent>")])]
-    page = report.as_html(as_data(rows))
-    assert "<svg" in page
-    assert "&lt;absent&gt;" in page and "<absent>" not in page
-    assert "4.000" in page
+    library = {"path": "/lib/libblas.so.3", "sha256": "5" * 64, "corename": "Haswell"}
+    rows[0].cells[0].facts = {"version": "7", "libraries": [library], "accuracy": 0.9915}
+    text = page.as_html([as_data(rows)])
+    assert "<svg" in text
+    assert "&lt;absent&gt;" in text and "<absent>" not in text
+    for shown in ("4.000", "/lib/libblas.so.3", "5" * 64, "Haswell", "99.15%", platform.release()):
+        assert shown in text
     for loaded in ("src=", "href=", "@import", "url("):
-        assert loaded not in page
+        assert loaded not in text
 
 
 def test_regressions_of_linnet_alone_are_found(runtime: Runtime) -> None:
     own = Runtime("linnet", runtime.adapter, {"kind": "here"}, {})
     before = as_data([Row("linnet", own, {}, cells(1.0)), Row("b", runtime, {}, cells(1.0))])
     after = as_data([Row("linnet", own, {}, cells(1.04)), Row("b", runtime, {}, cells(9.0))])
-    assert report.regressions(after, before, 5) == []
-    (line,) = report.regressions(after, before, 3)
+    assert report.regressions(after, [before], 5) == []
+    (line,) = report.regressions(after, [before], 3)
     assert line == "linnet at batch 1: 1000.000 -> 1040.000 ms per image (+4%)"
     lost = as_data([Row("linnet", own, {}, [Cell(1, "error", "gone")])])
-    assert report.regressions(lost, before, 5) == ["linnet at batch 1: gone"]
+    assert report.regressions(lost, [before], 5) == ["linnet at batch 1: gone"]
+    with pytest.raises(ValueError, match="the baseline is of other, 1 thread"):
+        report.regressions(after, [{**before, "model": "other"}], 5)
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -451,7 +506,8 @@ def test_arguments() -> None:
     assert args.batches == [1, 16]
     assert args.memory_cap == 1 << 30
     assert args.runtimes == ["torch", "linnet"]
-    assert set(compare.DEFAULT) <= set(parse("--runtimes", "all").runtimes)
+    assert parse("--runtimes", "all").runtimes == parse().runtimes
+    assert parse().batches == [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
 
 @pytest.mark.parametrize(
@@ -463,6 +519,7 @@ def test_arguments() -> None:
         ("--memory-cap", "G"),
         ("--output", "table.pdf"),
         ("--max-regression", "-5%"),
+        ("--seconds", "nan"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: tuple[str, str], capsys: Any) -> None:
@@ -471,32 +528,174 @@ def test_bad_arguments_are_refused(arguments: tuple[str, str], capsys: Any) -> N
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path) -> None:
-    model = tmp_path / "small.onnx"
-    small_graph().save(model)
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: Any) -> Path:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "small.onnx"
+    small_graph().save(path)
+    return path
+
+
+def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path, model: Path) -> None:
     arguments = ("--runtimes", "linnet,linnet-scalar", "--batches", "1,7", "--seconds", "0.05")
-    files = [tmp_path / name for name in ("r.json", "r.csv", "r.html")]
+    arguments = ("--model", str(model), "--threads", "1", *arguments)
+    files = [tmp_path / name for name in ("r.json", "r.csv", "r.html", "r.svg")]
     outputs = [text for path in files for text in ("--output", str(path))]
-    args = parse("--model", str(model), "--threads", "1", "--json", *arguments, *outputs)
-    assert compare.run(args) == 0
+    assert compare.run(parse("--json", *arguments, *outputs)) == 0
     data = json.loads(capsys.readouterr().out)
     assert json.loads(files[0].read_text()) == data
-    assert "linnet-scalar" in files[1].read_text()
-    assert "linnet-scalar" in files[2].read_text()
-    impossible = {**data, "rows": [{**data["rows"][0], "cells": [{"batch": 1, "median": 1e-9}]}]}
-    files[0].write_text(json.dumps(impossible))
-    again = parse("--model", str(model), *arguments, "--baseline", str(files[0]))
-    assert compare.run(again) == 1
-    assert "slower than the baseline: linnet at batch 1" in capsys.readouterr().err
-    files[1].write_text("[]")
-    with pytest.raises(ValueError, match="not a result"):
-        compare.run(parse("--model", str(model), "--baseline", str(files[1])))
-    assert [row["name"] for row in data["rows"]] == ["linnet", "linnet-scalar"]
-    for row in data["rows"]:
+    for path in files[1:]:
+        assert "linnet-scalar" in path.read_text()
+    (run,) = data["runs"]
+    assert [row["name"] for row in run["rows"]] == ["linnet", "linnet-scalar"]
+    for row in run["rows"]:
         for cell in row["cells"]:
             assert cell["status"] == "ok"
             assert cell["logit_difference"] <= cell["logit_limit"]
+    run["rows"][0]["cells"][0]["median"] = 1e-9
+    files[0].write_text(json.dumps(data))
+    assert compare.run(parse(*arguments, "--baseline", str(files[0]))) == 1
+    assert "slower than the baseline: linnet at batch 1" in capsys.readouterr().err
     assert not children()
+    assert [path.name for path in (tmp_path / "cache" / "compare").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"format": 2, "runs": [{"model": "x"}]}'])
+def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    for option in ("--baseline", "--merge", "--reference"):
+        with pytest.raises(ValueError, match=r"r\.json is not a result"):
+            compare.run(parse(option, str(path)))
+
+
+def test_merged_results_and_the_study_beside(capsys: Any, tmp_path: Path, runtime: Runtime) -> None:
+    paths = []
+    for name, time_ in (("Pi 3", 0.04), ("Pi 4", 0.02)):
+        run = as_data([Row("linnet", runtime, {}, cells(time_))])
+        run["machine"]["cpu"] = name
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(report.as_json([run]))
+    output = tmp_path / "both.json"
+    arguments = ["--merge", *map(str, paths), "--reference", "study", "-o", str(output)]
+    assert compare.run(parse(*arguments)) == 0
+    text = capsys.readouterr().out
+    for line in ("net, 1 thread, Pi 3, f32", "net, 1 thread, Pi 4, f32", "study 2017"):
+        assert line in text
+    runs = report.read(output)
+    assert [run["machine"]["cpu"] for run in runs[:2]] == ["Pi 3", "Pi 4"]
+    rows = {row["name"]: row["cells"] for row in runs[2]["rows"]}
+    assert rows["caffe-openblas-dl"][-1]["mean"] == 50.06
+    assert rows["mxnet-openblas-dl"][-1]["status"] == "memory"
+    svg = report.as_chart(runs).svg()
+    for name in ("linnet, Pi 3", "linnet, Pi 4", "study 2017: caffe-openblas"):
+        assert name in svg
+
+
+# A comparison in a process of its own: its command line after the program.
+COMPARE = "import sys; from linnet.cli import main; sys.exit(main(['compare', *sys.argv[1:]]))"
+
+
+def start(model: Path, *more: str) -> subprocess.Popen[str]:
+    rows = ["--runtimes", "linnet,linnet-direct", "--batches", "1,2,3", "--seconds", "0.05"]
+    arguments = ["--model", str(model), "--threads", "1", *rows, *more]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", COMPARE, *arguments], **pipes)
+
+
+def journal(model: Path) -> dict[str, Any]:
+    """What the interrupted comparison of `start` has finished."""
+    path = model.parent / "cache" / "compare" / "unfinished.json"
+    found: dict[str, Any] = json.loads(path.read_text())["batches"] if path.exists() else {}
+    return found
+
+
+def end_in_the_middle(process: subprocess.Popen[str], model: Path, number: int) -> dict[str, Any]:
+    """Send a signal once a batch size is done and before all are; wait until no worker is left."""
+    while not journal(model):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGSTOP)
+    workers = [pid for pid in running() if parent(pid) == process.pid]
+    os.kill(process.pid, number)
+    os.kill(process.pid, signal.SIGCONT)
+    process.communicate()
+    for _ in range(500):
+        if not set(workers) & set(running()):
+            break
+        time.sleep(0.01)
+    assert not set(workers) & set(running())
+    finished = journal(model)
+    assert 1 <= len(finished) <= 2
+    return finished
+
+
+def running() -> list[int]:
+    """Every process that is not a zombie."""
+    return [int(p.name) for p in Path("/proc").glob("[0-9]*") if status(int(p.name))[0] not in "ZX"]
+
+
+def parent(pid: int) -> int:
+    return int(status(pid)[1])
+
+
+def status(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return ["X", "0"]
+
+
+def test_a_killed_comparison_goes_on_where_it_was(model: Path) -> None:
+    finished = end_in_the_middle(start(model), model, signal.SIGKILL)
+    again = start(model, "--json")
+    text, messages = again.communicate()
+    assert again.returncode == 0, messages
+    assert "going on from a run cut short: batch 1" in messages
+    for row, cells in zip(json.loads(text)["runs"][0]["rows"], zip(*finished.values())):
+        assert [cell["batch"] for cell in row["cells"]] == [1, 2, 3]
+        for old, new in zip(cells, row["cells"]):
+            assert new["times"] == [round(t, 9) for t in old["times"]]
+    assert not journal(model)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_ended_comparison_tidies_up(model: Path, number: int) -> None:
+    process = start(model)
+    end_in_the_middle(process, model, number)
+    assert process.returncode == 128 + number
+    other = start(model, "--fresh", "--batches", "1")
+    assert "going on" not in other.communicate()[1]
+    assert other.returncode == 0
+
+
+def test_one_comparison_at_a_time(model: Path) -> None:
+    first = start(model)
+    while not journal(model):
+        time.sleep(0.005)
+    second = start(model)
+    assert "another comparison is running" in second.communicate()[1]
+    assert second.returncode == 2
+    first.terminate()
+    first.communicate()
+
+
+def test_scarce_memory_leaves_no_process_waiting(
+    runtime: Runtime, tmp_path: Path, monkeypatch: Any
+) -> None:
+    starts: list[str] = []
+    begin = Bench._start
+
+    def count(self: Bench, row: Row) -> Worker:
+        assert len(children()) == 0
+        starts.append(row.name)
+        return begin(self, row)
+
+    monkeypatch.setattr(Bench, "_start", count)
+    monkeypatch.setattr(bench, "memory_is_scarce", lambda: True)
+    rows = measure(runtime, tmp_path, {}, {}, batches=[2], seconds=float("inf"))
+    assert all(len(row.cells[0].times) == 20 and row.cells[0].difference for row in rows)
+    assert starts.count("r0") == 1 + bench.ROUNDS  # to load and verify it, then for each turn
 
 
 def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
@@ -516,9 +715,14 @@ def test_watch_says_what_spoils_the_times(tmp_path: Path, monkeypatch: pytest.Mo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
+    clock = "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq"
     write("proc/stat", "cpu  0 0 0 9 9 0 0 0 0 0\n")
-    write("proc/vmstat", "pswpin 3\npswpout 4\n")
+    write("proc/vmstat", "pswpin 300\npswpout 400\n")
     write("proc/7/stat", "7 (a) b) R 1 1 1 1 1 1 1 1 1 1 100 20 0 0 20\n")
+    write(clock, "1200000\n")
+    write(clock.replace("cpu0", "cpu1"), "600000\n")  # idle
+    # Since it was switched on, the board has been throttled and had too little power.
+    write("sys/devices/platform/soc/soc:firmware/get_throttled", "50000\n")
     watch = Watch(tmp_path)
     with watch.turn(7):
         time.sleep(0.02)
@@ -526,19 +730,25 @@ def test_watch_says_what_spoils_the_times(tmp_path: Path, monkeypatch: pytest.Mo
     with watch.turn(7):  # 3 s of work, 1.5 of them by the process itself
         write("proc/stat", "cpu  100 100 50 9 9 0 25 25 0 0\n")
         write("proc/7/stat", "7 (a) b) R 1 1 1 1 1 1 1 1 1 1 200 70 0 0 20\n")
-        write("proc/vmstat", "pswpin 3\npswpout 5\n")
-        write("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n")
+        write("proc/vmstat", "pswpin 300\npswpout 1400\n")
+        # Now it has too little power again, and its clock has been capped for a moment.
+        write("sys/devices/platform/soc/soc:firmware/get_throttled", "70001\n")
         write("sys/class/thermal/thermal_zone0/temp", "81500\n")
+        write(clock, "600000\n")
     assert watch.others == pytest.approx(1.5)
     write("proc/cpuinfo", "processor : 0\nvendor_id : GenuineIntel\n")
     monkeypatch.setattr(platform, "machine", lambda: "armv7l")
     assert watch.problems()[0] == "emulated"
     write("proc/cpuinfo", "processor : 0\nCPU implementer : 0x41\n")
-    problems = watch.problems()
-    assert problems[:2] == ["under-voltage", "throttled"]
-    assert "other processes" in problems[2]
-    assert problems[3] == "the machine swapped"
-    assert watch.facts()["hottest"] == 81.5
+    later = Watch(tmp_path)
+    later.resume(json.loads(json.dumps(watch.state())))
+    for each in (watch, later):
+        power, capped, others, swapped, changed = each.problems()
+        assert (power, capped) == ("under-voltage", "clock capped")
+        assert others.startswith("other processes kept")
+        assert swapped == "the machine swapped 4 MB"
+        assert changed == "the clock changed between 600 and 1200 MHz"
+        assert each.facts()["hottest"] == 81.5
 
 
 def adapter(name: str) -> Any:

@@ -22,19 +22,25 @@ only. load raises ValueError, naming the value, for an operator the runtime does
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import importers, passes
+from .. import _core, importers, passes
+from ..graph import Graph
 from . import network, report
-from .bench import Bench, Protocol, Row
+from .bench import Bench, Journal, Protocol, Row
 from .environments import (
     cache_folder,
     missing,
@@ -44,75 +50,67 @@ from .environments import (
     set_up,
     terminable,
 )
+from .page import as_html
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
-DEFAULT = (
-    *("linnet", "linnet-direct", "linnet-scalar", "linnet-openblas", "linnet-openblas-dl"),
-    *("caffe-openblas", "caffe-openblas-dl", "tf-vanilla", "tf-optimized"),
-    *("mxnet-openblas", "mxnet-openblas-dl"),
-    *("onnxruntime", "openvino", "litert", "ncnn", "mnn", "opencv", "torch"),
-)
+STUDY_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STUDY_PASSES = 100
+LEAST_SECONDS = 1.0
 IMAGES = 37  # different ones, repeated in larger batches
 
-
-def _as_json(data: Any) -> str:
-    return json.dumps(data, indent=1)
-
-
-WRITERS = {
-    ".json": _as_json,
+WRITERS: dict[str, Callable[[Sequence[report.Data]], str | bytes]] = {
+    ".json": report.as_json,
     ".csv": report.as_csv,
-    ".svg": report.as_svg,
-    ".html": report.as_html,
+    ".svg": lambda runs: report.as_chart(runs).svg(),
+    ".png": lambda runs: report.as_chart(runs).png(),
+    ".html": as_html,
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `linnet compare`."""
-    parser.add_argument(
-        "--model", default=str(DIGITS), help="model to compare on (default: the digits network)"
-    )
-    parser.add_argument("--weights", help="its weights, for a model in two files")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", default=str(DIGITS), help="model to compare on (default: the digits network)")
+    add("--weights", help="its weights, for a model in two files")
+    add(
         "--runtimes",
         type=_names,
-        default=list(DEFAULT),
+        default=list(_rows()),
         metavar="A,B",
-        help=f"of: {', '.join(_rows())}",
+        help=f"of: {', '.join(_rows())} (default: all)",
     )
-    parser.add_argument(
-        "--batches", type=_counts, default=[1, 16, 256], metavar="N,N", help="default: 1,16,256"
+    add(
+        "--batches",
+        type=_counts,
+        default=STUDY_BATCHES,
+        metavar="N,N",
+        help=f"default: {','.join(map(str, STUDY_BATCHES))}",
     )
-    parser.add_argument(
-        "--threads",
-        "-t",
-        type=_count,
-        default=len(os.sched_getaffinity(0)),
-        help="default: all cores",
+    cores = len(os.sched_getaffinity(0))
+    add("--threads", "-t", type=_count, default=cores, metavar="N", help="default: all cores")
+    add(
+        "--seconds",
+        type=_seconds,
+        default=4.0,
+        metavar="S",
+        help="a cell takes 100 passes and a second, but no more than S (default: 4)",
     )
-    parser.add_argument(
-        "--seconds", type=float, default=4.0, help="time per cell, at most (default: 4)"
-    )
-    parser.add_argument(
+    add(
         "--full",
         action="store_true",
-        help="the study's 100 passes per cell, however long they take",
+        help="exactly the study's 100 passes per cell, however long they take",
     )
-    parser.add_argument(
+    add(
         "--memory-cap",
         type=_bytes,
         metavar="SIZE",
-        help="end a runtime above this much memory, as 1G",
+        help="end a runtime that has more than this in memory, as 1G; its cell is -",
     )
-    parser.add_argument(
-        "--setup", action="store_true", help="first install the runtimes that are missing"
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="only say which runtimes are there, and why not"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
+    add("--fresh", action="store_true", help="do not go on from a run that was cut short")
+    add("--setup", action="store_true", help="first install the runtimes that are missing")
+    add("--list", action="store_true", help="only say which runtimes are there, and why not")
+    add("--json", action="store_true", help="print JSON")
+    add(
         "--output",
         "-o",
         type=_output,
@@ -121,8 +119,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"also write this file, one of {', '.join(WRITERS)}; may be repeated",
     )
-    parser.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier --json result")
-    parser.add_argument(
+    add(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: join .json results, as of several machines",
+    )
+    add(
+        "--reference",
+        metavar="FILE",
+        help="show an earlier .json result beside, or the study's own figures: study",
+    )
+    add("--baseline", type=Path, metavar="FILE", help="an earlier .json result to compare with")
+    add(
         "--max-regression",
         type=_percent,
         default=5.0,
@@ -132,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`linnet compare`: 0, or 1 if a runtime was wrong or none could be measured.
+    """`linnet compare`: 0, or 1 if a runtime was wrong, linnet slower or nothing measured.
 
     ValueError says what is wrong with the model or an argument.
     """
@@ -141,53 +151,100 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
-    if args.setup:
-        needed = [part for row in rows for part in parts(row.runtime, row.settings)]
-        set_up(list({part.name: part for part in needed}.values()), _say)
     if args.list:
         return _list(list(_rows().values()), args.json)
-    if not 0 < args.seconds < float("inf"):
-        raise ValueError(f"--seconds is {args.seconds}, expected a positive number")
+    reference = _reference(args.reference) if args.reference else []
+    baseline = report.read(args.baseline) if args.baseline else []
+    if args.merge:
+        runs = [run for path in args.merge for run in report.read(path)]
+    else:
+        rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
+        if args.setup:
+            needed = [part for row in rows for part in parts(row.runtime, row.settings)]
+            set_up(list({part.name: part for part in needed}.values()), _say)
+        runs = [_measure(args, rows)]
+    for path in args.output:
+        content = WRITERS[path.suffix]([*runs, *reference])
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    slower = [
+        line
+        for run in (runs if baseline else [])
+        for line in report.regressions(run, baseline, args.max_regression)
+    ]
+    show = report.as_json if args.json else report.as_text
+    print(show([*runs, *reference]))
+    for line in slower:
+        _say(f"slower than the baseline: {line}")
+    cells = [cell for run in runs for row in run["rows"] for cell in row["cells"]]
+    wrong = any(cell["status"] == "failed" for cell in cells)
+    return 1 if wrong or slower or not any(report.figure(cell) for cell in cells) else 0
+
+
+def _measure(args: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
     protocol = Protocol(
         batches=args.batches,
         threads=args.threads,
         seconds=float("inf") if args.full else args.seconds,
-        passes=STUDY_PASSES if args.full else 1_000_000,
+        passes=STUDY_PASSES,
+        least=0.0 if args.full else min(LEAST_SECONDS, args.seconds),
         memory_cap=args.memory_cap,
     )
-    baseline = _baseline(args.baseline) if args.baseline else None
     graph = passes.canonicalize(importers.load(args.model, args.weights))
-    with scratch_folder() as scratch:
-        _step("writing the network and evaluating it in float64")
-        network.export(graph, scratch)
+    with _journal(protocol, rows, graph, args.fresh) as journal, scratch_folder() as folder:
+        progress = _Progress()
+        if journal.batches():
+            kept = ", ".join(map(str, journal.batches()))
+            progress.say(f"going on from a run cut short: batch {kept} is there; not so: --fresh")
+        progress(0.0, "writing the network and evaluating it in float64")
+        network.export(graph, folder)
         random = np.random.default_rng(0)
         images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
         expected = network.expect(graph, images)
         digits = network.held_out_digits(images.shape[-1]) if Path(args.model) == DIGITS else None
-        bench = Bench(protocol, expected, scratch, _step, digits)
-        bench.measure(rows)
-        _step("")
-    data = report.as_data(rows, Path(args.model).name, protocol, bench.watch)
-    for path in args.output:
-        path.write_text(WRITERS[path.suffix](data), encoding="utf-8")
-    print(_as_json(data) if args.json else report.as_text(data))
-    slower = report.regressions(data, baseline, args.max_regression) if baseline else []
-    for line in slower:
-        _say(f"slower than the baseline: {line}")
-    cells = [cell for row in rows for cell in row.cells]
-    wrong = any(cell.status == "failed" for cell in cells)
-    return 1 if wrong or slower or not any(cell.times for cell in cells) else 0
+        bench = Bench(protocol, expected, folder, progress, labelled=digits, journal=journal)
+        try:
+            bench.measure(rows)
+        finally:
+            progress.end()
+        return report.as_data(rows, Path(args.model).name, protocol, bench.watch)
 
 
-def _baseline(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != report.FORMAT or not data["rows"]:
-            raise KeyError("rows")
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is not a result of compare --json") from None
-    return dict(data)
+@contextlib.contextmanager
+def _journal(
+    protocol: Protocol, rows: Sequence[Row], graph: Graph, fresh: bool
+) -> Iterator[Journal]:
+    """What an interrupted run of the same has left, to go on from; gone when this one is done.
+
+    RuntimeError if another comparison is running: both would be wrong.
+    """
+    digest = hashlib.sha256(repr((graph.nodes, graph.inputs, graph.outputs)).encode())
+    for array in graph.initializers.values():
+        digest.update(array.tobytes())
+    for file in sorted([Path(_core.__file__), *Path(__file__).parent.rglob("*.py")]):
+        digest.update(file.read_bytes())
+    key = {
+        "protocol": asdict(protocol),
+        "rows": [[row.name, missing(row.runtime, row.settings)] for row in rows],
+        "environment": {k: v for k, v in os.environ.items() if k.startswith("LINNET_")},
+        "network and program": digest.hexdigest(),
+    }
+    folder = cache_folder() / "compare"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError("another comparison is running; both would be wrong") from None
+        path = folder / "unfinished.json"
+        if fresh:
+            path.unlink(missing_ok=True)
+        yield Journal(path, key)
+        path.unlink(missing_ok=True)
+
+
+def _reference(name: str) -> list[dict[str, Any]]:
+    runs = report.read(report.STUDY if name == "study" else Path(name))
+    return [{"reference": Path(name).stem, **run} for run in runs]
 
 
 def _rows() -> dict[str, Row]:
@@ -206,13 +263,13 @@ def _list(rows: Sequence[Row], as_json: bool) -> int:
         about = {key: row.settings.get(key, "") for key in ("what", "on_pi")}
         data.append({"name": row.name, "ready": why is None, "reason": why, **about})
     if as_json:
-        print(_as_json({"folder": str(cache_folder()), "runtimes": data}))
+        print(json.dumps({"folder": str(cache_folder()), "runtimes": data}, indent=1))
     else:
         print(f"In {cache_folder()}:\n")
-        for row in data:
-            print(f"{row['name']}: {row['what']}")
-            print(f"    on a Raspberry Pi: {row['on_pi']}")
-            print(f"    {'ready' if row['ready'] else row['reason']}")
+        for entry in data:
+            print(f"{entry['name']}: {entry['what']}")
+            print(f"    on a Raspberry Pi: {entry['on_pi']}")
+            print(f"    {'ready' if entry['ready'] else entry['reason']}")
     return 0
 
 
@@ -220,13 +277,34 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _step(text: str) -> None:
-    """Progress: one line that rewrites itself on a terminal, a line each elsewhere."""
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
-    elif text:
+class _Progress:
+    """A bar that rewrites its line on a terminal; elsewhere a line for each new batch size."""
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+        self.topic = ""
+
+    def __call__(self, done: float, text: str) -> None:
+        if self.terminal:
+            minutes, seconds = divmod(int(time.monotonic() - self.begin), 60)
+            full = int(24 * done)
+            bar = f"[{'#' * full}{'.' * (24 - full)}] {100 * done:3.0f}% {minutes}:{seconds:02}"
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{f'{bar}  {text}'[:width]}", end="", file=sys.stderr, flush=True)
+        elif (topic := text.partition(":")[0]) != self.topic:
+            self.topic = topic
+            _say(f"{100 * done:3.0f}%  {self.topic}")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.end()
         _say(text)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _names(text: str) -> list[str]:
@@ -256,6 +334,16 @@ def _percent(text: str) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a percentage")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
 

@@ -1,14 +1,17 @@
 """The protocol: one process per cell, outputs verified before any time counts, rounds interleaved.
 
-A cell is one configuration of one runtime at one batch size. All cells of a batch size are started,
-loaded and verified one after the other; then they take turns, in a new random order each round, so
-that a disturbance of the machine falls on all of them; then their processes end.
+A cell is one configuration of one runtime at one batch size. All cells of a batch size are started
+and loaded one after the other, and their first outputs checked; then they take turns, in a new
+random order each round, so that a disturbance of the machine falls on all of them; then their
+logits are checked, last because that takes a second network in memory, and their processes end.
+Where memory is scarce a process ends after each turn and starts again for the next.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import select
@@ -16,14 +19,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from .environments import Runtime, SetupError, launch, missing
-from .machine import Watch
+from .machine import Watch, memory_is_scarce
 from .network import Expected, Labelled
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -69,8 +72,13 @@ class Worker:
         self.stdin: IO[bytes] = self.process.stdin
         self.stdout: IO[bytes] = self.process.stdout
 
-    def ask(self, do: str, timeout: float = STEP_SECONDS, **request: Any) -> dict[str, Any]:
-        """Send a request, return its reply; WorkerError on error, crash, time-out or memory cap."""
+    def ask(
+        self, do: str, timeout: float = STEP_SECONDS, capped: bool = True, **request: Any
+    ) -> dict[str, Any]:
+        """Send a request, return its reply; WorkerError on error, crash, time-out or memory cap.
+
+        capped: whether the memory cap holds for this request.
+        """
         with contextlib.suppress(BrokenPipeError):  # it is gone: reading says why
             self.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
             self.stdin.flush()
@@ -84,9 +92,10 @@ class Worker:
             elif time.monotonic() > deadline:
                 self.close()
                 raise WorkerError(f"{do} took more than {timeout:.0f} s")
-            if self.memory_cap is not None and self._resident() > self.memory_cap:
+            if capped and self.memory_cap is not None and self._resident() > self.memory_cap:
                 self.close()
-                raise WorkerError(f"over the memory cap in {do}", memory=True)
+                cap = f"{self.memory_cap / (1 << 20):.0f} MiB"
+                raise WorkerError(f"over the memory cap of {cap} in {do}", memory=True)
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             self.close()
@@ -184,30 +193,87 @@ class Row:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure: at most `passes` calls and `seconds` per cell, but three calls at least.
+    """How to measure a cell: `passes` calls, but three at least, and no longer than `seconds`.
 
-    memory_cap: resident bytes above which a runtime is ended, None for no cap.
+    least: seconds it goes on for if the passes take less. memory_cap: resident bytes above which a
+    runtime is ended, None for no cap.
     """
 
     batches: Sequence[int]
     threads: int
     seconds: float
     passes: int
+    least: float = 0.0
     memory_cap: int | None = None
 
 
+class Journal:
+    """The cells of finished batch sizes in a file, from which a run cut short goes on.
+
+    key: what identifies the run; a file with another is ignored.
+    """
+
+    def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {"key": json.loads(json.dumps(key)), "batches": {}}
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["key"] == self.data["key"]:
+                self.data = found
+
+    def batches(self) -> list[int]:
+        """The batch sizes it holds."""
+        return [int(batch) for batch in self.data["batches"]]
+
+    def restore(self, rows: Sequence[Row], watch: Watch) -> None:
+        """Give the rows the cells it holds, and the watch what was seen meanwhile."""
+        for cells in self.data["batches"].values():
+            for row, cell in zip(rows, cells):
+                row.cells.append(Cell(**cell))
+        watch.resume(self.data.get("watch", {}))
+
+    def keep(self, batch: int, rows: Sequence[Row], watch: Watch) -> None:
+        """Add the last cell of every row, all of this batch size."""
+        self.data["batches"][str(batch)] = [asdict(row.cells[-1]) for row in rows]
+        self.data["watch"] = watch.state()
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(self.data), encoding="utf-8")
+        os.replace(new, self.path)  # whole or not at all
+
+
+@dataclass
+class _Entrant:
+    """A cell while it is measured, and its process if it has one at the moment."""
+
+    row: Row
+    cell: Cell
+    worker: Worker | None = None
+    verified: bool = False
+
+    def close(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+        self.worker = None
+
+
 class Bench:
-    """One run of the comparison; `folder` holds the exported network and takes scratch files."""
+    """One run of the comparison; `folder` holds the exported network and takes scratch files.
+
+    say(fraction, text) is told how much is done and what comes next.
+    """
 
     def __init__(
         self,
         protocol: Protocol,
         expected: Expected,
         folder: Path,
-        say: Callable[[str], None],
+        say: Callable[[float, str], None],
+        *,
         labelled: Labelled | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.protocol, self.expected, self.folder, self.say = protocol, expected, folder, say
+        self.journal = journal or Journal(folder / "journal.json", {})
         self.watch = Watch()
         np.save(folder / "images.npy", expected.images)
         self.labelled = labelled is not None
@@ -217,26 +283,64 @@ class Bench:
 
     def measure(self, rows: Sequence[Row]) -> None:
         """Give every row its cell for every batch size. No process is left behind."""
-        order = random.Random(0)
-        for batch in self.protocol.batches:
-            running: list[tuple[Worker, Cell]] = []
-            with contextlib.ExitStack() as stack:
-                for row in rows:
-                    self.say(f"batch {batch}: loading and verifying {row.name}")
-                    cell = Cell(batch)
-                    row.cells.append(cell)
-                    with _blame(cell):
-                        worker, options = self._start(row)
-                        stack.callback(worker.close)
-                        self._load(worker, row, cell, options)
+        self.journal.restore(rows, self.watch)
+        done = self.journal.batches()
+        todo = [batch for batch in self.protocol.batches if batch not in done]
+        steps = len(todo) * len(rows) * (1 + ROUNDS)
+        for i, batch in enumerate(todo):
+            self._measure(batch, rows, i / len(todo), 1 / max(1, steps))
+            self.journal.keep(batch, rows, self.watch)
+        for row in rows:
+            row.cells.sort(key=lambda cell: cell.batch)
+
+    def _measure(self, batch: int, rows: Sequence[Row], done: float, step: float) -> None:
+        order = random.Random(batch)
+        entrants = [_Entrant(row, Cell(batch)) for row in rows]
+        with contextlib.ExitStack() as stack:
+            for entrant in entrants:
+                name, cell = entrant.row.name, entrant.cell
+                self.say(done, f"batch {batch}: loading {name}")
+                stack.callback(entrant.close)
+                with _blame(cell):
+                    self._open(entrant)
+                    self._make_room(entrant)
+                done += step
+            for turn in range(ROUNDS):
+                for entrant in order.sample(entrants, len(entrants)):
+                    name, cell = entrant.row.name, entrant.cell
                     if cell.status == "ok":
-                        running.append((worker, cell))
-                for turn in range(ROUNDS):
-                    self.say(f"batch {batch}: round {turn + 1} of {ROUNDS}")
-                    for worker, cell in order.sample(running, len(running)):
-                        if cell.status == "ok":
-                            with _blame(cell), self.watch.turn(worker.process.pid):
-                                self._run(worker, cell, turn)
+                        self.say(done, f"batch {batch}: round {turn + 1} of {ROUNDS}, {name}")
+                        with _blame(cell):
+                            self._run(entrant, turn)
+                            self._make_room(entrant, last=turn == ROUNDS - 1)
+                    done += step
+        for entrant in entrants:
+            entrant.row.cells.append(entrant.cell)
+
+    def _open(self, entrant: _Entrant) -> Worker:
+        """The entrant's process, started and loaded if there is none, its first output checked."""
+        if entrant.worker is not None:
+            return entrant.worker
+        row, cell = entrant.row, entrant.cell
+        entrant.worker, options = self._start(row)
+        worker = entrant.worker
+        output = str(self.folder / row.name / "y.npy")
+        started = worker.ask(
+            "start",
+            adapter=str(row.runtime.adapter),
+            threads=self.protocol.threads,
+            options=options,
+        )
+        loaded = worker.ask(
+            "load",
+            network=str(self.folder),
+            batch=cell.batch,
+            images=str(self.folder / "images.npy"),
+            output=output,
+        )
+        cell.facts = {**started, **loaded, **cell.facts}
+        check_output(cell, np.load(output), self.expected)
+        return worker
 
     def _start(self, row: Row) -> tuple[Worker, dict[str, Any]]:
         reason = missing(row.runtime, row.settings)
@@ -249,48 +353,45 @@ class Bench:
         worker = Worker(arguments, start.variables, log, self.protocol.memory_cap)
         return worker, start.options
 
-    def _load(self, worker: Worker, row: Row, cell: Cell, options: dict[str, Any]) -> None:
-        output, logits = (str(self.folder / row.name / f"{name}.npy") for name in ("y", "logits"))
-        started = worker.ask(
-            "start",
-            adapter=str(row.runtime.adapter),
-            threads=self.protocol.threads,
-            options=options,
-        )
-        cell.facts.update(started)
-        loaded = worker.ask(
-            "load",
-            network=str(self.folder),
-            batch=cell.batch,
-            images=str(self.folder / "images.npy"),
-            output=output,
-        )
-        cell.facts.update(loaded)
-        # Once is enough: every cell's outputs are compared below.
-        if self.labelled and not any("accuracy" in c.facts for c in row.cells):
-            images, labels = (str(self.folder / f"{name}.npy") for name in ("labelled", "labels"))
-            cell.facts.update(worker.ask("accuracy", images=images, labels=labels))
-        cell.peak = worker.ask("logits", output=logits)["peak"]
-        verify(cell, np.load(output), np.load(logits), self.expected)
-
-    def _run(self, worker: Worker, cell: Cell, turn: int) -> None:
+    def _run(self, entrant: _Entrant, turn: int) -> None:
+        """A turn of the entrant: its share of the calls that it has left, if any."""
+        cell, protocol, rounds = entrant.cell, self.protocol, ROUNDS - turn
         call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
-        spent, left = sum(cell.times), self.protocol.passes - len(cell.times)
-        late = spent + call > self.protocol.seconds and len(cell.times) >= LEAST
-        if late or left <= 0:
+        spent, left = sum(cell.times), protocol.passes - len(cell.times)
+        calls = max(-(-left // rounds), math.ceil((protocol.least - spent) / rounds / call))
+        if calls <= 0 or (spent + call > protocol.seconds and len(cell.times) >= LEAST):
             return
-        seconds = max(0.0, self.protocol.seconds - spent) / (ROUNDS - turn)
-        reply = worker.ask(
-            "run",
-            seconds=seconds,
-            calls=max(1, -(-left // (ROUNDS - turn))),
-            warmup=turn == 0 or call < seconds / 4,
-        )
+        worker, seconds = self._open(entrant), max(0.0, protocol.seconds - spent) / rounds
+        with self.watch.turn(worker.process.pid):
+            reply = worker.ask(
+                "run", seconds=seconds, calls=calls, warmup=turn == 0 or call < seconds / 4
+            )
         cell.times += reply["times"]
         cell.peak = max(cell.peak or 0, reply["peak"])
         cell.threads = max(cell.threads or 0, reply["threads"])
         cell.cpu += reply["cpu"]
         cell.wall += reply["wall"]
+
+    def _make_room(self, entrant: _Entrant, last: bool = False) -> None:
+        """Verify the entrant and end its process if this was its last turn or memory is scarce."""
+        if not last and not memory_is_scarce():
+            return
+        row, cell = entrant.row, entrant.cell
+        if cell.status == "ok" and not entrant.verified:
+            worker = self._open(entrant)
+            # Once is enough: every cell's outputs are compared.
+            if self.labelled and not any("accuracy" in c.facts for c in row.cells):
+                images, labels = (
+                    str(self.folder / f"{name}.npy") for name in ("labelled", "labels")
+                )
+                found = worker.ask("accuracy", capped=False, images=images, labels=labels)
+                cell.facts.update(found)
+            logits = str(self.folder / row.name / "logits.npy")
+            # The memory cap is for what is timed, not for this second network.
+            worker.ask("logits", capped=False, output=logits)
+            check_logits(cell, np.load(logits), self.expected)
+            entrant.verified = True
+        entrant.close()
 
 
 @contextlib.contextmanager
@@ -304,15 +405,30 @@ def _blame(cell: Cell) -> Iterator[None]:
         cell.fail("error", str(error))
 
 
-def verify(cell: Cell, output: Any, logits: Any, expected: Expected) -> None:
-    """Compare with float64: the logits, and the output of the very program that is timed."""
-    which = np.arange(cell.batch) % len(expected.images)  # the worker's first batch
-    wanted, result = expected.logits[which], expected.output[which]
-    cell.limit = TOLERANCE * float(np.sqrt(np.mean(wanted**2)))
-    cell.difference = float(np.max(np.abs(logits - wanted)))
+def check_output(cell: Cell, output: Any, expected: Expected) -> None:
+    """Compare the output of the very program that is timed with float64."""
+    result = expected.output[_first(cell.batch, expected)]
+    limit = max(_limit(cell.batch, expected), TOLERANCE)
     # A probability moves by at most itself times twice the difference of the logits.
     drift, most = float(np.max(np.abs(output - result))), float(np.max(np.abs(result)))
-    if not cell.difference <= cell.limit:  # NaN is no match either
-        cell.fail("failed", f"logits differ by {cell.difference:.2g}, allowed {cell.limit:.2g}")
-    elif not drift <= 2 * max(cell.limit, TOLERANCE) * most:
+    if not drift <= 2 * limit * most:  # NaN is no match either
         cell.fail("failed", f"the output differs by {drift:.2g}, its largest value is {most:.2g}")
+
+
+def check_logits(cell: Cell, logits: Any, expected: Expected) -> None:
+    """Compare the logits with float64, and note the largest difference."""
+    wanted = expected.logits[_first(cell.batch, expected)]
+    cell.limit = _limit(cell.batch, expected)
+    cell.difference = float(np.max(np.abs(logits - wanted)))
+    if not cell.difference <= cell.limit:
+        cell.fail("failed", f"logits differ by {cell.difference:.2g}, allowed {cell.limit:.2g}")
+
+
+def _first(batch: int, expected: Expected) -> Any:
+    """Indices of the images in the worker's first batch."""
+    return np.arange(batch) % len(expected.images)
+
+
+def _limit(batch: int, expected: Expected) -> float:
+    wanted = expected.logits[_first(batch, expected)]
+    return TOLERANCE * float(np.sqrt(np.mean(wanted**2)))

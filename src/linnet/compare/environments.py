@@ -507,15 +507,20 @@ def _check(runtime: Runtime, log: Any) -> None:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Makes of SIGTERM an exception, so that processes end and temporary folders go."""
+    """Makes exceptions of SIGTERM and SIGHUP, so that processes end and temporary folders go."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -6,26 +6,42 @@ import contextlib
 import os
 import platform
 import re
+import shutil
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 OTHERS = 0.25  # CPUs that other processes may keep busy
+SWAPPED = 1 << 20  # bytes of the whole machine: a page or two is no more than housekeeping
+SLOWEST = 0.75  # of the highest clock seen: below, the times are not of one machine
 THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
+MEMORY = Path("/proc/meminfo")
+FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 def describe() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in bytes, kernel."""
+    """Processor or board, cores this process may use, memory in bytes, clock control, system."""
     info = _text(Path("/proc/cpuinfo"))
     model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.*)$", info, re.M)
+    board = _text(Path("/proc/device-tree/model")).rstrip("\0\n")
+    governor = _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip()
     return {
-        "cpu": model[1].strip() if model else platform.processor(),
+        "cpu": board or (model[1].strip() if model else platform.processor()),
         "machine": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "governor": governor or None,
         "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
     }
+
+
+def memory_is_scarce() -> bool:
+    """Whether less than half of the machine's memory is left for the next process."""
+    sizes = dict(re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", _text(MEMORY), re.M))
+    return len(sizes) == 2 and 2 * int(sizes["MemAvailable"]) < int(sizes["MemTotal"])
 
 
 class Watch:
@@ -34,27 +50,40 @@ class Watch:
     def __init__(self, root: Path = Path("/")) -> None:
         self.root = root
         self.wall = self.others = 0.0
-        self.throttled = 0
+        self.swapped = 0  # bytes
+        self.throttled = 0  # bits of THROTTLED
         self.hottest: float | None = None
-        self.clocks: list[float] = []
-        self.swapped = self._swapped()
+        self.clocks: list[float] = []  # lowest and highest
+        self._before = self._firmware()
+
+    def state(self) -> dict[str, Any]:
+        """What was seen, as plain data: `resume` of another process goes on from it."""
+        names = ("wall", "others", "swapped", "throttled", "hottest", "clocks")
+        return {name: getattr(self, name) for name in names}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from what an earlier process has seen."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     @contextlib.contextmanager
     def turn(self, pid: int) -> Iterator[None]:
         """Watch while process `pid` works."""
-        begin, busy, own = time.monotonic(), self._busy(), self._cpu(pid)
+        begin, busy, own, swapped = time.monotonic(), self._busy(), self._cpu(pid), self._swapped()
         yield
+        # First the clock, which falls soon after the work ends. The CPUs at work have the highest.
+        clocks = self._numbers("sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq")
         self.wall += time.monotonic() - begin
         self.others += max(0.0, self._busy() - busy - (self._cpu(pid) - own))
-        # Raspberry Pi: bits 0-3 say what holds the clock back now.
-        state = _text(self.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-        self.throttled |= int(state.strip() or "0", 16) & 15
-        for zone in self.root.glob("sys/class/thermal/thermal_zone*/temp"):
-            with contextlib.suppress(ValueError):
-                self.hottest = max(self.hottest or 0.0, int(_text(zone)) / 1000)
-        for clock in self.root.glob("sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq"):
-            with contextlib.suppress(ValueError):
-                self.clocks.append(int(_text(clock)) / 1000)
+        self.swapped += self._swapped() - swapped
+        if clocks:
+            seen = [*self.clocks, max(clocks) / 1000]
+            self.clocks = [min(seen), max(seen)]
+        for temperature in self._numbers("sys/class/thermal/thermal_zone*/temp"):
+            self.hottest = max(self.hottest or 0.0, temperature / 1000)
+        # Bits 0-3 say what holds the clock back now, bits 16-19 what has since the machine started.
+        now = self._firmware()
+        self.throttled |= (now | (now & ~self._before) >> 16) & 15
 
     def problems(self) -> list[str]:
         """Why the times are not to be trusted; empty if they are."""
@@ -63,20 +92,39 @@ class Watch:
         others = self.others / self.wall if self.wall else 0.0
         if others > OTHERS:
             found.append(f"other processes kept {others:.1f} CPUs busy")
-        if self._swapped() > self.swapped:
-            found.append("the machine swapped")
+        if self.swapped > SWAPPED:
+            found.append(f"the machine swapped {self.swapped / 1e6:.0f} MB")
+        if self.clocks and self.clocks[0] < SLOWEST * self.clocks[1]:
+            low, high = self.clocks
+            found.append(f"the clock changed between {low:.0f} and {high:.0f} MHz")
         return found
 
     def facts(self) -> dict[str, Any]:
-        """The verdict as data: clocks in MHz, temperature in degrees Celsius."""
+        """The verdict as data: clocks in MHz, temperature in degrees Celsius, bytes swapped."""
         problems = self.problems()
         return {
             "valid": not problems,
             "problems": problems,
             "other_cpus": round(self.others / self.wall, 3) if self.wall else None,
             "hottest": self.hottest,
-            "clocks": [min(self.clocks), max(self.clocks)] if self.clocks else None,
+            "clocks": self.clocks or None,
+            "swapped": self.swapped,
+            "throttled": [text for bit, text in THROTTLED.items() if self.throttled >> bit & 1],
         }
+
+    def _firmware(self) -> int:
+        """The Raspberry Pi's throttling bits; 0 on other machines."""
+        text = _text(self.root / FIRMWARE)
+        if not text and self.root == Path("/") and shutil.which("vcgencmd"):
+            asked = ["vcgencmd", "get_throttled"]
+            text = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        match = re.search(r"(?:0x)?([0-9a-fA-F]+)\s*$", text)
+        return int(match[1], 16) if match else 0
+
+    def _numbers(self, pattern: str) -> list[int]:
+        """The numbers in the files that match; a sensor that does not answer is left out."""
+        texts = (_text(path).strip() for path in self.root.glob(pattern))
+        return [int(text) for text in texts if text.isdecimal()]
 
     def _emulated(self) -> bool:
         """Whether this program for ARM runs on another processor."""
@@ -95,7 +143,9 @@ class Watch:
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def _swapped(self) -> int:
-        return sum(map(int, re.findall(r"^pswp\w+ (\d+)", _text(self.root / "proc/vmstat"), re.M)))
+        """Bytes moved from and to swap since the machine started."""
+        pages = map(int, re.findall(r"^pswp\w+ (\d+)", _text(self.root / "proc/vmstat"), re.M))
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _text(path: Path) -> str:

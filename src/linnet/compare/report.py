@@ -1,22 +1,28 @@
-"""What the comparison prints and writes, all made from the run as plain data (`as_data`)."""
+"""What a comparison found as plain data, and the texts and charts made of it (page.py: the page).
+
+A result file holds runs: one that was measured, or those of several machines merged. Times are
+milliseconds per image, memory is in bytes.
+"""
 
 from __future__ import annotations
 
 import csv
-import html
 import io
+import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .bench import Cell, Protocol, Row
-from .chart import line_chart
+from .chart import Chart, Line
 from .machine import Watch, describe
 
 Data = Mapping[str, Any]
-FORMAT = 1
-SUBJECT = "linnet"  # the row the others are compared with
+FORMAT = 2
+SUBJECT = "linnet"  # the row, and the runtime, that the others are compared with
+STUDY = Path(__file__).with_name("study.json")
 MARKS = {"failed": "FAILED", "memory": "-", "error": "n/a"}
 FIELDS = (
     "batch",
@@ -29,14 +35,20 @@ FIELDS = (
     "min",
     "calls",
     "threads_used",
+    "cpu_load",
+    "logit_difference",
+    "logit_limit",
+    "peak_memory",
+    "import_s",
+    "load_s",
+    "first_call_s",
 )
-FACTS = ("cpu_load", "logit_difference", "peak_memory", "import_s", "load_s", "first_call_s")
+SHARED = ("version", "library", "accuracy")  # facts of a row rather than of a cell
 
 
 def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -> dict[str, Any]:
-    """The run as JSON can hold it: times per image in milliseconds, memory in bytes."""
+    """The run as JSON can hold it."""
     return {
-        "format": FORMAT,
         "model": model,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": describe(),
@@ -44,19 +56,20 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -
         "protocol": {
             "batches": list(protocol.batches),
             "threads": protocol.threads,
-            "seconds": _finite(protocol.seconds),
             "passes": protocol.passes,
+            "seconds": _finite(protocol.seconds),
             "memory_cap": protocol.memory_cap,
         },
-        "rows": [
-            {
-                "name": row.name,
-                "runtime": row.runtime.name,
-                "cells": [_cell(cell) for cell in row.cells],
-            }
-            for row in rows
-        ],
+        "rows": [_row(row) for row in rows],
     }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    facts = [cell.facts for cell in row.cells]
+    libraries = {entry["path"]: entry for fact in facts for entry in fact.get("libraries", [])}
+    data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name}
+    data.update({name: next((f[name] for f in facts if name in f), None) for name in SHARED})
+    return {**data, "libraries": list(libraries.values()), "cells": list(map(_cell, row.cells))}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:
@@ -69,7 +82,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "peak_memory": cell.peak,
         "threads_used": cell.threads,
         "cpu_load": cell.cpus,
-        **cell.facts,
+        **{k: v for k, v in cell.facts.items() if k not in (*SHARED, "libraries")},
     }
     if cell.times:
         low, high = cell.quartiles
@@ -84,100 +97,108 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def as_text(data: Data) -> str:
-    """The tables: median with spread and ratio, the study's mean, then what ran and how right."""
-    parts = [f"{_title(data)}. ms per image, lower is better.\n"]
-    for title, head, lines in _tables(data):
-        parts += [title, table(head, lines)]
-    reasons = _reasons(data)
-    if reasons:
-        parts += ["Not measured", "".join(f"  {reason}\n" for reason in reasons)]
-    return "\n".join([*parts, _verdict(data)])
+def as_json(runs: Sequence[Data]) -> str:
+    """The result file."""
+    return json.dumps({"format": FORMAT, "runs": list(runs)}, indent=1)
 
 
-def as_csv(data: Data) -> str:
+def read(path: Path) -> list[dict[str, Any]]:
+    """The runs of a result file; ValueError if it is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT or not data["runs"]:
+            raise KeyError("runs")
+        runs = [dict(run) for run in data["runs"]]
+        as_text(runs)  # whatever is missing or of another kind is found by using it
+        as_csv(runs)
+        as_chart(runs)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise ValueError(f"{path} is not a result of linnet compare --output x.json") from None
+    return runs
+
+
+def as_text(runs: Sequence[Data]) -> str:
+    """For each run its tables, the study's last, and the verdict."""
+    parts = []
+    for run in runs:
+        parts.append(f"{title(run)}\n")
+        for caption, head, lines in tables(run):
+            parts += [caption, table(head, lines)]
+        if reasons(run):
+            parts += ["Notes", "".join(f"  {reason}\n" for reason in reasons(run))]
+        parts.append(f"{verdict(run)}\n")
+    return "\n".join(parts).rstrip("\n")
+
+
+def as_csv(runs: Sequence[Data]) -> str:
     """One line per cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "cpu", "threads", "row", "version", "library", *FIELDS, *FACTS])
-    run = [data["model"], data["machine"]["cpu"], data["protocol"]["threads"]]
-    for row in data["rows"]:
-        for cell in row["cells"]:
-            what = [row["name"], cell.get("version"), cell.get("library")]
-            writer.writerow([*run, *what, *(cell.get(name) for name in (*FIELDS, *FACTS))])
+    writer.writerow(["model", "cpu", "threads", "valid", "row", *SHARED, *FIELDS])
+    for run in runs:
+        same = [run["model"], run["machine"]["cpu"], run["protocol"]["threads"]]
+        same.append(run["conditions"].get("valid"))
+        for row in run["rows"]:
+            what = [row["name"], *(row.get(name) for name in SHARED)]
+            for cell in row["cells"]:
+                writer.writerow([*same, *what, *(cell.get(name) for name in FIELDS)])
     return out.getvalue()
 
 
-def as_svg(data: Data) -> str:
+def as_chart(runs: Sequence[Data]) -> Chart:
     """The study's chart: ms per image over the batch size, both logarithmic."""
-    lines = {
-        row["name"]: [(c["batch"], c["median"]) for c in row["cells"] if c.get("median")]
-        for row in data["rows"]
-    }
-    return line_chart(_title(data), "batch size", "ms per image (median)", lines)
+    measured = [run for run in runs if not run.get("reference")]
+    lines = []
+    for run in runs:
+        machine = f", {run['machine']['cpu']}" if len(measured) > 1 else ""
+        for row in run["rows"]:
+            points = [(c["batch"], y) for c in row["cells"] if (y := figure(c))]
+            if run.get("reference"):
+                lines.append(Line(f"{run['reference']}: {row['name']}", points, ""))
+            else:
+                bold = row["name"] == SUBJECT
+                lines.append(Line(row["name"] + machine, points, row["runtime"], bold))
+    heading = title(measured[0]) if len(measured) == 1 else "linnet compare"
+    return Chart(heading, "batch size", "ms per image (median)", lines)
 
 
-def as_html(data: Data) -> str:
-    """One page that needs no other file: verdict, chart, tables, environment."""
-    body = [f"<h1>{html.escape(_title(data))}</h1>"]
-    body.append(
-        f"<p>{html.escape(_verdict(data))}. ms per image, lower is better. {data['date']}</p>"
-    )
-    body.append(as_svg(data))
-    for title, head, lines in _tables(data):
-        body.append(f"<h2>{html.escape(title)}</h2>{_html_table(head, lines)}")
-    if _reasons(data):
-        items = "".join(f"<li>{html.escape(reason)}</li>" for reason in _reasons(data))
-        body.append(f"<h2>Not measured</h2><ul>{items}</ul>")
-    facts = {**data["machine"], **data["protocol"], **data["conditions"]}
-    lines = [[name, str(value)] for name, value in facts.items()]
-    body.append(f"<h2>Environment</h2>{_html_table(['', ''], lines)}")
-    libraries = {
-        (row["name"], library["path"], library["sha256"], library.get("config", ""))
-        for row in data["rows"]
-        for cell in row["cells"]
-        for library in cell.get("libraries", [])
-    }
-    head = ["runtime", "library", "sha256", "build"]
-    body.append(f"<h2>Libraries</h2>{_html_table(head, [list(e) for e in sorted(libraries)])}")
-    return PAGE.format(title=html.escape(_title(data)), body="\n".join(body))
+def figure(cell: Data) -> float | None:
+    """What stands for the cell in chart and ratios: the median; published figures are means."""
+    value = cell.get("median", cell.get("mean"))
+    return None if value is None else float(value)
 
 
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
-td, th {{ padding: .15em .8em; text-align: right; border-bottom: 1px solid #ddd }}
-td:first-child, th:first-child {{ text-align: left }}
-td {{ overflow-wrap: anywhere }} svg {{ width: 100%; height: auto }}
-h1 {{ font-size: 1.3em }} h2 {{ font-size: 1.05em; margin-top: 2em }}
-</style></head><body>
-{body}
-</body></html>
-"""
+def regressions(run: Data, baseline: Sequence[Data], percent: float) -> list[str]:
+    """Cells of linnet's own rows whose median is more than `percent` above the baseline's.
 
+    ValueError if the baseline has no run of the same model, threads and processor.
+    """
 
-def regressions(data: Data, baseline: Data, percent: float) -> list[str]:
-    """Cells of linnet's own rows whose median is more than `percent` above the baseline's."""
+    def kind(run: Data) -> tuple[Any, ...]:
+        return run["model"], run["protocol"]["threads"], run["machine"]["cpu"]
+
+    same = [old for old in baseline if kind(old) == kind(run)]
+    if not same:
+        raise ValueError(f"the baseline is of {title(baseline[0])}, this is {title(run)}")
     before = {
         (row["name"], cell["batch"]): cell["median"]
-        for row in baseline["rows"]
+        for row in same[-1]["rows"]
         for cell in row["cells"]
         if cell.get("median")
     }
     found = []
-    for row in data["rows"]:
+    for row in run["rows"]:
         for cell in row["cells"]:
             old = before.get((row["name"], cell["batch"]))
             if old is None or row["runtime"] != SUBJECT:
                 continue
+            where = f"{row['name']} at batch {cell['batch']}"
             if not cell.get("median"):
-                found.append(f"{row['name']} at batch {cell['batch']}: {cell['reason']}")
+                found.append(f"{where}: {cell['reason']}")
             elif cell["median"] > old * (1 + percent / 100):
                 change = 100 * (cell["median"] / old - 1)
                 found.append(
-                    f"{row['name']} at batch {cell['batch']}: {old:.3f} -> {cell['median']:.3f} ms "
-                    f"per image (+{change:.0f}%)"
+                    f"{where}: {old:.3f} -> {cell['median']:.3f} ms per image (+{change:.0f}%)"
                 )
     return found
 
@@ -192,120 +213,151 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(lines)
 
 
-def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
-
-
-def _title(data: Data) -> str:
-    threads = data["protocol"]["threads"]
-    return f"{data['model']}, {threads} thread{'s' * (threads > 1)}, {data['machine']['cpu']}, f32"
+def title(run: Data) -> str:
+    """Model, threads and processor."""
+    threads = run["protocol"]["threads"]
+    return f"{run['model']}, {threads} thread{'s' * (threads > 1)}, {run['machine']['cpu']}, f32"
 
 
-def _verdict(data: Data) -> str:
-    problems = data["conditions"]["problems"]
+def verdict(run: Data) -> str:
+    """Whether the times can be trusted."""
+    if run.get("reference"):
+        return f"Not measured now: {run['reference']}"
+    problems = run["conditions"]["problems"]
     return f"INVALID: {'; '.join(problems)}" if problems else "VALID: the machine was quiet"
 
 
-def _tables(data: Data) -> list[tuple[str, list[str], list[list[str]]]]:
-    rows = data["rows"]
-    batches = ["runtime", *(f"batch {batch}" for batch in data["protocol"]["batches"])]
-    facts = ["runtime", "version", "library", "threads", "CPUs", "logit error", "allowed"]
-    facts += ["import", "load", "first", "peak"]
-    medians = "Median, spread (half the quartiles' distance), ratio to linnet; * is a column's best"
+def tables(run: Data) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Caption, head and lines of every table of a run."""
+    rows, batches = run["rows"], [str(batch) for batch in run["protocol"]["batches"]]
+    if not run.get("reference"):
+        yield "What ran", list(FACTS), [facts(row) for row in rows]
+        peaks = [[row["name"], *(peak(cell) for cell in row["cells"])] for row in rows]
+        yield "Peak resident memory, MB, by batch size", ["runtime", *batches], peaks
+        medians = [[row["name"], *_with_spread(rows, row)] for row in rows]
+        yield "Median, and half the distance of the quartiles", ["runtime", *batches], medians
+        if any(row["name"] == SUBJECT for row in rows):
+            ratios = [[row["name"], *(text or "-" for text in ratio(rows, row))] for row in rows]
+            yield f"Times {SUBJECT}'s median", ["runtime", *batches], ratios
+    means = [[row["name"], *marked(rows, row, "mean"), percent(row)] for row in rows]
+    caption = "Mean ms per image by batch size, lower is better; * is the best of its column"
+    yield caption, ["runtime", *batches, "accuracy"], means
+
+
+def marked(rows: Sequence[Data], row: Data, name: str) -> list[str]:
+    """The row's figures `name` as text, the best of all rows with a star."""
+    best = [min((cell.get(name) or math.inf) for cell in cells) for cells in columns(rows)]
     return [
-        (medians, batches, _medians(rows)),
-        ("Mean", batches, _means(rows)),
-        ("What ran", facts, [_facts(row) for row in rows]),
+        f"{'*' * (cell[name] == least)}{ms(cell[name])}"
+        if cell.get(name)
+        else MARKS.get(cell["status"], "n/a")
+        for cell, least in zip(row["cells"], best)
     ]
 
 
-def _best(rows: Sequence[Data], figure: str) -> list[float]:
-    """The smallest figure of every column, infinity where nothing was measured."""
-    columns = zip(*(row["cells"] for row in rows))
-    return [min(cell.get(figure, math.inf) for cell in column) for column in columns]
+def columns(rows: Sequence[Data]) -> Iterator[tuple[Data, ...]]:
+    """The cells of each batch size."""
+    return zip(*(row["cells"] for row in rows))
 
 
-def _medians(rows: Sequence[Data]) -> list[list[str]]:
-    best = _best(rows, "median")
-    subject: Sequence[Data] = next((row["cells"] for row in rows if row["name"] == SUBJECT), [])
-    lines = []
-    for row in rows:
-        line = [row["name"]]
-        for i, cell in enumerate(row["cells"]):
-            if "median" not in cell:
-                line.append(MARKS[cell["status"]])
-                continue
-            median = cell["median"]
-            star = "*" if median == best[i] else ""
-            spread = f"±{50 * (cell['high'] - cell['low']) / median:.0f}%"
-            own = subject[i].get("median") if subject else None
-            line.append(
-                f"{star}{median:.3f} {spread:>4}" + (f" {median / own:5.2f}x" if own else "")
-            )
-        lines.append(line)
-    return lines
+def _with_spread(rows: Sequence[Data], row: Data) -> list[str]:
+    texts = marked(rows, row, "median")
+    return [f"{t} {s:>4}" if (s := spread(c)) else t for t, c in zip(texts, row["cells"])]
 
 
-def _means(rows: Sequence[Data]) -> list[list[str]]:
-    best = _best(rows, "mean")
-    lines = []
-    for row in rows:
-        means = [(cell.get("mean"), cell["status"]) for cell in row["cells"]]
-        line = [
-            MARKS[status] if mean is None else f"{'*' * (mean == best[i])}{mean:.3f}"
-            for i, (mean, status) in enumerate(means)
-        ]
-        lines.append([row["name"], *line])
-    return lines
+def spread(cell: Data) -> str:
+    """Half the distance of the quartiles, of the median."""
+    if not cell.get("median"):
+        return ""
+    return f"±{50 * (cell['high'] - cell['low']) / cell['median']:.0f}%"
 
 
-def _facts(row: Data) -> list[str]:
-    known = [cell for cell in row["cells"] if cell.get("version")]
-    if not known:
-        return [row["name"], *"-" * 10]
+def ratio(rows: Sequence[Data], row: Data) -> list[str]:
+    """How many times linnet's median the row's are; "" where either is missing."""
+    own: Sequence[Data] = next((r["cells"] for r in rows if r["name"] == SUBJECT), [])
+    return [
+        f"{cell['median'] / mine['median']:.2f}x"
+        if cell.get("median") and mine.get("median")
+        else ""
+        for cell, mine in zip(row["cells"], own)
+    ] or [""] * len(row["cells"])
+
+
+def ms(value: float) -> str:
+    """With as many digits as a time deserves."""
+    return f"{value:.{3 if value < 10 else 2 if value < 100 else 1}f}"
+
+
+def percent(row: Data) -> str:
+    """How many test images it recognises."""
+    value = row.get("accuracy")
+    return "-" if value is None else f"{100 * value:.2f}%"
+
+
+def peak(cell: Data) -> str:
+    """Highest resident memory in MB."""
+    value = cell.get("peak_memory")
+    if value is None:
+        return MARKS.get(cell["status"], "-")
+    return f"{value / 1e6:.0f}"
+
+
+FACTS = (
+    "runtime",
+    "version",
+    "computes with",
+    "threads",
+    "CPUs",
+    "logits off by",
+    "allowed",
+    "import",
+    "load",
+    "first call",
+)
+
+
+def facts(row: Data) -> list[str]:
+    """One line of FACTS: times are the medians over batch sizes, all others the most of any."""
+    cells = row["cells"]
 
     def most(name: str) -> float | None:
-        return max((cell[name] for cell in known if cell.get(name) is not None), default=None)
+        return max((c[name] for c in cells if c.get(name) is not None), default=None)
 
-    facts, threads, load, peak = (
-        known[0],
-        most("threads_used"),
-        most("cpu_load"),
-        most("peak_memory"),
-    )
-    cores = {lib["corename"] for c in known for lib in c.get("libraries", []) if "corename" in lib}
-    core = f", {' '.join(cores)}" if cores and facts["library"] == "OpenBLAS" else ""
+    def middle(name: str) -> str:
+        values = sorted(c[name] for c in cells if c.get(name) is not None)
+        return _seconds(values[len(values) // 2]) if values else "-"
+
+    threads, load = most("threads_used"), most("cpu_load")
     error, limit = most("logit_difference"), most("logit_limit")
     return [
         row["name"],
-        facts["version"],
-        facts["library"] + core,
+        row.get("version") or "-",
+        row.get("library") or "-",
         "-" if threads is None else f"{threads:.0f}",
         "-" if load is None else f"{load:.2f}",
         "-" if error is None else f"{error:.1e}",
         "-" if limit is None else f"{limit:.1e}",
-        _seconds(facts.get("import_s")),
-        _seconds(facts.get("load_s")),
-        _seconds(facts.get("first_call_s")),
-        "-" if peak is None else f"{peak / 1e6:.0f} MB",
+        middle("import_s"),
+        middle("load_s"),
+        middle("first_call_s"),
     ]
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms"
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.1f} ms"
 
 
-def _reasons(data: Data) -> list[str]:
-    """Every reason once, with the batches it stands for."""
+def reasons(run: Data) -> list[str]:
+    """Why cells are empty and what else to know: every reason once, with its batch sizes."""
     lines = []
-    for row in data["rows"]:
+    for row in run["rows"]:
         by_reason: dict[str, list[str]] = {}
         for cell in row["cells"]:
-            if cell["reason"]:
+            if cell.get("reason"):
                 by_reason.setdefault(cell["reason"], []).append(str(cell["batch"]))
+            elif (cell.get("cpu_load") or 0.0) > run["protocol"]["threads"] + 0.5:
+                more = f"kept {cell['cpu_load']:.1f} CPUs busy, more than its threads"
+                by_reason.setdefault(more, []).append(str(cell["batch"]))
         for reason, batches in by_reason.items():
             where = "" if len(batches) == len(row["cells"]) else f" at batch {', '.join(batches)}"
             lines.append(f"{row['name']}{where}: {reason}")

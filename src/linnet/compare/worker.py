@@ -5,9 +5,9 @@ be as old as Python 3.9 with NumPy 1.19, so it needs nothing but those two and n
 (its adapter does). Requests arrive on stdin, one JSON object per line, and each gets one line back;
 arrays travel as .npy files. What a runtime prints goes to stderr, which the parent keeps as a log.
 
-Requests, in order: `start` (import), `load` (build the network, first call), `accuracy` (of images
-with known answers, if there are any), `logits` (build it up to the logits, for verification), `run`
-(timed calls, any number of times). The end of stdin ends the process.
+Requests, in order: `start` (import), `load` (build the network, first call), `run` (timed calls,
+any number of times), `accuracy` (of images with known answers, if there are any), `logits` (build
+it up to the logits, for verification). The end of stdin ends the process.
 """
 
 from __future__ import annotations
@@ -98,18 +98,9 @@ def task_times() -> dict[str, int]:
 
 
 def peak_memory() -> int:
-    """Highest resident memory of this process since `reset_peak`, in bytes."""
+    """Highest resident memory of this process, in bytes."""
     with open("/proc/self/status") as file:
         return int(re.findall(r"^VmHWM:\s*(\d+)", file.read(), re.M)[0]) * 1024
-
-
-def reset_peak() -> None:
-    """Forget the highest resident memory so far (Linux: 5 into clear_refs)."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        pass  # the peak then includes the verification: too high, never too low
 
 
 def mappings() -> list[tuple[int, int, str]]:
@@ -231,15 +222,13 @@ class Cell:
         return {"accuracy": right / len(source)}
 
     def logits(self, output: str) -> dict[str, Any]:
-        """Save the logits of the images of the first call at `output`."""
-        peak = peak_memory()
+        """Save the logits of the images of the first call at `output`; it cannot `run` then."""
+        self.call, self.pool = None, self.pool[:1]  # the two networks need not be there at once
+        gc.collect()
         model = Network(self.network, "logits")
         call = self.adapter.load(model, self.batch)
         self.save(output, call(self.pool[0]), model)
-        del call
-        gc.collect()
-        reset_peak()
-        return {"peak": peak}
+        return {}
 
     def save(self, output: str, result: Any, model: Network) -> None:
         import numpy
