@@ -891,7 +891,7 @@ def doctor(args: argparse.Namespace) -> Result:
         "board": linnet._read("/proc/device-tree/model").strip("\0\n ") or "unknown",
         "cpu": linnet._cpu_model(),
         "features": _features(),
-        "machine": f"{platform.machine()}, {8 * np.dtype(np.intp).itemsize}-bit Python",
+        "machine": f"{platform.machine()} kernel, {8 * np.dtype(np.intp).itemsize}-bit programs",
         "cores": f"{os.cpu_count()}, {len(os.sched_getaffinity(0))} of them allowed",
         "governor": linnet._read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
         or "unknown",
@@ -961,7 +961,7 @@ def _advice(data: Mapping[str, Any]) -> str:
         return f"LINNET_ISA holds linnet to {data['isa']}; unset it to use {data['isas'][0]}."
     if data["isa"] == "scalar":
         return "This build has no vector kernels for this CPU: expect it to be slow."
-    if platform.machine() in ("aarch64", "x86_64") and np.dtype(np.intp).itemsize == 4:
+    if platform.machine() in ("aarch64", "armv8l", "x86_64") and np.dtype(np.intp).itemsize == 4:
         return "The kernel is 64-bit, Python is 32-bit: a 64-bit Python would be faster."
     if "under-voltage" in data["throttled"]:
         return "The power supply is too weak: a Raspberry Pi 3 needs 5.1 V and 2.5 A."
