@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,7 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from linnet import compare, reference
+from linnet import compare, importers, passes, reference
 from linnet.compare import bench, chart, environments, network, page, report, worker
 from linnet.compare.bench import (
     Bench,
@@ -188,6 +190,54 @@ def test_one_perturbed_weight_fails(runtime: Runtime, tmp_path: Path) -> None:
     assert "r0 at batch 1: logits differ" in text
 
 
+@pytest.mark.parametrize("name", ["linnet", "onnxruntime"])
+def test_one_perturbed_weight_of_a_real_runtime_fails(name: str, tmp_path: Path) -> None:
+    """The runtime gets the shipped network with one weight of 1,039,744 changed."""
+    if name != "linnet":
+        pytest.importorskip(name, reason="the test extra is not installed")
+    graph = passes.canonicalize(importers.load(compare.DIGITS))
+    x = np.random.default_rng(9).random((3, 1, 88, 88), dtype=np.float32)
+    expected = network.expect(graph, x)
+    real = replace(environments.runtimes()[name], environment={"kind": "here"})
+    status = []
+    for change in (0.0, 0.5):
+        (conv,) = (n for n in graph.nodes if n.op == "Conv" and n.inputs[0] == graph.inputs[0].name)
+        weights = {**graph.initializers}
+        weights[conv.inputs[1]] = weights[conv.inputs[1]].copy()
+        weights[conv.inputs[1]][3, 0, 2, 4] += change * np.abs(weights[conv.inputs[1]]).max()
+        folder = tmp_path / str(change)
+        folder.mkdir()
+        network.export(replace(graph, initializers=weights), folder)
+        row = Row(name, real, {})
+        protocol = Protocol([2], 1, 0.01, 3)
+        Bench(protocol, expected, folder, lambda *_: None).measure([row])
+        status.append((row.cells[0].status, "differ" in row.cells[0].reason))
+    assert status == [("ok", False), ("failed", True)]
+
+
+def test_accuracy_is_the_runtime_s_own(runtime: Runtime, tmp_path: Path) -> None:
+    graph = small_graph()
+    network.export(graph, tmp_path)
+    x = images(7)[::-1].copy()
+    best = network.expect(graph, x).output.argmax(1)
+    labels = np.where(np.arange(7) < 5, best, (best + 1) % 5)  # five right, two wrong
+    rows = [Row("right", runtime, {})]
+    protocol, expected = Protocol([3, 4], 1, 0.01, 3), network.expect(graph, images())
+    labelled = network.Labelled(x, labels)
+    Bench(protocol, expected, tmp_path, lambda *_: None, labelled=labelled).measure(rows)
+    assert rows[0].cells[0].facts["accuracy"] == 5 / 7
+    assert "accuracy" not in rows[0].cells[1].facts  # once is enough
+
+
+def test_held_out_digits_are_what_the_model_takes() -> None:
+    digits = network.held_out_digits(88)
+    assert digits.images.shape == (360, 1, 88, 88)
+    assert digits.images.dtype == np.float32
+    eight = np.load(Path(__file__).parent / "data" / "digits_caffe.npz")
+    first = int(np.flatnonzero(digits.labels == 3)[0])
+    np.testing.assert_array_equal(digits.images[first, 0], eight["inputs"][3] / np.float32(255))
+
+
 def test_not_a_number_fails() -> None:
     expected = network.Expected(images(), np.ones((5, 4)), np.ones((5, 4)))
     for check in (check_logits, check_output):
@@ -351,6 +401,107 @@ def test_set_up_stamps_what_works_and_says_why_the_rest_does_not(
     assert environments.missing(good) is not None
     environments.set_up([good], said.append)
     assert environments.missing(good) is None
+
+
+SLOW_SETUP = """
+import subprocess, sys, threading
+from pathlib import Path
+from linnet.compare import environments
+from linnet.compare.environments import Runtime, terminable
+
+def make(runtime, say, log):
+    environments._call(["bash", "-c", "sleep 61 & sleep 62; wait"], log, {"PATH": "/usr/bin:/bin"})
+
+environments._make_venv = make
+wanted = [Runtime(n, Path("x.py"), {"kind": "venv", "packages": []}, {}) for n in "ab"]
+with terminable(), environments.scratch_folder() as folder:
+    print(folder, flush=True)
+    threading.Timer(1.0, lambda: print("going", flush=True)).start()
+    environments.set_up(wanted, lambda *_: None)
+"""
+
+
+@pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_killed_set_up_leaves_nothing_and_can_be_repeated(
+    way: signal.Signals, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)  # ask TMPDIR again
+    command = script(tmp_path, SLOW_SETUP)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().decode().strip())
+        assert folder.exists()
+        assert process.stdout.readline() == b"going\n"
+        assert len(sleepers(tmp_path)) == 2 * 2
+        process.send_signal(way)
+        process.wait(timeout=20)
+    for _ in range(200):
+        if not sleepers(tmp_path):
+            break
+        time.sleep(0.02)
+    assert not sleepers(tmp_path)
+    assert not list(tmp_path.rglob("failed.json"))  # it is no fault of the runtime
+    with environments.scratch_folder() as new:  # clears away what SIGKILL left
+        assert new.exists() and not folder.exists()
+        with environments.scratch_folder() as other:
+            assert new.exists() and other != new  # it is in use
+    assert not new.exists()
+
+
+def sleepers(folder: Path) -> list[str]:
+    """The set-up's processes that wait below, found by where their output goes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if path.joinpath("comm").read_text() == "sleep\n":
+                found += [str(path)] * os.readlink(path / "fd" / "1").startswith(str(folder))
+    return found
+
+
+def test_a_borrowed_library_must_be_the_one_that_is_used(
+    runtime: Runtime, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    settings = {"what": "x", "borrows": ("openblas", "*.so"), "unless": "GIVEN", "own": 1}
+    assert str(environments.missing(runtime, settings)).startswith("openblas: not set up")
+    folder = environments.openblas().folder
+    with pytest.raises(environments.SetupError, match="has no"):
+        environments.launch(runtime, settings, 1, tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "b.so").touch()
+    start = environments.launch(runtime, settings, 1, tmp_path)
+    assert start.options == {"own": 1, "borrowed": str(folder / "b.so")}
+    assert "LD_PRELOAD" not in start.variables  # linnet opens it itself
+    wheel = Runtime("wheel", tmp_path, {"kind": "venv", "packages": []}, {})
+    start = environments.launch(wheel, settings, 1, tmp_path)
+    assert start.variables["LD_PRELOAD"] == str(folder / "b.so")
+    with pytest.raises(RuntimeError, match=r"b.so is not used"):
+        worker.check_borrowed(str(folder / "b.so"))
+    monkeypatch.setenv("GIVEN", "/elsewhere")
+    assert environments.missing(runtime, settings) is None
+    assert environments.launch(runtime, settings, 1, tmp_path).options == {"own": 1}
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "machine", "target"),
+    [
+        ("vendor_id : GenuineIntel\nflags : avx avx2 fma\n", "x86_64", "HASWELL"),
+        ("vendor_id : AuthenticAMD\nflags : avx avx2 fma\n", "x86_64", "ZEN"),
+        ("flags : avx avx2 fma avx512f avx512dq avx512bw avx512vl\n", "x86_64", "SKYLAKEX"),
+        ("flags : sse2 avx\n", "x86_64", "SANDYBRIDGE"),
+        ("flags : sse2 ssse3\n", "x86_64", "CORE2"),
+        ("CPU part\t: 0xd08\n", "aarch64", "CORTEXA72"),
+        ("CPU part\t: 0xfff\n", "aarch64", "ARMV8"),
+    ],
+)
+def test_openblas_is_built_for_this_cpu(
+    cpuinfo: str, machine: str, target: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(sys, "maxsize", (1 << 63) - 1)
+    assert environments.openblas_target(cpuinfo) == target
 
 
 def test_cache_folder(monkeypatch: Any) -> None:
@@ -761,6 +912,15 @@ def test_every_adapter_can_be_read_without_its_runtime() -> None:
         assert callable(module.Adapter.load)
         assert runtime.environment["kind"] in ("here", "venv", "debian")
         assert runtime.configurations
+        for settings in runtime.configurations.values():
+            assert settings["what"] and settings["on_pi"]
+
+
+def test_further_algorithms_of_linnet_get_a_row() -> None:
+    rows = environments.runtimes()["linnet"].configurations
+    assert rows["linnet-winograd"]["algorithm"] == "winograd"
+    assert rows["linnet-fourier"]["algorithm"] == "fourier"
+    assert not {"linnet-pool", "linnet-reorder", "linnet-im2col"} & set(rows)
 
 
 def test_ncnn_translation_counts_and_fuses(tmp_path: Path) -> None:
