@@ -110,6 +110,7 @@ ThreadPool::ThreadPool(int threads) : threads_(threads) {
   if (threads < 1 || threads > kMaxThreads)
     throw std::invalid_argument("threads must be 1 to " + std::to_string(kMaxThreads) + ", got " +
                                 std::to_string(threads));
+  shares_.reset(new Share[threads]);
   start_workers();
   std::lock_guard<std::mutex> lock(registry_mutex);
   static const int registered =
@@ -203,7 +204,8 @@ void ThreadPool::run(int64_t tasks, Trampoline call, void* function) {
   call_ = call;
   function_ = function;
   tasks_ = tasks;
-  next_.store(0, std::memory_order_relaxed);
+  for (int t = 0; t < threads_; ++t)
+    shares_[t].next.store(share_begin(t), std::memory_order_relaxed);
   if (parked_.load(std::memory_order_relaxed)) parked_.store(false, std::memory_order_relaxed);
   gate_.store(kOpen, std::memory_order_release);
   wake(static_cast<int>(std::min<int64_t>(tasks - 1, threads_ - 1)));
@@ -221,18 +223,28 @@ void ThreadPool::run(int64_t tasks, Trampoline call, void* function) {
   std::rethrow_exception(std::move(error));
 }
 
-// Claims and runs tasks until none is left. The data that tasks exchange with the caller is ordered
-// by gate_, so the counter itself needs no ordering.
+ptrdiff_t ThreadPool::share_begin(int thread) const {
+  return static_cast<ptrdiff_t>(tasks_ * thread / threads_);
+}
+
+// Claims and runs tasks until none is left, those of its own share first. The data that tasks
+// exchange with the caller is ordered by gate_, so the counters themselves need no ordering.
 void ThreadPool::work(int thread) {
   try {
-    for (;;) {
-      const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-      if (task >= tasks_) return;
-      call_(function_, task, thread);
+    for (int i = 0; i < threads_; ++i) {
+      const int share = thread + i < threads_ ? thread + i : thread + i - threads_;
+      const ptrdiff_t end = share_begin(share + 1);
+      std::atomic<ptrdiff_t>& next = shares_[share].next;
+      while (next.load(std::memory_order_relaxed) < end) {
+        const ptrdiff_t task = next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= end) break;
+        call_(function_, task, thread);
+      }
     }
   } catch (...) {
     if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
-    next_.store(static_cast<ptrdiff_t>(tasks_), std::memory_order_relaxed);
+    for (int t = 0; t < threads_; ++t)
+      shares_[t].next.store(share_begin(t + 1), std::memory_order_relaxed);
   }
 }
 

@@ -20,8 +20,10 @@ int default_threads();
 // A fixed number of threads that run the tasks of one loop at a time; the caller is one of them. A
 // Session owns one (or shares it) and every Plan splits itself over it.
 //
-// Tasks are claimed one by one from an atomic counter, because a static split waits for its slowest
-// share whenever another process takes a core. For the same reason a loop never waits for a worker
+// Each thread has a share of a loop's tasks, the same whenever the loop runs again: the weights
+// they read stay in its core's cache. Tasks are claimed one by one from the share's atomic counter,
+// and who is done helps with the others' shares, because a static split waits for its slowest share
+// whenever another process takes a core. For the same reason a loop never waits for a worker
 // that has not begun to work on it. Workers spin a bounded time for the next loop, then sleep on a
 // futex; an idle pool uses no CPU.
 //
@@ -93,6 +95,7 @@ class ThreadPool {
   static bool inside_task();
   int inline_thread() const;
   void run(int64_t tasks, Trampoline call, void* function);
+  ptrdiff_t share_begin(int thread) const;
   void work(int thread);
   void worker(int thread);
   uint32_t wait_for_epoch(uint32_t seen);
@@ -124,10 +127,15 @@ class ThreadPool {
   std::exception_ptr error_;
   std::atomic<bool> failed_{false};
 
-  // Each on its own cache line: next_ is written at every task, epoch_ only read while workers
-  // spin.
-  // The next unclaimed task. No wider than a pointer: ARMv6 has no 64-bit atomic instructions.
-  alignas(64) std::atomic<ptrdiff_t> next_{0};
+  // The next unclaimed task of each thread's share. No wider than a pointer: ARMv6 has no 64-bit
+  // atomic instructions.
+  struct alignas(64) Share {
+    std::atomic<ptrdiff_t> next{0};
+  };
+  std::unique_ptr<Share[]> shares_;
+
+  // Each on its own cache line: gate_ is written as workers come and go, epoch_ only read while
+  // they spin.
   alignas(64) std::atomic<uint32_t> gate_{0};
   alignas(64) std::atomic<uint32_t> epoch_{
       0};  // counts the reasons to wake up; sleeping workers wait on it

@@ -24,9 +24,9 @@ constexpr int kTilePoints = kPoints * kPoints;
 // AVX2 and AVX-512.
 constexpr double kInputCycles = 250, kOutputCycles = 160;
 // What the transformed tiles of one block may fill of a core's second-level cache, weights beside
-// them; and the products of a row of points, of its first level.
-constexpr int64_t kBlockBytes = 256 * 1024;
-constexpr double kRowShare = 0.6;
+// them, at least; and the products of a row of points, of its first level.
+constexpr double kBlockShare = 0.33, kRowShare = 0.6;
+constexpr int64_t kLeastBlock = 192 * 1024;
 
 // Panels of output channels for the products; tiles take the place of pixels.
 struct Blocking {
@@ -52,7 +52,9 @@ Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c
   const int64_t c_padded = round_up(c, kernels.width), k_padded = round_up(k, kernels.width);
   const int64_t tile_bytes = (kTilePoints * c_padded + kPoints * m * k_padded) * kSize;
   const int64_t row_bytes = kPoints * best.vecs * kernels.width * kSize;
-  const int64_t fitting = std::min(kBlockBytes / tile_bytes,
+  const int64_t block_bytes =
+      std::max(kLeastBlock, static_cast<int64_t>(kBlockShare * machine().l2));
+  const int64_t fitting = std::min(block_bytes / tile_bytes,
                                    static_cast<int64_t>(kRowShare * machine().l1) / row_bytes);
   best.tiles = best.cols * std::max<int64_t>(1, fitting / best.cols);
   return best;
@@ -339,7 +341,7 @@ class Winograd final : public Algorithm {
   double memory(const Problem& p, const Context& context) const override {
     return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, context.kernels.width)) *
                sizeof(float) +
-           p.threads * static_cast<double>(kBlockBytes);
+           p.threads * std::max<double>(kLeastBlock, kBlockShare * machine().l2);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
