@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ import numpy.typing as npt
 import linnet
 
 from .report import Layer, count, number, table
+
+if TYPE_CHECKING:
+    from .graph import Graph
+    from .verify import Side
 
 Array = npt.NDArray[np.float32]
 
@@ -193,6 +197,33 @@ def _parser(arguments: Sequence[str]) -> _Parser:
     _add_libraries(verb)
     verb.add_argument("--memory-limit", metavar="SIZE", help="as the runs will have, such as 300M")
 
+    verb = add("verify", verify, "Find where two models, or runtimes, begin to differ, and why.")
+    verb.add_argument(
+        "files",
+        nargs="*",
+        metavar="A B",
+        help="each a model (.onnx, .prototxt .caffemodel, digits) or what a runtime computed of it "
+        "(.npz with an array for each value, .npy of the output); A is taken to be right",
+    )
+    verb.add_argument(
+        "--against",
+        choices=("f32", "f16", "int8"),
+        help="in place of B: A with the weights of fully connected and 1x1 layers so rounded",
+    )
+    _add_inputs(verb)
+    verb.add_argument(
+        "--classes",
+        metavar="FILE.npy",
+        help="the true class of each image, to count the right ones",
+    )
+    verb.add_argument(
+        "--tolerance",
+        type=_seconds,
+        metavar="T",
+        help="largest difference relative to a value's rms "
+        "(default: 0.001; with --against f16 0.01, int8 0.1)",
+    )
+
     verb = add("compare", _compare, "Compare linnet with other runtimes on one model.")
     if arguments[:1] == ["compare"]:
         from . import compare
@@ -358,22 +389,20 @@ def _load(args: argparse.Namespace) -> linnet.Session:
     )
 
 
-def _inputs(args: argparse.Namespace, net: linnet.Session) -> list[npt.NDArray[Any]]:
+def _inputs(args: argparse.Namespace, values: Sequence[linnet.ValueInfo]) -> list[npt.NDArray[Any]]:
     """An array for each input of the model, from --inputs or made up."""
     if args.inputs is not None:
         if args.shapes is not None:
             raise ValueError("--shapes is for made-up input, not for --inputs")
-        feed = _read_arrays(args.inputs, net.inputs[0].name)
-        problems = [f"no array '{v.name}'" for v in net.inputs if v.name not in feed]
+        feed = _read_arrays(args.inputs, values[0].name)
+        problems = [f"no array '{v.name}'" for v in values if v.name not in feed]
         problems += [
-            f"array '{name}' is no input"
-            for name in feed
-            if all(name != v.name for v in net.inputs)
+            f"array '{name}' is no input" for name in feed if all(name != v.name for v in values)
         ]
         if problems:
             raise ValueError(f"{args.inputs}: {'; '.join(problems)}")
-        return [feed[value.name] for value in net.inputs]
-    shapes = _shapes(args.shapes, net.inputs)
+        return [feed[value.name] for value in values]
+    shapes = _shapes(args.shapes, values)
     random = np.random.default_rng(args.seed)
     if args.fill == "zeros":
         return [np.zeros(shape, np.float32) for shape in shapes]
@@ -450,7 +479,7 @@ def run(args: argparse.Namespace) -> Result:
         scale = args.scale if args.scale is not None else DIGITS_SCALE if digits else 1.0
         inputs: list[npt.NDArray[Any]] = [_images(args, net, scale)]
     else:
-        inputs = _inputs(args, net)
+        inputs = _inputs(args, net.inputs)
     names = args.fetch or [value.name for value in net.outputs]
     outputs = dict(zip(names, net.run(inputs, fetch=names)))
     if args.save_outputs is not None:
@@ -652,7 +681,7 @@ def bench(args: argparse.Namespace) -> Result:
     start = time.perf_counter()
     net = _load(args)
     init = time.perf_counter() - start
-    inputs = _inputs(args, net)
+    inputs = _inputs(args, net.inputs)
     batch = len(inputs[0])
     shapes = {value.name: _size(x.shape) for value, x in zip(net.inputs, inputs)}
     baseline = _baseline(args.baseline, shapes, net.threads) if args.baseline else None
@@ -750,7 +779,7 @@ def profile(args: argparse.Namespace) -> Result:
     if target is not None and target.suffix not in (".json", ".csv"):
         raise ValueError(f"--export-profile {target}: expected a name ending in .json or .csv")
     net = _load(args)
-    report = net.profile(*_inputs(args, net), runs=args.iterations)
+    report = net.profile(*_inputs(args, net.inputs), runs=args.iterations)
     data = report.to_dict()
     if target is not None and target.suffix == ".json":
         target.write_text(json.dumps(_finite(data), indent=1) + "\n")
@@ -874,6 +903,91 @@ def tune(args: argparse.Namespace) -> Result:
         memory_limit=linnet._bytes(args.memory_limit),
     )
     return Result(found.to_dict(), found.lines())
+
+
+# verify
+
+
+def verify(args: argparse.Namespace) -> Result:
+    """Every value both sides have; exit status 1 if one is beyond the tolerance."""
+    from . import verify as verification
+
+    sides = _sides(args.files)
+    if len(sides) != (2 if args.against is None else 1):
+        raise ValueError("two models or saved outputs are needed, or one model and --against")
+    graphs = [linnet._import(*files) if _is_model(files) else None for files in sides]
+    saved = [
+        None if graph else verification.saved(files[0].name, _read_arrays(str(files[0]), "output"))
+        for files, graph in zip(sides, graphs)
+    ]
+    names = [files[0].name for files in sides]
+    if args.against is not None:
+        if graphs[0] is None:
+            raise ValueError(f"{names[0]}: --against needs a model")
+        names.append(f"itself with {args.against} weights")
+        graphs.append(verification.round_weights(graphs[0], args.against))
+        saved.append(None)
+    elif len(set(names)) == 1:
+        names = [str(files[0]) for files in sides]
+
+    feed, classes = _verify_inputs(args, graphs, saved)
+    for i, graph in enumerate(graphs):
+        if graph is not None:
+            wanted = [value.name for value in graph.inputs]
+            if len(wanted) != len(feed):
+                raise ValueError(f"{names[i]} has {len(wanted)} inputs, not {len(feed)}")
+            given = feed if set(wanted) == set(feed) else dict(zip(wanted, feed.values()))
+            saved[i] = verification.run_model(names[i], graph, given, args.against if i else None)
+    a, b = (side for side in saved if side is not None)
+    tolerance = args.tolerance
+    if tolerance is None:
+        tolerance = verification.ROUNDED_TOLERANCE[args.against or "f32"]
+    found = verification.verify(a, b, tolerance=tolerance, inputs=feed, classes=classes)
+    return Result(found.to_dict(), found.lines(), 0 if found.passed else 1)
+
+
+def _sides(files: Sequence[str]) -> list[tuple[Path, Path | None]]:
+    """The files of each side: weights follow their model."""
+    sides: list[tuple[Path, Path | None]] = []
+    for name in files:
+        if name.lower().endswith(".caffemodel") and sides and sides[-1][1] is None:
+            sides[-1] = (sides[-1][0], Path(name))
+        else:
+            sides.append((DIGITS if name == "digits" else Path(name), None))
+    return sides
+
+
+def _is_model(files: tuple[Path, Path | None]) -> bool:
+    return files[0].suffix.lower() not in (".npz", ".npy")
+
+
+def _verify_inputs(
+    args: argparse.Namespace, graphs: Sequence[Graph | None], saved: Sequence[Side | None]
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
+    """What the models are to be run on, by the first one's names, and the true classes if known."""
+    classes = None
+    if args.classes is not None:
+        classes = _read_arrays(args.classes, "classes").get("classes")
+        if classes is None:
+            raise ValueError(f"{args.classes}: no array 'classes'")
+    graph = next((graph for graph in graphs if graph is not None), None)
+    if graph is None:
+        return {}, classes
+    values = [linnet._info(v.name, v.shape) for v in graph.inputs]
+    made_up = args.inputs is None and args.fill is None
+    kept = {
+        name: array for side in saved if side is not None for name, array in side.values.items()
+    }
+    if made_up and all(value.name in kept for value in values):
+        return {value.name: kept[value.name].astype(np.float32) for value in values}, classes
+    if made_up and any(side is not None for side in saved):
+        raise ValueError("--inputs is needed: what the saved values were computed from")
+    if made_up and Path(graph.source) == DIGITS and args.shapes is None and classes is None:
+        from .compare.network import held_out_digits
+
+        digits = held_out_digits(graph.inputs[0].shape[-1])
+        return {values[0].name: digits.images}, digits.labels
+    return dict(zip((value.name for value in values), _inputs(args, values))), classes
 
 
 # compare, doctor

@@ -1,0 +1,298 @@
+"""linnet verify: what is compared with what, the first difference and the cause found for it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet import cli, passes, verify
+from linnet.graph import Graph, Node
+
+DATA = Path(__file__).parent / "data"
+X = np.random.default_rng(3).normal(size=(3, 2, 9, 11)).astype(np.float32)
+
+
+def check(a: Graph, b: Graph, **options: Any) -> verify.Verification:
+    feeds = {"data": X}
+    sides = [verify.run_model(name, graph, feeds) for name, graph in (("A", a), ("B", b))]
+    return verify.verify(*sides, inputs=feeds, **options)
+
+
+def node(graph: Graph, name: str) -> Node:
+    return next(n for n in graph.nodes if n.name == name)
+
+
+def test_a_model_agrees_with_itself(small: Graph) -> None:
+    found = check(small, copy.deepcopy(small), classes=np.array([0, 1, 2]))
+    assert found.passed and found.first is None and not found.cause
+    assert [d.value for d in found.differences] == [n.outputs[0] for n in small.nodes]
+    assert all(d.error <= 1e-6 for d in found.differences)
+    assert found.images == found.same_class == 3
+    assert found.correct and found.correct[0] == found.correct[1]
+
+
+def drop_relu(graph: Graph) -> None:
+    graph.nodes.remove(node(graph, "relu1"))
+    node(graph, "pool1").inputs[0] = "conv1"
+
+
+def other_pool(graph: Graph) -> None:
+    node(graph, "pool1").op = "AveragePool"
+
+
+def ceil(graph: Graph) -> None:
+    # The rows and columns more that result are cut off by what follows.
+    node(graph, "pool1").attrs["ceil_mode"] = 1
+    graph.initializers["fc.w"] = np.zeros((7, 5 * 5 * 6), np.float32)
+
+
+def change(name: str, how: Callable[[Any], Any]) -> Callable[[Graph], None]:
+    def apply(graph: Graph) -> None:
+        graph.initializers[name] = np.ascontiguousarray(how(graph.initializers[name]), np.float32)
+
+    return apply
+
+
+def pad(graph: Graph) -> None:
+    node(graph, "conv1").attrs["pads"] = [0, 0, 2, 2]
+
+
+def last_first(w: Any) -> Any:
+    return w.reshape(7, 5, 4, 5).transpose(0, 2, 3, 1).reshape(7, -1)
+
+
+def half(w: Any) -> Any:
+    return w.astype(np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("harm", "first", "cause"),
+    [
+        (drop_relu, "pool1", r"A has Relu\+MaxPool, B has MaxPool"),
+        (other_pool, "conv2", r"A has MaxPool\+Conv, B has AveragePool\+Conv"),
+        (ceil, "pool1", "rounds its size up"),
+        (pad, "conv1", r"padding \[1, 1, 1, 1\] against \[0, 0, 2, 2\]"),
+        (change("conv1.w", lambda w: w[:, ::-1]), "conv1", "BGR against RGB"),
+        (change("conv1.w", lambda w: w[..., ::-1, ::-1]), "conv1", "rotated by 180"),
+        (change("conv1.w", lambda w: w.swapaxes(2, 3)), "conv1", "height and width of the kernels"),
+        (change("conv1.w", lambda w: w / 255), "conv1", r"weights times 0\.00392157"),
+        (change("conv2.w", lambda w: w.swapaxes(0, 1)), "conv2", "transposed"),
+        (change("fc.w", last_first), "fc", "flattened channels last"),
+        (change("fc.w", lambda w: w[:, ::-1]), "fc", "other weights"),
+        (change("fc.b", lambda b: 0 * b), "fc", "no bias in B"),
+        (change("fc.b", lambda b: b + 1), "fc", "other biases"),
+    ],
+)
+def test_cause_between_models(
+    small: Graph, harm: Callable[[Graph], None], first: str, cause: str
+) -> None:
+    bad = copy.deepcopy(small)
+    harm(bad)
+    if harm is ceil:
+        bad.nodes = bad.nodes[: bad.nodes.index(node(bad, "flat"))]
+        bad.outputs = ["relu2"]
+    found = check(small, bad)
+    assert not found.passed
+    assert found.first and found.first.value == first
+    assert re.search(cause, found.cause), found.cause
+
+
+@pytest.mark.parametrize(("how", "cause"), [(half, "float16"), (None, "int8")])
+def test_rounded_weights_are_recognised(small: Graph, how: Any, cause: str) -> None:
+    if how:
+        bad = copy.deepcopy(small)
+        for name in ("conv1.w", "fc.w"):
+            change(name, how)(bad)
+    else:
+        bad = verify.round_weights(small, "int8")
+        assert not np.array_equal(bad.initializers["fc.w as int8"], small.initializers["fc.w"])
+        assert bad.initializers["conv1.w"] is small.initializers["conv1.w"]
+    found = check(small, bad, tolerance=1e-5)
+    assert f"rounded to {cause}" in found.cause
+    assert check(small, bad, tolerance=0.2).passed
+
+
+def test_models_of_other_names(small: Graph) -> None:
+    other = copy.deepcopy(small)
+    for n in other.nodes:
+        n.inputs = [i if "." in i or i == "data" else f"tower/{i}" for i in n.inputs]
+        n.outputs = [f"tower/{o}" for o in n.outputs]
+    other.outputs = ["tower/prob"]
+    found = check(small, other)
+    assert found.passed and len(found.differences) == len(small.nodes)
+    assert "tower/conv1" in "\n".join(found.lines())
+    change("conv2.w", lambda w: w + 1)(other)
+    found = check(small, other)
+    assert found.first and found.first.other == "tower/conv2"
+
+
+def saved(graph: Graph, x: Any = X, **changes: Callable[[Any], Any]) -> verify.Side:
+    values = dict(verify.run_model("A", graph, {"data": x}).values)
+    for name, how in changes.items():
+        values[name] = how(values[name])
+    return verify.saved("saved.npz", values)
+
+
+def compare(graph: Graph, other: verify.Side) -> verify.Verification:
+    feeds = {"data": X}
+    return verify.verify(verify.run_model("A", graph, feeds), other, inputs=feeds)
+
+
+def test_saved_values_agree_in_other_layouts(small: Graph) -> None:
+    side = saved(
+        small,
+        pool1=lambda y: y.transpose(0, 2, 3, 1),
+        prob=lambda y: y[:, :, None, None],
+        fc=lambda y: y.astype(np.float64),
+    )
+    assert compare(small, side).passed
+
+
+@pytest.mark.parametrize(
+    ("value", "how", "cause"),
+    [
+        ("relu1", lambda y: y - 0.5 * (y == 0), "ReLU.*missing in saved"),
+        ("conv1", lambda y: y[:, ::-1], "reverse order"),
+        ("pool1", lambda y: np.where(y > 1, np.inf, y), "infinities or NaN"),
+        ("pool1", lambda y: np.pad(y, [(0, 0), (0, 0), (0, 1), (0, 1)]), "rounds up"),
+        (
+            "conv2",
+            lambda y: y.transpose(0, 2, 3, 1).reshape(y.shape),
+            "channels last read as first",
+        ),
+        ("conv1", lambda y: np.roll(y, 1, axis=(2, 3)), "shifted by a pixel"),
+        ("conv1", lambda y: y + np.arange(5).reshape(1, 5, 1, 1), "constant for each channel"),
+        ("conv1", lambda y: y * 3, "factor of 3"),
+        ("fc", lambda y: y + np.eye(3, 7), "unknown; the values before it agree"),
+        ("prob", np.log, "softmax is missing"),
+        ("conv1", lambda y: y * (1 + 4e-3 * (np.indices(y.shape).sum(0) % 3 - 1)), "precision"),
+    ],
+)
+def test_cause_in_saved_values(small: Graph, value: str, how: Any, cause: str) -> None:
+    found = compare(small, saved(small, **{value: how}))
+    assert found.first and found.first.value == value
+    assert re.search(cause, found.cause), found.cause
+
+
+def test_only_the_borders_differ(small: Graph) -> None:
+    def frame(y: Any) -> Any:
+        y = y.copy()
+        y[:, :, 0] += 1
+        y[:, :, :, -1] *= 2
+        return y
+
+    assert "borders" in compare(small, saved(small, conv1=frame)).cause
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "cause"),
+    [
+        (lambda x: x[:, ::-1].copy(), "channels in reverse order"),
+        (lambda x: x * np.float32(255), "255 times as large"),
+        (lambda x: x / np.float32(127.5) - 1, "127.5"),
+        (lambda x: x[..., ::-1].copy(), "mirrored"),
+    ],
+)
+def test_other_preprocessing_is_recognised(small: Graph, preprocess: Any, cause: str) -> None:
+    found = compare(small, saved(small, preprocess(X)))
+    assert found.first and found.first.value == "conv1"
+    assert "preprocessing" in found.cause and cause in found.cause
+
+
+def test_caffe_saves_what_it_computes_in_place(small: Graph) -> None:
+    values = verify.run_model("A", small, {"data": X}).values
+    side = verify.saved("blobs", {"conv1": values["relu1"], "prob": values["prob"]})
+    found = compare(small, side)
+    assert found.passed
+    assert [(d.value, d.other) for d in found.differences] == [("relu1", "conv1"), ("prob", "prob")]
+    back = verify.verify(side, verify.run_model("A", small, {"data": X}))
+    assert back.passed and back.differences[0].other == "relu1"
+
+
+def test_what_cannot_be_compared_is_an_error(small: Graph) -> None:
+    a = verify.run_model("A", small, {"data": X})
+    with pytest.raises(ValueError, match="no value in common: 'conv1'"):
+        verify.verify(a, verify.saved("b", {"x": X, "y": X}))
+    with pytest.raises(ValueError, match="'fc' has 3 images in A, 2 in b"):
+        verify.verify(a, verify.saved("b", {"fc": a.values["fc"][:2]}))
+    with pytest.raises(ValueError, match="b: 'fc' is not a batch of numbers"):
+        verify.saved("b", {"fc": np.array(["a"])})
+    with pytest.raises(ValueError, match="not 3 integers"):
+        verify.verify(a, a, classes=np.zeros(4, int))
+    with pytest.raises(ValueError, match="list of classes"):
+        verify.verify(a, verify.saved("b", {"conv1": a.values["conv1"]}), classes=np.zeros(3, int))
+
+
+# The command
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str]:
+    status = cli.main(["verify", *map(str, argv)])
+    out, err = capsys.readouterr()
+    return status, out if status < 2 else err
+
+
+def test_command(capsys: pytest.CaptureFixture[str], small: Graph, tmp_path: Path) -> None:
+    good, bad, values = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "v.npz"
+    passes.canonicalize(small).save(good)
+    harmed = copy.deepcopy(small)
+    change("conv2.w", lambda w: w.swapaxes(0, 1))(harmed)
+    passes.canonicalize(harmed).save(bad)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "classes.npy", np.array([1, 2, 3]))
+    np.savez(values, **verify.run_model("", small, {"data": X}).values)
+
+    assert run(capsys, good, good)[0] == 0
+    status, text = run(capsys, good, bad, "--inputs", tmp_path / "x.npy")
+    assert status == 1
+    assert "first difference: 'conv2'; likely cause: weights transposed" in text
+    assert "FAILED" in text
+    given = ["--inputs", tmp_path / "x.npy", "--classes", tmp_path / "classes.npy"]
+    status, text = run(capsys, good, bad, "--json", *given)
+    data = json.loads(text)
+    assert status == 1 and data["first"] == "conv2" and data["images"] == 3
+    assert run(capsys, good, bad, "--tolerance", "100")[0] == 0
+
+    for sides in ((good, values), (values, good)):
+        assert run(capsys, *sides, "--inputs", tmp_path / "x.npy")[0] == 0
+        status, text = run(capsys, *sides)
+        assert status == 2 and "--inputs is needed" in text
+    assert run(capsys, values, values)[0] == 0
+    np.savez(values, data=X, **verify.run_model("", small, {"data": X}).values)
+    assert run(capsys, good, values)[0] == 0  # the file has the input too
+    np.save(tmp_path / "y.npy", verify.run_model("", small, {"data": X}).values["prob"])
+    assert run(capsys, good, tmp_path / "y.npy", "--inputs", tmp_path / "x.npy")[0] == 0
+
+    for arguments in ((), (good,), (good, bad, good), (good, bad, "--against", "f16")):
+        status, text = run(capsys, *arguments)
+        assert status == 2 and "two models" in text
+    status, text = run(capsys, values, "--against", "int8")
+    assert status == 2 and "needs a model" in text
+
+
+def test_command_reports_what_rounding_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """The held-out digits, on which the accuracy is to stay within 0.3 points."""
+    for dtype in ("f16", "int8"):
+        status, text = run(capsys, "digits", "--against", dtype, "--json")
+        data = json.loads(text)
+        assert status == 0 and data["images"] == 360
+        right, rounded = data["correct"]
+        assert right == 352 and abs(rounded - right) <= 1
+        error = {v["value"]: v["error"] for v in data["values"]}
+        assert error["conv3"] == 0
+        # The shipped weights are float16 already.
+        assert 1e-3 < error["fc2"] < 0.1 if dtype == "int8" else error["fc2"] < 1e-5
+
+
+def test_command_on_caffe(capsys: pytest.CaptureFixture[str]) -> None:
+    files = DATA / "digits.prototxt", DATA / "digits.caffemodel"
+    status, text = run(capsys, *files, "digits", "--fill", "random")
+    assert status == 0, text
+    assert "conv1.conv1" in text
