@@ -108,7 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--fresh", action="store_true", help="do not go on from a run that was cut short")
     add("--setup", action="store_true", help="first install the runtimes that are missing")
-    add("--list", action="store_true", help="only say which runtimes are there, and why not")
+    add(
+        "--list",
+        action="store_true",
+        help="only say what each is, whether it is there, and why not",
+    )
     add("--json", action="store_true", help="print JSON")
     add(
         "--output",
@@ -151,6 +155,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
+    if args.setup:
+        needed = [part for row in rows for part in parts(row.runtime, row.settings)]
+        set_up(list({part.name: part for part in needed}.values()), _say)
     if args.list:
         return _list(list(_rows().values()), args.json)
     reference = _reference(args.reference) if args.reference else []
@@ -158,10 +166,6 @@ def _run(args: argparse.Namespace) -> int:
     if args.merge:
         runs = [run for path in args.merge for run in report.read(path)]
     else:
-        rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
-        if args.setup:
-            needed = [part for row in rows for part in parts(row.runtime, row.settings)]
-            set_up(list({part.name: part for part in needed}.values()), _say)
         runs = [_measure(args, rows)]
     for path in args.output:
         content = WRITERS[path.suffix]([*runs, *reference])
