@@ -1,7 +1,7 @@
 """Print what a wheel's user needs to know: tag, size, and of every ELF file its ABI and needs.
 
-Usage: wheel_report.py WHEEL. Fails if the wheel needs more of a system than its C and C++
-libraries, or weighs over 4 MB without its model.
+Usage: wheel_report.py WHEEL MEGABYTES. Fails if the wheel needs more of a system than its C and C++
+libraries, or weighs more than MEGABYTES without its model.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-LIMIT = 4_000_000
 SYSTEM = re.compile(
     r"(libc|libm|libpthread|libdl|librt|libgcc_s|libstdc\+\+|ld-linux[\w-]*)\.so\.\d+"
 )
 
 
 def main() -> int:
-    wheel = Path(sys.argv[1])
+    wheel, limit = Path(sys.argv[1]), float(sys.argv[2]) * 1e6
     wrong = []
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
         archive.extractall(folder)
@@ -29,8 +28,8 @@ def main() -> int:
         print(
             f"{wheel.name}\n  {size / 1e6:.2f} MB, {(size - models) / 1e6:.2f} MB without the model"
         )
-        if size - models > LIMIT:
-            wrong.append(f"more than {LIMIT / 1e6:.0f} MB")
+        if size - models > limit:
+            wrong.append(f"more than {limit / 1e6:.0f} MB")
         for path in sorted(Path(folder).rglob("*.so*")):
             run = subprocess.run(
                 ["readelf", "-dAhV", path], capture_output=True, text=True, check=True
