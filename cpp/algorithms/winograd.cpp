@@ -27,6 +27,8 @@ constexpr double kInputCycles = 250, kOutputCycles = 160;
 // them, at least; and the products of a row of points, of its first level.
 constexpr double kBlockShare = 0.33, kRowShare = 0.6;
 constexpr int64_t kLeastBlock = 192 * 1024;
+// Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py).
+constexpr int64_t kMostChannels = 512;
 
 // Panels of output channels for the products; tiles take the place of pixels.
 struct Blocking {
@@ -287,6 +289,7 @@ class Winograd final : public Algorithm {
     if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
     if (w.dilation[0] != 1 || w.dilation[1] != 1) return "the kernel is dilated";
     if (p.groups != 1) return "the convolution is grouped";
+    if (p.in.c > kMostChannels) return "sums over so many channels would err too much";
     if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
       return "works on channels-last only";
     if (p.pooled()) {
