@@ -26,8 +26,7 @@ LAYERS = [
 OUTPUTS = 16
 
 
-def error(key: str, algorithm: str, isa: str, x: Any, w: Any, want: Any) -> float:
-    layer = _core.Layer(key, algorithm, isa, w, None)
+def error(key: str, layer: Any, x: Any, want: Any) -> float:
     p = _core.parse_problem(key)
     c, h, side = p["in"]
     pixel = -(-c // layer.width) * layer.width
@@ -62,7 +61,8 @@ def rows() -> list[tuple[str, dict[str, float]]]:
                 for isa in _core.available_isas():
                     for algorithm in _core.algorithms():
                         if not _core.refusal(key, algorithm, isa):
-                            e = error(key, algorithm, isa, x, w, want)
+                            layer = _core.Layer(key, algorithm, isa, w, None)
+                            e = error(key, layer, x, want)
                             worst[algorithm] = max(e, worst.get(algorithm, 0.0))
         found.append((f"{side}x{side}, {channels}", worst))
         print(".", end="", flush=True, file=sys.stderr)
