@@ -23,6 +23,8 @@ constexpr int kTilePoints = kPoints * kPoints;
 // Cycles of the transforms of one tile and vector of channels, for the cost estimate; measured on
 // AVX2 and AVX-512.
 constexpr double kInputCycles = 250, kOutputCycles = 160;
+// The same of copying a tile that reaches beyond the image.
+constexpr double kCopyCycles = 150;
 // What the transformed tiles of one block may fill of a core's second-level cache, weights beside
 // them, at least; and the products of a row of points, of its first level.
 constexpr double kBlockShare = 0.33, kRowShare = 0.6;
@@ -337,7 +339,16 @@ class Winograd final : public Algorithm {
     cycles +=
         in_block / kernels.width *
         (static_cast<double>(c) * kInputCycles * splits + static_cast<double>(k) * kOutputCycles);
-    cycles = blocks * cycles + weight_cycles(weight_bytes, blocks, block_bytes, p.threads);
+    // Whole tiles, of those that start at -pad with m steps between.
+    const auto whole = [&](int axis, int64_t count) {
+      const int64_t pad = p.window.pad[axis], size = axis ? p.in.w : p.in.h;
+      const int64_t from = ceil_div(pad, m), to = (size + pad - kPoints) / m;
+      return static_cast<double>(std::clamp<int64_t>(to - from + 1, 0, count));
+    };
+    const double at_border =
+        static_cast<double>(tiles) - static_cast<double>(p.n) * whole(0, rows) * whole(1, cols);
+    cycles = blocks * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
+             weight_cycles(weight_bytes, blocks, block_bytes, p.threads);
     return parallel_cycles(cycles, blocks * splits, p.threads) + 1000;
   }
 
