@@ -65,7 +65,8 @@ class Adapter:
     def __init__(self, threads: int, options: dict[str, Any]) -> None:
         self.linnet = importlib.import_module("linnet")
         borrowed, algorithm = options.pop("borrowed", None), options.get("algorithm", "")
-        self.settings = {"threads": threads, **options}
+        # float32 throughout, however the file stores its weights.
+        self.settings = {"threads": threads, "weights_dtype": "f32", **options}
         config = self.linnet.show_config()
         self.version = self.linnet.__version__
         self.library = f"own kernels, {options.get('isa', config['isa'])}"
