@@ -21,7 +21,7 @@ $(WHEELS)/%/static/linnet-run: $(SOURCES) $(WHEELS)/tools/installed | $(WHEELS)/
 
 # The wheel as a user installs it, beside Debian's NumPy.
 $(WHEELS)/%/venv/installed: $(WHEELS)/%/wheel third_party/sysroot/venv.sh
-	third_party/sysroot/venv.sh $(@D) $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
+	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(@D) $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
 	$(@D)/bin/pip install -q --only-binary :all: $(WHEELS)/$*/wheel/*.whl
 	$(@D)/bin/pip install -q --only-binary :all: pytest==9.2.0 pytest-xdist==3.8.0
 	touch $@
@@ -67,7 +67,7 @@ count-armhf count-aarch64: count-%: $(WHEELS)/counter/counter.so $(WHEELS)/%/cou
 ARM_PEERS := ncnn
 count-peers: count-peers-armhf
 count-peers-%: $(WHEELS)/counter/counter.so $(WHEELS)/%/count/bench/arm/linnet_count $(WHEELS)/%/wheel
-	third_party/sysroot/venv.sh $(WHEELS)/$*/peers $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
+	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(WHEELS)/$*/peers $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
 	$(WHEELS)/$*/peers/bin/pip install -q --only-binary :all: $(WHEELS)/$*/wheel/*.whl ncnn==1.0.20261020
 	$($*_triplet)-g++ -shared -fPIC -O2 bench/arm/marks.cpp -o $(WHEELS)/$*/marks.so
 	$(count) --peers $(WHEELS)/$*/peers $(WHEELS)/$*/marks.so $(ARM_PEERS)

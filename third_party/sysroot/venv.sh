@@ -21,7 +21,7 @@ write() {
 write "$python" "$emulate '$dir/bin/$python' '$sysroot/usr/bin/$python' \"\$@\""
 ln -s "$python" "$dir/bin/python3"
 ln -s "$python" "$dir/bin/python"
-# The host's pip at work here. It takes a system for hard-float ARM only if the file sys.executable names is such a
+# The caller's pip works here. It takes a system for hard-float ARM only if the file sys.executable names is such a
 # program, so it gets one, and the first lines of scripts are put right afterwards.
 ln -s "$sysroot/usr/bin/$python" "$dir/bin/program"
 write for-pip "$emulate '$dir/bin/program' '$sysroot/usr/bin/$python' \"\$@\""
