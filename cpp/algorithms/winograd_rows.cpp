@@ -91,8 +91,17 @@ class WinogradRowsPlan final : public Plan {
     };
     int64_t rows = out_.h;
     while (rows > 1 && tile_bytes(rows) > kBandBytes) rows = ceil_div(rows, 2);
-    if (p_.threads > 1)
-      rows = std::min(rows, std::max<int64_t>(1, p_.n * out_.h / (4 * p_.threads)));
+    // Bands overlap: two to four for each thread, whichever makes the most loaded one's rows
+    // fewest.
+    if (p_.threads > 1 && p_.n < 4 * p_.threads) {
+      int64_t least = std::numeric_limits<int64_t>::max();
+      for (int64_t share = 2, most = rows; share <= 4; ++share) {
+        const int64_t band = std::clamp<int64_t>(p_.n * out_.h / (share * p_.threads), 1, most);
+        const int64_t turns = ceil_div(p_.n * ceil_div(out_.h, band), p_.threads);
+        const int64_t cost = turns * (input_rows(band) + 4 * band * p_.pool[0]);
+        if (cost < least) least = cost, rows = band;
+      }
+    }
     bands_ = ceil_div(out_.h, rows);
     band_rows_ = ceil_div(out_.h, bands_);
     bands_ = ceil_div(out_.h, band_rows_);
