@@ -11,7 +11,7 @@ PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import importlib.util, os, sys, sysconfi
         "" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else v + "-dev")')
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find cpp src third_party -type f -not -path '*/__pycache__/*')
-PYTHON_FILES := src tests bench make .ci
+PYTHON_FILES := src tests bench cpp make .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
 .PHONY: bench test lint format asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
@@ -31,6 +31,7 @@ lint: .venv/installed
 	ruff check $(PYTHON_FILES)
 	ruff format --check $(PYTHON_FILES)
 	mypy
+	python cpp/kernels/schedule.py --check
 
 format: .venv/installed
 	clang-format -i $(CPP_FILES)

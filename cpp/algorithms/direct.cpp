@@ -28,7 +28,7 @@ struct Panels {
 };
 
 // Cycles to produce one row of `stored` pixels (each the max of `pool` computed ones) with panels
-// of `vecs` vectors: bound by multiply-adds, by loads (two a cycle), and by streaming the panel's
+// of `vecs` vectors: bound by multiply-adds, by loads, and by streaming the panel's
 // weights from L2 once per tile.
 double row_cycles(const Kernels& kernels, int vecs, int64_t stored, int64_t pool, int64_t taps) {
   const int64_t most = std::max<int64_t>(1, kernels.direct_cols[vecs] / pool);
@@ -37,7 +37,7 @@ double row_cycles(const Kernels& kernels, int vecs, int64_t stored, int64_t pool
   const double fma_per_cycle = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
   const double fma =
       std::max(vecs * cols, 8.0) / fma_per_cycle;  // fewer than 8 in flight wait for each other
-  const double loads = (vecs + cols) / 2;
+  const double loads = (vecs + cols) / machine().loads;
   const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
   const double stream = panel_bytes > 24 * 1024 ? vecs * kernels.width * sizeof(float) / 24.0 : 0;
   return tiles * (taps * std::max({fma, loads, stream}) + 20 + vecs * cols);

@@ -1,9 +1,6 @@
 // Register tiles of a direct convolution or a matrix product (see DirectTile), and the same for a
 // single pixel.
 #include "vector.h"
-#if defined(LINNET_ISA_neon_vfpv4)
-#include "direct_a32.h"
-#endif
 
 namespace linnet {
 namespace {
@@ -191,46 +188,8 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
   }
 }
 
-#if defined(LINNET_ISA_neon_vfpv4)
-template <int kTileCols>
-LINNET_INLINE void direct_a32(const DirectTile& t) {
-  constexpr int32_t kSize = sizeof(float), kVector = kSize * kWidth;
-  // What the assembly does not do to its sums is done from here.
-  const bool plain = !t.residual && t.pool_cols == 1 && !t.pool_merge;
-  Vec acc[kTileCols][2];
-  A32Run run;
-  run.x = t.x;
-  run.x_col = kSize * t.x_col;
-  run.w = static_cast<const float*>(t.w);
-  run.inner = static_cast<int32_t>(t.inner);
-  run.middle = static_cast<int32_t>(t.middle);
-  run.outer = static_cast<int32_t>(t.outer);
-  const int32_t last = run.inner - 1, last_run = (run.middle - 1) * t.x_middle + last;
-  run.step_middle = kSize * (t.x_middle - last);
-  run.step_outer = kSize * (t.x_outer - last_run);
-  run.x_back = -kSize * ((run.outer - 1) * t.x_outer + last_run);
-  run.w_back = -2 * kVector * (run.outer * run.middle * run.inner - 1);
-  const int32_t y_step = kSize * t.y_col - kVector;
-  run.from = t.bias ? t.bias : t.y;
-  run.from_step = t.bias ? -kVector : y_step;
-  run.to = plain ? t.y : reinterpret_cast<float*>(acc);
-  run.to_step = plain ? y_step : kVector;
-  run.low = plain ? t.low : -__builtin_inff();
-  if constexpr (kTileCols == 1) linnet_a32_tile_1(&run);
-  if constexpr (kTileCols == 2) linnet_a32_tile_2(&run);
-  if constexpr (kTileCols == 3) linnet_a32_tile_3(&run);
-  if constexpr (kTileCols == 4) linnet_a32_tile_4(&run);
-  if constexpr (kTileCols == 5) linnet_a32_tile_5(&run);
-  if constexpr (kTileCols == 6) linnet_a32_tile_6(&run);
-  if (!plain) finish(acc, t);
-}
-#endif
-
 template <int kVecs, int kTileCols>
 void direct(const DirectTile& t) {
-#if defined(LINNET_ISA_neon_vfpv4)
-  if constexpr (kVecs == 2) return direct_a32<kTileCols>(t);
-#endif
   Vec acc[kTileCols][kVecs];
   if (t.bias) {
     const float* bias = t.bias;
@@ -370,18 +329,6 @@ void expand(const void* weights, const float* scale, float* out, int64_t taps, i
 template <int kVecs, int kTileCols>
 void product_tile(const float* x, ptrdiff_t x_col, int64_t taps, const float* w, float* y,
                   ptrdiff_t y_col) {
-#if defined(LINNET_ISA_neon_vfpv4)
-  if constexpr (kVecs == 2) {
-    static constexpr float kZeros[2 * kWidth] = {};
-    DirectTile tile{};
-    tile.x = x, tile.x_col = x_col;
-    tile.outer = tile.middle = 1, tile.inner = taps;
-    tile.w = w, tile.bias = kZeros;
-    tile.y = y, tile.y_col = y_col;
-    tile.low = -__builtin_inff(), tile.pool_cols = 1;
-    return direct_a32<kTileCols>(tile);
-  }
-#endif
   Vec acc[kTileCols][kVecs];
   LINNET_UNROLL
   for (int p = 0; p < kTileCols; ++p) {

@@ -21,7 +21,8 @@
   extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
   extern "C" void linnet_elementwise_##isa(linnet::Kernels*); \
   extern "C" void linnet_winograd_##isa(linnet::Kernels*);    \
-  extern "C" void linnet_fourier_##isa(linnet::Kernels*);
+  extern "C" void linnet_fourier_##isa(linnet::Kernels*);     \
+  extern "C" bool linnet_scheduled_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
 
@@ -78,34 +79,43 @@ struct Isa {
   Kernels table;
 };
 
-#define X(isa) +1
-constexpr int kIsas = 0 LINNET_ISAS;
+#define X(isa) +2
+constexpr int kMostTables = 0 LINNET_ISAS;
 #undef X
 
 // Every compiled-in ISA, best first. Only those with nothing missing have their table filled:
-// filling runs ISA code.
+// filling runs ISA code. An ISA with kernels in assembly is there a second time without them, as
+// <isa>_intrinsics: to test them against, and for cores that they were not ordered for.
 struct Registry {
-  std::array<Isa, kIsas> isas{};
-  std::array<const char*, kIsas + 1> available{};
+  std::array<Isa, kMostTables> isas{};
+  int count = 0;
+  std::array<const char*, kMostTables + 1> available{};
 
   Registry() {
-    int n = 0, usable = 0;
-#define X(name)                                \
-  {                                            \
-    Isa& entry = isas[n++];                    \
-    entry.table.isa = #name;                   \
-    entry.missing = missing_##name();          \
-    if (!entry.missing) {                      \
-      linnet_direct_##name(&entry.table);      \
-      linnet_pool_##name(&entry.table);        \
-      linnet_elementwise_##name(&entry.table); \
-      linnet_winograd_##name(&entry.table);    \
-      linnet_fourier_##name(&entry.table);     \
-      available[usable++] = #name;             \
-    }                                          \
+#define X(name)                                        \
+  {                                                    \
+    Isa& entry = isas[count++];                        \
+    entry.table.isa = #name;                           \
+    entry.missing = missing_##name();                  \
+    if (!entry.missing) {                              \
+      linnet_direct_##name(&entry.table);              \
+      linnet_pool_##name(&entry.table);                \
+      linnet_elementwise_##name(&entry.table);         \
+      linnet_winograd_##name(&entry.table);            \
+      linnet_fourier_##name(&entry.table);             \
+      const Kernels compiled = entry.table;            \
+      if (linnet_scheduled_##name(&entry.table)) {     \
+        isas[count].table = compiled;                  \
+        isas[count++].table.isa = #name "_intrinsics"; \
+      }                                                \
+    }                                                  \
   }
     LINNET_ISAS
 #undef X
+    int usable = 0;
+    for (int i = 0; i < count; ++i) {
+      if (!isas[i].missing) available[usable++] = isas[i].table.isa;
+    }
   }
 };
 
@@ -120,7 +130,8 @@ const Kernels& kernels_for(const char* isa) {
   const Registry& all = registry();
   const bool any = !isa || !*isa;
   std::string names;
-  for (const Isa& entry : all.isas) {
+  for (int i = 0; i < all.count; ++i) {
+    const Isa& entry = all.isas[i];
     if (any ? !entry.missing : !std::strcmp(isa, entry.table.isa)) {
       if (!entry.missing) return entry.table;
       throw std::runtime_error("isa " + std::string(isa) +

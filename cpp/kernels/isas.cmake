@@ -41,6 +41,10 @@ if(LINNET_FUZZ)
   set(LINNET_ISAS scalar)  # no target of fuzzing runs kernels, and instrumented they take minutes to compile
 endif()
 
+# The assembly of scheduled.cpp is included, not compiled: any change of it must compile that anew.
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
+  OBJECT_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/scheduled_a32.inc)
+
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
 # NAME_<isa>, and sets OBJECTS_VAR to all their objects. Each exports one symbol (LINNET_EXPORT in vector.h).
 set(LINNET_KERNELS_DIR ${CMAKE_CURRENT_LIST_DIR})
@@ -68,7 +72,8 @@ endfunction()
 
 linnet_add_isa_objects(LINNET_KERNEL_OBJECTS linnet_kernels
   ${LINNET_KERNELS_DIR}/direct.cpp ${LINNET_KERNELS_DIR}/pool.cpp ${LINNET_KERNELS_DIR}/elementwise.cpp
-  ${LINNET_KERNELS_DIR}/winograd.cpp ${LINNET_KERNELS_DIR}/fourier.cpp)
+  ${LINNET_KERNELS_DIR}/winograd.cpp ${LINNET_KERNELS_DIR}/fourier.cpp
+  ${LINNET_KERNELS_DIR}/scheduled.cpp)
 
 # "X(avx512) X(avx2) X(scalar)"
 string(REGEX REPLACE "([a-z0-9_]+)" "X(\\1)" LINNET_KERNEL_DEFINITIONS "${LINNET_ISAS}")

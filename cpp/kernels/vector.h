@@ -25,8 +25,9 @@
 // object.
 #define LINNET_JOIN2(a, b, c) a##b##_##c
 #define LINNET_JOIN(a, b, c) LINNET_JOIN2(a, b, c)
-#define LINNET_EXPORT(family) \
-  extern "C" __attribute__((visibility("hidden"))) void LINNET_JOIN(linnet_, family, LINNET_ISA)
+#define LINNET_EXPORT_RETURNING(type, family) \
+  extern "C" __attribute__((visibility("hidden"))) type LINNET_JOIN(linnet_, family, LINNET_ISA)
+#define LINNET_EXPORT(family) LINNET_EXPORT_RETURNING(void, family)
 
 // Loops over registers must vanish at compile time, or the arrays they index end up in memory.
 #define LINNET_UNROLL _Pragma("GCC unroll 32")

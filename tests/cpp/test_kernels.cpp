@@ -15,6 +15,7 @@
 
 #include "graph.h"
 #include "kernels/kernels.h"
+#include "kernels/winograd_points.h"
 
 using linnet::DirectTile;
 using linnet::Kernels;
@@ -231,6 +232,153 @@ TEST_CASE("direct: long reductions") {
       const int cols = k->direct_cols[vecs];
       check_direct(*k, k->direct[vecs][cols], vecs, cols, {6, 1, 96}, kVariants[0], 16, random);
       check_direct(*k, k->direct[vecs][cols], vecs, cols, {1, 1, 2051}, kVariants[0], 2051, random);
+    }
+  }
+}
+
+TEST_CASE("product: every number of columns up to a few tiles, and reduction length") {
+  std::mt19937 random(6);
+  for (const Kernels* k : tables()) {
+    for (int vecs = 1; vecs <= k->direct_vecs; ++vecs) {
+      const int64_t lanes = static_cast<int64_t>(vecs) * k->width;
+      for (int64_t cols = 1; cols <= 2 * k->direct_cols[vecs] + 3; ++cols) {
+        for (const int64_t taps : {1, 2, 3, 4, 5, 16, 37}) {
+          const int points = 3;
+          const int64_t x_col = taps + 5, x_point = cols * x_col + 1, y_point = cols * lanes + 4;
+          Buffer x((points - 1) * x_point + (cols - 1) * x_col + taps), w(points * taps * lanes),
+              y((points - 1) * y_point + cols * lanes);
+          x.fill(random);
+          w.fill(random);
+          y.fill(kGuard);
+          linnet::Product p{};
+          p.points = points, p.cols = cols, p.taps = taps;
+          p.x = x.get(), p.x_point = x_point, p.x_col = x_col;
+          p.w = w.get();
+          p.y = y.get(), p.y_point = y_point;
+          k->product[vecs](p);
+          bool right = y.guards_intact();
+          for (int64_t i = 0; i < y.count(); ++i) {
+            const int64_t point = i / y_point, col = i % y_point / lanes,
+                          lane = i % y_point % lanes;
+            double expected = col < cols ? 0.0 : static_cast<double>(kGuard);
+            for (int64_t t = 0; t < taps && col < cols; ++t) {
+              expected += static_cast<double>(x.get()[point * x_point + col * x_col + t]) *
+                          w.get()[(point * taps + t) * lanes + lane];
+            }
+            right = right && std::fabs(y.get()[i] - expected) <= 3e-7 * static_cast<double>(taps);
+          }
+          CHECK_MESSAGE(right, "isa ", k->isa, ", vecs ", vecs, ", cols ", cols, ", taps ", taps);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("winograd: the input transform") {
+  using linnet::kWinogradPoints;
+  constexpr int kN = kWinogradPoints;
+  // Rows of B^T: the coefficients of the product of (x - a_l) over all l but j; see
+  // winograd_points.h.
+  double bt[kN][kN] = {};
+  for (int j = 0; j < kN; ++j) {
+    bt[j][0] = 1;
+    for (int l = 0; l < kN - 1; ++l) {
+      if (l == j) continue;
+      for (int i = kN - 1; i >= 0; --i)
+        bt[j][i] = (i ? bt[j][i - 1] : 0.0) - linnet::winograd_point(l) * bt[j][i];
+    }
+  }
+  std::mt19937 random(7);
+  for (const Kernels* k : tables()) {
+    const ptrdiff_t x_col = k->width + 4, x_row = kN * x_col + 3, v_point = k->width + 12;
+    Buffer x((kN - 1) * (x_row + x_col) + k->width), v((kN * kN - 1) * v_point + k->width);
+    x.fill(random);
+    v.fill(kGuard);
+    k->winograd_input(x.get(), x_row, x_col, v.get(), v_point);
+    CHECK(v.guards_intact());
+    for (int i = 0; i < kN; ++i) {
+      for (int j = 0; j < kN; ++j) {
+        for (ptrdiff_t lane = 0; lane < v_point && (i < kN - 1 || j < kN - 1); ++lane) {
+          double expected = lane < k->width ? 0.0 : static_cast<double>(kGuard);
+          for (int r = 0; r < kN && lane < k->width; ++r) {
+            for (int c = 0; c < kN; ++c)
+              expected += bt[i][r] * bt[j][c] * x.get()[r * x_row + c * x_col + lane];
+          }
+          const double error = std::fabs(v.get()[(i * kN + j) * v_point + lane] - expected);
+          CHECK_MESSAGE(error <= 2e-5, "isa ", k->isa, ", point ", i, ", ", j, ", lane ", lane);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("winograd: the output transform, every size, pool and residual") {
+  constexpr int kN = linnet::kWinogradPoints, kTiles = 3, kVecs = 2;
+  std::mt19937 random(8);
+  for (const Kernels* k : tables()) {
+    for (int m = 2; m <= 7; ++m) {
+      for (const int pool : {1, 2, 3, -1}) {  // -1: a residual
+        const int window = std::abs(pool), stored = m / window;
+        if (m % window != 0) continue;
+        const ptrdiff_t m_point = kTiles * kVecs * k->width + 8;
+        const ptrdiff_t z_vec = kN * m * k->width + 4, z_tile = kVecs * z_vec + 8;
+        Buffer points((kN * kN - 1) * m_point + kTiles * kVecs * k->width), z(kTiles * z_tile);
+        points.fill(random);
+        z.fill(kGuard);
+        for (int i = 0; i < kN; ++i) {
+          linnet::WinogradRow r{};
+          r.m = points.get() + i * kN * m_point, r.m_point = m_point;
+          r.tiles = kTiles, r.vecs = kVecs;
+          r.z = z.get() + i * m * k->width, r.z_tile = z_tile, r.z_vec = z_vec;
+          k->winograd_row[m](r);
+        }
+        CHECK(z.guards_intact());
+
+        for (int which = 0; which < kTiles * kVecs; ++which) {
+          const ptrdiff_t y_col = k->width + 4, y_row = m * y_col + 5;
+          Buffer bias(k->width), y((stored - 1) * (y_row + y_col) + k->width), residual(y.count());
+          bias.fill(random);
+          residual.fill(random);
+          y.fill(kGuard);
+          linnet::WinogradOutput o{};
+          o.z = z.get() + which / kVecs * z_tile + which % kVecs * z_vec;
+          o.bias = bias.get();
+          o.residual = pool < 0 ? residual.get() : nullptr;
+          o.y = y.get(), o.y_row = y_row, o.y_col = y_col;
+          o.low = 0.125f;
+          o.pool = window;
+          k->winograd_output[m](o);
+          CHECK(y.guards_intact());
+
+          const auto power = [&](int i, int j) {  // A^T
+            return j == kN - 1 ? (i == m - 1 ? 1.0 : 0.0)
+                               : linnet::winograd_power(linnet::winograd_point(j), i);
+          };
+          double worst = 0, largest = 1;
+          std::vector<double> expected(static_cast<size_t>(y.count()), static_cast<double>(kGuard));
+          for (int i = 0; i < m; ++i) {
+            for (int j = 0; j < m; ++j) {
+              for (int lane = 0; lane < k->width; ++lane) {
+                const ptrdiff_t at = i / window * y_row + j / window * y_col + lane;
+                double sum = bias.get()[lane];
+                for (int r = 0; r < kN; ++r) {
+                  for (int c = 0; c < kN; ++c) {
+                    sum += power(i, r) * power(j, c) *
+                           points.get()[(r * kN + c) * m_point + which * k->width + lane];
+                  }
+                }
+                largest = std::max(largest, std::fabs(sum));
+                if (pool < 0) sum += residual.get()[at];
+                double& most = expected[static_cast<size_t>(at)];
+                most = std::max({most, sum, static_cast<double>(o.low)});
+              }
+            }
+          }
+          for (ptrdiff_t i = 0; i < y.count(); ++i)
+            worst = std::max(worst, std::fabs(y.get()[i] - expected[static_cast<size_t>(i)]));
+          CHECK_MESSAGE(worst <= 1e-6 * largest, "isa ", k->isa, ", ", m, " pixels, pool ", pool);
+        }
+      }
     }
   }
 }

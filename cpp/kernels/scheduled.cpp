@@ -1,0 +1,149 @@
+// Kernels ordered for in-order ARM cores, in place of those the compiler made. schedule.py writes
+// the assembly and says how. An instruction set without any leaves its table as it is.
+#include "vector.h"
+
+#if defined(LINNET_ISA_neon_vfpv4)
+
+__asm__(
+#include "scheduled_a32.inc"
+);
+
+extern "C" {
+// Defined by the assembly, local to this object.
+#define LINNET_LOCAL __attribute__((visibility("hidden"))) void
+#define LINNET_DIRECT(cols) LINNET_LOCAL linnet_a32_direct_##cols(const linnet::DirectTile&)
+#define LINNET_ROW(m) LINNET_LOCAL linnet_a32_winograd_row_##m(const linnet::WinogradRow&)
+#define LINNET_OUTPUT(m, what) \
+  LINNET_LOCAL linnet_a32_winograd_output_##m##_##what(const linnet::WinogradOutput&)
+LINNET_DIRECT(1);
+LINNET_DIRECT(2);
+LINNET_DIRECT(3);
+LINNET_DIRECT(4);
+LINNET_DIRECT(5);
+LINNET_DIRECT(6);
+LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
+LINNET_LOCAL linnet_a32_winograd_input(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v,
+                                       ptrdiff_t v_point);
+LINNET_ROW(2);
+LINNET_ROW(3);
+LINNET_ROW(4);
+LINNET_ROW(5);
+LINNET_ROW(6);
+LINNET_ROW(7);
+LINNET_OUTPUT(2, 1);
+LINNET_OUTPUT(2, 2);
+LINNET_OUTPUT(2, residual);
+LINNET_OUTPUT(3, 1);
+LINNET_OUTPUT(3, 3);
+LINNET_OUTPUT(3, residual);
+LINNET_OUTPUT(4, 1);
+LINNET_OUTPUT(4, 2);
+LINNET_OUTPUT(4, residual);
+LINNET_OUTPUT(5, 1);
+LINNET_OUTPUT(5, residual);
+LINNET_OUTPUT(6, 1);
+LINNET_OUTPUT(6, 2);
+LINNET_OUTPUT(6, 3);
+LINNET_OUTPUT(6, residual);
+LINNET_OUTPUT(7, 1);
+LINNET_OUTPUT(7, residual);
+}
+
+namespace linnet {
+namespace {
+
+// The assembly knows where its arguments lie.
+#define LINNET_AT(type, member, at) \
+  static_assert(offsetof(type, member) == at, "schedule.py takes it to be there")
+LINNET_AT(DirectTile, x, 0);
+LINNET_AT(DirectTile, x_col, 4);
+LINNET_AT(DirectTile, x_outer, 8);
+LINNET_AT(DirectTile, x_middle, 12);
+LINNET_AT(DirectTile, outer, 16);
+LINNET_AT(DirectTile, middle, 24);
+LINNET_AT(DirectTile, inner, 32);
+LINNET_AT(DirectTile, w, 40);
+LINNET_AT(DirectTile, bias, 48);
+LINNET_AT(DirectTile, residual, 52);
+LINNET_AT(DirectTile, y, 56);
+LINNET_AT(DirectTile, y_col, 60);
+LINNET_AT(DirectTile, low, 64);
+LINNET_AT(DirectTile, pool_cols, 68);
+LINNET_AT(DirectTile, pool_merge, 72);
+LINNET_AT(Product, points, 0);
+LINNET_AT(Product, cols, 8);
+LINNET_AT(Product, taps, 16);
+LINNET_AT(Product, x, 24);
+LINNET_AT(Product, x_point, 28);
+LINNET_AT(Product, x_col, 32);
+LINNET_AT(Product, w, 36);
+LINNET_AT(Product, y, 40);
+LINNET_AT(Product, y_point, 44);
+LINNET_AT(WinogradRow, m, 0);
+LINNET_AT(WinogradRow, m_point, 4);
+LINNET_AT(WinogradRow, tiles, 8);
+LINNET_AT(WinogradRow, vecs, 16);
+LINNET_AT(WinogradRow, z, 20);
+LINNET_AT(WinogradRow, z_tile, 24);
+LINNET_AT(WinogradRow, z_vec, 28);
+LINNET_AT(WinogradOutput, z, 0);
+LINNET_AT(WinogradOutput, bias, 4);
+LINNET_AT(WinogradOutput, residual, 8);
+LINNET_AT(WinogradOutput, y, 12);
+LINNET_AT(WinogradOutput, y_row, 16);
+LINNET_AT(WinogradOutput, y_col, 20);
+LINNET_AT(WinogradOutput, low, 24);
+
+using OutputKernel = void (*)(const WinogradOutput&);
+
+template <OutputKernel kPlain, OutputKernel kResidual, OutputKernel kPool2 = nullptr,
+          OutputKernel kPool3 = nullptr>
+void output(const WinogradOutput& o) {
+  if (o.residual) return kResidual(o);
+  if constexpr (kPool2) {
+    if (o.pool == 2) return kPool2(o);
+  }
+  if constexpr (kPool3) {
+    if (o.pool == 3) return kPool3(o);
+  }
+  kPlain(o);
+}
+
+bool fill(Kernels* table) {
+  const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
+                                linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
+  for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
+  table->product[2] = linnet_a32_product_2;
+  table->winograd_input = linnet_a32_winograd_input;
+  table->winograd_row[2] = linnet_a32_winograd_row_2;
+  table->winograd_row[3] = linnet_a32_winograd_row_3;
+  table->winograd_row[4] = linnet_a32_winograd_row_4;
+  table->winograd_row[5] = linnet_a32_winograd_row_5;
+  table->winograd_row[6] = linnet_a32_winograd_row_6;
+  table->winograd_row[7] = linnet_a32_winograd_row_7;
+#define LINNET_A32(m, what) linnet_a32_winograd_output_##m##_##what
+  table->winograd_output[2] = output<LINNET_A32(2, 1), LINNET_A32(2, residual), LINNET_A32(2, 2)>;
+  table->winograd_output[3] =
+      output<LINNET_A32(3, 1), LINNET_A32(3, residual), nullptr, LINNET_A32(3, 3)>;
+  table->winograd_output[4] = output<LINNET_A32(4, 1), LINNET_A32(4, residual), LINNET_A32(4, 2)>;
+  table->winograd_output[5] = output<LINNET_A32(5, 1), LINNET_A32(5, residual)>;
+  table->winograd_output[6] =
+      output<LINNET_A32(6, 1), LINNET_A32(6, residual), LINNET_A32(6, 2), LINNET_A32(6, 3)>;
+  table->winograd_output[7] = output<LINNET_A32(7, 1), LINNET_A32(7, residual)>;
+  return true;
+}
+
+}  // namespace
+}  // namespace linnet
+
+#else
+
+namespace linnet {
+namespace {
+bool fill(Kernels*) { return false; }
+}  // namespace
+}  // namespace linnet
+
+#endif
+
+LINNET_EXPORT_RETURNING(bool, scheduled)(linnet::Kernels* table) { return linnet::fill(table); }
