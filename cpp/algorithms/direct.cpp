@@ -16,7 +16,8 @@ namespace linnet {
 namespace {
 
 constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
-constexpr double kMostScratch = 1 << 24;  // floats of one thread
+constexpr double kMostScratch = 1 << 24;      // floats of one thread
+constexpr int64_t kExpandedBytes = 16 << 10;  // of weights turned into floats, to stay in L1
 
 // How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then
 // one of `rest`.
@@ -385,7 +386,7 @@ class DirectFullyConnected final : public Plan {
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
     if (p_.n > kernels_.direct_cols[panels_.vecs] || expands()) {
       // Floats made on the spot should stay in the first-level cache until all images have passed.
-      const int64_t bytes = expands() ? 16 * 1024 : 128 * 1024;
+      const int64_t bytes = expands() ? kExpandedBytes : 128 * 1024;
       block_ = std::min(block_, std::max<int64_t>(1, bytes / (tap_bytes * block_step())));
     }
   }
@@ -584,7 +585,12 @@ class Direct final : public Algorithm {
     };
     const double l2 = machine().l2;
     double panel = tile(std::max(bytes, 2 * l2)) + (tiles - 1) * tile(l2 / 4);
-    if (!floats) panel += kExpandCycles * taps * panels.vecs;
+    if (!floats) {
+      // They stream in as they are; as floats they are in the first level.
+      panel = tiles * tile(kExpandedBytes) +
+              std::max(kExpandCycles * taps * panels.vecs,
+                       stream_cycles(bytes * panels.vecs / vectors, std::max(bytes, 2 * l2)));
+    }
     return parallel_cycles(panel * vectors / panels.vecs, count * tiles, p.threads);
   }
 

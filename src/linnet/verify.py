@@ -48,7 +48,11 @@ class Side:
 
 
 class Difference(NamedTuple):
-    """One value that both sides have. error: largest |a - b| relative to the rms of a's value."""
+    """One value that both sides have.
+
+    error: largest |a - b| relative to the rms of a's value; of a softmax, whose rms says little,
+    as it is.
+    """
 
     value: str
     other: str  # its name in the second
@@ -215,7 +219,9 @@ def verify(
     for mine, other in pairs:
         u, v = a.values[mine], _like(b.values[other], a.values[mine].shape)
         node = a.producer(mine) or b.producer(other)
-        differences.append(Difference(mine, other, node.op if node else "", u.shape, _error(u, v)))
+        op = node.op if node else ""
+        error = _error(u, v) * (_rms(u) if op == "Softmax" else 1)
+        differences.append(Difference(mine, other, op, u.shape, error))
     first = next((d for d in differences if not d.error <= tolerance), None)
     cause = ""
     if first is not None:
@@ -482,7 +488,7 @@ class _Cause:
             yield from self._borders(u, v)
         axes = tuple(i for i in range(u.ndim) if i != 1)
         shift = np.mean(v - u, axis=axes, keepdims=True)
-        if self.same(u, v - shift):
+        if v.size >= 4 * shift.size and self.same(u, v - shift):
             yield "a constant for each channel: a bias, or the mean subtracted from the input"
         scale = float(np.vdot(u, v) / max(float(np.vdot(u, u)), 1e-30))
         if scale != 0 and self.same(u, v / scale):

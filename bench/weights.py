@@ -1,0 +1,57 @@
+"""Times a network with float32, float16 and int8 weights in turns, in one process.
+
+Run on one core, as `taskset -c 3 python bench/weights.py`. The model is the shipped one unless
+another is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+import linnet
+
+DIGITS = Path(linnet.__file__).parent / "models" / "digits.onnx"
+DTYPES = ("f32", "f16", "int8")
+CALLS = 3  # in a row, of which the last is timed: the others' weights then are out of the caches
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", nargs="?", type=Path, default=DIGITS)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--isa")
+    parser.add_argument("--rounds", type=int, default=300)
+    args = parser.parse_args()
+
+    nets = [
+        linnet.load(args.model, weights_dtype=dtype, threads=args.threads, isa=args.isa)
+        for dtype in DTYPES
+    ]
+    random = np.random.default_rng(0)
+    inputs = [random.random((args.batch, *v.shape[1:]), np.float32) for v in nets[0].inputs]
+    times = np.empty((args.rounds, len(nets)))
+    for row in times:
+        for i, net in enumerate(nets):
+            for _ in range(CALLS):
+                start = time.perf_counter()
+                net(*inputs)
+                row[i] = time.perf_counter() - start
+    print(f"{args.model.name}, batch {args.batch}, {nets[0].isa}, threads {args.threads}: ms")
+    for i, net in enumerate(nets):
+        ratio = np.median(times[:, i] / times[:, 0])
+        print(
+            f"{DTYPES[i]:5} median {np.median(times[:, i]) * 1e3:.3f}, least "
+            f"{times[:, i].min() * 1e3:.3f}, of float32's {ratio:.2f}; "
+            f"{net.weight_bytes / 1e6:.2f} MB of packed weights"
+        )
+
+
+if __name__ == "__main__":
+    main()
