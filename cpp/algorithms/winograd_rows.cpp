@@ -28,8 +28,10 @@ constexpr int64_t kMostColumns = 9;
 // the results' rms (measured by bench/errors.py).
 int most_pairs(int64_t taps) { return taps <= 32 ? 5 : taps <= 1024 ? 4 : taps <= 8192 ? 3 : 0; }
 
+// What products may fill of a core's first-level cache.
+constexpr double kProductShare = 0.5;
 // Cycles of the transforms for one vector and point, for the cost estimate.
-constexpr double kInputCycles = 6, kOutputCycles = 3.5, kTransposeCycles = 3;
+constexpr double kInputCycles = 6, kOutputCycles = 3.5, kTransposeCycles = 4.5;
 
 // One way to cut the rows of a problem.
 struct Tiling {
@@ -40,15 +42,17 @@ struct Tiling {
 };
 
 double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
+  constexpr double kSize = sizeof(float);
   const int64_t vectors = ceil_div(p.k, kernels.width);
+  const auto taps = static_cast<double>(taps_of(p)), points = static_cast<double>(t.points);
   const double groups = static_cast<double>(ceil_div(t.tiles, kernels.direct_cols[t.vecs]));
-  const double slice =
-      static_cast<double>(t.points * taps_of(p) * t.vecs * kernels.width) * sizeof(float);
   const double panels = static_cast<double>(ceil_div(vectors, t.vecs));
-  const double product = panels * static_cast<double>(t.points) * groups *
-                         tile_cycles(kernels, t.vecs, static_cast<double>(t.tiles) / groups,
-                                     static_cast<double>(taps_of(p)), slice);
-  return product + kOutputCycles * static_cast<double>(t.tiles * t.points * vectors);
+  const double tile = tile_cycles(kernels, t.vecs, static_cast<double>(t.tiles) / groups, taps, 0);
+  // A panel's weights pass once for each row, too few tiles to hide that.
+  const double panel = points * taps * t.vecs * kernels.width * kSize;
+  const double inputs = points * static_cast<double>(t.tiles) * taps * kSize;
+  return panels * (points * groups * tile + stream_cycles(panel, 1.5 * panel + inputs)) +
+         kOutputCycles * static_cast<double>(t.tiles * t.points * vectors);
 }
 
 // The cheapest tiling, whose pools lie within tiles.
@@ -109,7 +113,13 @@ class WinogradRowsPlan final : public Plan {
     if (p_.threads == 1) splits_ = 1;
     v_tile_ = tile_floats(band_rows_);
     v_point_ = t_.tiles * v_tile_ + 16;
-    m_point_ = t_.tiles * t_.vecs * width_ + 16;
+    // Products of as many tiles at a time as the first-level cache holds.
+    const int64_t tile_bytes_of_m =
+        t_.points * t_.vecs * width_ * static_cast<int64_t>(sizeof(float));
+    const int64_t fitting = static_cast<int64_t>(kProductShare * machine().l1) / tile_bytes_of_m;
+    span_ = std::clamp<int64_t>(fitting, 1, t_.tiles);
+    span_ = ceil_div(t_.tiles, ceil_div(t_.tiles, span_));
+    m_point_ = span_ * t_.vecs * width_ + 16;
   }
 
   size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
@@ -181,16 +191,15 @@ class WinogradRowsPlan final : public Plan {
     }
 
     const int64_t y_row = out_.w * k_, y_image = image * out_.h * y_row;
+    const int64_t stored = t_.m / p_.pool[1];  // pixels of a tile
     Product product{};
     product.points = static_cast<int>(t_.points);
-    product.cols = t_.tiles, product.taps = taps_of(p_);
+    product.taps = taps_of(p_);
     product.x_point = v_point_, product.x_col = v_tile_;
     product.y = m, product.y_point = m_point_;
     WinogradLine line{};
     line.m = m, line.m_point = m_point_;
-    line.tiles = t_.tiles;
     line.y_col = k_;
-    line.last = static_cast<int>(out_.w - (t_.tiles - 1) * (t_.m / p_.pool[1]));
     line.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
     line.pool = static_cast<int>(p_.pool[1]);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
@@ -199,14 +208,20 @@ class WinogradRowsPlan final : public Plan {
       line.bias = bias_->floats() + channel;
       product.w = weights_->floats() + channel * t_.points * product.taps;
       for (int64_t row = first; row < last; ++row) {
-        const int64_t at = y_image + row * y_row + channel;
-        line.y = o.y + at;
-        line.residual = p_.residual ? o.operand + at : nullptr;
         for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
-          product.x = v + ((row - first) * p_.pool[0] + sub) * p_.window.stride[0] * p_.in.c;
-          kernels_.product[line.vecs](product);
+          const int64_t v_row = ((row - first) * p_.pool[0] + sub) * p_.window.stride[0] * p_.in.c;
           line.merge = sub > 0;
-          kernels_.winograd_line[t_.pairs][t_.m](line);
+          for (int64_t tile = 0; tile < t_.tiles; tile += span_) {
+            product.cols = line.tiles = std::min(span_, t_.tiles - tile);
+            product.x = v + tile * v_tile_ + v_row;
+            kernels_.product[line.vecs](product);
+            const int64_t pixel = tile * stored, at = y_image + row * y_row + pixel * k_ + channel;
+            line.y = o.y + at;
+            line.residual = p_.residual ? o.operand + at : nullptr;
+            line.last =
+                static_cast<int>(std::min(stored, out_.w - pixel - (line.tiles - 1) * stored));
+            kernels_.winograd_line[t_.pairs][t_.m](line);
+          }
         }
       }
     }
@@ -217,11 +232,16 @@ class WinogradRowsPlan final : public Plan {
     std::memset(columns, 0, static_cast<size_t>(columns_ * v_tile_) * sizeof(float));
     const int64_t left = p_.window.pad[1];
     const int64_t count = std::min(p_.in.w, columns_ - left);
-    for (int64_t r = std::max<int64_t>(0, -top); r < std::min(rows, p_.in.h - top); ++r) {
-      for (int64_t c = 0; c < p_.in.c; ++c) {
-        const float* from = x + (c * p_.in.h + top + r) * p_.in.w;
-        float* to = columns + left * v_tile_ + r * p_.in.c + c;
-        for (int64_t i = 0; i < count; ++i) to[i * v_tile_] = from[i];
+    // Strips narrow enough for the first-level cache.
+    constexpr int64_t kStrip = 32;
+    for (int64_t strip = 0; strip < count; strip += kStrip) {
+      const int64_t end = std::min(count, strip + kStrip);
+      for (int64_t r = std::max<int64_t>(0, -top); r < std::min(rows, p_.in.h - top); ++r) {
+        for (int64_t c = 0; c < p_.in.c; ++c) {
+          const float* from = x + (c * p_.in.h + top + r) * p_.in.w;
+          float* to = columns + left * v_tile_ + r * p_.in.c + c;
+          for (int64_t i = strip; i < end; ++i) to[i * v_tile_] = from[i];
+        }
       }
     }
     const int64_t vecs = ceil_div(rows * p_.in.c, width_);
@@ -267,6 +287,7 @@ class WinogradRowsPlan final : public Plan {
   const bool planar_;
   const int64_t columns_;  // pixel columns that the tiles of a row cover
   int64_t bands_, band_rows_, splits_;
+  int64_t span_;  // tiles multiplied at a time
   int64_t v_tile_, v_point_, m_point_;
   WeightStore::Buffer weights_, bias_;
 };
