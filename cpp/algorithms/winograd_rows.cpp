@@ -48,10 +48,12 @@ double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
   const double groups = static_cast<double>(ceil_div(t.tiles, kernels.direct_cols[t.vecs]));
   const double panels = static_cast<double>(ceil_div(vectors, t.vecs));
   const double tile = tile_cycles(kernels, t.vecs, static_cast<double>(t.tiles) / groups, taps, 0);
-  // A panel's weights pass once for each row, too few tiles to hide that.
+  // A panel's weights pass once for each row, with too few tiles to hide that.
   const double panel = points * taps * t.vecs * kernels.width * kSize;
   const double inputs = points * static_cast<double>(t.tiles) * taps * kSize;
-  return panels * (points * groups * tile + stream_cycles(panel, 1.5 * panel + inputs)) +
+  const double compute = points * groups * tile;
+  const double stream = stream_cycles(panel, 2 * panel + inputs);
+  return panels * (std::max(compute, stream) + 0.5 * std::min(compute, stream)) +
          kOutputCycles * static_cast<double>(t.tiles * t.points * vectors);
 }
 
