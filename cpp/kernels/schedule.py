@@ -465,11 +465,11 @@ def as_list(q: str) -> str:
     return f"{{d{2 * int(q[1:])}-d{2 * int(q[1:]) + 1}}}"
 
 
-def allocate(lines: list[str]) -> list[str]:
+def allocate(lines: list[str], registers: list[str] = FREE) -> list[str]:
     """Puts %names into registers: each from where it is first to where it is last named."""
     names = [re.findall(r"%\w+", line) for line in lines]
     last = {name: i for i, found in enumerate(names) for name in found}
-    free, place = list(FREE), {}
+    free, place = list(registers), {}
     result: list[str] = []
     for i, line in enumerate(lines):
         # What ends here makes room for what begins.
@@ -667,6 +667,65 @@ def winograd_output(a: Assembly, outputs: int, pool: int, residual: bool) -> Non
     output_constants(a, constants)
 
 
+# DirectTile of a single pixel. Four sums for each vector (q8-q15), so that none waits for another.
+def gemv(a: Assembly, halves: bool) -> None:
+    """A whole DirectTile of one pixel, with weights of 16 bits or 32.
+
+    r0: x; r7: start of the middle loop's run, r6: of the outer's; r8, r9: runs left.
+    """
+    a.function(f"linnet_a32_gemv_2_{'f16' if halves else 'f32'}")
+    outer, run, loop, rest, single, ended = (a.label() for _ in range(6))
+    given = a.label()
+    a.plain("mov r11, r0", f"ldr r6, [r11, #{X}]", f"ldr r3, [r11, #{W}]")
+    a.plain(f"ldr r9, [r11, #{OUTER}]", *[f"vmov.i32 q{q}, #0" for q in range(8, 16)])
+    a.at(outer)
+    a.plain("mov r7, r6", f"ldr r8, [r11, #{MIDDLE}]")
+    a.at(run)
+    a.plain("mov r0, r7", f"ldr r10, [r11, #{INNER}]", "subs r10, r10, #4", f"blt {rest}")
+
+    def weights(name: str) -> list[str]:
+        """The next two vectors."""
+        if not halves:
+            return [f"vld1.32 {{{name}{v}}}, [r3]!" for v in range(2)]
+        return [
+            f"vld1.16 {{{name}}}, [r3]!",
+            f"vcvt.f32.f16 {name}1, {name}.high",
+            f"vcvt.f32.f16 {name}0, {name}.low",
+        ]
+
+    def halved(lines: list[str]) -> list[str]:
+        """Halves of a register are d registers of its number."""
+        parts = re.compile(r"q(\d+)\.(low|high)")
+        return [parts.sub(lambda m: f"d{2 * int(m[1]) + (m[2] == 'high')}", line) for line in lines]
+
+    free = [f"q{q}" for q in range(1, 8)]
+    lines = ["vld1.32 {d0-d1}, [r0]!", "pld [r3, #512]"]
+    lines += [] if halves else ["pld [r3, #576]"]
+    for tap in range(4):
+        lines += weights(f"%w{tap}x")
+        for v in range(2):
+            lines.append(f"vmla.f32 q{8 + 2 * tap + v}, %w{tap}x{v}, d{tap // 2}[{tap % 2}]")
+    a.at(loop)
+    a.scheduled([*halved(allocate(lines, free)), "subs r10, r10, #4", f"bge {loop}"])
+    a.at(rest)
+    a.plain("adds r10, r10, #4", f"beq {ended}")
+    a.at(single)
+    lines = ["vld1.32 {d0[]}, [r0]!", *weights("%w")]
+    lines += [f"vmla.f32 q{8 + v}, %w{v}, d0[0]" for v in range(2)]
+    a.plain(*halved(allocate(lines, free)), "subs r10, r10, #1", f"bne {single}")
+    a.at(ended)
+    a.plain(f"ldr r4, [r11, #{X_MIDDLE}]", "subs r8, r8, #1", "add r7, r7, r4, lsl #2")
+    a.plain(f"bne {run}", f"ldr r4, [r11, #{X_OUTER}]", "subs r9, r9, #1")
+    a.plain("add r6, r6, r4, lsl #2", f"bne {outer}")
+    a.plain(f"ldr r4, [r11, #{BIAS}]", "cmp r4, #0", f"bne {given}", f"ldr r4, [r11, #{Y}]")
+    a.at(given)
+    adds = ["vld1.32 {d8-d11}, [r4]"]
+    for step in (4, 2):
+        adds += [f"vadd.f32 q{q}, q{q}, q{q + step}" for q in range(8, 8 + step)]
+    a.scheduled([*adds, *[f"vadd.f32 q{4 + v}, q{4 + v}, q{8 + v}" for v in range(2)]])
+    finish_direct(a, 1)
+
+
 HEADER = """// Written by schedule.py, which says what this is; do not edit.
 R"asm(
   .text
@@ -681,6 +740,8 @@ def a32() -> str:
     for cols in range(1, 7):
         direct(a, cols)
     product(a)
+    gemv(a, halves=False)
+    gemv(a, halves=True)
     winograd_input(a)
     for outputs in range(2, 8):
         winograd_row(a, outputs)

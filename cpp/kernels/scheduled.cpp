@@ -21,6 +21,8 @@ LINNET_DIRECT(3);
 LINNET_DIRECT(4);
 LINNET_DIRECT(5);
 LINNET_DIRECT(6);
+LINNET_LOCAL linnet_a32_gemv_2_f32(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a32_gemv_2_f16(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
 LINNET_LOCAL linnet_a32_winograd_input(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v,
                                        ptrdiff_t v_point);
@@ -113,6 +115,8 @@ bool fill(Kernels* table) {
   const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
                                 linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
   for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
+  table->gemv[static_cast<int>(WeightType::kF32)][2] = linnet_a32_gemv_2_f32;
+  table->gemv[static_cast<int>(WeightType::kF16)][2] = linnet_a32_gemv_2_f16;
   table->product[2] = linnet_a32_product_2;
   table->winograd_input = linnet_a32_winograd_input;
   table->winograd_row[2] = linnet_a32_winograd_row_2;
