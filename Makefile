@@ -59,7 +59,10 @@ fuzz: build/fuzz/build.ninja
 	cmake --build --preset fuzz
 	mkdir -p build/fuzz/seeds build/fuzz/corpus
 	for model in tests/data/caffe/*.prototxt; do \
-	  linnet convert $$model $${model%.prototxt}.caffemodel build/fuzz/seeds/$$(basename $$model .prototxt).onnx; \
+	  for type in f32 f16 int8; do \
+	    linnet convert $$model $${model%.prototxt}.caffemodel build/fuzz/seeds/$$(basename $$model .prototxt)-$$type.onnx \
+	      --weights-dtype $$type; \
+	  done; \
 	done
 	build/fuzz/fuzz_onnx_reader -max_total_time=75 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 \
 	  build/fuzz/corpus build/fuzz/seeds
