@@ -421,7 +421,10 @@ def test_damaged_files(refused: Refused, tmp_path: Path) -> None:
         (DATA / "digits.prototxt", ["inspect", "{}", str(DATA / "digits.caffemodel")]),
         (DATA / "digits.caffemodel", ["inspect", str(DATA / "digits.prototxt"), "{}"]),
         (DATA / "digits" / "5.png", ["run", "digits", "--image", "{}"]),
-        (Path(linnet.__file__).parent / "models" / "digits_heldout.npz", ["run", "digits", "--inputs", "{}"]),
+        (
+            Path(linnet.__file__).parent / "models" / "digits_heldout.npz",
+            ["run", "digits", "--inputs", "{}"],
+        ),
     ):
         whole = path.read_bytes()
         cut = tmp_path / path.name

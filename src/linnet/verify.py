@@ -524,20 +524,28 @@ class _Cause:
     # What another input would have given.
 
     def _inputs(self) -> Iterator[str]:
-        graph = self.a.graph
-        if graph is None or self.inputs is None or self.u.shape != self.v.shape:
+        models = [side for side in (self.a, self.b) if side.graph]
+        if len(models) != 1 or self.inputs is None or self.u.shape != self.v.shape:
             return
         if self.first.value != next(iter(self.pairs)):  # what came before is right
             return
+        (model,) = models
+        assert model.graph
+        name, saved, other = (
+            (self.first.value, self.v, self.b)
+            if model is self.a
+            else (self.first.other, self.u, self.a)
+        )
+        given = {key: x[:MOST_IMAGES] for key, x in self.inputs.items()}
         for what, change in _INPUTS.items():
-            changed = {name: change(x) for name, x in self.inputs.items()}
-            if any(changed[name].shape != x.shape for name, x in self.inputs.items()):
+            changed = {key: change(x) for key, x in given.items()}
+            if any(changed[key].shape != x.shape for key, x in given.items()):
                 continue
-            if all(np.array_equal(changed[name], x) for name, x in self.inputs.items()):
+            if all(np.array_equal(changed[key], x) for key, x in given.items()):
                 continue
-            again = run_model(self.a.name, graph, changed).values[self.first.value]
-            if self.same(self.v, again):
-                yield f"preprocessing: {self.b.name} was given the input {what}"
+            again = run_model(model.name, model.graph, changed).values[name]
+            if self.same(again, saved) or self.same(np.maximum(again, 0), saved):
+                yield f"preprocessing: {other.name} was given the input {what}"
 
 
 def _chain(graph: Graph, value: str, known: Container[str]) -> tuple[str, list[str]]:

@@ -38,7 +38,9 @@ def main(weights: Path) -> None:
     digits = load_digits()
     images = grey_levels(digits.images[-HELD_OUT:])
     labels = digits.target[-HELD_OUT:].astype(np.uint8)
-    np.savez_compressed(ROOT / "src" / "linnet" / "models" / "digits_heldout.npz", images=images, labels=labels)
+    np.savez_compressed(
+        ROOT / "src" / "linnet" / "models" / "digits_heldout.npz", images=images, labels=labels
+    )
 
     folder = DATA / "digits"
     folder.mkdir(exist_ok=True)
