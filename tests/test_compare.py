@@ -802,7 +802,7 @@ def test_a_killed_comparison_goes_on_where_it_was(model: Path) -> None:
     again = start(model, "--json")
     text, messages = again.communicate()
     assert again.returncode == 0, messages
-    assert "going on from a run cut short: batch 1" in messages
+    assert "going on where a run was cut short: batch 1" in messages
     for row, cells in zip(json.loads(text)["runs"][0]["rows"], zip(*finished.values())):
         assert [cell["batch"] for cell in row["cells"]] == [1, 2, 3]
         for old, new in zip(cells, row["cells"]):

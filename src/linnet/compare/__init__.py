@@ -198,7 +198,9 @@ def _measure(args: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
         progress = _Progress()
         if journal.batches():
             kept = ", ".join(map(str, journal.batches()))
-            progress.say(f"going on from a run cut short: batch {kept} is there; not so: --fresh")
+            progress.say(
+                f"going on where a run was cut short: batch {kept} is done (--fresh starts anew)"
+            )
         progress(0.0, "writing the network and evaluating it in float64")
         network.export(graph, folder)
         random = np.random.default_rng(0)

@@ -173,15 +173,16 @@ def _looks(
 
 
 def _apart(wanted: Sequence[float], bottom: float) -> list[float]:
-    """Ascending positions as near to `wanted` as they can be with LABEL between them."""
-    found: list[float] = []
-    for y in wanted:
-        found.append(max(y, found[-1] + LABEL if found else TOP))
-    limit = bottom
-    for i in reversed(range(len(found))):
-        found[i] = limit = min(found[i], limit)
-        limit -= LABEL
-    return found
+    """The positions nearest to the ascending `wanted` with LABEL between them, TOP to `bottom`."""
+    groups: list[list[float]] = []  # of labels that touch: sum of where each wants the first, count
+    for i, y in enumerate(wanted):
+        groups.append([y - LABEL * i, 1])
+        while len(groups) > 1 and groups[-2][0] / groups[-2][1] >= groups[-1][0] / groups[-1][1]:
+            total, count = groups.pop()
+            groups[-1] = [groups[-1][0] + total, groups[-1][1] + count]
+    first = [total / count for total, count in groups for _ in range(int(count))]
+    last = bottom - LABEL * (len(wanted) - 1)
+    return [min(max(y, TOP), last) + LABEL * i for i, y in enumerate(first)]
 
 
 def _scale(low: float, high: float, begin: float, end: float) -> Callable[[float], float]:

@@ -232,6 +232,15 @@ def tables(run: Data) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     rows, batches = run["rows"], [str(batch) for batch in run["protocol"]["batches"]]
     if not run.get("reference"):
         yield "What ran", list(FACTS), [facts(row) for row in rows]
+        found = [
+            [row["name"], library["corename"], library["sha256"][:16], library["path"]]
+            for row in rows
+            for library in row.get("libraries") or []
+            if "corename" in library
+        ]
+        if found:
+            head = ["runtime", "core", "sha256 begins", "file"]
+            yield "OpenBLAS in the processes", head, found
         peaks = [[row["name"], *(peak(cell) for cell in row["cells"])] for row in rows]
         yield "Peak resident memory, MB, by batch size", ["runtime", *batches], peaks
         medians = [[row["name"], *_with_spread(rows, row)] for row in rows]
