@@ -24,6 +24,7 @@ class Layer {
   int64_t y_count() const;
   int64_t operand_count() const;
   int width() const { return kernels_.width; }
+  size_t weight_bytes() const { return weights_.bytes(); }  // packed
 
   // Runs `times` times on the same operands; returns the seconds of each run. With `settle` each
   // finds the caches as in a network, see Caches.

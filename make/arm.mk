@@ -2,13 +2,14 @@
 #   make test-armhf test-aarch64   installs the wheel beside Debian's NumPy on an emulated Cortex-A7 or A53, runs the test suite
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
+#   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
 armhf_qemu := qemu-arm
 armhf_cpu := cortex-a7
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 
-.PHONY: test-armhf test-aarch64 without-neon count-armhf count-aarch64 count-peers static-armhf static-aarch64 compare-armhf
+.PHONY: test-armhf test-aarch64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -58,15 +59,29 @@ $(WHEELS)/%/count/bench/arm/linnet_count: $(SOURCES) $(wildcard bench/arm/*.cpp)
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/count.log
 	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/$*/count --target linnet_count >> $(WHEELS)/$*/count.log
 	cp $(WHEELS)/$*/openblas/*.so $(@D)/
-count = $(TOOLS)/python bench/arm/count.py --emulator "$($*_qemu) -cpu $($*_cpu)" --counter $(WHEELS)/counter/counter.so \
-  --sysroot $(WHEELS)/$*/run --program $(WHEELS)/$*/count/bench/arm/linnet_count
-count-armhf count-aarch64: count-%: $(WHEELS)/counter/counter.so $(WHEELS)/%/count/bench/arm/linnet_count $(WHEELS)/%/run/.packages
+# The sysroot with the caches of a Raspberry Pi 3, for which layers are planned: programs would see those of the host.
+$(WHEELS)/%/pi3: $(WHEELS)/%/run/.packages
+	rm -rf $@ && mkdir -p $@ && ln -s $(@D)/run/* $@/
+	index=0; for field in "1 Data 32K 0" "1 Instruction 32K 0" "2 Unified 512K 0-3"; do \
+	  set -- $$field; cache=$@/sys/devices/system/cpu/cpu0/cache/index$$index; mkdir -p $$cache; index=$$((index + 1)); \
+	  echo $$1 > $$cache/level; echo $$2 > $$cache/type; echo $$3 > $$cache/size; echo $$4 > $$cache/shared_cpu_list; \
+	done
+counted = $(WHEELS)/counter/counter.so $(WHEELS)/%/count/bench/arm/linnet_count $(WHEELS)/%/pi3
+counting = --emulator "$($*_qemu) -cpu $($*_cpu)" --counter $(WHEELS)/counter/counter.so --sysroot $(WHEELS)/$*/pi3 \
+  --program $(WHEELS)/$*/count/bench/arm/linnet_count
+count = $(TOOLS)/python bench/arm/count.py $(counting)
+count-armhf count-aarch64: count-%: $(counted)
 	$(count) --baseline bench/arm/baseline-$*.json $(COUNT)
 
-# The same for the peers that have armhf wheels, each in its adapter of linnet compare.
+# Cycles of the inner loops, which must be those of the wheel, and what they come to.
+estimate-armhf: estimate-%: $(counted) $(WHEELS)/%/wheel
+	rm -rf $(WHEELS)/$*/shipped && $(TOOLS)/python -m zipfile -e $(WHEELS)/$*/wheel/*.whl $(WHEELS)/$*/shipped
+	$(TOOLS)/python bench/arm/estimate.py $(counting) --library $(WHEELS)/$*/shipped/linnet/_core.*.so
+
+# Instructions of the peers that have armhf wheels, each in its adapter of linnet compare.
 ARM_PEERS := ncnn
 count-peers: count-peers-armhf
-count-peers-%: $(WHEELS)/counter/counter.so $(WHEELS)/%/count/bench/arm/linnet_count $(WHEELS)/%/wheel
+count-peers-%: $(counted) $(WHEELS)/%/wheel
 	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(WHEELS)/$*/peers $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
 	$(WHEELS)/$*/peers/bin/pip install -q --only-binary :all: $(WHEELS)/$*/wheel/*.whl ncnn==1.0.20261020
 	$($*_triplet)-g++ -shared -fPIC -O2 bench/arm/marks.cpp -o $(WHEELS)/$*/marks.so
@@ -81,4 +96,4 @@ compare-armhf: $(WHEELS)/armhf/wheel
 	mkdir -p $(WHEELS)/armhf/cache/compare/openblas && cp $(WHEELS)/armhf/openblas/*.so $(WHEELS)/armhf/cache/compare/openblas/
 	$(board) $(WHEELS)/armhf/board/bin/python -c 'from linnet.compare import environments as e; blas = e.openblas(); \
 	  e._write(blas.folder / "stamp.json", {"recipe": e._recipe(blas), "installed": [], "seconds": 0})'
-	$(board) $(WHEELS)/armhf/board/bin/linnet compare --setup --runtimes linnet,caffe,ncnn,litert --batches 1,4 --threads 1 --seconds 3
+	$(board) $(WHEELS)/armhf/board/bin/linnet compare --setup --runtimes linnet,caffe-openblas,caffe-openblas-dl,ncnn,litert --batches 1,4 --threads 1 --seconds 3

@@ -1,6 +1,7 @@
 // Runs a model once as a whole and then each of its layers once on its own, every one between the
-// marks that counter.c looks for, and prints a line for each: count MODEL.onnx ALGORITHM|auto
-// BATCH. One thread; the weights of single layers are random.
+// marks that counter.c looks for: count MODEL.onnx ALGORITHM|auto BATCH. One thread; the weights of
+// single layers are random. Prints a line for each: name, algorithm, problem, bytes of packed
+// weights and bytes of activations.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -52,7 +53,10 @@ void count_layer(const StepReport& step, const char* isa) {
   begin_region();
   layer.run(x.data(), operand.data(), y.data());
   end_region();
-  std::printf("%s\t%s\t%s\n", step.name.c_str(), step.choice.algorithm->name(), p.key().c_str());
+  const auto floats =
+      static_cast<size_t>(layer.x_count() + layer.operand_count() + layer.y_count());
+  std::printf("%s\t%s\t%s\t%zu\t%zu\n", step.name.c_str(), step.choice.algorithm->name(),
+              p.key().c_str(), layer.weight_bytes(), floats * sizeof(float));
 }
 
 void count(const std::string& path, const std::string& algorithm, int64_t batch) {
@@ -78,8 +82,8 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   begin_region();
   session.run(batch, x, graph.outputs, y);
   end_region();
-  std::printf("whole\t%s\t%s batch %lld\n", algorithm.c_str(), session.isa(),
-              static_cast<long long>(batch));
+  std::printf("whole\t%s\t%s batch %lld\t%zu\t%zu\n", algorithm.c_str(), session.isa(),
+              static_cast<long long>(batch), session.weight_bytes(), session.arena_bytes());
   for (const StepReport& step : session.plan(batch, graph.outputs))
     count_layer(step, session.isa());
 }

@@ -28,11 +28,13 @@ Counts = dict[str, dict[str, int]]  # by row, by class of instruction
 
 
 def run(
-    args: argparse.Namespace, command: list[object]
+    args: argparse.Namespace, command: list[object], blocks: str = ""
 ) -> tuple[list[list[str]], list[dict[str, int]]]:
     """A program under the emulator: its tab-separated lines, and the counts of its regions."""
     with tempfile.NamedTemporaryFile("r", suffix=".txt") as file:
         plugin = f"{args.counter.resolve()},out={file.name}"
+        if blocks:
+            plugin += f",blocks={blocks}"
         emulator = [*shlex.split(args.emulator), "-plugin", plugin, "-L", str(args.sysroot)]
         # Whatever was tuned on this machine must not decide here.
         variables = {**os.environ, "LINNET_WISDOM": os.devnull}
@@ -57,7 +59,7 @@ def count_linnet(args: argparse.Namespace) -> Counts:
         lines, regions = run(args, [args.program.resolve(), MODEL, algorithm, 1])
         if len(lines) != len(regions):
             raise RuntimeError(f"{algorithm}: {len(lines)} lines for {len(regions)} regions")
-        for (name, used, _), counts in zip(lines, regions):
+        for (name, used, *_), counts in zip(lines, regions):
             rows[
                 f"linnet {algorithm}" if name == "whole" else f"  {algorithm} / {name} ({used})"
             ] = counts

@@ -7,7 +7,8 @@
  * A region begins with `mov r12, r12` and ends with `mov r11, r11` (x12 and x11 on 64-bit ARM),
  * which compilers never write. Each region appends one line to the file, "all=N mac=N vector=N
  * load=N store=N branch=N", in the order in which they end. Only the thread that entered a region
- * is counted. The header is under the GPL, which is why this is a tool of its own that nothing of
+ * is counted. With blocks=FILE, too, each region also appends there a line "address instructions
+ * times" for every piece of straight code that ran, and then an empty line. The header is under the GPL, which is why this is a tool of its own that nothing of
  * linnet links. */
 #include <qemu-plugin.h>
 #include <stdint.h>
@@ -23,11 +24,14 @@ enum { MAC, VECTOR, LOAD, STORE, BRANCH, INTEGER, CLASSES };
 static const char* const kNames[CLASSES] = {"mac", "vector", "load", "store", "branch", "integer"};
 
 /* Instructions that always run together. */
-typedef struct {
+typedef struct Run {
   uint32_t n[CLASSES];
+  uint64_t address, times;
+  struct Run* next;
 } Run;
 
-static FILE* out;
+static FILE *out, *blocks;
+static Run* runs; /* all of them */
 static int arm64;
 static int inside; /* a region is open, on thread `owner` */
 static unsigned owner;
@@ -73,12 +77,14 @@ static int classify64(const char* d) {
 static void ran(unsigned thread, void* run) {
   if (!inside || thread != owner) return;
   for (int c = 0; c < CLASSES; ++c) counts[c] += ((Run*)run)->n[c];
+  ++((Run*)run)->times;
 }
 
 static void begins(unsigned thread, void* unused) {
   (void)unused;
   if (inside) return;
   memset(counts, 0, sizeof counts);
+  for (Run* r = runs; r; r = r->next) r->times = 0;
   owner = thread;
   inside = 1;
 }
@@ -94,6 +100,16 @@ static void ends(unsigned thread, void* unused) {
     fprintf(out, " %s=%llu", kNames[c], (unsigned long long)counts[c]);
   fputc('\n', out);
   fflush(out);
+  if (!blocks) return;
+  for (const Run* r = runs; r; r = r->next) {
+    uint32_t size = 0;
+    for (int c = 0; c < CLASSES; ++c) size += r->n[c];
+    if (r->times)
+      fprintf(blocks, "%llx %u %llu\n", (unsigned long long)r->address, size,
+              (unsigned long long)r->times);
+  }
+  fputc('\n', blocks);
+  fflush(blocks);
 }
 
 /* 1 and 2 for the instructions that begin and end a region, else 0. */
@@ -122,6 +138,9 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb* block) {
       run = calloc(1,
                    sizeof *run); /* lives as long as the translated code, that is to say for good */
       if (!run) abort();
+      run->address = qemu_plugin_insn_vaddr(instruction);
+      run->next = runs;
+      runs = run;
       qemu_plugin_register_vcpu_insn_exec_cb(instruction, ran, QEMU_PLUGIN_CB_NO_REGS, run);
     }
     char* text = qemu_plugin_insn_disas(instruction);
@@ -135,6 +154,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
   arm64 = strcmp(info->target_name, "aarch64") == 0;
   for (int i = 0; i < argc; ++i) {
     if (starts(argv[i], "out=")) out = fopen(argv[i] + 4, "a");
+    if (starts(argv[i], "blocks=")) blocks = fopen(argv[i] + 7, "a");
   }
   if (!out) {
     fprintf(stderr, "counter: give out=FILE, which must be writable\n");
