@@ -41,21 +41,26 @@ if [ -n "$sysroot" ]; then
 fi
 echo '{ global: cblas_s*; cblas_is*; openblas_*; local: *; };' > "$out/exports"
 
+rm -rf "$out/tree"
 for flavour in master dl; do
   name=liblinnet-openblas-$flavour.so
   [ -e "$out/$name" ] && continue
   own=()
   [ $flavour = dl ] && own=(USE_SIMPLE_THREADED_LEVEL3=1 CFLAGS=-DGEMM_THREAD=gemm_thread_m)
-  tree=$out/$flavour
-  rm -rf "$tree" && cp -a "$out/source" "$tree"
+  tree=$out/tree
+  if [ -d "$tree" ]; then # the other flavour's: these two settings are read here alone
+    rm -f "$tree"/libopenblas*.a "$tree"/interface/*.o "$tree"/driver/level3/*.o
+  else
+    cp -a "$out/source" "$tree"
+  fi
   if ! make -C "$tree" -j"${JOBS:-$(nproc)}" MAKE_NB_JOBS=-1 "${settings[@]}" "${own[@]}" libs > "$out/$flavour.log" 2>&1; then
     tail -20 "$out/$flavour.log" >&2
     exit 1
   fi
   $cc "${link[@]}" -Wl,-soname,$name -Wl,--whole-archive "$tree"/libopenblas.a -Wl,--no-whole-archive -lpthread -lm -o "$out/$name.part"
   mv "$out/$name.part" "$out/$name"
-  cp "$tree/LICENSE" "$out/LICENSE.openblas"
-  rm -rf "$tree"
 done
+cp "$out/source/LICENSE" "$out/LICENSE.openblas"
+rm -rf "$out/tree"
 echo "$wanted" > "$out/.built"
 ls -l "$out"/*.so

@@ -68,6 +68,8 @@ class Runtime:
 
     @property
     def folder(self) -> Path:
+        if "folder" in self.environment:
+            return Path(self.environment["folder"])
         return cache_folder() / "compare" / self.name
 
 
@@ -89,10 +91,14 @@ def runtimes() -> dict[str, Runtime]:
 
 
 def openblas() -> Runtime:
-    """The environment "openblas": two flavours of it, compiled for this CPU. No runtime of its own.
+    """The environment "openblas": its two flavours, no runtime of its own.
 
-    Its libraries are linked against the libc of an old Debian, since Caffe's process has that one.
+    Those linnet came with, if it did (see `linnet.load`, blas=), else compiled for this CPU. They
+    are linked against the libc of an old Debian, since Caffe's process has that one.
     """
+    packaged = Path(__file__).parents[1] / "_blas"
+    if packaged.is_dir():
+        return Runtime("openblas", packaged, {"kind": "here", "folder": str(packaged)}, {})
     recipe = Path(__file__).with_name("build_openblas.sh")  # where the wheel has it
     if not recipe.exists():
         recipe = Path(__file__).resolve().parents[3] / "third_party" / "openblas" / "build.sh"
@@ -622,7 +628,7 @@ def _call(
         lines = [line.strip() for line in file if line.strip()] or ["no output"]
     log.seek(0, os.SEEK_END)
     if status:
-        telling = [line for line in lines if re.match(r"(ERROR|E:|\w*Error\b)", line)]
+        telling = [line for line in lines if re.match(r"ERROR|E: (?!Some index)|\w*Error\b", line)]
         raise SetupError(f"{(telling or lines)[-1]} (log: {log.name})")
     return lines[-1]
 

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -36,13 +35,13 @@ class Adapter:
         self.manager = self.mnn.nn.create_runtime_manager((settings,))
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
-        convert = os.path.join(os.path.dirname(sys.executable), "mnnconvert")
-        with tempfile.TemporaryDirectory() as folder:
-            target = os.path.join(folder, "model.mnn")
+        target = os.path.splitext(network.model)[0] + ".mnn"
+        if not os.path.exists(target):  # it takes any batch: once is enough
+            convert = os.path.join(os.path.dirname(sys.executable), "mnnconvert")
             files = ["--modelFile", network.model, "--MNNModel", target, "--bizCode", "linnet"]
             subprocess.run([convert, "-f", "ONNX", *files], check=True, stdout=sys.stderr)
-            net = self.mnn.nn.load_module_from_file(
-                target, [network.input], [network.output], runtime_manager=self.manager
-            )
+        net = self.mnn.nn.load_module_from_file(
+            target, [network.input], [network.output], runtime_manager=self.manager
+        )
         const, layout = self.expr.const, self.expr.NCHW
         return lambda x: net.forward(const(x, list(x.shape), layout)).read()
