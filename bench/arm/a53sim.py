@@ -181,6 +181,38 @@ def parse(line: str) -> Timing | None:
     return t
 
 
+def parse64(line: str) -> Timing:
+    """The same for the few 64-bit instructions that schedule.py writes, flags as a register."""
+    op, _, args = line.strip().partition(" ")
+    names = [f"{'v' if r[0] in 'vqd' else 'x'}{r[1:]}" for r in re.findall(r"\b[vqdxw]\d+", args)]
+    t = Timing(op, dst=names[:1], src=names[1:])
+    if op in ("fmla", "fmul"):
+        t.kind, t.latency, t.chained = "Q", 4, 4
+        if op == "fmla":
+            t.mac, t.latency, t.acc = True, 8, t.dst
+    elif op in ("fmov", "ins"):
+        t.kind, t.latency = "r2f", 2
+        t.src = names if op == "ins" else t.src
+    elif op == "ldr":
+        vector = args[0] in "dq"
+        t.kind, t.latency = ("vl", 3) if vector else ("ld", 2)
+        if args[0] == "q":
+            t.cycles, t.latency = 2, 5
+        t.base = names[1:2] if re.search(r"\], #", args) else []
+    elif op == "prfm":
+        t.kind, t.dst, t.src = "ld", [], names
+    elif op == "st1":
+        t.kind, t.dst, t.src, t.base = "vs", [], names, names[-1:]
+        t.cycles = len(names) - 1
+    elif op.startswith("b"):
+        t.kind, t.src = "br", ["flags"]
+    elif op == "subs":
+        t.dst = [*t.dst, "flags"]
+    elif op not in ("add", "orr", "mov"):
+        raise ValueError(f"no timing is known for {line}")
+    return t
+
+
 def can_pair(x: Timing, y: Timing) -> bool:
     """Whether y may issue in the cycle of x, were its operands ready."""
     memory, vector = {"ld", "vl", "vs", "ldrd"}, {"Q", "D"}

@@ -43,7 +43,8 @@ endif()
 
 # The assembly of scheduled.cpp is included, not compiled: any change of it must compile that anew.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
-  OBJECT_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/scheduled_a32.inc)
+  OBJECT_DEPENDS
+    "${CMAKE_CURRENT_LIST_DIR}/scheduled_a32.inc;${CMAKE_CURRENT_LIST_DIR}/scheduled_a64.inc")
 
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
 # NAME_<isa>, and sets OBJECTS_VAR to all their objects. Each exports one symbol (LINNET_EXPORT in vector.h).

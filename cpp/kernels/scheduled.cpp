@@ -140,6 +140,32 @@ bool fill(Kernels* table) {
 }  // namespace
 }  // namespace linnet
 
+#elif defined(LINNET_ISA_neon)
+
+__asm__(
+#include "scheduled_a64.inc"
+);
+
+extern "C" __attribute__((visibility("hidden"))) void linnet_a64_product_4(const linnet::Product&);
+
+namespace linnet {
+namespace {
+
+// The assembly knows where its arguments lie.
+static_assert(offsetof(Product, points) == 0 && offsetof(Product, cols) == 8 &&
+              offsetof(Product, taps) == 16 && offsetof(Product, x) == 24 &&
+              offsetof(Product, x_point) == 32 && offsetof(Product, x_col) == 40 &&
+              offsetof(Product, w) == 48 && offsetof(Product, y) == 56 &&
+              offsetof(Product, y_point) == 64);
+
+bool fill(Kernels* table) {
+  table->product[4] = linnet_a64_product_4;
+  return true;
+}
+
+}  // namespace
+}  // namespace linnet
+
 #else
 
 namespace linnet {
