@@ -41,6 +41,7 @@ from .. import _core, importers, passes
 from ..graph import Graph
 from . import network, report
 from .bench import Bench, Journal, Protocol, Row
+from .chart import Chart
 from .environments import (
     cache_folder,
     missing,
@@ -50,6 +51,7 @@ from .environments import (
     set_up,
     terminable,
 )
+from .machine import describe
 from .page import as_html
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
@@ -155,28 +157,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    # All that can be wrong with the arguments comes before what takes long.
+    reference = _reference(args.reference) if args.reference else []
+    merged = [run for path in args.merge or [] for run in report.read(path)]
+    kinds = [report.kind(run) for run in merged if not run.get("reference")]
+    kinds = kinds or [report.Kind(Path(args.model).name, args.threads, describe()["cpu"])]
+    old = {k: report.baseline(args.baseline, k) for k in kinds} if args.baseline else {}
     rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
     if args.setup:
         needed = [part for row in rows for part in parts(row.runtime, row.settings)]
         set_up(list({part.name: part for part in needed}.values()), _say)
     if args.list:
         return _list(list(_rows().values()), args.json)
-    reference = _reference(args.reference) if args.reference else []
-    baseline = report.read(args.baseline) if args.baseline else []
-    if args.merge:
-        runs = [run for path in args.merge for run in report.read(path)]
-    else:
-        runs = [_measure(args, rows)]
+    runs = merged or [_measure(args, rows)]
+    show = report.as_json if args.json else report.as_text
+    print(show([*runs, *reference]))
     for path in args.output:
         content = WRITERS[path.suffix]([*runs, *reference])
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    slower = [
-        line
-        for run in (runs if baseline else [])
-        for line in report.regressions(run, baseline, args.max_regression)
-    ]
-    show = report.as_json if args.json else report.as_text
-    print(show([*runs, *reference]))
+    runs = [run for run in runs if not run.get("reference")]
+    before = [(run, old[report.kind(run)]) for run in runs if report.kind(run) in old]
+    slower = [line for pair in before for line in report.regressions(*pair, args.max_regression)]
     for line in slower:
         _say(f"slower than the baseline: {line}")
     cells = [cell for run in runs for row in run["rows"] for cell in row["cells"]]
@@ -330,6 +331,11 @@ def _output(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(WRITERS)}")
     if not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    if path.suffix == ".png":
+        try:
+            Chart("", "", "", []).png()
+        except ImportError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
     return path
 
 

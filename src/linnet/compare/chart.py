@@ -97,9 +97,12 @@ class Chart:
     def png(self) -> bytes:
         """The same on white, twice as large in pixels. ImportError says what is needed for it."""
         try:
-            from PIL import Image, ImageDraw
-        except ImportError as error:
-            raise ImportError("a PNG chart needs Pillow: pip install 'linnet[compare]'") from error
+            from PIL import Image, ImageDraw, ImageFont
+
+            ImageFont.load_default(12)
+        except (ImportError, TypeError) as error:  # TypeError: older ones have one size only
+            need = "a PNG chart needs Pillow 10.1 or later: pip install 'linnet[compare]'"
+            raise ImportError(need) from error
         size, scale = (2 * self.width, 2 * self.height), 4  # drawn larger still, for smooth edges
         image = Image.new("RGB", (self.width * scale, self.height * scale), PAPER["paper"])
         pen = ImageDraw.Draw(image)

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .bench import Cell, Protocol, Row
 from .chart import Chart, Line
@@ -168,21 +168,33 @@ def figure(cell: Data) -> float | None:
     return None if value is None else float(value)
 
 
-def regressions(run: Data, baseline: Sequence[Data], percent: float) -> list[str]:
-    """Cells of linnet's own rows whose median is more than `percent` above the baseline's.
+class Kind(NamedTuple):
+    """What two runs must have in common for their times to be compared."""
 
-    ValueError if the baseline has no run of the same model, threads and processor.
-    """
+    model: str
+    threads: int
+    cpu: str
 
-    def kind(run: Data) -> tuple[Any, ...]:
-        return run["model"], run["protocol"]["threads"], run["machine"]["cpu"]
 
-    same = [old for old in baseline if kind(old) == kind(run)]
+def kind(run: Data) -> Kind:
+    """The kind of a run."""
+    return Kind(run["model"], run["protocol"]["threads"], run["machine"]["cpu"])
+
+
+def baseline(path: Path, wanted: Kind) -> dict[str, Any]:
+    """The last run of that kind in a result file; ValueError if it has none."""
+    runs = read(path)
+    same = [run for run in runs if kind(run) == wanted]
     if not same:
-        raise ValueError(f"the baseline is of {title(baseline[0])}, this is {title(run)}")
+        raise ValueError(f"{path} is of {title(runs[0])}; this is {', '.join(map(str, wanted))}")
+    return same[-1]
+
+
+def regressions(run: Data, baseline: Data, percent: float) -> list[str]:
+    """Cells of linnet's own rows whose median is more than `percent` above the baseline's."""
     before = {
         (row["name"], cell["batch"]): cell["median"]
-        for row in same[-1]["rows"]
+        for row in baseline["rows"]
         for cell in row["cells"]
         if cell.get("median")
     }

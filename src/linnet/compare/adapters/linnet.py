@@ -67,14 +67,14 @@ class Adapter:
         borrowed, algorithm = options.pop("borrowed", None), options.get("algorithm", "")
         # float32 throughout, however the file stores its weights.
         self.settings = {"threads": threads, "weights_dtype": "f32", **options}
-        config = self.linnet.show_config()
+        core = importlib.import_module("linnet._core")
         self.version = self.linnet.__version__
-        self.library = f"own kernels, {options.get('isa', config['isa'])}"
+        self.library = f"own kernels, {options.get('isa', core.default_isa())}"
         if algorithm == "im2col-openblas":
             self.settings["blas"], self.library = borrowed, "OpenBLAS"
         if algorithm == "nnpack":
             # Without its library linnet would choose freely, and the row would be another.
-            found, where = importlib.import_module("linnet._core").find_nnpack(borrowed or "")
+            found, where = core.find_nnpack(borrowed or "")
             if not found:
                 raise RuntimeError(f"no NNPACK ({where})")
             self.settings["nnpack"] = where
