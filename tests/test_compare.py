@@ -504,6 +504,15 @@ def test_openblas_is_built_for_this_cpu(
     assert environments.openblas_target(cpuinfo) == target
 
 
+def test_what_has_no_32_bit_build_is_not_tried_there(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("LINNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "maxsize", (1 << 31) - 1)
+    torch = environments.runtimes()["torch"]
+    environments.set_up([torch], lambda text: None)
+    assert not list(tmp_path.iterdir())
+    assert "32-bit" in str(environments.missing(torch))
+
+
 def test_cache_folder(monkeypatch: Any) -> None:
     monkeypatch.delenv("LINNET_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")

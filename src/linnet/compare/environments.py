@@ -146,7 +146,7 @@ def missing(runtime: Runtime, settings: Mapping[str, Any] = MappingProxyType({})
 def _missing(runtime: Runtime) -> str | None:
     if runtime.environment["kind"] == "here":
         return None
-    if sys.maxsize < 1 << 32 and runtime.environment.get("bits") == 64:
+    if not _exists(runtime):
         return "there is no build of it for a 32-bit system"
     stamp = _read(runtime.folder / "stamp.json")
     if stamp.get("recipe") == _recipe(runtime):
@@ -157,9 +157,14 @@ def _missing(runtime: Runtime) -> str | None:
     return "set up with other versions; run --setup" if stamp else "not set up; run --setup"
 
 
+def _exists(runtime: Runtime) -> bool:
+    """Whether anybody has built it for a system like this."""
+    return sys.maxsize > 1 << 32 or runtime.environment.get("bits") != 64
+
+
 def set_up(wanted: Sequence[Runtime], say: Say) -> None:
     """Create what is missing, several at once; a failure is recorded and stops no other."""
-    todo = [r for r in wanted if _missing(r) is not None]
+    todo = [r for r in wanted if _missing(r) is not None and _exists(r)]
     todo.sort(key=lambda r: r.environment["kind"] != "build")  # it takes longest
     if not todo:
         return
