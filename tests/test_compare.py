@@ -573,6 +573,13 @@ def test_data_is_json_in_milliseconds_per_image(runtime: Runtime) -> None:
     assert data["protocol"]["threads"] == 2
 
 
+def test_paths_in_data_say_nothing_of_the_user(runtime: Runtime) -> None:
+    cache = environments.cache_folder()
+    cell = Cell(1, facts={"libraries": [{"path": f"{cache}/compare/b.so"}, {"path": "/usr/b.so"}]})
+    (row,) = as_data([Row("linnet", runtime, {}, [cell])])["rows"]
+    assert [library["path"] for library in row["libraries"]] == ["compare/b.so", "/usr/b.so"]
+
+
 def test_csv_has_a_line_per_cell(runtime: Runtime) -> None:
     failed = Cell(4, "failed", 'wrong, by "0.5"')
     rows = [Row("linnet", runtime, {}, [Cell(1, times=[0.004]), failed])]

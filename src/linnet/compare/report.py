@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 from .bench import Cell, Protocol, Row
 from .chart import Chart, Line
+from .environments import cache_folder
 from .machine import Watch, describe
 
 Data = Mapping[str, Any]
@@ -66,7 +68,10 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -
 
 def _row(row: Row) -> dict[str, Any]:
     facts = [cell.facts for cell in row.cells]
-    libraries = {entry["path"]: entry for fact in facts for entry in fact.get("libraries", [])}
+    found = (entry for fact in facts for entry in fact.get("libraries", []))
+    # Results are passed on: those of the cache folder without the way to it.
+    cache = f"{cache_folder()}{os.sep}"
+    libraries = {e["path"]: {**e, "path": e["path"].replace(cache, "", 1)} for e in found}
     data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name}
     data.update({name: next((f[name] for f in facts if name in f), None) for name in SHARED})
     return {**data, "libraries": list(libraries.values()), "cells": list(map(_cell, row.cells))}
