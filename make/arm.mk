@@ -27,15 +27,14 @@ $(WHEELS)/%/venv/installed: $(WHEELS)/%/wheel third_party/sysroot/venv.sh
 	$(@D)/bin/pip install -q --only-binary :all: pytest==9.2.0 pytest-xdist==3.8.0
 	touch $@
 
-# Left out: what makes a virtual environment, whose interpreter the kernel cannot start; what forks with threads, which the
-# emulator cannot; and what bounds the time of an import.
+# Left out: what makes a virtual environment, whose interpreter the kernel cannot start, and what forks with threads, which
+# the emulator cannot.
 ARM_TESTS ?= tests
 test-armhf test-aarch64: test-%: $(WHEELS)/%/venv/installed $(WHEELS)/%/static/linnet-run
 	LINNET_RUN="$($*_qemu) -cpu $($*_cpu) $(WHEELS)/$*/static/linnet-run" \
-	  $(WHEELS)/$*/venv/bin/python -m pytest -n auto --dist worksteal -p no:cacheprovider -rs --durations=25 $(ARM_TESTS) \
+	  $(WHEELS)/$*/venv/bin/python -m pytest -n auto --dist worksteal -p no:cacheprovider -rs --durations=10 $(ARM_TESTS) \
 	  --deselect tests/test_compare.py::test_set_up_stamps_what_works --deselect tests/test_session.py::test_fork \
-	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session_graphs.py::test_fork_while_another_thread_runs \
-	  --deselect tests/test_session.py::test_import_is_light
+	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session_graphs.py::test_fork_while_another_thread_runs
 
 # A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
 test-armhf: without-neon
