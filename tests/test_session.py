@@ -130,6 +130,7 @@ def test_load_names_what_is_missing_or_broken(tmp_path: Path) -> None:
         ({"isa": "sse9"}, ValueError, r"sse9 is unknown.*scalar"),
         ({"blas": "/no/such/blas.so"}, RuntimeError, "/no/such/blas.so"),
         ({"algorithm": "magic"}, ValueError, r"'magic'.*direct-ref"),
+        ({"weights_dtype": "f8"}, ValueError, r"'f8'.*f32, f16 or int8"),
         ({"memory_limit": "much"}, ValueError, "'much'"),
         ({"memory_limit": 0}, ValueError, "memory_limit is 0"),
         ({"memory_limit": "-5M"}, ValueError, "'-5M'"),

@@ -254,7 +254,7 @@ LINNET_INLINE void prefetch([[maybe_unused]] const void* w) {
 template <typename Weight, int kVecs>
 LINNET_INLINE void multiply_weights(Vec (&acc)[kVecs], const Weight* w, Vec x) {
 #if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
-  if constexpr (sizeof(Weight) == 1 && kVecs % 2 == 0) {
+  if constexpr (sizeof(Weight) < sizeof(float) && kVecs % 2 == 0) {
     LINNET_UNROLL
     for (int v = 0; v < kVecs; v += 2) {
       Vec weight[2];

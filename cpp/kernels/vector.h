@@ -150,9 +150,8 @@ using Vec = float32x4_t;
 constexpr int kWidth = 4;
 
 LINNET_INLINE Vec load(const float* p) { return vld1q_f32(p); }
-LINNET_INLINE Vec load(const uint16_t* p) {
-  // Not an intrinsic: gcc has those of A32 only with an option that is part of the ABI.
-  const uint16x4_t halves = vld1_u16(p);
+// Not an intrinsic: gcc has those of A32 only with an option that is part of the ABI.
+LINNET_INLINE Vec to_floats(uint16x4_t halves) {
   Vec v;
 #if defined(LINNET_ISA_neon)
   __asm__("fcvtl %0.4s, %1.4h" : "=w"(v) : "w"(halves));
@@ -161,6 +160,7 @@ LINNET_INLINE Vec load(const uint16_t* p) {
 #endif
   return v;
 }
+LINNET_INLINE Vec load(const uint16_t* p) { return to_floats(vld1_u16(p)); }
 LINNET_INLINE Vec load(const int8_t* p) {
   int32_t four;
   __builtin_memcpy(&four, p, sizeof four);
@@ -168,6 +168,11 @@ LINNET_INLINE Vec load(const int8_t* p) {
   return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
 }
 // Two vectors, which together take little more than one.
+LINNET_INLINE void load(const uint16_t* p, Vec* v) {
+  const uint16x8_t halves = vld1q_u16(p);
+  v[0] = to_floats(vget_low_u16(halves));
+  v[1] = to_floats(vget_high_u16(halves));
+}
 LINNET_INLINE void load(const int8_t* p, Vec* v) {
   const int16x8_t wide = vmovl_s8(vld1_s8(p));
   v[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
