@@ -87,12 +87,9 @@ count-peers-%: $(counted) $(WHEELS)/%/wheel
 	$(count) --peers $(WHEELS)/$*/peers $(WHEELS)/$*/marks.so $(ARM_PEERS)
 
 # linnet compare as on the board, with what there is for it: Debian's Caffe, ncnn, LiteRT. Outputs are checked, times mean
-# nothing and are marked so. OpenBLAS is that of the wheel: here, the comparison would compile the host's. Linux 6.7 or later.
+# nothing and are marked so. Needs Linux 6.7 or later.
 board := third_party/sysroot/binfmt.sh $(WHEELS)/armhf/run $(armhf_qemu) $(armhf_cpu) env LINNET_CACHE=$(WHEELS)/armhf/cache
 compare-armhf: $(WHEELS)/armhf/wheel
 	$(board) $(WHEELS)/armhf/run/usr/bin/python$(ARM_PYTHON) -m venv --clear --without-pip --system-site-packages $(WHEELS)/armhf/board
 	$(board) $(TOOLS)/python -m pip --python $(WHEELS)/armhf/board/bin/python install -q --only-binary :all: pip $(WHEELS)/armhf/wheel/*.whl
-	mkdir -p $(WHEELS)/armhf/cache/compare/openblas && cp $(WHEELS)/armhf/openblas/*.so $(WHEELS)/armhf/cache/compare/openblas/
-	$(board) $(WHEELS)/armhf/board/bin/python -c 'from linnet.compare import environments as e; blas = e.openblas(); \
-	  e._write(blas.folder / "stamp.json", {"recipe": e._recipe(blas), "installed": [], "seconds": 0})'
 	$(board) $(WHEELS)/armhf/board/bin/linnet compare --setup --runtimes linnet,caffe-openblas,caffe-openblas-dl,ncnn,litert --batches 1,4 --threads 1 --seconds 3
