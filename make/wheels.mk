@@ -88,8 +88,8 @@ $(WHEELS)/%/wheel: $(SOURCES) $(WHEELS)/tools/installed $(WHEELS)/%/python $(WHE
 sdist: $(WHEELS)/tools/installed
 	PATH=$(TOOLS):$$PATH python -m build --sdist -n -o dist .
 
-# The archive compiled one file at a time, as on a board with 1 GB, for ARMv6 without NEON, as the board's compiler does by
-# itself; what each file took. The compiler of 64-bit hosts takes more than the board's own would.
+# The archive compiled for ARMv6 without NEON, as Raspberry Pi OS's compiler does by itself, and the memory each file took.
+# The compiler of a 64-bit host takes more than the board's own would.
 sdist-armhf: sdist $(WHEELS)/armhf/python
 	rm -rf $(WHEELS)/sdist && mkdir -p $(WHEELS)/sdist
 	tar -xzf dist/linnet-*.tar.gz -C $(WHEELS)/sdist --strip-components=1
@@ -97,5 +97,5 @@ sdist-armhf: sdist $(WHEELS)/armhf/python
 	  -DCMAKE_BUILD_TYPE=Release -DLINNET_PYTHON=ON -DLINNET_LIBRARY=ON -DPython_EXECUTABLE=$(TOOLS)/python -DPython_INCLUDE_DIR=$(WHEELS)/armhf/python/python$(ARM_PYTHON) \
 	  -DCMAKE_TOOLCHAIN_FILE=$(WHEELS)/sdist/third_party/toolchains/$(armhf_triplet).cmake -Dpybind11_DIR=$$($(TOOLS)/python -m pybind11 --cmakedir) \
 	  -DCMAKE_CXX_COMPILER_LAUNCHER="$(TOOLS)/python;$(CURDIR)/make/compile_report.py;$(WHEELS)/sdist/compile.log" > $(WHEELS)/sdist.log
-	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/sdist/build -j 1 >> $(WHEELS)/sdist.log || (tail -40 $(WHEELS)/sdist.log; false)
+	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/sdist/build >> $(WHEELS)/sdist.log || (tail -40 $(WHEELS)/sdist.log; false)
 	$(TOOLS)/python make/compile_report.py $(WHEELS)/sdist/compile.log
