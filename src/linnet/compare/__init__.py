@@ -4,13 +4,12 @@ After the study of Prylipko (2017): the mean time per image over batch sizes. Ev
 environment and a process of its own; `network` writes the model for all of them, `environments`
 installs them, `bench` measures, `report` prints.
 
-To add a runtime, add one file to `adapters`. It holds ENVIRONMENT (how to install it, see
-`environments.Runtime`), CONFIGURATIONS (row name -> options, of which "env" holds environment
-variables) and
+To add a runtime, add one file to `adapters`. It holds ENVIRONMENT (how to install it),
+CONFIGURATIONS (row name -> what it is, and options; for both see `environments.Runtime`) and
 
     class Adapter:
         version: str
-        library: str  # what computes: "OpenBLAS", "oneDNN", ...
+        library: str  # what computes: "OpenBLAS", "oneDNN", ...; always in float32
         def __init__(self, threads, options)  # imports the runtime
         def load(self, network, batch)  # worker.Network -> function from images to the output
         def prepare(self, images)  # optional: into the runtime's own layout, outside the clock
