@@ -36,7 +36,11 @@ Layer::Layer(const Problem& problem, const std::string& name, const std::string&
     }
   }
   Weight typed;
-  if (weight) typed = weight->as(problem_.weights);
+  if (weight) {
+    Weight rows = *weight;
+    rows.shape = {problem_.k, weight->count() / problem_.k};
+    typed = rows.as(problem_.weights);
+  }
   plan_ = a.prepare(problem_, weight ? &typed : nullptr, bias, context_);
   workspace_ = AlignedBuffer(plan_->workspace());
 }

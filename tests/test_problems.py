@@ -220,6 +220,20 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
     assert (outside == SENTINEL).all(), "wrote outside the output"
 
 
+def test_weights_are_rounded_by_output_channel_whatever_their_shape() -> None:
+    key = "fc f32 n1 c13h3w5 k31 wint8 nhwc t1"
+    p = _core.parse_problem(key)
+    v = operands(p)
+    results = []
+    for shape in ((31, 195), (31 * 195,), (31, 13, 3, 5)):
+        layer = _core.Layer(key, "direct", ISAS[0], v["w"].reshape(shape))
+        y = np.empty(layer.y_count, np.float32)
+        layer.run(to_layout(v["x"], "nhwc", layer.width), None, y)
+        results.append(y)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
 def test_every_algorithm_runs_somewhere() -> None:
     """Every algorithm accepts problems on every ISA; every line runs on a fast one if there is."""
     ran = Counter((algorithm, isa) for _, algorithm, isa in CASES)
