@@ -66,16 +66,19 @@ Machine read_machine() {
   for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
   Machine m;
 #if defined(__x86_64__)
+  m.way = 0;
   m.l2_rate = 32, m.l3_rate = 7, m.memory_rate = 3.5;
-  m.loads = 2, m.efficiency = 0.9;
+  m.loads = 2, m.efficiency = 0.9, m.transforms = 1;
   if (size[1] <= 0) size[1] = 32 << 10;
   if (size[2] <= 0) size[2] = 512 << 10;
   if (size[3] <= 0) size[3] = 8 << 20, sharers[3] = 4;
 #else
-  // Cortex-A53 of a Raspberry Pi 3. Loads are counted at half a vector a cycle and do not pair with
-  // multiply-adds, see `efficiency`; input values come four to a load.
+  // Cortex-A53 of a Raspberry Pi 3, fitted to cycles of bench/arm/estimate.py. Loads are counted at
+  // half a vector a cycle and do not pair with multiply-adds, see `efficiency`; input values come
+  // four to a load.
+  m.way = 8192;
   m.l2_rate = 6, m.l3_rate = 4, m.memory_rate = 1.5;
-  m.loads = 1, m.efficiency = 0.7;
+  m.loads = 1, m.efficiency = 0.75, m.transforms = 2.7;
   if (size[1] <= 0) size[1] = 32 << 10;
   if (size[2] <= 0) size[2] = 512 << 10, sharers[2] = 4;
 #endif

@@ -11,9 +11,12 @@ namespace linnet {
 // board or of any x86-64.
 struct Machine {
   double l1, l2, l3;  // bytes one core can count on when all are busy; l3 is 0 if there is none
+  int64_t way;  // bytes of a way of the first level, where it has too few ways for the lines of a
+                // tile; else 0
   double l2_rate, l3_rate, memory_rate;  // bytes a core streams from there in a cycle
   double loads;                          // vectors loaded in a cycle
   double efficiency;                     // of the best multiply-add loop, against its bound
+  double transforms;  // cycles of transforms that take one on x86-64, where they were measured
 };
 const Machine& machine();
 

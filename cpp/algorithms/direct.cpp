@@ -361,8 +361,11 @@ class DirectFullyConnected final : public Plan {
       : p_(problem), kernels_(context.kernels) {
     const int width = kernels_.width;
     const Dims d = p_.in;
-    x_image_ = image_stride(d, p_.in_layout, width);
+    x_step_ = x_image_ = image_stride(d, p_.in_layout, width);
     y_image_ = round_up(p_.k, width);
+    // Images that lie whole ways of the first-level cache apart would meet in a few lines of it.
+    const auto bytes = static_cast<int64_t>(sizeof(float)) * x_image_;
+    if (p_.n > 1 && machine().way > 0 && bytes % machine().way == 0) x_step_ += 16;
     // Padded lanes of the input are zero, but their products must not need weights: skip them pixel
     // by pixel.
     pixel_ = p_.in_layout == Layout::kNhwc ? round_up(d.c, width) : d.count();
@@ -392,10 +395,19 @@ class DirectFullyConnected final : public Plan {
   }
 
   size_t workspace() const override {
-    return expands() ? float_bytes(p_.threads * expanded_floats()) : 0;
+    return float_bytes(copied_floats() + (expands() ? p_.threads * expanded_floats() : 0));
   }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& given) const override {
+    Operands o = given;
+    if (copied_floats()) {
+      o.pool.parallel_for(p_.n, [&](int64_t image, int) {
+        std::memcpy(given.workspace + image * x_step_, given.x + image * x_image_,
+                    static_cast<size_t>(x_image_) * sizeof(float));
+      });
+      o.x = given.workspace;
+      o.workspace += copied_floats();
+    }
     // Few panels and many threads: split the images too.
     const int64_t most = kernels_.direct_cols[panels_.vecs];
     const int64_t image_splits =
@@ -412,6 +424,7 @@ class DirectFullyConnected final : public Plan {
   // into floats once, block by block.
   bool expands() const { return !weights_.floats() && p_.n > 1; }
   int64_t block_step() const { return pixels_ > 1 ? channels_ : 1; }  // taps
+  int64_t copied_floats() const { return x_step_ == x_image_ ? 0 : round_up(p_.n * x_step_, 64); }
   int64_t expanded_floats() const {
     return panels_.size(0) * kernels_.width * round_up(block_ * block_step(), 16);
   }
@@ -424,7 +437,7 @@ class DirectFullyConnected final : public Plan {
     const int64_t tiles = ceil_div(last - first, kernels_.direct_cols[vecs]);
 
     DirectTile tile{};
-    tile.x_col = x_image_, tile.y_col = y_image_;
+    tile.x_col = x_step_, tile.y_col = y_image_;
     tile.x_middle = pixel_;
     tile.outer = 1, tile.pool_cols = 1;
     for (int64_t begin = 0; begin < length; begin += block_) {
@@ -442,7 +455,7 @@ class DirectFullyConnected final : public Plan {
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = first + (last - first) * t / tiles,
                       to = first + (last - first) * (t + 1) / tiles;
-        tile.x = o.x + from * x_image_ + begin * (pixels_ > 1 ? pixel_ : 1);
+        tile.x = o.x + from * x_step_ + begin * (pixels_ > 1 ? pixel_ : 1);
         tile.y = o.y + from * y_image_ + channel;
         tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
         if (to - from == 1) {
@@ -458,6 +471,7 @@ class DirectFullyConnected final : public Plan {
   const Problem p_;
   const Kernels& kernels_;
   int64_t x_image_, y_image_;
+  int64_t x_step_;  // from one image to the next where they are read, after copying if that differs
   // The input of one image: pixels_ runs of channels_ contiguous taps, pixel_ apart.
   int64_t pixels_, channels_, pixel_;
   int64_t block_;

@@ -309,7 +309,7 @@ class Fourier final : public Algorithm {
     cycles += stream_cycles(2 * tiles * numbers * out_vectors * kernels.width * sizeof(float),
                             block_bytes);
     // A transform's spills matter more than its logarithm.
-    cycles += tiles * numbers * (in_vectors + out_vectors) *
+    cycles += machine().transforms * tiles * numbers * (in_vectors + out_vectors) *
               (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
     return parallel_cycles(cycles, out_vectors * blocks, p.threads) +
            parallel_cycles(0, 2, p.threads) + 1000;

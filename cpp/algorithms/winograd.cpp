@@ -26,9 +26,10 @@ constexpr double kInputCycles = 250, kOutputCycles = 160;
 // The same of copying a tile that reaches beyond the image.
 constexpr double kCopyCycles = 150;
 // What the transformed tiles of one block may fill of a core's second-level cache, weights beside
-// them, at least; and the products of a row of points, of its first level.
+// them, at least; and the products of a row of points, of its first level. Where all cores share a
+// small second level (ARM), several threads have to do with less.
 constexpr double kBlockShare = 0.33, kRowShare = 0.6;
-constexpr int64_t kLeastBlock = 192 * 1024;
+constexpr int64_t kLeastBlock = 192 * 1024, kLeastSharedBlock = 112 * 1024;
 // Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py).
 constexpr int64_t kMostChannels = 512;
 
@@ -40,7 +41,8 @@ struct Blocking {
 };
 
 // For F(m x m, .) of `tiles` tiles.
-Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c, int64_t tiles) {
+Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c, int64_t tiles,
+                         int threads) {
   const int64_t vectors = ceil_div(k, kernels.width);
   Blocking best{1, 1, 1};
   double least = std::numeric_limits<double>::infinity();
@@ -56,8 +58,8 @@ Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c
   const int64_t c_padded = round_up(c, kernels.width), k_padded = round_up(k, kernels.width);
   const int64_t tile_bytes = (kTilePoints * c_padded + kPoints * m * k_padded) * kSize;
   const int64_t row_bytes = kPoints * best.vecs * kernels.width * kSize;
-  const int64_t block_bytes =
-      std::max(kLeastBlock, static_cast<int64_t>(kBlockShare * machine().l2));
+  const int64_t block_bytes = std::max(threads > 1 ? kLeastSharedBlock : kLeastBlock,
+                                       static_cast<int64_t>(kBlockShare * machine().l2));
   const int64_t fitting = std::min(block_bytes / tile_bytes,
                                    static_cast<int64_t>(kRowShare * machine().l1) / row_bytes);
   best.tiles = best.cols * std::max<int64_t>(1, fitting / best.cols);
@@ -79,7 +81,7 @@ class WinogradPlan final : public Plan {
     rows_ = ceil_div(out_.h * p_.pool[0], m_);
     cols_ = ceil_div(out_.w * p_.pool[1], m_);
     tiles_ = p_.n * rows_ * cols_;
-    blocking_ = choose_blocking(kernels_, m_, p_.k, p_.in.c, rows_ * cols_);
+    blocking_ = choose_blocking(kernels_, m_, p_.k, p_.in.c, rows_ * cols_, p_.threads);
     split();
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.k, k_);
@@ -312,7 +314,7 @@ class Winograd final : public Algorithm {
     const int64_t rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m),
                   tiles = p.n * rows * cols;
     const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
-    const Blocking blocking = choose_blocking(kernels, m, p.k, p.in.c, rows * cols);
+    const Blocking blocking = choose_blocking(kernels, m, p.k, p.in.c, rows * cols, p.threads);
     // The blocks of WinogradPlan::split.
     int64_t block = std::min(blocking.tiles, tiles);
     if (p.threads > 1)
@@ -337,7 +339,7 @@ class Winograd final : public Algorithm {
     // block.
     cycles += stream_cycles(block_bytes, block_bytes);
     cycles +=
-        in_block / kernels.width *
+        machine().transforms * in_block / kernels.width *
         (static_cast<double>(c) * kInputCycles * splits + static_cast<double>(k) * kOutputCycles);
     // Whole tiles, of those that start at -pad with m steps between.
     const auto whole = [&](int axis, int64_t count) {

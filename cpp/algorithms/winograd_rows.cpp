@@ -54,7 +54,7 @@ double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
   const double compute = points * groups * tile;
   const double stream = stream_cycles(panel, 2 * panel + inputs);
   return panels * (std::max(compute, stream) + 0.5 * std::min(compute, stream)) +
-         kOutputCycles * static_cast<double>(t.tiles * t.points * vectors);
+         machine().transforms * kOutputCycles * static_cast<double>(t.tiles * t.points * vectors);
 }
 
 // The cheapest tiling, whose pools lie within tiles.
@@ -324,8 +324,9 @@ class WinogradRows final : public Algorithm {
     const double lanes = p.in_layout == Layout::kNchw
                              ? static_cast<double>(p.in.c) / kernels.width
                              : static_cast<double>(ceil_div(p.in.c, kernels.width));
-    double cycles = lines * row_cycles(p, kernels, t) +
-                    input_rows * lanes * kInputCycles * static_cast<double>(t.tiles * t.points);
+    double cycles = lines * row_cycles(p, kernels, t) + machine().transforms * input_rows * lanes *
+                                                            kInputCycles *
+                                                            static_cast<double>(t.tiles * t.points);
     if (p.in_layout == Layout::kNchw)
       cycles += kTransposeCycles * input_rows * static_cast<double>(p.in.c * p.in.w);
     const double weight_bytes =
