@@ -276,7 +276,7 @@ class Bench:
         self.journal = journal or Journal(folder / "journal.json", {})
         self.watch = Watch()
         np.save(folder / "images.npy", expected.images)
-        self.labelled = labelled is not None
+        self.labelled = labelled
         if labelled is not None:
             np.save(folder / "labelled.npy", labelled.images)
             np.save(folder / "labels.npy", labelled.labels)
@@ -380,11 +380,16 @@ class Bench:
         if cell.status == "ok" and not entrant.verified:
             worker = self._open(entrant)
             # Once is enough: every cell's outputs are compared.
-            if self.labelled and not any("accuracy" in c.facts for c in row.cells):
-                images, labels = (
-                    str(self.folder / f"{name}.npy") for name in ("labelled", "labels")
+            if self.labelled is not None and not any("accuracy" in c.facts for c in row.cells):
+                call = max(cell.times, default=cell.facts["first_call_s"])
+                calls = math.ceil(len(self.labelled.images) / cell.batch)
+                found = worker.ask(
+                    "accuracy",
+                    timeout=STEP_SECONDS + 2 * calls * call,
+                    capped=False,
+                    images=str(self.folder / "labelled.npy"),
+                    labels=str(self.folder / "labels.npy"),
                 )
-                found = worker.ask("accuracy", capped=False, images=images, labels=labels)
                 cell.facts.update(found)
             logits = str(self.folder / row.name / "logits.npy")
             # The memory cap is for what is timed, not for this second network.
