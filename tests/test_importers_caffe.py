@@ -203,10 +203,10 @@ def test_in_place_blobs_hold_the_last_writers_value(tmp_path):
     assert graph.outputs == ["before", "after", "late"]
     results = reference.run(graph, {"x": x}, fetch=["c", *graph.outputs])
     c = reference.conv(x, w)
-    np.testing.assert_allclose(results["c"], np.maximum(c, 0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(results["before"], reference.softmax(c), rtol=1e-6)
-    np.testing.assert_allclose(results["after"], reference.softmax(np.maximum(c, 0)), rtol=1e-6)
-    np.testing.assert_allclose(results["late"], reference.softmax(np.maximum(x, 0)), rtol=1e-6)
+    close(results["c"], np.maximum(c, 0))
+    close(results["before"], reference.softmax(c))
+    close(results["after"], reference.softmax(np.maximum(c, 0)))
+    close(results["late"], reference.softmax(np.maximum(x, 0)))
 
 
 def test_fully_connected_transposed(tmp_path):
