@@ -33,11 +33,12 @@ L2, BANDWIDTH = 512 * 1024, 2e9
 KERNELS = "linnet_a32_"
 STUDY = count.ROOT / "src" / "linnet" / "compare" / "study.json"
 
-# Bounds: multiply-accumulates per cycle at least, cycles of a turn at most, million cycles for an
-# image of the study's network by batch at most.
+# Bounds: multiply-accumulates per cycle at least, cycles of a turn at most; by batch, million
+# cycles for an image and milliseconds with four threads at most.
 RATES = {"linnet_a32_product_2": 2.75, "linnet_a32_direct_6": 2.8}
 TURNS = {"linnet_a32_winograd_input": 75.0}
 NETWORK = {1: 10.5, 16: 8.5}
+MILLISECONDS = {1: 4.0, 16: 2.6}
 
 # Others' figures for a Pi 3B+ of 1.4 GHz, four threads, in ms, from their own publications.
 PUBLIC = """\
@@ -117,6 +118,7 @@ class Layer:
 
     name: str
     algorithm: str
+    problem: str
     bytes: float
     judged: float = 0.0
     other: float = 0.0
@@ -139,8 +141,10 @@ def run(args: argparse.Namespace, blocks: list[Block], batch: int) -> list[Layer
     places = [(address, block) for block in blocks for address in block.addresses]
     number = {address: i for i, (address, _) in enumerate(places)}
     layers = []
-    for (name, algorithm, _, weights, activations), region, pieces in zip(lines, regions, ran):
-        layer = Layer(name, algorithm, (float(weights) + float(activations)) / batch)
+    for (name, algorithm, problem, weights, activations), region, pieces in zip(
+        lines, regions, ran
+    ):
+        layer = Layer(name, algorithm, problem, (float(weights) + float(activations)) / batch)
         judged_instructions = 0
         for piece in pieces:
             start, size, times = piece.split()
@@ -162,7 +166,7 @@ def milliseconds(layers: list[Layer], batch: int, threads: int) -> float:
     total = sum(layer.bytes for layer in layers) * batch
     seconds = streamed = connected = 0.0
     for layer in layers:
-        if layer.name.startswith("fc") and batch == 1:
+        if layer.problem.startswith("fc ") and batch == 1:
             connected += layer.seconds(threads) + layer.bytes / BANDWIDTH
         else:
             seconds += layer.seconds(threads)
@@ -243,6 +247,8 @@ def main() -> int:
         if whole.sum > bound * 1e6:
             wrong.append(f"batch {batch}: {whole.sum / 1e6:.2f} million cycles")
         estimates[batch] = {threads: milliseconds(layers, batch, threads) for threads in (1, 4)}
+        if estimates[batch][4] > MILLISECONDS[batch]:
+            wrong.append(f"batch {batch}: {estimates[batch][4]:.1f} ms, not {MILLISECONDS[batch]}")
 
     print("\nestimate for a Raspberry Pi 3B at 1.2 GHz, ms per image, +-30 %:")
     for batch, by_threads in estimates.items():
