@@ -464,6 +464,8 @@ def test_a_borrowed_library_must_be_the_one_that_is_used(
     runtime: Runtime, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
+    # As where linnet came without libraries of its own.
+    monkeypatch.setattr(environments, "__file__", str(tmp_path / "a/b/c/linnet/compare/x.py"))
     settings = {"what": "x", "borrows": ("openblas", "*.so"), "unless": "GIVEN", "own": 1}
     assert str(environments.missing(runtime, settings)).startswith("openblas: not set up")
     folder = environments.openblas().folder
