@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <link.h>
 #include <pthread.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,12 +82,14 @@ const char* openblas_core() {
   return nullptr;
 }
 
-// Cores whose kernels are at least those of openblas_core().
+// Cores whose kernels are at least those of openblas_core(). A build for one core alone spells its
+// name in capitals.
 bool good_core(const std::string& wanted, const std::string& core) {
-  if (core == wanted) return true;
-  const bool avx512 = core == "SkylakeX" || core == "Cooperlake" || core == "SapphireRapids";
+  const auto is = [&](const char* name) { return strcasecmp(core.c_str(), name) == 0; };
+  if (is(wanted.c_str())) return true;
+  const bool avx512 = is("SkylakeX") || is("Cooperlake") || is("SapphireRapids");
   if (wanted == "SkylakeX") return avx512;
-  return avx512 || core == "Haswell" || core == "Zen";
+  return avx512 || is("Haswell") || is("Zen");
 }
 
 std::mutex& openblas_mutex() {
