@@ -64,7 +64,7 @@ fuzz: build/fuzz/build.ninja
 	      --weights-dtype $$type; \
 	  done; \
 	done
-	build/fuzz/fuzz_onnx_reader -max_total_time=75 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 \
+	build/fuzz/fuzz_onnx_reader -max_total_time=60 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 \
 	  build/fuzz/corpus build/fuzz/seeds
 
 # The C++ tests compiled for ARM and run by an emulator; 32-bit for ARMv6, as Raspberry Pi OS's own compiler does by itself.
