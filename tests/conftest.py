@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,11 @@ import pytest
 from linnet.graph import Graph, Node, Value
 
 os.environ["LINNET_WISDOM"] = ""  # no test depends on what was measured on this machine before
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
