@@ -256,7 +256,7 @@ TEST_CASE("a forked child can use its copy of a pool" * doctest::skip(kTsan)) {
   // Fork while another thread keeps the pool busy, so that its lock and counters are copied in
   // mid-flight. It allocates nothing: a sanitizer's allocator may not be forked while in use.
   std::atomic<bool> stop{false};
-  std::atomic<int64_t> done{0};
+  std::atomic<unsigned> done{0};
   std::thread busy([&] {
     while (!stop.load()) pool.parallel_for(50, [&](int64_t, int) { ++done; });
   });
