@@ -135,6 +135,10 @@ uint16_t float_to_half(float value) {
   return static_cast<uint16_t>(sign | half);
 }
 
+bool takes_any_type(const Node& node) {
+  return node.op == Op::kGemm || (node.op == Op::kConv && is_pointwise(node.window, node.groups));
+}
+
 // An operator's checked parameters and output shape; what node() stores and infer_shape() returns.
 struct Checked {
   Op op;
@@ -455,22 +459,16 @@ int Graph::find_value(const std::string& wanted) const {
   return -1;
 }
 
-bool Graph::takes_any_type(const Node& node) const {
-  const Window& w = node.window;
-  return node.op == Op::kGemm ||
-         (node.op == Op::kConv && w.kernel[0] == 1 && w.kernel[1] == 1 && node.groups == 1);
-}
-
 std::shared_ptr<const Graph> with_weights(const Graph& graph, WeightType type) {
   auto changed = std::make_shared<Graph>(graph);
   std::vector<bool> fixed(graph.weights.size());  // used where only float32 will do
   for (const Node& node : graph.nodes) {
     if (node.bias >= 0) fixed[node.bias] = true;
-    if (node.weight >= 0 && !graph.takes_any_type(node)) fixed[node.weight] = true;
+    if (node.weight >= 0 && !takes_any_type(node)) fixed[node.weight] = true;
   }
   std::map<std::pair<const void*, Shape>, Weight> known;  // tensors of the same bytes share them
   for (Node& node : changed->nodes) {
-    if (!graph.takes_any_type(node)) continue;
+    if (!takes_any_type(node)) continue;
     const Weight& from = graph.weights[node.weight];
     Weight& to = known[{from.bytes(), from.shape}];
     if (!to.bytes()) to = from.as(type);
@@ -626,7 +624,7 @@ void GraphBuilder::node(const std::string& op, const std::string& name,
     claim(outputs[0], "output");
     for (const int used : {node.weight, node.bias}) {
       if (used < 0 || graph_.weights[used].type == WeightType::kF32) continue;
-      if (used == node.bias || !graph_.takes_any_type(node)) make_float(graph_.weights[used]);
+      if (used == node.bias || !takes_any_type(node)) make_float(graph_.weights[used]);
     }
     node.output = static_cast<int>(graph_.values.size());
     values_[outputs[0]] = node.output;

@@ -61,6 +61,9 @@ struct Weight {
 
 // "f32", "f16" and "int8", as callers name them; throws std::invalid_argument for other names.
 const char* to_string(WeightType type);
+constexpr int64_t weight_size(WeightType type) {  // bytes
+  return type == WeightType::kF32 ? 4 : type == WeightType::kF16 ? 2 : 1;
+}
 WeightType weight_type(const std::string& name);
 
 struct Value {
@@ -91,10 +94,13 @@ struct Graph {
   std::vector<int> inputs, outputs;  // values
 
   int find_value(const std::string& name) const;  // -1 if there is none
-  // Whether the node has weights that may be kept as float16 or int8: a fully connected layer or an
-  // ungrouped 1x1 convolution.
-  bool takes_any_type(const Node& node) const;
 };
+
+// The layers whose weights may be kept as float16 or int8 are the fully connected ones and the
+// pointwise convolutions: 1x1 and ungrouped.
+inline bool is_pointwise(const Window& window, int64_t groups) {
+  return window.kernel[0] == 1 && window.kernel[1] == 1 && groups == 1;
+}
 
 // The graph with all weights that may be kept as any type kept as this one.
 std::shared_ptr<const Graph> with_weights(const Graph& graph, WeightType type);

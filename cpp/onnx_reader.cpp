@@ -394,12 +394,13 @@ class Reader {
       }
       builder_->initializer(tensor.name, tensor.shape, data, std::move(owner));
     } else if ((tensor.type == kFloat16 || tensor.type == kInt8) && raw) {
-      expect_bytes(tensor, tensor.type == kFloat16 ? sizeof(uint16_t) : sizeof(int8_t));
+      const auto type = tensor.type == kFloat16 ? WeightType::kF16 : WeightType::kI8;
+      expect_bytes(tensor, static_cast<size_t>(weight_size(type)));
       if (tensor.name.empty() || builder_->has(tensor.name))
         throw NotCanonical("the name is empty or taken");
       Weight& w = stored_[tensor.name];
       w.shape = tensor.shape;
-      w.type = tensor.type == kFloat16 ? WeightType::kF16 : WeightType::kI8;
+      w.type = type;
       w.stored = tensor.data.begin;
       w.owner = owner_of(tensor.data);
     } else if (tensor.type == kInt64 && raw) {

@@ -224,9 +224,8 @@ Problem Problem::parse(const std::string& key) {
   if (p.kind == Kind::kConv && (p.in.c % p.groups || p.k % p.groups)) {
     throw std::invalid_argument("problem: groups do not divide the channels in '" + key + "'");
   }
-  const bool any_type =
-      p.kind == Kind::kFullyConnected || (p.kind == Kind::kConv && p.window.kernel[0] == 1 &&
-                                          p.window.kernel[1] == 1 && p.groups == 1);
+  const bool any_type = p.kind == Kind::kFullyConnected ||
+                        (p.kind == Kind::kConv && is_pointwise(p.window, p.groups));
   if (p.weights != WeightType::kF32 && !any_type) {
     throw std::invalid_argument(
         "problem: only fc and an ungrouped 1x1 conv have other weights than f32: '" + key + "'");

@@ -27,6 +27,18 @@ LIMIT = 1.03
 Counts = dict[str, dict[str, int]]  # by row, by class of instruction
 
 
+def emulator_parser(description: str | None) -> argparse.ArgumentParser:
+    """The arguments that `run` needs."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--emulator", required=True, help="command line without -plugin and -L")
+    parser.add_argument("--counter", type=Path, required=True)
+    parser.add_argument("--sysroot", type=Path, required=True)
+    parser.add_argument("--program", type=Path, required=True)
+    return parser
+
+
 def run(
     args: argparse.Namespace, command: list[object], blocks: str = ""
 ) -> tuple[list[list[str]], list[dict[str, int]]]:
@@ -106,13 +118,7 @@ def regressions(rows: Counts, baseline: Counts) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--emulator", required=True, help="command line without -plugin and -L")
-    parser.add_argument("--counter", type=Path, required=True)
-    parser.add_argument("--sysroot", type=Path, required=True)
-    parser.add_argument("--program", type=Path, required=True)
+    parser = emulator_parser(__doc__)
     parser.add_argument("--baseline", type=Path)
     parser.add_argument("--update", action="store_true", help="write the baseline anew")
     parser.add_argument("--peers", nargs="+", metavar="VENV MARKS.so NAME")

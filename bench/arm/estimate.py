@@ -219,13 +219,7 @@ def check_library(blocks: list[Block], program: Path, library: Path) -> list[str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--emulator", required=True, help="command line without -plugin and -L")
-    parser.add_argument("--counter", type=Path, required=True)
-    parser.add_argument("--sysroot", type=Path, required=True)
-    parser.add_argument("--program", type=Path, required=True)
+    parser = count.emulator_parser(__doc__)
     parser.add_argument("--library", type=Path, help="a library as shipped")
     args = parser.parse_args()
 

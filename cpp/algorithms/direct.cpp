@@ -72,10 +72,6 @@ struct Taps {
   int64_t count() const { return outer * middle * inner; }
 };
 
-int64_t weight_size(WeightType type) {
-  return type == WeightType::kF32 ? sizeof(float) : type == WeightType::kF16 ? 2 : 1;
-}
-
 // The packed weights of a layer, whatever their type, and their way to a tile.
 class PackedWeights {
  public:

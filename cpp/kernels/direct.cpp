@@ -341,18 +341,26 @@ void product_tile(const float* x, ptrdiff_t x_col, int64_t taps, const float* w,
   write<false>(acc, kTileCols, y, y_col);
 }
 
-using ProductTile = void (*)(const float*, ptrdiff_t, int64_t, const float*, float*, ptrdiff_t);
+struct ProductTiles {
+  void (*of[kMaxTileCols + 1])(const float*, ptrdiff_t, int64_t, const float*, float*,
+                               ptrdiff_t) = {};
+};
 template <int kVecs, int kTileCols>
-LINNET_INLINE void fill_tiles(ProductTile (&tiles)[kMaxTileCols + 1]) {
-  tiles[kTileCols] = product_tile<kVecs, kTileCols>;
+constexpr void fill_tiles(ProductTiles& tiles) {
+  tiles.of[kTileCols] = product_tile<kVecs, kTileCols>;
   if constexpr (kTileCols > 1) fill_tiles<kVecs, kTileCols - 1>(tiles);
+}
+template <int kVecs>
+constexpr ProductTiles product_tiles() {
+  ProductTiles tiles;
+  fill_tiles<kVecs, kCols[kVecs]>(tiles);
+  return tiles;
 }
 
 template <int kVecs>
 void product(const Product& p) {
   constexpr int kMost = kCols[kVecs];
-  ProductTile tiles[kMaxTileCols + 1];
-  fill_tiles<kVecs, kMost>(tiles);
+  static constexpr ProductTiles kTiles = product_tiles<kVecs>();
   const int64_t groups = (p.cols + kMost - 1) / kMost;
   const int64_t least = p.cols / groups, larger = p.cols % groups;
   const float *x_point = p.x, *w = p.w;
@@ -362,7 +370,7 @@ void product(const Product& p) {
     float* y = y_point;
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t cols = least + (g < larger);
-      tiles[cols](x, p.x_col, p.taps, w, y, kVecs * kWidth);
+      kTiles.of[cols](x, p.x_col, p.taps, w, y, kVecs * kWidth);
       x += cols * p.x_col;
       y += cols * kVecs * kWidth;
     }
