@@ -19,6 +19,12 @@ constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
 constexpr double kMostScratch = 1 << 24;      // floats of one thread
 constexpr int64_t kExpandedBytes = 16 << 10;  // of weights turned into floats, to stay in L1
 
+// Cycles to convert a vector of weights of another type, and to write it as floats as well.
+constexpr double kConvertCycles = 1.5, kExpandCycles = 2;
+// Cycles of a task's beginning, of the end of a run of taps, and of copying a byte of input,
+// channels last or planar.
+constexpr double kTaskCycles = 300, kRunCycles = 4, kCopyCycles[2] = {0.08, 0.4};
+
 // How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then
 // one of `rest`.
 struct Panels {
@@ -149,48 +155,157 @@ PackedWeights pack(const Context& context, const Weight& weight, const std::stri
   return {context, weight.type, std::move(packed), std::move(scales)};
 }
 
+// How a convolution is computed: what its plan and its cost both follow from.
+struct ConvScheme {
+  bool planar;                      // the input lies in planes
+  bool copy;                        // bands of it are copied first: padded, channels last
+  int64_t x_pixel, x_row, x_image;  // strides of what the tiles read; x_image of the input itself
+  Taps taps;
+  Panels panels;
+  // Rows of stored pixels in each image. A 1x1 convolution knows no rows: its pixels, those of all
+  // images together, are cut into rows of one tile, of which the last may be shorter.
+  int64_t images, rows, row, last_row;
+  // A task is a band of rows, or some whole images, by a part of the panels.
+  int64_t band_images = 1, bands = 1, band_rows, splits = 1;
+  double cycles = 0;
+
+  ConvScheme(const Problem& p, const Kernels& kernels);
+  int64_t input_rows(const Problem& p, int64_t output_rows) const {
+    return (output_rows * p.pool[0] - 1) * p.window.stride[0] + p.window.extent(0);
+  }
+  int64_t image_groups() const { return ceil_div(images, band_images); }
+  int64_t tasks() const { return image_groups() * bands * splits; }
+
+ private:
+  double tile_cycles(const Problem& p, const Kernels& kernels) const;
+  double all_cycles(const Problem& p, const Kernels& kernels, double tiles) const;
+};
+
+ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
+  const Window& w = p.window;
+  const int64_t channels = p.in.c / p.groups;
+  const bool pads = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
+  planar = p.in_layout == Layout::kNchw && p.in.c > 1;
+  copy = pads || (planar && (w.dilation[1] != 1 || p.groups != 1));
+  x_image = image_stride(p.in, p.in_layout, kernels.width);
+  if (planar && !copy) {
+    x_pixel = 1, x_row = p.in.w;
+    taps = {channels, w.kernel[0], w.kernel[1], p.in.h * p.in.w, x_row * w.dilation[0]};
+  } else {
+    x_pixel = p.in_layout == Layout::kNhwc ? round_up(p.in.c, kernels.width) : p.in.c;
+    x_row = (p.in.w + w.pad[1] + w.pad[3]) * x_pixel;
+    taps = {w.kernel[0], w.kernel[1], channels, x_row * w.dilation[0], x_pixel * w.dilation[1]};
+    if (x_pixel == channels && w.dilation[1] == 1) taps.inner *= taps.middle, taps.middle = 1;
+  }
+
+  const Dims out = p.out();
+  images = p.n, rows = out.h, row = last_row = out.w;
+  const bool flat = w.kernel[0] == 1 && w.kernel[1] == 1 && w.stride[0] == 1 && w.stride[1] == 1 &&
+                    !pads && !p.pooled() && !copy;
+  // Panels must not depend on the batch, so that all plans share one packed copy.
+  panels =
+      best_panels(kernels, p.k / p.groups, flat ? out.h * out.w : out.w, p.pool[1], taps.count());
+  if (flat) {
+    const int64_t pixels = out.h * out.w * (planar ? 1 : p.n);
+    if (!planar) images = 1;
+    row = ceil_div(pixels, ceil_div(pixels, kernels.direct_cols[panels.vecs]));
+    rows = ceil_div(pixels, row);
+    last_row = pixels - (rows - 1) * row;
+    x_row = row * x_pixel;
+  }
+  // Of cuts into 1, 2, 3, 4, 6, 8... the one that costs least.
+  const double tiles = tile_cycles(p, kernels);
+  const int64_t wanted =
+      p.threads > 1 ? 8 * p.threads : 1;  // a slow core must not hold up the rest
+  ConvScheme best = *this;
+  best.cycles = std::numeric_limits<double>::infinity();
+  const auto consider = [&](int64_t some_images, int64_t some_bands) {
+    band_images = some_images;
+    band_rows = ceil_div(rows, some_bands);
+    bands = ceil_div(rows, band_rows);
+    splits = std::min(panels.count() * p.groups, ceil_div(wanted, image_groups() * bands));
+    const double scratch = static_cast<double>(input_rows(p, band_rows) * x_row);
+    const bool least = band_images == 1 && band_rows == 1;  // Direct::refuse() has bounded it
+    if (copy && !least && scratch * static_cast<double>(band_images) > kMostScratch) return;
+    cycles = all_cycles(p, kernels, tiles);
+    if (cycles < best.cycles) best = *this;
+  };
+  consider(1, rows);
+  for (int64_t two = 1; two <= std::max(rows, images); two *= 2) {
+    for (const int64_t cut : {two, two + two / 2}) {
+      if (cut <= rows) consider(1, cut);
+      if (cut > 1 && cut <= images) consider(cut, 1);
+    }
+  }
+  *this = best;
+}
+
+// Cycles of all tiles, which find their weights in the second level or nearer.
+double ConvScheme::tile_cycles(const Problem& p, const Kernels& kernels) const {
+  // Runs of taps that lie together, each with the end of a loop.
+  const auto runs = static_cast<double>(taps.outer * taps.middle);
+  const auto line = [&](int vecs) {
+    if (!vecs) return 0.0;
+    const auto tiles = static_cast<double>(ceil_div(row, kernels.direct_cols[vecs] / p.pool[1]));
+    const double tap_bytes = static_cast<double>(vecs) * kernels.width * sizeof(float);
+    const double cols = static_cast<double>(row * p.pool[1]) / tiles;
+    return tiles * (linnet::tile_cycles(kernels, vecs, cols, static_cast<double>(taps.count()),
+                                        tap_bytes * static_cast<double>(taps.count())) +
+                    kRunCycles * runs);
+  };
+  const double lines = static_cast<double>(images * p.groups * p.pool[0]) *
+                       (static_cast<double>(rows - 1) + static_cast<double>(last_row) / row);
+  return lines * (static_cast<double>(panels.full) * line(panels.vecs) + line(panels.rest));
+}
+
+// With what passes by the tiles: weights from farther away, pixels, copies.
+double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double tiles) const {
+  const Window& w = p.window;
+  const auto passes = static_cast<double>(image_groups() * bands);
+  const auto weights =
+      static_cast<double>(p.groups * round_up(p.k / p.groups, kernels.width) * taps.count());
+  const double band_bytes =
+      static_cast<double>(band_images * input_rows(p, band_rows) * x_row) * sizeof(float);
+  double sum = tiles;
+  if (p.weights != WeightType::kF32) sum += kExpandCycles * weights / kernels.width * passes;
+  sum += weight_cycles(weights * static_cast<double>(weight_size(p.weights)), passes, band_bytes,
+                       p.threads);
+  const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
+                      std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
+  // A band's pixels pass once for each panel, whose weights and results come between.
+  const auto all_panels = static_cast<double>(panels.count() * p.groups);
+  const double between = (weights / all_panels + static_cast<double>(band_images * band_rows * row *
+                                                                     panels.vecs * kernels.width)) *
+                         sizeof(float);
+  sum =
+      std::hypot(sum, stream_cycles(band_bytes * used * passes * all_panels, band_bytes + between));
+  if (copy) {
+    const double each =
+        kCopyCycles[planar] * band_bytes + 2 * stream_cycles(band_bytes, band_bytes);
+    sum += each * passes * static_cast<double>(splits);
+  }
+  sum += kTaskCycles * static_cast<double>(tasks());
+  return parallel_cycles(sum, static_cast<double>(tasks()), p.threads);
+}
+
 class DirectConv final : public Plan {
  public:
   DirectConv(const Problem& problem, const Weight& weight, const Weight* bias,
              const Context& context)
-      : p_(problem), kernels_(context.kernels), out_(problem.out()) {
+      : p_(problem), kernels_(context.kernels), out_(problem.out()), scheme_(problem, kernels_) {
     const Window& w = p_.window;
-    const int width = kernels_.width;
-    const int64_t group_channels = p_.in.c / p_.groups;
-    padded_h_ = p_.in.h + w.pad[0] + w.pad[2];
-    padded_w_ = p_.in.w + w.pad[1] + w.pad[3];
-    const bool planar = p_.in_layout == Layout::kNchw && p_.in.c > 1;
-    copy_ = padded_h_ != p_.in.h || padded_w_ != p_.in.w ||
-            (planar && (w.dilation[1] != 1 || p_.groups != 1));
-    if (planar && !copy_) {
-      x_pixel_ = 1, x_row_ = p_.in.w;
-      taps_ = {group_channels, w.kernel[0], w.kernel[1], p_.in.h * p_.in.w, x_row_ * w.dilation[0]};
+    const Taps& taps = scheme_.taps;
+    const int64_t channels = p_.in.c / p_.groups, rs = w.kernel[0] * w.kernel[1];
+    if (scheme_.planar && !scheme_.copy) {
+      weights_ = pack(context, weight, "conv crs", p_.groups, p_.k, scheme_.panels, taps.count(),
+                      [=](int64_t k, int64_t tap) { return k * channels * rs + tap; });
     } else {
-      x_pixel_ = p_.in_layout == Layout::kNhwc ? round_up(p_.in.c, width) : p_.in.c;
-      x_row_ = padded_w_ * x_pixel_;
-      taps_ = {w.kernel[0], w.kernel[1], group_channels, x_row_ * w.dilation[0],
-               x_pixel_ * w.dilation[1]};
-      if (x_pixel_ == group_channels && w.dilation[1] == 1) {
-        taps_.inner *= taps_.middle;
-        taps_.middle = 1;
-      }
-    }
-    x_image_ = image_stride(p_.in, p_.in_layout, width);
-    panels_ = best_panels(kernels_, p_.k / p_.groups, out_.w, p_.pool[1], taps_.count());
-
-    const int64_t rs = w.kernel[0] * w.kernel[1];
-    if (planar && !copy_) {
-      weights_ = pack(context, weight, "conv crs", p_.groups, p_.k, panels_, taps_.count(),
-                      [=](int64_t k, int64_t tap) { return k * group_channels * rs + tap; });
-    } else {
-      weights_ =
-          pack(context, weight, "conv rsc", p_.groups, p_.k, panels_, taps_.count(),
-               [=](int64_t k, int64_t tap) {
-                 return (k * group_channels + tap % group_channels) * rs + tap / group_channels;
-               });
+      weights_ = pack(context, weight, "conv rsc", p_.groups, p_.k, scheme_.panels, taps.count(),
+                      [=](int64_t k, int64_t tap) {
+                        return (k * channels + tap % channels) * rs + tap / channels;
+                      });
     }
     bias_ = context.weights.get_bias(bias, p_.k, round_up(p_.k, kernels_.width));
-    split();
   }
 
   size_t workspace() const override {
@@ -198,136 +313,116 @@ class DirectConv final : public Plan {
   }
 
   void run(const Operands& o) const override {
-    o.pool.parallel_for(p_.n * bands_ * splits_, [&](int64_t task, int thread) {
-      const int64_t split = task % splits_;
-      const int64_t band = task / splits_ % bands_;
-      const int64_t image = task / splits_ / bands_;
-      run_band(o, image, band, split, thread);
+    o.pool.parallel_for(scheme_.tasks(), [&](int64_t task, int thread) {
+      run_band(o, task / scheme_.splits, task % scheme_.splits, thread);
     });
   }
 
  private:
-  // Bands of output rows per image, and splits of the panels where there are too few rows: about
-  // eight tasks for each thread, so that one slow core cannot hold up the layer.
-  // Weights that each band turns into floats are split first.
-  void split() {
-    const int64_t wanted = p_.threads > 1 ? 8 * p_.threads : 1;
-    const int64_t panels = panels_.count() * p_.groups;
-    if (weights_.floats()) {
-      bands_ = std::min(out_.h, ceil_div(wanted, p_.n));
-      splits_ = std::min(panels, ceil_div(wanted, p_.n * bands_));
-    } else {
-      splits_ = std::min(panels, ceil_div(wanted, p_.n));
-      bands_ = std::min(out_.h, ceil_div(wanted, p_.n * splits_));
-    }
-    if (copy_) {
-      // A copied band should stay in the first-level cache beside the weights it meets.
-      const int64_t row_floats = p_.pool[0] * p_.window.stride[0] * x_row_;
-      const int64_t rows = std::max<int64_t>(1, 16 * 1024 / std::max<int64_t>(1, row_floats));
-      bands_ = std::max(bands_, ceil_div(out_.h, rows));
-    }
-    band_rows_ = ceil_div(out_.h, bands_);
-    bands_ = ceil_div(out_.h, band_rows_);
-  }
-
-  int64_t band_input_rows(int64_t rows) const {
-    return (rows * p_.pool[0] - 1) * p_.window.stride[0] + p_.window.extent(0);
-  }
   // Rounded up so that threads' scratches share no cache line.
   int64_t scratch_floats() const {
-    return copy_ ? round_up(band_input_rows(band_rows_) * x_row_, 64) : 0;
+    return scheme_.copy ? round_up(scheme_.band_images * scratch_image(), 64) : 0;
+  }
+  int64_t scratch_image() const {
+    return scheme_.input_rows(p_, scheme_.band_rows) * scheme_.x_row;
   }
   // One panel's weights as floats, where they are not.
   int64_t expanded_floats() const {
-    return weights_.floats() ? 0 : panels_.size(0) * kernels_.width * round_up(taps_.count(), 64);
+    return weights_.floats()
+               ? 0
+               : scheme_.panels.size(0) * kernels_.width * round_up(scheme_.taps.count(), 64);
   }
 
   // Copies the input rows of a band, padding included, into channels-last scratch.
   void copy_band(const float* image, int64_t first_row, int64_t rows, float* scratch) const {
     const Strides s(p_.in, p_.in_layout, kernels_.width);
-    const int64_t left = p_.window.pad[1];
-    for (int64_t r = 0; r < rows; ++r, scratch += x_row_) {
+    const int64_t left = p_.window.pad[1], pixel = scheme_.x_pixel;
+    for (int64_t r = 0; r < rows; ++r, scratch += scheme_.x_row) {
       const int64_t y = first_row + r - p_.window.pad[0];
       if (y < 0 || y >= p_.in.h) {
-        std::memset(scratch, 0, static_cast<size_t>(x_row_) * sizeof(float));
+        std::memset(scratch, 0, static_cast<size_t>(scheme_.x_row) * sizeof(float));
         continue;
       }
-      float* row = scratch + left * x_pixel_;
-      std::memset(scratch, 0, static_cast<size_t>(left * x_pixel_) * sizeof(float));
-      std::memset(row + p_.in.w * x_pixel_, 0,
-                  static_cast<size_t>(p_.window.pad[3] * x_pixel_) * sizeof(float));
+      float* row = scratch + left * pixel;
+      std::memset(scratch, 0, static_cast<size_t>(left * pixel) * sizeof(float));
+      std::memset(row + p_.in.w * pixel, 0,
+                  static_cast<size_t>(p_.window.pad[3] * pixel) * sizeof(float));
       const float* source = image + y * s.h;
       if (s.c == 1 || p_.in.c == 1) {
-        std::memcpy(row, source, static_cast<size_t>(p_.in.w * x_pixel_) * sizeof(float));
+        std::memcpy(row, source, static_cast<size_t>(p_.in.w * pixel) * sizeof(float));
       } else {
         for (int64_t c = 0; c < p_.in.c; ++c) {
-          for (int64_t x = 0; x < p_.in.w; ++x) row[x * x_pixel_ + c] = source[c * s.c + x];
+          for (int64_t x = 0; x < p_.in.w; ++x) row[x * pixel + c] = source[c * s.c + x];
         }
       }
     }
   }
 
-  void run_band(const Operands& o, int64_t image, int64_t band, int64_t split, int thread) const {
+  // Part number `part` of the panels, for band number `pass` of all images.
+  void run_band(const Operands& o, int64_t pass, int64_t part, int thread) const {
+    const ConvScheme& s = scheme_;
     const Window& w = p_.window;
-    const int64_t first = band * band_rows_;
-    const int64_t last = std::min(out_.h, first + band_rows_);
+    const int64_t band = pass % s.bands, first_image = pass / s.bands * s.band_images;
+    const int64_t images = std::min(s.band_images, s.images - first_image);
+    const int64_t first = band * s.band_rows, last = std::min(s.rows, first + s.band_rows);
     const int64_t input_row = first * p_.pool[0] * w.stride[0];
-    const float* x = o.x + image * x_image_;
-    if (copy_) {
-      float* scratch = o.workspace + thread * (scratch_floats() + expanded_floats());
-      const int64_t rows = std::min(band_input_rows(last - first), padded_h_ - input_row);
-      copy_band(x, input_row, rows, scratch);
-      x = scratch;
+    float* scratch = o.workspace + thread * (scratch_floats() + expanded_floats());
+    const float* x = o.x + first_image * s.x_image;
+    int64_t x_image = s.x_image;
+    if (s.copy) {
+      const int64_t rows =
+          std::min(s.input_rows(p_, last - first), p_.in.h + w.pad[0] + w.pad[2] - input_row);
+      for (int64_t i = 0; i < images; ++i)
+        copy_band(x + i * x_image, input_row, rows, scratch + i * scratch_image());
+      x = scratch, x_image = scratch_image();
     } else {
-      x += input_row * x_row_;
+      x += input_row * s.x_row;
     }
 
     const int width = kernels_.width;
     const int64_t y_pixel = round_up(p_.k, width);
-    const int64_t y_row = out_.w * y_pixel;
-    float* y_image = o.y + image * out_.h * y_row;
-    const float* residual_image = p_.residual ? o.operand + image * out_.h * y_row : nullptr;
+    const int64_t y_image = out_.h * out_.w * y_pixel, y_row = s.row * y_pixel;
     const int64_t per_group = p_.k / p_.groups;
-    const int64_t group_floats = round_up(per_group, width) * taps_.count();
-    const int64_t panels = panels_.count() * p_.groups;
+    const int64_t taps = s.taps.count(), group_floats = round_up(per_group, width) * taps;
+    const int64_t panels = s.panels.count() * p_.groups;
 
     DirectTile tile{};
-    tile.x_col = w.stride[1] * x_pixel_;
-    tile.x_outer = taps_.x_outer, tile.x_middle = taps_.x_middle;
-    tile.outer = taps_.outer, tile.middle = taps_.middle, tile.inner = taps_.inner;
+    tile.x_col = w.stride[1] * s.x_pixel;
+    tile.x_outer = s.taps.x_outer, tile.x_middle = s.taps.x_middle;
+    tile.outer = s.taps.outer, tile.middle = s.taps.middle, tile.inner = s.taps.inner;
     tile.y_col = y_pixel;
     tile.low = p_.relu ? 0.0f : kNoActivation;
     tile.pool_cols = static_cast<int>(p_.pool[1]);
 
-    for (int64_t panel = panels * split / splits_; panel < panels * (split + 1) / splits_;
+    for (int64_t panel = panels * part / s.splits; panel < panels * (part + 1) / s.splits;
          ++panel) {
-      const int64_t group = panel / panels_.count();
-      const int64_t in_group = panel % panels_.count();
-      const int vecs = panels_.size(in_group);
-      const int64_t channel = in_group * panels_.vecs * width;
-      weights_.point(&tile, group * group_floats + channel * taps_.count(), channel);
-      if (!weights_.floats()) {
-        float* space = o.workspace + thread * (scratch_floats() + expanded_floats());
-        weights_.expand(&tile, space + scratch_floats(), taps_.count(), vecs);
-      }
-      tile.bias = bias_->floats() + group * per_group + channel;
-      const float* x_group = x + group * (p_.in.c / p_.groups);
+      const int64_t group = panel / s.panels.count(), in_group = panel % s.panels.count();
+      const int vecs = s.panels.size(in_group);
+      const int64_t channel = in_group * s.panels.vecs * width;
       const int64_t y_channel = group * per_group + channel;
-
       const int64_t most = kernels_.direct_cols[vecs] / p_.pool[1];
-      const int64_t tiles = ceil_div(out_.w, most);
-      for (int64_t row = first; row < last; ++row) {
-        for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
-          const float* x_line = x_group + ((row - first) * p_.pool[0] + sub) * w.stride[0] * x_row_;
-          tile.pool_merge = sub > 0;
-          for (int64_t t = 0; t < tiles; ++t) {
-            // Even shares: 13 pixels become 7 + 6, not 9 + 4.
-            const int64_t begin = out_.w * t / tiles, end = out_.w * (t + 1) / tiles;
-            const int64_t at = row * y_row + begin * y_pixel + y_channel;
-            tile.x = x_line + begin * p_.pool[1] * tile.x_col;
-            tile.y = y_image + at;
-            tile.residual = residual_image ? residual_image + at : nullptr;
-            kernels_.direct[vecs][(end - begin) * p_.pool[1]](tile);
+      weights_.point(&tile, group * group_floats + channel * taps, channel);
+      if (!weights_.floats()) weights_.expand(&tile, scratch + scratch_floats(), taps, vecs);
+      tile.bias = bias_->floats() + y_channel;
+      for (int64_t i = 0; i < images; ++i) {
+        const float* x_group = x + i * x_image + group * (p_.in.c / p_.groups);
+        const int64_t at = (first_image + i) * y_image + y_channel;
+        for (int64_t row = first; row < last; ++row) {
+          const int64_t cols = row + 1 < s.rows ? s.row : s.last_row;
+          const int64_t tiles = ceil_div(cols, most);
+          for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
+            const float* x_line =
+                x_group + ((row - first) * p_.pool[0] + sub) * w.stride[0] * s.x_row;
+            tile.pool_merge = sub > 0;
+            for (int64_t t = 0; t < tiles; ++t) {
+              // Even shares: 13 pixels become 7 + 6, not 9 + 4.
+              const int64_t begin = cols * t / tiles, end = cols * (t + 1) / tiles;
+              const int64_t y = at + row * y_row + begin * y_pixel;
+              tile.x = x_line + begin * p_.pool[1] * tile.x_col;
+              tile.y = o.y + y;
+              tile.residual = p_.residual ? o.operand + y : nullptr;
+              kernels_.direct[vecs][(end - begin) * p_.pool[1]](tile);
+            }
           }
         }
       }
@@ -337,13 +432,7 @@ class DirectConv final : public Plan {
   const Problem p_;
   const Kernels& kernels_;
   const Dims out_;
-  bool copy_ = false;
-  int64_t padded_h_, padded_w_;
-  int64_t x_pixel_, x_row_,
-      x_image_;  // strides of what the tiles read; x_image_ of the input itself
-  Taps taps_;
-  Panels panels_;
-  int64_t bands_ = 1, splits_ = 1, band_rows_ = 1;
+  const ConvScheme scheme_;
   PackedWeights weights_;
   WeightStore::Buffer bias_;
 };
@@ -502,7 +591,7 @@ class Direct final : public Algorithm {
 
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    return 500 + (p.kind == Kind::kConv ? conv_cycles(p, kernels) : fc_cycles(p, kernels));
+    return p.kind == Kind::kConv ? ConvScheme(p, kernels).cycles : 500 + fc_cycles(p, kernels);
   }
 
   double memory(const Problem& p, const Context& context) const override {
@@ -522,58 +611,6 @@ class Direct final : public Algorithm {
   }
 
  private:
-  static double conv_cycles(const Problem& p, const Kernels& kernels) {
-    const Dims out = p.out();
-    const Window& w = p.window;
-    const int64_t channels = p.in.c / p.groups, taps = channels * w.kernel[0] * w.kernel[1];
-    const Panels panels = best_panels(kernels, p.k / p.groups, out.w, p.pool[1], taps);
-    const double image_bytes =
-        static_cast<double>(image_stride(p.in, p.in_layout, kernels.width)) * sizeof(float);
-    const bool copy = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
-    const bool planar = p.in_layout == Layout::kNchw && p.in.c > 1;
-    // Runs of taps that lie together, each with the end of a loop; see Taps.
-    const bool dense = p.in_layout == Layout::kNchw || p.in.c % kernels.width == 0;
-    double runs = static_cast<double>(w.kernel[0]);
-    if (planar && !copy) {
-      runs *= static_cast<double>(channels);
-    } else if (!dense || p.groups != 1 || w.dilation[1] != 1) {
-      runs *= static_cast<double>(w.kernel[1]);
-    }
-    const auto line_cycles = [&](int vecs) {
-      if (!vecs) return 0.0;
-      const double tiles =
-          static_cast<double>(ceil_div(out.w, kernels.direct_cols[vecs] / p.pool[1]));
-      const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
-      const double cols = static_cast<double>(out.w * p.pool[1]) / tiles;
-      return tiles * (tile_cycles(kernels, vecs, cols, static_cast<double>(taps), panel_bytes) +
-                      kRunCycles * runs);
-    };
-    const double lines = static_cast<double>(p.n * p.groups * out.h * p.pool[0]);
-    double cycles = lines * (static_cast<double>(panels.full) * line_cycles(panels.vecs) +
-                             line_cycles(panels.rest));
-
-    // All weights pass once for each band of rows, the band's pixels once for each panel.
-    double bands = p.threads > 1 ? std::ceil(8.0 * p.threads / static_cast<double>(p.n)) : 1;
-    if (copy) bands = std::max(bands, image_bytes / (64 * 1024));
-    bands = std::min(bands, static_cast<double>(out.h));
-    const auto weights = static_cast<double>(taps * round_up(p.k, kernels.width));
-    if (p.weights != WeightType::kF32)
-      cycles += kExpandCycles * weights / kernels.width * static_cast<double>(p.n);
-    cycles += weight_cycles(weights * static_cast<double>(weight_size(p.weights)),
-                            static_cast<double>(p.n) * bands, image_bytes / bands, p.threads);
-    const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
-                        std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
-    const double pixel_bytes =
-        image_bytes * used * static_cast<double>(p.n * panels.count() * p.groups);
-    cycles = std::max(cycles, stream_cycles(pixel_bytes, image_bytes / bands));
-    if (copy) {
-      const double overlap = 1 + static_cast<double>(w.extent(0)) * bands / p.in.h;
-      cycles += kCopyCycles[planar] * image_bytes * overlap * static_cast<double>(p.n);
-    }
-    const double tasks = lines * static_cast<double>(panels.count());
-    return parallel_cycles(cycles, std::min(tasks, 8.0 * p.threads), p.threads);
-  }
-
   static double fc_cycles(const Problem& p, const Kernels& kernels) {
     const auto taps = static_cast<double>(p.in.count());
     const Panels panels = best_panels(
@@ -603,11 +640,6 @@ class Direct final : public Algorithm {
     }
     return parallel_cycles(panel * vectors / panels.vecs, count * tiles, p.threads);
   }
-
-  // Cycles to convert a vector of weights of another type, and to write it as floats as well.
-  static constexpr double kConvertCycles = 1.5, kExpandCycles = 2;
-  // Cycles of the end of a run of taps, and of copying a byte of input, channels last or planar.
-  static constexpr double kRunCycles = 4, kCopyCycles[2] = {0.08, 0.4};
 };
 
 const Direct kDirect;
