@@ -459,7 +459,7 @@ PYBIND11_MODULE(_core, m) {
         d["weights"] = to_string(p.weights);
         d["group"] = p.groups, d["ceil_mode"] = p.window.ceil,
         d["count_include_pad"] = p.window.include_pad;
-        d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;
+        d["first"] = p.first, d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;
         d["operand"] = dims(p.operand), d["operand_constant"] = p.operand_constant;
         d["pool"] = std::vector<int64_t>(p.pool, p.pool + 2);
         d["in_layout"] = layout(p.in_layout), d["out_layout"] = layout(p.out_layout),

@@ -268,6 +268,27 @@ Checked check_add(const std::vector<Shape>& shapes) {
   return {Op::kAdd, a, {}};
 }
 
+Checked check_concat(AttributeReader& attributes, const std::vector<Shape>& shapes) {
+  if (shapes.empty()) fail("has no inputs");
+  Shape y = shapes[0];
+  const int64_t rank = static_cast<int64_t>(y.size());
+  if (rank < 2 || rank > 4) fail("inputs of 2 to 4 axes are supported, not " + to_string(y));
+  const int64_t axis = attributes.integer("axis", 0);
+  if (axis != 1 && axis != 1 - rank)
+    fail("axis " + std::to_string(axis) + " of " + to_string(y) +
+         ": only channels (axis 1) can be concatenated");
+  for (size_t i = 1; i < shapes.size(); ++i) {
+    const Shape& x = shapes[i];
+    if (x.size() != y.size() || !std::equal(y.begin() + 2, y.end(), x.begin() + 2))
+      fail("inputs " + to_string(shapes[0]) + " and " + to_string(x) +
+           " differ in more than their channels");
+    // Within the bound after each step, a sum of two sizes cannot overflow.
+    if (x[1] >= kMaxAxis - y[1]) fail("the channels of its inputs are too many");
+    y[1] += x[1];
+  }
+  return {Op::kConcat, y, {}};
+}
+
 Checked check_softmax(AttributeReader& attributes, const std::vector<Shape>& shapes) {
   expect_inputs(shapes, 1, 1);
   const int64_t rank = static_cast<int64_t>(shapes[0].size());
@@ -329,6 +350,8 @@ Checked check(const std::string& op, const Attributes& given, const std::vector<
     c = {Op::kRelu, shapes[0], {}};
   } else if (op == "Add") {
     c = check_add(shapes);
+  } else if (op == "Concat") {
+    c = check_concat(attributes, shapes);
   } else if (op == "Softmax") {
     c = check_softmax(attributes, shapes);
   } else if (op == "Flatten") {
@@ -360,8 +383,8 @@ std::string to_string(const Shape& shape) {
 }
 
 const char* to_string(Op op) {
-  static const char* const kNames[] = {"Conv", "MaxPool", "AveragePool", "Gemm",   "Relu",
-                                       "Add",  "Softmax", "Flatten",     "Reshape"};
+  static const char* const kNames[] = {"Conv", "MaxPool", "AveragePool", "Gemm",    "Relu",
+                                       "Add",  "Concat",  "Softmax",     "Flatten", "Reshape"};
   return kNames[static_cast<int>(op)];
 }
 

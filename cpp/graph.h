@@ -21,7 +21,18 @@ namespace linnet {
 using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>>;
 using Attributes = std::map<std::string, Attribute>;
 
-enum class Op { kConv, kMaxPool, kAveragePool, kGemm, kRelu, kAdd, kSoftmax, kFlatten, kReshape };
+enum class Op {
+  kConv,
+  kMaxPool,
+  kAveragePool,
+  kGemm,
+  kRelu,
+  kAdd,
+  kConcat,
+  kSoftmax,
+  kFlatten,
+  kReshape
+};
 
 const char* to_string(Op op);
 

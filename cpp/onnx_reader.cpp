@@ -24,11 +24,12 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 
 // What a canonical model may hold at most. A few bytes of the file become a few hundred of graph,
 // so that without these bounds a small file could ask for much memory.
-constexpr size_t kMaxItems = 1 << 16;  // nodes, initializers, inputs, outputs together
-constexpr size_t kMaxName = 1024;      // bytes
-constexpr size_t kMaxList = 8;         // axes, an attribute's integers, a node's inputs, outputs
-constexpr size_t kMaxAttributes = 16;  // of a node
-constexpr size_t kMaxProblems = 20;    // listed in one message
+constexpr size_t kMaxItems = 1 << 16;   // nodes, initializers, inputs, outputs together
+constexpr size_t kMaxName = 1024;       // bytes
+constexpr size_t kMaxList = 8;          // axes, an attribute's integers, a node's outputs
+constexpr size_t kMaxInputs = 1 << 18;  // of all nodes together: each part of a Concat is a step
+constexpr size_t kMaxAttributes = 16;   // of a node
+constexpr size_t kMaxProblems = 20;     // listed in one message
 
 constexpr int64_t kOldestOpset = 13, kNewestOpset = 17;
 
@@ -440,20 +441,16 @@ class Reader {
     std::string name, op, domain;
     std::vector<std::string> inputs, outputs;
     bool too_many = false;
-    const auto add = [&](std::vector<std::string>* list, const Wire& wire) {
-      if (list->size() < kMaxList) {
-        list->push_back(wire.text());
-      } else {
-        too_many = true;
-      }
-    };
     for (Wire wire(message); wire.next();) {
       switch (wire.field()) {
         case 1:
-          add(&inputs, wire);
+          if (++node_inputs_ > kMaxInputs)
+            throw NotCanonical("more than " + std::to_string(kMaxInputs) + " inputs of nodes");
+          inputs.push_back(wire.text());
           break;
         case 2:
-          add(&outputs, wire);
+          too_many = outputs.size() == kMaxList;
+          if (!too_many) outputs.push_back(wire.text());
           break;
         case 3:
           name = wire.text();
@@ -475,7 +472,7 @@ class Reader {
           if (!domain.empty() && domain != "ai.onnx")
             throw NotCanonical("operator of domain '" + domain + "'");
           if (too_many)
-            throw NotCanonical("has more than " + std::to_string(kMaxList) + " inputs or outputs");
+            throw NotCanonical("has more than " + std::to_string(kMaxList) + " outputs");
           for (const std::string& output : outputs)
             if (stored_.count(output))
               throw NotCanonical("output '" + output + "': the name is taken");
@@ -600,6 +597,7 @@ class Reader {
   std::unordered_map<std::string, Weight> stored_;
   std::unordered_set<std::string> poisoned_;  // values that a problem has left undefined
   bool has_output_ = false;
+  size_t node_inputs_ = 0;
   size_t problem_count_ = 0;
   std::string problems_;
 };

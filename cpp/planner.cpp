@@ -118,12 +118,14 @@ Wisdom& Planner::wisdom() const {
   return *wisdom_;
 }
 
-Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to) const {
+Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to, int64_t channels,
+                        int64_t first) const {
   Choice c;
   c.algorithm = &algorithm("reorder");
   Problem& p = c.problem;
   p.kind = Kind::kReorder;
   p.n = n, p.in = p.operand = dims, p.threads = pool_.threads();
+  if (channels != dims.c) p.k = channels, p.first = first;
   p.in_layout = from, p.out_layout = to;
   std::vector<Variant> variants{
       {c.algorithm, p, c.algorithm->cost(p, context_) / kCyclesPerSecond, {}}};

@@ -101,7 +101,7 @@ Dims Problem::conv_out() const {
     case Kind::kAveragePool:
       return {in.c, window.output(0, in.h), window.output(1, in.w)};
     default:
-      return in;
+      return {k ? k : in.c, in.h, in.w};
   }
 }
 
@@ -133,6 +133,7 @@ std::string Problem::key() const {
     }
     if (w.dilation[0] != 1 || w.dilation[1] != 1) s << 'd' << pair(w.dilation[0], w.dilation[1]);
   }
+  if (first) s << " at" << first;
   if (weights != WeightType::kF32) s << " w" << to_string(weights);
   if (groups != 1) s << " g" << groups;
   if (window.ceil) s << " ceil";
@@ -201,6 +202,10 @@ Problem Problem::parse(const std::string& key) {
     } else if (f.take("axis")) {
       p.axis = static_cast<int>(f.number(1));
       if (p.axis > 3) f.fail();
+    } else if (p.kind == Kind::kReorder && f.take("k")) {
+      p.k = f.number(1);
+    } else if (p.kind == Kind::kReorder && f.take("at")) {
+      p.first = f.number(1);
     } else if (f.take("add")) {
       if (p.kind == Kind::kAdd) {
         p.operand = read_dims(f, "", "x", "x");
@@ -229,6 +234,9 @@ Problem Problem::parse(const std::string& key) {
   if (p.weights != WeightType::kF32 && !any_type) {
     throw std::invalid_argument(
         "problem: only fc and an ungrouped 1x1 conv have other weights than f32: '" + key + "'");
+  }
+  if (p.kind == Kind::kReorder && (p.k || p.first) && (p.k <= p.in.c || p.first > p.k - p.in.c)) {
+    throw std::invalid_argument("problem: the input is no part of the output in '" + key + "'");
   }
   const Dims o = p.out();
   if (o.h < 1 || o.w < 1) throw std::invalid_argument("problem: no window fits in '" + key + "'");

@@ -2,14 +2,16 @@
 // form.
 //
 // The text form, `key()`, is what a wisdom file, a test, a bench argument and a log line call a
-// layer. Grammar, version 2 (fields in this order, separated by one space; [x] is optional, and
+// layer. Grammar, version 3 (fields in this order, separated by one space; [x] is optional, and
 // left out where it has its default):
 //
-//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [wTYPE] [gGROUPS] [ceil] [pads] [axisK]
-//   [add|addCxHxW[c]] [relu] [maxpoolPxQ] LAYOUT tTHREADS
+//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [atCHANNEL] [wTYPE] [gGROUPS] [ceil]
+//   [pads] [axisK] [add|addCxHxW[c]] [relu] [maxpoolPxQ] LAYOUT tTHREADS
 //
 //   KIND     conv, fc, maxpool, avgpool, add, relu, softmax, reorder
 //   r..      window: RxS, stride sN or sNxM, padding p, dilation dN or dNxM
+//   kOUT     output channels. For reorder: of an image of more channels than the input, which is
+//            written to those from CHANNEL (default 0) on; the others stay
 //   wTYPE    how the weights are stored: wf16 or wint8, for fc and an ungrouped conv of 1x1
 //   ceil     a pool's last partial window counts; pads: padding counts in an average's divisor
 //   add      conv/fc: a residual of the output's shape is added before the activation.
@@ -43,11 +45,12 @@ struct Problem {
   Kind kind = Kind::kConv;
   int64_t n = 1;
   Dims in;        // of one image
-  int64_t k = 0;  // output channels of conv and fc
+  int64_t k = 0;  // output channels of conv and fc; of a reorder that writes a part of them, else 0
   Window window;  // conv and pools; a global pool's kernel is the whole image
   WeightType weights = WeightType::kF32;
   int64_t groups = 1;
-  int axis = 1;  // softmax
+  int axis = 1;       // softmax
+  int64_t first = 0;  // reorder: channel of the output that the input's first one becomes
   bool relu = false;
   bool residual = false;          // conv, fc: a residual is added before the activation
   Dims operand;                   // kind add: dims of the second operand, each 1 or the first's

@@ -106,7 +106,9 @@ class Program {
   int new_storage(const Dims& dims, Layout layout);
   Location in_layout(const Location& location, Layout layout, const std::string& name);
   Choice reorder_choice(const Dims& dims, Layout from, Layout to) const;
+  Location with_dims(const Location& location, const Dims& dims, const std::string& name);
   void compile_node(const Fused& fused, Layout preferred);
+  void compile_concat(const Node& node, Layout preferred);
   void compile_view(const Node& node);
   void bind_outputs();
   void place();
@@ -184,6 +186,10 @@ double Program::compile(Layout preferred) {
     const Node& node = graph_.nodes[n];
     if (node.op == Op::kFlatten || node.op == Op::kReshape) {
       compile_view(node);
+      continue;
+    }
+    if (node.op == Op::kConcat) {
+      compile_concat(node, preferred);
       continue;
     }
     const Fused fused = fuse(static_cast<int>(n));
@@ -349,6 +355,15 @@ Program::Location Program::in_layout(const Location& location, Layout layout,
   return fresh;
 }
 
+// The same value where its pixels lie as `dims` say.
+Program::Location Program::with_dims(const Location& location, const Dims& dims,
+                                     const std::string& name) {
+  if (location.dims == dims) return location;
+  Location other = in_layout(location, Layout::kNchw, name);
+  other.dims = dims;
+  return other;
+}
+
 void Program::compile_node(const Fused& fused, Layout preferred) {
   const Node& node = graph_.nodes[fused.nodes[0]];
   const Value& result = graph_.values[graph_.nodes[fused.nodes.back()].output];
@@ -363,9 +378,8 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
   if (node.op == Op::kGemm) {
     p.in = p.operand =
         x.dims;  // a flattened image keeps its pixels; the weights are packed to match
-  } else if (x.dims != p.in) {
-    x = in_layout(x, Layout::kNchw, name);
-    x.dims = p.in;
+  } else {
+    x = with_dims(x, p.in, name);
   }
   const Choice choice =
       planner_.choose(p, weight(node.weight), weight(node.bias), x.layout, preferred);
@@ -376,11 +390,7 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
   if (fused.residual >= 0 || (node.op == Op::kAdd && node.weight < 0)) {
     const int value = fused.residual >= 0 ? fused.residual : node.inputs[1];
     const Dims want = fused.residual >= 0 ? result.dims() : p.operand;
-    Location other = locations_[value];
-    if (other.dims != want) {
-      other = in_layout(other, Layout::kNchw, name);
-      other.dims = want;
-    }
+    const Location other = with_dims(locations_[value], want, name);
     operand = in_layout(other, choice.problem.out_layout, name).storage;
   } else if (node.op == Op::kAdd) {
     const Weight& w = graph_.weights[node.weight];
@@ -406,6 +416,38 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
   add_step(name, op, choice, weighted ? weight(node.weight) : nullptr,
            weighted ? weight(node.bias) : nullptr, x.storage, operand, constant, y.storage);
   locations_[graph_.nodes[fused.nodes.back()].output] = y;
+}
+
+// A step for each input, which copies it to its channels of the result and changes its layout on
+// the way if need be.
+void Program::compile_concat(const Node& node, Layout preferred) {
+  const Dims dims = graph_.values[node.output].dims();
+  std::vector<Location> parts;
+  for (const int value : node.inputs)
+    parts.push_back(with_dims(locations_[value], graph_.values[value].dims(), node.name));
+  std::vector<Choice> best;
+  Layout layout = preferred;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Layout to : {Layout::kNchw, Layout::kNhwc}) {
+    std::vector<Choice> choices;
+    double seconds = 0;
+    int64_t first = 0;
+    for (const Location& x : parts) {
+      const Layout from = layouts_coincide(x.dims, context_.kernels.width) ? to : x.layout;
+      choices.push_back(planner_.reorder(batch_, x.dims, from, to, dims.c, first));
+      seconds += choices.back().seconds;
+      first += x.dims.c;
+    }
+    if (to != preferred && !layouts_coincide(dims, context_.kernels.width))
+      seconds += reorder_choice(dims, to, preferred).seconds;
+    if (seconds < least) least = seconds, layout = to, best = std::move(choices);
+  }
+  const Location y{new_storage(dims, layout), dims, layout};
+  for (size_t i = 0; i < parts.size(); ++i) {
+    add_step(node.name + ".part" + std::to_string(i + 1), to_string(node.op), best[i], nullptr,
+             nullptr, parts[i].storage, -1, nullptr, y.storage);
+  }
+  locations_[node.output] = y;
 }
 
 // Flatten and Reshape move nothing: the new value is the old one under other dims.

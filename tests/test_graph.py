@@ -51,6 +51,7 @@ def network():
         Node("Softmax", "prob", ["g"], ["y"], {"axis": 1}),
         Node("GlobalMaxPool", "top", ["a"], ["z"]),
         Node("GlobalAveragePool", "middle", ["a"], ["v"]),
+        Node("Concat", "join", ["z", "v", "z"], ["j"], {"axis": 1}),
     ]
     constants = {
         "w": normal(6, 2, 3, 3),
@@ -60,7 +61,7 @@ def network():
         "matrix": normal(7, 126),
         "bias": normal(7),
     }
-    return Graph("everything", nodes, constants, [Value("x", (0, 4, 12, 9))], ["y", "z", "v"])
+    return Graph("everything", nodes, constants, [Value("x", (0, 4, 12, 9))], ["y", "z", "v", "j"])
 
 
 def equal(a, b):
@@ -82,6 +83,7 @@ def test_shapes_are_the_cores():
     assert shapes["m"] == (0, 6, 7, 5)
     assert shapes["a"] == (0, 6, 7, 3)
     assert shapes["y"] == (0, 7)
+    assert shapes["j"] == (0, 18, 1, 1)
     values = reference.run(network(), {"x": normal(2, 4, 12, 9)}, fetch=list(shapes))
     assert {name: (0, *array.shape[1:]) for name, array in values.items()} == shapes
 

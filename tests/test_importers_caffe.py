@@ -273,6 +273,28 @@ def test_weights_of_layers_elsewhere_do_not_matter(tmp_path):
     read(INPUT + conv("num_output: 2 kernel_size: 1"), weights, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "settings", ["", "axis: 1", "axis: -3", "concat_dim: 1"], ids=lambda text: text or "default"
+)
+def test_channels_are_concatenated(settings, tmp_path):
+    settings = f"concat_param {{ {settings} }}" if settings else ""
+    text = INPUT + conv("num_output: 3 kernel_size: 1", "c")
+    text += layer("Concat", "y", settings, bottom="c x c")
+    text += layer("Concat", "one", "concat_param { axis: 0 }")
+    weights = {"c": [normal(3, 4, 1, 1), normal(3)]}
+    graph = read(text, weights, tmp_path)
+    x = normal(2, 4, 9, 7)
+    values = reference.run(graph, {"x": x}, fetch=["y", "one"])
+    c = reference.conv(x, *weights["c"])
+    close(values["y"], np.concatenate([c, x, c], 1))
+    np.testing.assert_array_equal(values["one"], x)
+    old = text.replace('"Convolution"', "CONVOLUTION").replace('"Concat"', "CONCAT")
+    old = 'input: "x" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 7' + old[len(INPUT) :]
+    old = old.replace("layer {", "layers {")
+    again = read(old, weights_file(weights, field="layers"), tmp_path)
+    np.testing.assert_array_equal(run(again, x), values["y"])
+
+
 def test_everything_unsupported_is_reported_at_once(tmp_path):
     text = INPUT + layer("LRN", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
@@ -282,6 +304,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
     text += layer("Pooling", "random", "pooling_param { pool: STOCHASTIC kernel_size: 2 }")
     text += layer("Pooling", "gap", "pooling_param { kernel_size: 1 stride: 5 }")
     text += layer("Softmax", "batch", "softmax_param { axis: 0 }")
+    text += layer("Concat", "images", "concat_param { concat_dim: 0 }", bottom="x x")
+    text += layer("Concat", "wide", "concat_param { axis: 3 }", bottom="x x")
+    text += layer("Concat", "two", "concat_param { axis: 1 concat_dim: 1 }", bottom="x x")
     text += layer("BatchNorm", "stats", "batch_norm_param { use_global_stats: false }")
     text += layer("Data", "data").replace('bottom: "x"', "")
     text += conv("num_output: 2 kernel_size: 1", "missing")
@@ -308,7 +333,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         text,
         weights,
         tmp_path,
-        "net.prototxt: 24 problems",
+        "net.prototxt: 27 problems",
         "'norm' (LRN): layers of this type are not supported",
         "'prelu' (PReLU): layers of this type",
         "'leaky' (ReLU): negative_slope 0.1",
@@ -317,6 +342,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "'random' (Pooling): stochastic",
         "'gap' (Pooling): its last window lies outside the image",
         "'batch' (Softmax): over the batch",
+        "'images' (Concat): over the batch",
+        "'wide' (Concat): axis 3 of Nx4x9x7: only channels (axis 1)",
+        "'two' (Concat): has both axis and concat_dim",
         "'stats' (BatchNorm): use_global_stats",
         "'data' (Data): reads a data set",
         "'missing' (Convolution): has no weights in ",

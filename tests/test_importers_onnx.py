@@ -283,6 +283,32 @@ def test_activations_broadcast_either_way(tmp_path):
     agree(model(nodes), tmp_path, operators="GlobalAveragePool Add")
 
 
+def test_channels_are_concatenated(tmp_path):
+    """Any number of parts, counted from either end; one alone is no node. An inception block."""
+    window = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1]}
+    nodes = [
+        node("MaxPool", ["x"], ["p"], **window),
+        node("Conv", ["p", "w"], ["c"], **window),
+        node("Concat", ["c", "x", "p", "x"], ["j"], axis=1),
+        node("Concat", ["j"], ["alone"], axis=1),
+        node("Relu", ["alone"], ["y"]),
+        node("GlobalAveragePool", ["j"], ["g"]),
+        node("Flatten", ["g"], ["f"]),
+        node("Concat", ["f", "f"], ["z"], axis=-1),
+        node("Concat", ["j", "c"], ["v"], axis=-3),
+    ]
+    graph = agree(
+        model(nodes, {"w": normal(5, 3, 3, 3)}, outputs="yzv"),
+        tmp_path,
+        operators="MaxPool Conv Concat Relu GlobalAveragePool Flatten Concat Concat",
+    )
+    assert graph.shapes()["v"] == (0, 19, 8, 8)
+    assert all(n.attrs == {"axis": 1} for n in graph.nodes if n.op == "Concat")
+    nodes = [node("AveragePool", ["x"], ["p"], kernel_shape=[2, 2])]
+    nodes.append(node("Concat", ["x", "p"], ["y"], axis=1, name="join"))
+    refuse(model(nodes), tmp_path, "node 'join' (Concat)", "Nx3x8x8 and Nx3x7x7 differ")
+
+
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (4, 3), (5, 5)])
 def test_auto_pad(mode, kernel, stride, tmp_path):

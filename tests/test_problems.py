@@ -188,6 +188,10 @@ def test_key_is_canonical(line: str) -> None:
         "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 relu",
         "relu f32 n1 c1h1 nhwc t1",
         "add f32 n1 c4h4w4 add3x1x1 nchw t1",
+        "reorder f32 n1 c4h4w4 k4 nchw t1",
+        "reorder f32 n1 c4h4w4 at2 nchw t1",
+        "reorder f32 n1 c4h4w4 k7 at4 nchw t1",
+        "relu f32 n1 c4h4w4 k8 nchw t1",
     ],
 )
 def test_bad_key_is_refused(bad: str) -> None:
@@ -213,6 +217,13 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
     np.testing.assert_array_equal(x_buffer, before, "the input was changed")
     got, lanes = from_layout(y, (p["n"], *p["out"]), p["out_layout"], layer.width)
     want = expected(p, v)
+    if p["kind"] == "reorder" and p["k"]:  # the other channels stay as they were
+        first, end = p["first"], p["first"] + p["in"][0]
+        assert np.isnan(np.delete(got, range(first, end), 1)).all(), "wrote other channels"
+        got = got[:, first:end]
+        if end < p["k"]:
+            assert np.isnan(lanes).all(), "wrote padding lanes"
+            lanes = np.zeros(0)
     error = np.abs(got - want).max() / max(np.sqrt(np.mean(want**2)), 1e-30)
     assert error <= BOUNDS[algorithm]
     assert not lanes.any(), "padding lanes are not zero"

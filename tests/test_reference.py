@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from linnet import reference
+from linnet.graph import Graph, Node, Value
 
 RANDOM = np.random.default_rng(0)
 
@@ -120,6 +121,17 @@ def test_softmax_sums_to_one_and_does_not_overflow():
     np.testing.assert_allclose(
         reference.softmax(np.log([[1.0, 2.0, 5.0]])), [[0.125, 0.25, 0.625]], rtol=1e-12
     )
+
+
+def test_concat_puts_channels_one_after_the_other():
+    x, y = RANDOM.standard_normal((2, 3, 4, 5)), RANDOM.standard_normal((2, 1, 4, 5))
+    node = Node("Concat", "z", ["x", "y", "x"], ["z"], {"axis": 1})
+    inputs = [Value("x", (0, 3, 4, 5)), Value("y", (0, 1, 4, 5))]
+    z = reference.run(Graph("test", [node], {}, inputs, ["z"]), {"x": x, "y": y})["z"]
+    assert z.shape == (2, 7, 4, 5)
+    np.testing.assert_array_equal(z[:, :3], x)
+    np.testing.assert_array_equal(z[:, 3:4], y)
+    np.testing.assert_array_equal(z[:, 4:], x)
 
 
 def test_conv_fused_adds_rectifies_and_pools_in_this_order():

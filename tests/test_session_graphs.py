@@ -100,7 +100,8 @@ class Maker:
         return name
 
     def step(self) -> None:
-        kinds = ["conv"] * 3 + ["add", "view"] * 2 + ["pool", "gemm", "relu", "softmax"]
+        kinds = ["conv"] * 3 + ["add", "view", "concat"] * 2
+        kinds += ["pool", "gemm", "relu", "softmax"]
         getattr(self, str(self.random.choice(kinds)))()
 
     def conv(self) -> None:
@@ -174,6 +175,20 @@ class Maker:
             others = [n for n, s in self.shapes.items() if s == self.shapes[y]]
             y = self.node("Add", [str(self.random.choice(others)), y])
         if y and self.chance(0.5):
+            self.node("Relu", [y])
+
+    def concat(self) -> None:
+        x = self.pick()
+        assert x
+        shape = self.shapes[x]
+        if not 2 <= len(shape) <= 4:
+            return
+        fits = [n for n, s in self.shapes.items() if len(s) == len(shape) and s[2:] == shape[2:]]
+        parts = [str(self.random.choice(fits)) for _ in range(self.draw(0, 3))]
+        parts.insert(self.draw(0, len(parts)), x)
+        y = self.node("Concat", parts, axis=1 if self.chance(0.5) else 1 - len(shape))
+        # What follows a convolution is fused, but not with a concatenation.
+        if y and self.chance(0.3):
             self.node("Relu", [y])
 
     def relu(self) -> None:
@@ -304,6 +319,64 @@ def test_tensors_that_share_memory() -> None:
     constants = {"w": filters[:9], "b": bias[:9], "v": filters, "d": bias}
     graph = make(nodes, constants, ["a", "c"], x=(4, 7, 7))
     check(session(graph, algorithm="direct"), graph, 3, ["a", "c"])
+
+
+# Concatenation
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("algorithm", ["", "direct", "im2col-openblas"])
+def test_concat(isa: str, algorithm: str) -> None:
+    """Odd channels, the graph's input, the same value twice; read by others; and an output."""
+    window = {"kernel_shape": [3, 3], "pads": [1] * 4}
+    nodes = [
+        conv("a", "x", "w"),
+        Node("Relu", "r", ["a"], ["r"]),
+        conv("b", "r", "v", pads=[1] * 4),
+        Node("MaxPool", "p", ["r"], ["p"], window),
+        conv("c", "p", "u"),
+        Node("Concat", "j", ["r", "b", "x", "c", "b"], ["j"], {"axis": 1}),
+        conv("d", "j", "t", pads=[1] * 4),
+        Node("Concat", "k", ["d", "j"], ["k"], {"axis": -3}),
+        Node("Add", "s", ["k", "k"], ["s"]),
+    ]
+    constants = {
+        "w": weights(13, 5, 1, 1),
+        "v": weights(16, 13, 3, 3),
+        "u": weights(3, 13, 1, 1),
+        "t": weights(7, 53, 3, 3),
+    }
+    graph = make(nodes, constants, ["k", "s"], x=(5, 9, 7))
+    for threads in (1, 4):
+        net = session(graph, isa=isa, algorithm=algorithm, threads=threads)
+        for batch in (1, 3, 17):
+            for fetch in (["s"], ["k", "s"], ["j"], ["a", "b", "c", "j", "k"], ["r", "d"]):
+                check(net, graph, batch, fetch)
+
+
+def test_concat_of_vectors_and_rows() -> None:
+    nodes = [
+        Node("Concat", "j", ["x", "y", "x"], ["j"], {"axis": 1}),
+        Node("Gemm", "g", ["j", "w"], ["g"], {"transB": 1}),
+        Node("Concat", "v", ["g", "x"], ["v"], {"axis": -1}),
+        Node("Reshape", "r", ["x", "shape"], ["r"]),
+        Node("Concat", "rows", ["r", "r"], ["rows"], {"axis": 1}),
+        Node("Concat", "alone", ["rows"], ["alone"], {"axis": -2}),
+    ]
+    constants = {"w": weights(16, 43), "shape": np.array([0, 3, 6])}
+    graph = make(nodes, constants, ["v", "alone"], x=(18,), y=(7,))
+    for batch in (1, 3):
+        check(session(graph, threads=2), graph, batch, ["j", "v", "rows", "alone"])
+
+
+def test_steps_of_a_concat_are_named_after_it() -> None:
+    nodes = [conv("a", "x", "w"), Node("Concat", "j", ["a", "x"], ["j"], {"axis": 1})]
+    graph = make(nodes, {"w": weights(16, 32, 1, 1)}, ["j"], x=(32, 8, 8))
+    steps = {step["name"]: step for step in _core.Session(graph.build(), threads=1).plan(1, [])}
+    assert {"j.part1", "j.part2"} <= steps.keys()
+    assert steps["j.part2"]["op"] == "Concat"
+    assert steps["j.part2"]["algorithm"] == "reorder"
+    assert steps["j.part2"]["problem"].startswith("reorder f32 n1 c32h8w8 k48 at16 ")
 
 
 # Borders and absurd sizes

@@ -24,6 +24,7 @@ class DirectRef final : public Plan {
         weight_(weight ? weight->as(WeightType::kF32) : Weight()),
         bias_(bias ? *bias : Weight()),
         out_(p_.out()),
+        channels_(p_.kind == Kind::kReorder ? p_.in.c : out_.c),
         x_(p_.in, p_.in_layout, context.kernels.width),
         y_(out_, p_.out_layout, context.kernels.width),
         operand_(p_.kind == Kind::kAdd ? p_.operand : out_, p_.out_layout, context.kernels.width),
@@ -51,15 +52,16 @@ class DirectRef final : public Plan {
 
  private:
   void zero_padding(float* y, int64_t h) const {
+    if (p_.first + channels_ < out_.c) return;
     for (int64_t w = 0; w < out_.w; ++w) {
       for (int64_t c = out_.c; c < padded_c_; ++c) y[h * y_.h + w * y_.w + c] = 0;
     }
   }
 
   void row(const float* x, const float* operand, float* y, int64_t h) const {
-    for (int64_t c = 0; c < out_.c; ++c) {
+    for (int64_t c = 0; c < channels_; ++c) {
       for (int64_t w = 0; w < out_.w; ++w)
-        y[c * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
+        y[(p_.first + c) * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
     }
   }
 
@@ -184,6 +186,7 @@ class DirectRef final : public Plan {
   const Problem p_;
   const Weight weight_, bias_;  // copies: they keep their owner alive
   const Dims out_;
+  const int64_t channels_;  // written: all but of a reorder to a part of the output
   const Strides x_, y_, operand_;
   const int64_t padded_c_;
 };

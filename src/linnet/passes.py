@@ -580,6 +580,21 @@ def _sum(low: _Lowering, call: _Call) -> None:
         total = low.emit(call, "Add", [total, name], step=step)
 
 
+@_rule("Concat")
+def _concat(low: _Lowering, call: _Call) -> None:
+    axis = call.attribute("axis", 0)
+    call.finish(len(call.inputs))
+    if not call.inputs:
+        raise _Refusal("has no inputs")
+    shapes = [low.shape(name) for name in call.inputs]
+    if _axis(axis, len(shapes[0])) == 0:
+        raise _Refusal("over the batch is not supported")
+    if len(shapes) == 1:
+        low.alias[call.output] = call.input(0)
+    else:
+        low.emit(call, "Concat", call.inputs, {"axis": _axis(axis, len(shapes[0]))})
+
+
 @_rule("BatchNormalization")
 def _batch_normalization(low: _Lowering, call: _Call) -> None:
     epsilon = call.attribute("epsilon", 1e-5)

@@ -239,6 +239,7 @@ _OPERATORS: dict[str, Callable[..., Array]] = {
     "Gemm": lambda node, a, b, c=None: gemm(a, b, c),
     "Relu": lambda node, x: relu(x),
     "Add": lambda node, x, y: x + y,
+    "Concat": lambda node, *parts: np.concatenate(parts, node.attrs["axis"]),
     "Softmax": lambda node, x: softmax(x, node.attrs.get("axis", -1)),
     "Flatten": lambda node, x: x.reshape(len(x), -1),
     "Reshape": lambda node, x, shape: reshape(x, shape.tolist()),

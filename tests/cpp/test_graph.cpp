@@ -33,6 +33,7 @@ bool contains(const std::string& text, const std::string& part) {
 TEST_CASE("shapes follow the nodes") {
   GraphBuilder b("net");
   b.input("x", {1, 3, 9, 8});
+  b.input("x2", {1, 1, 4, 8});
   b.initializer("w", {4, 3, 3, 2}, kFloats.data(), nullptr);
   b.initializer("bias", {4}, kFloats.data(), nullptr);
   b.node("Conv", "c", {"x", "w", "bias"}, {"c"},
@@ -48,13 +49,22 @@ TEST_CASE("shapes follow the nodes") {
   b.initializer("target", {3}, std::vector<int64_t>{0, -1, 8});
   b.node("Reshape", "r", {"f", "target"}, {"r"}, {});
   CHECK(b.shape("r") == Shape{0, 4, 8});
+  b.node("Concat", "join", {"c", "c", "x2", "c"}, {"j"}, {{"axis", int64_t{1}}});
+  CHECK(b.shape("j") == Shape{0, 13, 4, 8});
+  b.node("Concat", "vectors", {"f", "f"}, {"v"}, {{"axis", int64_t{-1}}});
+  CHECK(b.shape("v") == Shape{0, 64});
+  b.node("Concat", "one", {"r"}, {"o"}, {{"axis", int64_t{-2}}});
+  CHECK(b.shape("o") == Shape{0, 4, 8});
   b.output("r");
-  CHECK(b.build()->nodes.size() == 4);
+  CHECK(b.build()->nodes.size() == 7);
 }
 
 TEST_CASE("what does not fit is named with its node") {
   GraphBuilder b;
   b.input("x", {1, 3, 9, 8});
+  b.input("tall", {1, 3, 10, 8});
+  b.input("rows", {1, 3, 9});
+  b.input("deep", {1, 3, 9, 8, 1});
   b.initializer("w", {4, 5, 3, 3}, kFloats.data(), nullptr);
   const auto node = [&](const std::string& op, const std::vector<std::string>& inputs,
                         const Attributes& attributes) {
@@ -74,6 +84,16 @@ TEST_CASE("what does not fit is named with its node") {
                       {{"kernel_shape", std::vector<int64_t>{2, 2}},
                        {"pads", std::vector<int64_t>{2, 0, 0, 0}}}),
                  "padding"));
+  const Attributes channels = {{"axis", int64_t{1}}};
+  CHECK(contains(node("Concat", {}, channels), "has no inputs"));
+  CHECK(contains(node("Concat", {"x", "tall"}, channels), "Nx3x9x8 and Nx3x10x8 differ"));
+  CHECK(contains(node("Concat", {"x", "rows"}, channels), "differ"));
+  CHECK(contains(node("Concat", {"deep", "deep"}, channels), "2 to 4 axes"));
+  CHECK(contains(node("Concat", {"x", "w"}, channels), "'w' must be an activation"));
+  CHECK(contains(node("Concat", {"x", "", "x"}, channels), "'' is not defined"));
+  for (const int64_t axis : {0, 2, -1, -4, 9})
+    CHECK(contains(node("Concat", {"x", "x"}, {{"axis", axis}}), "only channels (axis 1)"));
+  CHECK(contains(node("Concat", {"x", "x"}, {}), "only channels (axis 1)"));
   // A failed node leaves the builder as it was.
   b.node("Relu", "ok", {"x"}, {"y"}, {});
   CHECK(contains(node("Relu", {"x"}, {}), "'y': the name is taken"));
@@ -93,6 +113,14 @@ TEST_CASE("absurd sizes are refused before any arithmetic overflows") {
                  }),
                  "strides"));
   CHECK_THROWS_AS(b.build(), std::invalid_argument);
+  b.input("wide", {1, (int64_t{1} << 31) - 1});
+  CHECK(contains(
+      message([&] { b.node("Concat", "join", {"wide", "wide"}, {"j"}, {{"axis", int64_t{1}}}); }),
+      "'join' (Concat): the channels"));
+  b.input("large", {1, 1 << 16, 1 << 12, 1 << 12});
+  CHECK(contains(
+      message([&] { b.node("Concat", "join", {"large", "large"}, {"j"}, {{"axis", int64_t{1}}}); }),
+      "too large"));
 }
 
 TEST_CASE("weights are rounded to float16 and int8 to nearest even, or refused") {

@@ -317,6 +317,41 @@ TEST_CASE("weights of fewer bits stay so where the layer takes them, and are flo
   }
 }
 
+TEST_CASE("a concatenation has any number of parts") {
+  const auto join = [](const std::vector<std::string>& inputs, int64_t axis = 1) {
+    File f;
+    f.inputs.push_back(value_info("z", {0, 3, 4, 4}));
+    f.inputs.push_back(value_info("small", {0, 3, 4, 3}));
+    f.inputs.push_back(value_info("wide", {0, (int64_t{1} << 31) - 1}));
+    f.initializers = {tensor("w", kFloat, {1, 2, 4, 4}, raw(ramp(32)))};
+    f.nodes = {node("Concat", "join", inputs, {"y"}, int_attribute("axis", axis))};
+    return f.str();
+  };
+  const auto channels = [&](const std::vector<std::string>& inputs, int64_t axis = 1) {
+    return read_memory(join(inputs, axis))->shape("y");
+  };
+  CHECK(channels({"x", "z", "x"}) == Shape{0, 7, 4, 4});
+  CHECK(channels({"z"}, -3) == Shape{0, 3, 4, 4});
+  CHECK(channels(std::vector<std::string>(5000, "x")) == Shape{0, 10000, 4, 4});
+  const auto refused = [&](const std::vector<std::string>& inputs, const std::string& part,
+                           int64_t axis = 1) {
+    const std::string error = error_of(join(inputs, axis));
+    CAPTURE(error);
+    CHECK(contains(error, "node 'join' (Concat): "));
+    CHECK(contains(error, part));
+  };
+  refused({}, "has no inputs");
+  refused({"", ""}, "has no inputs");
+  refused({"", "x"}, "'' is not defined");
+  refused({"x", "w"}, "'w' must be an activation");
+  refused({"x", "small"}, "Nx2x4x4 and Nx3x4x3 differ");
+  refused({"x", "wide"}, "differ");
+  refused({"wide", "wide"}, "too many");
+  for (const int64_t axis : {int64_t{0}, int64_t{2}, int64_t{-4}, int64_t{1} << 62, INT64_MIN})
+    refused({"x", "z"}, "only channels (axis 1)", axis);
+  CHECK(contains(error_of(join(std::vector<std::string>((1 << 18) + 1, "x"))), "262144 inputs"));
+}
+
 TEST_CASE("int8 weights that are not canonical are refused") {
   const auto refused = [](const File& f, const std::string& part) {
     const std::string error = error_of(f.str());
@@ -411,7 +446,7 @@ TEST_CASE("what is not canonical is refused with its name, its operator and the 
       node("Relu", "act", {"c"}, {"r"}, int_attribute("twice", 1) + int_attribute("twice", 1));
   refused(f, {"act", "twice"});
   (f = good).nodes[1] = node("Relu", "act", std::vector<std::string>(9, "c"), {"r"});
-  refused(f, {"act", "8 inputs"});
+  refused(f, {"act", "9 inputs"});
   (f = good).nodes[3] = node("Gemm", "fc", {"f", "v"}, {"y"});
   refused(f, {"fc", "Gemm", "transB"});
   (f = good).nodes[1] = node("Relu", "act", {"r"}, {"r"});  // a cycle

@@ -29,6 +29,16 @@ TEST_CASE("a problem's key reads back to the same problem") {
   }
 }
 
+TEST_CASE("a reorder may write a part of its output") {
+  const char* key = "reorder f32 n2 c13h5w7 k40 at11 nchw>nhwc t1";
+  const Problem p = Problem::parse(key);
+  CHECK(p.key() == key);
+  CHECK(p.out() == Dims{40, 5, 7});
+  CHECK(p.first == 11);
+  CHECK(Problem::parse("reorder f32 n2 c13h5w7 k40 nhwc t1").first == 0);
+  CHECK(Problem::parse("reorder f32 n2 c13h5w7 nhwc t1").out() == Dims{13, 5, 7});
+}
+
 TEST_CASE("sizes follow from the fields") {
   const Problem p = Problem::parse("conv f32 n2 c16h41w41 k48r6x6 relu maxpool3x3 nhwc t1");
   CHECK(p.conv_out() == Dims{48, 36, 36});
@@ -56,7 +66,9 @@ TEST_CASE("what does not parse is named") {
        {"conv f32 n1 c1h1w1 k1r1x1 nhwc", "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 x", "pool f32",
         "conv f32 n1 c2h3w3 k4r1x1 g3 nhwc t1", "conv f32 n1 c2h3w3 k4r3x3 wf16 nhwc t1",
         "fc f32 n1 c1h1w1 nhwc t1", "maxpool f32 n1 c1h3w3 k1r2x2 nhwc t1",
-        "softmax f32 n1 c1h1w1 axis4 nchw t1"}) {
+        "softmax f32 n1 c1h1w1 axis4 nchw t1", "reorder f32 n1 c4h1w1 k4 nchw t1",
+        "reorder f32 n1 c4h1w1 k8 at5 nchw t1", "reorder f32 n1 c4h1w1 at1 nchw t1",
+        "relu f32 n1 c4h1w1 k8 nchw t1"}) {
     CAPTURE(key);
     CHECK_THROWS_AS(Problem::parse(key), std::invalid_argument);
   }

@@ -111,6 +111,7 @@ message LayerParameter {
   repeated BlobProto blobs = 7;
   repeated NetStateRule include = 8;
   repeated NetStateRule exclude = 9;
+  optional ConcatParameter concat_param = 104;
   optional ConvolutionParameter convolution_param = 106;
   optional EltwiseParameter eltwise_param = 110;
   optional InnerProductParameter inner_product_param = 117;
@@ -140,6 +141,7 @@ message V1LayerParameter {
   optional string name = 4;
   optional LayerType type = 5;
   repeated BlobProto blobs = 6;
+  optional ConcatParameter concat_param = 9;
   optional ConvolutionParameter convolution_param = 10;
   optional InnerProductParameter inner_product_param = 17;
   optional PoolingParameter pooling_param = 19;
@@ -150,6 +152,10 @@ message V1LayerParameter {
   optional SoftmaxParameter softmax_param = 39;
 }
 message V0LayerParameter { optional string name = 1; optional string type = 2; }
+message ConcatParameter {
+  optional uint32 concat_dim = 1 [default = 1];
+  optional int32 axis = 2 [default = 1];
+}
 message ConvolutionParameter {
   optional uint32 num_output = 1;
   optional bool bias_term = 2 [default = true];

@@ -445,6 +445,18 @@ def _eltwise(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str])
     reader.add(layer.name, "Sum", inputs, outputs)
 
 
+def _concat(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    param = layer.concat_param
+    old = param.HasField("concat_dim")
+    if old and param.HasField("axis"):
+        raise _Unsupported("has both axis and concat_dim")
+    axis = param.concat_dim if old else param.axis
+    if len(inputs) == 1:  # Caffe shares the blob, whatever the axis
+        reader.add(layer.name, "Identity", inputs, outputs)
+        return
+    reader.add(layer.name, "Concat", inputs, outputs, axis=axis)
+
+
 def _softmax(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     reader.add(layer.name, "Softmax", inputs, outputs, axis=layer.softmax_param.axis)
 
@@ -568,6 +580,7 @@ _Translation = Callable[[_Reader, Any, list[str], list[str]], None]
 _TRANSLATE: dict[str, tuple[int, int, _Translation]] = {
     "BatchNorm": (1, 1, _batch_norm),
     "Bias": (1, 1, _bias),
+    "Concat": (1, 1 << 16, _concat),
     "Convolution": (1, 1, _convolution),
     "Eltwise": (2, 64, _eltwise),
     "Flatten": (1, 1, _flatten),
