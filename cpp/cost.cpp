@@ -115,7 +115,8 @@ double weight_cycles(double bytes, double passes, double others, int threads) {
          stream_cycles(bytes * (passes - cold), bytes + others);
 }
 
-double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint) {
+double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint,
+                   double ends) {
   const Machine& m = machine();
   const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
   const double fma = std::max(vecs * cols, 4 * fma_rate) /
@@ -123,7 +124,8 @@ double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, d
   const double loads = (vecs + cols) / m.loads;
   const double weights = stream_cycles(vecs * kernels.width * sizeof(float), footprint);
   // Computing and streaming overlap, but not wholly where both take about as long.
-  return taps * std::max(std::hypot(fma / m.efficiency, weights), loads) + 20 + 1.5 * vecs * cols;
+  return taps * std::max(std::hypot(fma / m.efficiency, weights), loads) +
+         ends * (20 + 1.5 * vecs * cols);
 }
 
 double parallel_cycles(double cycles, double tasks, int threads) {

@@ -31,8 +31,9 @@ double weight_cycles(double bytes, double passes, double others, int threads);
 
 // Cycles of one register tile (see DirectTile) over `taps`: bound by multiply-adds, by loads or by
 // the weights' way from the cache that holds the `footprint` bytes of them; then the tile's
-// beginning and end.
-double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint);
+// beginning and end, of which a tile without bias and epilogue has only the part `ends`.
+double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint,
+                   double ends = 1);
 
 // Cycles until `tasks` equal tasks of `cycles` together are done by `threads`, with the threads'
 // start.

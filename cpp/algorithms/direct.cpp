@@ -251,7 +251,7 @@ double ConvScheme::tile_cycles(const Problem& p, const Kernels& kernels) const {
     const double cols = static_cast<double>(row * p.pool[1]) / tiles;
     return tiles * (linnet::tile_cycles(kernels, vecs, cols, static_cast<double>(taps.count()),
                                         tap_bytes * static_cast<double>(taps.count())) +
-                    kRunCycles * runs);
+                    kRunCycles * runs + (p.pooled() ? 2 * vecs * cols : 0));
   };
   const double lines = static_cast<double>(images * p.groups * p.pool[0]) *
                        (static_cast<double>(rows - 1) + static_cast<double>(last_row) / row);

@@ -31,7 +31,8 @@ int most_pairs(int64_t taps) { return taps <= 32 ? 5 : taps <= 1024 ? 4 : taps <
 // What products may fill of a core's first-level cache.
 constexpr double kProductShare = 0.5;
 // Cycles of the transforms for one vector and point, for the cost estimate.
-constexpr double kInputCycles = 6, kOutputCycles = 3.5, kTransposeCycles = 4.5;
+constexpr double kInputCycles = 6, kOutputCycles = 2.8, kTransposeCycles = 3.5;
+constexpr double kEnds = 0.5;  // of a direct tile's beginning and end, those of a product's
 
 // One way to cut the rows of a problem.
 struct Tiling {
@@ -47,7 +48,8 @@ double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
   const auto taps = static_cast<double>(taps_of(p)), points = static_cast<double>(t.points);
   const double groups = static_cast<double>(ceil_div(t.tiles, kernels.direct_cols[t.vecs]));
   const double panels = static_cast<double>(ceil_div(vectors, t.vecs));
-  const double tile = tile_cycles(kernels, t.vecs, static_cast<double>(t.tiles) / groups, taps, 0);
+  const double tile =
+      tile_cycles(kernels, t.vecs, static_cast<double>(t.tiles) / groups, taps, 0, kEnds);
   // A panel's weights pass once for each row, with too few tiles to hide that.
   const double panel = points * taps * t.vecs * kernels.width * kSize;
   const double inputs = points * static_cast<double>(t.tiles) * taps * kSize;
@@ -331,7 +333,14 @@ class WinogradRows final : public Algorithm {
       cycles += kTransposeCycles * input_rows * static_cast<double>(p.in.c * p.in.w);
     const double weight_bytes =
         static_cast<double>(t.points * taps_of(p) * round_up(p.k, kernels.width)) * sizeof(float);
-    cycles += weight_cycles(weight_bytes, 1, 0, p.threads);
+    // All weights pass once for each band.
+    const double band_bytes = std::min<double>(
+        kBandBytes, input_rows * static_cast<double>(t.points * t.tiles * p.in.c) * sizeof(float));
+    const double bands = std::ceil(input_rows * static_cast<double>(t.points * t.tiles * p.in.c) *
+                                   sizeof(float) / kBandBytes);
+    cycles +=
+        weight_cycles(weight_bytes, std::max(static_cast<double>(p.n), std::min(bands, lines)),
+                      band_bytes, p.threads);
     return parallel_cycles(cycles, std::min(lines, 4.0 * p.threads), p.threads) + 1000;
   }
 
