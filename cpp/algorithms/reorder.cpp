@@ -11,6 +11,8 @@ namespace {
 
 // Pixels of one block: its strided side stays in the first-level cache.
 constexpr int64_t kBlock = 64;
+// A part of wide pixels is written in pieces too far apart for the processor to fetch ahead itself.
+constexpr int64_t kAhead = 4;  // pixels
 
 class ReorderPlan final : public Plan {
  public:
@@ -37,6 +39,8 @@ class ReorderPlan final : public Plan {
         copy(x + begin * p_.in.c, y + begin * p_.in.c, (end - begin) * p_.in.c);  // its share
       } else if (p_.in_layout == p_.out_layout) {
         for (int64_t i = begin; i < end; ++i) {
+          for (int64_t c = 0; c < p_.in.c; c += kAlignment / sizeof(float))
+            __builtin_prefetch(y + (i + kAhead) * padded_out_ + c, 1);
           copy(x + i * padded_in_, y + i * padded_out_, p_.in.c);
           zero(y + i * padded_out_);
         }

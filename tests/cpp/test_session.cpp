@@ -22,12 +22,12 @@ std::vector<float> random_floats(size_t count, unsigned seed, float taps = 1) {
   return v;
 }
 
-// Convolutions with a residual, a fused and an overlapping pool, a fully connected layer and a
-// softmax.
+// Convolutions with a residual, a fused and an overlapping pool, a concatenation, a fully connected
+// layer and a softmax.
 struct Net {
   std::vector<float> w1 = random_floats(24 * 3 * 3 * 3, 1, 27), b1 = random_floats(24, 2);
   std::vector<float> w2 = random_floats(24 * 24 * 3 * 3, 3, 216), b2 = random_floats(24, 4);
-  std::vector<float> w3 = random_floats(40 * 24 * 5 * 5, 5, 600);
+  std::vector<float> w3 = random_floats(40 * 27 * 5 * 5, 5, 675);
   std::vector<float> w4 = random_floats(10 * 40 * 2 * 2, 6, 160), b4 = random_floats(10, 7);
 
   std::shared_ptr<const Graph> build() const {
@@ -38,7 +38,7 @@ struct Net {
     b.initializer("b1", {24}, b1.data(), nullptr);
     b.initializer("w2", {24, 24, 3, 3}, w2.data(), nullptr);
     b.initializer("b2", {24}, b2.data(), nullptr);
-    b.initializer("w3", {40, 24, 5, 5}, w3.data(), nullptr);
+    b.initializer("w3", {40, 27, 5, 5}, w3.data(), nullptr);
     b.initializer("w4", {10, 160}, w4.data(), nullptr);
     b.initializer("b4", {10}, b4.data(), nullptr);
     b.node("Conv", "conv1", {"x", "w1", "b1"}, {"c1"}, {{"pads", ones}});
@@ -46,7 +46,8 @@ struct Net {
     b.node("Conv", "conv2", {"r1", "w2", "b2"}, {"c2"}, {{"pads", ones}});
     b.node("Add", "add", {"c2", "r1"}, {"a"}, {});
     b.node("Relu", "relu2", {"a"}, {"r2"}, {});
-    b.node("Conv", "conv3", {"r2", "w3"}, {"c3"}, {});
+    b.node("Concat", "join", {"r2", "x"}, {"j"}, {{"axis", int64_t{1}}});
+    b.node("Conv", "conv3", {"j", "w3"}, {"c3"}, {});
     b.node("MaxPool", "pool3", {"c3"}, {"p3"},
            {{"kernel_shape", std::vector<int64_t>{5, 5}}, {"strides", std::vector<int64_t>{5, 5}}});
     b.node("Flatten", "flat", {"p3"}, {"f"}, {});
@@ -121,7 +122,7 @@ TEST_CASE("values inside the network can be asked for") {
   Session session(net.build(), options(1)), plain(net.build(), options(1, "direct-ref"));
   const std::vector<float> x = random_floats(2 * kInput, 12);
   // Fused away in the usual program: before the ReLU, between Add and ReLU, and a flattened image.
-  for (const char* name : {"c1", "a", "f", "p3", "logits"}) {
+  for (const char* name : {"c1", "a", "j", "f", "p3", "logits"}) {
     CAPTURE(name);
     const int value = session.graph().find_value(name);
     int64_t count = 2;
