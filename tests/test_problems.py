@@ -28,6 +28,7 @@ LAYOUTS = ["nchw", "nhwc", "nchw>nhwc", "nhwc>nchw"]
 # Largest |error| / rms of the output. Sums of float products err by about 2e-6 here; what only
 # moves or compares numbers is exact.
 BOUNDS = {
+    "depthwise": 1e-5,
     "direct": 1e-5,
     "direct-ref": 1e-6,
     "fourier-8": 1e-4,

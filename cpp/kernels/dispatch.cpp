@@ -18,6 +18,7 @@
 // in.
 #define X(isa)                                                \
   extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
+  extern "C" void linnet_depthwise_##isa(linnet::Kernels*);   \
   extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
   extern "C" void linnet_elementwise_##isa(linnet::Kernels*); \
   extern "C" void linnet_winograd_##isa(linnet::Kernels*);    \
@@ -99,6 +100,7 @@ struct Registry {
     entry.missing = missing_##name();                  \
     if (!entry.missing) {                              \
       linnet_direct_##name(&entry.table);              \
+      linnet_depthwise_##name(&entry.table);           \
       linnet_pool_##name(&entry.table);                \
       linnet_elementwise_##name(&entry.table);         \
       linnet_winograd_##name(&entry.table);            \

@@ -65,6 +65,35 @@ struct Product {
   ptrdiff_t y_point;
 };
 
+// Neighbouring output pixels of a depthwise convolution, one row of them or two, for some vectors
+// of channels, which meet only weights of their own:
+//   y[p][v] = bias[v] + sum over i, j of x[p * x_pixel + i * x_row + j * x_col][v] * w[v][i][j]
+struct DepthwiseTile {
+  const float* x;          // first tap of the first pixel
+  ptrdiff_t x_pixel;       // from one output pixel to the next
+  ptrdiff_t x_row, x_col;  // from one tap to the next, dilation included
+  ptrdiff_t rows, cols;    // taps
+  // Two rows of pixels: how many x_row the second's taps lie below the first's; 1..rows.
+  ptrdiff_t row_step;
+  const float* w;  // [vecs][rows][cols][width], with these strides
+  ptrdiff_t w_vec, w_row;
+  ptrdiff_t vecs;
+  const float* bias;      // of all vectors
+  const float* residual;  // added before the activation, laid out like y; nullptr for none
+  float* y;
+  ptrdiff_t y_row, y_pixel;
+  float low;  // activation, as in DirectTile
+};
+using DepthwiseKernel = void (*)(const DepthwiseTile&);
+
+constexpr int kMaxDepthwiseRows = 2, kMaxDepthwiseCols = 8;
+constexpr int kMaxDepthwiseKernel = 7, kMaxDepthwiseStride = 2;
+// By rows and columns of pixels. There are tiles of 1..cols[rows] columns; with 0, none.
+struct DepthwiseTiles {
+  int cols[kMaxDepthwiseRows + 1];
+  DepthwiseKernel tile[kMaxDepthwiseRows + 1][kMaxDepthwiseCols + 1];
+};
+
 // One row of pooling windows over channels-last data.
 struct PoolRow {
   const float* x;  // first element of the first window's first valid row, at column 0 of the image
@@ -181,6 +210,10 @@ struct Kernels {
   // Weights [taps][vecs * width] of a type as floats; `scale` as in DirectTile. Null for kF32.
   void (*expand[kWeightTypes])(const void* w, const float* scale, float* out, int64_t taps,
                                int64_t vecs);
+
+  // depthwise[0][0] takes any window, one row of pixels. Others, by columns of the window and
+  // stride, load an input once for all pixels of a tile that it meets: x_pixel is stride * x_col.
+  DepthwiseTiles depthwise[kMaxDepthwiseKernel + 1][kMaxDepthwiseStride + 1];
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);

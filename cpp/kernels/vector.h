@@ -38,8 +38,8 @@ namespace {
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
 // mul, max (b where either of max(a, b) is NaN) and fma (the first argument is the addend), and
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
-// - multiply_add(acc, w, x): acc += w * x, x a Value, in the register acc is in. Written with
-//   fma(), gcc moves the sums of a tile from register to register until it runs out of them;
+// - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
+//   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
 // - load() of float16 bits and of int8, as floats;
 // - exponent(t): 2^n for an integer n of -127 (taken as 0) to 127 that t holds in its low bits.
 
@@ -194,11 +194,15 @@ LINNET_INLINE Vec exponent(Vec t) {
 using Value = float;
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vfmaq_n_f32(acc, w, x); }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) {
+  __asm__("fmla %0.4s, %1.4s, %2.4s" : "+w"(acc) : "w"(w), "w"(x));
+}
 #else
 // A32 multiplies by a lane of a d register, and only VMLA (not VFMA) has that form.
 using Value = float32x2_t;
 LINNET_INLINE Value broadcast(const float* p) { return vld1_dup_f32(p); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vmlaq_lane_f32(acc, w, x, 0); }
+LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) { acc = vfmaq_f32(acc, w, x); }
 #endif
 
 #endif

@@ -17,6 +17,7 @@
 #include "kernels/kernels.h"
 #include "kernels/winograd_points.h"
 
+using linnet::DepthwiseTile;
 using linnet::DirectTile;
 using linnet::Kernels;
 using linnet::PoolRow;
@@ -158,6 +159,50 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
                 cols, ": wrote outside its tile");
 }
 
+// A tile of pixels of two vectors of channels, or three with a residual. Kernel and stride are 0
+// for the tiles of any window: then taps lie apart, and there may be none.
+void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int cols, int taps,
+                     std::mt19937& random) {
+  const bool any = kernel == 0, residual = taps % 2 == 1;
+  const int64_t vecs = residual ? 3 : 2, pixel = (vecs + 1) * k.width;
+  DepthwiseTile t{};
+  t.rows = taps, t.cols = any ? taps * 2 : kernel;
+  t.x_col = any ? 2 * pixel : pixel;
+  t.x_pixel = any ? 3 * pixel : stride * pixel;
+  t.x_row = cols * t.x_pixel + t.cols * t.x_col;
+  t.row_step = std::min(2, taps);
+  t.w_row = (t.cols + 1) * k.width, t.w_vec = (taps + 1) * t.w_row;
+  t.vecs = vecs, t.y_pixel = pixel, t.y_row = (cols + 1) * pixel;
+  t.low = residual ? -kInfinity : 0;
+  Buffer x((taps + t.row_step + 1) * t.x_row), w(vecs * t.w_vec), bias(vecs * k.width),
+      y(rows * t.y_row), added(rows * t.y_row);
+  for (Buffer* b : {&x, &w, &bias, &added}) b->fill(random);
+  y.fill(kGuard);
+  t.x = x.get(), t.w = w.get(), t.bias = bias.get(), t.y = y.get();
+  t.residual = residual ? added.get() : nullptr;
+  k.depthwise[kernel][stride].tile[rows][cols](t);
+  CHECK(y.guards_intact());
+  int wrong = 0;
+  for (int64_t at = 0; at < y.count(); ++at) {
+    const int64_t r = at / t.y_row, p = at % t.y_row / pixel, c = at % pixel;
+    double sum = kGuard;
+    if (p < cols && c < vecs * k.width) {
+      sum = bias.get()[c];
+      for (int64_t i = 0; i < t.rows; ++i) {
+        for (int64_t j = 0; j < t.cols; ++j) {
+          const int64_t tap = (r * t.row_step + i) * t.x_row + p * t.x_pixel + j * t.x_col + c;
+          sum += static_cast<double>(x.get()[tap]) *
+                 w.get()[c / k.width * t.w_vec + i * t.w_row + j * k.width + c % k.width];
+        }
+      }
+      if (residual) sum += added.get()[at];
+      sum = std::max<double>(sum, t.low);
+    }
+    wrong += std::abs(y.get()[at] - sum) > 1e-5;
+  }
+  CHECK(wrong == 0);
+}
+
 }  // namespace
 
 TEST_CASE("isas: the best comes first, an empty name means it, others are refused") {
@@ -192,6 +237,7 @@ TEST_CASE("isas: every promised table entry is there") {
     for (const auto& gemv : k->gemv) {
       for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) CHECK(static_cast<bool>(gemv[vecs]));
     }
+    CHECK(k->depthwise[0][0].cols[1] >= 1);
     CHECK(static_cast<bool>(k->max_pool_row));
     CHECK(static_cast<bool>(k->average_pool_row));
     CHECK(static_cast<bool>(k->add));
@@ -220,6 +266,26 @@ TEST_CASE("direct: every tile, reduction length and epilogue") {
           check_direct(*k, k->direct[vecs][cols], vecs, cols, r, kVariants[1], 1, random);
         }
         check_direct(*k, k->direct[vecs][cols], vecs, cols, {2, 3, 5}, kVariants[1], 0, random);
+      }
+    }
+  }
+}
+
+TEST_CASE("depthwise: every tile, some windows, with residual or activation") {
+  std::mt19937 random(9);
+  for (const Kernels* k : tables()) {
+    for (int kernel = 0; kernel <= linnet::kMaxDepthwiseKernel; ++kernel) {
+      for (int stride = 0; stride <= linnet::kMaxDepthwiseStride; ++stride) {
+        const linnet::DepthwiseTiles& tiles = k->depthwise[kernel][stride];
+        for (int rows = 1; rows <= linnet::kMaxDepthwiseRows; ++rows) {
+          for (int cols = 1; cols <= tiles.cols[rows]; ++cols) {
+            for (int taps = rows - 1; taps <= 5; ++taps) {
+              INFO("isa ", k->isa, " kernel ", kernel, " stride ", stride, " rows ", rows, " cols ",
+                   cols, " taps ", taps);
+              check_depthwise(*k, kernel, stride, rows, cols, taps, random);
+            }
+          }
+        }
       }
     }
   }

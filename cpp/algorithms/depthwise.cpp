@@ -1,0 +1,218 @@
+// Depthwise convolution on channels-last data: every channel has a window of its own, so vectors of
+// channels are computed side by side. Tiles of neighbouring pixels stay in registers while the
+// inputs slide past them. Nothing is padded: pixels whose window crosses the left or right border
+// are computed one by one from the taps inside the image, rows that cross the upper or lower one
+// from fewer rows of taps.
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "../algorithm.h"
+#include "../cost.h"
+
+namespace linnet {
+namespace {
+
+constexpr int64_t kBlockFloats = 4 << 10;  // weights of a block of channels, to stay in L1
+constexpr int64_t kBandRows = 4;           // the fewest output rows of a task
+constexpr int64_t kLineFloats = 16;        // of a cache line
+
+// The tiles for a window's inner columns.
+const DepthwiseTiles& inner_tiles(const Kernels& kernels, const Window& w) {
+  if (w.dilation[1] == 1 && w.kernel[1] <= kMaxDepthwiseKernel &&
+      w.stride[1] <= kMaxDepthwiseStride) {
+    const DepthwiseTiles& tiles = kernels.depthwise[w.kernel[1]][w.stride[1]];
+    if (tiles.cols[1] > 0) return tiles;
+  }
+  return kernels.depthwise[0][0];
+}
+
+// The half-open range of taps k of 0..kernel with 0 <= start + k * dilation < size.
+struct Range {
+  int64_t first, last;
+};
+Range taps_inside(int64_t start, int64_t kernel, int64_t dilation, int64_t size) {
+  const int64_t first = start < 0 ? ceil_div(-start, dilation) : 0;
+  const int64_t last = start < size ? std::min(kernel, ceil_div(size - start, dilation)) : 0;
+  return {std::min(first, last), last};
+}
+
+// The outputs along an axis whose whole window lies inside the image; empty, at `first`, if none
+// is.
+Range inner(const Window& w, int axis, int64_t in, int64_t out) {
+  const int64_t first = std::min(out, ceil_div(w.pad[axis], w.stride[axis]));
+  const int64_t room = in + w.pad[axis] - w.extent(axis);
+  const int64_t last = room < 0 ? 0 : std::min(out, room / w.stride[axis] + 1);
+  return {first, std::max(first, last)};
+}
+
+class DepthwisePlan final : public Plan {
+ public:
+  DepthwisePlan(const Problem& problem, const Weight& weight, const Weight* bias,
+                const Context& context)
+      : p_(problem),
+        kernels_(context.kernels),
+        out_(problem.out()),
+        vecs_(ceil_div(p_.k, kernels_.width)),
+        taps_(p_.window.kernel[0] * p_.window.kernel[1]),
+        tiles_(inner_tiles(kernels_, p_.window)),
+        rows_(inner(p_.window, 0, p_.in.h, out_.h)),
+        cols_(inner(p_.window, 1, p_.in.w, out_.w)) {
+    const int width = kernels_.width;
+    weights_ = context.weights.get(
+        &weight, "depthwise v" + std::to_string(width), vecs_ * taps_ * width, [&](float* out) {
+          const auto* from = static_cast<const char*>(weight.bytes());
+          for (int64_t k = 0; k < p_.k; ++k) {
+            float* vec = out + k / width * taps_ * width + k % width;
+            for (int64_t t = 0; t < taps_; ++t, from += sizeof *out)
+              std::memcpy(vec + t * width, from, sizeof *out);  // it may be misaligned
+          }
+        });
+    bias_ = context.weights.get_bias(bias, p_.k, vecs_ * width);
+    // About eight tasks for each thread, so that one slow core cannot hold up the layer: bands of
+    // output rows, and blocks of channels where there are too few rows. A band needs some rows,
+    // since the inputs of its first and last are read by its neighbours too; a block some lines.
+    const int64_t wanted = p_.threads > 1 ? 8 * p_.threads : 1;
+    bands_ = std::min(ceil_div(out_.h, kBandRows), ceil_div(wanted, p_.n));
+    blocks_ =
+        std::max(ceil_div(vecs_ * taps_ * width, kBlockFloats), ceil_div(wanted, p_.n * bands_));
+    blocks_ = std::min(blocks_, ceil_div(vecs_ * width, kLineFloats));
+  }
+
+  void run(const Operands& o) const override {
+    o.pool.parallel_for(p_.n * bands_ * blocks_, [&](int64_t task, int) {
+      const int64_t block = task % blocks_;
+      const int64_t band = task / blocks_ % bands_;
+      const int64_t image = task / blocks_ / bands_;
+      const int64_t vec = vecs_ * block / blocks_;
+      DepthwiseTile tile = {};
+      tile.vecs = vecs_ * (block + 1) / blocks_ - vec;
+      const int64_t end = out_.h * (band + 1) / bands_;
+      for (int64_t row = out_.h * band / bands_, next; row < end; row = next) {
+        const bool pair = pairs() && row >= rows_.first && row + 1 < std::min(end, rows_.last);
+        next = row + (pair ? 2 : 1);
+        run_row(o, image, row, pair ? 2 : 1, vec, tile);
+      }
+    });
+  }
+
+ private:
+  // Whether two rows of pixels can share their inputs.
+  bool pairs() const {
+    const Window& w = p_.window;
+    return tiles_.cols[2] > 0 && w.dilation[0] == 1 && w.stride[0] <= w.kernel[0];
+  }
+
+  // tile.vecs vectors of channels, from number `vec` on, of an output row, or of two.
+  void run_row(const Operands& o, int64_t image, int64_t row, int rows, int64_t vec,
+               DepthwiseTile tile) const {
+    const Window& w = p_.window;
+    const int width = kernels_.width;
+    const int64_t pixel = vecs_ * width, channel = vec * width;
+    const int64_t top = row * w.stride[0] - w.pad[0];
+    const Range taps = taps_inside(top, w.kernel[0], w.dilation[0], p_.in.h);
+    tile.rows = taps.last - taps.first, tile.row_step = w.stride[0];
+    tile.x_row = p_.in.w * pixel * w.dilation[0], tile.x_col = pixel * w.dilation[1];
+    tile.x_pixel = pixel * w.stride[1];
+    tile.w_vec = taps_ * width, tile.w_row = w.kernel[1] * width;
+    tile.bias = bias_->floats() + channel;
+    tile.y_row = out_.w * pixel, tile.y_pixel = pixel;
+    tile.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
+    const float* x =
+        o.x + (image * p_.in.h + top + taps.first * w.dilation[0]) * p_.in.w * pixel + channel;
+    const float* weights = weights_->floats() + vec * tile.w_vec + taps.first * tile.w_row;
+    int64_t y = (image * out_.h + row) * tile.y_row + channel;
+
+    const auto run_tile = [&](DepthwiseKernel kernel, int64_t col) {
+      const int64_t left = col * w.stride[1] - w.pad[1];
+      const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p_.in.w);
+      tile.cols = inside.last - inside.first;
+      tile.x = x + (left + inside.first * w.dilation[1]) * pixel;
+      tile.w = weights + inside.first * width;
+      tile.y = o.y + y + col * pixel;
+      tile.residual = p_.residual ? o.operand + y + col * pixel : nullptr;
+      kernel(tile);
+    };
+    const int64_t length = cols_.last - cols_.first;
+    const int64_t count = ceil_div(length, tiles_.cols[rows]);
+    for (int64_t t = 0; t < count; ++t) {
+      // Even shares, as in a direct convolution.
+      const int64_t begin = length * t / count, end = length * (t + 1) / count;
+      run_tile(tiles_.tile[rows][end - begin], cols_.first + begin);
+    }
+    const DepthwiseKernel one = kernels_.depthwise[0][0].tile[1][1];
+    for (int r = 0; r < rows; ++r, x += w.stride[0] * tile.x_row, y += tile.y_row) {
+      for (int64_t col = 0; col < cols_.first; ++col) run_tile(one, col);
+      for (int64_t col = cols_.last; col < out_.w; ++col) run_tile(one, col);
+    }
+  }
+
+  const Problem p_;
+  const Kernels& kernels_;
+  const Dims out_;
+  const int64_t vecs_, taps_;
+  const DepthwiseTiles& tiles_;
+  const Range rows_, cols_;  // whose windows lie inside the image
+  int64_t bands_, blocks_;
+  WeightStore::Buffer weights_, bias_;
+};
+
+class Depthwise final : public Algorithm {
+ public:
+  const char* name() const override { return "depthwise"; }
+
+  std::string refuse(const Problem& p, const Context&) const override {
+    if (p.kind != Kind::kConv) return "not a convolution";
+    if (p.groups != p.in.c || p.k != p.in.c) return "not one filter for each channel";
+    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+      return "works on channels-last only";
+    if (p.weights != WeightType::kF32) return "takes float32 weights only";
+    if (p.pooled()) return "does not pool";
+    return "";
+  }
+
+  double cost(const Problem& p, const Context& context) const override {
+    const Kernels& kernels = context.kernels;
+    const Dims out = p.out();
+    const int64_t* kernel = p.window.kernel;
+    const DepthwiseTiles& tiles = inner_tiles(kernels, p.window);
+    const bool slides = &tiles != &kernels.depthwise[0][0];
+    const double cols = std::min(static_cast<double>(tiles.cols[1]), static_cast<double>(out.w));
+    const auto taps = static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
+    // For an output vector: its inputs, and its share of the tile's weights.
+    const double inputs =
+        slides ? kernel[0] * ((cols - 1) * p.window.stride[1] + kernel[1]) / cols : taps;
+    const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
+    const double each = std::max(taps / (fma_rate * machine().efficiency),
+                                 (inputs + taps / cols) / machine().loads);
+    const auto vectors = static_cast<double>(p.n * out.h * out.w * ceil_div(p.k, kernels.width));
+    // What is read again for the next rows is still near.
+    const double bytes =
+        static_cast<double>(p.n * (image_stride(p.in, p.in_layout, kernels.width) +
+                                   image_stride(out, p.out_layout, kernels.width))) *
+        sizeof(float);
+    const double cycles = vectors * (each + kTileCycles) + stream_cycles(bytes, bytes) +
+                          weight_cycles(memory(p, context), 1, bytes, p.threads);
+    return 500 + parallel_cycles(cycles, std::min<double>(p.n * out.h, 8.0 * p.threads), p.threads);
+  }
+
+  double memory(const Problem& p, const Context& context) const override {
+    return static_cast<double>(p.window.kernel[0]) * static_cast<double>(p.window.kernel[1]) *
+           static_cast<double>(round_up(p.k, context.kernels.width)) * sizeof(float);
+  }
+
+  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
+                                const Context& context) const override {
+    return std::make_unique<DepthwisePlan>(p, *weight, bias, context);
+  }
+
+ private:
+  static constexpr double kTileCycles = 3;  // of the beginning and end of a tile, for each vector
+};
+
+const Depthwise kDepthwise;
+const RegisterAlgorithm kRegistered(&kDepthwise);
+
+}  // namespace
+}  // namespace linnet

@@ -1,0 +1,142 @@
+// Register tiles of a depthwise convolution (see DepthwiseTile). Vectors of channels are the inner
+// loop: a pixel's channels are neighbours in memory, while pixels that lie a power of two apart
+// would meet in few lines of a cache.
+#include "vector.h"
+
+namespace linnet {
+namespace {
+
+// Registers of a tile: a sum for each pixel, the weights of a row of the window for each row of
+// pixels, a few inputs.
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_neon)
+constexpr int kRegisters = 32, kPairCols = 8;
+#elif defined(LINNET_ISA_avx2)
+constexpr int kRegisters = 16, kPairCols = 4;
+#else
+constexpr int kRegisters = 16, kPairCols = 0;
+#endif
+constexpr int columns(int kernel) {
+  const int left = kRegisters - kernel - 3;
+  return left < kMaxDepthwiseCols ? left : kMaxDepthwiseCols;
+}
+
+// Columns between the load of an input and its use: in-order cores wait for a load.
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+constexpr int kAhead = 2;
+#else
+constexpr int kAhead = 0;
+#endif
+
+// One row of inputs, which rows of pixels meet with rows of the window that lie w_step apart.
+template <int kKernel, int kStride, int kRows, int kCols>
+LINNET_INLINE void slide(Vec (*acc)[kCols], const float* x, ptrdiff_t x_col, const float* w,
+                         ptrdiff_t w_step) {
+  Vec weight[kRows][kKernel];
+  LINNET_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    LINNET_UNROLL
+    for (int s = 0; s < kKernel; ++s) weight[r][s] = load(w + r * w_step + s * kWidth);
+  }
+  constexpr int kInputs = (kCols - 1) * kStride + kKernel;
+  Vec value[kInputs];
+  LINNET_UNROLL
+  for (int i = 0; i < kInputs + kAhead; ++i) {
+    if (i < kInputs) {
+      value[i] = load(x);
+      x += x_col;
+#if defined(LINNET_ISA_neon_vfpv4)
+      __asm__("" : "+r"(x));  // or gcc keeps a pointer for every column instead of advancing one
+#endif
+    }
+    const int j = i - kAhead;
+    LINNET_UNROLL
+    for (int s = 0; s < kKernel; ++s) {
+      const int p = (j - s) / kStride;
+      if (j < s || (j - s) % kStride != 0 || p >= kCols) continue;
+      LINNET_UNROLL
+      for (int r = 0; r < kRows; ++r) multiply_add(acc[r][p], weight[r][s], value[j]);
+    }
+  }
+}
+
+// A kernel of 0 stands for any.
+template <int kKernel, int kStride, int kRows, int kCols>
+void tile(const DepthwiseTile& given) {
+  const DepthwiseTile t = given;  // which no store can change
+  const Vec low = splat(t.low);
+  const float *x = t.x, *w = t.w, *bias = t.bias, *residual = t.residual;
+  float* y = t.y;
+  for (ptrdiff_t v = t.vecs; v > 0; --v, x += kWidth, w += t.w_vec, bias += kWidth, y += kWidth) {
+    Vec acc[kRows][kCols];
+    const Vec first = load(bias);
+    LINNET_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      LINNET_UNROLL
+      for (int p = 0; p < kCols; ++p) acc[r][p] = first;
+    }
+    const float *x_row = x, *w_row = w;
+    const auto next = [&] { x_row += t.x_row, w_row += t.w_row; };
+    if constexpr (kKernel == 0) {
+      for (ptrdiff_t i = t.rows; i > 0; --i, next()) {
+        const float *x_tap = x_row, *w_tap = w_row;
+        for (ptrdiff_t s = t.cols; s > 0; --s, x_tap += t.x_col, w_tap += kWidth) {
+          const Vec weight = load(w_tap);
+          LINNET_UNROLL
+          for (int p = 0; p < kCols; ++p)
+            acc[0][p] = fma(acc[0][p], weight, load(x_tap + p * t.x_pixel));
+        }
+      }
+    } else if constexpr (kRows == 1) {
+      for (ptrdiff_t i = t.rows; i > 0; --i, next())
+        slide<kKernel, kStride, 1>(acc, x_row, t.x_col, w_row, 0);
+    } else {
+      const ptrdiff_t step = t.row_step * t.w_row;
+      for (ptrdiff_t i = t.row_step; i > 0; --i, next())
+        slide<kKernel, kStride, 1>(acc, x_row, t.x_col, w_row, 0);
+      for (ptrdiff_t i = t.rows - t.row_step; i > 0; --i, next())
+        slide<kKernel, kStride, 2>(acc, x_row, t.x_col, w_row, -step);
+      for (ptrdiff_t i = t.row_step; i > 0; --i, next())
+        slide<kKernel, kStride, 1>(acc + 1, x_row, t.x_col, w_row - step, 0);
+    }
+    LINNET_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      if (residual) {
+        LINNET_UNROLL
+        for (int p = 0; p < kCols; ++p)
+          acc[r][p] = add(acc[r][p], load(residual + r * t.y_row + p * t.y_pixel));
+      }
+      LINNET_UNROLL
+      for (int p = 0; p < kCols; ++p) store(y + r * t.y_row + p * t.y_pixel, max(low, acc[r][p]));
+    }
+    if (residual) residual += kWidth;
+  }
+}
+
+template <int kKernel, int kStride, int kRows, int kCols>
+void fill(DepthwiseTiles* tiles) {
+  if constexpr (kCols > 0) {
+    if (tiles->cols[kRows] < kCols) tiles->cols[kRows] = kCols;
+    tiles->tile[kRows][kCols] = tile<kKernel, kStride, kRows, kCols>;
+    fill<kKernel, kStride, kRows, kCols - 1>(tiles);
+  }
+}
+
+template <int kKernel, int kStride>
+void fill_row(Kernels* table) {
+  fill<kKernel, kStride, 1, columns(kKernel)>(&table->depthwise[kKernel][kStride]);
+}
+
+}  // namespace
+}  // namespace linnet
+
+LINNET_EXPORT(depthwise)(linnet::Kernels* table) {
+  using namespace linnet;
+  fill_row<0, 0>(table);
+  fill_row<3, 1>(table);
+  fill_row<3, 2>(table);
+  fill_row<5, 1>(table);
+  fill_row<5, 2>(table);
+  fill_row<7, 1>(table);
+  fill<3, 1, 2, kPairCols>(&table->depthwise[3][1]);
+  fill<3, 2, 2, kPairCols>(&table->depthwise[3][2]);
+}
