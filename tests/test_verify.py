@@ -120,6 +120,17 @@ def test_rounded_weights_are_recognised(small: Graph, how: Any, cause: str) -> N
     assert check(small, bad, tolerance=0.2).passed
 
 
+def test_order_of_a_concatenation_is_recognised(small: Graph) -> None:
+    for parts in (["conv1", "relu1"], ["relu1", "conv1", "data"]):
+        a, b = copy.deepcopy(small), copy.deepcopy(small)
+        a.nodes.append(Node("Concat", "join", parts, ["join"], {"axis": 1}))
+        b.nodes.append(Node("Concat", "join", parts[::-1], ["join"], {"axis": 1}))
+        a.outputs = b.outputs = ["prob", "join"]
+        found = check(a, b)
+        assert found.first and found.first.value == "join"
+        assert found.cause == "the same values are concatenated in another order"
+
+
 def test_models_of_other_names(small: Graph) -> None:
     other = copy.deepcopy(small)
     for n in other.nodes:

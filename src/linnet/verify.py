@@ -377,6 +377,10 @@ class _Cause:
         if mine is None or other is None:
             return
         assert self.a.graph and self.b.graph
+        if mine.op == other.op == "Concat":
+            parts = [self.pairs.get(name, name) for name in mine.inputs]
+            if parts != other.inputs and sorted(parts) == sorted(other.inputs):
+                yield "the same values are concatenated in another order"
         start, chain = _chain(self.a.graph, self.first.value, self.pairs)
         begin, links = _chain(self.b.graph, self.first.other, self.pairs.values())
         if chain != links:
