@@ -34,10 +34,12 @@ if [ ! -d "$out/source" ]; then
 fi
 
 link=(-shared -s -Wl,-Bsymbolic -Wl,-z,noexecstack -Wl,-z,defs "-Wl,--version-script=$out/exports")
+headers=
 if [ -n "$sysroot" ]; then
   link+=("--sysroot=$sysroot")
   # A cross compiler looks in its own libc before the sysroot's.
   for lib in "$sysroot"/usr/lib/*-linux-gnu* "$sysroot"/lib/*-linux-gnu*; do link+=("-L$lib"); done
+  for include in "$sysroot"/usr/include/*-linux-gnu* "$sysroot"/usr/include; do headers+=" -isystem $include"; done
 fi
 echo '{ global: cblas_s*; cblas_is*; openblas_*; local: *; };' > "$out/exports"
 
@@ -45,8 +47,8 @@ rm -rf "$out/tree"
 for flavour in master dl; do
   name=liblinnet-openblas-$flavour.so
   [ -e "$out/$name" ] && continue
-  own=()
-  [ $flavour = dl ] && own=(USE_SIMPLE_THREADED_LEVEL3=1 CFLAGS=-DGEMM_THREAD=gemm_thread_m)
+  own=("CFLAGS=$headers")
+  [ $flavour = dl ] && own=(USE_SIMPLE_THREADED_LEVEL3=1 "CFLAGS=$headers -DGEMM_THREAD=gemm_thread_m")
   tree=$out/tree
   if [ -d "$tree" ]; then # the other flavour's: these two settings are read here alone
     rm -f "$tree"/libopenblas*.a "$tree"/interface/*.o "$tree"/driver/level3/*.o

@@ -25,7 +25,7 @@ ln -s "$python" "$dir/bin/python"
 # program, so it gets one, and the first lines of scripts are put right afterwards.
 ln -s "$sysroot/usr/bin/$python" "$dir/bin/program"
 write for-pip "$emulate '$dir/bin/program' '$sysroot/usr/bin/$python' \"\$@\""
-write pip "'$(command -v python3)' -m pip --python '$dir/bin/for-pip' \"\$@\"
+write pip "'$(command -v python3)' -m pip --python '$dir/bin/for-pip' \"\$@\" || exit
 grep -lI '^#!$dir/bin/program' '$dir'/bin/* | xargs -r sed -i '1s|program|python|'"
 
 # Compiled once here: the emulated interpreter would take seconds of every start.

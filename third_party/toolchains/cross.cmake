@@ -13,8 +13,9 @@ if(root)
   set(CMAKE_FIND_ROOT_PATH ${root})
   file(GLOB cxx ${root}/usr/include/c++/*)
   get_filename_component(gcc "${cxx}" NAME)
-  set(CMAKE_CXX_FLAGS_INIT "-nostdinc++ -isystem ${cxx} -isystem ${root}/usr/include/${LINNET_TRIPLET}/c++/${gcc}")
-  # The compiler's own search path has its own, newer libc first.
+  # The compiler's own search paths, of headers and of libraries, have its own, newer libc first.
+  set(CMAKE_CXX_FLAGS_INIT "-nostdinc++ -isystem ${cxx} -isystem ${root}/usr/include/${LINNET_TRIPLET}/c++/${gcc} \
+-isystem ${root}/usr/include/${LINNET_TRIPLET} -isystem ${root}/usr/include")
   foreach(kind EXE SHARED MODULE)
     set(CMAKE_${kind}_LINKER_FLAGS_INIT
       "-L${root}/usr/lib/gcc/${LINNET_TRIPLET}/${gcc} -L${root}/usr/lib/${LINNET_TRIPLET} -L${root}/lib/${LINNET_TRIPLET}")
