@@ -9,7 +9,7 @@ armhf_cpu := cortex-a7
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 
-.PHONY: test-armhf test-aarch64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
+.PHONY: test-armhf test-aarch64 set-up-armhf set-up-aarch64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -23,14 +23,17 @@ $(WHEELS)/%/static/linnet-run: $(SOURCES) $(WHEELS)/tools/installed | $(WHEELS)/
 # The wheel as a user installs it, beside Debian's NumPy.
 $(WHEELS)/%/venv/installed: $(WHEELS)/%/wheel third_party/sysroot/venv.sh
 	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(@D) $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
-	$(@D)/bin/pip install -q --only-binary :all: $(WHEELS)/$*/wheel/*.whl
-	$(@D)/bin/pip install -q --only-binary :all: pytest==9.2.0 pytest-xdist==3.8.0
+	$(@D)/bin/pip install -q --only-binary :all: --no-compile $(WHEELS)/$*/wheel/*.whl pytest==9.2.0 pytest-xdist==3.8.0
+	$(TOOLS)/python -m compileall -q $(@D)/lib
 	touch $@
+
+set-up-armhf set-up-aarch64: set-up-%:
+	+$(MAKE) --no-print-directory -j2 $(WHEELS)/$*/venv/installed $(WHEELS)/$*/static/linnet-run
 
 # Left out: what makes a virtual environment, whose interpreter the kernel cannot start, and what forks with threads, which
 # the emulator cannot.
 ARM_TESTS ?= tests
-test-armhf test-aarch64: test-%: $(WHEELS)/%/venv/installed $(WHEELS)/%/static/linnet-run
+test-armhf test-aarch64: test-%: set-up-%
 	LINNET_RUN="$($*_qemu) -cpu $($*_cpu) $(WHEELS)/$*/static/linnet-run" \
 	  $(WHEELS)/$*/venv/bin/python -m pytest -n auto --dist worksteal -p no:cacheprovider -rs --durations=10 $(ARM_TESTS) \
 	  --deselect tests/test_compare.py::test_set_up_stamps_what_works --deselect tests/test_session.py::test_fork \
@@ -38,7 +41,7 @@ test-armhf test-aarch64: test-%: $(WHEELS)/%/venv/installed $(WHEELS)/%/static/l
 
 # A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
 test-armhf: without-neon
-without-neon: $(WHEELS)/armhf/venv/installed
+without-neon: set-up-armhf
 	@for cpu in cortex-a8 cortex-a9; do \
 	  status=0; text=$$(QEMU_CPU=$$cpu $(WHEELS)/armhf/venv/bin/linnet doctor 2>&1) || status=$$?; \
 	  echo "$$cpu: $$text"; \

@@ -38,7 +38,9 @@ x86_64_largest := 16
 .PRECIOUS: $(WHEELS)/%/packages $(WHEELS)/%/python $(WHEELS)/%/run/.packages $(WHEELS)/%/build/.packages $(WHEELS)/%/openblas/.built $(WHEELS)/%/wheel
 
 wheels: armhf aarch64 x86_64
-armhf aarch64 x86_64: %: $(WHEELS)/%/wheel
+# Two things at a time: fetching and unpacking keep less than one core busy.
+armhf aarch64 x86_64:
+	+$(MAKE) --no-print-directory -j2 $(WHEELS)/$@/wheel
 
 # System packages, and the Python packages that build and repair a wheel.
 $(WHEELS)/%/packages:
