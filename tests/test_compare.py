@@ -196,7 +196,7 @@ def test_one_perturbed_weight_of_a_real_runtime_fails(name: str, tmp_path: Path)
     if name != "linnet":
         pytest.importorskip(name, reason="the test extra is not installed")
     graph = passes.canonicalize(importers.load(compare.DIGITS))
-    x = np.random.default_rng(9).random((3, 1, 88, 88), dtype=np.float32)
+    x = np.random.default_rng(9).random((2, 1, 88, 88), dtype=np.float32)
     expected = network.expect(graph, x)
     real = replace(environments.runtimes()[name], environment={"kind": "here"})
     status = []
@@ -729,6 +729,7 @@ def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path, model: Path) ->
             assert cell["logit_difference"] <= cell["logit_limit"]
     run["rows"][0]["cells"][0]["median"] = 1e-9
     files[0].write_text(json.dumps(data))
+    arguments = (*arguments, "--runtimes", "linnet", "--batches", "1")
     assert compare.run(parse(*arguments, "--baseline", str(files[0]))) == 1
     assert "slower than the baseline: linnet at batch 1" in capsys.readouterr().err
     assert not children()
@@ -771,9 +772,9 @@ def test_merged_results_and_the_study_beside(capsys: Any, tmp_path: Path, runtim
 COMPARE = "import sys; from linnet.cli import main; sys.exit(main(['compare', *sys.argv[1:]]))"
 
 
-def start(model: Path, *more: str) -> subprocess.Popen[str]:
-    rows = ["--runtimes", "linnet,linnet-direct", "--batches", "1,2,3", "--seconds", "0.05"]
-    arguments = ["--model", str(model), "--threads", "1", *rows, *more]
+def start(model: Path, *more: str, rows: str = "linnet") -> subprocess.Popen[str]:
+    protocol = ["--batches", "1,2,3", "--seconds", "0.05", "--threads", "1"]
+    arguments = ["--model", str(model), "--runtimes", rows, *protocol, *more]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", COMPARE, *arguments], **pipes)
 
@@ -822,8 +823,9 @@ def status(pid: int) -> list[str]:
 
 
 def test_a_killed_comparison_goes_on_where_it_was(model: Path) -> None:
-    finished = end_in_the_middle(start(model), model, signal.SIGKILL)
-    again = start(model, "--json")
+    rows = "linnet,linnet-direct"
+    finished = end_in_the_middle(start(model, rows=rows), model, signal.SIGKILL)
+    again = start(model, "--json", rows=rows)
     text, messages = again.communicate()
     assert again.returncode == 0, messages
     assert "going on where a run was cut short: batch 1" in messages
@@ -849,10 +851,12 @@ def test_one_comparison_at_a_time(model: Path) -> None:
     first = start(model)
     while not journal(model):
         time.sleep(0.005)
+    first.send_signal(signal.SIGSTOP)
     second = start(model)
     assert "another comparison is running" in second.communicate()[1]
     assert second.returncode == 2
     first.terminate()
+    first.send_signal(signal.SIGCONT)
     first.communicate()
 
 
@@ -869,6 +873,7 @@ def test_scarce_memory_leaves_no_process_waiting(
 
     monkeypatch.setattr(Bench, "_start", count)
     monkeypatch.setattr(bench, "memory_is_scarce", lambda: True)
+    monkeypatch.setattr(bench, "ROUNDS", 2)  # each takes a process
     rows = measure(runtime, tmp_path, {}, {}, batches=[2], seconds=float("inf"))
     assert all(len(row.cells[0].times) == 20 and row.cells[0].difference for row in rows)
     assert starts.count("r0") == 1 + bench.ROUNDS  # to load and verify it, then for each turn

@@ -26,15 +26,29 @@ def session(graph: Graph, **options: object) -> linnet.Session:
     return linnet.Session(_core.Session(graph.build(), **options))
 
 
-def check(net: linnet.Session, graph: Graph, batch: int, fetch: list[str], seed: int = 0) -> None:
-    random = np.random.default_rng(seed)
-    feed = {v.name: random.normal(size=(batch, *v.shape[1:])).astype("f4") for v in graph.inputs}
-    expected = reference.run(graph, feed, fetch=fetch)
-    for name, actual in zip(fetch, net.run(fetch, feed)):
+class Case:
+    """Random inputs of a graph, and what the reference makes of them."""
+
+    def __init__(self, graph: Graph, batch: int, fetch: list[str], seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self.batch, self.fetch = batch, fetch
+        self.feed = {
+            v.name: random.normal(size=(batch, *v.shape[1:])).astype("f4") for v in graph.inputs
+        }
+        self.expected = reference.run(graph, self.feed, fetch=fetch)
+
+
+def check_case(net: linnet.Session, case: Case) -> None:
+    expected = case.expected
+    for name, actual in zip(case.fetch, net.run(case.fetch, case.feed)):
         # Values are about 1; where a ReLU leaves next to nothing, their own size says little.
         size = max(np.sqrt(np.mean(expected[name] ** 2)), 0.1)
         error = np.abs(actual - expected[name]).max() / size
-        assert error <= 2e-4, f"'{name}' is off by {error:.2g}\n{net.explain(batch)}"
+        assert error <= 2e-4, f"'{name}' is off by {error:.2g}\n{net.explain(case.batch)}"
+
+
+def check(net: linnet.Session, graph: Graph, batch: int, fetch: list[str]) -> None:
+    check_case(net, Case(graph, batch, fetch))
 
 
 class Maker:
@@ -242,12 +256,13 @@ class Maker:
 @pytest.mark.parametrize("seed", range(12))
 def test_random_graph(seed: int) -> None:
     maker = Maker(seed)
+    cases = [Case(maker.graph, batch, maker.fetch, seed) for batch in (1, 3, 17)]
+    cases.append(Case(maker.graph, 3, maker.graph.outputs, seed))
     for isa in ISAS:
         for algorithm in ALGORITHMS:
             net = session(maker.graph, algorithm=algorithm, isa=isa, threads=1 + seed % 3)
-            for batch in (1, 3, 17):
-                check(net, maker.graph, batch, maker.fetch, seed)
-            check(net, maker.graph, 3, maker.graph.outputs, seed)
+            for case in cases:
+                check_case(net, case)
 
 
 def weights(*shape: int) -> np.ndarray:
