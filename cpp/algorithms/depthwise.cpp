@@ -81,17 +81,21 @@ class DepthwisePlan final : public Plan {
   }
 
   void run(const Operands& o) const override {
-    o.pool.parallel_for(p_.n * bands_ * blocks_, [&](int64_t task, int) {
+    // From the end to the beginning: the step before wrote the end last and left it in the cache,
+    // and the step after starts with the beginning.
+    const int64_t tasks = p_.n * bands_ * blocks_;
+    o.pool.parallel_for(tasks, [&](int64_t index, int) {
+      const int64_t task = tasks - 1 - index;
       const int64_t block = task % blocks_;
       const int64_t band = task / blocks_ % bands_;
       const int64_t image = task / blocks_ / bands_;
       const int64_t vec = vecs_ * block / blocks_;
       DepthwiseTile tile = {};
       tile.vecs = vecs_ * (block + 1) / blocks_ - vec;
-      const int64_t end = out_.h * (band + 1) / bands_;
-      for (int64_t row = out_.h * band / bands_, next; row < end; row = next) {
-        const bool pair = pairs() && row >= rows_.first && row + 1 < std::min(end, rows_.last);
-        next = row + (pair ? 2 : 1);
+      const int64_t first = out_.h * band / bands_;
+      for (int64_t end = out_.h * (band + 1) / bands_, row; end > first; end = row) {
+        const bool pair = pairs() && end <= rows_.last && end - 2 >= std::max(first, rows_.first);
+        row = end - (pair ? 2 : 1);
         run_row(o, image, row, pair ? 2 : 1, vec, tile);
       }
     });
