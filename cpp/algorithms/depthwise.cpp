@@ -5,6 +5,7 @@
 // from fewer rows of taps.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -191,14 +192,17 @@ class Depthwise final : public Algorithm {
     const double each = std::max(taps / (fma_rate * machine().efficiency),
                                  (inputs + taps / cols) / machine().loads);
     const auto vectors = static_cast<double>(p.n * out.h * out.w * ceil_div(p.k, kernels.width));
-    // What is read again for the next rows is still near.
-    const double bytes =
-        static_cast<double>(p.n * (image_stride(p.in, p.in_layout, kernels.width) +
-                                   image_stride(out, p.out_layout, kernels.width))) *
-        sizeof(float);
-    const double cycles = vectors * (each + kTileCycles) + stream_cycles(bytes, bytes) +
-                          weight_cycles(memory(p, context), 1, bytes, p.threads);
-    return 500 + parallel_cycles(cycles, std::min<double>(p.n * out.h, 8.0 * p.threads), p.threads);
+    // Data comes in from afar once; the next rows read it again from where the window's rows stay.
+    const auto input = static_cast<double>(p.n * image_stride(p.in, p.in_layout, kernels.width));
+    const auto output = static_cast<double>(p.n * image_stride(out, p.out_layout, kernels.width));
+    const double bytes = (input + output) * sizeof(float);
+    const double row_bytes = input / static_cast<double>(p.n * p.in.h) * sizeof(float);
+    const double again =
+        stream_cycles(vectors * inputs * kernels.width * sizeof(float), row_bytes * kernel[0]);
+    const double cycles =
+        std::hypot(vectors * (each + kTileCycles), stream_cycles(bytes, bytes) + again) +
+        weight_cycles(memory(p, context), 1, bytes, p.threads);
+    return 500 + parallel_cycles(cycles, 8.0 * p.threads, p.threads);
   }
 
   double memory(const Problem& p, const Context& context) const override {
@@ -212,7 +216,7 @@ class Depthwise final : public Algorithm {
   }
 
  private:
-  static constexpr double kTileCycles = 3;  // of the beginning and end of a tile, for each vector
+  static constexpr double kTileCycles = 5;  // of the beginning and end of a tile, for each vector
 };
 
 const Depthwise kDepthwise;
