@@ -224,7 +224,7 @@ void ThreadPool::run(int64_t tasks, Trampoline call, void* function) {
 }
 
 ptrdiff_t ThreadPool::share_begin(int thread) const {
-  return static_cast<ptrdiff_t>(tasks_ * thread / threads_);
+  return static_cast<ptrdiff_t>((tasks_ * thread + threads_ - 1) / threads_);
 }
 
 // Claims and runs tasks until none is left, those of its own share first. The data that tasks
