@@ -2,7 +2,7 @@
 // stride 1. Per block of tiles: transform the input, multiply channels point by point, transform
 // back; bias, residual, activation and a pool that tiles the m x m outputs happen in the output
 // transform. The products of a row of points go through the first half of that transform at once,
-// so and only m of 8 numbers leave the first-level cache. Lavin and Gray, "Fast
+// so only m of 8 numbers leave the first-level cache. Lavin and Gray, "Fast
 // Algorithms for Convolutional Neural Networks", CVPR 2016; the points and their error:
 // kernels/winograd_points.h.
 
@@ -49,8 +49,9 @@ Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c
   for (int vecs = 1; vecs <= kernels.direct_vecs && vecs <= vectors; ++vecs) {
     const int64_t most = std::min<int64_t>(kernels.direct_cols[vecs], tiles);
     // Instructions of a product per vector of results: loads of tiles and weights, multiply-adds.
+    // Threads take turns if there are more products of an image than threads.
     const int64_t panels = ceil_div(vectors, vecs), groups = ceil_div(tiles, most);
-    const double cost = static_cast<double>(panels * groups) *
+    const double cost = static_cast<double>(ceil_div(panels * groups, threads)) *
                         (c * (vecs + most + 2.0 * vecs * most) + 40 + 3 * vecs * most);
     if (cost < least) least = cost, best = {vecs, most, most};
   }
