@@ -25,46 +25,129 @@ constexpr int kTilePoints = kPoints * kPoints;
 constexpr double kInputCycles = 250, kOutputCycles = 160;
 // The same of copying a tile that reaches beyond the image.
 constexpr double kCopyCycles = 150;
-// What the transformed tiles of one block may fill of a core's second-level cache, weights beside
-// them, at least; and the products of a row of points, of its first level. Where all cores share a
-// small second level (ARM), several threads have to do with less.
-constexpr double kBlockShare = 0.33, kRowShare = 0.6;
+// What the products of a row of points may fill of a core's first-level cache; and the transformed
+// tiles of one block of its second level, weights beside them, unless larger blocks pay. Where all
+// cores share a small second level (ARM), several threads have to do with less.
+constexpr double kRowShare = 0.6, kBlockShare = 0.33;
+// Bytes of the largest blocks.
+constexpr int64_t kMostBlock = 32 << 20;
 constexpr int64_t kLeastBlock = 192 * 1024, kLeastSharedBlock = 112 * 1024;
 // Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py).
 constexpr int64_t kMostChannels = 512;
 
-// Panels of output channels for the products; tiles take the place of pixels.
+// How a problem is cut. A block is some tiles, transformed and multiplied with all weights before
+// the next; small ones stay in the second-level cache, large ones need weights that do not fit
+// there less often.
 struct Blocking {
-  int vecs;       // vectors of output channels of a panel
-  int64_t cols;   // tiles of one product
-  int64_t tiles;  // tiles of one block
+  int64_t m;           // outputs of a tile, in both directions
+  int64_t rows, cols;  // tiles of an image
+  int64_t all;         // of the batch
+  int vecs;            // vectors of output channels of a panel
+  int64_t group;       // tiles of one product
+  int64_t span;        // tiles multiplied before the first half of the output transform
+  int64_t tiles;       // of a block
+  bool together;       // all threads work on one block, else on one each
+  double cycles;
+
+  Blocking(const Problem& p, const Kernels& kernels);
+  int64_t blocks() const { return ceil_div(all, tiles); }
+  int64_t tile_bytes(const Problem& p, const Kernels& kernels) const {
+    const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
+    return (kTilePoints * c + kPoints * m * k) * static_cast<int64_t>(sizeof(float));
+  }
+  // Of all blocks that are worked on at a time.
+  double bytes(const Problem& p, const Kernels& kernels) const {
+    return static_cast<double>(tiles * tile_bytes(p, kernels)) * (together ? 1 : p.threads);
+  }
+
+ private:
+  void choose_panels(const Problem& p, const Kernels& kernels);
+  double all_cycles(const Problem& p, const Kernels& kernels) const;
 };
 
-// For F(m x m, .) of `tiles` tiles.
-Blocking choose_blocking(const Kernels& kernels, int64_t m, int64_t k, int64_t c, int64_t tiles,
-                         int threads) {
-  const int64_t vectors = ceil_div(k, kernels.width);
-  Blocking best{1, 1, 1};
-  double least = std::numeric_limits<double>::infinity();
-  for (int vecs = 1; vecs <= kernels.direct_vecs && vecs <= vectors; ++vecs) {
-    const int64_t most = std::min<int64_t>(kernels.direct_cols[vecs], tiles);
-    // Instructions of a product per vector of results: loads of tiles and weights, multiply-adds.
-    // Threads take turns if there are more products of an image than threads.
-    const int64_t panels = ceil_div(vectors, vecs), groups = ceil_div(tiles, most);
-    const double cost = static_cast<double>(ceil_div(panels * groups, threads)) *
-                        (c * (vecs + most + 2.0 * vecs * most) + 40 + 3 * vecs * most);
-    if (cost < least) least = cost, best = {vecs, most, most};
-  }
+Blocking::Blocking(const Problem& p, const Kernels& kernels) {
+  const Dims out = p.out();
+  m = kPoints + 1 - p.window.kernel[0];
+  // Rows and columns a pool drops need not be computed.
+  rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m);
+  all = p.n * rows * cols;
+  choose_panels(p, kernels);
+  group = std::min<int64_t>(kernels.direct_cols[vecs], all);
+
   constexpr auto kSize = static_cast<int64_t>(sizeof(float));
-  const int64_t c_padded = round_up(c, kernels.width), k_padded = round_up(k, kernels.width);
-  const int64_t tile_bytes = (kTilePoints * c_padded + kPoints * m * k_padded) * kSize;
-  const int64_t row_bytes = kPoints * best.vecs * kernels.width * kSize;
-  const int64_t block_bytes = std::max(threads > 1 ? kLeastSharedBlock : kLeastBlock,
+  const int64_t row_bytes = kPoints * vecs * kernels.width * kSize;
+  span = group *
+         std::max<int64_t>(1, static_cast<int64_t>(kRowShare * machine().l1) / row_bytes / group);
+  const int64_t each = tile_bytes(p, kernels);
+  const int64_t block_bytes = std::max(p.threads > 1 ? kLeastSharedBlock : kLeastBlock,
                                        static_cast<int64_t>(kBlockShare * machine().l2));
-  const int64_t fitting = std::min(block_bytes / tile_bytes,
-                                   static_cast<int64_t>(kRowShare * machine().l1) / row_bytes);
-  best.tiles = best.cols * std::max<int64_t>(1, fitting / best.cols);
-  return best;
+  const int64_t fitting = std::min(span, group * std::max<int64_t>(1, block_bytes / each / group));
+
+  // Several blocks for each thread, or one for all together; larger ones if the weights are much
+  // larger than what stays in the second level.
+  Blocking best = *this;
+  best.cycles = std::numeric_limits<double>::infinity();
+  const auto consider = [&](int64_t block, bool by_all) {
+    tiles = std::min(block, all), together = by_all;
+    cycles = all_cycles(p, kernels);
+    if (cycles < best.cycles) best = *this;
+  };
+  const int64_t share = round_up(ceil_div(all, 4 * p.threads), group);
+  const int64_t small = p.threads == 1 ? fitting : std::min(fitting, share);
+  if (p.threads == 1 || ceil_div(all, small) >= 2 * p.threads) consider(small, false);
+  if (p.threads > 1) consider(fitting, true);
+  const bool heavy = kTilePoints * p.in.c * round_up(p.k, kernels.width) * kSize > 4 * block_bytes;
+  for (int64_t block = 2 * fitting; heavy && block < 2 * all && block * each <= kMostBlock;
+       block *= 2)
+    consider(block, p.threads > 1);
+  *this = best;
+}
+
+// Panels must not depend on the batch, so that all plans share one packed copy.
+void Blocking::choose_panels(const Problem& p, const Kernels& kernels) {
+  const int64_t vectors = ceil_div(p.k, kernels.width);
+  double least = std::numeric_limits<double>::infinity();
+  for (int v = 1; v <= kernels.direct_vecs && v <= vectors; ++v) {
+    const int64_t most = std::min<int64_t>(kernels.direct_cols[v], rows * cols);
+    // Instructions of a product per vector of results: loads of tiles and weights, multiply-adds.
+    const int64_t panels = ceil_div(vectors, v), groups = ceil_div(rows * cols, most);
+    const double cost = static_cast<double>(panels * groups) *
+                        (p.in.c * (v + most + 2.0 * v * most) + 40 + 3 * v * most);
+    if (cost < least) least = cost, vecs = v;
+  }
+}
+
+double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
+  const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
+  const auto blocks_ = static_cast<double>(blocks());
+  const double in_block = static_cast<double>(all) / blocks_;
+  const double panels = static_cast<double>(ceil_div(k / kernels.width, vecs));
+
+  const double weight_bytes = static_cast<double>(kTilePoints * p.in.c * k) * sizeof(float);
+  const double block_bytes = in_block * static_cast<double>(tile_bytes(p, kernels));
+  const double groups = std::ceil(in_block / static_cast<double>(group));
+  const double slice_bytes = static_cast<double>(p.in.c * vecs * kernels.width) * sizeof(float);
+  double cycles =
+      kTilePoints * panels * groups *
+      tile_cycles(kernels, vecs, in_block / groups, static_cast<double>(p.in.c), slice_bytes);
+  // What the transforms write is read from where it stays, with weights passing between; those pass
+  // once for each block.
+  cycles += stream_cycles(block_bytes, block_bytes + weight_bytes);
+  cycles += machine().transforms * in_block / kernels.width *
+            (static_cast<double>(c) * kInputCycles + static_cast<double>(k) * kOutputCycles);
+  // Whole tiles, of those that start at -pad with m steps between.
+  const auto whole = [&](int axis, int64_t count) {
+    const int64_t pad = p.window.pad[axis], size = axis ? p.in.w : p.in.h;
+    const int64_t from = ceil_div(pad, m), to = (size + pad - kPoints) / m;
+    return static_cast<double>(std::clamp<int64_t>(to - from + 1, 0, count));
+  };
+  const double at_border =
+      static_cast<double>(all) - static_cast<double>(p.n) * whole(0, rows) * whole(1, cols);
+  cycles = blocks_ * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
+           weight_cycles(weight_bytes, blocks_, block_bytes, together ? 1 : p.threads);
+  if (!together) return parallel_cycles(cycles, blocks_, p.threads) + 1000;
+  const double launch = parallel_cycles(0, 2, p.threads);
+  return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * blocks_ - 1) * launch + 1000;
 }
 
 class WinogradPlan final : public Plan {
@@ -75,53 +158,46 @@ class WinogradPlan final : public Plan {
         kernels_(context.kernels),
         width_(kernels_.width),
         out_(p_.out()),
-        m_(kPoints + 1 - static_cast<int>(p_.window.kernel[0])),
+        blocking_(p_, kernels_),
+        m_(static_cast<int>(blocking_.m)),
         c_(round_up(p_.in.c, width_)),
         k_(round_up(p_.k, width_)) {
-    // Rows and columns a pool drops need not be computed.
-    rows_ = ceil_div(out_.h * p_.pool[0], m_);
-    cols_ = ceil_div(out_.w * p_.pool[1], m_);
-    tiles_ = p_.n * rows_ * cols_;
-    blocking_ = choose_blocking(kernels_, m_, p_.k, p_.in.c, rows_ * cols_, p_.threads);
-    split();
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.k, k_);
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
-    m_point_ = blocking_.tiles * blocking_.vecs * width_ + 16;
+    m_point_ = std::min(blocking_.span, blocking_.tiles) * blocking_.vecs * width_ + 16;
     z_tile_ = kPoints * m_ * k_ + 16;
   }
 
-  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
+  size_t workspace() const override {
+    return float_bytes(blocking_.together ? block_floats() + p_.threads * private_floats()
+                                          : p_.threads * (block_floats() + private_floats()));
+  }
 
   void run(const Operands& o) const override {
-    const int64_t blocks = ceil_div(tiles_, blocking_.tiles);
-    o.pool.parallel_for(blocks * splits_, [&](int64_t task, int thread) {
-      const int64_t block = task / splits_, split = task % splits_;
-      run_block(o, tiles_ * block / blocks, tiles_ * (block + 1) / blocks,
-                panels() * split / splits_, panels() * (split + 1) / splits_,
-                o.workspace + thread * thread_floats());
+    const int64_t tiles = blocking_.all, blocks = blocking_.blocks();
+    if (blocking_.together) {
+      for (int64_t block = 0; block < blocks; ++block)
+        run_together(o, tiles * block / blocks, tiles * (block + 1) / blocks);
+      return;
+    }
+    o.pool.parallel_for(blocks, [&](int64_t block, int thread) {
+      float* v = o.workspace + thread * (block_floats() + private_floats());
+      run_block(o, tiles * block / blocks, tiles * (block + 1) / blocks, v, v + block_floats());
     });
   }
 
  private:
   int64_t panels() const { return ceil_div(k_ / width_, blocking_.vecs); }
-  int64_t thread_floats() const {
-    // The patch holds a tile's input, or one vector of its results and as many residuals.
-    return round_up(kTilePoints * v_point_ + kPoints * m_point_ + blocking_.tiles * z_tile_ +
-                        kTilePoints * std::max<int64_t>(c_, 2 * width_),
-                    64);
-  }
-
-  // Smaller blocks, then splits of the output channels, where there are too few blocks for the
-  // threads.
-  void split() {
-    if (p_.threads == 1) return;
-    const int64_t wanted = 4 * p_.threads;
-    const int64_t share = round_up(ceil_div(tiles_, wanted), blocking_.cols);
-    blocking_.tiles = std::min(blocking_.tiles, std::max(share, blocking_.cols));
-    const int64_t blocks = ceil_div(tiles_, blocking_.tiles);
-    if (blocks < p_.threads) splits_ = std::min(panels(), ceil_div(2 * p_.threads, blocks));
+  // V and Z of a block.
+  int64_t z_offset() const { return round_up(kTilePoints * v_point_, 16); }
+  int64_t block_floats() const { return round_up(z_offset() + blocking_.tiles * z_tile_, 64); }
+  // The products of a row of points and a patch: a tile's input, or one vector of its results and
+  // as many residuals.
+  int64_t patch_offset() const { return round_up(kPoints * m_point_, 16); }
+  int64_t private_floats() const {
+    return round_up(patch_offset() + kTilePoints * std::max<int64_t>(c_, 2 * width_), 64);
   }
 
   // U[i][panel][j][c][vecs * width] = G g G^T at point (i, j), computed in double.
@@ -160,23 +236,41 @@ class WinogradPlan final : public Plan {
     });
   }
 
-  void run_block(const Operands& o, int64_t first, int64_t last, int64_t first_panel,
-                 int64_t last_panel, float* scratch) const {
-    float* v = scratch;
-    float* m = v + kTilePoints * v_point_;
-    float* z = m + kPoints * m_point_;
-    float* patch = z + blocking_.tiles * z_tile_;
+  void run_block(const Operands& o, int64_t first, int64_t last, float* v, float* m) const {
+    float *z = v + z_offset(), *patch = m + patch_offset();
     for (int64_t t = first; t < last; ++t) transform_input(o.x, t, v + (t - first) * c_, patch);
     for (int i = 0; i < kPoints; ++i) {
-      for (int64_t panel = first_panel; panel < last_panel; ++panel)
-        multiply(v + i * kPoints * v_point_, i, panel, last - first, m, z + i * m_ * width_);
+      for (int64_t panel = 0; panel < panels(); ++panel) multiply(v, i, panel, last - first, m, z);
     }
     for (int64_t t = first; t < last; ++t)
-      transform_output(o, t, z + (t - first) * z_tile_, first_panel, last_panel, patch);
+      transform_output(o, t, z + (t - first) * z_tile_, 0, k_, patch);
+  }
+
+  // All threads on one block, each step of it divided anew; every thread meets the same part of the
+  // weights each time.
+  void run_together(const Operands& o, int64_t first, int64_t last) const {
+    float *v = o.workspace, *z = v + z_offset();
+    const auto own = [&](int thread) {
+      return o.workspace + block_floats() + thread * private_floats();
+    };
+    const int64_t tiles = last - first;
+    o.pool.parallel_for(tiles, [&](int64_t t, int thread) {
+      transform_input(o.x, first + t, v + t * c_, own(thread) + patch_offset());
+    });
+    o.pool.parallel_for(kPoints * panels(), [&](int64_t task, int thread) {
+      multiply(v, static_cast<int>(task / panels()), task % panels(), tiles, own(thread), z);
+    });
+    const int64_t parts = std::min(k_ / width_, ceil_div(2 * p_.threads, tiles));
+    o.pool.parallel_for(tiles * parts, [&](int64_t task, int thread) {
+      const int64_t t = task / parts, part = task % parts, vectors = k_ / width_;
+      transform_output(o, first + t, z + t * z_tile_, vectors * part / parts * width_,
+                       vectors * (part + 1) / parts * width_, own(thread) + patch_offset());
+    });
   }
 
   void transform_input(const float* x, int64_t tile, float* v, float* patch) const {
-    const int64_t image = tile / (rows_ * cols_), row = tile / cols_ % rows_, col = tile % cols_;
+    const int64_t image = tile / (blocking_.rows * blocking_.cols),
+                  row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;
     const int64_t top = row * m_ - p_.window.pad[0], left = col * m_ - p_.window.pad[1];
     const float* from = x + image * p_.in.h * p_.in.w * c_;
     const int64_t x_row = p_.in.w * c_;
@@ -200,28 +294,36 @@ class WinogradPlan final : public Plan {
       kernels_.winograd_input(patch + c, kPoints * c_, c_, v + c, v_point_);
   }
 
-  // Row i of the points of some tiles.
+  // Row i of the points of a block's tiles.
   void multiply(const float* v, int i, int64_t panel, int64_t tiles, float* m, float* z) const {
     const int64_t channel = panel * blocking_.vecs * width_;
     const int vecs = static_cast<int>(std::min<int64_t>(blocking_.vecs, (k_ - channel) / width_));
     Product product{};
     product.points = kPoints;
-    product.cols = tiles, product.taps = p_.in.c;
-    product.x = v, product.x_point = v_point_, product.x_col = c_;
+    product.taps = p_.in.c;
+    product.x_point = v_point_, product.x_col = c_;
     product.w = weights_->floats() + (i * k_ + channel) * kPoints * p_.in.c;
     product.y = m, product.y_point = m_point_;
-    kernels_.product[vecs](product);
     WinogradRow row{};
     row.m = m, row.m_point = m_point_;
-    row.tiles = tiles, row.vecs = vecs;
-    row.z = z + kPoints * m_ * channel;
+    row.vecs = vecs;
     row.z_tile = z_tile_, row.z_vec = kPoints * m_ * width_;
-    kernels_.winograd_row[m_](row);
+    const int64_t spans = ceil_div(tiles, blocking_.span);
+    for (int64_t span = 0; span < spans; ++span) {
+      const int64_t first = tiles * span / spans;
+      product.cols = row.tiles = tiles * (span + 1) / spans - first;
+      product.x = v + i * kPoints * v_point_ + first * c_;
+      kernels_.product[vecs](product);
+      row.z = z + first * z_tile_ + i * m_ * width_ + kPoints * m_ * channel;
+      kernels_.winograd_row[m_](row);
+    }
   }
 
-  void transform_output(const Operands& o, int64_t tile, const float* z, int64_t first_panel,
-                        int64_t last_panel, float* patch) const {
-    const int64_t image = tile / (rows_ * cols_), row = tile / cols_ % rows_, col = tile % cols_;
+  // Channels first_k to last_k of a tile.
+  void transform_output(const Operands& o, int64_t tile, const float* z, int64_t first_k,
+                        int64_t last_k, float* patch) const {
+    const int64_t image = tile / (blocking_.rows * blocking_.cols),
+                  row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;
     const int64_t stored = m_ / p_.pool[0];  // rows and columns of a whole tile
     const int64_t top = row * stored, left = col * stored;
     const int64_t at = ((image * out_.h + top) * out_.w + left) * k_;
@@ -231,8 +333,7 @@ class WinogradPlan final : public Plan {
     out.pool = static_cast<int>(p_.pool[0]);
     const auto transform = kernels_.winograd_output[m_];
     const bool whole = height == stored && width == stored;
-    const int64_t end = std::min(k_, last_panel * blocking_.vecs * width_);
-    for (int64_t k = first_panel * blocking_.vecs * width_; k < end; k += width_) {
+    for (int64_t k = first_k; k < last_k; k += width_) {
       out.z = z + kPoints * m_ * k;
       out.bias = bias_->floats() + k;
       if (whole) {
@@ -268,12 +369,9 @@ class WinogradPlan final : public Plan {
   const Kernels& kernels_;
   const int width_;
   const Dims out_;
+  const Blocking blocking_;
   const int m_;
   const int64_t c_, k_;  // channels, padded
-  int64_t rows_, cols_;  // tiles of an image
-  int64_t tiles_;        // of the batch
-  Blocking blocking_;
-  int64_t splits_ = 1;
   int64_t v_point_, m_point_, z_tile_;
   WeightStore::Buffer weights_, bias_;
 };
@@ -309,56 +407,13 @@ class Winograd final : public Algorithm {
   }
 
   double cost(const Problem& p, const Context& context) const override {
-    const Kernels& kernels = context.kernels;
-    const Dims out = p.out();
-    const int64_t m = kPoints + 1 - p.window.kernel[0];
-    const int64_t rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m),
-                  tiles = p.n * rows * cols;
-    const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
-    const Blocking blocking = choose_blocking(kernels, m, p.k, p.in.c, rows * cols, p.threads);
-    // The blocks of WinogradPlan::split.
-    int64_t block = std::min(blocking.tiles, tiles);
-    if (p.threads > 1)
-      block = std::min(
-          block, std::max(blocking.cols, round_up(ceil_div(tiles, 4 * p.threads), blocking.cols)));
-    const double blocks = static_cast<double>(ceil_div(tiles, block)),
-                 in_block = static_cast<double>(tiles) / blocks;
-    const double panels = static_cast<double>(ceil_div(k / kernels.width, blocking.vecs));
-    const double splits =
-        blocks < p.threads ? std::min(panels, std::ceil(2 * p.threads / blocks)) : 1;
-
-    const double weight_bytes = static_cast<double>(kTilePoints * p.in.c * k) * sizeof(float);
-    const double block_bytes =
-        in_block * static_cast<double>(kTilePoints * c + kPoints * m * k) * sizeof(float);
-    const double groups = std::ceil(in_block / static_cast<double>(blocking.cols));
-    const double slice_bytes =
-        static_cast<double>(p.in.c * blocking.vecs * kernels.width) * sizeof(float);
-    double cycles = kTilePoints * panels * groups *
-                    tile_cycles(kernels, blocking.vecs, in_block / groups,
-                                static_cast<double>(p.in.c), slice_bytes);
-    // What the transforms write and read passes through L2; transformed weights pass once for each
-    // block.
-    cycles += stream_cycles(block_bytes, block_bytes);
-    cycles +=
-        machine().transforms * in_block / kernels.width *
-        (static_cast<double>(c) * kInputCycles * splits + static_cast<double>(k) * kOutputCycles);
-    // Whole tiles, of those that start at -pad with m steps between.
-    const auto whole = [&](int axis, int64_t count) {
-      const int64_t pad = p.window.pad[axis], size = axis ? p.in.w : p.in.h;
-      const int64_t from = ceil_div(pad, m), to = (size + pad - kPoints) / m;
-      return static_cast<double>(std::clamp<int64_t>(to - from + 1, 0, count));
-    };
-    const double at_border =
-        static_cast<double>(tiles) - static_cast<double>(p.n) * whole(0, rows) * whole(1, cols);
-    cycles = blocks * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
-             weight_cycles(weight_bytes, blocks, block_bytes, p.threads);
-    return parallel_cycles(cycles, blocks * splits, p.threads) + 1000;
+    return Blocking(p, context.kernels).cycles;
   }
 
   double memory(const Problem& p, const Context& context) const override {
     return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, context.kernels.width)) *
                sizeof(float) +
-           p.threads * std::max<double>(kLeastBlock, kBlockShare * machine().l2);
+           Blocking(p, context.kernels).bytes(p, context.kernels);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
