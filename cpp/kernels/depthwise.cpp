@@ -125,6 +125,39 @@ void tile(const DepthwiseTile& given) {
   }
 }
 
+// One pixel of any window, some vectors of channels at a time: those of a single one would wait for
+// each other.
+template <int kVecs>
+LINNET_INLINE void vectors(const DepthwiseTile& t, ptrdiff_t vec) {
+  Vec acc[kVecs];
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) acc[v] = load(t.bias + (vec + v) * kWidth);
+  const float *x_row = t.x + vec * kWidth, *w_row = t.w + vec * t.w_vec;
+  const ptrdiff_t w_vec = t.w_vec;
+  for (ptrdiff_t i = t.rows; i > 0; --i, x_row += t.x_row, w_row += t.w_row) {
+    const float *x = x_row, *w = w_row;
+    for (ptrdiff_t s = t.cols; s > 0; --s, x += t.x_col, w += kWidth) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v)
+        multiply_add(acc[v], load(w + v * w_vec), load(x + v * kWidth));
+    }
+  }
+  LINNET_UNROLL
+  for (int v = 0; v < kVecs; ++v) {
+    const ptrdiff_t at = (vec + v) * kWidth;
+    if (t.residual) acc[v] = add(acc[v], load(t.residual + at));
+    store(t.y + at, max(splat(t.low), acc[v]));
+  }
+}
+
+void pixel(const DepthwiseTile& given) {
+  constexpr int kVecs = 4;
+  const DepthwiseTile t = given;
+  ptrdiff_t vec = 0;
+  for (; vec + kVecs <= t.vecs; vec += kVecs) vectors<kVecs>(t, vec);
+  for (; vec < t.vecs; ++vec) vectors<1>(t, vec);
+}
+
 template <int kKernel, int kStride, int kRows, int kCols>
 void fill(DepthwiseTiles* tiles) {
   if constexpr (kCols > 0) {
@@ -145,6 +178,7 @@ void fill_row(Kernels* table) {
 LINNET_EXPORT(depthwise)(linnet::Kernels* table) {
   using namespace linnet;
   fill_row<0, 0>(table);
+  table->depthwise[0][0].tile[1][1] = pixel;
   fill_row<3, 1>(table);
   fill_row<3, 2>(table);
   fill_row<5, 1>(table);

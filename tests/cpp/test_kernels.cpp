@@ -159,12 +159,12 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
                 cols, ": wrote outside its tile");
 }
 
-// A tile of pixels of two vectors of channels, or three with a residual. Kernel and stride are 0
+// A tile of pixels of six vectors of channels, or three with a residual. Kernel and stride are 0
 // for the tiles of any window: then taps lie apart, and there may be none.
 void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int cols, int taps,
                      std::mt19937& random) {
   const bool any = kernel == 0, residual = taps % 2 == 1;
-  const int64_t vecs = residual ? 3 : 2, pixel = (vecs + 1) * k.width;
+  const int64_t vecs = residual ? 3 : 6, pixel = (vecs + 1) * k.width;
   DepthwiseTile t{};
   t.rows = taps, t.cols = any ? taps * 2 : kernel;
   t.x_col = any ? 2 * pixel : pixel;
