@@ -44,7 +44,7 @@ struct Blocking {
   int64_t all;         // of the batch
   int vecs;            // vectors of output channels of a panel
   int64_t group;       // tiles of one product
-  int64_t span;        // tiles multiplied before the first half of the output transform
+  int64_t span;        // most tiles multiplied before the first half of the output transform
   int64_t tiles;       // of a block
   bool together;       // all threads work on one block, else on one each
   double cycles;
@@ -166,7 +166,9 @@ class WinogradPlan final : public Plan {
     bias_ = context.weights.get_bias(bias, p_.k, k_);
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
-    m_point_ = std::min(blocking_.span, blocking_.tiles) * blocking_.vecs * width_ + 16;
+    panels_ = ceil_div(k_ / width_, blocking_.vecs);
+    span_ = ceil_div(blocking_.tiles, ceil_div(blocking_.tiles, blocking_.span));
+    m_point_ = span_ * blocking_.vecs * width_ + 16;
     z_tile_ = kPoints * m_ * k_ + 16;
   }
 
@@ -189,7 +191,6 @@ class WinogradPlan final : public Plan {
   }
 
  private:
-  int64_t panels() const { return ceil_div(k_ / width_, blocking_.vecs); }
   // V and Z of a block.
   int64_t z_offset() const { return round_up(kTilePoints * v_point_, 16); }
   int64_t block_floats() const { return round_up(z_offset() + blocking_.tiles * z_tile_, 64); }
@@ -240,7 +241,7 @@ class WinogradPlan final : public Plan {
     float *z = v + z_offset(), *patch = m + patch_offset();
     for (int64_t t = first; t < last; ++t) transform_input(o.x, t, v + (t - first) * c_, patch);
     for (int i = 0; i < kPoints; ++i) {
-      for (int64_t panel = 0; panel < panels(); ++panel) multiply(v, i, panel, last - first, m, z);
+      for (int64_t panel = 0; panel < panels_; ++panel) multiply(v, i, panel, last - first, m, z);
     }
     for (int64_t t = first; t < last; ++t)
       transform_output(o, t, z + (t - first) * z_tile_, 0, k_, patch);
@@ -257,8 +258,8 @@ class WinogradPlan final : public Plan {
     o.pool.parallel_for(tiles, [&](int64_t t, int thread) {
       transform_input(o.x, first + t, v + t * c_, own(thread) + patch_offset());
     });
-    o.pool.parallel_for(kPoints * panels(), [&](int64_t task, int thread) {
-      multiply(v, static_cast<int>(task / panels()), task % panels(), tiles, own(thread), z);
+    o.pool.parallel_for(kPoints * panels_, [&](int64_t task, int thread) {
+      multiply(v, static_cast<int>(task / panels_), task % panels_, tiles, own(thread), z);
     });
     const int64_t parts = std::min(k_ / width_, ceil_div(2 * p_.threads, tiles));
     o.pool.parallel_for(tiles * parts, [&](int64_t task, int thread) {
@@ -308,10 +309,8 @@ class WinogradPlan final : public Plan {
     row.m = m, row.m_point = m_point_;
     row.vecs = vecs;
     row.z_tile = z_tile_, row.z_vec = kPoints * m_ * width_;
-    const int64_t spans = ceil_div(tiles, blocking_.span);
-    for (int64_t span = 0; span < spans; ++span) {
-      const int64_t first = tiles * span / spans;
-      product.cols = row.tiles = tiles * (span + 1) / spans - first;
+    for (int64_t first = 0; first < tiles; first += span_) {
+      product.cols = row.tiles = std::min(span_, tiles - first);
       product.x = v + i * kPoints * v_point_ + first * c_;
       kernels_.product[vecs](product);
       row.z = z + first * z_tile_ + i * m_ * width_ + kPoints * m_ * channel;
@@ -372,6 +371,8 @@ class WinogradPlan final : public Plan {
   const Blocking blocking_;
   const int m_;
   const int64_t c_, k_;  // channels, padded
+  int64_t panels_;       // of output channels
+  int64_t span_;         // tiles multiplied at a time: an even share of a block
   int64_t v_point_, m_point_, z_tile_;
   WeightStore::Buffer weights_, bias_;
 };
