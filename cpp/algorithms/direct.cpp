@@ -18,6 +18,7 @@ namespace {
 constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
 constexpr double kMostScratch = 1 << 24;      // floats of one thread
 constexpr int64_t kExpandedBytes = 16 << 10;  // of weights turned into floats, to stay in L1
+constexpr int64_t kRow = 48;  // about as many pixels are taken as a row by a 1x1 convolution
 
 // Cycles to convert a vector of weights of another type, and to write it as floats as well.
 constexpr double kConvertCycles = 1.5, kExpandCycles = 2;
@@ -163,7 +164,7 @@ struct ConvScheme {
   Taps taps;
   Panels panels;
   // Rows of stored pixels in each image. A 1x1 convolution knows no rows: its pixels, those of all
-  // images together, are cut into rows of one tile, of which the last may be shorter.
+  // images together, are cut into rows of some tiles, of which the last may be shorter.
   int64_t images, rows, row, last_row;
   // A task is a band of rows, or some whole images, by a part of the panels.
   int64_t band_images = 1, bands = 1, band_rows, splits = 1;
@@ -208,7 +209,8 @@ ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
   if (flat) {
     const int64_t pixels = out.h * out.w * (planar ? 1 : p.n);
     if (!planar) images = 1;
-    row = ceil_div(pixels, ceil_div(pixels, kernels.direct_cols[panels.vecs]));
+    const int64_t cols = kernels.direct_cols[panels.vecs];
+    row = std::min(pixels, cols * std::max<int64_t>(1, kRow / cols));
     rows = ceil_div(pixels, row);
     last_row = pixels - (rows - 1) * row;
     x_row = row * x_pixel;
