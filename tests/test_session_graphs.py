@@ -421,7 +421,7 @@ def test_pool_of_padding_alone(isa: str, width: int) -> None:
     np.testing.assert_array_equal(session(graph, isa=isa)(x), expected)
 
 
-@pytest.mark.parametrize("algorithm", ["", "direct", "im2col-openblas", "direct-ref"])
+@pytest.mark.parametrize("algorithm", ["", "direct", "depthwise", "im2col-openblas", "direct-ref"])
 def test_far_padding(algorithm: str) -> None:
     """Sizes whose products do not fit 64 bits: the first window ends, the second begins on x."""
     far = {"strides": [FAR, FAR], "dilations": [FAR, 1], "pads": [FAR, 0, FAR, 0]}
@@ -429,6 +429,18 @@ def test_far_padding(algorithm: str) -> None:
     x = np.array([-3], "f4").reshape(1, 1, 1, 1)
     y = session(graph, algorithm=algorithm, threads=2)(x)
     np.testing.assert_array_equal(y.ravel(), -3 * graph.initializers["w"].ravel()[::-1])
+
+
+def test_far_padding_of_long_rows() -> None:
+    """Windows that lie in padding alone begin too far from the image for a pointer."""
+    far = {"strides": [FAR, 1], "pads": [FAR, 0, FAR, 0], "group": 512}
+    graph = make([conv("y", "x", "w", **far)], {"w": weights(512, 1, 2, 1)}, ["y"], x=(512, 2, 99))
+    x = np.random.default_rng(1).normal(size=(2, 512, 2, 99)).astype("f4")
+    y = session(graph, algorithm="depthwise", threads=3)(x)
+    expected = (x * graph.initializers["w"][:, 0]).sum(2)
+    np.testing.assert_allclose(y[:, :, 1], expected, atol=1e-5)
+    assert y.shape[2] == 3
+    assert not y[:, :, ::2].any()
 
 
 @pytest.mark.parametrize("threads", [1, 32])

@@ -124,8 +124,9 @@ class DepthwisePlan final : public Plan {
     tile.bias = bias_->floats() + channel;
     tile.y_row = out_.w * pixel, tile.y_pixel = pixel;
     tile.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
-    const float* x =
-        o.x + (image * p_.in.h + top + taps.first * w.dilation[0]) * p_.in.w * pixel + channel;
+    // Where no tap lies inside the image, the first may lie too far away for a pointer.
+    const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : 0;
+    const float* x = o.x + (image * p_.in.h + first) * p_.in.w * pixel + channel;
     const float* weights = weights_->floats() + vec * tile.w_vec + taps.first * tile.w_row;
     int64_t y = (image * out_.h + row) * tile.y_row + channel;
 
@@ -133,7 +134,7 @@ class DepthwisePlan final : public Plan {
       const int64_t left = col * w.stride[1] - w.pad[1];
       const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p_.in.w);
       tile.cols = inside.last - inside.first;
-      tile.x = x + (left + inside.first * w.dilation[1]) * pixel;
+      tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * pixel;
       tile.w = weights + inside.first * width;
       tile.y = o.y + y + col * pixel;
       tile.residual = p_.residual ? o.operand + y + col * pixel : nullptr;
@@ -147,7 +148,8 @@ class DepthwisePlan final : public Plan {
       run_tile(tiles_.tile[rows][end - begin], cols_.first + begin);
     }
     const DepthwiseKernel one = kernels_.depthwise[0][0].tile[1][1];
-    for (int r = 0; r < rows; ++r, x += w.stride[0] * tile.x_row, y += tile.y_row) {
+    for (int r = 0; r < rows; ++r) {
+      if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row;
       for (int64_t col = 0; col < cols_.first; ++col) run_tile(one, col);
       for (int64_t col = cols_.last; col < out_.w; ++col) run_tile(one, col);
     }
