@@ -950,7 +950,7 @@ def test_further_algorithms_of_linnet_get_a_row() -> None:
     rows = environments.runtimes()["linnet"].configurations
     assert rows["linnet-winograd"]["algorithm"] == "winograd"
     assert rows["linnet-fourier"]["algorithm"] == "fourier"
-    assert not {"linnet-pool", "linnet-reorder", "linnet-im2col"} & set(rows)
+    assert not {"linnet-pool", "linnet-reorder", "linnet-im2col", "linnet-depthwise"} & set(rows)
 
 
 def test_ncnn_translation_counts_and_fuses(tmp_path: Path) -> None:

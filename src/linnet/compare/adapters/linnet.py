@@ -36,8 +36,8 @@ KNOWN: dict[str, dict[str, Any]] = {
         "unless": "LINNET_NNPACK",
     },
 }
-# What runs no convolution, and the oracle of the tests, which is slow by design.
-NO_ROW = {"direct-ref", "elementwise", "pool", "reorder"}
+# What runs no convolution, or only depthwise ones, and the oracle of the tests, slow by design.
+NO_ROW = {"depthwise", "direct-ref", "elementwise", "pool", "reorder"}
 
 
 def __getattr__(name: str) -> Any:
