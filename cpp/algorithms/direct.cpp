@@ -174,6 +174,8 @@ struct ConvScheme {
   int64_t input_rows(const Problem& p, int64_t output_rows) const {
     return (output_rows * p.pool[0] - 1) * p.window.stride[0] + p.window.extent(0);
   }
+  // Of the input that the tiles read for a band of one image.
+  int64_t band_floats(const Problem& p) const { return input_rows(p, band_rows) * x_row; }
   int64_t image_groups() const { return ceil_div(images, band_images); }
   int64_t tasks() const { return image_groups() * bands * splits; }
 
@@ -202,7 +204,7 @@ ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
   const Dims out = p.out();
   images = p.n, rows = out.h, row = last_row = out.w;
   const bool flat = w.kernel[0] == 1 && w.kernel[1] == 1 && w.stride[0] == 1 && w.stride[1] == 1 &&
-                    !pads && !p.pooled() && !copy;
+                    !p.pooled() && !copy;
   // Panels must not depend on the batch, so that all plans share one packed copy.
   panels =
       best_panels(kernels, p.k / p.groups, flat ? out.h * out.w : out.w, p.pool[1], taps.count());
@@ -226,7 +228,7 @@ ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
     band_rows = ceil_div(rows, some_bands);
     bands = ceil_div(rows, band_rows);
     splits = std::min(panels.count() * p.groups, ceil_div(wanted, image_groups() * bands));
-    const double scratch = static_cast<double>(input_rows(p, band_rows) * x_row);
+    const double scratch = static_cast<double>(band_floats(p));
     const bool least = band_images == 1 && band_rows == 1;  // Direct::refuse() has bounded it
     if (copy && !least && scratch * static_cast<double>(band_images) > kMostScratch) return;
     cycles = all_cycles(p, kernels, tiles);
@@ -266,8 +268,7 @@ double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double t
   const auto passes = static_cast<double>(image_groups() * bands);
   const auto weights =
       static_cast<double>(p.groups * round_up(p.k / p.groups, kernels.width) * taps.count());
-  const double band_bytes =
-      static_cast<double>(band_images * input_rows(p, band_rows) * x_row) * sizeof(float);
+  const double band_bytes = static_cast<double>(band_images * band_floats(p)) * sizeof(float);
   double sum = tiles;
   if (p.weights != WeightType::kF32) sum += kExpandCycles * weights / kernels.width * passes;
   sum += weight_cycles(weights * static_cast<double>(weight_size(p.weights)), passes, band_bytes,
@@ -323,10 +324,7 @@ class DirectConv final : public Plan {
  private:
   // Rounded up so that threads' scratches share no cache line.
   int64_t scratch_floats() const {
-    return scheme_.copy ? round_up(scheme_.band_images * scratch_image(), 64) : 0;
-  }
-  int64_t scratch_image() const {
-    return scheme_.input_rows(p_, scheme_.band_rows) * scheme_.x_row;
+    return scheme_.copy ? round_up(scheme_.band_images * scheme_.band_floats(p_), 64) : 0;
   }
   // One panel's weights as floats, where they are not.
   int64_t expanded_floats() const {
@@ -375,8 +373,8 @@ class DirectConv final : public Plan {
       const int64_t rows =
           std::min(s.input_rows(p_, last - first), p_.in.h + w.pad[0] + w.pad[2] - input_row);
       for (int64_t i = 0; i < images; ++i)
-        copy_band(x + i * x_image, input_row, rows, scratch + i * scratch_image());
-      x = scratch, x_image = scratch_image();
+        copy_band(x + i * x_image, input_row, rows, scratch + i * scheme_.band_floats(p_));
+      x = scratch, x_image = scheme_.band_floats(p_);
     } else {
       x += input_row * s.x_row;
     }

@@ -29,9 +29,9 @@ constexpr double kCopyCycles = 150;
 // tiles of one block of its second level, weights beside them, unless larger blocks pay. Where all
 // cores share a small second level (ARM), several threads have to do with less.
 constexpr double kRowShare = 0.6, kBlockShare = 0.33;
+constexpr int64_t kLeastBlock = 192 * 1024, kLeastSharedBlock = 112 * 1024;
 // Bytes of the largest blocks.
 constexpr int64_t kMostBlock = 32 << 20;
-constexpr int64_t kLeastBlock = 192 * 1024, kLeastSharedBlock = 112 * 1024;
 // Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py).
 constexpr int64_t kMostChannels = 512;
 
@@ -44,7 +44,7 @@ struct Blocking {
   int64_t all;         // of the batch
   int vecs;            // vectors of output channels of a panel
   int64_t group;       // tiles of one product
-  int64_t span;        // most tiles multiplied before the first half of the output transform
+  int64_t span;        // tiles multiplied before the first half of the output transform
   int64_t tiles;       // of a block
   bool together;       // all threads work on one block, else on one each
   double cycles;
@@ -54,6 +54,9 @@ struct Blocking {
   int64_t tile_bytes(const Problem& p, const Kernels& kernels) const {
     const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
     return (kTilePoints * c + kPoints * m * k) * static_cast<int64_t>(sizeof(float));
+  }
+  static double weight_bytes(const Problem& p, const Kernels& kernels) {
+    return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, kernels.width)) * sizeof(float);
   }
   // Of all blocks that are worked on at a time.
   double bytes(const Problem& p, const Kernels& kernels) const {
@@ -96,11 +99,12 @@ Blocking::Blocking(const Problem& p, const Kernels& kernels) {
   const int64_t small = p.threads == 1 ? fitting : std::min(fitting, share);
   if (p.threads == 1 || ceil_div(all, small) >= 2 * p.threads) consider(small, false);
   if (p.threads > 1) consider(fitting, true);
-  const bool heavy = kTilePoints * p.in.c * round_up(p.k, kernels.width) * kSize > 4 * block_bytes;
+  const bool heavy = weight_bytes(p, kernels) > 4.0 * static_cast<double>(block_bytes);
   for (int64_t block = 2 * fitting; heavy && block < 2 * all && block * each <= kMostBlock;
        block *= 2)
     consider(block, p.threads > 1);
   *this = best;
+  span = ceil_div(tiles, ceil_div(tiles, span));  // even shares of a block
 }
 
 // Panels must not depend on the batch, so that all plans share one packed copy.
@@ -119,11 +123,11 @@ void Blocking::choose_panels(const Problem& p, const Kernels& kernels) {
 
 double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
   const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
-  const auto blocks_ = static_cast<double>(blocks());
-  const double in_block = static_cast<double>(all) / blocks_;
+  const auto count = static_cast<double>(blocks());
+  const double in_block = static_cast<double>(all) / count;
   const double panels = static_cast<double>(ceil_div(k / kernels.width, vecs));
 
-  const double weight_bytes = static_cast<double>(kTilePoints * p.in.c * k) * sizeof(float);
+  const double weights = weight_bytes(p, kernels);
   const double block_bytes = in_block * static_cast<double>(tile_bytes(p, kernels));
   const double groups = std::ceil(in_block / static_cast<double>(group));
   const double slice_bytes = static_cast<double>(p.in.c * vecs * kernels.width) * sizeof(float);
@@ -132,7 +136,7 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
       tile_cycles(kernels, vecs, in_block / groups, static_cast<double>(p.in.c), slice_bytes);
   // What the transforms write is read from where it stays, with weights passing between; those pass
   // once for each block.
-  cycles += stream_cycles(block_bytes, block_bytes + weight_bytes);
+  cycles += stream_cycles(block_bytes, block_bytes + weights);
   cycles += machine().transforms * in_block / kernels.width *
             (static_cast<double>(c) * kInputCycles + static_cast<double>(k) * kOutputCycles);
   // Whole tiles, of those that start at -pad with m steps between.
@@ -143,11 +147,11 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
   };
   const double at_border =
       static_cast<double>(all) - static_cast<double>(p.n) * whole(0, rows) * whole(1, cols);
-  cycles = blocks_ * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
-           weight_cycles(weight_bytes, blocks_, block_bytes, together ? 1 : p.threads);
-  if (!together) return parallel_cycles(cycles, blocks_, p.threads) + 1000;
+  cycles = count * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
+           weight_cycles(weights, count, block_bytes, together ? 1 : p.threads);
+  if (!together) return parallel_cycles(cycles, count, p.threads) + 1000;
   const double launch = parallel_cycles(0, 2, p.threads);
-  return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * blocks_ - 1) * launch + 1000;
+  return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * count - 1) * launch + 1000;
 }
 
 class WinogradPlan final : public Plan {
@@ -167,8 +171,7 @@ class WinogradPlan final : public Plan {
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
     panels_ = ceil_div(k_ / width_, blocking_.vecs);
-    span_ = ceil_div(blocking_.tiles, ceil_div(blocking_.tiles, blocking_.span));
-    m_point_ = span_ * blocking_.vecs * width_ + 16;
+    m_point_ = blocking_.span * blocking_.vecs * width_ + 16;
     z_tile_ = kPoints * m_ * k_ + 16;
   }
 
@@ -309,8 +312,8 @@ class WinogradPlan final : public Plan {
     row.m = m, row.m_point = m_point_;
     row.vecs = vecs;
     row.z_tile = z_tile_, row.z_vec = kPoints * m_ * width_;
-    for (int64_t first = 0; first < tiles; first += span_) {
-      product.cols = row.tiles = std::min(span_, tiles - first);
+    for (int64_t first = 0; first < tiles; first += blocking_.span) {
+      product.cols = row.tiles = std::min(blocking_.span, tiles - first);
       product.x = v + i * kPoints * v_point_ + first * c_;
       kernels_.product[vecs](product);
       row.z = z + first * z_tile_ + i * m_ * width_ + kPoints * m_ * channel;
@@ -372,7 +375,6 @@ class WinogradPlan final : public Plan {
   const int m_;
   const int64_t c_, k_;  // channels, padded
   int64_t panels_;       // of output channels
-  int64_t span_;         // tiles multiplied at a time: an even share of a block
   int64_t v_point_, m_point_, z_tile_;
   WeightStore::Buffer weights_, bias_;
 };
@@ -412,9 +414,8 @@ class Winograd final : public Algorithm {
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, context.kernels.width)) *
-               sizeof(float) +
-           Blocking(p, context.kernels).bytes(p, context.kernels);
+    const Kernels& kernels = context.kernels;
+    return Blocking::weight_bytes(p, kernels) + Blocking(p, kernels).bytes(p, kernels);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

@@ -334,13 +334,11 @@ class WinogradRows final : public Algorithm {
     const double weight_bytes =
         static_cast<double>(t.points * taps_of(p) * round_up(p.k, kernels.width)) * sizeof(float);
     // All weights pass once for each band.
-    const double band_bytes = std::min<double>(
-        kBandBytes, input_rows * static_cast<double>(t.points * t.tiles * p.in.c) * sizeof(float));
-    const double bands = std::ceil(input_rows * static_cast<double>(t.points * t.tiles * p.in.c) *
-                                   sizeof(float) / kBandBytes);
-    cycles +=
-        weight_cycles(weight_bytes, std::max(static_cast<double>(p.n), std::min(bands, lines)),
-                      band_bytes, p.threads);
+    const double rows_bytes =
+        input_rows * static_cast<double>(t.points * t.tiles * p.in.c) * sizeof(float);
+    const double bands = std::min(std::ceil(rows_bytes / kBandBytes), lines);
+    cycles += weight_cycles(weight_bytes, std::max(static_cast<double>(p.n), bands),
+                            std::min<double>(kBandBytes, rows_bytes), p.threads);
     return parallel_cycles(cycles, std::min(lines, 4.0 * p.threads), p.threads) + 1000;
   }
 
