@@ -18,6 +18,7 @@ namespace {
 constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
 constexpr double kMostScratch = 1 << 24;      // floats of one thread
 constexpr int64_t kExpandedBytes = 16 << 10;  // of weights turned into floats, to stay in L1
+constexpr int64_t kPlaceTaps = 8;             // where weights are read in several places by turns
 constexpr int64_t kRow = 48;  // about as many pixels are taken as a row by a 1x1 convolution
 
 // Cycles to convert a vector of weights of another type, and to write it as floats as well.
@@ -519,17 +520,32 @@ class DirectFullyConnected final : public Plan {
     const int64_t channel = panel * panels_.vecs * kernels_.width;
     const int64_t lanes = static_cast<int64_t>(vecs) * kernels_.width;
     const int64_t length = pixels_ > 1 ? pixels_ : channels_;
+    const int64_t x_unit = pixels_ > 1 ? pixel_ : 1;
+    const int64_t places = expands() ? 1 : kernels_.weight_places;
     const int64_t tiles = ceil_div(last - first, kernels_.direct_cols[vecs]);
 
     DirectTile tile{};
     tile.x_col = x_step_, tile.y_col = y_image_;
-    tile.x_middle = pixel_;
-    tile.outer = 1, tile.pool_cols = 1;
-    for (int64_t begin = 0; begin < length; begin += block_) {
-      const int64_t size = std::min(block_, length - begin);
+    tile.pool_cols = 1;
+    for (int64_t begin = 0, size; begin < length; begin += size) {
+      size = std::min(block_, length - begin);
+      // A tile takes the places by turns, a single image takes them all at once.
+      const int64_t turn = pixels_ > 1 ? 1 : last - first > 1 ? kPlaceTaps : size / places;
+      if (places > 1 && turn > 0 && size >= places * turn) {
+        const int64_t part = size / (places * turn) * turn;
+        size = places * part;  // what does not come out even is left to the next block
+        tile.outer = part / turn, tile.x_outer = turn * x_unit;
+        tile.middle = places, tile.x_middle = part * x_unit;
+        tile.inner = turn * block_step();
+        tile.w_middle = (part - turn) * block_step() * lanes;
+        tile.w_outer = (turn - size) * block_step() * lanes;
+      } else {
+        tile.outer = 1;
+        tile.middle = pixels_ > 1 ? size : 1, tile.x_middle = x_unit;
+        tile.inner = pixels_ > 1 ? channels_ : size;
+        tile.w_middle = tile.w_outer = 0;
+      }
       const bool ends = begin + size == length;
-      tile.middle = pixels_ > 1 ? size : 1;
-      tile.inner = pixels_ > 1 ? channels_ : size;
       weights_.point(&tile, channel * p_.in.count() + begin * block_step() * lanes, channel);
       if (expands()) {
         float* space = o.workspace + thread * expanded_floats();
@@ -540,7 +556,7 @@ class DirectFullyConnected final : public Plan {
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = first + (last - first) * t / tiles,
                       to = first + (last - first) * (t + 1) / tiles;
-        tile.x = o.x + from * x_step_ + begin * (pixels_ > 1 ? pixel_ : 1);
+        tile.x = o.x + from * x_step_ + begin * x_unit;
         tile.y = o.y + from * y_image_ + channel;
         tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
         if (to - from == 1) {

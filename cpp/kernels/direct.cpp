@@ -26,6 +26,13 @@ constexpr double kFlopsPerCycle = 8;
 #endif
 constexpr int kVecsMax = sizeof kCols / sizeof kCols[0] - 1;
 constexpr int kGemvVecs = kMaxTileVecs;
+// The prefetchers of x86-64 follow each of several streams, none across the end of a page. Small
+// Arm cores are told what to prefetch instead.
+#if defined(__x86_64__)
+constexpr int kWeightPlaces = 4;
+#else
+constexpr int kWeightPlaces = 1;
+#endif
 
 // Taps of the inner loop done per turn.
 constexpr int kUnroll = 4;
@@ -203,11 +210,10 @@ void direct(const DirectTile& t) {
       for (int v = 0; v < kVecs; ++v) acc[p][v] = load(bias + v * kWidth);
     }
   } else {
-    const float* y = t.y;
     LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
+    for (int p = 0; p < kTileCols; ++p) {
       LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(y + v * kWidth);
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = splat(0);
     }
   }
 
@@ -225,13 +231,23 @@ void direct(const DirectTile& t) {
           if (i == 3) slide<3>(acc, x, w);
           if (i == 2) slide<2>(acc, x, w);
           if (i == 1) slide<1>(acc, x, w);
-          w += i * kWidth;
+          w += i * kWidth + t.w_middle;
           continue;
         }
       }
       Columns<kTileCols> x(middle, x_col);
       for (; i >= kUnroll; i -= kUnroll) steps<kUnroll, kVecs, kTileCols>(acc, x, w);
       for (; i > 0; --i) steps<1, kVecs, kTileCols>(acc, x, w);
+      if constexpr (kWeightPlaces > 1) w += t.w_middle;
+    }
+    if constexpr (kWeightPlaces > 1) w += t.w_outer;
+  }
+  if (!t.bias) {  // added last, for the sums to stay short and with them the error
+    const float* y = t.y;
+    LINNET_UNROLL
+    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) acc[p][v] = add(acc[p][v], load(y + v * kWidth));
     }
   }
   finish(acc, t);
@@ -269,8 +285,32 @@ LINNET_INLINE void multiply_weights(Vec (&acc)[kVecs], const Weight* w, Vec x) {
   for (int v = 0; v < kVecs; ++v) acc[v] = fma(acc[v], load(w + v * kWidth), x);
 }
 
-// One pixel: nothing is reused, so this is a stream of weights. Few vectors keep several partial
-// sums, to have enough independent additions in flight.
+// kPlaces runs of `taps` at once, x_place values and w_place weights apart, as several partial
+// sums.
+template <int kPlaces, typename Weight, int kSums, int kVecs>
+LINNET_INLINE void accumulate(Vec (&sum)[kSums][kVecs], const float* x, ptrdiff_t x_place,
+                              const Weight* w, ptrdiff_t w_place, ptrdiff_t taps) {
+  constexpr int kTaps = kPlaces < kSums ? kSums / kPlaces : 1;
+  constexpr ptrdiff_t kLanes = kVecs * kWidth;
+  for (; taps >= kTaps; taps -= kTaps, x += kTaps, w += kTaps * kLanes) {
+    prefetch<kTaps * kLanes * sizeof(Weight)>(w);
+    LINNET_UNROLL
+    for (int i = 0; i < kPlaces * kTaps; ++i) {
+      const int place = i / kTaps, tap = i % kTaps;
+      multiply_weights(sum[i % kSums], w + place * w_place + tap * kLanes,
+                       splat(x[place * x_place + tap]));
+    }
+  }
+  for (; taps > 0; --taps, ++x, w += kLanes) {
+    LINNET_UNROLL
+    for (int place = 0; place < kPlaces; ++place)
+      multiply_weights(sum[0], w + place * w_place, splat(x[place * x_place]));
+  }
+}
+
+// One pixel: nothing is reused, so this is a stream of weights, or several: middle taps are taken
+// kWeightPlaces at a time. Few vectors keep several partial sums, to have enough independent
+// additions in flight.
 template <typename Weight, int kVecs>
 void gemv(const DirectTile& t) {
   constexpr int kSums = kVecs >= 8 ? 1 : kVecs >= 4 ? 2 : 4;
@@ -283,20 +323,19 @@ void gemv(const DirectTile& t) {
   }
 
   const Weight* w = static_cast<const Weight*>(t.w);
+  const ptrdiff_t w_place = t.inner * kVecs * kWidth + t.w_middle;
   const float* outer = t.x;
-  for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer) {
+  for (int64_t o = t.outer; o > 0; --o, outer += t.x_outer, w += t.w_outer) {
     const float* middle = outer;
-    for (int64_t m = t.middle; m > 0; --m, middle += t.x_middle) {
-      const float* x = middle;
-      ptrdiff_t i = t.inner;
-      for (; i >= kSums; i -= kSums, x += kSums, w += kSums * kVecs * kWidth) {
-        prefetch<kSums * kVecs * kWidth * sizeof(Weight)>(w);
-        LINNET_UNROLL
-        for (int s = 0; s < kSums; ++s)
-          multiply_weights(extra[s], w + s * kVecs * kWidth, splat(x[s]));
+    int64_t m = t.middle;
+    if constexpr (kWeightPlaces > 1) {
+      for (; m >= kWeightPlaces; m -= kWeightPlaces) {
+        accumulate<kWeightPlaces>(extra, middle, t.x_middle, w, w_place, t.inner);
+        middle += kWeightPlaces * t.x_middle, w += kWeightPlaces * w_place;
       }
-      for (; i > 0; --i, ++x, w += kVecs * kWidth) multiply_weights(extra[0], w, splat(*x));
     }
+    for (; m > 0; --m, middle += t.x_middle, w += w_place)
+      accumulate<1>(extra, middle, 0, w, 0, t.inner);
   }
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) {
@@ -411,6 +450,7 @@ LINNET_EXPORT(direct)(linnet::Kernels* table) {
   table->flops_per_cycle = linnet::kFlopsPerCycle;
   table->direct_vecs = linnet::kVecsMax;
   linnet::fill_vecs<linnet::kVecsMax>(table);
+  table->weight_places = linnet::kWeightPlaces;
   table->gemv_vecs = linnet::kGemvVecs;
   linnet::fill_gemv<linnet::kGemvVecs>(table);
   table->expand[static_cast<int>(linnet::WeightType::kF32)] = nullptr;

@@ -37,7 +37,7 @@ struct DirectTile {
   int64_t outer, middle, inner;
   const void* w;       // [outer][middle][inner][vecs * width]; floats unless the kernel says else
   const float* scale;  // vecs * width, for int8 weights
-  const float* bias;  // vecs * width; nullptr starts from what y holds (reduction split over calls)
+  const float* bias;   // vecs * width; nullptr adds to what y holds (reduction split over calls)
   const float* residual;  // added before the activation, laid out like y; nullptr for none
   float* y;
   ptrdiff_t y_col;  // from one stored pixel to the next
@@ -47,6 +47,9 @@ struct DirectTile {
   // later rows of the same window.
   int pool_cols;
   bool pool_merge;
+  // Weights skipped after each turn of the middle loop and of the outer one, so that they are read
+  // in several places by turns; 0 where `weight_places` is 1.
+  ptrdiff_t w_middle = 0, w_outer = 0;
 };
 using DirectKernel = void (*)(const DirectTile&);
 
@@ -203,6 +206,7 @@ struct Kernels {
   int direct_cols[kMaxTileVecs + 1];
   DirectKernel direct[kMaxTileVecs + 1][kMaxTileCols + 1];
   void (*product[kMaxTileVecs + 1])(const Product&);  // by vecs, in tiles like direct's
+  int weight_places;  // in so many places at once is most read from memory
   // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights
   // prefetched. For each type of weights.
   int gemv_vecs;  // 1..gemv_vecs are filled
