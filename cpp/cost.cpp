@@ -14,6 +14,8 @@ namespace {
 // Cycles a loop over the pool costs beside its tasks: claiming the last ones, waiting for them.
 // Wake-ups happen once for a whole run.
 constexpr double kLaunch = 8000;
+// Bytes per cycle of lines another core has written, there and back.
+constexpr double kExchangeRate = 1.2;
 
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
@@ -126,6 +128,10 @@ double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, d
   // Computing and streaming overlap, but not wholly where both take about as long.
   return taps * std::max(std::hypot(fma / m.efficiency, weights), loads) +
          ends * (20 + 1.5 * vecs * cols);
+}
+
+double exchange_cycles(double bytes, int threads) {
+  return bytes * (threads - 1) / threads / kExchangeRate;
 }
 
 double parallel_cycles(double cycles, double tasks, int threads) {

@@ -35,6 +35,10 @@ double weight_cycles(double bytes, double passes, double others, int threads);
 double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint,
                    double ends = 1);
 
+// Cycles, of all cores together, until those that need them have `bytes` that some wrote and any of
+// them reads.
+double exchange_cycles(double bytes, int threads);
+
 // Cycles until `tasks` equal tasks of `cycles` together are done by `threads`, with the threads'
 // start.
 double parallel_cycles(double cycles, double tasks, int threads);

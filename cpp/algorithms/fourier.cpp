@@ -29,40 +29,137 @@ constexpr double kCyclesPerNumber8 = 2.5, kCyclesPerNumber16 = 5;
 constexpr int64_t kSliceFloats = 4096;
 constexpr double kTurn = 6.283185307179586;
 
-// How images are cut into tiles, and the work into tasks.
+// How images are cut into tiles, and the work into tasks: a block of tiles is transformed and
+// multiplied by one vector of output channels at a time, and its buffers stay in a core's
+// second-level cache while the weights stream past. Each thread works on blocks of its own; or, of
+// few tiles, all threads transform a round of blocks, and then divide blocks times vectors.
 struct Tiling {
   int64_t computed[2], stored[2];  // results of a tile by axis, before and after a pool
   int64_t rows, cols;              // tiles of an image
-  int64_t tiles;                   // of the batch
+  int64_t all;                     // of the batch
   int64_t v_tile, m_tile;          // floats from one transformed tile, or column of it, to the next
-  // A round is what all threads transform together, a block the part of it that one thread
-  // multiplies by one vector of output channels at a time; its buffers stay in a core's
-  // second-level cache while the weights stream past.
-  int64_t rounds, round_tiles, blocks;
+  int64_t rounds, blocks;          // blocks of a round; 1 where each thread has its own
+  bool together;
+  double cycles;
 
-  Tiling(const Problem& p, int n, const Kernels& kernels) {
-    for (int axis = 0; axis < 2; ++axis) {
-      stored[axis] = (n + 1 - p.window.extent(axis)) / p.pool[axis];
-      computed[axis] = stored[axis] * p.pool[axis];
-    }
-    const Dims out = p.out();
-    rows = ceil_div(out.h, stored[0]);
-    cols = ceil_div(out.w, stored[1]);
-    tiles = p.n * rows * cols;
-    // A cache line more keeps the tiles off multiples of a cache way.
-    v_tile = 2 * n * round_up(p.in.c, kFourierChunk) + 16;
-    m_tile = n * n * kernels.width + 16;
-    const auto room = static_cast<int64_t>(0.8 * machine().l2) /
-                      ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
-    const int64_t most = std::max<int64_t>(1, room / kernels.fourier_tiles) * kernels.fourier_tiles;
-    rounds = ceil_div(tiles, most * p.threads);
-    round_tiles = ceil_div(tiles, rounds);
-    blocks = ceil_div(round_tiles, most);
-    // Smaller blocks where there are too few output channels for the threads.
-    const int64_t wanted =
-        p.threads > 1 ? ceil_div(4 * p.threads, ceil_div(p.k, kernels.width)) : 1;
-    blocks = std::max(blocks, std::min(wanted, ceil_div(round_tiles, kernels.fourier_tiles)));
+  Tiling(const Problem& p, int n, const Kernels& kernels);
+  int64_t round_tiles() const { return ceil_div(all, rounds); }
+  int64_t block_tiles() const { return ceil_div(round_tiles(), blocks); }
+  int64_t v_floats(int n) const { return round_up(n / 2 * round_tiles() * v_tile, 64); }
+  int64_t m_floats() const { return round_up(block_tiles() * m_tile, 64); }
+  // Of all threads.
+  int64_t workspace(int n, int64_t threads) const {
+    return (together ? 1 : threads) * v_floats(n) + threads * m_floats();
   }
+
+ private:
+  double all_cycles(const Problem& p, int n, const Kernels& kernels) const;
+};
+
+Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
+  for (int axis = 0; axis < 2; ++axis) {
+    stored[axis] = (n + 1 - p.window.extent(axis)) / p.pool[axis];
+    computed[axis] = stored[axis] * p.pool[axis];
+  }
+  const Dims out = p.out();
+  rows = ceil_div(out.h, stored[0]);
+  cols = ceil_div(out.w, stored[1]);
+  all = p.n * rows * cols;
+  // A cache line more keeps the tiles off multiples of a cache way.
+  v_tile = 2 * n * round_up(p.in.c, kFourierChunk) + 16;
+  m_tile = n * n * kernels.width + 16;
+  const auto room = static_cast<int64_t>(0.8 * machine().l2) /
+                    ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
+  const int64_t most = std::max<int64_t>(1, room / kernels.fourier_tiles) * kernels.fourier_tiles;
+
+  Tiling best = *this;
+  best.cycles = std::numeric_limits<double>::infinity();
+  const auto consider = [&](bool by_all, int64_t some_rounds, int64_t some_blocks) {
+    together = by_all, rounds = std::min(some_rounds, all), blocks = some_blocks;
+    cycles = all_cycles(p, n, kernels);
+    if (cycles < best.cycles) best = *this;
+  };
+  // As many for each thread.
+  const int64_t least = round_up(ceil_div(all, most), p.threads);
+  consider(false, least, 1);
+  if (p.threads > 1) {
+    consider(false, 2 * least, 1);
+    const int64_t some_rounds = ceil_div(all, most * p.threads);
+    const int64_t tiles = ceil_div(all, some_rounds);
+    // Smaller blocks where there are too few output channels for the threads.
+    const int64_t wanted = ceil_div(4 * p.threads, ceil_div(p.k, kernels.width));
+    consider(
+        true, some_rounds,
+        std::max(ceil_div(tiles, most), std::min(wanted, ceil_div(tiles, kernels.fourier_tiles))));
+  }
+  *this = best;
+}
+
+double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels) const {
+  const double numbers = n * n, tiles = static_cast<double>(all), c = static_cast<double>(p.in.c);
+  const double in_vectors = static_cast<double>(ceil_div(p.in.c, kernels.width)),
+               out_vectors = static_cast<double>(ceil_div(p.k, kernels.width));
+  const double count = static_cast<double>(rounds * blocks), in_block = tiles / count;
+  const double groups = std::ceil(in_block / kernels.fourier_tiles);
+  const double v_bytes = in_block * static_cast<double>(n / 2 * v_tile) * sizeof(float);
+  const double block_bytes = v_bytes + in_block * static_cast<double>(m_tile) * sizeof(float);
+  const double slice_bytes = 2 * c * kernels.width * sizeof(float);
+  const double weight_bytes = numbers * c * out_vectors * kernels.width * sizeof(float);
+  // A frequency's product is like a tile of two vectors and twice the taps.
+  double sum = count * groups * out_vectors * numbers / 2 *
+               tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
+  sum += weight_cycles(weight_bytes, count, block_bytes, p.threads);
+  // A block's transformed input passes once for each vector of output channels.
+  sum += stream_cycles(count * out_vectors * block_bytes, block_bytes);
+  sum +=
+      stream_cycles(2 * tiles * numbers * out_vectors * kernels.width * sizeof(float), block_bytes);
+  // A transform's spills matter more than its logarithm.
+  sum += machine().transforms * tiles * numbers * (in_vectors + out_vectors) *
+         (n == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
+  if (!together) return parallel_cycles(sum, count, p.threads) + 1000;
+  sum += exchange_cycles(count * v_bytes, p.threads);
+  return parallel_cycles(sum, out_vectors * count, p.threads) + parallel_cycles(0, 2, p.threads) +
+         1000;
+}
+
+// Divides the time of a run, for a profile only, in the proportion of what all threads spend in
+// each phase.
+class Watch {
+ public:
+  explicit Watch(Phases* phases) : phases_(phases) {
+    if (phases_) start_ = Clock::now();
+  }
+  ~Watch() {
+    const double all = spent_.input + spent_.product + spent_.output;
+    if (!phases_ || all <= 0) return;
+    const double scale = seconds_since(start_) / all;
+    phases_->input += spent_.input * scale;
+    phases_->product += spent_.product * scale;
+    phases_->output += spent_.output * scale;
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  template <typename F>
+  void time(double Phases::* phase, F&& part) {
+    if (!phases_) return part();
+    const auto start = Clock::now();
+    part();
+    const double seconds = seconds_since(start);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    spent_.*phase += seconds;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  Phases* const phases_;
+  Clock::time_point start_;
+  std::mutex mutex_;
+  Phases spent_;
 };
 
 class FourierPlan final : public Plan {
@@ -81,64 +178,59 @@ class FourierPlan final : public Plan {
     bias_ = context.weights.get_bias(bias, p_.k, k_);
   }
 
-  size_t workspace() const override {
-    return float_bytes(round_floats() + p_.threads * thread_floats());
-  }
+  size_t workspace() const override { return float_bytes(t_.workspace(n_, p_.threads)); }
 
   void run(const Operands& o) const override {
-    float* v = o.workspace;
     const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
-    // The clock is read for a profile only.
-    using Clock = std::chrono::steady_clock;
-    const auto now = [&] { return o.phases ? Clock::now() : Clock::time_point(); };
-    const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
-    std::mutex counting;
-    int64_t product = 0, output = 0;  // clock ticks of all threads
-    for (int64_t round = 0; round < t_.rounds; ++round) {
-      const auto start = now();
-      const int64_t first = t_.tiles * round / t_.rounds,
-                    tiles = t_.tiles * (round + 1) / t_.rounds - first;
-      o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
-        transform_input(o.x, first + task / in_vectors, task % in_vectors * width_,
-                        v + task / in_vectors * t_.v_tile);
+    Watch watch(o.phases);
+    if (!t_.together) {
+      o.pool.parallel_for(t_.rounds, [&](int64_t round, int thread) {
+        const int64_t first = t_.all * round / t_.rounds,
+                      tiles = t_.all * (round + 1) / t_.rounds - first;
+        float* v = o.workspace + thread * (t_.v_floats(n_) + t_.m_floats());
+        watch.time(&Phases::input, [&] {
+          for (int64_t tile = 0; tile < tiles; ++tile) {
+            for (int64_t c = 0; c < c_; c += width_)
+              transform_input(o.x, first + tile, c, v + tile * t_.v_tile);
+          }
+        });
+        for (int64_t k = 0; k < k_; k += width_)
+          run_block(o, first, tiles, k, v, v + t_.v_floats(n_), watch);
       });
-      const auto transformed = now();
+      return;
+    }
+    float* v = o.workspace;
+    for (int64_t round = 0; round < t_.rounds; ++round) {
+      const int64_t first = t_.all * round / t_.rounds,
+                    tiles = t_.all * (round + 1) / t_.rounds - first;
+      o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
+        const int64_t tile = task / in_vectors, c = task % in_vectors * width_;
+        watch.time(&Phases::input,
+                   [&] { transform_input(o.x, first + tile, c, v + tile * t_.v_tile); });
+      });
       const int64_t blocks = std::min(t_.blocks, tiles);
       o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
         // Neighbouring tasks share a block of tiles, the larger part to keep in cache.
         const int64_t k = task % out_vectors * width_, block = task / out_vectors;
         const int64_t begin = tiles * block / blocks, end = tiles * (block + 1) / blocks;
-        float* m = v + round_floats() + thread * thread_floats();
-        const auto before = now();
-        multiply(v + begin * t_.v_tile, end - begin, k, m);
-        const auto between = now();
-        for (int64_t tile = begin; tile < end; ++tile)
-          transform_output(o, first + tile, k, m + (tile - begin) * t_.m_tile);
-        if (o.phases) {
-          const auto after = now();
-          const std::lock_guard<std::mutex> lock(counting);
-          product += (between - before).count();
-          output += (after - between).count();
-        }
+        run_block(o, first + begin, end - begin, k, v + begin * t_.v_tile,
+                  v + t_.v_floats(n_) + thread * t_.m_floats(), watch);
       });
-      if (o.phases) {
-        const double both = seconds(now() - transformed);
-        const double share = static_cast<double>(product) /
-                             std::max<double>(1, static_cast<double>(product + output));
-        o.phases->input += seconds(transformed - start);
-        o.phases->product += both * share;
-        o.phases->output += both * (1 - share);
-      }
     }
   }
 
  private:
   // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
   // together.
-  int64_t v_column() const { return t_.round_tiles * t_.v_tile; }
-  int64_t round_floats() const { return round_up(n_ / 2 * v_column(), 64); }
-  int64_t thread_floats() const {
-    return round_up(ceil_div(t_.round_tiles, t_.blocks) * t_.m_tile, 64);
+  int64_t v_column() const { return t_.round_tiles() * t_.v_tile; }
+
+  void run_block(const Operands& o, int64_t first, int64_t tiles, int64_t k, const float* v,
+                 float* m, Watch& watch) const {
+    watch.time(&Phases::product, [&] { multiply(v, tiles, k, m); });
+    watch.time(&Phases::output, [&] {
+      for (int64_t tile = 0; tile < tiles; ++tile)
+        transform_output(o, first + tile, k, m + tile * t_.m_tile);
+    });
   }
 
   // U[vector of k][number][c][lane], as FourierProduct wants it: the transformed kernels,
@@ -288,39 +380,13 @@ class Fourier final : public Algorithm {
   }
 
   double cost(const Problem& p, const Context& context) const override {
-    const Kernels& kernels = context.kernels;
-    const Tiling t(p, n_, kernels);
-    const double numbers = n_ * n_, tiles = static_cast<double>(t.tiles),
-                 c = static_cast<double>(p.in.c);
-    const double in_vectors = static_cast<double>(ceil_div(p.in.c, kernels.width)),
-                 out_vectors = static_cast<double>(ceil_div(p.k, kernels.width));
-    const double blocks = static_cast<double>(t.rounds * t.blocks), in_block = tiles / blocks;
-    const double groups = std::ceil(in_block / kernels.fourier_tiles);
-    const double block_bytes =
-        in_block * static_cast<double>(n_ / 2 * t.v_tile + t.m_tile) * sizeof(float);
-    const double slice_bytes = 2 * c * kernels.width * sizeof(float);
-    const double weight_bytes = numbers * c * out_vectors * kernels.width * sizeof(float);
-    // A frequency's product is like a tile of two vectors and twice the taps.
-    double cycles = blocks * groups * out_vectors * numbers / 2 *
-                    tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
-    cycles += weight_cycles(weight_bytes, blocks, block_bytes, p.threads);
-    // A block's transformed input passes once for each vector of output channels.
-    cycles += stream_cycles(blocks * out_vectors * block_bytes, block_bytes);
-    cycles += stream_cycles(2 * tiles * numbers * out_vectors * kernels.width * sizeof(float),
-                            block_bytes);
-    // A transform's spills matter more than its logarithm.
-    cycles += machine().transforms * tiles * numbers * (in_vectors + out_vectors) *
-              (n_ == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
-    return parallel_cycles(cycles, out_vectors * blocks, p.threads) +
-           parallel_cycles(0, 2, p.threads) + 1000;
+    return Tiling(p, n_, context.kernels).cycles;
   }
 
   double memory(const Problem& p, const Context& context) const override {
     const Tiling t(p, n_, context.kernels);
     const int64_t weights = n_ * n_ * p.in.c * round_up(p.k, context.kernels.width);
-    const int64_t buffers = t.round_tiles * n_ / 2 * t.v_tile +
-                            p.threads * ceil_div(t.round_tiles, t.blocks) * t.m_tile;
-    return static_cast<double>(weights + buffers) * sizeof(float);
+    return static_cast<double>(weights + t.workspace(n_, p.threads)) * sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

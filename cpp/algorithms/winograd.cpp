@@ -86,8 +86,8 @@ Blocking::Blocking(const Problem& p, const Kernels& kernels) {
                                        static_cast<int64_t>(kBlockShare * machine().l2));
   const int64_t fitting = std::min(span, group * std::max<int64_t>(1, block_bytes / each / group));
 
-  // Several blocks for each thread, or one for all together; larger ones if the weights are much
-  // larger than what stays in the second level.
+  // Blocks for each thread, or one for all together; larger ones if the weights are much larger
+  // than what stays in the second level.
   Blocking best = *this;
   best.cycles = std::numeric_limits<double>::infinity();
   const auto consider = [&](int64_t block, bool by_all) {
@@ -95,14 +95,16 @@ Blocking::Blocking(const Problem& p, const Kernels& kernels) {
     cycles = all_cycles(p, kernels);
     if (cycles < best.cycles) best = *this;
   };
-  const int64_t share = round_up(ceil_div(all, 4 * p.threads), group);
-  const int64_t small = p.threads == 1 ? fitting : std::min(fitting, share);
-  if (p.threads == 1 || ceil_div(all, small) >= 2 * p.threads) consider(small, false);
-  if (p.threads > 1) consider(fitting, true);
+  consider(fitting, p.threads > 1);
+  for (int each = 1; p.threads > 1 && each <= 4; ++each)
+    consider(std::min(fitting, ceil_div(all, each * p.threads)), false);
   const bool heavy = weight_bytes(p, kernels) > 4.0 * static_cast<double>(block_bytes);
   for (int64_t block = 2 * fitting; heavy && block < 2 * all && block * each <= kMostBlock;
-       block *= 2)
+       block *= 2) {
     consider(block, p.threads > 1);
+    const int64_t part = ceil_div(block, p.threads);
+    if (part > fitting) consider(part, false);
+  }
   *this = best;
   span = ceil_div(tiles, ceil_div(tiles, span));  // even shares of a block
 }
@@ -150,6 +152,7 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
   cycles = count * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
            weight_cycles(weights, count, block_bytes, together ? 1 : p.threads);
   if (!together) return parallel_cycles(cycles, count, p.threads) + 1000;
+  cycles += count * exchange_cycles(block_bytes, p.threads);
   const double launch = parallel_cycles(0, 2, p.threads);
   return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * count - 1) * launch + 1000;
 }
