@@ -69,7 +69,7 @@ Machine read_machine() {
   Machine m;
 #if defined(__x86_64__)
   m.way = 0;
-  m.l2_rate = 32, m.l3_rate = 7, m.memory_rate = 3.5;
+  m.l2_rate = 32, m.l3_rate = 12, m.memory_rate = 6;
   m.loads = 2, m.efficiency = 0.9, m.transforms = 1;
   if (size[1] <= 0) size[1] = 32 << 10;
   if (size[2] <= 0) size[2] = 512 << 10;
