@@ -27,7 +27,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 constexpr size_t kMaxItems = 1 << 16;   // nodes, initializers, inputs, outputs together
 constexpr size_t kMaxName = 1024;       // bytes
 constexpr size_t kMaxList = 8;          // axes, an attribute's integers, a node's outputs
-constexpr size_t kMaxInputs = 1 << 18;  // of all nodes together: each part of a Concat is a step
+constexpr size_t kMaxInputs = 1 << 16;  // of all nodes together: each part of a Concat is a step
 constexpr size_t kMaxAttributes = 16;   // of a node
 constexpr size_t kMaxProblems = 20;     // listed in one message
 

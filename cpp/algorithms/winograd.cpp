@@ -32,7 +32,8 @@ constexpr double kRowShare = 0.6, kBlockShare = 0.33;
 constexpr int64_t kLeastBlock = 192 * 1024, kLeastSharedBlock = 112 * 1024;
 // Bytes of the largest blocks.
 constexpr int64_t kMostBlock = 32 << 20;
-// Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py).
+// Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py); with 2x2
+// kernels, over half as many.
 constexpr int64_t kMostChannels = 512;
 
 // How a problem is cut. A block is some tiles, transformed and multiplied with all weights before
@@ -398,7 +399,8 @@ class Winograd final : public Algorithm {
     if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
     if (w.dilation[0] != 1 || w.dilation[1] != 1) return "the kernel is dilated";
     if (p.groups != 1) return "the convolution is grouped";
-    if (p.in.c > kMostChannels) return "sums over so many channels would err too much";
+    if (p.in.c > kMostChannels / (w.kernel[0] == 2 ? 2 : 1))
+      return "sums over so many channels would err too much";
     if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
       return "works on channels-last only";
     if (p.pooled()) {

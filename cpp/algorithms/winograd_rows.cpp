@@ -18,6 +18,7 @@ namespace {
 
 // What the transformed rows of one band may fill of a core's second-level cache.
 constexpr int64_t kBandBytes = 192 * 1024;
+constexpr double kMostRow = 1 << 24;  // floats of a band of one row
 
 int64_t taps_of(const Problem& p) { return p.window.kernel[0] * p.in.c; }
 
@@ -41,6 +42,12 @@ struct Tiling {
   int64_t tiles;      // of an output row
   int vecs;           // vectors of output channels of a panel
 };
+
+// Floats of the transformed input of one stored row, in double: a stride alone may overflow.
+double row_floats(const Problem& p, const Tiling& t) {
+  const double rows = static_cast<double>(p.pool[0] - 1) * p.window.stride[0] + p.window.kernel[0];
+  return rows * static_cast<double>(p.in.c * t.points) * static_cast<double>(t.tiles);
+}
 
 double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
   constexpr double kSize = sizeof(float);
@@ -95,7 +102,9 @@ class WinogradRowsPlan final : public Plan {
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.k, k_);
     const auto tile_bytes = [&](int64_t rows) {
-      return tile_floats(rows) * t_.points * t_.tiles * static_cast<int64_t>(sizeof(float));
+      // In double: rows that a vertical stride has spread far apart.
+      return static_cast<double>(tile_floats(rows)) * static_cast<double>(t_.points * t_.tiles) *
+             sizeof(float);
     };
     int64_t rows = out_.h;
     while (rows > 1 && tile_bytes(rows) > kBandBytes) rows = ceil_div(rows, 2);
@@ -310,10 +319,12 @@ class WinogradRows final : public Algorithm {
     if (p.out_layout != Layout::kNhwc) return "writes channels-last only";
     if (p.pooled() && p.residual) return "a residual cannot be added before a fused pool";
     if (p.pool[1] > 3) return "pool windows wider than 3 do not fit the registers";
-    if (!choose_tiling(p, context.kernels).pairs) {
+    const Tiling t = choose_tiling(p, context.kernels);
+    if (!t.pairs) {
       return "no tile is exact enough and has room for a kernel of " + std::to_string(w.kernel[1]) +
              " columns" + (p.pooled() ? " and whole pool windows" : "");
     }
+    if (row_floats(p, t) > kMostRow) return "the padded window is too large";
     return "";
   }
 
@@ -346,7 +357,8 @@ class WinogradRows final : public Algorithm {
     const Tiling t = choose_tiling(p, context.kernels);
     return static_cast<double>(t.points * taps_of(p) * round_up(p.k, context.kernels.width)) *
                sizeof(float) +
-           p.threads * static_cast<double>(2 * kBandBytes);
+           p.threads * 2 *
+               std::max(static_cast<double>(kBandBytes), row_floats(p, t) * sizeof(float));
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
