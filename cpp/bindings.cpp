@@ -47,6 +47,25 @@ std::shared_ptr<const void> keep_alive(const py::object& object) {
   });
 }
 
+using Floats = py::array_t<float, py::array::c_style>;
+
+// A view of an array's floats.
+std::optional<Weight> weight_of(const std::optional<Floats>& array) {
+  if (!array) return std::nullopt;
+  Weight w;
+  w.shape.assign(array->shape(), array->shape() + array->ndim());
+  w.data = array->data();
+  w.owner = keep_alive(*array);
+  return w;
+}
+
+Search parse_search(const std::string& search) {
+  if (search == "estimate") return Search::kEstimate;
+  if (search == "fast") return Search::kFast;
+  if (search == "full") return Search::kFull;
+  throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
+}
+
 Attributes to_attributes(const py::dict& dict) {
   Attributes attributes;
   for (const auto& [key, value] : dict) {
@@ -327,13 +346,7 @@ PYBIND11_MODULE(_core, m) {
              o.memory_limit = memory_limit;
              if (!weights_dtype.empty()) o.weights = weight_type(weights_dtype);
              o.planner.algorithm = algorithm, o.planner.strict = strict;
-             if (search != "estimate" && search != "fast" && search != "full") {
-               throw std::invalid_argument("search is '" + search +
-                                           "', expected estimate, fast or full");
-             }
-             o.planner.search = search == "estimate" ? Search::kEstimate
-                                : search == "fast"   ? Search::kFast
-                                                     : Search::kFull;
+             o.planner.search = parse_search(search);
              o.planner.seconds = seconds, o.planner.keep = keep;
              if (wisdom) o.planner.wisdom = *wisdom;
              if (progress) {
@@ -430,7 +443,6 @@ PYBIND11_MODULE(_core, m) {
 
   // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the
   // problem's text key.
-  using Floats = py::array_t<float, py::array::c_style>;
   m.def(
       "refusal",
       [](const std::string& key, const std::string& name, const std::string& isa) {
@@ -443,6 +455,17 @@ PYBIND11_MODULE(_core, m) {
         return estimate(Problem::parse(key), name, isa);
       },
       py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
+  m.def(
+      "choose",
+      [](const std::string& key, const std::string& isa, const std::string& search,
+         const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
+        const auto w = weight_of(weight), b = weight_of(bias);
+        const Choice c = choose(Problem::parse(key), isa, parse_search(search), w ? &*w : nullptr,
+                                b ? &*b : nullptr);
+        return py::make_tuple(c.algorithm->name(), c.problem.key());
+      },
+      py::arg("problem"), py::arg("isa"), py::arg("search"), py::arg("weight") = py::none(),
+      py::arg("bias") = py::none());
   m.def(
       "parse_problem",
       [](const std::string& key) {
@@ -471,18 +494,9 @@ PYBIND11_MODULE(_core, m) {
   py::class_<Layer>(m, "Layer")
       .def(py::init([](const std::string& key, const std::string& name, const std::string& isa,
                        const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
-             const auto view = [](const Floats& a) {
-               Weight w;
-               w.shape.assign(a.shape(), a.shape() + a.ndim());
-               w.data = a.data();
-               w.owner = keep_alive(a);
-               return w;
-             };
-             Weight w, b;
-             if (weight) w = view(*weight);
-             if (bias) b = view(*bias);
-             return std::make_unique<Layer>(Problem::parse(key), name, isa, weight ? &w : nullptr,
-                                            bias ? &b : nullptr);
+             const auto w = weight_of(weight), b = weight_of(bias);
+             return std::make_unique<Layer>(Problem::parse(key), name, isa, w ? &*w : nullptr,
+                                            b ? &*b : nullptr);
            }),
            py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(),
            py::arg("bias") = py::none())

@@ -5,57 +5,60 @@
 
 namespace linnet {
 
+LayerContext::LayerContext(const std::string& isa)
+    : blas_(find_openblas("", &blas_missing_)),
+      nnpack_(find_nnpack("", &nnpack_missing_)),
+      context_{kernels_for(isa.c_str()),      weights_,
+               blas_ ? &*blas_ : nullptr,     blas_missing_,
+               nnpack_ ? &*nnpack_ : nullptr, nnpack_missing_} {}
+
+namespace {
+
+// The weight brought to the problem's type; checks that weight and bias fit it.
+Weight checked(const Problem& p, const Weight* weight, const Weight* bias) {
+  const bool weighted = p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
+  if (weighted != (weight != nullptr))
+    throw std::invalid_argument(p.key() + (weighted ? " needs a weight" : " takes no weight"));
+  if (!weighted) return {};
+  const int64_t taps = p.kind == Kind::kConv
+                           ? p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]
+                           : p.in.count();
+  if (weight->count() != p.k * taps || (bias && bias->count() != p.k))
+    throw std::invalid_argument("the weights do not fit " + p.key());
+  Weight rows = *weight;
+  rows.shape = {p.k, weight->count() / p.k};
+  return rows.as(p.weights);
+}
+
+const Algorithm& accepting(const Problem& p, const std::string& name, const Context& context) {
+  const Algorithm& a = algorithm(name);
+  const std::string reason = a.refuse(p, context);
+  if (!reason.empty()) throw std::invalid_argument(name + " refuses " + p.key() + ": " + reason);
+  return a;
+}
+
+}  // namespace
+
 Layer::Layer(const Problem& problem, const std::string& name, const std::string& isa,
              const Weight* weight, const Weight* bias)
-    : problem_(problem),
-      kernels_(kernels_for(isa.c_str())),
-      blas_(find_openblas("", &blas_missing_)),
-      nnpack_(find_nnpack("", &nnpack_missing_)),
-      context_{kernels_,
-               weights_,
-               blas_ ? &*blas_ : nullptr,
-               blas_missing_,
-               nnpack_ ? &*nnpack_ : nullptr,
-               nnpack_missing_},
-      pool_(problem.threads) {
-  const Algorithm& a = algorithm(name);
-  const std::string reason = a.refuse(problem_, context_);
-  if (!reason.empty())
-    throw std::invalid_argument(name + " refuses " + problem_.key() + ": " + reason);
-  const bool weighted = problem_.kind == Kind::kConv || problem_.kind == Kind::kFullyConnected;
-  if (weighted != (weight != nullptr))
-    throw std::invalid_argument(problem_.key() +
-                                (weighted ? " needs a weight" : " takes no weight"));
-  if (weighted) {
-    const int64_t taps = problem_.kind == Kind::kConv
-                             ? problem_.in.c / problem_.groups * problem_.window.kernel[0] *
-                                   problem_.window.kernel[1]
-                             : problem_.in.count();
-    if (weight->count() != problem_.k * taps || (bias && bias->count() != problem_.k)) {
-      throw std::invalid_argument("the weights do not fit " + problem_.key());
-    }
-  }
-  Weight typed;
-  if (weight) {
-    Weight rows = *weight;
-    rows.shape = {problem_.k, weight->count() / problem_.k};
-    typed = rows.as(problem_.weights);
-  }
-  plan_ = a.prepare(problem_, weight ? &typed : nullptr, bias, context_);
+    : problem_(problem), context_(isa), pool_(problem.threads) {
+  const Algorithm& a = accepting(problem_, name, context_.get());
+  const Weight typed = checked(problem_, weight, bias);
+  plan_ = a.prepare(problem_, weight ? &typed : nullptr, bias, context_.get());
   workspace_ = AlignedBuffer(plan_->workspace());
 }
 
 int64_t Layer::x_count() const {
-  return problem_.n * image_stride(problem_.in, problem_.in_layout, kernels_.width);
+  return problem_.n * image_stride(problem_.in, problem_.in_layout, width());
 }
 int64_t Layer::y_count() const {
-  return problem_.n * image_stride(problem_.out(), problem_.out_layout, kernels_.width);
+  return problem_.n * image_stride(problem_.out(), problem_.out_layout, width());
 }
 int64_t Layer::operand_count() const {
   if (problem_.residual) return y_count();
   if (problem_.kind != Kind::kAdd) return 0;
   return (problem_.operand_constant ? 1 : problem_.n) *
-         image_stride(problem_.operand, problem_.out_layout, kernels_.width);
+         image_stride(problem_.operand, problem_.out_layout, width());
 }
 
 std::vector<double> Layer::run(const float* x, const float* operand, float* y, int times,
@@ -79,13 +82,23 @@ std::vector<double> Layer::run(const float* x, const float* operand, float* y, i
 }
 
 std::string refusal(const Problem& problem, const std::string& name, const std::string& isa) {
-  std::string blas_missing, nnpack_missing;
-  const auto blas = find_openblas("", &blas_missing);
-  const auto nnpack = find_nnpack("", &nnpack_missing);
-  WeightStore weights;
-  return algorithm(name).refuse(
-      problem, {kernels_for(isa.c_str()), weights, blas ? &*blas : nullptr, blas_missing,
-                nnpack ? &*nnpack : nullptr, nnpack_missing});
+  return algorithm(name).refuse(problem, LayerContext(isa).get());
+}
+
+double estimate(const Problem& problem, const std::string& name, const std::string& isa) {
+  const LayerContext context(isa);
+  return estimate(problem, accepting(problem, name, context.get()), context.get());
+}
+
+Choice choose(const Problem& problem, const std::string& isa, Search search, const Weight* weight,
+              const Weight* bias) {
+  const LayerContext context(isa);
+  ThreadPool pool(problem.threads);
+  PlannerOptions options;
+  options.search = search, options.wisdom.clear();
+  const Weight typed = checked(problem, weight, bias);
+  return Planner(options, context.get(), pool)
+      .choose(problem, weight ? &typed : nullptr, bias, problem.in_layout, problem.out_layout);
 }
 
 }  // namespace linnet

@@ -12,6 +12,23 @@
 
 namespace linnet {
 
+// What algorithms draw on, outside any session: default libraries, packed weights of its own.
+class LayerContext {
+ public:
+  explicit LayerContext(const std::string& isa);
+  LayerContext(const LayerContext&) = delete;
+  LayerContext& operator=(const LayerContext&) = delete;
+  const Context& get() const { return context_; }
+  const WeightStore& weights() const { return weights_; }
+
+ private:
+  std::string blas_missing_, nnpack_missing_;
+  std::optional<OpenBlas> blas_;
+  std::optional<NnPack> nnpack_;
+  WeightStore weights_;
+  Context context_;
+};
+
 class Layer {
  public:
   // Weights are borrowed for the constructor only, and brought to the problem's type. Throws
@@ -23,8 +40,8 @@ class Layer {
   int64_t x_count() const;
   int64_t y_count() const;
   int64_t operand_count() const;
-  int width() const { return kernels_.width; }
-  size_t weight_bytes() const { return weights_.bytes(); }  // packed
+  int width() const { return context_.get().kernels.width; }
+  size_t weight_bytes() const { return context_.weights().bytes(); }  // packed
 
   // Runs `times` times on the same operands; returns the seconds of each run. With `settle` each
   // finds the caches as in a network, see Caches.
@@ -33,13 +50,7 @@ class Layer {
 
  private:
   const Problem problem_;
-  const Kernels& kernels_;
-  std::string blas_missing_;
-  std::optional<OpenBlas> blas_;
-  std::string nnpack_missing_;
-  std::optional<NnPack> nnpack_;
-  WeightStore weights_;
-  Context context_;
+  LayerContext context_;
   ThreadPool pool_;
   std::unique_ptr<Plan> plan_;
   AlignedBuffer workspace_;
@@ -48,5 +59,14 @@ class Layer {
 
 // Why `algorithm` refuses `problem` on an ISA; empty if it accepts it.
 std::string refusal(const Problem& problem, const std::string& algorithm, const std::string& isa);
+
+// Estimated seconds of `problem` with `algorithm` on an ISA. Throws std::invalid_argument if it
+// refuses.
+double estimate(const Problem& problem, const std::string& algorithm, const std::string& isa);
+
+// What the planner picks for a layer on its own, its data in the layouts of `problem`. Weights as
+// for a Layer.
+Choice choose(const Problem& problem, const std::string& isa, Search search, const Weight* weight,
+              const Weight* bias);
 
 }  // namespace linnet

@@ -91,19 +91,8 @@ void Caches::settle(std::initializer_list<std::pair<const void*, size_t>> near) 
 
 bool layouts_coincide(const Dims& d, int width) { return d.h == 1 && d.w == 1 && d.c % width == 0; }
 
-double estimate(const Problem& problem, const std::string& name, const std::string& isa) {
-  std::string blas_missing, nnpack_missing;
-  const auto blas = find_openblas("", &blas_missing);
-  const auto nnpack = find_nnpack("", &nnpack_missing);
-  WeightStore weights;
-  const Context context{kernels_for(isa.c_str()),    weights,
-                        blas ? &*blas : nullptr,     blas_missing,
-                        nnpack ? &*nnpack : nullptr, nnpack_missing};
-  const Algorithm& a = algorithm(name);
-  const std::string reason = a.refuse(problem, context);
-  if (!reason.empty())
-    throw std::invalid_argument(name + " refuses " + problem.key() + ": " + reason);
-  return a.cost(problem, context) / kCyclesPerSecond;
+double estimate(const Problem& problem, const Algorithm& algorithm, const Context& context) {
+  return algorithm.cost(problem, context) / kCyclesPerSecond;
 }
 
 Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& pool)
@@ -127,8 +116,7 @@ Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to, int
   p.n = n, p.in = p.operand = dims, p.threads = pool_.threads();
   if (channels != dims.c) p.k = channels, p.first = first;
   p.in_layout = from, p.out_layout = to;
-  std::vector<Variant> variants{
-      {c.algorithm, p, c.algorithm->cost(p, context_) / kCyclesPerSecond, {}}};
+  std::vector<Variant> variants{{c.algorithm, p, estimate(p, *c.algorithm, context_), {}}};
   recall(variants);
   if (worth_measuring(variants)) measure(variants, nullptr, nullptr);
   c.seconds = variants[0].seconds();
@@ -198,7 +186,7 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
           const std::string refusal = this->refusal(*a, p, only_asked, limit);
           if (refusal.empty()) {
             accepted = true;
-            variants.push_back({a, p, a->cost(p, context_) / kCyclesPerSecond, {}});
+            variants.push_back({a, p, estimate(p, *a, context_), {}});
           } else if (candidate.refusal.empty() || (in == preferred && out == preferred)) {
             // The refusal in the preferred layout says most about the algorithm.
             candidate.refusal = refusal;

@@ -121,9 +121,8 @@ class Caches {
   const AlignedBuffer others_;  // stands for all that the other layers touch
 };
 
-// Estimated seconds of one layer. Throws std::invalid_argument with the reason if the algorithm
-// refuses it.
-double estimate(const Problem& problem, const std::string& algorithm, const std::string& isa);
+// Estimated seconds of one layer, which the algorithm has to accept.
+double estimate(const Problem& problem, const Algorithm& algorithm, const Context& context);
 
 // Whether both layouts of an image are the same bytes.
 bool layouts_coincide(const Dims& dims, int width);

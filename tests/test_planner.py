@@ -142,6 +142,12 @@ def test_estimate_of_what_is_refused() -> None:
         _core.estimate("fc f32 n1 c8h1w1 k8 nhwc t1", "pool", "scalar")
 
 
+def test_rows_too_large_to_transform_are_refused() -> None:
+    """The stride would make a band of rows overflow, the padding a single row."""
+    key = "conv f32 n1 c8192h1w1 k1r1x3s2145388541x1p0,0,2145388541,787201 nhwc t1"
+    assert _core.refusal(key, "winograd-rows", ISAS[0]) == "the padded window is too large"
+
+
 # Measuring and wisdom
 
 
@@ -254,7 +260,8 @@ def test_candidates_beyond_the_memory_limit_are_refused() -> None:
 
 
 def test_layer_bench() -> None:
-    command = [sys.executable, str(BENCH / "bench_layers.py"), "--seconds", "0.01", "--json", "-"]
+    bench = str(BENCH / "bench_layers.py")
+    command = [sys.executable, bench, "--seconds", "0.01", "--tune", "--json", "-"]
     keys = [
         "conv f32 n1 c3h12w12 k16r3x3p1,1,1,1 relu nchw>nhwc t1",
         "fc f32 n2 c64h1w1 k10 nhwc t1",
@@ -270,6 +277,8 @@ def test_layer_bench() -> None:
         assert result["picked"] == min(found, key=lambda a: found[a]["estimate"])
         picked = found[result["picked"]]["seconds"] / found[result["best"]]["seconds"]
         assert result["ratio"] == pytest.approx(picked)
+        tuned = found[result["tuned"]]["seconds"] / found[result["best"]]["seconds"]
+        assert result["tuned_ratio"] == pytest.approx(tuned)
         for c in found.values():
             assert 0 < c["least"] <= c["seconds"] < 1 and c["rounds"] >= 5
     assert data["summary"]["layers"] == 2

@@ -1,4 +1,4 @@
-"""Time every algorithm on layers, one by one, and check what the estimate would have picked.
+"""Time every algorithm on layers, one by one, and check what the planner would have picked.
 
     python bench/layers/bench_layers.py --threads 1,4 --isa avx2,avx512
     python bench/layers/bench_layers.py --problem "fc f32 n1 c512h1w1 k1000 nhwc t1" --json o.json
@@ -67,25 +67,26 @@ def _join(before: str, after: str) -> str:
     return before if before == after else f"{before}>{after}"
 
 
+def _made_up(*shape: int) -> Any:
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _weights(p: dict[str, Any]) -> tuple[Any, Any]:
+    """Weight and bias of a problem, None for one that has none."""
+    if p["kind"] not in ("conv", "fc"):
+        return None, None
+    if p["kind"] == "conv":
+        weight = _made_up(p["k"], p["in"][0] // p["group"], *p["kernel"])
+    else:
+        weight = _made_up(p["k"], math.prod(p["in"]))
+    return weight / np.float32(math.sqrt(weight[0].size)), _made_up(p["k"])
+
+
 def _runner(key: str, algorithm: str, isa: str) -> Any:
     """A function that runs one layer on made-up operands and returns its seconds."""
-    p = _core.parse_problem(key)
-    random = np.random.default_rng(0)
-
-    def made_up(*shape: int) -> Any:
-        return random.standard_normal(shape, dtype=np.float32)
-
-    weight = bias = None
-    if p["kind"] == "conv":
-        weight = made_up(p["k"], p["in"][0] // p["group"], *p["kernel"])
-    elif p["kind"] == "fc":
-        weight = made_up(p["k"], math.prod(p["in"]))
-    if weight is not None:
-        weight /= math.sqrt(weight[0].size)
-        bias = made_up(p["k"])
-    layer = _core.Layer(key, algorithm, isa, weight, bias)
-    x, y = made_up(layer.x_count), np.zeros(layer.y_count, np.float32)
-    operand = made_up(layer.operand_count) if layer.operand_count else None
+    layer = _core.Layer(key, algorithm, isa, *_weights(_core.parse_problem(key)))
+    x, y = _made_up(layer.x_count), np.zeros(layer.y_count, np.float32)
+    operand = _made_up(layer.operand_count) if layer.operand_count else None
     return lambda: layer.run(x, operand, y, settle=True)[0]
 
 
@@ -105,8 +106,9 @@ def candidates(problem: str, isa: str, names: list[str]) -> list[Candidate]:
     return found
 
 
-def measure(problem: str, isa: str, names: list[str], seconds: float) -> dict[str, Any]:
-    """Times of all candidates of a problem, within about `seconds`."""
+def measure(problem: str, isa: str, names: list[str], seconds: float, tune: bool) -> dict[str, Any]:
+    """Times of all candidates of a problem, within about `seconds`, and what is picked: by the
+    estimate, and by measuring as `linnet tune` does."""
     found = candidates(problem, isa, names)
     if not found:
         raise ValueError(f"no algorithm takes {problem}")
@@ -124,6 +126,10 @@ def measure(problem: str, isa: str, names: list[str], seconds: float) -> dict[st
             running = [c for c in running if c.seconds <= DROP * least]
     best = min(found, key=lambda c: c.seconds)
     picked = min(found, key=lambda c: c.estimate)
+    tuned = picked
+    if tune:
+        name, _ = _core.choose(problem, isa, "full", *_weights(_core.parse_problem(problem)))
+        tuned = next(c for c in found if c.algorithm == name)
     macs = _core.parse_problem(problem)["macs"]
     return {
         "problem": problem,
@@ -131,6 +137,8 @@ def measure(problem: str, isa: str, names: list[str], seconds: float) -> dict[st
         "best": best.algorithm,
         "picked": picked.algorithm,
         "ratio": picked.seconds / best.seconds,
+        "tuned": tuned.algorithm,
+        "tuned_ratio": tuned.seconds / best.seconds,
         "candidates": [
             {
                 "algorithm": c.algorithm,
@@ -148,6 +156,8 @@ def measure(problem: str, isa: str, names: list[str], seconds: float) -> dict[st
 
 def show(result: dict[str, Any]) -> None:
     wrong = "" if result["ratio"] == 1 else f"  x{result['ratio']:.2f}"
+    if result["tuned"] != result["picked"]:
+        wrong += f"  tuned: {result['tuned']} x{result['tuned_ratio']:.2f}"
     print(f"{result['problem']}  {result['isa']}{wrong}")
     for c in result["candidates"]:
         mark = "*" if c["algorithm"] == result["picked"] else " "
@@ -169,6 +179,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         "within_10_percent": sum(r <= 1.1 for r in ratios),
         "mean_ratio": math.exp(sum(map(math.log, ratios)) / len(ratios)),
         "worst_ratio": ratios[-1],
+        "worst_tuned": max(r["tuned_ratio"] for r in results),
         "total_ratio": picked / sum(r["candidates"][0]["seconds"] for r in results),
     }
 
@@ -184,6 +195,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=0.3, help="for each problem (default: 0.3)"
     )
+    parser.add_argument("--tune", action="store_true", help="also see what measuring picks")
     parser.add_argument("--json", metavar="FILE", help="write the results, - for standard output")
     args = parser.parse_args()
 
@@ -198,7 +210,7 @@ def main() -> None:
     results = []
     for isa in args.isa.split(","):
         for key in dict.fromkeys(keys):
-            results.append(measure(key, isa, names, args.seconds))
+            results.append(measure(key, isa, names, args.seconds, args.tune))
             if args.json != "-":
                 show(results[-1])
     document = {"summary": summary(results), "results": results}
