@@ -65,6 +65,9 @@ add_custom_command(OUTPUT ${whole} COMMAND ${CMAKE_LINKER} -r -o ${whole} ${obje
   DEPENDS ${objects} COMMAND_EXPAND_LISTS VERBATIM)
 add_library(linnet_static STATIC ${whole})
 set_target_properties(linnet_static PROPERTIES OUTPUT_NAME linnet LINKER_LANGUAGE CXX)
+# Makefiles know objects only within the target that compiles them: this one has to wait for the others.
+list(TRANSFORM LINNET_ISAS PREPEND linnet_kernels_ OUTPUT_VARIABLE kernel_targets)
+add_dependencies(linnet_static linnet_c_api linnet_core ${kernel_targets})
 target_link_libraries(linnet_static INTERFACE stdc++ m Threads::Threads ${CMAKE_DL_LIBS})
 
 foreach(library linnet linnet_static)

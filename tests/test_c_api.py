@@ -125,6 +125,16 @@ def test_wrong_arguments_are_refused(linnet_run, arguments):
     assert arguments[0] in done.stderr
 
 
+def test_the_library_builds_in_parallel_with_make(tmp_path):
+    # Empty objects do: what is tested is that the archive waits for all of them.
+    empty = "-DCMAKE_CXX_COMPILE_OBJECT=<CMAKE_CXX_COMPILER> -x c++ -c /dev/null -o <OBJECT>"
+    done = call("cmake", "-S", ROOT, "-B", tmp_path, "-G", "Unix Makefiles", empty)
+    assert done.returncode == 0, done.stderr
+    done = call("cmake", "--build", tmp_path, "-j", 2, "--target", "linnet_static")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "liblinnet.a").exists()
+
+
 def test_the_shared_library_exports_the_c_api_alone(installed):
     header = (installed / "include" / "linnet.h").read_text(encoding="utf-8")
     declared = set(re.findall(r"LINNET_API .*?(linnet_\w+)\(", header))
