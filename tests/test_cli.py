@@ -403,6 +403,7 @@ def test_compare_is_wired(call: Call) -> None:
         (["bench", "digits", *QUICK, "--baseline", "none.json"], "none.json: No such file"),
         (["profile", "digits", "--export-profile", "p.txt"], ".json or .csv"),
         (["convert", "digits"], "and a file to write"),
+        (["convert", "digits", "out.caffemodel"], "must end in .onnx"),
         (["convert", "digits", "/no/such/folder/out.onnx"], "/no/such/folder/out.onnx"),
         (["inspect", str(DATA / "digits.prototxt")], "caffemodel"),
         (["inspect", str(DATA / "digits.caffemodel")], "holds weights only"),

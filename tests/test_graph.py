@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -204,3 +207,17 @@ def test_save_refuses_weights_beyond_half_precision(tmp_path):
     graph.initializers["w"][0] = np.inf
     with pytest.raises(ValueError, match=r"'w' has infinities"):
         graph.save(tmp_path / "net.onnx", weights="int8")
+
+
+def test_failed_save_leaves_the_target(tmp_path, monkeypatch):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"mine")
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        network().save(path)
+    assert error.value.filename == str(path)
+    assert path.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [path]

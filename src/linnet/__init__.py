@@ -107,6 +107,8 @@ def convert(
     1x1 convolutions keep such weights in memory; others become float32. Errors as for `load`;
     ValueError too if a weight is beyond float16, or not finite for int8.
     """
+    if Path(dst).suffix.lower() != ".onnx":
+        raise ValueError(f"{dst}: the file to write must end in .onnx")
     _import(model, weights).save(Path(dst), weights_dtype)
 
 

@@ -9,6 +9,8 @@ whatever file it came from. `passes.canonicalize` rewrites them to the canonical
 from __future__ import annotations
 
 import heapq
+import os
+import secrets
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +153,7 @@ class Graph:
             )
             for key, setting in node.attrs.items():
                 _write_attribute(proto.attribute.add(name=key), setting)
-        Path(path).write_bytes(model.SerializeToString(deterministic=True))
+        _replace(Path(path), model.SerializeToString(deterministic=True))
 
     def sort(self) -> list[str]:
         """Bring the nodes into execution order, keeping the given order wherever it is one.
@@ -206,6 +208,23 @@ class Graph:
 
 _ATTRIBUTE_TYPE = {float: 1, int: 2, str: 3, list: 7}  # AttributeProto.AttributeType
 _TENSOR_TYPE = {"float32": 1, "int8": 3, "int64": 7, "float16": 10}  # TensorProto.DataType
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole or leave what is there: a model may be converted in place."""
+    target = path.resolve()  # a link stays a link
+    temporary = target.with_name(f".linnet-{secrets.token_hex(8)}")
+    try:
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _unused(name: str, taken: Sequence[Container[str]]) -> str:
