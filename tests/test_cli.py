@@ -415,7 +415,7 @@ def test_bad_input(refused: Refused, argv: list[str], message: str) -> None:
 
 def test_missing_pillow(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    assert "pip install 'linnet[image]'" in refused("run", "digits", "--image", DIGIT)
+    assert "pip install pillow" in refused("run", "digits", "--image", DIGIT)
 
 
 def test_damaged_files(refused: Refused, tmp_path: Path) -> None:

@@ -538,7 +538,7 @@ def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> Arra
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise ValueError("reading images needs Pillow: pip install 'linnet[image]'") from None
+        raise ValueError("reading images needs Pillow: pip install pillow") from None
     from . import _image
 
     shape = net.inputs[0].shape
