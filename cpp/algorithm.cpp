@@ -24,20 +24,21 @@ WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& pa
 
 WeightStore::Buffer WeightStore::get_bytes(const Weight* weight, const std::string& packing,
                                            size_t bytes, const std::function<void(void*)>& pack) {
-  Buffer& buffer = weight ? buffers_[{weight->bytes(), packing + ' ' + to_string(weight->type) +
-                                                           ' ' + to_string(weight->shape)}]
-                          : buffers_[{nullptr, packing}];
-  if (!buffer) {
-    auto fresh = std::make_shared<AlignedBuffer>(bytes, true);
-    pack(fresh->data());
-    buffer = fresh;
+  Entry& entry = weight ? entries_[{weight->bytes(), packing + ' ' + to_string(weight->type) + ' ' +
+                                                         to_string(weight->shape)}]
+                        : entries_[{nullptr, packing}];
+  if (!entry.buffer || (!counting_ && entry.buffer->size() < bytes)) {
+    auto fresh = counting_ ? std::make_shared<AlignedBuffer>()
+                           : std::make_shared<AlignedBuffer>(bytes, true);
+    if (!counting_) pack(fresh->data());
+    entry = {fresh, bytes};
   }
-  return buffer;
+  return entry.buffer;
 }
 
 size_t WeightStore::bytes() const {
   size_t sum = 0;
-  for (const auto& entry : buffers_) sum += entry.second ? entry.second->size() : 0;
+  for (const auto& entry : entries_) sum += entry.second.bytes;
   return sum;
 }
 
@@ -48,8 +49,8 @@ WeightStore::Buffer WeightStore::get_bias(const Weight* bias, int64_t k, int64_t
 }
 
 void WeightStore::drop_unused() {
-  for (auto entry = buffers_.begin(); entry != buffers_.end();) {
-    entry = entry->second.use_count() > 1 ? std::next(entry) : buffers_.erase(entry);
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    entry = entry->second.buffer.use_count() > 1 ? std::next(entry) : entries_.erase(entry);
   }
 }
 

@@ -38,9 +38,17 @@ class WeightStore {
   Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
+  // While true, buffers that are not there yet count with their size, but get no memory and are not
+  // packed: plans made so tell what they need, and must not run.
+  void set_counting(bool counting) { counting_ = counting; }
 
  private:
-  std::map<std::pair<const void*, std::string>, Buffer> buffers_;
+  struct Entry {
+    Buffer buffer;  // of size 0 if it was only counted
+    size_t bytes = 0;
+  };
+  bool counting_ = false;
+  std::map<std::pair<const void*, std::string>, Entry> entries_;
 };
 
 // What a plan is prepared with. Null weight for kinds without weights, null bias for none.

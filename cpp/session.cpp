@@ -52,6 +52,8 @@ class Program {
  public:
   Program(const Graph& graph, int64_t batch, const std::vector<int>& wanted, const Planner& planner,
           const Context& context, int threads);
+  // Makes all plans anew, as the constructor does: that may count their weights, this packs them.
+  void prepare();
 
   bool serves(int64_t batch, const std::vector<int>& wanted) const {
     return batch == batch_ && wanted == wanted_;
@@ -85,9 +87,10 @@ class Program {
   struct Step {
     const Weight* weight = nullptr;
     const Weight* bias = nullptr;
+    const Weight* addend = nullptr;  // an Add's constant operand
     std::unique_ptr<Plan> plan;  // prepared once the layouts are settled, since it packs weights
     int x = -1, operand = -1, y = -1;  // storages
-    const float* constant = nullptr;   // an Add's constant operand
+    WeightStore::Buffer constant;      // the addend in the layout of the step
     size_t workspace_offset = 0;
   };
   // A node with the followers fused into it.
@@ -101,8 +104,9 @@ class Program {
   Fused fuse(int node) const;
   int sole_user(int value) const;
   void add_step(const std::string& name, const std::string& op, const Choice& choice,
-                const Weight* weight, const Weight* bias, int x, int operand, const float* constant,
+                const Weight* weight, const Weight* bias, int x, int operand, const Weight* addend,
                 int y);
+  WeightStore::Buffer constant(const Weight& w, const Problem& problem) const;
   int new_storage(const Dims& dims, Layout layout);
   Location in_layout(const Location& location, Layout layout, const std::string& name);
   Choice reorder_choice(const Dims& dims, Layout from, Layout to) const;
@@ -127,7 +131,6 @@ class Program {
   std::vector<Storage> storages_;
   std::vector<Step> steps_;
   std::vector<StepReport> reports_;
-  std::vector<WeightStore::Buffer> constants_;
   ArenaPlan arena_plan_;
   size_t activation_bytes_ = 0;
   AlignedBuffer arena_;
@@ -149,12 +152,35 @@ Program::Program(const Graph& graph, int64_t batch, const std::vector<int>& want
   }
   const double planar = compile(Layout::kNchw);
   if (compile(Layout::kNhwc) > planar) compile(Layout::kNchw);
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const Choice& choice = reports_[i].choice;
-    steps_[i].plan =
-        choice.algorithm->prepare(choice.problem, steps_[i].weight, steps_[i].bias, context_);
-  }
+  prepare();
   place();
+}
+
+void Program::prepare() {
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    Step& step = steps_[i];
+    const Choice& choice = reports_[i].choice;
+    step.plan = choice.algorithm->prepare(choice.problem, step.weight, step.bias, context_);
+    if (step.addend) step.constant = constant(*step.addend, choice.problem);
+  }
+}
+
+// The second operand of an addition, in the layout of its result.
+WeightStore::Buffer Program::constant(const Weight& w, const Problem& problem) const {
+  const Dims d = problem.operand;
+  const Strides to(d, problem.out_layout, context_.kernels.width);
+  return context_.weights.get(&w,
+                              "constant " + std::to_string(static_cast<int>(problem.out_layout)) +
+                                  " " + std::to_string(d.c),
+                              to.n, [&](float* out) {
+                                for (int64_t c = 0; c < d.c; ++c) {
+                                  for (int64_t i = 0; i < d.h; ++i) {
+                                    for (int64_t j = 0; j < d.w; ++j)
+                                      out[c * to.c + i * to.h + j * to.w] =
+                                          w.data[(c * d.h + i) * d.w + j];
+                                  }
+                                }
+                              });
 }
 
 // Compiles the whole graph preferring one layout; returns the estimated seconds of one run.
@@ -164,7 +190,6 @@ double Program::compile(Layout preferred) {
   storages_.clear();
   steps_.clear();
   reports_.clear();
-  constants_.clear();
   for (size_t i = 0; i < graph_.inputs.size(); ++i) {
     const Value& v = graph_.values[graph_.inputs[i]];
     Storage s;
@@ -319,11 +344,10 @@ int Program::new_storage(const Dims& dims, Layout layout) {
 
 void Program::add_step(const std::string& name, const std::string& op, const Choice& choice,
                        const Weight* weight, const Weight* bias, int x, int operand,
-                       const float* constant, int y) {
+                       const Weight* addend, int y) {
   Step step;
-  step.weight = weight, step.bias = bias;
+  step.weight = weight, step.bias = bias, step.addend = addend;
   step.x = x, step.operand = operand, step.y = y;
-  step.constant = constant;
   const int index = static_cast<int>(steps_.size());
   for (int s : {x, operand, y}) {
     if (s < 0) continue;
@@ -386,35 +410,18 @@ void Program::compile_node(const Fused& fused, Layout preferred) {
   x = in_layout(x, choice.problem.in_layout, name);
 
   int operand = -1;
-  const float* constant = nullptr;
   if (fused.residual >= 0 || (node.op == Op::kAdd && node.weight < 0)) {
     const int value = fused.residual >= 0 ? fused.residual : node.inputs[1];
     const Dims want = fused.residual >= 0 ? result.dims() : p.operand;
     const Location other = with_dims(locations_[value], want, name);
     operand = in_layout(other, choice.problem.out_layout, name).storage;
-  } else if (node.op == Op::kAdd) {
-    const Weight& w = graph_.weights[node.weight];
-    const Dims d = p.operand;
-    const Strides to(d, choice.problem.out_layout, context_.kernels.width);
-    constants_.push_back(context_.weights.get(
-        &w,
-        "constant " + std::to_string(static_cast<int>(choice.problem.out_layout)) + " " +
-            std::to_string(d.c),
-        to.n, [&](float* out) {
-          for (int64_t c = 0; c < d.c; ++c) {
-            for (int64_t i = 0; i < d.h; ++i) {
-              for (int64_t j = 0; j < d.w; ++j)
-                out[c * to.c + i * to.h + j * to.w] = w.data[(c * d.h + i) * d.w + j];
-            }
-          }
-        }));
-    constant = constants_.back()->floats();
   }
   const Location y{new_storage(result.dims(), choice.problem.out_layout), result.dims(),
                    choice.problem.out_layout};
   const bool weighted = node.op == Op::kConv || node.op == Op::kGemm;
   add_step(name, op, choice, weighted ? weight(node.weight) : nullptr,
-           weighted ? weight(node.bias) : nullptr, x.storage, operand, constant, y.storage);
+           weighted ? weight(node.bias) : nullptr, x.storage, operand,
+           node.op == Op::kAdd ? weight(node.weight) : nullptr, y.storage);
   locations_[graph_.nodes[fused.nodes.back()].output] = y;
 }
 
@@ -538,7 +545,8 @@ void Program::run(int64_t first, const std::vector<const float*>& inputs,
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
     const auto start = times ? Clock::now() : Clock::time_point();
-    const float* operand = step.operand >= 0 ? pointers_[step.operand] : step.constant;
+    const float* operand = step.constant ? step.constant->floats() : nullptr;
+    if (step.operand >= 0) operand = pointers_[step.operand];
     step.plan->run({pointers_[step.x], operand, pointers_[step.y],
                     reinterpret_cast<float*>(arena_.data() + step.workspace_offset), pool,
                     times ? &(*times)[i].phases : nullptr});
@@ -574,20 +582,7 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
     buffers.emplace_back(float_bytes(static_cast<int64_t>(floats)), true);
     return buffers.back().floats();
   };
-  // Fails on a memory limit before anything is allocated.
-  double bytes = static_cast<double>(program(1, graph_->outputs).arena_bytes());
-  bytes += static_cast<double>(weights_.bytes());
-  for (const auto* values : {&graph_->inputs, &graph_->outputs}) {
-    for (int v : *values) bytes += sizeof(float) * count(graph_->values[v].shape);
-  }
-  // The system may grant more than it has and end the process when that is written to.
-  const double available = process_memory();
-  if (bytes > available) {
-    char text[96];
-    std::snprintf(text, sizeof text, "a batch of 1 needs %.1f GB, this process can have %.1f GB",
-                  bytes / (1 << 30), available / (1 << 30));
-    throw MemoryLimit(text);
-  }
+  program(1, graph_->outputs);  // fails on a memory limit before anything large is allocated
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
   for (int o : graph_->outputs) outputs.push_back(buffer(o));
   // The first pass touches memory for the first time, the second finds the caches as later calls
@@ -604,43 +599,79 @@ Program& Session::program(int64_t batch, const std::vector<int>& wanted) {
       return *programs_.front();
     }
   }
-  const auto compile = [&](const Planner& planner) {
-    try {
-      return std::make_unique<Program>(*graph_, batch, wanted, planner, *context_, pool_.threads());
-    } catch (const MemoryLimit&) {
-      throw;
-    } catch (const std::bad_alloc&) {
-      // Sizes beyond the address space never come to a sum that could be stated.
-      char text[96];
-      std::snprintf(text, sizeof text,
-                    "a batch of %lld needs more than the %.1f GB this process can have",
-                    static_cast<long long>(batch), process_memory() / (1 << 30));
-      throw MemoryLimit(text);
-    }
+  try {
+    programs_.push_front(compile(batch, wanted));
+  } catch (const MemoryLimit&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    // Sizes beyond the address space never come to a sum that could be stated.
+    char text[96];
+    std::snprintf(text, sizeof text,
+                  "a batch of %lld needs more than the %.1f GB this process can have",
+                  static_cast<long long>(batch), process_memory() / (1 << 30));
+    throw MemoryLimit(text);
+  }
+  return *programs_.front();
+}
+
+// Nothing large is allocated until the sum is known and allowed: the system may grant more than it
+// has, and end the process when that is written to.
+std::unique_ptr<Program> Session::compile(int64_t batch, const std::vector<int>& wanted) {
+  const double available = process_memory();
+  double callers = 0;  // bytes of inputs and outputs
+  for (const auto* values : {&graph_->inputs, &wanted}) {
+    for (int v : *values)
+      callers += sizeof(float) * static_cast<double>(batch) * count(graph_->values[v].shape);
+  }
+  std::unique_ptr<Program> fresh;
+  const auto plan = [&](const Planner& planner) {
+    fresh = std::make_unique<Program>(*graph_, batch, wanted, planner, *context_, pool_.threads());
   };
-  auto fresh = compile(*planner_);
   const auto total = [&] {
     size_t bytes = fresh->arena_bytes() + weights_.bytes();
     for (const auto& p : programs_) bytes += p->arena_bytes();
     return bytes;
   };
-  const auto too_large = [&] { return options_.memory_limit && total() > options_.memory_limit; };
-  while (!programs_.empty() && (programs_.size() >= kProgramsKept || too_large())) {
-    programs_.pop_back();
-    if (too_large()) weights_.drop_unused();
-  }
-  if (too_large()) {
+  const auto beyond_limit = [&] {
+    return options_.memory_limit && total() > options_.memory_limit;
+  };
+  const auto too_large = [&] {
+    return beyond_limit() || static_cast<double>(total()) + callers > available;
+  };
+  try {
+    weights_.set_counting(true);
+    plan(*planner_);
+    while (!programs_.empty() && (programs_.size() >= kProgramsKept || too_large())) {
+      programs_.pop_back();
+      if (too_large()) weights_.drop_unused();
+    }
+    if (too_large()) {
+      fresh.reset();
+      weights_.drop_unused();
+      plan(*lean_planner_);
+    }
+    if (beyond_limit()) {
+      throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) +
+                        " bytes, but a batch of " + std::to_string(batch) + " needs " +
+                        std::to_string(total()));
+    }
+    if (too_large()) {
+      char text[96];
+      std::snprintf(text, sizeof text,
+                    "a batch of %lld needs %.1f GB, this process can have %.1f GB",
+                    static_cast<long long>(batch),
+                    (static_cast<double>(total()) + callers) / (1 << 30), available / (1 << 30));
+      throw MemoryLimit(text);
+    }
+    weights_.set_counting(false);
+    fresh->prepare();
+  } catch (...) {
     fresh.reset();
     weights_.drop_unused();
-    fresh = compile(*lean_planner_);
+    weights_.set_counting(false);
+    throw;
   }
-  if (too_large()) {
-    throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) +
-                      " bytes, but a batch of " + std::to_string(batch) + " needs " +
-                      std::to_string(total()));
-  }
-  programs_.push_front(std::move(fresh));
-  return *programs_.front();
+  return fresh;
 }
 
 // Images per run: equal chunks, as large as cache and memory limit allow.

@@ -80,6 +80,7 @@ class Session {
  private:
   int64_t chunk_size(int64_t batch, const std::vector<int>& wanted);
   Program& program(int64_t batch, const std::vector<int>& wanted);
+  std::unique_ptr<Program> compile(int64_t batch, const std::vector<int>& wanted);
 
   const std::shared_ptr<const Graph> graph_;
   const SessionOptions options_;

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <random>
@@ -154,6 +155,55 @@ TEST_CASE("the memory limit holds or is refused with what would do") {
   const std::vector<float> y = run(tight, 64, x);
   CHECK(tight.weight_bytes() + tight.arena_bytes() <= o.memory_limit);
   for (size_t i = 0; i < y.size(); ++i) CHECK(y[i] == doctest::Approx(want[i]).epsilon(1e-3));
+}
+
+TEST_CASE("a model beyond the memory limit is refused before its weights are touched") {
+  // 1 GiB of weights which are not there: reading them would end the process.
+  const int64_t in = 1 << 16, out = 1 << 12;
+  GraphBuilder b("large");
+  b.input("x", {1, in});
+  b.initializer("w", {out, in}, reinterpret_cast<const float*>(uintptr_t{4096}), nullptr);
+  b.node("Gemm", "fc", {"x", "w"}, {"y"}, {{"transB", int64_t{1}}});
+  b.output("y");
+  SessionOptions o = options(1);
+  o.memory_limit = 5 << 20;
+  std::string message;
+  try {
+    Session(b.build(), o);
+  } catch (const MemoryLimit& e) {
+    message = e.what();
+  }
+  const std::string start = "memory_limit is 5242880 bytes, but a batch of 1 needs ";
+  REQUIRE(message.substr(0, start.size()) == start);
+  CHECK(std::stoll(message.substr(start.size())) >= in * out * 4);
+}
+
+TEST_CASE("a store that counts allocates and packs nothing, then all of it") {
+  const std::vector<float> data = random_floats(6, 1);
+  Weight weight;
+  weight.shape = {6};
+  weight.data = data.data();
+  WeightStore store;
+  int packed = 0;
+  const auto get = [&](const char* packing) {
+    return store.get(&weight, packing, 6, [&](float* out) {
+      std::copy(data.begin(), data.end(), out);
+      ++packed;
+    });
+  };
+  const auto kept = get("a");
+  store.set_counting(true);
+  CHECK(get("a").get() == kept.get());
+  auto counted = get("b");
+  CHECK(counted->size() == 0);
+  CHECK(packed == 1);
+  CHECK(store.bytes() == 12 * sizeof(float));
+  store.set_counting(false);
+  const auto real = get("b");
+  CHECK(real->floats()[5] == data[5]);
+  CHECK(get("b").get() == real.get());
+  CHECK(packed == 2);
+  CHECK(store.bytes() == 12 * sizeof(float));
 }
 
 TEST_CASE("unknown algorithms and empty batches are errors") {
