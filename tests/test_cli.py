@@ -456,3 +456,11 @@ def test_process(model: str) -> None:
     pipe = f"{sys.executable} -m linnet.cli inspect digits | true"
     piped = subprocess.run(pipe, shell=True, capture_output=True, text=True, check=False)
     assert (piped.returncode, piped.stderr) == (0, "")
+
+
+def test_out_of_memory(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*files: Any, **options: Any) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(linnet, "load", fail)
+    assert refused("run", "digits", "--fill", "zeros") == "out of memory\n"

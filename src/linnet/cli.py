@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, MemoryError) and not str(error):
+    if isinstance(error, MemoryError) and str(error) in ("", "std::bad_alloc"):
         return "out of memory"
     return re.sub(r"\s*\n\s*", "; ", str(error).strip()).replace(":;", ":")
 
