@@ -125,6 +125,32 @@ def test_wrong_arguments_are_refused(linnet_run, arguments):
     assert arguments[0] in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch", 1000000000], "out of memory"),
+        (["--memory-limit", "1K"], "memory_limit is 1024 bytes"),
+        (["--memory-limit", "much"], "--memory-limit much: expected a size"),
+        (["--strict", "--algorithm", "winograd"], "no algorithm accepts"),
+        (["--output", "/no/such/folder/", "--iterations", 1000000000], "/no/such/folder/"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(linnet_run, arguments, message):
+    done = call(*linnet_run, DIGITS, *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert re.fullmatch(r"linnet-run: .*\n", done.stderr)
+
+
+def test_output_that_cannot_be_written_is_a_failure(linnet_run):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [*linnet_run, DIGITS], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == "linnet-run: the standard output cannot be written\n"
+
+
 def test_the_library_builds_in_parallel_with_make(tmp_path):
     # Empty objects do: what is tested is that the archive waits for all of them.
     empty = "-DCMAKE_CXX_COMPILE_OBJECT=<CMAKE_CXX_COMPILER> -x c++ -c /dev/null -o <OBJECT>"

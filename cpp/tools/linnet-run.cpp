@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -30,6 +31,8 @@ order. Without them the inputs are random numbers in 0..1.
   --algorithm NAME   use this convolution algorithm only
   --blas NAME        "master", "dl" or a path of OpenBLAS
   --nnpack FILE      library that holds NNPACK
+  --memory-limit N   most bytes of packed weights and activations, for example 300M (powers of 1024)
+  --strict           only algorithms that add up the products of the definition
   --weights-dtype T  keep weights of fully connected and 1x1 layers as f32, f16 or int8 (default: as the file)
   --version
 )";
@@ -51,6 +54,25 @@ int64_t number(const std::string& option, const char* text, int64_t least) {
     die(option + " " + text + ": expected a number of at least " + std::to_string(least));
   }
   return value;
+}
+
+// "300M": bytes, or powers of 1024 of them.
+size_t memory_size(const std::string& option, const char* text) {
+  char* end;
+  double value = std::strtod(text, &end);
+  const char* const units = "KMGT";
+  const char* unit = *end ? std::strchr(units, *end) : nullptr;
+  if (unit) value = std::ldexp(value, 10 * static_cast<int>(unit - units + 1)), ++end;
+  if (*end || !(value >= 1)) die(option + " " + text + ": expected a size such as 300M or 1G");
+  return value < static_cast<double>(PTRDIFF_MAX) ? static_cast<size_t>(value) : PTRDIFF_MAX;
+}
+
+// Memory for `batch` images of a tensor.
+std::vector<float> floats(int64_t batch, const linnet_tensor& tensor) {
+  if (static_cast<uint64_t>(batch) >
+      PTRDIFF_MAX / sizeof(float) / std::max<size_t>(1, tensor.count))
+    throw std::bad_alloc();
+  return std::vector<float>(static_cast<size_t>(batch) * tensor.count);
 }
 
 struct Closer {
@@ -117,15 +139,19 @@ Npy read_npy(const std::string& path, const linnet_tensor& tensor) {
   return array;
 }
 
-void write_npy(const std::string& path, const linnet_tensor& tensor, int64_t batch,
-               const std::vector<float>& data) {
+File open_to_write(const std::string& path) {
+  File file(std::fopen(path.c_str(), "wb"));
+  if (!file) die(path + ": " + std::strerror(errno));
+  return file;
+}
+
+void write_npy(const File& file, const std::string& path, const linnet_tensor& tensor,
+               int64_t batch, const std::vector<float>& data) {
   std::string header =
       "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(batch) + ",";
   for (size_t i = 1; i < tensor.rank; ++i) header += " " + std::to_string(tensor.shape[i]) + ",";
   header += "), }";
   header += std::string(63 - (10 + header.size()) % 64, ' ') + '\n';
-  const File file(std::fopen(path.c_str(), "wb"));
-  if (!file) die(path + ": " + std::strerror(errno));
   const unsigned char start[10] = {0x93,
                                    'N',
                                    'U',
@@ -170,9 +196,7 @@ void print_statistics(const std::vector<double>& times) {
               std::sqrt(squares / static_cast<double>(times.size())));
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   std::string model, output;
   std::vector<std::string> files;
   linnet_options options = {};
@@ -190,6 +214,10 @@ int main(int argc, char** argv) {
     }
     if (a.size() < 2 || a[0] != '-') {
       (model.empty() ? model : (files.emplace_back(), files.back())) = a;
+      continue;
+    }
+    if (a == "--strict") {
+      options.strict = 1;
       continue;
     }
     if (i + 1 == argc) die(a + ": unknown, or its value is missing; --help lists the options");
@@ -212,6 +240,8 @@ int main(int argc, char** argv) {
       options.blas = value;
     } else if (a == "--nnpack") {
       options.nnpack = value;
+    } else if (a == "--memory-limit") {
+      options.memory_limit = memory_size(a, value);
     } else if (a == "--weights-dtype") {
       options.weights_dtype = value;
     } else {
@@ -239,7 +269,7 @@ int main(int argc, char** argv) {
     const linnet_tensor tensor = linnet_input(net.get(), i);
     if (files.empty()) {
       std::mt19937 random(static_cast<unsigned>(i));
-      from.emplace_back(static_cast<size_t>(batch) * tensor.count);
+      from.push_back(floats(batch, tensor));
       for (float& f : from.back()) f = static_cast<float>(random() >> 8) / 16777216.0f;
     } else {
       Npy array = read_npy(files[i], tensor);
@@ -250,8 +280,15 @@ int main(int argc, char** argv) {
   }
   std::vector<const float*> x;
   std::vector<float*> y;
-  for (size_t i = 0; i < outputs; ++i)
-    to.emplace_back(static_cast<size_t>(batch) * linnet_output(net.get(), i).count);
+  std::vector<std::string> paths;
+  std::vector<File> written;
+  for (size_t i = 0; i < outputs; ++i) {
+    const linnet_tensor tensor = linnet_output(net.get(), i);
+    to.push_back(floats(batch, tensor));
+    if (!write) continue;
+    paths.push_back(output + file_name(tensor.name) + ".npy");
+    written.push_back(open_to_write(paths.back()));  // before the run, which may take long
+  }
   for (const auto& f : from) x.push_back(f.data());
   for (auto& f : to) y.push_back(f.data());
 
@@ -277,7 +314,7 @@ int main(int argc, char** argv) {
 
   for (size_t i = 0; i < outputs; ++i) {
     const linnet_tensor tensor = linnet_output(net.get(), i);
-    if (write) write_npy(output + file_name(tensor.name) + ".npy", tensor, batch, to[i]);
+    if (write) write_npy(written[i], paths[i], tensor, batch, to[i]);
     // The largest value of each image: the class, where the output is a classification.
     if (tensor.rank != 2) continue;
     std::printf("%s:", tensor.name);
@@ -287,5 +324,20 @@ int main(int argc, char** argv) {
       std::printf(" %td (%.4f)", most - row, static_cast<double>(*most));
     }
     std::printf("%s\n", batch > 16 ? " ..." : "");
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const int status = run(argc, argv);
+    if (std::fflush(stdout) || std::ferror(stdout)) die("the standard output cannot be written");
+    return status;
+  } catch (const std::bad_alloc&) {
+    die("out of memory; fewer images (--batch) take less");
+  } catch (const std::exception& e) {
+    die(e.what());
   }
 }
