@@ -234,8 +234,7 @@ class PySession {
     std::vector<const float*> from;
     std::vector<float*> to;
     for (const py::array& a : inputs) {
-      dense.push_back(py::array_t<float, kDense>::ensure(a));
-      if (!dense.back()) throw py::error_already_set();
+      dense.push_back(py::array_t<float, kDense>(a));  // not ensure(), which drops NumPy's error
       from.push_back(static_cast<const float*>(dense.back().data()));
     }
     if (!out.is_none()) {

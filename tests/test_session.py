@@ -550,6 +550,16 @@ def test_memory_limit() -> None:
         assert linnet.load(DIGITS, memory_limit=size)(x[:1]).shape == (1, 848)
 
 
+if sys.maxsize > 1 << 32:  # a 32-bit process may be given all that an array can take
+
+    @pytest.mark.parametrize("call", ["__call__", "profile"])
+    def test_an_input_too_large_to_copy(call: str) -> None:
+        net = linnet.load(DIGITS)
+        x = np.broadcast_to(np.zeros((1, 1, 88, 88), "f4"), (10**12, 1, 88, 88))
+        with pytest.raises(MemoryError, match="Unable to allocate"):
+            getattr(net, call)(x)
+
+
 # Reports
 
 
