@@ -530,8 +530,11 @@ class DirectFullyConnected final : public Plan {
     for (int64_t begin = 0, size; begin < length; begin += size) {
       size = std::min(block_, length - begin);
       // A tile takes the places by turns, a single image takes them all at once.
-      const int64_t turn = pixels_ > 1 ? 1 : last - first > 1 ? kPlaceTaps : size / places;
-      if (places > 1 && turn > 0 && size >= places * turn) {
+      const int64_t turn = places == 1        ? 0
+                           : pixels_ > 1      ? 1
+                           : last - first > 1 ? kPlaceTaps
+                                              : size / places;
+      if (turn > 0 && size >= places * turn) {
         const int64_t part = size / (places * turn) * turn;
         size = places * part;  // what does not come out even is left to the next block
         tile.outer = part / turn, tile.x_outer = turn * x_unit;
