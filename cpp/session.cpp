@@ -16,7 +16,7 @@
 namespace linnet {
 namespace {
 
-constexpr size_t kProgramsKept = 4;
+constexpr size_t kProgramsKept = 4, kChunkingsKept = 16;
 // Activations of a chunk beyond this no longer stay in a core's own cache; beyond kMaxChunk images
 // nothing more is gained.
 constexpr size_t kChunkBytes = 3 << 20;
@@ -677,6 +677,9 @@ std::unique_ptr<Program> Session::compile(int64_t batch, const std::vector<int>&
 // Images per run: equal chunks, as large as cache and memory limit allow.
 int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
   if (batch == 1) return 1;
+  for (const Chunking& c : chunkings_) {
+    if (c.batch == batch && c.wanted == wanted) return c.chunk;
+  }
   const Program& single = program(1, wanted);
   const size_t activations = std::max<size_t>(1, single.activation_bytes());
   int64_t most = std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / activations), 1, kMaxChunk);
@@ -686,9 +689,18 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
     most = std::clamp<int64_t>(static_cast<int64_t>(spare / activations), 1, most);
   }
   for (;; most = ceil_div(most, 2)) {
-    const int64_t chunk = ceil_div(batch, ceil_div(batch, most));
+    int64_t chunk = ceil_div(batch, ceil_div(batch, most));
     try {
       program(chunk, wanted);
+      if (batch % chunk) {
+        program(batch % chunk, wanted);
+        const bool both = std::any_of(programs_.begin(), programs_.end(),
+                                      [&](const auto& p) { return p->serves(chunk, wanted); });
+        // Equal chunks rather than two programs that drop each other again and again.
+        while (!both && batch % chunk) --chunk;
+      }
+      if (chunkings_.size() == kChunkingsKept) chunkings_.erase(chunkings_.begin());
+      chunkings_.push_back({batch, wanted, chunk});
       return chunk;
     } catch (const MemoryLimit&) {
       if (chunk == 1) throw;

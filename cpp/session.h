@@ -93,6 +93,13 @@ class Session {
   std::optional<Context> context_;
   std::optional<Planner> planner_, lean_planner_;
   std::list<std::unique_ptr<Program>> programs_;  // most recently used first
+  // What chunk_size() found: under a memory limit that takes programs that do not fit.
+  struct Chunking {
+    int64_t batch;
+    std::vector<int> wanted;
+    int64_t chunk;
+  };
+  std::vector<Chunking> chunkings_;
 };
 
 // A model does not fit the memory limit; what() names the smallest limit it fits.
