@@ -121,6 +121,16 @@ def test_load_names_what_is_missing_or_broken(tmp_path: Path) -> None:
         linnet.load(tmp_path / "short.onnx")
 
 
+def test_load_refuses_what_is_no_model(small: Graph) -> None:
+    for model in (None, 3, b"net.onnx"):
+        with pytest.raises(ValueError, match="expected a path or a Graph"):
+            linnet.load(model)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="weights is 3"):
+        linnet.load("net.prototxt", 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="weights_dtype is 'f8'"):
+        linnet.convert("net.onnx", None, "out.onnx", "f8")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -134,6 +144,14 @@ def test_load_names_what_is_missing_or_broken(tmp_path: Path) -> None:
         ({"memory_limit": "much"}, ValueError, "'much'"),
         ({"memory_limit": 0}, ValueError, "memory_limit is 0"),
         ({"memory_limit": "-5M"}, ValueError, "'-5M'"),
+        ({"memory_limit": float("nan")}, ValueError, "memory_limit is nan"),
+        ({"memory_limit": "9" * 400}, ValueError, "memory_limit is '999"),
+        ({"threads": 2.0}, ValueError, "threads is 2.0"),
+        ({"threads": "2"}, ValueError, "threads is '2'"),
+        ({"threads": 10**10}, ValueError, "threads is 10000000000"),
+        ({"isa": 3}, ValueError, "isa is 3, expected a string"),
+        ({"weights_dtype": np.float16}, ValueError, "weights_dtype is .*expected a string"),
+        ({"strict": "no"}, ValueError, "strict is 'no'"),
     ],
 )
 def test_load_refuses_options(
@@ -381,8 +399,17 @@ def test_bad_calls(net: linnet.Session, two: Graph) -> None:
     for names in refused:
         with pytest.raises(ValueError, match="expected names"):
             net.run(x, fetch=names)
-    with pytest.raises(ValueError, match="batch is 0"):
-        net.explain(0)
+    for batch in (0, 1.5, 10**20):
+        with pytest.raises(ValueError, match=rf"batch is {batch}"):
+            net.explain(batch)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"run\(None, \{"):
+        net.run({"data": x})
+    with pytest.raises(ValueError, match="fetch is a ndarray"):
+        net.run(x, {"data": x})
+    with pytest.raises(ValueError, match="feed is a ndarray"):
+        net.run(None, x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="out is 1"):
+        net(x, out=1)  # type: ignore[arg-type]
     a, b = images(2, 3), np.zeros((3, 3), "f4")
     with pytest.raises(ValueError, match=r"'b' has a batch of 3"):
         linnet.load(two)(a, b)

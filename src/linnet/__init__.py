@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import operator
 import os
 import re
 import sys
@@ -48,7 +50,7 @@ def load(
     strict: bool = False,
     isa: str | None = None,
     blas: str | None = None,
-    nnpack: str = "auto",
+    nnpack: str | None = None,
     memory_limit: int | str | None = None,
     weights_dtype: str | None = None,
 ) -> Session:
@@ -79,21 +81,19 @@ def load(
     read; RuntimeError if this CPU lacks `isa` or `blas` does not load; MemoryError if the model
     does not fit `memory_limit`.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads is {threads}, expected at least 1")
-    return Session(
-        _core.Session(
-            _build(model, weights),
-            threads=threads or 0,
-            isa=isa or "",
-            blas=blas or "",
-            nnpack=nnpack,
-            weights_dtype=weights_dtype or "",
-            memory_limit=_bytes(memory_limit),
-            algorithm=algorithm or "",
-            strict=strict,
-        )
+    if not isinstance(strict, (bool, np.bool_)):
+        raise ValueError(f"strict is {strict!r}, expected True or False")
+    options: dict[str, Any] = dict(
+        threads=0 if threads is None else _number("threads", threads),
+        isa=_text("isa", isa),
+        blas=_text("blas", blas),
+        nnpack=_text("nnpack", nnpack) or "auto",
+        weights_dtype=_text("weights_dtype", weights_dtype),
+        memory_limit=_bytes(memory_limit),
+        algorithm=_text("algorithm", algorithm),
+        strict=bool(strict),
     )
+    return Session(_core.Session(_build(model, weights), **options))
 
 
 def convert(
@@ -107,6 +107,8 @@ def convert(
     1x1 convolutions keep such weights in memory; others become float32. Errors as for `load`;
     ValueError too if a weight is beyond float16, or not finite for int8.
     """
+    if weights_dtype not in ("f32", "f16", "int8"):
+        raise ValueError(f"weights_dtype is {weights_dtype!r}, expected 'f32', 'f16' or 'int8'")
     if Path(dst).suffix.lower() != ".onnx":
         raise ValueError(f"{dst}: the file to write must end in .onnx")
     _import(model, weights).save(Path(dst), weights_dtype)
@@ -124,9 +126,12 @@ def _import(model: PathLike, weights: PathLike | None) -> Graph:
 
 def _build(model: PathLike | Graph, weights: PathLike | None) -> _core.GraphBuilder:
     if not isinstance(model, (str, os.PathLike)):
-        from . import passes
+        from . import graph, passes
 
+        if not isinstance(model, graph.Graph):
+            raise ValueError(f"model is {model!r}, expected a path or a Graph")
         return passes.canonicalize(model).build()
+    _text("weights", weights)
     for path in (model, weights):
         if path is not None:
             with open(path, "rb"):  # a file that is not there is an OSError, whatever its format
@@ -139,17 +144,36 @@ def _build(model: PathLike | Graph, weights: PathLike | None) -> _core.GraphBuil
     return _import(model, weights).build()
 
 
+def _number(what: str, value: Any) -> int:
+    """A count that someone has given, as an int."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if not 1 <= number < 2**31:
+        raise ValueError(f"{what} is {value!r}, expected a whole number of at least 1")
+    return number
+
+
+def _text(what: str, value: Any) -> str:
+    """A name or path that someone has given, empty for None."""
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"{what} is {value!r}, expected a string")
+    return "" if value is None else os.fspath(value)
+
+
 def _bytes(limit: int | str | None) -> int:
     """A memory limit in bytes, 0 for none."""
     if limit is None:
         return 0
+    given = limit
     if isinstance(limit, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", limit.strip(), re.IGNORECASE)
         if not match:
             raise ValueError(f"memory_limit is {limit!r}, expected a size such as '300M' or '1G'")
-        limit = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
-    if limit <= 0:
-        raise ValueError(f"memory_limit is {limit}, expected a positive number of bytes")
+        limit = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    if not isinstance(limit, (int, float, np.integer)) or not 0 < limit < math.inf:
+        raise ValueError(f"memory_limit is {given!r}, expected a positive number of bytes")
     return min(int(limit), sys.maxsize)
 
 
@@ -268,6 +292,8 @@ class Session:
         a call.
         """
         if feed is None:
+            if isinstance(x_or_fetch, Mapping):
+                raise ValueError("inputs by name come second, as in run(None, {...})")
             inputs = list(x_or_fetch) if isinstance(x_or_fetch, (list, tuple)) else [x_or_fetch]
         else:
             if x_or_fetch is not None and fetch is not None:
@@ -276,8 +302,12 @@ class Session:
             inputs = self._ordered(feed)
         if isinstance(fetch, str):
             fetch = [fetch]
-        if fetch is not None and not (fetch and all(isinstance(name, str) for name in fetch)):
-            raise ValueError(f"fetch is {fetch!r}, expected names of values")
+        if fetch is not None and not (
+            isinstance(fetch, (list, tuple))
+            and fetch
+            and all(isinstance(name, str) for name in fetch)
+        ):
+            raise ValueError(f"fetch is {_short(fetch)}, expected names of values")
         return self._run(inputs, [] if fetch is None else list(fetch), out)
 
     def explain(self, batch: int = 1) -> Report:
@@ -286,8 +316,7 @@ class Session:
         Times are estimates, or measured where `linnet tune` has been run; the title names the file
         they come from, or why there is none.
         """
-        if batch < 1:
-            raise ValueError(f"batch is {batch}, expected at least 1")
+        batch = _number("batch", batch)
         steps = self._inner.plan(batch, [])
         return Report(
             self._title(batch, self._inner.wisdom_note()),
@@ -297,8 +326,7 @@ class Session:
 
     def profile(self, x: npt.ArrayLike, *more: npt.ArrayLike, runs: int = 10) -> Report:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
-        if runs < 1:
-            raise ValueError(f"runs is {runs}, expected at least 1")
+        runs = _number("runs", runs)
         core = self._inner
         inputs = _arrays([x, *more])
         core.profile(inputs, [])
@@ -331,7 +359,10 @@ class Session:
     ) -> list[Array]:
         arrays = _arrays(inputs)
         if out is not None:
-            out = [out] if isinstance(out, np.ndarray) else list(out)
+            if isinstance(out, np.ndarray):
+                out = [out]
+            if not isinstance(out, (list, tuple)):
+                raise ValueError(f"out is {out!r}, expected arrays")
             for i, array in enumerate(out):
                 if not isinstance(array, np.ndarray):
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
@@ -340,6 +371,8 @@ class Session:
         return self._inner.run(arrays, wanted, out)
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
+        if not isinstance(feed, Mapping):
+            raise ValueError(f"the feed is {_short(feed)}, expected arrays by name")
         names = [name for name, _ in self._inner.inputs]
         problems = [f"input '{name}' is missing" for name in names if name not in feed]
         problems += [f"the model has no input '{name}'" for name in feed if name not in names]
@@ -374,6 +407,10 @@ def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
     """As ndarrays. A float32 of another making, such as an unpickled one, becomes NumPy's own."""
     arrays = [np.asarray(x) for x in inputs]
     return [np.asarray(a, _FLOAT32) if a.dtype == _FLOAT32 else a for a in arrays]
+
+
+def _short(value: Any) -> str:
+    return f"a {type(value).__name__}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _info(name: str, shape: Sequence[int]) -> ValueInfo:

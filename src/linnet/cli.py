@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import math
 import os
@@ -53,6 +54,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failed check, 2 for bad input."""
+    if sys.stdout is None:  # closed by whoever started the process
+        sys.stdout = io.StringIO()
     try:
         arguments = list(sys.argv[1:] if argv is None else argv)
         args = _parser(arguments).parse_args(arguments)
@@ -271,7 +274,8 @@ def _add_session(parser: _Parser) -> None:
     parser.add_argument(
         "--algorithm",
         metavar="A",
-        help="only this one where possible: direct, winograd, im2col-openblas, direct-ref",
+        help="only this one where possible: depthwise, direct, direct-ref, fourier, "
+        "im2col-openblas, nnpack, winograd, winograd-rows",
     )
     parser.add_argument(
         "--strict", action="store_true", help="no algorithm that rounds differently, as winograd"

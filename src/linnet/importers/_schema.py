@@ -293,6 +293,8 @@ def parse(message_class: Any, data: bytes, what: str) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # protobuf's own, but also what its pure Python parser trips over
+        if "alloc failed" in str(error):
+            raise MemoryError(f"{what}: out of memory") from None
         raise ValueError(f"{what}: truncated or not such a file ({error})") from None
 
 
