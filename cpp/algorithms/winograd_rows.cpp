@@ -108,12 +108,12 @@ class WinogradRowsPlan final : public Plan {
     };
     int64_t rows = out_.h;
     while (rows > 1 && tile_bytes(rows) > kBandBytes) rows = ceil_div(rows, 2);
-    // Bands overlap: two to four for each thread, whichever makes the most loaded one's rows
+    // Bands overlap: one to four for each thread, whichever makes the most loaded one's rows
     // fewest.
     if (p_.threads > 1 && p_.n < 4 * p_.threads) {
       int64_t least = std::numeric_limits<int64_t>::max();
-      for (int64_t share = 2, most = rows; share <= 4; ++share) {
-        const int64_t band = std::clamp<int64_t>(p_.n * out_.h / (share * p_.threads), 1, most);
+      for (int64_t share = 1, most = rows; share <= 4; ++share) {
+        const int64_t band = std::min(ceil_div(p_.n * out_.h, share * p_.threads), most);
         const int64_t turns = ceil_div(p_.n * ceil_div(out_.h, band), p_.threads);
         const int64_t cost = turns * (input_rows(band) + 4 * band * p_.pool[0]);
         if (cost < least) least = cost, rows = band;
