@@ -24,10 +24,13 @@ struct Effort {
   int rounds;    // at least
   double seconds;  // of one layer, when the rounds are done
 };
-constexpr Effort kFast{2.5, 5, 0.03}, kFull{10, 7, 0.25};
+constexpr Effort kFast{2.5, 3, 0.03}, kFull{10, 5, 0.25};
 // A candidate this much slower than the best one drops out.
 constexpr double kDrop = 1.25;
-constexpr int kDropAfter = 3;  // rounds
+constexpr int kDropAfter = 2;  // rounds
+// Times taken in a round. One run goes before them, since the other candidates' weights drive one's
+// own further away than a network would.
+constexpr int kTimes = 2;
 
 bool has_weights(const Problem& p) {
   return p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
@@ -330,7 +333,10 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   for (int round = 0; round < effort.rounds ||
                       std::chrono::duration<double>(Clock::now() - start).count() < effort.seconds;
        ++round) {
-    for (Trial* t : running) t->times.push_back(run(*t));
+    for (Trial* t : running) {
+      run(*t);
+      for (int i = 0; i < kTimes; ++i) t->times.push_back(run(*t));
+    }
     if (round + 1 < kDropAfter) continue;
     double best = std::numeric_limits<double>::infinity();
     for (const Trial& t : trials) best = std::min(best, t.least());
