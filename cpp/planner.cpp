@@ -351,7 +351,8 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
     fresh_.insert(key);
   }
   spent_ += elapsed();
-  // From time to time, for a long search may be interrupted.
+  // After the first layer, for that may fail, and from time to time, for a long search may be
+  // interrupted.
   if (!options_.wisdom.empty() && Clock::now() - saved_ > std::chrono::seconds(2)) {
     wisdom().save();
     saved_ = Clock::now();

@@ -105,7 +105,7 @@ class Planner {
   mutable std::optional<Wisdom> wisdom_;
   mutable std::set<std::string> fresh_;  // keys measured by this planner
   mutable double spent_ = 0;             // seconds of measuring
-  mutable std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
+  mutable std::chrono::steady_clock::time_point saved_;
 };
 
 // Sets the caches as the other layers of a network leave them for the next one: its activations and

@@ -56,6 +56,9 @@ def images():
 
 def test_linnet_run_gives_what_python_gives(linnet_run, images, tmp_path):
     np.save(tmp_path / "x.npy", images)
+    net = linnet.load(DIGITS, threads=1)
+    written = tmp_path / f"y-{net.outputs[0].name}.npy"
+    written.write_bytes(bytes(1 << 20))  # of which nothing stays
     done = call(
         *linnet_run,
         DIGITS,
@@ -68,9 +71,9 @@ def test_linnet_run_gives_what_python_gives(linnet_run, images, tmp_path):
         3,
     )
     assert done.returncode == 0, done.stderr
-    wanted = linnet.load(DIGITS, threads=1)(images)
-    (written,) = tmp_path.glob("y-*.npy")
+    wanted = net(images)
     np.testing.assert_allclose(np.load(written), wanted, rtol=1e-4, atol=1e-6)
+    assert written.stat().st_size < wanted.nbytes + 256
     assert re.search(
         r"^count=3 first=\d+ curr=\d+ min=\d+ max=\d+ avg=[\d.]+ std=\d+$", done.stdout, re.M
     )

@@ -402,6 +402,8 @@ def test_compare_is_wired(call: Call) -> None:
         (["bench", "digits", "--duration", "nan"], "'nan'"),
         (["bench", "digits", *QUICK, "--baseline", "none.json"], "none.json: No such file"),
         (["profile", "digits", "--export-profile", "p.txt"], ".json or .csv"),
+        (["profile", "digits", "--export-profile", "/no/folder/p.csv"], "/no/folder/p.csv"),
+        (["run", "digits", "--fill", "zeros", "--save-outputs", "/no/folder/y.npz"], "/no/folder"),
         (["convert", "digits"], "and a file to write"),
         (["convert", "digits", "out.caffemodel"], "must end in .onnx"),
         (["convert", "digits", "/no/such/folder/out.onnx"], "/no/such/folder/out.onnx"),
@@ -411,6 +413,13 @@ def test_compare_is_wired(call: Call) -> None:
 )
 def test_bad_input(refused: Refused, argv: list[str], message: str) -> None:
     assert message in refused(*argv)
+
+
+def test_failed_run_leaves_its_output_file(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "y.npz"
+    path.write_bytes(b"earlier")
+    refused("run", "digits", "--fill", "zeros", "--fetch", "nothing", "--save-outputs", path)
+    assert path.read_bytes() == b"earlier"
 
 
 def test_missing_pillow(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,8 +80,16 @@ def test_unknown_search(small: Graph) -> None:
 def test_file_that_is_no_wisdom_stays(small: Graph, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine\n")
+    measured: list[str] = []
     with pytest.raises(RuntimeError, match="not a wisdom file"):
-        tune(small.build(), threads=[1], batches=[1], cache=str(path))
+        tune(
+            small.build(),
+            threads=[1],
+            batches=[1],
+            cache=str(path),
+            progress=lambda done, problem: measured.append(problem),
+        )
+    assert len(measured) == 1  # it does not go on in vain
     assert path.read_text() == "mine\n"
 
 

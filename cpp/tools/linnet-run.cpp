@@ -1,5 +1,6 @@
 // linnet-run: runs a model from the command line over the C API. Reads and writes .npy files.
 #include <linnet.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -139,8 +140,9 @@ Npy read_npy(const std::string& path, const linnet_tensor& tensor) {
   return array;
 }
 
+// What the file holds stays until there is something to write.
 File open_to_write(const std::string& path) {
-  File file(std::fopen(path.c_str(), "wb"));
+  File file(std::fopen(path.c_str(), "ab"));
   if (!file) die(path + ": " + std::strerror(errno));
   return file;
 }
@@ -162,6 +164,8 @@ void write_npy(const File& file, const std::string& path, const linnet_tensor& t
                                    0,
                                    static_cast<unsigned char>(header.size() & 255),
                                    static_cast<unsigned char>(header.size() >> 8)};
+  // Of a pipe there is nothing to cut.
+  if (ftruncate(fileno(file.get()), 0) && errno != EINVAL) die(path + ": " + std::strerror(errno));
   std::fwrite(start, 1, sizeof start, file.get());
   std::fwrite(header.data(), 1, header.size(), file.get());
   std::fwrite(data.data(), sizeof(float), data.size(), file.get());

@@ -450,6 +450,13 @@ def _shapes(text: str | None, inputs: Sequence[linnet.ValueInfo]) -> list[tuple[
     return [given.get(v.name, (batch, *(n or 1 for n in v.shape[1:]))) for v in inputs]
 
 
+def _check_writable(path: str | Path | None) -> None:
+    """OSError now rather than when the work is done; what the file holds stays."""
+    if path is not None:
+        with open(path, "ab"):
+            pass
+
+
 def _size(shape: Sequence[int | None]) -> str:
     return "x".join("N" if n is None else str(n) for n in shape)
 
@@ -477,6 +484,7 @@ def run(args: argparse.Namespace) -> Result:
         raise ValueError("--scale, --mean and --channel-order are for --image")
     if args.image is None and args.inputs is None and args.fill is None:
         raise ValueError("nothing to run on: give --image, --inputs or --fill")
+    _check_writable(args.save_outputs)
     net = _load(args)
     digits = _files(args)[0] == DIGITS
     if args.image is not None:
@@ -782,6 +790,7 @@ def profile(args: argparse.Namespace) -> Result:
     target = Path(args.export_profile) if args.export_profile is not None else None
     if target is not None and target.suffix not in (".json", ".csv"):
         raise ValueError(f"--export-profile {target}: expected a name ending in .json or .csv")
+    _check_writable(target)
     net = _load(args)
     report = net.profile(*_inputs(args, net.inputs), runs=args.iterations)
     data = report.to_dict()
