@@ -2,6 +2,9 @@
 
 Caffe is built from the network's data: a prototxt and the weights put into its blobs. Pooling takes
 `round_mode`, which this build (git of August 2018) has, so a floor-mode pool needs no cropping.
+
+Caffe's own `caffe time` shows up to a fifth less: it computes on zeros, for which the branches of
+max pooling are always predicted. Fed random images, through a DummyData layer, both agree.
 """
 
 from __future__ import annotations
