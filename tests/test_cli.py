@@ -253,6 +253,24 @@ def test_bench_stops_by_count_and_time(call: Call, model: str) -> None:
     assert call("bench", model, *QUICK, "--warmup", 0, "--json")["count"] == 3
 
 
+def test_bench_waits_between_runs(
+    monkeypatch: pytest.MonkeyPatch, call: Call, model: str, refused: Refused, tmp_path: Path
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("linnet.cli.time.sleep", waits.append)
+    data = call("bench", model, *QUICK, "--interval", 20, "--json")
+    assert data["interval_ms"] == 20 and waits == [0.02] * 3
+    assert "20 ms before each run\n" in call("bench", model, *QUICK, "--interval", 20)
+    assert "before each run" not in call("bench", model, *QUICK) and len(waits) == 6
+
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text(json.dumps(data))
+    assert "20.0 ms before each run" in refused("bench", model, *QUICK, "--baseline", baseline)
+    del data["interval_ms"]  # as written before it was measured
+    baseline.write_text(json.dumps({**data, "median_ms": 1000.0}))
+    assert "PASSED" in call("bench", model, *QUICK, "--baseline", baseline)
+
+
 def test_bench_baseline(call: Call, refused: Refused, model: str, tmp_path: Path) -> None:
     data = call("bench", model, *QUICK, "--json")
     baseline = tmp_path / "baseline.json"
@@ -400,6 +418,8 @@ def test_compare_is_wired(call: Call) -> None:
         (["bench", "digits", "--percentile", "100"], "--percentile"),
         (["bench", "digits", "--warmup", "-1"], "--warmup is -1"),
         (["bench", "digits", "--duration", "nan"], "'nan'"),
+        (["bench", "digits", "--interval", "-1"], "negative"),
+        (["bench", "digits", "--interval", "1e9"], "more than 60000"),
         (["bench", "digits", *QUICK, "--baseline", "none.json"], "none.json: No such file"),
         (["profile", "digits", "--export-profile", "p.txt"], ".json or .csv"),
         (["profile", "digits", "--export-profile", "/no/folder/p.csv"], "/no/folder/p.csv"),

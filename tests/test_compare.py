@@ -343,6 +343,14 @@ def test_full_protocol_makes_exactly_the_passes(runtime: Runtime, tmp_path: Path
     assert len(row.cells[0].times) == 13
 
 
+def test_passes_wait_for_the_interval(runtime: Runtime, tmp_path: Path) -> None:
+    waiting: dict[str, Any] = {"seconds": 10.0, "passes": 5, "batches": [2], "interval": 0.04}
+    (row,) = measure(runtime, tmp_path, {}, **waiting)
+    (cell,) = row.cells
+    assert len(cell.times) == 5 and cell.wall > 5 * 0.04  # at least: sleeping never ends early
+    assert cell.wall - sum(cell.times) > 5 * 0.04  # no wait is counted as a pass's time
+
+
 @pytest.mark.parametrize(
     ("flags", "core"),
     [
@@ -666,7 +674,14 @@ def test_a_baseline_is_of_the_same_kind(runtime: Runtime, tmp_path: Path) -> Non
     path, run = tmp_path / "r.json", as_data([Row("linnet", runtime, {}, cells(1.0))])
     path.write_text(report.as_json([run, {**run, "date": "later"}, {**run, "model": "other"}]))
     assert report.baseline(path, report.kind(run))["date"] == "later"
-    with pytest.raises(ValueError, match=r"r.json is of net, 1 thread, .*; this is net, 2, "):
+    del run["protocol"]["interval_ms"]  # as files written before it was measured
+    assert "each pass" not in report.title(run)
+    waiting = report.kind(run)._replace(interval_ms=20.0)
+    with pytest.raises(ValueError, match=r"; this is net, .* f32, 20 ms before each pass$"):
+        report.baseline(path, waiting)
+    with pytest.raises(
+        ValueError, match=r"r.json is of net, 1 thread, .*; this is net, 2 threads, "
+    ):
         report.baseline(path, report.kind(run)._replace(threads=2))
 
 
@@ -695,6 +710,7 @@ def test_arguments() -> None:
         ("--output", "table.pdf"),
         ("--max-regression", "-5%"),
         ("--seconds", "nan"),
+        ("--interval", "-1"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: tuple[str, str], capsys: Any) -> None:

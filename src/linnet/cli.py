@@ -34,6 +34,7 @@ Array = npt.NDArray[np.float32]
 DIGITS = Path(__file__).parent / "models" / "digits.onnx"  # the model named "digits"
 DIGITS_SCALE = 1 / 255
 DIGITS_LABELS = [f"digit {i}" for i in range(10)]  # its other outputs stand for nothing
+MAX_INTERVAL_MS = 60_000
 STEADY = 0.1  # above this coefficient of variance times are called unsteady
 
 
@@ -142,6 +143,13 @@ def _parser(arguments: Sequence[str]) -> _Parser:
     )
     verb.add_argument(
         "--max-secs", type=_seconds, default=150.0, metavar="S", help="at most (default: 150)"
+    )
+    verb.add_argument(
+        "--interval",
+        type=_milliseconds,
+        default=0.0,
+        metavar="MS",
+        help="wait before each run, as a camera makes a model wait (default: 0)",
     )
     verb.add_argument(
         "--warmup", type=int, default=1, metavar="N", help="untimed runs before (default: 1)"
@@ -342,6 +350,13 @@ def _seconds(text: str) -> float:
     value = _fraction(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is negative")
+    return value
+
+
+def _milliseconds(text: str) -> float:
+    value = _seconds(text)
+    if value > MAX_INTERVAL_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_INTERVAL_MS}")
     return value
 
 
@@ -671,12 +686,19 @@ class Times:
         )
 
 
-def _repeat(call: Callable[[], object], count: int, least: float, most: float) -> list[float]:
-    """Seconds of each of `count` calls, or more to fill `least` seconds; ended after `most`."""
+def _repeat(
+    call: Callable[[], object], count: int, least: float, most: float, interval: float = 0.0
+) -> list[float]:
+    """Seconds of each of `count` calls, or more to fill `least` seconds; ended after `most`.
+
+    interval: seconds to wait before each call.
+    """
     seconds: list[float] = []
     start = time.perf_counter()
     elapsed = 0.0
     while (len(seconds) < count or elapsed < least) and (not seconds or elapsed < most):
+        if interval:
+            time.sleep(interval)
         before = time.perf_counter()
         call()
         now = time.perf_counter()
@@ -696,21 +718,22 @@ def bench(args: argparse.Namespace) -> Result:
     inputs = _inputs(args, net.inputs)
     batch = len(inputs[0])
     shapes = {value.name: _size(x.shape) for value, x in zip(net.inputs, inputs)}
-    baseline = _baseline(args.baseline, shapes, net.threads) if args.baseline else None
+    measured = {"shapes": shapes, "threads": net.threads, "interval_ms": args.interval}
+    baseline = _baseline(args.baseline, measured) if args.baseline else None
 
     def call() -> object:
         return net(*inputs)
 
     warmup = _repeat(call, args.warmup, 0, args.max_secs) if args.warmup else []
-    times = Times(_repeat(call, args.iterations, args.duration, args.max_secs))
+    interval = args.interval / 1e3
+    times = Times(_repeat(call, args.iterations, args.duration, args.max_secs, interval))
     first = warmup[0] if warmup else float(times.all[0])
     percentiles = {f"{p:g}": float(np.percentile(times.all, p)) * 1e3 for p in args.percentile}
     throughput = batch / times.mean
     spread = times.std / times.mean
     data: dict[str, Any] = {
         "model": str(_files(args)[0]),
-        "shapes": shapes,
-        "threads": net.threads,
+        **measured,
         "isa": net.isa,
         "linnet": linnet.__version__,
         "init_ms": init * 1e3,
@@ -728,7 +751,8 @@ def bench(args: argparse.Namespace) -> Result:
     us = [1e6 * s for s in (init, first, sum(warmup) / len(warmup) if warmup else 0, times.mean)]
     lines = [
         f"{data['model']}: {', '.join(f'{name}:{size}' for name, size in shapes.items())}, "
-        f"{net.isa}, {count(net.threads, 'thread')}",
+        f"{net.isa}, {count(net.threads, 'thread')}"
+        + (f", {args.interval:g} ms before each run" if args.interval else ""),
         *([Times(warmup).tflite()] if warmup else []),
         times.tflite(),
         f"Inference timings in us: Init: {us[0]:.0f}, First inference: {us[1]:.0f}, "
@@ -762,16 +786,17 @@ def bench(args: argparse.Namespace) -> Result:
     return Result(data, lines, 0 if passed else 1)
 
 
-def _baseline(path: str, shapes: Mapping[str, str], threads: int) -> float:
+def _baseline(path: str, measured: Mapping[str, Any]) -> float:
     """The median in ms of an earlier bench, which must have measured the same."""
     try:
         data = json.loads(Path(path).read_bytes())
         median = float(data["median_ms"])
-        same = data["shapes"] == dict(shapes) and data["threads"] == threads
+        found = {key: {"interval_ms": 0.0, **data}[key] for key in measured}
     except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{path}: not the output of linnet bench --json") from None
-    if not same:
-        raise ValueError(f"{path}: measured {data['shapes']} with {data['threads']} threads")
+    if found != measured:
+        what = f"{found['shapes']}, {count(found['threads'], 'thread')}"
+        raise ValueError(f"{path}: measured {what}, {found['interval_ms']} ms before each run")
     if not 0 < median < math.inf:
         raise ValueError(f"{path}: its median is {median} ms")
     return median

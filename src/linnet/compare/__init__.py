@@ -57,6 +57,7 @@ DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
 STUDY_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STUDY_PASSES = 100
 LEAST_SECONDS = 1.0
+MAX_INTERVAL_MS = 60_000
 IMAGES = 37  # different ones, repeated in larger batches
 
 WRITERS: dict[str, Callable[[Sequence[report.Data]], str | bytes]] = {
@@ -100,6 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--full",
         action="store_true",
         help="exactly the study's 100 passes per cell, however long they take",
+    )
+    add(
+        "--interval",
+        type=_milliseconds,
+        default=0.0,
+        metavar="MS",
+        help="wait before each pass, as a camera makes a model wait (default: 0)",
     )
     add(
         "--memory-cap",
@@ -160,7 +168,8 @@ def _run(args: argparse.Namespace) -> int:
     reference = _reference(args.reference) if args.reference else []
     merged = [run for path in args.merge or [] for run in report.read(path)]
     kinds = [report.kind(run) for run in merged if not run.get("reference")]
-    kinds = kinds or [report.Kind(Path(args.model).name, args.threads, describe()["cpu"])]
+    model = Path(args.model).name
+    kinds = kinds or [report.Kind(model, describe()["cpu"], args.threads, args.interval)]
     old = {k: report.baseline(args.baseline, k) for k in kinds} if args.baseline else {}
     rows = [_rows()[name] for name in dict.fromkeys(args.runtimes)]
     if args.setup:
@@ -192,6 +201,7 @@ def _measure(args: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
         passes=STUDY_PASSES,
         least=0.0 if args.full else min(LEAST_SECONDS, args.seconds),
         memory_cap=args.memory_cap,
+        interval=args.interval / 1e3,
     )
     graph = passes.canonicalize(importers.load(args.model, args.weights))
     with _journal(protocol, rows, graph, args.fresh) as journal, scratch_folder() as folder:
@@ -355,6 +365,16 @@ def _seconds(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_INTERVAL_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {MAX_INTERVAL_MS}")
     return value
 
 

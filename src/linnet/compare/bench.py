@@ -195,7 +195,8 @@ class Row:
 class Protocol:
     """How to measure a cell: `passes` calls, but three at least, and no longer than `seconds`.
 
-    least: seconds it goes on for if the passes take less. memory_cap: resident bytes above which a
+    least: seconds it goes on for if the passes take less. interval: seconds to wait before each
+    call, which are part of its time here. memory_cap: resident bytes above which a
     runtime is ended, None for no cap.
     """
 
@@ -205,6 +206,7 @@ class Protocol:
     passes: int
     least: float = 0.0
     memory_cap: int | None = None
+    interval: float = 0.0
 
 
 class Journal:
@@ -357,14 +359,21 @@ class Bench:
         """A turn of the entrant: its share of the calls that it has left, if any."""
         cell, protocol, rounds = entrant.cell, self.protocol, ROUNDS - turn
         call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
-        spent, left = sum(cell.times), protocol.passes - len(cell.times)
+        call += protocol.interval
+        spent = sum(cell.times) + protocol.interval * len(cell.times)
+        left = protocol.passes - len(cell.times)
         calls = max(-(-left // rounds), math.ceil((protocol.least - spent) / rounds / call))
         if calls <= 0 or (spent + call > protocol.seconds and len(cell.times) >= LEAST):
             return
         worker, seconds = self._open(entrant), max(0.0, protocol.seconds - spent) / rounds
         with self.watch.turn(worker.process.pid):
             reply = worker.ask(
-                "run", seconds=seconds, calls=calls, warmup=turn == 0 or call < seconds / 4
+                "run",
+                timeout=STEP_SECONDS + protocol.interval * calls,
+                seconds=seconds,
+                calls=calls,
+                warmup=turn == 0 or call < seconds / 4,
+                interval=protocol.interval,
             )
         cell.times += reply["times"]
         cell.peak = max(cell.peak or 0, reply["peak"])

@@ -98,6 +98,7 @@ def _environment(run: Data) -> Iterator[list[str]]:
 UNITS = {
     "seconds": "seconds per cell, at most",
     "passes": "passes per cell",
+    "interval_ms": "milliseconds before each pass",
     "hottest": "highest temperature, °C",
     "clocks": "lowest and highest clock, MHz",
     "other_cpus": "CPUs kept busy by others",

@@ -61,6 +61,7 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -
             "passes": protocol.passes,
             "seconds": _finite(protocol.seconds),
             "memory_cap": protocol.memory_cap,
+            "interval_ms": protocol.interval * 1e3,
         },
         "rows": [_row(row) for row in rows],
     }
@@ -139,9 +140,9 @@ def as_csv(runs: Sequence[Data]) -> str:
     """One line per cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "cpu", "threads", "valid", "row", *SHARED, *FIELDS])
+    writer.writerow(["model", "cpu", "threads", "interval_ms", "valid", "row", *SHARED, *FIELDS])
     for run in runs:
-        same = [run["model"], run["machine"]["cpu"], run["protocol"]["threads"]]
+        same = list(kind(run))
         same.append(run["conditions"].get("valid"))
         for row in run["rows"]:
             what = [row["name"], *(row.get(name) for name in SHARED)]
@@ -177,13 +178,21 @@ class Kind(NamedTuple):
     """What two runs must have in common for their times to be compared."""
 
     model: str
-    threads: int
     cpu: str
+    threads: int
+    interval_ms: float
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        interval = f", {self.interval_ms:g} ms before each pass" if self.interval_ms else ""
+        return f"{self.model}, {threads}, {self.cpu}, f32{interval}"
 
 
 def kind(run: Data) -> Kind:
     """The kind of a run."""
-    return Kind(run["model"], run["protocol"]["threads"], run["machine"]["cpu"])
+    protocol = run["protocol"]
+    interval = protocol.get("interval_ms", 0.0)  # earlier files have none
+    return Kind(run["model"], run["machine"]["cpu"], protocol["threads"], interval)
 
 
 def baseline(path: Path, wanted: Kind) -> dict[str, Any]:
@@ -191,7 +200,7 @@ def baseline(path: Path, wanted: Kind) -> dict[str, Any]:
     runs = read(path)
     same = [run for run in runs if kind(run) == wanted]
     if not same:
-        raise ValueError(f"{path} is of {title(runs[0])}; this is {', '.join(map(str, wanted))}")
+        raise ValueError(f"{path} is of {kind(runs[0])}; this is {wanted}")
     return same[-1]
 
 
@@ -231,9 +240,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def title(run: Data) -> str:
-    """Model, threads and processor."""
-    threads = run["protocol"]["threads"]
-    return f"{run['model']}, {threads} thread{'s' * (threads > 1)}, {run['machine']['cpu']}, f32"
+    """Model, threads, processor and the time between passes."""
+    return str(kind(run))
 
 
 def verdict(run: Data) -> str:

@@ -239,8 +239,11 @@ class Cell:
             raise ValueError(f"the output has shape {result.shape}, expected {expected}")
         numpy.save(output, result.reshape(expected))
 
-    def run(self, seconds: float, calls: int, warmup: bool) -> dict[str, Any]:
-        """Time at most `calls` calls, at least one and no new one after `seconds`."""
+    def run(self, seconds: float, calls: int, warmup: bool, interval: float) -> dict[str, Any]:
+        """Time at most `calls` calls, at least one and no new one after `seconds`.
+
+        interval: seconds to wait before each call.
+        """
         assert self.call is not None
         if warmup:
             self.call(self.input())
@@ -250,12 +253,15 @@ class Cell:
         times: list[float] = []
         while len(times) < calls and (not times or time.perf_counter() - begin < seconds):
             x = self.input()
+            if interval:
+                time.sleep(interval)
             start = time.perf_counter()
             self.call(x)
             times.append(time.perf_counter() - start)
         wall, cpu, after = time.perf_counter() - begin, time.process_time() - cpu, task_times()
         gc.enable()
-        used = sum(after[t] - before.get(t, 0) > 0.05e9 * wall for t in after)
+        working = wall - interval * len(times)
+        used = sum(after[t] - before.get(t, 0) > 0.05e9 * working for t in after)
         return {"times": times, "threads": used, "cpu": cpu, "wall": wall, "peak": peak_memory()}
 
     def input(self) -> Any:
