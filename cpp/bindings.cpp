@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "formats/onnx_reader.h"
 #include "layer.h"
-#include "onnx_reader.h"
 #include "session.h"
 
 namespace py = pybind11;

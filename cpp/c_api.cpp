@@ -2,8 +2,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "formats/onnx_reader.h"
 #include "include/linnet.h"
-#include "onnx_reader.h"
 #include "session.h"
 
 // What a linnet_session is: the core's session and the descriptions handed out to C.

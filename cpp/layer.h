@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "algorithm.h"
-#include "planner.h"
+#include "algorithms/algorithm.h"
+#include "plan/planner.h"
 
 namespace linnet {
 

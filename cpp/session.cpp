@@ -11,7 +11,8 @@
 #include <stdexcept>
 #include <tuple>
 
-#include "cgroup.h"
+#include "compile/arena.h"
+#include "run/cgroup.h"
 
 namespace linnet {
 namespace {

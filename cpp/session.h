@@ -13,17 +13,17 @@
 #include <string>
 #include <vector>
 
-#include "planner.h"
+#include "plan/planner.h"
 
 namespace linnet {
 
 struct SessionOptions {
-  int threads = 0;                    // 0: as many as this process may use
-  std::string isa;                    // empty: LINNET_ISA, else the best this CPU has
-  std::string blas;                   // OpenBLAS library; empty: the system's
-  std::string nnpack;                 // NNPACK library, as find_nnpack takes it
-  size_t memory_limit = 0;            // bytes of arena and packed weights; 0: none
-  std::optional<WeightType> weights;  // of layers that take any; empty: as the graph has them
+  int threads = 0;               // 0: as many as this process may use
+  std::string isa;               // empty: LINNET_ISA, else the best this CPU has
+  std::string blas;              // OpenBLAS library; empty: the system's
+  std::string nnpack;            // NNPACK library, as find_nnpack takes it
+  size_t memory_limit = 0;       // bytes of arena and packed weights; 0: none
+  std::optional<DType> weights;  // of layers that take any; empty: as the graph has them
   PlannerOptions planner;
 };
 

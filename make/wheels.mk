@@ -26,7 +26,7 @@ aarch64_packages := g++-aarch64-linux-gnu qemu-user
 aarch64_openblas := TARGET=CORTEXA53
 aarch64_largest := 4
 
-# OpenBLAS takes CPUs newer than itself for old ones, so cpp/dynlib.cpp names one of these cores before it loads it.
+# OpenBLAS takes CPUs newer than itself for old ones, so cpp/backends/dynlib.cpp names one of these cores before it loads it.
 x86_64_debian := amd64
 x86_64_triplet := x86_64-linux-gnu
 x86_64_machine := x86_64

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "formats/onnx_reader.h"
 #include "layer.h"
-#include "onnx_reader.h"
 #include "regions.h"
 #include "session.h"
 

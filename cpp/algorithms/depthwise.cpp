@@ -9,8 +9,8 @@
 #include <cstring>
 #include <limits>
 
-#include "../algorithm.h"
-#include "../cost.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {
@@ -174,7 +174,7 @@ class Depthwise final : public Algorithm {
     if (p.groups != p.in.c || p.k != p.in.c) return "not one filter for each channel";
     if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
       return "works on channels-last only";
-    if (p.weights != WeightType::kF32) return "takes float32 weights only";
+    if (p.weights != DType::kF32) return "takes float32 weights only";
     if (p.pooled()) return "does not pool";
     return "";
   }

@@ -9,8 +9,8 @@
 #include <cstring>
 #include <limits>
 
-#include "../algorithm.h"
-#include "../cost.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {
@@ -84,18 +84,18 @@ struct Taps {
 class PackedWeights {
  public:
   PackedWeights() = default;
-  PackedWeights(const Context& context, WeightType type, WeightStore::Buffer packed,
+  PackedWeights(const Context& context, DType type, WeightStore::Buffer packed,
                 WeightStore::Buffer scales)
       : type_(type),
         expand_(context.kernels.expand[static_cast<int>(type)]),
         packed_(std::move(packed)),
         scales_(std::move(scales)) {}
 
-  WeightType type() const { return type_; }
-  bool floats() const { return type_ == WeightType::kF32; }
+  DType type() const { return type_; }
+  bool floats() const { return type_ == DType::kF32; }
   // Points `tile` to weight number `at`, of output channel `channel`.
   void point(DirectTile* tile, int64_t at, int64_t channel) const {
-    tile->w = packed_->data() + at * weight_size(type_);
+    tile->w = packed_->data() + at * size_of(type_);
     tile->scale = scales_ ? scales_->floats() + channel : nullptr;
   }
   // Turns `taps` of the weights `tile` points to into floats at `to`, and points it there.
@@ -105,7 +105,7 @@ class PackedWeights {
   }
 
  private:
-  WeightType type_ = WeightType::kF32;
+  DType type_ = DType::kF32;
   void (*expand_)(const void*, const float*, float*, int64_t, int64_t) = nullptr;
   WeightStore::Buffer packed_, scales_;  // scales of int8 weights, padded
 };
@@ -137,19 +137,19 @@ PackedWeights pack(const Context& context, const Weight& weight, const std::stri
       }
     }
   };
-  const auto size = static_cast<size_t>(weight_size(weight.type));
+  const auto size = static_cast<size_t>(size_of(weight.type));
   const size_t bytes = float_bytes(groups * padded * taps) / sizeof(float) * size;
   auto packed = context.weights.get_bytes(&weight, packing, bytes, [&](void* out) {
-    if (weight.type == WeightType::kF32) {
+    if (weight.type == DType::kF32) {
       fill(static_cast<float*>(out));
-    } else if (weight.type == WeightType::kF16) {
+    } else if (weight.type == DType::kF16) {
       fill(static_cast<uint16_t*>(out));
     } else {
       fill(static_cast<int8_t*>(out));
     }
   });
   WeightStore::Buffer scales;
-  if (weight.type == WeightType::kI8) {
+  if (weight.type == DType::kI8) {
     scales = context.weights.get(
         &weight, "scales v" + std::to_string(width), padded,
         [&](float* out) { std::copy(weight.scales.begin(), weight.scales.end(), out); });
@@ -271,8 +271,8 @@ double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double t
       static_cast<double>(p.groups * round_up(p.k / p.groups, kernels.width) * taps.count());
   const double band_bytes = static_cast<double>(band_images * band_floats(p)) * sizeof(float);
   double sum = tiles;
-  if (p.weights != WeightType::kF32) sum += kExpandCycles * weights / kernels.width * passes;
-  sum += weight_cycles(weights * static_cast<double>(weight_size(p.weights)), passes, band_bytes,
+  if (p.weights != DType::kF32) sum += kExpandCycles * weights / kernels.width * passes;
+  sum += weight_cycles(weights * static_cast<double>(size_of(p.weights)), passes, band_bytes,
                        p.threads);
   const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
                       std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
@@ -563,8 +563,7 @@ class DirectFullyConnected final : public Plan {
         tile.y = o.y + from * y_image_ + channel;
         tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
         if (to - from == 1) {
-          kernels_.gemv[static_cast<int>(expands() ? WeightType::kF32 : weights_.type())][vecs](
-              tile);
+          kernels_.gemv[static_cast<int>(expands() ? DType::kF32 : weights_.type())][vecs](tile);
         } else {
           kernels_.direct[vecs][to - from](tile);
         }
@@ -619,7 +618,7 @@ class Direct final : public Algorithm {
             ? static_cast<double>(p.in.count())
             : static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]);
     return taps * static_cast<double>(p.groups * round_up(p.k / p.groups, context.kernels.width)) *
-           static_cast<double>(weight_size(p.weights));
+           static_cast<double>(size_of(p.weights));
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
@@ -635,9 +634,8 @@ class Direct final : public Algorithm {
     const Panels panels = best_panels(
         kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, p.in.count());
     const auto vectors = static_cast<double>(ceil_div(p.k, kernels.width));
-    const bool floats = p.weights == WeightType::kF32;
-    const double bytes =
-        vectors * taps * static_cast<double>(kernels.width * weight_size(p.weights));
+    const bool floats = p.weights == DType::kF32;
+    const double bytes = vectors * taps * static_cast<double>(kernels.width * size_of(p.weights));
     const auto count = static_cast<double>(panels.count());
     if (p.n == 1) {
       const double each = floats ? 1 / machine().loads : kConvertCycles;

@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "../algorithm.h"
-#include "../cost.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {
@@ -21,7 +21,7 @@ class DirectRef final : public Plan {
   DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
             const Context& context)
       : p_(problem),
-        weight_(weight ? weight->as(WeightType::kF32) : Weight()),
+        weight_(weight ? weight->as(DType::kF32) : Weight()),
         bias_(bias ? *bias : Weight()),
         out_(p_.out()),
         channels_(p_.kind == Kind::kReorder ? p_.in.c : out_.c),

@@ -16,9 +16,9 @@
 #include <limits>
 #include <mutex>
 
-#include "../algorithm.h"
-#include "../cost.h"
 #include "../kernels/fourier_points.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {
@@ -361,7 +361,7 @@ class Fourier final : public Algorithm {
   std::string refuse(const Problem& p, const Context&) const override {
     const Window& w = p.window;
     if (p.kind != Kind::kConv) return "not a convolution";
-    if (p.weights != WeightType::kF32)
+    if (p.weights != DType::kF32)
       return std::string("the weights are ") + to_string(p.weights) + ", not f32";
     if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
     if (p.groups != 1) return "the convolution is grouped";

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <limits>
 
-#include "../algorithm.h"
-#include "../cost.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {
@@ -23,9 +23,9 @@ class Im2colOpenBlas final : public Plan {
         bias_(bias ? *bias : Weight()),
         blas_(*context.blas),
         out_(problem.out()) {
-    if (weight.type != WeightType::kF32) {
+    if (weight.type != DType::kF32) {
       floats_ = context.weights.get(&weight, "floats", weight.count(), [&](float* out) {
-        const Weight floats = weight.as(WeightType::kF32);
+        const Weight floats = weight.as(DType::kF32);
         std::copy_n(floats.data, floats.count(), out);
       });
       weight_.data = floats_->floats();
@@ -190,7 +190,7 @@ class Algorithm_ final : public Algorithm {
 
   double memory(const Problem& p, const Context&) const override {
     double floats = 0;  // weights that OpenBLAS needs as float32
-    if (p.weights != WeightType::kF32)
+    if (p.weights != DType::kF32)
       floats = static_cast<double>(p.k) *
                static_cast<double>(p.kind == Kind::kConv ? p.in.c : p.in.count()) * sizeof(float);
     if (p.kind != Kind::kConv) return floats;

@@ -11,7 +11,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "../algorithm.h"
+#include "algorithms/algorithm.h"
 
 namespace linnet {
 namespace {
@@ -226,7 +226,7 @@ class Nnp final : public Algorithm {
 
   std::string refuse(const Problem& p, const Context& context) const override {
     if (p.kind != Kind::kConv) return "not a convolution";
-    if (p.weights != WeightType::kF32)
+    if (p.weights != DType::kF32)
       return std::string("the weights are ") + to_string(p.weights) + ", not f32";
     if (!context.nnpack) return "no NNPACK: " + context.nnpack_missing;
     if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";

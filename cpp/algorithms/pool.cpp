@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "../algorithm.h"
-#include "../cost.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {

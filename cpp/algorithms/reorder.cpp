@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "../algorithm.h"
-#include "../cost.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {

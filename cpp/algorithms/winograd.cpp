@@ -11,9 +11,9 @@
 #include <cstring>
 #include <limits>
 
-#include "../algorithm.h"
-#include "../cost.h"
 #include "../kernels/winograd_points.h"
+#include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {

@@ -436,9 +436,9 @@ void fill_vecs(Kernels* table) {
 
 template <int kVecs>
 void fill_gemv(Kernels* table) {
-  table->gemv[static_cast<int>(WeightType::kF32)][kVecs] = gemv<float, kVecs>;
-  table->gemv[static_cast<int>(WeightType::kF16)][kVecs] = gemv<uint16_t, kVecs>;
-  table->gemv[static_cast<int>(WeightType::kI8)][kVecs] = gemv<int8_t, kVecs>;
+  table->gemv[static_cast<int>(DType::kF32)][kVecs] = gemv<float, kVecs>;
+  table->gemv[static_cast<int>(DType::kF16)][kVecs] = gemv<uint16_t, kVecs>;
+  table->gemv[static_cast<int>(DType::kI8)][kVecs] = gemv<int8_t, kVecs>;
   if constexpr (kVecs > 1) fill_gemv<kVecs - 1>(table);
 }
 
@@ -453,7 +453,7 @@ LINNET_EXPORT(direct)(linnet::Kernels* table) {
   table->weight_places = linnet::kWeightPlaces;
   table->gemv_vecs = linnet::kGemvVecs;
   linnet::fill_gemv<linnet::kGemvVecs>(table);
-  table->expand[static_cast<int>(linnet::WeightType::kF32)] = nullptr;
-  table->expand[static_cast<int>(linnet::WeightType::kF16)] = linnet::expand<uint16_t>;
-  table->expand[static_cast<int>(linnet::WeightType::kI8)] = linnet::expand<int8_t>;
+  table->expand[static_cast<int>(linnet::DType::kF32)] = nullptr;
+  table->expand[static_cast<int>(linnet::DType::kF16)] = linnet::expand<uint16_t>;
+  table->expand[static_cast<int>(linnet::DType::kI8)] = linnet::expand<int8_t>;
 }

@@ -11,15 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../core/dtype.h"
+
 namespace linnet {
-
-// Alignment, in bytes, of every packed weight buffer and arena block.
-constexpr size_t kAlignment = 64;
-
-// How the weights of a layer are stored. Products are of floats whatever the type: float16 and int8
-// are converted in registers; an int8 stands for itself times a scale that its output channel has.
-enum class WeightType : uint8_t { kF32, kF16, kI8 };
-constexpr int kWeightTypes = 3;
 
 // One output tile of a direct convolution: `cols` neighbouring output pixels of one row by `vecs`
 // vectors of output channels, all kept in registers over the whole reduction. The reduction walks

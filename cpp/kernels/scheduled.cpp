@@ -115,8 +115,8 @@ bool fill(Kernels* table) {
   const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
                                 linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
   for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
-  table->gemv[static_cast<int>(WeightType::kF32)][2] = linnet_a32_gemv_2_f32;
-  table->gemv[static_cast<int>(WeightType::kF16)][2] = linnet_a32_gemv_2_f16;
+  table->gemv[static_cast<int>(DType::kF32)][2] = linnet_a32_gemv_2_f32;
+  table->gemv[static_cast<int>(DType::kF16)][2] = linnet_a32_gemv_2_f16;
   table->product[2] = linnet_a32_product_2;
   table->winograd_input = linnet_a32_winograd_input;
   table->winograd_row[2] = linnet_a32_winograd_row_2;

@@ -6,7 +6,7 @@
 #include <memory>
 #include <stdexcept>
 
-#include "onnx_reader.h"
+#include "formats/onnx_reader.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // A heap block of exactly this size, aligned as a mapping is, so that any read beyond it is seen.
@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     volatile float sink = 0;
     for (const linnet::Weight& weight : graph->weights) {
       if (!weight.bytes()) continue;
-      const linnet::Weight floats = weight.as(linnet::WeightType::kF32);
+      const linnet::Weight floats = weight.as(linnet::DType::kF32);
       for (int64_t i = 0; i < floats.count(); ++i) sink = floats.data[i];
     }
     (void)sink;

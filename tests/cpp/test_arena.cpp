@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "arena.h"
+#include "compile/arena.h"
 
 using linnet::AlignedBuffer;
 using linnet::ArenaItem;

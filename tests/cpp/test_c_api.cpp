@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "dynlib.h"
+#include "backends/dynlib.h"
 #include "include/linnet.h"
 
 namespace {

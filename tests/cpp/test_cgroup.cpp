@@ -5,7 +5,7 @@
 #include <fstream>
 #include <string>
 
-#include "cgroup.h"
+#include "run/cgroup.h"
 
 namespace {
 

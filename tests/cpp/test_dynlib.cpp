@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "dynlib.h"
+#include "backends/dynlib.h"
 
 using linnet::DynLib;
 using linnet::find_openblas;

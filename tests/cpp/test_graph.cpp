@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "graph.h"
+#include "graph/graph.h"
 
 using namespace linnet;
 
@@ -124,31 +124,30 @@ TEST_CASE("absurd sizes are refused before any arithmetic overflows") {
 }
 
 TEST_CASE("weights are rounded to float16 and int8 to nearest even, or refused") {
-  const auto as = [](const std::vector<float>& values, Shape shape, WeightType type) {
+  const auto as = [](const std::vector<float>& values, Shape shape, DType type) {
     Weight w;
     w.name = "w", w.shape = std::move(shape), w.data = values.data();
     return w.as(type);
   };
-  const auto back = [&](const std::vector<float>& values, WeightType type) {
-    const Weight w = as(values, {static_cast<int64_t>(values.size())}, type).as(WeightType::kF32);
+  const auto back = [&](const std::vector<float>& values, DType type) {
+    const Weight w = as(values, {static_cast<int64_t>(values.size())}, type).as(DType::kF32);
     return std::vector<float>(w.data, w.data + w.count());
   };
   const float inf = std::numeric_limits<float>::infinity();
-  CHECK(back({0, -0.0f, 1, 2048, 2049, 2051, 65504, 65519, inf, -inf}, WeightType::kF16) ==
+  CHECK(back({0, -0.0f, 1, 2048, 2049, 2051, 65504, 65519, inf, -inf}, DType::kF16) ==
         std::vector<float>{0, -0.0f, 1, 2048, 2048, 2052, 65504, 65504, inf, -inf});
-  CHECK(back({0x1p-24f, 0x1p-25f, 0x1.8p-24f, 0x1p-14f, -0x1.ff8p-15f, 1e-30f}, WeightType::kF16) ==
+  CHECK(back({0x1p-24f, 0x1p-25f, 0x1.8p-24f, 0x1p-14f, -0x1.ff8p-15f, 1e-30f}, DType::kF16) ==
         std::vector<float>{0x1p-24f, 0, 0x1p-23f, 0x1p-14f, -0x1.ff8p-15f, 0});
-  CHECK(std::isnan(back({std::nanf("")}, WeightType::kF16)[0]));
-  CHECK(contains(message([&] { back({65520}, WeightType::kF16); }), "'w' is beyond"));
-  CHECK(contains(message([&] { back({1, inf}, WeightType::kI8); }), "'w' has infinities"));
+  CHECK(std::isnan(back({std::nanf("")}, DType::kF16)[0]));
+  CHECK(contains(message([&] { back({65520}, DType::kF16); }), "'w' is beyond"));
+  CHECK(contains(message([&] { back({1, inf}, DType::kI8); }), "'w' has infinities"));
 
-  const Weight q =
-      as({127, -63.5f, 1.5f, 2.5f, 0, 0, 0, 0, 1e-44f, 0, 0, 0}, {3, 4}, WeightType::kI8);
+  const Weight q = as({127, -63.5f, 1.5f, 2.5f, 0, 0, 0, 0, 1e-44f, 0, 0, 0}, {3, 4}, DType::kI8);
   CHECK(q.scales == std::vector<float>{1, 1, 1});
   const auto* bytes = static_cast<const int8_t*>(q.stored);
   CHECK(std::vector<int>(bytes, bytes + 12) ==
         std::vector<int>{127, -64, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0});
-  CHECK(weight_type("int8") == WeightType::kI8);
+  CHECK(weight_type("int8") == DType::kI8);
   CHECK(contains(message([] { weight_type("i8"); }), "expected f32, f16 or int8"));
 }
 
@@ -174,18 +173,18 @@ TEST_CASE("with_weights changes the layers that take any type and no others") {
   b.node("Add", "add", {"z", "shared"}, {"s"}, {});
   for (const char* name : {"y", "y2", "s"}) b.output(name);
   const auto graph = b.build();
-  for (const WeightType type : {WeightType::kF16, WeightType::kI8}) {
+  for (const DType type : {DType::kF16, DType::kI8}) {
     const auto changed = with_weights(*graph, type);
     const auto weight = [&](int node) -> const Weight& {
       return changed
           ->weights[static_cast<size_t>(changed->nodes[static_cast<size_t>(node)].weight)];
     };
     CHECK(weight(0).type == type);
-    CHECK(weight(1).type == WeightType::kF32);
-    CHECK(weight(2).type == WeightType::kF32);
+    CHECK(weight(1).type == DType::kF32);
+    CHECK(weight(2).type == DType::kF32);
     CHECK(weight(4).type == type);
     CHECK(weight(4).stored == weight(5).stored);  // of the same bytes
     CHECK(weight(6).data == kFloats.data());
-    CHECK(with_weights(*changed, WeightType::kF32)->weights[0].data[3] == 0.5f);
+    CHECK(with_weights(*changed, DType::kF32)->weights[0].data[3] == 0.5f);
   }
 }

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "graph.h"
+#include "graph/graph.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd_points.h"
 
@@ -467,14 +467,14 @@ namespace {
 
 // Random numbers of a type, [taps][lanes], and what they stand for.
 struct Typed {
-  Typed(linnet::WeightType type, int64_t taps, int64_t lanes, std::mt19937& random)
+  Typed(linnet::DType type, int64_t taps, int64_t lanes, std::mt19937& random)
       : scale(lanes), floats(taps * lanes) {
     std::uniform_int_distribution<int> byte(-128, 127);
     std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
     for (int64_t lane = 0; lane < lanes; ++lane) scale.get()[lane] = uniform(random) / 100;
     bytes.resize(static_cast<size_t>(taps * lanes) * sizeof(float));
     for (int64_t i = 0; i < taps * lanes; ++i) {
-      if (type == linnet::WeightType::kI8) {
+      if (type == linnet::DType::kI8) {
         const auto q = static_cast<int8_t>(byte(random));
         std::memcpy(&bytes[static_cast<size_t>(i)], &q, sizeof q);
         floats.get()[i] = static_cast<float>(q) * scale.get()[i % lanes];
@@ -507,7 +507,7 @@ TEST_CASE("gemv: weights of fewer bits multiply as the floats they stand for") {
       for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) {
         for (const int64_t taps : {1, 2, 5, 17, 256}) {
           const int lanes = vecs * k->width;
-          Typed w(static_cast<linnet::WeightType>(type), taps, lanes, random);
+          Typed w(static_cast<linnet::DType>(type), taps, lanes, random);
           Buffer x(taps), bias(lanes), want(lanes), got(lanes), expanded(taps * lanes);
           x.fill(random);
           bias.fill(random);
@@ -547,9 +547,9 @@ TEST_CASE("expand: every float16") {
   std::iota(halves.begin(), halves.end(), uint16_t{0});
   linnet::Weight w;
   w.shape = {65536};
-  w.type = linnet::WeightType::kF16;
+  w.type = linnet::DType::kF16;
   w.stored = halves.data();
-  const linnet::Weight want = w.as(linnet::WeightType::kF32);  // checked in test_onnx_reader.cpp
+  const linnet::Weight want = w.as(linnet::DType::kF32);  // checked in test_onnx_reader.cpp
   for (const Kernels* k : tables()) {
     Buffer got(65536);
     k->expand[1](halves.data(), nullptr, got.get(), 65536 / k->width, 1);

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "onnx_reader.h"
+#include "formats/onnx_reader.h"
 
 using linnet::Graph;
 using linnet::GraphBuilder;
@@ -271,10 +271,10 @@ TEST_CASE("weights of fewer bits stay so where the layer takes them, and are flo
   {
     const auto graph = read_memory(int8_network().str())->build();
     const Weight& w = weight(*graph, "w");
-    CHECK(w.type == linnet::WeightType::kI8);
+    CHECK(w.type == linnet::DType::kI8);
     CHECK(w.data == nullptr);
-    CHECK(values(w.as(linnet::WeightType::kF32)) == expected);
-    const auto floats = linnet::with_weights(*graph, linnet::WeightType::kF32);
+    CHECK(values(w.as(linnet::DType::kF32)) == expected);
+    const auto floats = linnet::with_weights(*graph, linnet::DType::kF32);
     CHECK(values(weight(*floats, "w")) == expected);
   }
   {
@@ -284,7 +284,7 @@ TEST_CASE("weights of fewer bits stay so where the layer takes them, and are flo
     f.initializers.push_back(tensor("z", kInt8, {}, raw(std::vector<int8_t>{0})));
     f.nodes[0] = node("DequantizeLinear", "dq", {"q", "s", "z"}, {"w"}, int_attribute("axis", -2));
     const auto graph = read_memory(f.str())->build();
-    CHECK(values(weight(*graph, "w").as(linnet::WeightType::kF32)) ==
+    CHECK(values(weight(*graph, "w").as(linnet::DType::kF32)) ==
           std::vector<float>{2, -4, 254, -256, 0, 10});
   }
   {
@@ -309,11 +309,10 @@ TEST_CASE("weights of fewer bits stay so where the layer takes them, and are flo
     f.nodes.push_back(node("Flatten", "", {"x2"}, {"x3"}));
     f.nodes.push_back(node("Gemm", "", {"x3", "c32"}, {"y"}, int_attribute("transB", 1)));
     const auto graph = read_memory(f.str())->build();
-    CHECK(weight(*graph, "a32").type == linnet::WeightType::kF16);
-    CHECK(weight(*graph, "b32").type == linnet::WeightType::kF32);
-    CHECK(weight(*graph, "c32").type == linnet::WeightType::kF16);
-    CHECK(weight(*graph, "b32").data[17] ==
-          weight(*graph, "c32").as(linnet::WeightType::kF32).data[3]);
+    CHECK(weight(*graph, "a32").type == linnet::DType::kF16);
+    CHECK(weight(*graph, "b32").type == linnet::DType::kF32);
+    CHECK(weight(*graph, "c32").type == linnet::DType::kF16);
+    CHECK(weight(*graph, "b32").data[17] == weight(*graph, "c32").as(linnet::DType::kF32).data[3]);
   }
 }
 
@@ -548,7 +547,7 @@ TEST_CASE("no changed byte does harm") {
           float sum = 0;
           for (const Weight& w : graph->weights) {
             if (!w.bytes()) continue;
-            for (const float value : values(w.as(linnet::WeightType::kF32))) sum += value;
+            for (const float value : values(w.as(linnet::DType::kF32))) sum += value;
           }
           accepted += !std::isnan(sum);
         } catch (const std::invalid_argument&) {

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "problem.h"
+#include "problem/problem.h"
 
 using namespace linnet;
 
@@ -25,7 +25,7 @@ TEST_CASE("a problem's key reads back to the same problem") {
   for (const char* key : {"fc f32 n2 c96h8w8 k128 wf16 relu nhwc t1",
                           "conv f32 n1 c37h7w7 k53r1x1s2 wint8 nchw>nhwc t4"}) {
     CHECK(Problem::parse(key).key() == key);
-    CHECK(Problem::parse(key).weights != WeightType::kF32);
+    CHECK(Problem::parse(key).weights != DType::kF32);
   }
 }
 

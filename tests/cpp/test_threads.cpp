@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "threads.h"
+#include "run/threads.h"
 
 using linnet::ThreadPool;
 

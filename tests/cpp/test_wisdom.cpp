@@ -8,7 +8,7 @@
 #include <string>
 #include <thread>
 
-#include "wisdom.h"
+#include "plan/wisdom.h"
 
 using linnet::Wisdom;
 

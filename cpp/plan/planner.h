@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "algorithm.h"
-#include "wisdom.h"
+#include "algorithms/algorithm.h"
+#include "plan/wisdom.h"
 
 namespace linnet {
 

@@ -1,4 +1,4 @@
-#include "threads.h"
+#include "run/threads.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -17,7 +17,7 @@
 #include <new>
 #include <stdexcept>
 
-#include "cgroup.h"
+#include "run/cgroup.h"
 
 namespace linnet {
 namespace {

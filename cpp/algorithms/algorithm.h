@@ -3,53 +3,17 @@
 // one, add a file to cpp/algorithms/ whose last line registers it.
 #pragma once
 
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "arena.h"
-#include "dynlib.h"
-#include "graph.h"
+#include "algorithms/weight_store.h"
+#include "backends/dynlib.h"
 #include "kernels/kernels.h"
-#include "problem.h"
-#include "threads.h"
+#include "problem/problem.h"
+#include "run/threads.h"
 
 namespace linnet {
-
-// Packed weights of one model, keyed by what was packed and how (shape too: tensors may share
-// memory), shared by all its plans, batch sizes and programs. Owned by the Session, used by one
-// caller at a time; buffers live as long as any plan that uses them.
-class WeightStore {
- public:
-  using Buffer = std::shared_ptr<const AlignedBuffer>;
-
-  // The buffer of `count` floats for `packing` of `weight`, filled by `pack` the first time. The
-  // buffer is zeroed before, so `pack` need not write padding. `packing` names all but the tensor
-  // that the contents depend on; a null weight stands for zeros.
-  Buffer get(const Weight* weight, const std::string& packing, int64_t count,
-             const std::function<void(float*)>& pack);
-  // The same for a number of bytes.
-  Buffer get_bytes(const Weight* weight, const std::string& packing, size_t bytes,
-                   const std::function<void(void*)>& pack);
-  // The `k` floats of a bias followed by zeros up to `padded`; all zeros for a null bias, shared by
-  // the layers without one.
-  Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
-  size_t bytes() const;
-  void drop_unused();  // buffers that no plan holds
-  // While true, buffers that are not there yet count with their size, but get no memory and are not
-  // packed: plans made so tell what they need, and must not run.
-  void set_counting(bool counting) { counting_ = counting; }
-
- private:
-  struct Entry {
-    Buffer buffer;  // of size 0 if it was only counted
-    size_t bytes = 0;
-  };
-  bool counting_ = false;
-  std::map<std::pair<const void*, std::string>, Entry> entries_;
-};
 
 // What a plan is prepared with. Null weight for kinds without weights, null bias for none.
 struct Context {

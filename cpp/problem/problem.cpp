@@ -1,4 +1,4 @@
-#include "problem.h"
+#include "problem/problem.h"
 
 #include <charconv>
 #include <sstream>
@@ -134,7 +134,7 @@ std::string Problem::key() const {
     if (w.dilation[0] != 1 || w.dilation[1] != 1) s << 'd' << pair(w.dilation[0], w.dilation[1]);
   }
   if (first) s << " at" << first;
-  if (weights != WeightType::kF32) s << " w" << to_string(weights);
+  if (weights != DType::kF32) s << " w" << to_string(weights);
   if (groups != 1) s << " g" << groups;
   if (window.ceil) s << " ceil";
   if (window.include_pad) s << " pads";
@@ -192,9 +192,9 @@ Problem Problem::parse(const std::string& key) {
     } else if (f.take("ceil")) {
       p.window.ceil = true;
     } else if (f.take("wf16")) {
-      p.weights = WeightType::kF16;
+      p.weights = DType::kF16;
     } else if (f.take("wint8")) {
-      p.weights = WeightType::kI8;
+      p.weights = DType::kI8;
     } else if (f.take("pads")) {
       p.window.include_pad = true;
     } else if (f.take("relu")) {
@@ -231,7 +231,7 @@ Problem Problem::parse(const std::string& key) {
   }
   const bool any_type = p.kind == Kind::kFullyConnected ||
                         (p.kind == Kind::kConv && is_pointwise(p.window, p.groups));
-  if (p.weights != WeightType::kF32 && !any_type) {
+  if (p.weights != DType::kF32 && !any_type) {
     throw std::invalid_argument(
         "problem: only fc and an ungrouped 1x1 conv have other weights than f32: '" + key + "'");
   }

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "graph.h"
+#include "graph/graph.h"
 
 namespace linnet {
 

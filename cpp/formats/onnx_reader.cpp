@@ -1,4 +1,4 @@
-#include "onnx_reader.h"
+#include "formats/onnx_reader.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -395,8 +395,8 @@ class Reader {
       }
       builder_->initializer(tensor.name, tensor.shape, data, std::move(owner));
     } else if ((tensor.type == kFloat16 || tensor.type == kInt8) && raw) {
-      const auto type = tensor.type == kFloat16 ? WeightType::kF16 : WeightType::kI8;
-      expect_bytes(tensor, static_cast<size_t>(weight_size(type)));
+      const auto type = tensor.type == kFloat16 ? DType::kF16 : DType::kI8;
+      expect_bytes(tensor, static_cast<size_t>(size_of(type)));
       if (tensor.name.empty() || builder_->has(tensor.name))
         throw NotCanonical("the name is empty or taken");
       Weight& w = stored_[tensor.name];
@@ -490,7 +490,7 @@ class Reader {
   }
 
   // The float16 or int8 initializer of that name; null if there is none.
-  Weight* stored(const std::string& name, WeightType type) {
+  Weight* stored(const std::string& name, DType type) {
     const auto found = stored_.find(name);
     return found == stored_.end() || found->second.type != type ? nullptr : &found->second;
   }
@@ -498,7 +498,7 @@ class Reader {
   void cast(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
             const Attributes& attributes) {
     const Weight* half =
-        inputs.size() == 1 && outputs.size() == 1 ? stored(inputs[0], WeightType::kF16) : nullptr;
+        inputs.size() == 1 && outputs.size() == 1 ? stored(inputs[0], DType::kF16) : nullptr;
     if (!half || attributes != Attributes{{"to", kFloat}})
       throw NotCanonical("only a float16 initializer may be cast, and only to float32");
     builder_->initializer(outputs[0], *half);
@@ -508,7 +508,7 @@ class Reader {
   void dequantize(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
                   const Attributes& attributes) {
     const bool arity = (inputs.size() == 2 || inputs.size() == 3) && outputs.size() == 1;
-    Weight* weight = arity ? stored(inputs[0], WeightType::kI8) : nullptr;
+    Weight* weight = arity ? stored(inputs[0], DType::kI8) : nullptr;
     const Weight* scale = arity ? builder_->weight(inputs[1]) : nullptr;
     if (!weight || !scale || !scale->data)
       throw NotCanonical("only an int8 initializer may be dequantized, with a float32 scale");
@@ -528,7 +528,7 @@ class Reader {
     if (!std::all_of(scale->data, scale->data + count, [](float s) { return std::isfinite(s); }))
       throw NotCanonical("scale '" + inputs[1] + "' has infinities or NaN");
     if (inputs.size() == 3 && !inputs[2].empty()) {
-      const Weight* zero = stored(inputs[2], WeightType::kI8);
+      const Weight* zero = stored(inputs[2], DType::kI8);
       const auto* bytes = zero ? static_cast<const int8_t*>(zero->stored) : nullptr;
       if (!zero || zero->shape != scale->shape ||
           std::any_of(bytes, bytes + count, [](int8_t b) { return b != 0; }))

@@ -1,4 +1,4 @@
-#include "dynlib.h"
+#include "backends/dynlib.h"
 
 #include <dlfcn.h>
 #include <elf.h>

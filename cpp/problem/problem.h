@@ -26,7 +26,7 @@
 
 #include <string>
 
-#include "graph.h"
+#include "graph/graph.h"
 
 namespace linnet {
 
@@ -47,7 +47,7 @@ struct Problem {
   Dims in;        // of one image
   int64_t k = 0;  // output channels of conv and fc; of a reorder that writes a part of them, else 0
   Window window;  // conv and pools; a global pool's kernel is the whole image
-  WeightType weights = WeightType::kF32;
+  DType weights = DType::kF32;
   int64_t groups = 1;
   int axis = 1;       // softmax
   int64_t first = 0;  // reorder: channel of the output that the input's first one becomes

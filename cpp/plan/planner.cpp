@@ -1,11 +1,11 @@
-#include "planner.h"
+#include "plan/planner.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
 
-#include "cost.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {

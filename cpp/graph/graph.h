@@ -13,8 +13,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/types.h"
 #include "kernels/kernels.h"
-#include "tensor.h"
 
 namespace linnet {
 
@@ -58,7 +58,7 @@ struct Weight {
   const float* data = nullptr;    // float32, dense; null for an integer tensor and for other types
   std::vector<int64_t> integers;  // value of an int64 tensor (a Reshape's shape)
   std::shared_ptr<const void> owner;
-  WeightType type = WeightType::kF32;
+  DType type = DType::kF32;
   const void* stored = nullptr;  // float16 or int8 in place of `data`, dense, of any alignment
   std::vector<float> scales;     // int8: one for each index of axis 0
 
@@ -67,15 +67,12 @@ struct Weight {
   // The same tensor as another type, in memory of its own. To float16 by rounding to nearest even,
   // to int8 with the scale of a row its largest magnitude / 127; throws std::invalid_argument for
   // what float16 (or, of infinities and NaN, int8) cannot hold.
-  Weight as(WeightType wanted) const;
+  Weight as(DType wanted) const;
 };
 
 // "f32", "f16" and "int8", as callers name them; throws std::invalid_argument for other names.
-const char* to_string(WeightType type);
-constexpr int64_t weight_size(WeightType type) {  // bytes
-  return type == WeightType::kF32 ? 4 : type == WeightType::kF16 ? 2 : 1;
-}
-WeightType weight_type(const std::string& name);
+const char* to_string(DType type);
+DType weight_type(const std::string& name);
 
 struct Value {
   std::string name;
@@ -114,7 +111,7 @@ inline bool is_pointwise(const Window& window, int64_t groups) {
 }
 
 // The graph with all weights that may be kept as any type kept as this one.
-std::shared_ptr<const Graph> with_weights(const Graph& graph, WeightType type);
+std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type);
 
 // The shape rule of one operator: shapes[i] belongs to input i (weights included); axis 0 of the
 // first passes through. A Reshape's target is the attribute "shape". Throws std::invalid_argument

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "algorithm.h"
+#include "algorithms/algorithm.h"
 
 namespace linnet {
 

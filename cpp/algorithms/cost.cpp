@@ -1,4 +1,4 @@
-#include "cost.h"
+#include "algorithms/cost.h"
 
 #include <unistd.h>
 

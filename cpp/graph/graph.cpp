@@ -1,4 +1,4 @@
-#include "graph.h"
+#include "graph/graph.h"
 
 #include <algorithm>
 #include <cmath>
@@ -398,29 +398,29 @@ int64_t Window::output(int axis, int64_t input) const {
   return size;
 }
 
-const char* to_string(WeightType type) {
+const char* to_string(DType type) {
   static const char* const kNames[] = {"f32", "f16", "int8"};
   return kNames[static_cast<int>(type)];
 }
 
-WeightType weight_type(const std::string& name) {
+DType weight_type(const std::string& name) {
   for (int i = 0; i < kWeightTypes; ++i) {
-    if (name == to_string(static_cast<WeightType>(i))) return static_cast<WeightType>(i);
+    if (name == to_string(static_cast<DType>(i))) return static_cast<DType>(i);
   }
   fail("weights_dtype is '" + name + "', expected f32, f16 or int8");
 }
 
-Weight Weight::as(WeightType wanted) const {
+Weight Weight::as(DType wanted) const {
   Weight w = *this;
   if (wanted == type) return w;
   const auto n = static_cast<size_t>(count());
   const size_t row = n / std::max<size_t>(1, static_cast<size_t>(shape.empty() ? 1 : shape[0]));
   w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear();
-  if (wanted == WeightType::kF32) {
+  if (wanted == DType::kF32) {
     auto floats = std::make_shared<std::vector<float>>(n);
     const auto* from = static_cast<const char*>(stored);
     for (size_t i = 0; i < n; ++i) {
-      if (type == WeightType::kF16) {
+      if (type == DType::kF16) {
         uint16_t half;
         std::memcpy(&half, from + i * sizeof half, sizeof half);
         (*floats)[i] = half_to_float(half);
@@ -431,8 +431,8 @@ Weight Weight::as(WeightType wanted) const {
     w.data = floats->data(), w.owner = std::move(floats);
     return w;
   }
-  if (type != WeightType::kF32) return as(WeightType::kF32).as(wanted);
-  if (wanted == WeightType::kF16) {
+  if (type != DType::kF32) return as(DType::kF32).as(wanted);
+  if (wanted == DType::kF16) {
     auto halves = std::make_shared<std::vector<uint16_t>>(n);
     for (size_t i = 0; i < n; ++i) {
       (*halves)[i] = float_to_half(data[i]);
@@ -482,7 +482,7 @@ int Graph::find_value(const std::string& wanted) const {
   return -1;
 }
 
-std::shared_ptr<const Graph> with_weights(const Graph& graph, WeightType type) {
+std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
   auto changed = std::make_shared<Graph>(graph);
   std::vector<bool> fixed(graph.weights.size());  // used where only float32 will do
   for (const Node& node : graph.nodes) {
@@ -578,7 +578,7 @@ void GraphBuilder::add(Weight weight) {
 
 void GraphBuilder::make_float(Weight& weight) {
   Weight& floats = floats_[weight.stored];
-  if (!floats.data) floats = weight.as(WeightType::kF32);
+  if (!floats.data) floats = weight.as(DType::kF32);
   floats.name = weight.name;
   weight = floats;
 }
@@ -646,7 +646,7 @@ void GraphBuilder::node(const std::string& op, const std::string& name,
     node.global = c.global, node.axis = c.axis;
     claim(outputs[0], "output");
     for (const int used : {node.weight, node.bias}) {
-      if (used < 0 || graph_.weights[used].type == WeightType::kF32) continue;
+      if (used < 0 || graph_.weights[used].type == DType::kF32) continue;
       if (used == node.bias || !takes_any_type(node)) make_float(graph_.weights[used]);
     }
     node.output = static_cast<int>(graph_.values.size());

@@ -1,4 +1,4 @@
-#include "cgroup.h"
+#include "run/cgroup.h"
 
 #include <fstream>
 #include <sstream>

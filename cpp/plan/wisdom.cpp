@@ -1,4 +1,4 @@
-#include "wisdom.h"
+#include "plan/wisdom.h"
 
 #include <unistd.h>
 
