@@ -293,8 +293,8 @@ class PySession {
 py::dict to_dict(const OpenBlas& blas) {
   py::dict d;
   d["path"] = blas.path;
-  d["core"] = blas.openblas_get_corename ? blas.openblas_get_corename() : "";
-  d["config"] = blas.openblas_get_config ? blas.openblas_get_config() : "";
+  d["core"] = blas.openblas_get_corename();
+  d["config"] = blas.openblas_get_config();
   d["threading"] = blas.threading;
   d["warning"] = blas.warning;
   return d;
@@ -385,11 +385,6 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("name", [](PySession& s) { return s.session().graph().name; })
       .def_property_readonly("threads", [](PySession& s) { return s.session().threads(); })
       .def_property_readonly("isa", [](PySession& s) { return s.session().isa(); })
-      .def_property_readonly("blas",
-                             [](PySession& s) -> py::object {
-                               return s.session().blas() ? py::object(to_dict(*s.session().blas()))
-                                                         : py::object(py::none());
-                             })
       .def(
           "wisdom_note", [](PySession& s) { return s.session().wisdom_note(); },
           py::call_guard<GilRelease>())
@@ -424,7 +419,7 @@ PYBIND11_MODULE(_core, m) {
       "find_blas",
       [](const std::string& request) -> py::object {
         std::string why;
-        const auto blas = find_openblas(request, &why);
+        const OpenBlas* blas = find_openblas(request, &why);
         return blas ? py::object(to_dict(*blas)) : py::object(py::str(why));
       },
       py::arg("request") = "",
@@ -434,8 +429,8 @@ PYBIND11_MODULE(_core, m) {
       "find_nnpack",
       [](const std::string& request) -> std::pair<bool, std::string> {
         std::string why;
-        const auto nnpack = find_nnpack(request, &why);
-        return {nnpack.has_value(), nnpack ? nnpack->path : why};
+        const NnPack* nnpack = find_nnpack(request, &why);
+        return {nnpack != nullptr, nnpack ? nnpack->path : why};
       },
       py::arg("request") = "", py::call_guard<GilRelease>(),
       "Whether an NNPACK was found, and its path or why there is none.");

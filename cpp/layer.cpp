@@ -6,11 +6,7 @@
 namespace linnet {
 
 LayerContext::LayerContext(const std::string& isa)
-    : blas_(find_openblas("", &blas_missing_)),
-      nnpack_(find_nnpack("", &nnpack_missing_)),
-      context_{kernels_for(isa.c_str()),      weights_,
-               blas_ ? &*blas_ : nullptr,     blas_missing_,
-               nnpack_ ? &*nnpack_ : nullptr, nnpack_missing_} {}
+    : context_{kernels_for(isa.c_str()), weights_, backends_} {}
 
 namespace {
 

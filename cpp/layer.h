@@ -22,9 +22,7 @@ class LayerContext {
   const WeightStore& weights() const { return weights_; }
 
  private:
-  std::string blas_missing_, nnpack_missing_;
-  std::optional<OpenBlas> blas_;
-  std::optional<NnPack> nnpack_;
+  Backends backends_;
   WeightStore weights_;
   Context context_;
 };

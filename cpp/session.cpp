@@ -559,15 +559,12 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
     : graph_(options.weights ? with_weights(*graph, *options.weights) : std::move(graph)),
       options_(std::move(options)),
       kernels_(select_kernels(options_.isa)),
+      backends_(options_.blas, options_.nnpack),
       pool_(options_.threads > 0 ? options_.threads : default_threads()) {
-  blas_ = find_openblas(options_.blas, &blas_missing_);
-  if (!blas_ && !options_.blas.empty())
-    throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + blas_missing_);
   // Without NNPACK, even one asked for, its algorithms refuse every layer with the reason.
-  std::string nnpack_missing;
-  nnpack_ = find_nnpack(options_.nnpack, &nnpack_missing);
-  context_.emplace(Context{kernels_, weights_, blas_ ? &*blas_ : nullptr, blas_missing_,
-                           nnpack_ ? &*nnpack_ : nullptr, nnpack_missing});
+  if (!options_.blas.empty() && !backends_.openblas.library())
+    throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + backends_.openblas.missing());
+  context_.emplace(Context{kernels_, weights_, backends_});
   PlannerOptions planner = options_.planner;
   planner.memory_limit = options_.memory_limit;
   planner_.emplace(planner, *context_, pool_);

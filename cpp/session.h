@@ -58,9 +58,6 @@ class Session {
   const Graph& graph() const { return *graph_; }
   int threads() const { return pool_.threads(); }
   const char* isa() const { return kernels_.isa; }
-  const std::optional<OpenBlas>& blas() const { return blas_; }
-  const std::string& blas_missing() const { return blas_missing_; }
-  const std::optional<NnPack>& nnpack() const { return nnpack_; }
 
   // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of
   // `wanted` (value indices). Callers queue. Fills `times`, one entry per step of plan(batch,
@@ -85,9 +82,7 @@ class Session {
   const std::shared_ptr<const Graph> graph_;
   const SessionOptions options_;
   const Kernels& kernels_;
-  std::optional<OpenBlas> blas_;
-  std::string blas_missing_;
-  std::optional<NnPack> nnpack_;
+  Backends backends_;
   WeightStore weights_;
   ThreadPool pool_;
   std::optional<Context> context_;

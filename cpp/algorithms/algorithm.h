@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "algorithms/weight_store.h"
-#include "backends/dynlib.h"
+#include "backends/backends.h"
 #include "kernels/kernels.h"
 #include "problem/problem.h"
 #include "run/threads.h"
@@ -19,10 +19,7 @@ namespace linnet {
 struct Context {
   const Kernels& kernels;
   WeightStore& weights;
-  const OpenBlas* blas = nullptr;   // null when none was found
-  std::string blas_missing;         // why, when blas is null
-  const NnPack* nnpack = nullptr;   // null when none was found
-  std::string nnpack_missing = {};  // why, when nnpack is null
+  Backends& backends;
 };
 
 // Seconds a layer that is computed in transformed space spent in each phase, for a profile. Phases

@@ -21,7 +21,7 @@ class Im2colOpenBlas final : public Plan {
       : p_(problem),
         weight_(weight),
         bias_(bias ? *bias : Weight()),
-        blas_(*context.blas),
+        blas_(*context.backends.openblas.library()),
         out_(problem.out()) {
     if (weight.type != DType::kF32) {
       floats_ = context.weights.get(&weight, "floats", weight.count(), [&](float* out) {
@@ -140,7 +140,8 @@ class Algorithm_ final : public Algorithm {
   std::string refuse(const Problem& p, const Context& context) const override {
     if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
       return "not a convolution or fully connected layer";
-    if (!context.blas) return "no OpenBLAS: " + context.blas_missing;
+    if (!context.backends.openblas.library())
+      return "no OpenBLAS: " + context.backends.openblas.missing();
     if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
     if (p.pooled()) return "a following pool cannot be fused";
     const int64_t limit = std::numeric_limits<int>::max();
@@ -156,13 +157,13 @@ class Algorithm_ final : public Algorithm {
   double cost(const Problem& p, const Context& context) const override {
     // OpenBLAS has kernels of its own: for what this CPU can do, but for ARMv7, where it multiplies
     // in scalar registers.
-    const char* core = context.blas && context.blas->openblas_get_corename
-                           ? context.blas->openblas_get_corename()
-                           : "";
+    const OpenBlas* blas = context.backends.openblas.library();
+    const char* core = blas ? blas->openblas_get_corename() : "";
     double peak = kernels_for(nullptr).flops_per_cycle / 2;
     if (std::strncmp(core, "ARMV", 4) == 0 && sizeof(void*) == 4) peak = 1;
     if (std::strcmp(core, "Haswell") == 0 || std::strcmp(core, "Zen") == 0)
       peak = std::min(peak, 16.0);
+    if (blas && !blas->warning.empty()) peak = 4;  // those of a very old CPU
     const Window& w = p.window;
     const Dims out = p.out();
     const bool fc = p.kind == Kind::kFullyConnected;

@@ -148,7 +148,7 @@ class NnpPlan final : public Plan {
   NnpPlan(const Problem& problem, const std::string& name, NnpAlgorithm algorithm,
           const Weight& weight, const Weight* bias, const Context& context)
       : p_(problem),
-        nnpack_(*context.nnpack),
+        nnpack_(*context.backends.nnpack.library()),
         algorithm_(algorithm),
         kernels_(context.kernels),
         weight_(weight),
@@ -228,17 +228,18 @@ class Nnp final : public Algorithm {
     if (p.kind != Kind::kConv) return "not a convolution";
     if (p.weights != DType::kF32)
       return std::string("the weights are ") + to_string(p.weights) + ", not f32";
-    if (!context.nnpack) return "no NNPACK: " + context.nnpack_missing;
+    const NnPack* nnpack = context.backends.nnpack.library();
+    if (!nnpack) return "no NNPACK: " + context.backends.nnpack.missing();
     if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
     if (p.groups != 1) return "the convolution is grouped";
     if (p.window.dilation[0] != 1 || p.window.dilation[1] != 1) return "the kernel is dilated";
     if (p.pooled()) return "a following pool cannot be fused";
-    const int status = Call{*context.nnpack, algorithm_, p}.needs().status;
+    const int status = Call{*nnpack, algorithm_, p}.needs().status;
     return status == kNnpSuccess ? "" : status_text(status);
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    const Call::Needs needs = Call{*context.nnpack, algorithm_, p}.needs();
+    const Call::Needs needs = Call{*context.backends.nnpack.library(), algorithm_, p}.needs();
     return static_cast<double>(needs.kernels + needs.workspace);
   }
 

@@ -290,8 +290,7 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   if (options_.progress) options_.progress(first);
   // Apart from the session's, so that the weights of the losers do not stay.
   WeightStore weights;
-  const Context context{context_.kernels,      weights,         context_.blas,
-                        context_.blas_missing, context_.nnpack, context_.nnpack_missing};
+  const Context context{context_.kernels, weights, context_.backends};
   const int width = context.kernels.width;
   const Dims operand_dims = first.kind == Kind::kAdd ? first.operand : first.out();
   AlignedBuffer x[2], y[2], operand[2];

@@ -149,16 +149,14 @@ std::string Wisdom::machine(const Context& context) {
                      context.kernels.isa + "\nalgorithms";
   for (const Algorithm* a : algorithms()) text += std::string(" ") + a->name();
   text += "\nopenblas ";
-  if (context.blas) {
-    const OpenBlas& blas = *context.blas;
-    text += blas.path + ", " + blas.threading;
-    if (blas.openblas_get_config) text += std::string(", ") + blas.openblas_get_config();
-    if (blas.openblas_get_corename) text += std::string(", ") + blas.openblas_get_corename();
+  if (const OpenBlas* blas = context.backends.openblas.library()) {
+    text += blas->path + ", " + blas->threading + ", " + blas->openblas_get_config() + ", " +
+            blas->openblas_get_corename();
   } else {
     text += "none";
   }
-  text += "\nnnpack " + (context.nnpack ? context.nnpack->path : "none");
-  text += "\nnnpack " + (context.nnpack ? context.nnpack->path : "none");
+  const NnPack* nnpack = context.backends.nnpack.library();
+  text += "\nnnpack " + (nnpack ? nnpack->path : "none");
   // A head line is one line, and not one of a layer.
   for (size_t at; (at = text.find(" = ")) != std::string::npos;) text.replace(at, 3, "=");
   return text + "\n";

@@ -1,19 +1,13 @@
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "backends/dynlib.h"
 
 using linnet::DynLib;
-using linnet::find_openblas;
-using linnet::OpenBlas;
-using linnet::OpenBlasLock;
+using linnet::find_once;
 
 TEST_CASE("a library is opened, its file named and its symbols found") {
   std::string why;
@@ -40,84 +34,28 @@ TEST_CASE("a library that cannot be opened gives the reason and its name") {
   std::remove(path);
 }
 
-TEST_CASE("a request for something that is not OpenBLAS is refused with the reason") {
+TEST_CASE("a library is opened once, and a failure is tried again where somebody named the file") {
+  struct Library {
+    int number;
+  };
+  int opened = 0;
   std::string why;
-  CHECK_FALSE(find_openblas("libm.so.6", &why));
-  CHECK(why.find("libm") != std::string::npos);
-  CHECK(why.find("cblas_sgemm") != std::string::npos);
-  CHECK_FALSE(find_openblas("/no/such/libopenblas.so", &why));
-  CHECK(why.find("/no/such/libopenblas.so") != std::string::npos);
-  CHECK(std::getenv("OPENBLAS_NUM_THREADS") == nullptr);
-}
-
-namespace {
-
-// Tests that need an OpenBLAS are skipped, and counted as skipped, where the system has none.
-const std::optional<OpenBlas>& system_openblas() {
-  static std::string why;
-  static const std::optional<OpenBlas> blas = find_openblas("", &why);
-  return blas;
-}
-
-// The largest difference of an m x n product from the one computed in double.
-double gemm_error(const OpenBlas& blas, int m, int n, int k) {
-  std::vector<float> a(m * k), b(k * n), c(m * n, -1.0f);
-  for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i % 13) - 6;
-  for (size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i % 7) - 3;
-  blas.cblas_sgemm(linnet::kCblasRowMajor, linnet::kCblasNoTrans, linnet::kCblasNoTrans, m, n, k,
-                   1.0f, a.data(), k, b.data(), n, 0.0f, c.data(), n);
-  double worst = 0;
-  for (int i = 0; i < m; ++i)
-    for (int j = 0; j < n; ++j) {
-      double sum = 0;
-      for (int l = 0; l < k; ++l) sum += double(a[i * k + l]) * b[l * n + j];
-      worst = std::max(worst, std::abs(sum - c[i * n + j]));
-    }
-  return worst;
-}
-
-}  // namespace
-
-TEST_CASE("the system's OpenBLAS multiplies with this CPU's kernels on the threads asked for" *
-          doctest::skip(!system_openblas())) {
-  const std::optional<OpenBlas>& blas = system_openblas();
-  CHECK(blas->path.find("openblas") != std::string::npos);
-  CHECK(std::string(blas->openblas_get_config()).find("OpenBLAS") != std::string::npos);
-  CAPTURE(blas->warning);
-#if defined(__x86_64__)
-  if (!std::getenv("OPENBLAS_CORETYPE")) CHECK(blas->warning.empty());
-#endif
-  CHECK(std::getenv("OPENBLAS_CORETYPE") == nullptr);
-
-  const int before = blas->openblas_get_num_threads();
-  for (int threads : {1, 2}) {
-    OpenBlasLock lock(*blas, threads);
-    if (blas->threading != "sequential") CHECK(blas->openblas_get_num_threads() == threads);
-    CHECK(gemm_error(*blas, 48, 200, 96) == 0.0);  // small integers: exact
-  }
-  CHECK(blas->openblas_get_num_threads() == before);
-
-  std::string why;  // the same library by its path
-  const std::optional<OpenBlas> again = find_openblas(blas->path, &why);
-  REQUIRE_MESSAGE(again, why);
-  CHECK((again->cblas_sgemm == blas->cblas_sgemm));
-}
-
-TEST_CASE("steps of several threads take turns" * doctest::skip(!system_openblas())) {
-  const std::optional<OpenBlas>& blas = system_openblas();
-  int inside = 0, most = 0;  // guarded by the lock under test
-  std::vector<std::thread> callers;
-  std::atomic<int> wrong{0};
-  for (int c = 0; c < 4; ++c)
-    callers.emplace_back([&, c] {
-      for (int i = 0; i < 10; ++i) {
-        OpenBlasLock lock(*blas, 1 + c % 2);
-        most = std::max(most, ++inside);
-        wrong.fetch_add(gemm_error(*blas, 33, 65, 17) != 0.0);
-        --inside;
-      }
+  const auto find = [&](const char* name, bool named, bool there) {
+    return find_once<Library>(name, named, &why, [&](std::string* reason) {
+      ++opened;
+      if (!there) *reason = "not there";
+      return there ? std::optional<Library>({opened}) : std::nullopt;
     });
-  for (std::thread& caller : callers) caller.join();
-  CHECK(most == 1);
-  CHECK(wrong.load() == 0);
+  };
+  CHECK_FALSE(find("system's", false, false));
+  CHECK_FALSE(find("system's", false, true));
+  CHECK(opened == 1);
+  CHECK(why == "not there");
+  CHECK_FALSE(find("named", true, false));
+  const Library* library = find("named", true, true);
+  REQUIRE(library);
+  CHECK(opened == 3);
+  CHECK(why.empty());
+  CHECK(find("named", true, false) == library);
+  CHECK(opened == 3);
 }

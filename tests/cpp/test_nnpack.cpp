@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/dynlib.h"
 #include "layer.h"
 
 using namespace linnet;
@@ -124,19 +125,21 @@ TEST_CASE("without a good NNPACK there is a reason, and no NNPACK") {
   };
   refused("/no/such/libnnpack.so", "No such file");
   refused("libm.so.6", "has no symbol nnp_initialize");
-  {
-    const Environment how("NNPACK_STANDIN", "cpu");
-    refused(LINNET_NNPACK_STANDIN, "does not support this CPU (status 51)");
-  }
-  {
-    const Environment how("NNPACK_STANDIN", "old");
-    refused(LINNET_NNPACK_STANDIN, "is an old NNPACK");
-  }
   // Cut short anywhere, or not a library at all.
   std::ifstream file(LINNET_NNPACK_STANDIN, std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(file)), {});
   char folder[] = "/tmp/linnet-nnpack-XXXXXX";
   REQUIRE(mkdtemp(folder) != nullptr);
+  // The stand-in by another name: by its own it has been found.
+  const std::string link = std::string(folder) + "/nnpack_standin.so";
+  std::filesystem::create_symlink(LINNET_NNPACK_STANDIN, link);
+  const auto refused_as = [&](const char* what, const std::string& reason) {
+    const Environment how("NNPACK_STANDIN", what);
+    CHECK_FALSE(find_nnpack(link, &why));
+    CHECK_MESSAGE(why.find("nnpack_standin.so: " + reason) != std::string::npos, why);
+  };
+  refused_as("cpu", "cannot be initialized, it does not support this CPU (status 51)");
+  refused_as("old", "does not take transformed kernels, it is an old NNPACK");
   // Each its own file: one that loaded after all must not change under the loader.
   for (size_t size :
        {size_t{0}, size_t{10}, size_t{70}, size_t{1000}, bytes.size() / 4, bytes.size() / 2}) {

@@ -215,15 +215,16 @@ TEST_CASE("the file's place follows the environment") {
 
 TEST_CASE("a machine is told apart by its instruction set and libraries") {
   linnet::WeightStore weights;
-  const linnet::Context scalar{linnet::kernels_for("scalar"), weights, nullptr, "not wanted"};
-  const std::string text = Wisdom::machine(scalar);
+  linnet::Backends none("/no/such.so", "/no/such.so"), standin("", LINNET_NNPACK_STANDIN);
+  const auto machine = [&](linnet::Backends& backends) {
+    return Wisdom::machine({linnet::kernels_for("scalar"), weights, backends});
+  };
+  const std::string text = machine(none);
   CHECK(contains(text, "\nisa scalar\n"));
   CHECK(contains(text, "\nopenblas none\n"));
   CHECK(contains(text, "\nnnpack none\n"));
   CHECK(contains(text, " direct "));
-  linnet::OpenBlas blas;
-  blas.path = "/lib/libopenblas.so.0";
-  blas.threading = "pthreads";
-  const linnet::Context with{linnet::kernels_for("scalar"), weights, &blas, ""};
-  CHECK(contains(Wisdom::machine(with), "/lib/libopenblas.so.0"));
+  CHECK(contains(machine(standin), "nnpack_standin.so\n"));
+  if (const linnet::OpenBlas* blas = standin.openblas.library())
+    CHECK(contains(machine(standin), "\nopenblas " + blas->path + ", "));
 }

@@ -41,7 +41,7 @@ if [ -n "$sysroot" ]; then
   for lib in "$sysroot"/usr/lib/*-linux-gnu* "$sysroot"/lib/*-linux-gnu*; do link+=("-L$lib"); done
   for include in "$sysroot"/usr/include/*-linux-gnu* "$sysroot"/usr/include; do headers+=" -isystem $include"; done
 fi
-echo '{ global: cblas_s*; cblas_is*; openblas_*; local: *; };' > "$out/exports"
+echo '{ global: cblas_s*; cblas_is*; openblas_*; blas_thread_shutdown_; local: *; };' > "$out/exports"
 
 rm -rf "$out/tree"
 for flavour in master dl; do

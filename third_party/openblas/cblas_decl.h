@@ -21,6 +21,7 @@ using OpenblasGetNumThreads = int();
 using OpenblasGetParallel = int();    // 0 sequential, 1 its own threads, 2 OpenMP
 using OpenblasGetCorename = char*();  // "SkylakeX"; static storage
 using OpenblasGetConfig = char*();    // "OpenBLAS 0.3.21 DYNAMIC_ARCH ..."; static storage
+using BlasThreadShutdown = int();     // ends its own threads; a threaded product starts them anew
 
 }  // extern "C"
 
