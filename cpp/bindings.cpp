@@ -10,6 +10,7 @@
 
 #include "formats/onnx_reader.h"
 #include "layer.h"
+#include "ops/op.h"
 #include "session.h"
 
 namespace py = pybind11;
@@ -133,11 +134,11 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
     text += ")";
     if (!py::isinstance<py::array_t<float>>(a)) {
       complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected float32");
-    } else if (shape != value.shape) {
-      const bool last = shape.size() == 4 && value.shape.size() == 4 &&
-                        shape[3] == value.shape[1] && shape[1] == value.shape[2] &&
-                        shape[2] == value.shape[3];
-      complain("has shape " + text + ", expected " + to_string(value.shape) +
+    } else if (shape != value.shape()) {
+      const bool last = shape.size() == 4 && value.shape().size() == 4 &&
+                        shape[3] == value.shape()[1] && shape[1] == value.shape()[2] &&
+                        shape[2] == value.shape()[3];
+      complain("has shape " + text + ", expected " + to_string(value.shape()) +
                (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
     } else if (given[0] < 1) {
       complain("has shape " + text + ": the batch is empty");
@@ -181,7 +182,7 @@ py::list to_list(const std::vector<StepReport>& reports, const std::vector<StepT
     d["op"] = r.op;
     d["problem"] = r.choice.problem.key();
     d["algorithm"] = r.choice.algorithm->name();
-    d["uses_kernels"] = r.kernels;
+    d["uses_kernels"] = r.choice.algorithm->uses_kernels();
     d["macs"] = r.choice.problem.macs();
     d["batch"] = r.choice.problem.n;
     d["estimate"] = r.choice.seconds;
@@ -243,8 +244,8 @@ class PySession {
         throw std::invalid_argument("out has another batch than the input");
     } else {
       for (int value : wanted) {
-        std::vector<py::ssize_t> shape(graph.values[value].shape.begin(),
-                                       graph.values[value].shape.end());
+        const Shape& known = graph.values[value].shape();
+        std::vector<py::ssize_t> shape(known.begin(), known.end());
         shape[0] = batch;
         results.push_back(py::array_t<float>(shape));
       }
@@ -269,11 +270,17 @@ class PySession {
     return to_list(steps(batch, names), nullptr);
   }
 
+  std::string dump(int64_t batch, const std::vector<std::string>& names) {
+    const std::vector<int> wanted = wanted_values(session_->graph(), names);
+    const GilRelease release;
+    return session_->dump(batch, wanted);
+  }
+
   py::list values(const std::vector<int>& indices) const {
     py::list list;
     for (int i : indices) {
       const Value& v = session_->graph().values[i];
-      list.append(py::make_tuple(v.name, std::vector<int64_t>(v.shape.begin(), v.shape.end())));
+      list.append(py::make_tuple(v.name, v.shape()));
     }
     return list;
   }
@@ -372,6 +379,7 @@ PYBIND11_MODULE(_core, m) {
           py::arg("inputs"), py::arg("wanted"), py::arg("out"))
       .def("profile", &PySession::profile, py::arg("inputs"), py::arg("wanted"))
       .def("plan", &PySession::plan, py::arg("batch"), py::arg("wanted"))
+      .def("dump", &PySession::dump, py::arg("batch"), py::arg("wanted"))
       .def_property_readonly("inputs",
                              [](PySession& s) { return s.values(s.session().graph().inputs); })
       .def_property_readonly("outputs",
@@ -465,7 +473,6 @@ PYBIND11_MODULE(_core, m) {
       [](const std::string& key) {
         const Problem p = Problem::parse(key);
         const auto dims = [](const Dims& d) { return py::make_tuple(d.c, d.h, d.w); };
-        const auto layout = [](Layout l) { return l == Layout::kNchw ? "nchw" : "nhwc"; };
         py::dict d;
         d["key"] = p.key(), d["kind"] = to_string(p.kind), d["n"] = p.n, d["in"] = dims(p.in),
         d["out"] = dims(p.out());
@@ -479,7 +486,7 @@ PYBIND11_MODULE(_core, m) {
         d["first"] = p.first, d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;
         d["operand"] = dims(p.operand), d["operand_constant"] = p.operand_constant;
         d["pool"] = std::vector<int64_t>(p.pool, p.pool + 2);
-        d["in_layout"] = layout(p.in_layout), d["out_layout"] = layout(p.out_layout),
+        d["in_layout"] = to_string(p.in_layout), d["out_layout"] = to_string(p.out_layout),
         d["threads"] = p.threads;
         d["macs"] = p.macs();
         return d;

@@ -17,9 +17,9 @@ struct linnet_session {
 
   static linnet_tensor describe(const linnet::Value& value) {
     size_t count = 1;
-    for (size_t axis = 1; axis < value.shape.size(); ++axis)
-      count *= static_cast<size_t>(value.shape[axis]);
-    return {value.name.c_str(), value.shape.data(), value.shape.size(), count};
+    for (size_t axis = 1; axis < value.shape().size(); ++axis)
+      count *= static_cast<size_t>(value.shape()[axis]);
+    return {value.name.c_str(), value.shape().data(), value.shape().size(), count};
   }
 
   linnet::Session session;

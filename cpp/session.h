@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "plan/planner.h"
+#include "run/run.h"
 
 namespace linnet {
 
@@ -31,22 +31,12 @@ struct SessionOptions {
 // has. Throws like kernels_for.
 const Kernels& select_kernels(const std::string& isa);
 
-// Time of one step of a run.
-struct StepTime {
-  double seconds = 0;
-  Phases phases;  // zero for plans without phases
-};
-
 // One step of a program as explain() and profile() report it.
 struct StepReport {
   std::string name;  // of the nodes fused into it, joined by "+"
   std::string op;
   Choice choice;
-  bool kernels;        // whether it ran the ISA's micro-kernels
-  double seconds = 0;  // profile only
 };
-
-class Program;
 
 class Session {
  public:
@@ -67,6 +57,8 @@ class Session {
 
   // The steps a batch runs in; for a batch cut into chunks, those of its first chunk.
   std::vector<StepReport> plan(int64_t batch, const std::vector<int>& wanted);
+  // The same steps with the memory they use, as text; see Program::dump.
+  std::string dump(int64_t batch, const std::vector<int>& wanted);
 
   size_t weight_bytes();
   size_t arena_bytes();  // of all programs kept
@@ -76,8 +68,9 @@ class Session {
 
  private:
   int64_t chunk_size(int64_t batch, const std::vector<int>& wanted);
-  Program& program(int64_t batch, const std::vector<int>& wanted);
-  std::unique_ptr<Program> compile(int64_t batch, const std::vector<int>& wanted);
+  Runner& runner(int64_t batch, const std::vector<int>& wanted);
+  Program compile(int64_t batch, const std::vector<int>& wanted);
+  size_t arenas() const;
 
   const std::shared_ptr<const Graph> graph_;
   const SessionOptions options_;
@@ -87,7 +80,7 @@ class Session {
   ThreadPool pool_;
   std::optional<Context> context_;
   std::optional<Planner> planner_, lean_planner_;
-  std::list<std::unique_ptr<Program>> programs_;  // most recently used first
+  std::list<Runner> runners_;  // most recently used first
   // What chunk_size() found: under a memory limit that takes programs that do not fit.
   struct Chunking {
     int64_t batch;

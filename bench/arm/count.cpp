@@ -70,8 +70,8 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   std::vector<float*> y;
   const auto floats = [&](int value) {
     int64_t n = batch;
-    for (size_t axis = 1; axis < graph.values[value].shape.size(); ++axis)
-      n *= graph.values[value].shape[axis];
+    for (size_t axis = 1; axis < graph.values[value].shape().size(); ++axis)
+      n *= graph.values[value].shape()[axis];
     return random_floats(n);
   };
   for (int i : graph.inputs) from.push_back(floats(i));

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/buffer.h"
-#include "graph/graph.h"
+#include "graph/weight.h"
 
 namespace linnet {
 

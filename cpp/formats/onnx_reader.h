@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "graph/graph.h"
+#include "graph/builder.h"
 
 namespace linnet {
 

@@ -10,8 +10,6 @@ namespace {
 constexpr const char* kKinds[] = {"conv", "fc",   "maxpool", "avgpool",
                                   "add",  "relu", "softmax", "reorder"};
 
-const char* name(Layout layout) { return layout == Layout::kNchw ? "nchw" : "nhwc"; }
-
 bool windowed(Kind kind) {
   return kind == Kind::kConv || kind == Kind::kMaxPool || kind == Kind::kAveragePool;
 }
@@ -146,8 +144,8 @@ std::string Problem::key() const {
   }
   if (relu && kind != Kind::kRelu) s << " relu";
   if (pooled()) s << " maxpool" << pool[0] << 'x' << pool[1];
-  s << ' ' << name(in_layout);
-  if (out_layout != in_layout) s << '>' << name(out_layout);
+  s << ' ' << to_string(in_layout);
+  if (out_layout != in_layout) s << '>' << to_string(out_layout);
   s << " t" << threads;
   return s.str();
 }

@@ -26,7 +26,7 @@
 
 #include <string>
 
-#include "graph/graph.h"
+#include "core/types.h"
 
 namespace linnet {
 

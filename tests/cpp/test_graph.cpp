@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/graph.h"
+#include "graph/builder.h"
 
 using namespace linnet;
 
@@ -177,7 +177,7 @@ TEST_CASE("with_weights changes the layers that take any type and no others") {
     const auto changed = with_weights(*graph, type);
     const auto weight = [&](int node) -> const Weight& {
       return changed
-          ->weights[static_cast<size_t>(changed->nodes[static_cast<size_t>(node)].weight)];
+          ->weights[static_cast<size_t>(changed->nodes[static_cast<size_t>(node)].weight(1))];
     };
     CHECK(weight(0).type == type);
     CHECK(weight(1).type == DType::kF32);

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/graph.h"
+#include "graph/builder.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd_points.h"
 

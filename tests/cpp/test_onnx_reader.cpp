@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "formats/onnx_reader.h"
+#include "ops/op.h"
 
 using linnet::Graph;
 using linnet::GraphBuilder;
@@ -161,12 +162,13 @@ TEST_CASE("a canonical network is read with its weights, wherever they lie in me
     const std::shared_ptr<const Graph> graph = read_memory(file, shift)->build();
     CHECK(graph->name == "test");
     REQUIRE(graph->nodes.size() == 4);
-    CHECK(graph->nodes[0].op == linnet::Op::kConv);
-    CHECK(graph->nodes[0].window.pad[0] == 1);
-    CHECK(graph->nodes[0].window.pad[1] == 0);
+    CHECK(graph->nodes[0].op->name == std::string("Conv"));
+    const auto& conv = std::get<linnet::ConvParams>(graph->nodes[0].params);
+    CHECK(conv.window.pad[0] == 1);
+    CHECK(conv.window.pad[1] == 0);
     CHECK(graph->nodes[1].name == "r");
-    CHECK(graph->values[graph->outputs.at(0)].shape == Shape{0, 5});
-    CHECK(graph->values[graph->inputs.at(0)].shape == Shape{0, 2, 4, 4});
+    CHECK(graph->values[graph->outputs.at(0)].shape() == Shape{0, 5});
+    CHECK(graph->values[graph->inputs.at(0)].shape() == Shape{0, 2, 4, 4});
     CHECK(values(weight(*graph, "w")) == ramp(54));
     CHECK(values(weight(*graph, "b")) == ramp(3));
     CHECK(values(weight(*graph, "v")) == ramp(120, -7));

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "graph/builder.h"
 #include "session.h"
 
 using namespace linnet;
@@ -127,8 +128,8 @@ TEST_CASE("values inside the network can be asked for") {
     CAPTURE(name);
     const int value = session.graph().find_value(name);
     int64_t count = 2;
-    for (size_t i = 1; i < session.graph().values[value].shape.size(); ++i)
-      count *= session.graph().values[value].shape[i];
+    for (size_t i = 1; i < session.graph().values[value].shape().size(); ++i)
+      count *= session.graph().values[value].shape()[i];
     std::vector<float> got(count), want(count), y(2 * kOutput);
     session.run(2, {x.data()}, {value, session.graph().outputs[0]}, {got.data(), y.data()});
     plain.run(2, {x.data()}, {value}, {want.data()});

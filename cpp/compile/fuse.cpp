@@ -1,0 +1,111 @@
+#include "compile/fuse.h"
+
+#include <algorithm>
+
+#include "ops/op.h"
+
+namespace linnet {
+namespace {
+
+class Fuser {
+ public:
+  Fuser(const Graph& graph, const std::vector<int>& wanted,
+        const std::function<bool(const Problem&)>& takes)
+      : graph_(graph), takes_(takes), users_(graph.values.size()), readers_(graph.values.size()) {
+    for (size_t n = 0; n < graph.nodes.size(); ++n) {
+      for (const Input& input : graph.nodes[n].inputs) {
+        if (input.value < 0) continue;
+        users_[input.value] = static_cast<int>(n);
+        ++readers_[input.value];
+      }
+    }
+    for (const int value : wanted) ++readers_[value];
+  }
+
+  // The node and what its step takes besides.
+  Group group(int first, int64_t batch, int threads) const {
+    const Node& node = graph_.nodes[first];
+    Group g;
+    g.nodes = {first};
+    if (!node.op->problem) return g;
+    Problem& p = g.problem;
+    p = node.op->problem(graph_, node);
+    p.n = batch, p.threads = threads;
+    p.in = graph_.values[node.value(0)].dims();
+    if (p.kind != Kind::kAdd) p.operand = p.in;
+    for (const Fuse fuse : node.op->takes) {
+      const Node* n = sole_user(g.output(graph_));
+      if (n && n->op->becomes == fuse && take(*n, fuse, g))
+        g.nodes.push_back(static_cast<int>(n - graph_.nodes.data()));
+    }
+    return g;
+  }
+
+ private:
+  // The one node that reads a value nobody else wants; null if there is none.
+  const Node* sole_user(int value) const {
+    return readers_[value] == 1 && users_[value] >= 0 ? &graph_.nodes[users_[value]] : nullptr;
+  }
+
+  bool take(const Node& node, Fuse fuse, Group& g) const {
+    switch (fuse) {
+      case Fuse::kNothing:
+        return false;
+      case Fuse::kResidual:
+        return take_residual(node, g);
+      case Fuse::kActivation:
+        return g.problem.relu = true;
+      case Fuse::kPool:
+        return take_pool(std::get<PoolParams>(node.params).window, g.problem);
+    }
+    return false;
+  }
+
+  // The other summand must exist before this step runs.
+  bool take_residual(const Node& node, Group& g) const {
+    if (node.weight(1) >= 0) return false;
+    const int mine = g.output(graph_);
+    const int other = node.value(0) == mine ? node.value(1) : node.value(0);
+    if (other == mine || graph_.values[other].shape() != graph_.values[mine].shape() ||
+        graph_.values[other].producer >= g.nodes[0])
+      return false;
+    g.residual = other;
+    return g.problem.residual = true;
+  }
+
+  bool take_pool(const Window& w, Problem& p) const {
+    const Dims d = p.conv_out();
+    const bool tiles =
+        w.kernel[0] == w.stride[0] && w.kernel[1] == w.stride[1] && !w.dilated() && !w.padded();
+    const bool whole = !w.ceil || (d.h % w.kernel[0] == 0 && d.w % w.kernel[1] == 0);
+    if (p.residual || !tiles || !whole) return false;
+    Problem pooled = p;
+    pooled.pool[0] = w.kernel[0], pooled.pool[1] = w.kernel[1];
+    pooled.in_layout = pooled.out_layout = Layout::kNhwc;
+    if (!takes_(pooled)) return false;
+    p.pool[0] = w.kernel[0], p.pool[1] = w.kernel[1];
+    return true;
+  }
+
+  const Graph& graph_;
+  const std::function<bool(const Problem&)>& takes_;
+  std::vector<int> users_;    // of each value: the last node that reads it
+  std::vector<int> readers_;  // how often each value is read or wanted
+};
+
+}  // namespace
+
+std::vector<Group> fuse(const Graph& graph, int64_t batch, const std::vector<int>& wanted,
+                        int threads, const std::function<bool(const Problem&)>& takes) {
+  const Fuser fuser(graph, wanted, takes);
+  std::vector<bool> done(graph.nodes.size());
+  std::vector<Group> groups;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (done[n]) continue;
+    groups.push_back(fuser.group(static_cast<int>(n), batch, threads));
+    for (const int node : groups.back().nodes) done[node] = true;
+  }
+  return groups;
+}
+
+}  // namespace linnet

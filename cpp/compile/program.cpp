@@ -1,0 +1,94 @@
+#include "compile/program.h"
+
+#include <algorithm>
+#include <ostream>
+
+#include "compile/lower.h"
+#include "compile/place.h"
+
+namespace linnet {
+namespace {
+
+// The second operand of a sum, in the layout of its result.
+WeightStore::Buffer pack_constant(const Weight& w, const Problem& problem, const Context& context) {
+  const Dims d = problem.operand;
+  const Strides to(d, problem.out_layout, context.kernels.width);
+  const std::string packing =
+      std::string("constant ") + to_string(problem.out_layout) + " " + std::to_string(d.c);
+  return context.weights.get(&w, packing, to.n, [&](float* out) {
+    for (int64_t c = 0; c < d.c; ++c) {
+      for (int64_t i = 0; i < d.h; ++i) {
+        for (int64_t j = 0; j < d.w; ++j)
+          out[c * to.c + i * to.h + j * to.w] = w.data[(c * d.h + i) * d.w + j];
+      }
+    }
+  });
+}
+
+void print(std::ostream& out, const Program& program, const View& view) {
+  const Block& block = program.blocks[view.block];
+  static const char* const kNames[] = {"block ", "input ", "output "};
+  out << kNames[block.where] << (block.where == Block::kArena ? view.block : block.index) << ' '
+      << to_string(view.layout) << ' ' << view.dims.c << 'x' << view.dims.h << 'x' << view.dims.w;
+}
+
+}  // namespace
+
+double Program::seconds() const {
+  double sum = 0;
+  for (const Step& step : steps) sum += step.choice.seconds;
+  return sum;
+}
+
+void Program::dump(std::ostream& out) const {
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    out << "step " << i << ' ' << step.name << " (" << step.op << ") "
+        << step.choice.algorithm->name() << ": " << step.choice.problem.key() << "\n  ";
+    print(out, *this, step.x);
+    if (step.z.block >= 0) {
+      out << ", ";
+      print(out, *this, step.z);
+    }
+    out << " -> ";
+    print(out, *this, step.y);
+    if (step.plan && step.plan->workspace())
+      out << "; workspace " << step.plan->workspace() << " bytes at " << step.workspace;
+    out << '\n';
+  }
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const Block& b = blocks[i];
+    if (b.where != Block::kArena || b.first_step < 0) continue;
+    out << "block " << i << ": " << b.bytes << " bytes at " << b.offset << ", steps "
+        << b.first_step << " to " << b.last_step << '\n';
+  }
+  out << "arena: " << arena << " bytes, " << activations << " of them for values alone\n";
+}
+
+void prepare(Program& program, const Context& context) {
+  for (Step& step : program.steps) {
+    const Problem& p = step.choice.problem;
+    step.plan = step.choice.algorithm->prepare(p, step.weight, step.bias, context);
+    if (step.constant) step.constant_packed = pack_constant(*step.constant, p, context);
+  }
+}
+
+Program compile(const Graph& graph, const Wanted& wanted, const Planner& planner,
+                const Context& context, int threads) {
+  const auto takes = [&](const Problem& p) {
+    // Only where a fast algorithm takes it; the reference would accept anything.
+    return std::any_of(algorithms().begin(), algorithms().end(), [&](const Algorithm* a) {
+      return a->uses_kernels() && planner.allows(*a, p);
+    });
+  };
+  const std::vector<Group> groups = fuse(graph, wanted.batch, wanted.values, threads, takes);
+  const int width = context.kernels.width;
+  Program program = lower(graph, groups, wanted, Layout::kNchw, planner, width);
+  Program channels_last = lower(graph, groups, wanted, Layout::kNhwc, planner, width);
+  if (channels_last.seconds() <= program.seconds()) program = std::move(channels_last);
+  prepare(program, context);
+  place(program);
+  return program;
+}
+
+}  // namespace linnet

@@ -1,0 +1,73 @@
+// Program: a graph compiled for one batch size and one set of wanted values. Plain data: steps over
+// blocks of memory, in the order they run.
+#pragma once
+
+#include <iosfwd>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "plan/planner.h"
+
+namespace linnet {
+
+// A piece of memory that values lie in: a part of the arena, or an input or output of the caller.
+struct Block {
+  enum Where : uint8_t { kArena, kInput, kOutput } where = kArena;
+  int index = 0;                        // of the input or output
+  int64_t image = 0;                    // bytes of one image
+  size_t bytes = 0;                     // of all images
+  int first_step = -1, last_step = -1;  // that use the block; -1 if none does
+  size_t offset = 0;                    // in the arena
+};
+
+// Where a value lies and in which form. `dims` differ from the value's own where a flattened image
+// kept its pixels.
+struct View {
+  int block = -1;
+  Dims dims;
+  Layout layout = Layout::kNchw;
+};
+
+struct Step {
+  std::string name;  // of the nodes fused into it, joined by "+"
+  std::string op;
+  Choice choice;
+  const Weight *weight = nullptr, *bias = nullptr;
+  const Weight* constant = nullptr;  // second operand of a sum
+  View x, z, y;                      // z: residual or second operand, where there is one
+  // What prepare() fills in.
+  std::unique_ptr<Plan> plan;
+  WeightStore::Buffer constant_packed;  // in the layout of y
+  size_t workspace = 0;                 // offset in the arena
+};
+
+struct Program {
+  int64_t batch = 1;
+  std::vector<int> wanted;  // values
+  std::vector<Block> blocks;
+  std::vector<Step> steps;
+  size_t arena = 0;        // bytes
+  size_t activations = 0;  // bytes of an arena without workspaces
+
+  double seconds() const;  // of one run, as the planner knows it
+  // A line for each step, then one for each block of the arena.
+  void dump(std::ostream& out) const;
+};
+
+// What a program is compiled for.
+struct Wanted {
+  int64_t batch = 1;
+  std::vector<int> values;
+};
+
+// Chooses algorithms and layouts, prepares all plans and places them. The graph, the planner's
+// context and the weights must outlive the program.
+Program compile(const Graph& graph, const Wanted& wanted, const Planner& planner,
+                const Context& context, int threads);
+
+// Makes all plans anew, as compile() does: that may count their weights, this packs them.
+void prepare(Program& program, const Context& context);
+
+}  // namespace linnet

@@ -1,0 +1,80 @@
+#include "graph/attributes.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace linnet {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw std::invalid_argument(what); }
+
+}  // namespace
+
+int64_t checked_count(const Shape& shape, size_t first_axis) {
+  int64_t count = 1;
+  for (size_t i = first_axis; i < shape.size(); ++i) {
+    if (shape[i] < 1 || shape[i] >= kMaxAxis)
+      fail("shape " + to_string(shape) + " has an axis of " + std::to_string(shape[i]));
+    if (count > kMaxCount / shape[i]) fail("shape " + to_string(shape) + " is too large");
+    count *= shape[i];
+  }
+  return count;
+}
+
+const Attribute* NodeReader::find(const char* name) {
+  seen_.push_back(name);
+  const auto it = attributes_.find(name);
+  return it == attributes_.end() ? nullptr : &it->second;
+}
+
+int64_t NodeReader::integer(const char* name, int64_t fallback) {
+  const Attribute* a = find(name);
+  if (!a) return fallback;
+  if (const auto* i = std::get_if<int64_t>(a)) return *i;
+  fail(std::string("attribute ") + name + " is not an integer");
+}
+
+double NodeReader::real(const char* name, double fallback) {
+  const Attribute* a = find(name);
+  if (!a) return fallback;
+  if (const auto* d = std::get_if<double>(a)) return *d;
+  if (const auto* i = std::get_if<int64_t>(a)) return static_cast<double>(*i);
+  fail(std::string("attribute ") + name + " is not a number");
+}
+
+bool NodeReader::flag(const char* name) {
+  const int64_t i = integer(name, 0);
+  if (i != 0 && i != 1)
+    fail(std::string("attribute ") + name + " is " + std::to_string(i) + ", not 0 or 1");
+  return i != 0;
+}
+
+bool NodeReader::integers(const char* name, int64_t* out, size_t size, int64_t low) {
+  const Attribute* a = find(name);
+  if (!a) return false;
+  const auto* v = std::get_if<std::vector<int64_t>>(a);
+  if (!v || v->size() != size) {
+    fail(std::string("attribute ") + name + " is not a list of " + std::to_string(size) +
+         " integers (only 2-D windows are supported)");
+  }
+  for (size_t i = 0; i < size; ++i) {
+    if ((*v)[i] < low || (*v)[i] >= kMaxAxis)
+      fail(std::string("attribute ") + name + " holds " + std::to_string((*v)[i]));
+    out[i] = (*v)[i];
+  }
+  return true;
+}
+
+const Weight* NodeReader::constant(size_t input) const {
+  return input < constants_.size() ? constants_[input] : nullptr;
+}
+
+void NodeReader::finish() const {
+  for (const auto& [name, value] : attributes_) {
+    const bool known = std::any_of(seen_.begin(), seen_.end(),
+                                   [&name = name](const char* seen) { return name == seen; });
+    if (!known) fail("attribute " + name + " is not supported in canonical form");
+  }
+}
+
+}  // namespace linnet

@@ -1,0 +1,224 @@
+#include "graph/builder.h"
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include "ops/op.h"
+
+namespace linnet {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw std::invalid_argument(what); }
+
+}  // namespace
+
+std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
+  auto changed = std::make_shared<Graph>(graph);
+  const auto small = [](const Node& node, size_t input) {
+    return node.weight(input) >= 0 && node.op->keeps_small_weights(node.params, input);
+  };
+  std::vector<bool> fixed(graph.weights.size());  // used where only float32 will do
+  for (const Node& node : graph.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.weight(i) >= 0 && !small(node, i)) fixed[node.weight(i)] = true;
+    }
+  }
+  std::map<std::pair<const void*, Shape>, Weight> known;  // tensors of the same bytes share them
+  for (Node& node : changed->nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!small(node, i)) continue;
+      int& index = node.inputs[i].weight;
+      const Weight& from = graph.weights[index];
+      Weight& to = known[{from.bytes(), from.shape}];
+      if (!to.bytes()) to = from.as(type);
+      if (fixed[index]) {
+        index = static_cast<int>(changed->weights.size());
+        changed->weights.push_back(to);
+      } else {
+        const std::string name = from.name;
+        changed->weights[index] = to;
+        changed->weights[index].name = name;
+      }
+    }
+  }
+  return changed;
+}
+
+GraphBuilder::GraphBuilder(std::string name) { graph_.name = std::move(name); }
+
+void GraphBuilder::claim(const std::string& name, const std::string& what) {
+  if (name.empty()) fail(what + " without a name");
+  if (has(name)) fail(what + " '" + name + "': the name is taken");
+}
+
+bool GraphBuilder::has(const std::string& name) const {
+  return values_.count(name) || weights_.count(name);
+}
+
+void GraphBuilder::input(const std::string& name, Shape shape) {
+  claim(name, "input");
+  if (shape.size() < 2)
+    fail("input '" + name + "' has shape " + to_string(shape) +
+         ", expected a batch axis and at least one other");
+  if (shape.size() > 8) fail("input '" + name + "' has more than 8 axes");
+  shape[0] = 0;
+  try {
+    checked_count(shape, 1);
+  } catch (const std::invalid_argument& e) {
+    fail("input '" + name + "': " + e.what());
+  }
+  values_[name] = static_cast<int>(graph_.values.size());
+  graph_.inputs.push_back(static_cast<int>(graph_.values.size()));
+  graph_.values.push_back({name, {DType::kF32, std::move(shape)}, -1});
+}
+
+void GraphBuilder::initializer(const std::string& name, Shape shape, const float* data,
+                               std::shared_ptr<const void> owner) {
+  claim(name, "initializer");
+  try {
+    checked_count(shape, 0);
+  } catch (const std::invalid_argument& e) {
+    fail("initializer '" + name + "': " + e.what());
+  }
+  Weight w;
+  w.name = name, w.shape = std::move(shape), w.data = data, w.owner = std::move(owner);
+  add(std::move(w));
+}
+
+void GraphBuilder::initializer(const std::string& name, Weight weight) {
+  claim(name, "initializer");
+  try {
+    checked_count(weight.shape, 0);
+  } catch (const std::invalid_argument& e) {
+    fail("initializer '" + name + "': " + e.what());
+  }
+  weight.name = name;
+  add(std::move(weight));
+}
+
+void GraphBuilder::add(Weight weight) {
+  weights_[weight.name] = static_cast<int>(graph_.weights.size());
+  graph_.weights.push_back(std::move(weight));
+}
+
+void GraphBuilder::make_float(Weight& weight) {
+  Weight& floats = floats_[weight.stored];
+  if (!floats.data) floats = weight.as(DType::kF32);
+  floats.name = weight.name;
+  weight = floats;
+}
+
+void GraphBuilder::initializer(const std::string& name, Shape shape,
+                               std::vector<int64_t> integers) {
+  claim(name, "initializer");
+  Weight w;
+  w.name = name, w.shape = std::move(shape), w.integers = std::move(integers);
+  add(std::move(w));
+}
+
+// The value or weight of that name, as the operator takes it at that place.
+Input GraphBuilder::resolve(const OpDef& op, size_t place, const std::string& name) const {
+  const Role role = op.role(place);
+  if (name.empty() && place < op.inputs.size() && op.inputs[place].optional) return {};
+  const auto value = values_.find(name);
+  const auto weight = weights_.find(name);
+  const bool activation = role == Role::kActivation || role == Role::kEither;
+  if (value != values_.end() && activation) return {value->second, -1};
+  if (weight != weights_.end() && role != Role::kActivation) {
+    if (role != Role::kConstant && !graph_.weights[weight->second].bytes())
+      fail("input '" + name + "' is not float32");
+    return {-1, weight->second};
+  }
+  if (value == values_.end() && weight == weights_.end())
+    fail("input '" + name + "' is not defined before the node");
+  fail("input '" + name + "' must be " +
+       (weight != weights_.end() ? "an activation" : "an initializer"));
+}
+
+void GraphBuilder::node(const std::string& op_name, const std::string& name,
+                        const std::vector<std::string>& inputs,
+                        const std::vector<std::string>& outputs, const Attributes& attributes) {
+  try {
+    size_t used_outputs = 0;
+    for (const std::string& o : outputs) used_outputs += !o.empty();
+    if (used_outputs != 1 || outputs[0].empty())
+      fail("has " + std::to_string(used_outputs) + " outputs, expected 1");
+    const OpDef* op = find_op(op_name);
+    if (!op) fail("operator is not part of the canonical form");
+    size_t count = inputs.size();
+    while (count && inputs[count - 1].empty()) --count;
+    expect_inputs(*op, count);
+
+    Node node;
+    node.op = op, node.name = name.empty() ? outputs[0] : name;
+    std::vector<TensorType> types;
+    std::vector<const Weight*> constants;
+    for (size_t i = 0; i < count; ++i) {
+      const Input input = resolve(*op, i, inputs[i]);
+      node.inputs.push_back(input);
+      constants.push_back(graph_.weight(input.weight));
+      types.push_back(input.value >= 0    ? graph_.values[input.value].type
+                      : input.weight >= 0 ? TensorType{DType::kF32, constants.back()->shape}
+                                          : TensorType{});
+      // A constant has no batch of its own, so an axis 0 it may have must be 1.
+      const Shape& s = types.back().shape;
+      if (op->role(i) == Role::kEither) {
+        if (input.weight >= 0 && !s.empty() && s.size() == types[0].shape.size() && s[0] != 1)
+          fail("constant " + to_string(s) + " has a batch axis");
+        if (input.value >= 0 && s.size() != types[0].shape.size())
+          fail("activations of " + to_string(types[0].shape) + " and " + to_string(s) +
+               " differ in their number of axes");
+      }
+    }
+    NodeReader reader(attributes, constants);
+    node.params = op->read(reader);
+    reader.finish();
+    const std::vector<TensorType> results = op->types(node.params, types);
+    checked_count(results[0].shape, 1);
+    claim(outputs[0], "output");
+    for (size_t i = 0; i < count; ++i) {
+      const int used = node.weight(i);
+      if (used >= 0 && graph_.weights[used].type != DType::kF32 &&
+          !op->keeps_small_weights(node.params, i))
+        make_float(graph_.weights[used]);
+    }
+    node.outputs = {static_cast<int>(graph_.values.size())};
+    values_[outputs[0]] = node.output();
+    graph_.values.push_back({outputs[0], results[0], static_cast<int>(graph_.nodes.size())});
+    graph_.nodes.push_back(std::move(node));
+  } catch (const std::invalid_argument& e) {
+    throw std::invalid_argument("node '" + name + "' (" + op_name + "): " + e.what());
+  }
+}
+
+const Weight* GraphBuilder::weight(const std::string& name) const {
+  const auto w = weights_.find(name);
+  return w == weights_.end() ? nullptr : &graph_.weights[w->second];
+}
+
+void GraphBuilder::output(const std::string& name) {
+  const auto value = values_.find(name);
+  if (value == values_.end()) fail("output '" + name + "' is not defined");
+  if (std::find(graph_.outputs.begin(), graph_.outputs.end(), value->second) !=
+      graph_.outputs.end()) {
+    fail("output '" + name + "' is listed twice");
+  }
+  graph_.outputs.push_back(value->second);
+}
+
+const Shape& GraphBuilder::shape(const std::string& value) const {
+  const auto v = values_.find(value);
+  if (v != values_.end()) return graph_.values[v->second].shape();
+  const auto w = weights_.find(value);
+  if (w != weights_.end()) return graph_.weights[w->second].shape;
+  fail("value '" + value + "' is not defined");
+}
+
+std::shared_ptr<const Graph> GraphBuilder::build() const {
+  if (graph_.inputs.empty()) fail("the graph has no input");
+  if (graph_.outputs.empty()) fail("the graph has no output");
+  return std::make_shared<const Graph>(graph_);
+}
+
+}  // namespace linnet

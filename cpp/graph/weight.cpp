@@ -1,0 +1,81 @@
+#include "graph/weight.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#include "core/half.h"
+
+namespace linnet {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw std::invalid_argument(what); }
+
+}  // namespace
+
+DType weight_type(const std::string& name) {
+  for (int i = 0; i < kWeightTypes; ++i) {
+    if (name == to_string(static_cast<DType>(i))) return static_cast<DType>(i);
+  }
+  fail("weights_dtype is '" + name + "', expected f32, f16 or int8");
+}
+
+Weight Weight::as(DType wanted) const {
+  Weight w = *this;
+  if (wanted == type) return w;
+  const auto n = static_cast<size_t>(count());
+  const size_t row = n / std::max<size_t>(1, static_cast<size_t>(shape.empty() ? 1 : shape[0]));
+  w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear();
+  if (wanted == DType::kF32) {
+    auto floats = std::make_shared<std::vector<float>>(n);
+    const auto* from = static_cast<const char*>(stored);
+    for (size_t i = 0; i < n; ++i) {
+      if (type == DType::kF16) {
+        uint16_t half;
+        std::memcpy(&half, from + i * sizeof half, sizeof half);
+        (*floats)[i] = half_to_float(half);
+      } else {
+        (*floats)[i] = static_cast<float>(static_cast<const int8_t*>(stored)[i]) * scales[i / row];
+      }
+    }
+    w.data = floats->data(), w.owner = std::move(floats);
+    return w;
+  }
+  if (type != DType::kF32) return as(DType::kF32).as(wanted);
+  if (wanted == DType::kF16) {
+    auto halves = std::make_shared<std::vector<uint16_t>>(n);
+    for (size_t i = 0; i < n; ++i) {
+      (*halves)[i] = float_to_half(data[i]);
+      if (((*halves)[i] & 0x7fff) == 0x7c00 && std::isfinite(data[i]))
+        fail("weight '" + name + "' is beyond float16's range of +-65504");
+    }
+    w.stored = halves->data(), w.owner = std::move(halves);
+    return w;
+  }
+  auto bytes = std::make_shared<std::vector<int8_t>>(n);
+  for (size_t first = 0; first < n; first += row) {
+    float most = 0;
+    for (size_t i = first; i < first + row; ++i) {
+      if (!std::isfinite(data[i])) fail("weight '" + name + "' has infinities or NaN");
+      most = std::max(most, std::fabs(data[i]));
+    }
+    // A row of zeros, or of next to nothing, has no scale of its own.
+    float scale = most / 127;
+    if (scale < std::numeric_limits<float>::min()) scale = 1;
+    w.scales.push_back(scale);
+    for (size_t i = first; i < first + row; ++i)
+      (*bytes)[i] = static_cast<int8_t>(std::nearbyint(data[i] / scale));
+  }
+  w.stored = bytes->data(), w.owner = std::move(bytes);
+  return w;
+}
+
+int64_t Weight::count() const {
+  int64_t n = 1;
+  for (int64_t d : shape) n *= d;
+  return n;
+}
+
+}  // namespace linnet

@@ -1,0 +1,63 @@
+// Element-wise operators.
+#include "ops/op.h"
+
+namespace linnet {
+namespace {
+
+Problem relu_problem(const Graph&, const Node&) {
+  Problem p;
+  p.kind = Kind::kRelu, p.relu = true;
+  return p;
+}
+
+OpDef relu() {
+  OpDef op{"Relu", {{Role::kActivation}}};
+  op.read = no_params, op.types = same_type, op.problem = relu_problem;
+  op.becomes = Fuse::kActivation;
+  return op;
+}
+
+std::vector<TensorType> add_types(const Params&, const std::vector<TensorType>& inputs) {
+  const Shape& a = inputs[0].shape;
+  Shape b = inputs[1].shape;
+  require_rank_of_image(a);
+  if (b.size() > a.size()) {
+    refuse("second input " + to_string(b) + " has more axes than the first " + to_string(a));
+  }
+  b.insert(b.begin(), a.size() - b.size(), 1);
+  for (size_t i = 1; i < a.size(); ++i) {
+    if (b[i] != a[i] && b[i] != 1) {
+      refuse("second input " + to_string(inputs[1].shape) + " does not broadcast to the first " +
+             to_string(a));
+    }
+  }
+  return {inputs[0]};
+}
+
+Problem add_problem(const Graph& graph, const Node& node) {
+  Problem p;
+  p.kind = Kind::kAdd;
+  if (node.weight(1) >= 0) {
+    Shape operand = graph.weights[node.weight(1)].shape;
+    const size_t rank = graph.values[node.value(0)].shape().size();
+    operand.insert(operand.begin(), rank - operand.size(), 1);
+    p.operand = dims_of(operand);
+    p.operand_constant = true;
+  } else {
+    p.operand = graph.values[node.value(1)].dims();
+  }
+  return p;
+}
+
+OpDef add() {
+  OpDef op{"Add", {{Role::kActivation}, {Role::kEither}}};
+  op.read = no_params, op.types = add_types, op.problem = add_problem;
+  op.becomes = Fuse::kResidual;
+  op.takes = {Fuse::kActivation};
+  return op;
+}
+
+const RegisterOps kRegistered({add(), relu()});
+
+}  // namespace
+}  // namespace linnet

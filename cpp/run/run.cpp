@@ -1,0 +1,41 @@
+#include "run/run.h"
+
+#include <chrono>
+
+namespace linnet {
+
+void Runner::run(int64_t first, const std::vector<const float*>& inputs,
+                 const std::vector<float*>& outputs, ThreadPool& pool,
+                 std::vector<StepTime>* times) {
+  using Clock = std::chrono::steady_clock;
+  if (arena_.size() < program_.arena) arena_ = AlignedBuffer(program_.arena);
+  bases_.resize(program_.blocks.size());
+  for (size_t i = 0; i < bases_.size(); ++i) {
+    const Block& b = program_.blocks[i];
+    switch (b.where) {
+      case Block::kArena:
+        bases_[i] = arena_.data() + b.offset;
+        break;
+      case Block::kInput:
+        bases_[i] = reinterpret_cast<char*>(const_cast<float*>(inputs[b.index])) + first * b.image;
+        break;
+      case Block::kOutput:
+        bases_[i] = reinterpret_cast<char*>(outputs[b.index]) + first * b.image;
+        break;
+    }
+  }
+  const auto floats = [&](const View& view) {
+    return view.block < 0 ? nullptr : reinterpret_cast<float*>(bases_[view.block]);
+  };
+  for (size_t i = 0; i < program_.steps.size(); ++i) {
+    const Step& step = program_.steps[i];
+    const auto start = times ? Clock::now() : Clock::time_point();
+    const float* operand = step.constant_packed ? step.constant_packed->floats() : floats(step.z);
+    step.plan->run({floats(step.x), operand, floats(step.y),
+                    reinterpret_cast<float*>(arena_.data() + step.workspace), pool,
+                    times ? &(*times)[i].phases : nullptr});
+    if (times) (*times)[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  }
+}
+
+}  // namespace linnet
