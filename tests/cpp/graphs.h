@@ -1,0 +1,53 @@
+// Small graphs for tests of what works on graphs. Weights are borrowed from one block of numbers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/builder.h"
+
+namespace linnet {
+
+class Sketch {
+ public:
+  explicit Sketch(Shape input = {1, 8, 12, 12}) { builder_.input("x", std::move(input)); }
+
+  Sketch& conv(const std::string& name, const std::string& x, int64_t k, int64_t kernel = 3) {
+    const int64_t c = builder_.shape(x)[1];
+    builder_.initializer(name + ".w", {k, c, kernel, kernel}, numbers().data(), nullptr);
+    return node("Conv", name, {x, name + ".w"},
+                {{"pads", std::vector<int64_t>(4, (kernel - 1) / 2)}});
+  }
+  Sketch& fc(const std::string& name, const std::string& x, int64_t k) {
+    builder_.initializer(name + ".w", {k, builder_.shape(x)[1]}, numbers().data(), nullptr);
+    return node("Gemm", name, {x, name + ".w"}, {{"transB", int64_t{1}}});
+  }
+  Sketch& pool(const std::string& name, const std::string& x, int64_t side, int64_t stride) {
+    return node("MaxPool", name, {x},
+                {{"kernel_shape", std::vector<int64_t>{side, side}},
+                 {"strides", std::vector<int64_t>{stride, stride}}});
+  }
+  Sketch& concat(const std::string& name, const std::vector<std::string>& parts) {
+    return node("Concat", name, parts, {{"axis", int64_t{1}}});
+  }
+  Sketch& node(const std::string& op, const std::string& name,
+               const std::vector<std::string>& inputs, const Attributes& attributes = {}) {
+    builder_.node(op, name, inputs, {name}, attributes);
+    return *this;
+  }
+  std::shared_ptr<const Graph> output(const std::string& name) {
+    builder_.output(name);
+    return builder_.build();
+  }
+
+ private:
+  static const std::vector<float>& numbers() {
+    static const std::vector<float> all(1 << 20, 0.01f);
+    return all;
+  }
+
+  GraphBuilder builder_;
+};
+
+}  // namespace linnet

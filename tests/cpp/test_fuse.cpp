@@ -1,0 +1,90 @@
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "compile/fuse.h"
+#include "graphs.h"
+
+using namespace linnet;
+
+namespace {
+
+bool always(const Problem&) { return true; }
+bool never(const Problem&) { return false; }
+
+// The names of each group's nodes, joined by "+".
+std::vector<std::string> groups(const Graph& graph, const std::vector<int>& wanted = {},
+                                const std::function<bool(const Problem&)>& takes = always) {
+  std::vector<std::string> names;
+  for (const Group& g : fuse(graph, 1, wanted.empty() ? graph.outputs : wanted, 1, takes)) {
+    std::string name;
+    for (const int n : g.nodes) name += (name.empty() ? "" : "+") + graph.nodes[n].name;
+    names.push_back(name);
+  }
+  return names;
+}
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("fuse: an activation and a pool go with the convolution before them") {
+  const auto graph =
+      Sketch().conv("c", "x", 16).node("Relu", "r", {"c"}).pool("p", "r", 2, 2).output("p");
+  CHECK(groups(*graph) == Names{"c+r+p"});
+  CHECK(groups(*graph, {}, never) == Names{"c+r", "p"});
+  // What is wanted must exist.
+  CHECK(groups(*graph, {graph->find_value("c"), graph->find_value("p")}) == Names{"c", "r", "p"});
+  CHECK(groups(*graph, {graph->find_value("r")}) == Names{"c+r", "p"});
+}
+
+TEST_CASE("fuse: pools whose windows overlap or leave a rest stay") {
+  CHECK(groups(*Sketch().conv("c", "x", 16).pool("p", "c", 3, 2).output("p")) == Names{"c", "p"});
+  const auto rest = Sketch({1, 8, 13, 13})
+                        .conv("c", "x", 16)
+                        .node("MaxPool", "p", {"c"},
+                              {{"kernel_shape", std::vector<int64_t>{2, 2}},
+                               {"strides", std::vector<int64_t>{2, 2}},
+                               {"ceil_mode", int64_t{1}}})
+                        .output("p");
+  CHECK(groups(*rest) == Names{"c", "p"});
+}
+
+TEST_CASE("fuse: a residual that exists before the convolution is added in its step") {
+  const auto graph = Sketch()
+                         .conv("a", "x", 8)
+                         .conv("b", "a", 8)
+                         .node("Add", "s", {"a", "b"})
+                         .node("Relu", "r", {"s"})
+                         .output("r");
+  CHECK(groups(*graph) == Names{"a", "b+s+r"});
+  const std::vector<Group> both = fuse(*graph, 3, graph->outputs, 2, always);
+  CHECK(both[1].residual == graph->find_value("a"));
+  CHECK(both[1].problem.n == 3);
+  CHECK(both[1].problem.threads == 2);
+  CHECK(both[1].problem.residual);
+  CHECK(both[1].problem.relu);
+}
+
+TEST_CASE("fuse: two branches; only the later one takes the sum") {
+  const auto graph =
+      Sketch().conv("a", "x", 8).conv("b", "x", 8).node("Add", "s", {"a", "b"}).output("s");
+  CHECK(groups(*graph) == Names{"a", "b+s"});
+}
+
+TEST_CASE("fuse: a sum of a value with itself, or with a constant, is a step of its own") {
+  CHECK(groups(*Sketch().conv("c", "x", 8).node("Add", "s", {"c", "c"}).output("s")) ==
+        Names{"c", "s"});
+  CHECK(groups(*Sketch()
+                    .conv("c", "x", 8)
+                    .node("Add", "s", {"c", "x"})
+                    .node("Relu", "r", {"s"})
+                    .output("r")) == Names{"c+s+r"});
+}
+
+TEST_CASE("fuse: a value with two readers is not swallowed") {
+  const auto graph =
+      Sketch().conv("c", "x", 8).node("Relu", "r", {"c"}).concat("j", {"c", "r"}).output("j");
+  CHECK(groups(*graph) == Names{"c", "r", "j"});
+}
