@@ -67,6 +67,18 @@ Search parse_search(const std::string& search) {
   throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
 }
 
+// A list of integers, of numbers of which some are reals, or of strings.
+Attribute to_list_attribute(const py::handle& value) {
+  const auto items = py::cast<py::sequence>(value);
+  bool reals = false;
+  for (const py::handle item : items) {
+    if (py::isinstance<py::str>(item)) return py::cast<std::vector<std::string>>(value);
+    reals |= py::isinstance<py::float_>(item);
+  }
+  if (reals) return py::cast<std::vector<double>>(value);
+  return py::cast<std::vector<int64_t>>(value);
+}
+
 Attributes to_attributes(const py::dict& dict) {
   Attributes attributes;
   for (const auto& [key, value] : dict) {
@@ -78,7 +90,7 @@ Attributes to_attributes(const py::dict& dict) {
     } else if (PyIndex_Check(value.ptr())) {
       attributes[name] = py::cast<int64_t>(value);
     } else {
-      attributes[name] = py::cast<std::vector<int64_t>>(value);
+      attributes[name] = to_list_attribute(value);
     }
   }
   return attributes;

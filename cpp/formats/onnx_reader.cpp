@@ -1,12 +1,6 @@
 #include "formats/onnx_reader.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +9,9 @@
 #include <unordered_set>
 #include <utility>
 #include <vector>
+
+#include "formats/mapping.h"
+#include "formats/protobuf.h"
 
 namespace linnet {
 namespace {
@@ -33,148 +30,37 @@ constexpr size_t kMaxProblems = 20;     // listed in one message
 
 constexpr int64_t kOldestOpset = 13, kNewestOpset = 17;
 
-// The file is not ONNX at all, or is broken.
-struct Malformed : std::invalid_argument {
-  using std::invalid_argument::invalid_argument;
-};
 // It is ONNX, but this piece of it is not in canonical form.
 struct NotCanonical : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-struct Bytes {
-  const uint8_t* begin = nullptr;
-  const uint8_t* end = nullptr;
-  size_t size() const { return static_cast<size_t>(end - begin); }
-};
-
-// Walks the fields of one protobuf message: `while (wire.next()) switch (wire.field())`. Fields not
-// asked for are skipped. Encoding: https://protobuf.dev/programming-guides/encoding.
-class Wire {
- public:
-  explicit Wire(Bytes message) : at_(message.begin), end_(message.end) {}
-
-  bool next() {
-    if (at_ == end_) return false;
-    const uint64_t tag = read_varint();
-    field_ = static_cast<uint32_t>(tag >> 3);
-    type_ = static_cast<int>(tag & 7);
-    if (tag > UINT32_MAX || field_ == 0) throw Malformed("invalid field number");
-    switch (type_) {
-      case kVarint:
-        varint_ = read_varint();
-        break;
-      case kFixed64:
-        take(8);
-        break;
-      case kBytes: {
-        const uint64_t size = read_varint();
-        if (size > static_cast<size_t>(end_ - at_))
-          throw Malformed("truncated (a field is longer than its message)");
-        take(static_cast<size_t>(size));
-        break;
-      }
-      case kFixed32:
-        take(4);
-        break;
-      default:
-        throw Malformed("unknown wire type");
-    }
-    return true;
+// Printable UTF-8 of bounded length, so that it can appear in messages.
+std::string text(const Wire& wire) {
+  const Bytes b = wire.bytes();
+  if (b.size() > kMaxName)
+    throw NotCanonical("a name is longer than " + std::to_string(kMaxName) + " bytes");
+  for (const uint8_t* p = b.begin; p < b.end;) {
+    const int length = *p < 0x80   ? 1
+                       : *p < 0xc2 ? 0
+                       : *p < 0xe0 ? 2
+                       : *p < 0xf0 ? 3
+                       : *p < 0xf5 ? 4
+                                   : 0;
+    bool ok = length > 0 && length <= b.end - p && *p >= 0x20 && *p != 0x7f;
+    for (int i = 1; ok && i < length; ++i) ok = (p[i] & 0xc0) == 0x80;
+    if (ok && length == 3) ok = !(*p == 0xe0 && p[1] < 0xa0) && !(*p == 0xed && p[1] > 0x9f);
+    if (ok && length == 4) ok = !(*p == 0xf0 && p[1] < 0x90) && !(*p == 0xf4 && p[1] > 0x8f);
+    if (!ok) throw NotCanonical("a name is not printable UTF-8");
+    p += length;
   }
+  return std::string(reinterpret_cast<const char*>(b.begin), b.size());
+}
 
-  uint32_t field() const { return field_; }
-  bool is_bytes() const { return type_ == kBytes; }
-
-  int64_t integer() const {
-    expect(kVarint);
-    return static_cast<int64_t>(varint_);
-  }
-  float real() const {
-    expect(kFixed32);
-    float f;
-    std::memcpy(&f, bytes_.begin, sizeof f);
-    return f;
-  }
-  Bytes bytes() const {
-    expect(kBytes);
-    return bytes_;
-  }
-
-  // Appends a repeated int64 field's element or packed elements.
-  void integers(std::vector<int64_t>* list) const {
-    if (type_ == kVarint) return append(list, varint_);
-    Wire packed(bytes());
-    while (packed.at_ != packed.end_) append(list, packed.read_varint());
-  }
-
-  // Printable UTF-8 of bounded length, so that it can appear in messages.
-  std::string text() const {
-    const Bytes b = bytes();
-    if (b.size() > kMaxName)
-      throw NotCanonical("a name is longer than " + std::to_string(kMaxName) + " bytes");
-    for (const uint8_t* p = b.begin; p < b.end;) {
-      const int length = *p < 0x80   ? 1
-                         : *p < 0xc2 ? 0
-                         : *p < 0xe0 ? 2
-                         : *p < 0xf0 ? 3
-                         : *p < 0xf5 ? 4
-                                     : 0;
-      bool ok = length > 0 && length <= b.end - p && *p >= 0x20 && *p != 0x7f;
-      for (int i = 1; ok && i < length; ++i) ok = (p[i] & 0xc0) == 0x80;
-      if (ok && length == 3) ok = !(*p == 0xe0 && p[1] < 0xa0) && !(*p == 0xed && p[1] > 0x9f);
-      if (ok && length == 4) ok = !(*p == 0xf0 && p[1] < 0x90) && !(*p == 0xf4 && p[1] > 0x8f);
-      if (!ok) throw NotCanonical("a name is not printable UTF-8");
-      p += length;
-    }
-    return std::string(reinterpret_cast<const char*>(b.begin), b.size());
-  }
-
- private:
-  static constexpr int kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
-
-  void expect(int type) const {
-    if (type_ != type)
-      throw Malformed("field " + std::to_string(field_) + " has an unexpected type");
-  }
-  void take(size_t size) {
-    if (size > static_cast<size_t>(end_ - at_)) throw Malformed("truncated");
-    bytes_ = {at_, at_ + size};
-    at_ += size;
-  }
-  uint64_t read_varint() {
-    uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
-      if (at_ == end_) throw Malformed("truncated");
-      const uint8_t byte = *at_++;
-      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-    throw Malformed("invalid integer");
-  }
-  static void append(std::vector<int64_t>* list, uint64_t value) {
-    if (list->size() == kMaxList)
-      throw NotCanonical("a list of more than " + std::to_string(kMaxList) + " integers");
-    list->push_back(static_cast<int64_t>(value));
-  }
-
-  const uint8_t* at_;
-  const uint8_t* end_;
-  uint32_t field_ = 0;
-  int type_ = 0;
-  uint64_t varint_ = 0;
-  Bytes bytes_;
-};
-
-// Gives the whole pages inside a weight back to the system when the last user of it is gone. They
-// are clean pages of a file: touched again, they are read again.
-std::shared_ptr<const void> releasing_owner(Bytes data, std::shared_ptr<const void> mapping) {
-  return std::shared_ptr<const void>(data.begin, [data, mapping = std::move(mapping)](const void*) {
-    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    const uintptr_t begin = (reinterpret_cast<uintptr_t>(data.begin) + page - 1) / page * page;
-    const uintptr_t end = reinterpret_cast<uintptr_t>(data.end) / page * page;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-  });
+// Appends a repeated field of integers.
+void read_integers(const Wire& wire, std::vector<int64_t>* list) {
+  if (!wire.integers(list, kMaxList))
+    throw NotCanonical("a list of more than " + std::to_string(kMaxList) + " integers");
 }
 
 // One pass over a model. Field numbers are those of onnx.proto.
@@ -255,7 +141,7 @@ class Reader {
     std::string domain;
     int64_t version = 0;
     for (Wire wire(message); wire.next();) {
-      if (wire.field() == 1) domain = wire.text();
+      if (wire.field() == 1) domain = text(wire);
       if (wire.field() == 2) version = wire.integer();
     }
     if (domain.empty() || domain == "ai.onnx") *opset = version;
@@ -268,7 +154,7 @@ class Reader {
     size_t items = 0;
     for (Wire wire(graph); wire.next();) {
       const uint32_t field = wire.field();
-      if (field == 2) name = wire.text();
+      if (field == 2) name = text(wire);
       if (field == 15) problem("has sparse initializers");
       items += field == 1 || field == 5 || field == 11 || field == 12;
     }
@@ -300,7 +186,7 @@ class Reader {
   static std::string read_name(Bytes message, uint32_t field) {
     std::string name;
     for (Wire wire(message); wire.next();)
-      if (wire.field() == field) name = wire.text();
+      if (wire.field() == field) name = text(wire);
     return name;
   }
 
@@ -351,7 +237,7 @@ class Reader {
     for (Wire wire(message); wire.next();) {
       switch (wire.field()) {
         case 1:
-          wire.integers(&tensor->shape);
+          read_integers(wire, &tensor->shape);
           break;
         case 2:
           tensor->type = wire.integer();
@@ -366,7 +252,7 @@ class Reader {
           tensor->data = wire.bytes();
           break;
         case 7:
-          wire.integers(&tensor->integers);
+          read_integers(wire, &tensor->integers);
           break;
         case 13:
           throw NotCanonical("has external data");
@@ -446,20 +332,20 @@ class Reader {
         case 1:
           if (++node_inputs_ > kMaxInputs)
             throw NotCanonical("more than " + std::to_string(kMaxInputs) + " inputs of nodes");
-          inputs.push_back(wire.text());
+          inputs.push_back(text(wire));
           break;
         case 2:
           too_many = outputs.size() == kMaxList;
-          if (!too_many) outputs.push_back(wire.text());
+          if (!too_many) outputs.push_back(text(wire));
           break;
         case 3:
-          name = wire.text();
+          name = text(wire);
           break;
         case 4:
-          op = wire.text();
+          op = text(wire);
           break;
         case 7:
-          domain = wire.text();
+          domain = text(wire);
           break;
       }
     }
@@ -557,29 +443,45 @@ class Reader {
 
   static Attribute read_attribute(Bytes message, const std::string& name) {
     // AttributeProto.type, and the fields that hold the value for each.
-    constexpr int64_t kTypes[] = {1, 2, 3, 7};  // FLOAT, INT, STRING, INTS
-    constexpr uint32_t kFields[] = {2, 3, 4, 8};
-    Attribute values[4] = {0.0, int64_t{0}, std::string(), std::vector<int64_t>()};
+    constexpr int kKinds = 6;
+    constexpr int64_t kTypes[kKinds] = {1, 2, 3, 6, 7, 8};  // FLOAT, INT, STRING, FLOATS ...
+    constexpr uint32_t kFields[kKinds] = {2, 3, 4, 7, 8, 9};
+    Attribute values[kKinds] = {0.0,
+                                int64_t{0},
+                                std::string(),
+                                std::vector<double>(),
+                                std::vector<int64_t>(),
+                                std::vector<std::string>()};
+    auto& reals = std::get<std::vector<double>>(values[3]);
+    auto& integers = std::get<std::vector<int64_t>>(values[4]);
+    auto& strings = std::get<std::vector<std::string>>(values[5]);
     int64_t type = 0;
-    bool present[4] = {}, other = false;
+    bool present[kKinds] = {}, other = false;
     for (Wire wire(message); wire.next();) {
       const uint32_t field = wire.field();
       if (field == 20) type = wire.integer();
-      other |=
-          (field >= 5 && field <= 11 && field != 8) || field == 14 || (field >= 21 && field <= 23);
-      for (int k = 0; k < 4; ++k) present[k] |= field == kFields[k];
+      // A tensor, graph or type, one or several.
+      other |= field == 5 || field == 6 || field == 10 || field == 11 || field == 14 ||
+               (field >= 21 && field <= 23);
+      for (int k = 0; k < kKinds; ++k) present[k] |= field == kFields[k];
       if (field == 2) values[0] = static_cast<double>(wire.real());
       if (field == 3) values[1] = wire.integer();
-      if (field == 4) values[2] = wire.text();
-      if (field == 8) wire.integers(&std::get<3>(values[3]));
+      if (field == 4) values[2] = text(wire);
+      if (field == 8) read_integers(wire, &integers);
+      const bool fits =
+          (field != 7 || wire.reals(&reals, kMaxList)) && (field != 9 || strings.size() < kMaxList);
+      if (!fits)
+        throw NotCanonical("attribute '" + name + "' has more than " + std::to_string(kMaxList) +
+                           " items");
+      if (field == 9) strings.push_back(text(wire));
     }
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < kKinds; ++k) {
       // A file written before types were stored tells them by the field alone.
       if (type != kTypes[k] && !(type == 0 && present[k])) continue;
-      for (int j = 0; j < 4; ++j) other |= j != k && present[j];
+      for (int j = 0; j < kKinds; ++j) other |= j != k && present[j];
       if (!other) return values[k];
     }
-    throw NotCanonical("attribute '" + name + "' is not a number, a string or a list of integers");
+    throw NotCanonical("attribute '" + name + "' is not a number, a string or a list of them");
   }
 
   std::shared_ptr<const void> owner_of(Bytes data) const {
@@ -630,26 +532,8 @@ std::shared_ptr<GraphBuilder> read_onnx(const void* data, size_t size,
 }
 
 std::shared_ptr<GraphBuilder> read_onnx(const std::string& path) {
-  const auto fail = [&](const std::string& what) -> std::invalid_argument {
-    return std::invalid_argument("cannot read '" + path + "': " + what);
-  };
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw fail(std::strerror(errno));
-  const std::shared_ptr<const void> closer(
-      &file, [](const void* f) { close(*static_cast<const int*>(f)); });
-  struct stat status;
-  if (fstat(file, &status) != 0) throw fail(std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) throw fail("not a file");
-  if (status.st_size == 0) throw fail("the file is empty");
-  if (static_cast<uint64_t>(status.st_size) > PTRDIFF_MAX)
-    throw fail("the file exceeds the address space");
-  const size_t size = static_cast<size_t>(status.st_size);
-  void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
-  if (address == MAP_FAILED) throw fail(std::strerror(errno));
-  const std::shared_ptr<const void> mapping(
-      address, [size](const void* a) { munmap(const_cast<void*>(a), size); });
-  const uint8_t* begin = static_cast<const uint8_t*>(address);
-  return read({begin, begin + size}, mapping, true, path);
+  const Mapping file = map_file(path);
+  return read(file.bytes, file.owner, true, path);
 }
 
 }  // namespace linnet

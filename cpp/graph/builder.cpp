@@ -47,7 +47,7 @@ std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
 
 GraphBuilder::GraphBuilder(std::string name) { graph_.name = std::move(name); }
 
-void GraphBuilder::claim(const std::string& name, const std::string& what) {
+void GraphBuilder::claim(const std::string& name, const std::string& what) const {
   if (name.empty()) fail(what + " without a name");
   if (has(name)) fail(what + " '" + name + "': the name is taken");
 }
@@ -136,14 +136,26 @@ Input GraphBuilder::resolve(const OpDef& op, size_t place, const std::string& na
        (weight != weights_.end() ? "an activation" : "an initializer"));
 }
 
+// Checks names and sizes of all outputs before any is added.
+void GraphBuilder::check_outputs(const std::vector<std::string>& names,
+                                 const std::vector<TensorType>& types) const {
+  size_t used = 0;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i].empty()) continue;
+    ++used;
+    claim(names[i], "output");
+    if (i < types.size()) checked_count(types[i].shape, 1);
+    if (std::count(names.begin(), names.end(), names[i]) > 1)
+      fail("output '" + names[i] + "': the name is taken");
+  }
+  if (used == 0 || names[0].empty() || names.size() > types.size())
+    fail("has " + std::to_string(used) + " outputs, expected " + std::to_string(types.size()));
+}
+
 void GraphBuilder::node(const std::string& op_name, const std::string& name,
                         const std::vector<std::string>& inputs,
                         const std::vector<std::string>& outputs, const Attributes& attributes) {
   try {
-    size_t used_outputs = 0;
-    for (const std::string& o : outputs) used_outputs += !o.empty();
-    if (used_outputs != 1 || outputs[0].empty())
-      fail("has " + std::to_string(used_outputs) + " outputs, expected 1");
     const OpDef* op = find_op(op_name);
     if (!op) fail("operator is not part of the canonical form");
     size_t count = inputs.size();
@@ -151,7 +163,7 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
     expect_inputs(*op, count);
 
     Node node;
-    node.op = op, node.name = name.empty() ? outputs[0] : name;
+    node.op = op;
     std::vector<TensorType> types;
     std::vector<const Weight*> constants;
     for (size_t i = 0; i < count; ++i) {
@@ -175,17 +187,20 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
     node.params = op->read(reader);
     reader.finish();
     const std::vector<TensorType> results = op->types(node.params, types);
-    checked_count(results[0].shape, 1);
-    claim(outputs[0], "output");
+    check_outputs(outputs, results);
+    node.name = name.empty() ? outputs[0] : name;
     for (size_t i = 0; i < count; ++i) {
       const int used = node.weight(i);
       if (used >= 0 && graph_.weights[used].type != DType::kF32 &&
           !op->keeps_small_weights(node.params, i))
         make_float(graph_.weights[used]);
     }
-    node.outputs = {static_cast<int>(graph_.values.size())};
-    values_[outputs[0]] = node.output();
-    graph_.values.push_back({outputs[0], results[0], static_cast<int>(graph_.nodes.size())});
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      node.outputs.push_back(outputs[i].empty() ? -1 : static_cast<int>(graph_.values.size()));
+      if (outputs[i].empty()) continue;
+      values_[outputs[i]] = node.outputs[i];
+      graph_.values.push_back({outputs[i], results[i], static_cast<int>(graph_.nodes.size())});
+    }
     graph_.nodes.push_back(std::move(node));
   } catch (const std::invalid_argument& e) {
     throw std::invalid_argument("node '" + name + "' (" + op_name + "): " + e.what());

@@ -43,7 +43,9 @@ class GraphBuilder {
   std::shared_ptr<const Graph> build() const;
 
  private:
-  void claim(const std::string& name, const std::string& what);
+  void claim(const std::string& name, const std::string& what) const;
+  void check_outputs(const std::vector<std::string>& names,
+                     const std::vector<TensorType>& types) const;
   void add(Weight weight);
   void make_float(Weight& weight);
   Input resolve(const OpDef& op, size_t place, const std::string& name) const;

@@ -155,6 +155,28 @@ class TemporaryFile {
 
 }  // namespace
 
+TEST_CASE("attributes may be lists of reals and of strings, and are bounded") {
+  const auto complaint = [](const std::string& attribute) {
+    File f = small_network();
+    f.nodes[1] = node("Relu", "act", {"c"}, {"r"}, bytes(5, bytes(1, "list") + attribute));
+    try {
+      read_memory(f.str(), 0);
+    } catch (const std::invalid_argument& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const std::string reals = raw(ramp(3)), unpacked = varint(7 << 3 | 5) + raw(ramp(1));
+  for (const std::string& list : {bytes(7, reals) + number(20, 6), unpacked + unpacked,
+                                  bytes(9, "one") + bytes(9, "two") + number(20, 8)})
+    CHECK(contains(complaint(list), "attribute list is not supported"));
+  CHECK(contains(complaint(bytes(7, raw(ramp(9))) + number(20, 6)), "has more than 8 items"));
+  std::string strings;
+  for (int i = 0; i < 9; ++i) strings += bytes(9, "s");
+  CHECK(contains(complaint(strings + number(20, 8)), "has more than 8 items"));
+  CHECK(contains(complaint(bytes(7, "12345") + number(20, 6)), "not a readable ONNX file"));
+}
+
 TEST_CASE("a canonical network is read with its weights, wherever they lie in memory") {
   const std::string file = small_network().str();
   for (size_t shift = 0; shift < 4; ++shift) {
