@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <limits>
+#include <set>
+#include <type_traits>
 
+#include "core/options.h"
 #include "formats/onnx_reader.h"
 #include "layer.h"
 #include "ops/op.h"
@@ -225,6 +227,72 @@ py::list to_list(const std::vector<StepReport>& reports, const std::vector<StepT
   return list;
 }
 
+// The value of an option, for a field of the core's.
+template <typename T>
+void assign(const Option& option, const py::handle& value, T* field) {
+  try {
+    if constexpr (std::is_same_v<T, Search>) {
+      *field = parse_search(py::cast<std::string>(value));
+    } else {
+      *field = py::cast<T>(value);
+    }
+  } catch (const py::cast_error&) {
+    const char* const expected[] = {"a whole number", "True or False", "a number of bytes",
+                                    "a number of seconds", "a string"};
+    throw std::invalid_argument(std::string(option.name) + " is " +
+                                py::cast<std::string>(py::repr(value)) + ", expected " +
+                                expected[static_cast<int>(option.kind)]);
+  }
+}
+
+// Keywords, of which None stands for the default.
+SessionOptions session_options(const py::kwargs& given) {
+  SessionOptions options;
+  std::set<std::string> unknown;
+  for (const auto& [name, value] : given) unknown.insert(py::cast<std::string>(name));
+  const auto take = [&](const Option& option, auto& field) {
+    if (unknown.erase(option.name) && !given[option.name].is_none())
+      assign(option, given[option.name], &field);
+  };
+  visit_options(take, options);
+  visit_tuning_options(take, options);
+  if (unknown.erase("progress") && !given["progress"].is_none()) {
+    // Shared, so that copies of the options need no GIL.
+    auto call = std::make_shared<GilFunction>(GilFunction{given["progress"]});
+    options.progress = [call](const Problem& p) {
+      const py::gil_scoped_acquire gil;
+      call->function(p.key());
+    };
+  }
+  if (!unknown.empty()) throw py::type_error("a session has no option '" + *unknown.begin() + "'");
+  return options;
+}
+
+// The options there are, as core/options.h declares them.
+py::list describe_options() {
+  py::list all;
+  SessionOptions defaults;
+  bool tuning = false;
+  const auto describe = [&](const Option& option, const auto& field) {
+    const char* const kinds[] = {"count", "flag", "bytes", "seconds", "text"};
+    py::dict d;
+    d["name"] = option.name, d["kind"] = kinds[static_cast<int>(option.kind)];
+    d["value"] = option.value, d["help"] = option.help;
+    d["choices"] = py::str(option.choices).attr("split")();
+    d["tuning"] = tuning;
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, Search>) {
+      d["default"] = "estimate";
+    } else {
+      d["default"] = field;
+    }
+    all.append(d);
+  };
+  visit_options(describe, defaults);
+  tuning = true;
+  visit_tuning_options(describe, defaults);
+  return all;
+}
+
 // A Session and the conversions around it.
 class PySession {
  public:
@@ -353,36 +421,10 @@ PYBIND11_MODULE(_core, m) {
       py::call_guard<GilRelease>());
 
   py::class_<PySession>(m, "Session")
-      .def(py::init([](const GraphBuilder& builder, int threads, const std::string& isa,
-                       const std::string& blas, const std::string& nnpack,
-                       const std::string& weights_dtype, size_t memory_limit,
-                       const std::string& algorithm, bool strict, const std::string& search,
-                       double seconds, bool keep, const std::optional<std::string>& wisdom,
-                       const std::optional<py::function>& progress) {
-             SessionOptions o;
-             o.threads = threads, o.isa = isa, o.blas = blas, o.nnpack = nnpack,
-             o.memory_limit = memory_limit;
-             if (!weights_dtype.empty()) o.weights = weight_type(weights_dtype);
-             o.planner.algorithm = algorithm, o.planner.strict = strict;
-             o.planner.search = parse_search(search);
-             o.planner.seconds = seconds, o.planner.keep = keep;
-             if (wisdom) o.planner.wisdom = *wisdom;
-             if (progress) {
-               // Shared, so that copies of the options need no GIL.
-               auto call = std::make_shared<GilFunction>(GilFunction{*progress});
-               o.planner.progress = [call](const Problem& p) {
-                 const py::gil_scoped_acquire gil;
-                 call->function(p.key());
-               };
-             }
-             return std::make_unique<PySession>(builder.build(), std::move(o));
+      .def(py::init([](const GraphBuilder& builder, const py::kwargs& options) {
+             return std::make_unique<PySession>(builder.build(), session_options(options));
            }),
-           py::arg("graph"), py::kw_only(), py::arg("threads") = 0, py::arg("isa") = "",
-           py::arg("blas") = "", py::arg("nnpack") = "", py::arg("weights_dtype") = "",
-           py::arg("memory_limit") = 0, py::arg("algorithm") = "", py::arg("strict") = false,
-           py::arg("search") = "estimate",
-           py::arg("seconds") = std::numeric_limits<double>::infinity(), py::arg("keep") = true,
-           py::arg("wisdom") = py::none(), py::arg("progress") = py::none())
+           py::arg("graph"))
       .def(
           "run",
           [](PySession& s, const std::vector<py::array>& inputs,
@@ -421,6 +463,7 @@ PYBIND11_MODULE(_core, m) {
         return s.session().arena_bytes();
       });
 
+  m.def("session_options", &describe_options);
   m.def("available_isas", [] {
     std::vector<std::string> names;
     for (const char* const* isa = available_isas(); *isa; ++isa) names.push_back(*isa);

@@ -1,7 +1,10 @@
 // The C API (linnet.h). Translates between C and the core, decides nothing.
+#include <algorithm>
+#include <cstring>
 #include <new>
 #include <stdexcept>
 
+#include "core/options.h"
 #include "formats/onnx_reader.h"
 #include "include/linnet.h"
 #include "session.h"
@@ -19,7 +22,9 @@ struct linnet_session {
     size_t count = 1;
     for (size_t axis = 1; axis < value.shape().size(); ++axis)
       count *= static_cast<size_t>(value.shape()[axis]);
-    return {value.name.c_str(), value.shape().data(), value.shape().size(), count};
+    static_assert(LINNET_BOOL == static_cast<int>(linnet::DType::kBool), "the same order");
+    return {value.name.c_str(), value.shape().data(), value.shape().size(), count,
+            static_cast<linnet_dtype>(value.type.dtype)};
   }
 
   linnet::Session session;
@@ -56,7 +61,33 @@ linnet_status guarded(F&& f) {
   }
 }
 
-std::string text(const char* s) { return s ? s : ""; }
+// The options of a program that may have been compiled with another version's header: what it does
+// not know is zero, and what this library does not know must be.
+linnet_options known_options(const linnet_options& given) {
+  linnet_options known = {};
+  if (given.size < sizeof given.size || given.size > 4096)
+    throw std::invalid_argument("linnet_options: size is " + std::to_string(given.size) +
+                                ", set it to sizeof(linnet_options)");
+  std::memcpy(&known, &given, std::min(given.size, sizeof known));
+  const char* const bytes = reinterpret_cast<const char*>(&given);
+  if (given.size > sizeof known &&
+      std::any_of(bytes + sizeof known, bytes + given.size, [](char byte) { return byte != 0; }))
+    throw std::invalid_argument("linnet_options: an option is set that linnet " LINNET_VERSION
+                                " does not know");
+  return known;
+}
+
+void assign(const linnet::Option& option, int value, int* field) {
+  if (value < 0)
+    throw std::invalid_argument(std::string(option.name) + " is " + std::to_string(value) +
+                                ", expected at least 0");
+  *field = value;
+}
+void assign(const linnet::Option&, int value, bool* field) { *field = value != 0; }
+void assign(const linnet::Option&, size_t value, size_t* field) { *field = value; }
+void assign(const linnet::Option&, const char* value, std::string* field) {
+  if (value) *field = value;
+}
 
 }  // namespace
 
@@ -69,13 +100,10 @@ linnet_status linnet_load(const char* path, const linnet_options* options,
     if (const char* problem = linnet::cpu_problem()) throw std::runtime_error(problem);
     linnet::SessionOptions o;
     if (options) {
-      if (options->threads < 0)
-        throw std::invalid_argument("threads is " + std::to_string(options->threads) +
-                                    ", expected at least 0");
-      o.threads = options->threads, o.isa = text(options->isa), o.blas = text(options->blas);
-      o.nnpack = text(options->nnpack), o.memory_limit = options->memory_limit;
-      if (options->weights_dtype) o.weights = linnet::weight_type(options->weights_dtype);
-      o.planner.algorithm = text(options->algorithm), o.planner.strict = options->strict != 0;
+      const linnet_options known = known_options(*options);
+      linnet::visit_options(
+          [](const auto& option, auto& field, const auto& value) { assign(option, value, &field); },
+          o, known);
     }
     *session = new linnet_session(linnet::read_onnx(path)->build(), std::move(o));
   });
@@ -85,21 +113,27 @@ void linnet_free(linnet_session* session) { delete session; }
 
 size_t linnet_input_count(const linnet_session* s) { return s->inputs.size(); }
 size_t linnet_output_count(const linnet_session* s) { return s->outputs.size(); }
-linnet_tensor linnet_input(const linnet_session* s, size_t index) { return s->inputs[index]; }
-linnet_tensor linnet_output(const linnet_session* s, size_t index) { return s->outputs[index]; }
+const linnet_tensor* linnet_input(const linnet_session* s, size_t index) {
+  return index < s->inputs.size() ? &s->inputs[index] : nullptr;
+}
+const linnet_tensor* linnet_output(const linnet_session* s, size_t index) {
+  return index < s->outputs.size() ? &s->outputs[index] : nullptr;
+}
 
-linnet_status linnet_run(linnet_session* s, int64_t batch, const float* const* inputs,
-                         float* const* outputs) {
+linnet_status linnet_run(linnet_session* s, int64_t batch, const void* const* inputs,
+                         void* const* outputs) {
   return guarded([&] {
     if (!s || !inputs || !outputs)
       throw std::invalid_argument("linnet_run: session, inputs and outputs must not be NULL");
-    const std::vector<const float*> from(inputs, inputs + s->inputs.size());
-    const std::vector<float*> to(outputs, outputs + s->outputs.size());
-    for (const float* p : from) {
-      if (!p) throw std::invalid_argument("linnet_run: an input is NULL");
+    std::vector<const float*> from;
+    std::vector<float*> to;
+    for (size_t i = 0; i < s->inputs.size(); ++i) {
+      if (!inputs[i]) throw std::invalid_argument("linnet_run: an input is NULL");
+      from.push_back(static_cast<const float*>(inputs[i]));
     }
-    for (const float* p : to) {
-      if (!p) throw std::invalid_argument("linnet_run: an output is NULL");
+    for (size_t i = 0; i < s->outputs.size(); ++i) {
+      if (!outputs[i]) throw std::invalid_argument("linnet_run: an output is NULL");
+      to.push_back(static_cast<float*>(outputs[i]));
     }
     s->session.run(batch, from, s->session.graph().outputs, to);
   });
@@ -109,3 +143,4 @@ int linnet_threads(const linnet_session* s) { return s->session.threads(); }
 const char* linnet_isa(const linnet_session* s) { return s->session.isa(); }
 const char* linnet_error(void) { return last_error.c_str(); }
 const char* linnet_version(void) { return LINNET_VERSION; }
+int linnet_abi(void) { return LINNET_ABI; }

@@ -49,15 +49,22 @@ set(objects $<TARGET_OBJECTS:linnet_c_api> $<TARGET_OBJECTS:linnet_core> ${LINNE
 
 add_library(linnet SHARED ${objects})
 target_link_libraries(linnet PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
-# Templates of the C++ library stay inside too, whatever their visibility.
-file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/exports.map
-  "{ global: linnet_error; linnet_free; linnet_input; linnet_input_count; linnet_isa; linnet_load; linnet_output;\n"
-  "  linnet_output_count; linnet_run; linnet_threads; linnet_version; local: *; };\n")
+# The header says what is exported, and the number of its interface. Templates of the C++ library stay inside, whatever
+# their visibility.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS cpp/include/linnet.h)
+file(READ cpp/include/linnet.h header)
+string(REGEX MATCH "#define LINNET_ABI ([0-9]+)" abi "${header}")
+set(abi ${CMAKE_MATCH_1})
+string(REGEX MATCHALL "linnet_[a-z_]+\\(" exports "${header}")
+list(REMOVE_DUPLICATES exports)
+list(TRANSFORM exports REPLACE "\\(" "")
+list(JOIN exports "; " exports)
+file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/exports.map "{ global: ${exports}; local: *; };\n")
 target_link_options(linnet PRIVATE -Wl,--version-script=${CMAKE_CURRENT_BINARY_DIR}/exports.map -Wl,-z,defs $<$<CONFIG:Release>:-s>)
 if(LINNET_SANITIZE)
   target_link_options(linnet PRIVATE -Wl,-z,nodefs)
 endif()
-set_target_properties(linnet PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
+set_target_properties(linnet PROPERTIES SOVERSION ${abi})
 
 # An archive of one object: algorithms register themselves, and a linker would drop members nothing refers to.
 set(whole ${CMAKE_CURRENT_BINARY_DIR}/linnet.o)
@@ -76,6 +83,7 @@ foreach(library linnet linnet_static)
 endforeach()
 
 add_executable(linnet-run cpp/tools/linnet-run.cpp)
+target_include_directories(linnet-run PRIVATE cpp)
 if(LINNET_STATIC)
   target_link_libraries(linnet-run PRIVATE linnet_static)
   target_link_options(linnet-run PRIVATE -static)

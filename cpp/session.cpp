@@ -50,7 +50,9 @@ const Kernels& select_kernels(const std::string& isa) {
 }
 
 Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
-    : graph_(options.weights ? with_weights(*graph, *options.weights) : std::move(graph)),
+    : graph_(options.weights_dtype.empty()
+                 ? std::move(graph)
+                 : with_weights(*graph, weight_type(options.weights_dtype))),
       options_(std::move(options)),
       kernels_(select_kernels(options_.isa)),
       backends_(options_.blas, options_.nnpack),
@@ -59,8 +61,7 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   if (!options_.blas.empty() && !backends_.openblas.library())
     throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + backends_.openblas.missing());
   context_.emplace(Context{kernels_, weights_, backends_});
-  PlannerOptions planner = options_.planner;
-  planner.memory_limit = options_.memory_limit;
+  PlannerOptions planner = options_;
   planner_.emplace(planner, *context_, pool_);
   planner.lean = true;
   planner.memory_limit = 0;

@@ -17,14 +17,13 @@
 
 namespace linnet {
 
-struct SessionOptions {
-  int threads = 0;               // 0: as many as this process may use
-  std::string isa;               // empty: LINNET_ISA, else the best this CPU has
-  std::string blas;              // OpenBLAS library; empty: the system's
-  std::string nnpack;            // NNPACK library, as find_nnpack takes it
-  size_t memory_limit = 0;       // bytes of arena and packed weights; 0: none
-  std::optional<DType> weights;  // of layers that take any; empty: as the graph has them
-  PlannerOptions planner;
+// What a session is made with; core/options.h lists it. The memory limit is that of packed weights
+// and activations together.
+struct SessionOptions : PlannerOptions {
+  int threads = 0;            // 0: as many as this process may use
+  std::string isa;            // empty: LINNET_ISA, else the best this CPU has
+  std::string weights_dtype;  // of layers that take any; empty: as the graph has them
+  std::string blas, nnpack;   // as find_openblas and find_nnpack take them
 };
 
 // The kernels of the named ISA; for an empty name those LINNET_ISA names, else the best this CPU

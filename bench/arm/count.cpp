@@ -62,7 +62,7 @@ void count_layer(const StepReport& step, const char* isa) {
 void count(const std::string& path, const std::string& algorithm, int64_t batch) {
   SessionOptions options;
   options.threads = 1;
-  options.planner.algorithm = algorithm == "auto" ? "" : algorithm;
+  options.algorithm = algorithm == "auto" ? "" : algorithm;
   Session session(read_onnx(path)->build(), options);
   const Graph& graph = session.graph();
   std::vector<std::vector<float>> from, to;

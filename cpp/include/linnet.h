@@ -1,18 +1,30 @@
 /* linnet from C: load a model in linnet's form of ONNX (`linnet convert` writes it), run batches of
  * any size.
  *
- *   linnet_session *net;
- *   if (linnet_load("model.onnx", NULL, &net) != LINNET_OK) { fputs(linnet_error(), stderr); return
- * 1; } const float *inputs[] = {image}; float *outputs[] = {probabilities}; linnet_run(net, 1,
- * inputs, outputs); linnet_free(net);
+ *   linnet_session* net;
+ *   if (linnet_load("model.onnx", NULL, &net) != LINNET_OK) {
+ *     fputs(linnet_error(), stderr);
+ *     return 1;
+ *   }
+ *   const void* inputs[] = {image};
+ *   void* outputs[] = {probabilities};
+ *   linnet_run(net, 1, inputs, outputs);
+ *   linnet_free(net);
  *
- * All arrays are float32, dense, and belong to the caller. A session may be used by several
- * threads; their runs queue. The library never prints and never ends the process. */
+ * All arrays are dense and belong to the caller. A session may be used by several threads; their
+ * runs queue. The library never prints and never ends the process, unless LINNET_LOG asks it to
+ * print.
+ *
+ * A program compiled with this header runs with every later library of the same LINNET_ABI:
+ * functions and values of enumerations are only added, fields only at the end of a struct. */
 #ifndef LINNET_H
 #define LINNET_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* Number of the binary interface; the shared library's file name ends in it. */
+#define LINNET_ABI 1
 
 #if defined(__GNUC__)
 #define LINNET_API __attribute__((visibility("default")))
@@ -31,29 +43,53 @@ typedef enum linnet_status {
   LINNET_NO_MEMORY = 3 /* out of memory, or the memory limit is too small */
 } linnet_status;
 
-/* How to load; set all to zero for the defaults. Strings are read during the call only. */
+/* How to load. Set `size` to sizeof(linnet_options) and all that is to have its default to zero:
+ *
+ *   linnet_options options = {0};
+ *   options.size = sizeof options;
+ *   options.threads = 2;
+ *
+ * Strings are read during the call only. */
 typedef struct linnet_options {
-  int threads;         /* 0: one for every core this process may use */
-  int strict;          /* not 0: only algorithms that add up the products of the definition */
-  size_t memory_limit; /* most bytes of packed weights and activations together; 0: none */
-  const char*
-      isa; /* instruction set of the kernels; NULL: $LINNET_ISA, else the best of this CPU */
-  const char* blas; /* "master", "dl" or a path of OpenBLAS; NULL: one is looked for */
-  const char*
-      algorithm;      /* restricts convolutions and fully connected layers to this one; NULL: any */
-  const char* nnpack; /* path of a library that holds NNPACK; NULL: $LINNET_NNPACK, else the
-                         system's if there is one */
-  const char* weights_dtype; /* how to keep the weights of fully connected layers and ungrouped 1x1
-                                convolutions: "f32", "f16" or "int8"; NULL: as the file does */
+  size_t size;
+  /* How many threads; 0: one for every core this process may use. */
+  int threads;
+  /* Not 0: only algorithms that add up the products of the definition. */
+  int strict;
+  /* Most bytes of packed weights and activations together; 0: no limit. */
+  size_t memory_limit;
+  /* Instruction set of the kernels; NULL: $LINNET_ISA, else the best of this CPU. */
+  const char* isa;
+  /* Restricts convolutions and fully connected layers to one algorithm or family; NULL: any. */
+  const char* algorithm;
+  /* How to keep the weights of fully connected layers and ungrouped 1x1 convolutions: "f32", "f16"
+   * or "int8"; NULL: as the file does. */
+  const char* weights_dtype;
+  /* "master", "dl" or a path of OpenBLAS; NULL: one is looked for. */
+  const char* blas;
+  /* Path of a library that holds NNPACK; NULL: $LINNET_NNPACK, else the system's if it has one. */
+  const char* nnpack;
 } linnet_options;
 
-/* An input or output. `shape` has `rank` elements, of which the first, the batch, is 0. Lives as
- * long as the session. */
+/* The type of a tensor's elements. */
+typedef enum linnet_dtype {
+  LINNET_FLOAT32 = 0,
+  LINNET_FLOAT16 = 1,
+  LINNET_INT8 = 2,
+  LINNET_UINT8 = 3,
+  LINNET_INT16 = 4,
+  LINNET_INT32 = 5,
+  LINNET_INT64 = 6,
+  LINNET_BOOL = 7
+} linnet_dtype;
+
+/* An input or output. Belongs to the session and lives as long. */
 typedef struct linnet_tensor {
   const char* name;
-  const int64_t* shape;
+  const int64_t* shape; /* `rank` sizes; 0: any, as the first, the batch */
   size_t rank;
-  size_t count; /* floats of one image */
+  size_t count; /* elements of one image */
+  linnet_dtype dtype;
 } linnet_tensor;
 
 typedef struct linnet_session linnet_session;
@@ -69,14 +105,14 @@ LINNET_API void linnet_free(linnet_session* session);
 LINNET_API size_t linnet_input_count(const linnet_session* session);
 LINNET_API size_t linnet_output_count(const linnet_session* session);
 
-/* The input or output number `index`, which must be below the count. */
-LINNET_API linnet_tensor linnet_input(const linnet_session* session, size_t index);
-LINNET_API linnet_tensor linnet_output(const linnet_session* session, size_t index);
+/* The input or output number `index`; NULL if there is none. */
+LINNET_API const linnet_tensor* linnet_input(const linnet_session* session, size_t index);
+LINNET_API const linnet_tensor* linnet_output(const linnet_session* session, size_t index);
 
-/* Runs `batch` images: inputs[i] points to batch * linnet_input(session, i).count floats, likewise
- * outputs[i]. */
+/* Runs `batch` images: inputs[i] points to batch * linnet_input(session, i)->count elements of the
+ * input's type, likewise outputs[i]. */
 LINNET_API linnet_status linnet_run(linnet_session* session, int64_t batch,
-                                    const float* const* inputs, float* const* outputs);
+                                    const void* const* inputs, void* const* outputs);
 
 /* Threads the session computes with, and the instruction set of its kernels, for example
  * "neon_vfpv4". */
@@ -87,8 +123,9 @@ LINNET_API const char* linnet_isa(const linnet_session* session);
  * Valid until the next. */
 LINNET_API const char* linnet_error(void);
 
-/* Version of the library, "MAJOR.MINOR.PATCH". */
+/* Version of the library, "MAJOR.MINOR.PATCH", and its LINNET_ABI. */
 LINNET_API const char* linnet_version(void);
+LINNET_API int linnet_abi(void);
 
 #ifdef __cplusplus
 }

@@ -21,18 +21,19 @@ namespace linnet {
 enum class Search : uint8_t { kEstimate, kFast, kFull };
 
 struct PlannerOptions {
-  std::string algorithm;  // convolutions and fully connected layers use only this one, or those of
-                          // this family, where it accepts; empty: any
-  bool strict = false;    // only exact algorithms
-  bool lean = false;  // the fast algorithm that takes the least memory instead of the least time
+  // Convolutions and fully connected layers use only this algorithm, or those of this family, where
+  // it accepts; empty: any.
+  std::string algorithm;
+  bool strict = false;      // only exact algorithms
+  bool lean = false;        // the fast algorithm that takes the least memory, not the least time
   size_t memory_limit = 0;  // bytes a layer's packed weights and workspace may take; 0: no limit
   Search search = Search::kEstimate;
-  double seconds = std::numeric_limits<double>::infinity();  // of measuring in all; what is left
-                                                             // over is estimated
+  // Of measuring in all; what is left over is estimated.
+  double seconds = std::numeric_limits<double>::infinity();
   bool keep = true;                             // do not measure again what wisdom knows
   std::string wisdom = Wisdom::default_path();  // file; empty: none
-  std::function<void(const Problem&)>
-      progress;  // called before a layer is measured; may throw to stop
+  // Called before a layer is measured; may throw to stop.
+  std::function<void(const Problem&)> progress;
 };
 
 // How a layer's time is known.

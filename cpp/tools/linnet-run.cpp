@@ -13,9 +13,15 @@
 #include <new>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "core/options.h"
+
 namespace {
+
+using linnet::Option;
+using linnet::OptionKind;
 
 const char kUsage[] =
     R"(usage: linnet-run MODEL.onnx [INPUT.npy...] [options]
@@ -23,19 +29,10 @@ const char kUsage[] =
 Runs a model that `linnet convert` wrote. Each INPUT.npy holds a float32 array [N, ...]; they go to the model's inputs in
 order. Without them the inputs are random numbers in 0..1.
 
-  --output PREFIX    write each output to PREFIX<name>.npy (default: write none)
-  --batch N          images of random input (default: 1)
-  --iterations N     timed runs (default: 1)
-  --warmup N         runs before them (default: 1)
-  --threads, -t N    threads (default: one for every core)
-  --isa NAME         instruction set of the kernels
-  --algorithm NAME   use this convolution algorithm only
-  --blas NAME        "master", "dl" or a path of OpenBLAS
-  --nnpack FILE      library that holds NNPACK
-  --memory-limit N   most bytes of packed weights and activations, for example 300M (powers of 1024)
-  --strict           only algorithms that add up the products of the definition
-  --weights-dtype T  keep weights of fully connected and 1x1 layers as f32, f16 or int8 (default: as the file)
-  --version
+  --output PREFIX       write each output to PREFIX<name>.npy (default: write none)
+  --batch N             images of random input (default: 1)
+  --iterations N        timed runs (default: 1)
+  --warmup N            runs before them (default: 1)
 )";
 
 [[noreturn]] void die(const std::string& message) {
@@ -154,19 +151,12 @@ void write_npy(const File& file, const std::string& path, const linnet_tensor& t
   for (size_t i = 1; i < tensor.rank; ++i) header += " " + std::to_string(tensor.shape[i]) + ",";
   header += "), }";
   header += std::string(63 - (10 + header.size()) % 64, ' ') + '\n';
-  const unsigned char start[10] = {0x93,
-                                   'N',
-                                   'U',
-                                   'M',
-                                   'P',
-                                   'Y',
-                                   1,
-                                   0,
-                                   static_cast<unsigned char>(header.size() & 255),
-                                   static_cast<unsigned char>(header.size() >> 8)};
+  std::string start("\x93NUMPY\x01\0", 8);
+  start += static_cast<char>(header.size() & 255);
+  start += static_cast<char>(header.size() >> 8);
   // Of a pipe there is nothing to cut.
   if (ftruncate(fileno(file.get()), 0) && errno != EINVAL) die(path + ": " + std::strerror(errno));
-  std::fwrite(start, 1, sizeof start, file.get());
+  std::fwrite(start.data(), 1, start.size(), file.get());
   std::fwrite(header.data(), 1, header.size(), file.get());
   std::fwrite(data.data(), sizeof(float), data.size(), file.get());
   if (std::fflush(file.get()) || std::ferror(file.get())) die(path + ": cannot be written");
@@ -200,99 +190,167 @@ void print_statistics(const std::vector<double>& times) {
               std::sqrt(squares / static_cast<double>(times.size())));
 }
 
-int run(int argc, char** argv) {
-  std::string model, output;
+// What the command line asks for.
+struct Command {
+  std::string model;
   std::vector<std::string> files;
+  std::string output;
+  bool write = false;
   linnet_options options = {};
   int64_t batch = 1, iterations = 1, warmup = 1;
-  bool write = false;
-  for (int i = 1; i < argc; ++i) {
-    const std::string a = argv[i];
+};
+
+// The option's name on a command line.
+std::string dashed(const Option& option) {
+  std::string name = std::string("--") + option.name;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+void print_usage(std::FILE* to) {
+  std::fputs(kUsage, to);
+  linnet_options options = {};
+  linnet::visit_options(
+      [&](const Option& option, const auto&) {
+        std::string left = dashed(option);
+        if (left == "--threads") left += ", -t";
+        left += std::string(" ") + option.value;
+        std::fprintf(to, "  %-20s  %s\n", left.c_str(), option.help);
+      },
+      options);
+  std::fputs("  --version\n", to);
+}
+
+// Sets the session's option that `name` is to the text `value`, which is null where no argument
+// follows. Returns how many arguments it took: the name alone, or with the value; 0 if there is no
+// such option.
+int set_option(const std::string& name, const char* value, linnet_options* options) {
+  int taken = 0;
+  linnet::visit_options(
+      [&](const Option& option, auto& field) {
+        if (name != dashed(option)) return;
+        taken = option.kind == OptionKind::kFlag ? 1 : 2;
+        if (taken == 2 && !value) die(name + ": its value is missing");
+        using Field = std::remove_reference_t<decltype(field)>;
+        if constexpr (std::is_same_v<Field, int>) {
+          field = taken == 1 ? 1 : static_cast<int>(number(name, value, 1));
+        } else if constexpr (std::is_same_v<Field, size_t>) {
+          field = memory_size(name, value);
+        } else {
+          field = value;
+        }
+      },
+      *options);
+  return taken;
+}
+
+// Ends the program for --help and --version.
+Command parse(int argc, char** argv) {
+  Command c;
+  c.options.size = sizeof c.options;
+  for (int i = 1; i < argc;) {
+    const std::string a = std::strcmp(argv[i], "-t") == 0 ? "--threads" : argv[i];
+    const char* const value = i + 1 < argc ? argv[i + 1] : nullptr;
     if (a == "--help" || a == "-h") {
-      std::fputs(kUsage, stdout);
-      return 0;
+      print_usage(stdout);
+      std::exit(0);
     }
     if (a == "--version") {
       std::printf("linnet %s\n", linnet_version());
-      return 0;
+      std::exit(0);
     }
     if (a.size() < 2 || a[0] != '-') {
-      (model.empty() ? model : (files.emplace_back(), files.back())) = a;
+      if (c.model.empty()) {
+        c.model = a;
+      } else {
+        c.files.push_back(a);
+      }
+      ++i;
       continue;
     }
-    if (a == "--strict") {
-      options.strict = 1;
+    if (const int taken = set_option(a, value, &c.options)) {
+      i += taken;
       continue;
     }
-    if (i + 1 == argc) die(a + ": unknown, or its value is missing; --help lists the options");
-    const char* value = argv[++i];
-    if (a == "--output") {
-      output = value, write = true;
-    } else if (a == "--batch") {
-      batch = number(a, value, 1);
-    } else if (a == "--iterations") {
-      iterations = number(a, value, 1);
-    } else if (a == "--warmup") {
-      warmup = number(a, value, 0);
-    } else if (a == "--threads" || a == "-t") {
-      options.threads = static_cast<int>(number(a, value, 1));
-    } else if (a == "--isa") {
-      options.isa = value;
-    } else if (a == "--algorithm") {
-      options.algorithm = value;
-    } else if (a == "--blas") {
-      options.blas = value;
-    } else if (a == "--nnpack") {
-      options.nnpack = value;
-    } else if (a == "--memory-limit") {
-      options.memory_limit = memory_size(a, value);
-    } else if (a == "--weights-dtype") {
-      options.weights_dtype = value;
+    int64_t* const count = a == "--batch"        ? &c.batch
+                           : a == "--iterations" ? &c.iterations
+                           : a == "--warmup"     ? &c.warmup
+                                                 : nullptr;
+    if (!count && a != "--output") die(a + ": unknown option; --help lists them");
+    if (!value) die(a + ": its value is missing");
+    if (count) {
+      *count = number(a, value, a == "--warmup" ? 0 : 1);
     } else {
-      die(a + ": unknown option; --help lists them");
+      c.output = value, c.write = true;
     }
+    i += 2;
   }
-  if (model.empty()) {
-    std::fputs(kUsage, stderr);
-    return 1;
+  if (c.model.empty()) {
+    print_usage(stderr);
+    std::exit(1);
   }
+  return c;
+}
 
-  const auto start = std::chrono::steady_clock::now();
-  linnet_session* loaded = nullptr;
-  check(linnet_load(model.c_str(), &options, &loaded));
-  const std::unique_ptr<linnet_session, void (*)(linnet_session*)> net(loaded, linnet_free);
-  const double init = microseconds(start);
-
-  const size_t inputs = linnet_input_count(net.get()), outputs = linnet_output_count(net.get());
+// The inputs of a run: what the files hold, else random numbers. Sets the batch to the files'.
+std::vector<std::vector<float>> read_inputs(const linnet_session* net,
+                                            const std::vector<std::string>& files, int64_t* batch) {
+  const size_t inputs = linnet_input_count(net);
   if (!files.empty() && files.size() != inputs) {
     die("got " + std::to_string(files.size()) + " input files, the model has " +
         std::to_string(inputs) + " inputs");
   }
-  std::vector<std::vector<float>> from, to;
+  std::vector<std::vector<float>> all;
   for (size_t i = 0; i < inputs; ++i) {
-    const linnet_tensor tensor = linnet_input(net.get(), i);
+    const linnet_tensor& tensor = *linnet_input(net, i);
     if (files.empty()) {
       std::mt19937 random(static_cast<unsigned>(i));
-      from.push_back(floats(batch, tensor));
-      for (float& f : from.back()) f = static_cast<float>(random() >> 8) / 16777216.0f;
+      all.push_back(floats(*batch, tensor));
+      for (float& f : all.back()) f = static_cast<float>(random() >> 8) / 16777216.0f;
     } else {
       Npy array = read_npy(files[i], tensor);
-      if (i && array.shape[0] != batch) die(files[i] + ": another batch than " + files[0]);
-      batch = array.shape[0];
-      from.push_back(std::move(array.data));
+      if (i && array.shape[0] != *batch) die(files[i] + ": another batch than " + files[0]);
+      *batch = array.shape[0];
+      all.push_back(std::move(array.data));
     }
   }
-  std::vector<const float*> x;
-  std::vector<float*> y;
+  return all;
+}
+
+// The largest value of each image: the class, where the output is a classification.
+void print_classes(const linnet_tensor& tensor, int64_t batch, const std::vector<float>& y) {
+  if (tensor.rank != 2) return;
+  std::printf("%s:", tensor.name);
+  for (int64_t n = 0; n < std::min<int64_t>(batch, 16); ++n) {
+    const float* row = y.data() + static_cast<size_t>(n) * tensor.count;
+    const float* most = std::max_element(row, row + tensor.count);
+    std::printf(" %td (%.4f)", most - row, static_cast<double>(*most));
+  }
+  std::printf("%s\n", batch > 16 ? " ..." : "");
+}
+
+void run(const Command& command) {
+  const auto start = std::chrono::steady_clock::now();
+  linnet_session* loaded = nullptr;
+  check(linnet_load(command.model.c_str(), &command.options, &loaded));
+  const std::unique_ptr<linnet_session, void (*)(linnet_session*)> net(loaded, linnet_free);
+  const double init = microseconds(start);
+
+  int64_t batch = command.batch;
+  const std::vector<std::vector<float>> from = read_inputs(net.get(), command.files, &batch);
+  std::vector<std::vector<float>> to;
   std::vector<std::string> paths;
   std::vector<File> written;
+  const size_t outputs = linnet_output_count(net.get());
   for (size_t i = 0; i < outputs; ++i) {
-    const linnet_tensor tensor = linnet_output(net.get(), i);
+    const linnet_tensor& tensor = *linnet_output(net.get(), i);
     to.push_back(floats(batch, tensor));
-    if (!write) continue;
-    paths.push_back(output + file_name(tensor.name) + ".npy");
+    if (!command.write) continue;
+    paths.push_back(command.output + file_name(tensor.name) + ".npy");
     written.push_back(open_to_write(paths.back()));  // before the run, which may take long
   }
+  std::vector<const void*> x;
+  std::vector<void*> y;
   for (const auto& f : from) x.push_back(f.data());
   for (auto& f : to) y.push_back(f.data());
 
@@ -305,7 +363,7 @@ int run(int argc, char** argv) {
     }
     return result;
   };
-  const std::vector<double> warm = times(warmup), timed = times(iterations);
+  const std::vector<double> warm = times(command.warmup), timed = times(command.iterations);
 
   std::printf("linnet %s, %s, %d thread%s, batch %lld\n", linnet_version(), linnet_isa(net.get()),
               linnet_threads(net.get()), linnet_threads(net.get()) == 1 ? "" : "s",
@@ -317,28 +375,19 @@ int run(int argc, char** argv) {
       init, warm.empty() ? timed.front() : warm.front(), mean(warm), mean(timed));
 
   for (size_t i = 0; i < outputs; ++i) {
-    const linnet_tensor tensor = linnet_output(net.get(), i);
-    if (write) write_npy(written[i], paths[i], tensor, batch, to[i]);
-    // The largest value of each image: the class, where the output is a classification.
-    if (tensor.rank != 2) continue;
-    std::printf("%s:", tensor.name);
-    for (int64_t n = 0; n < std::min<int64_t>(batch, 16); ++n) {
-      const float* row = y[i] + static_cast<size_t>(n) * tensor.count;
-      const float* most = std::max_element(row, row + tensor.count);
-      std::printf(" %td (%.4f)", most - row, static_cast<double>(*most));
-    }
-    std::printf("%s\n", batch > 16 ? " ..." : "");
+    const linnet_tensor& tensor = *linnet_output(net.get(), i);
+    if (command.write) write_npy(written[i], paths[i], tensor, batch, to[i]);
+    print_classes(tensor, batch, to[i]);
   }
-  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    const int status = run(argc, argv);
+    run(parse(argc, argv));
     if (std::fflush(stdout) || std::ferror(stdout)) die("the standard output cannot be written");
-    return status;
+    return 0;
   } catch (const std::bad_alloc&) {
     die("out of memory; fewer images (--batch) take less");
   } catch (const std::exception& e) {

@@ -35,34 +35,34 @@ int main(int argc, char** argv) {
     fprintf(stderr, "%s\n", linnet_error());
     return 1;
   }
-  const linnet_tensor image = linnet_input(net, 0), scores = linnet_output(net, 0);
+  const linnet_tensor *image = linnet_input(net, 0), *scores = linnet_output(net, 0);
   const size_t batch = (size_t)(argc - 2);
   int status = 1;
-  float* pixels = malloc(batch * image.count * sizeof(float));
-  float* results = malloc(batch * scores.count * sizeof(float));
-  if (image.rank != 4 || image.shape[1] != 1 || linnet_input_count(net) != 1 || !pixels ||
+  float* pixels = malloc(batch * image->count * sizeof(float));
+  float* results = malloc(batch * scores->count * sizeof(float));
+  if (image->rank != 4 || image->shape[1] != 1 || linnet_input_count(net) != 1 || !pixels ||
       !results) {
     fprintf(stderr, "%s: not a model of grey-scale images, or out of memory\n", argv[1]);
     goto end;
   }
   for (size_t n = 0; n < batch; ++n) {
-    if (!read_pgm(argv[2 + n], (size_t)image.shape[3], (size_t)image.shape[2],
-                  pixels + n * image.count)) {
-      fprintf(stderr, "%s: not a binary PGM of %dx%d\n", argv[2 + n], (int)image.shape[3],
-              (int)image.shape[2]);
+    if (!read_pgm(argv[2 + n], (size_t)image->shape[3], (size_t)image->shape[2],
+                  pixels + n * image->count)) {
+      fprintf(stderr, "%s: not a binary PGM of %dx%d\n", argv[2 + n], (int)image->shape[3],
+              (int)image->shape[2]);
       goto end;
     }
   }
-  const float* inputs[] = {pixels};
-  float* outputs[] = {results};
+  const void* inputs[] = {pixels};
+  void* outputs[] = {results};
   if (linnet_run(net, (int64_t)batch, inputs, outputs) != LINNET_OK) {
     fprintf(stderr, "%s\n", linnet_error());
     goto end;
   }
   for (size_t n = 0; n < batch; ++n) {
-    const float* row = results + n * scores.count;
+    const float* row = results + n * scores->count;
     size_t best = 0;
-    for (size_t i = 1; i < scores.count; ++i) {
+    for (size_t i = 1; i < scores->count; ++i) {
       if (row[i] > row[best]) best = i;
     }
     printf("%s: class %zu (%.4f)\n", argv[2 + n], best, (double)row[best]);

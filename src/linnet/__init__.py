@@ -87,7 +87,7 @@ def load(
         threads=0 if threads is None else _number("threads", threads),
         isa=_text("isa", isa),
         blas=_text("blas", blas),
-        nnpack=_text("nnpack", nnpack) or "auto",
+        nnpack=_text("nnpack", nnpack),
         weights_dtype=_text("weights_dtype", weights_dtype),
         memory_limit=_bytes(memory_limit),
         algorithm=_text("algorithm", algorithm),

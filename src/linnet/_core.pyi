@@ -1,5 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, type_check_only
+from typing import Any, Literal, TypedDict, type_check_only
 
 import numpy as np
 import numpy.typing as npt
@@ -52,22 +52,32 @@ class Blas(TypedDict):
     threading: str
     warning: str
 
+@type_check_only
+class Option(TypedDict):
+    name: str
+    kind: Literal["count", "flag", "bytes", "seconds", "text"]
+    value: str
+    help: str
+    choices: list[str]
+    tuning: bool
+    default: int | float | str | bool
+
 class Session:
     def __init__(
         self,
         graph: GraphBuilder,
         *,
-        threads: int = 0,
-        isa: str = "",
-        blas: str = "",
-        nnpack: str = "",
-        weights_dtype: str = "",
-        memory_limit: int = 0,
-        algorithm: str = "",
-        strict: bool = False,
-        search: str = "estimate",
-        seconds: float = ...,
-        keep: bool = True,
+        threads: int | None = None,
+        isa: str | None = None,
+        algorithm: str | None = None,
+        strict: bool | None = None,
+        memory_limit: int | None = None,
+        weights_dtype: str | None = None,
+        blas: str | None = None,
+        nnpack: str | None = None,
+        search: str | None = None,
+        seconds: float | None = None,
+        keep: bool | None = None,
         wisdom: str | None = None,
         progress: Callable[[str], object] | None = None,
     ) -> None: ...
@@ -131,6 +141,7 @@ def infer_shape(
     op: str, attrs: Mapping[str, Any], shapes: Sequence[Sequence[int]]
 ) -> list[int]: ...
 def read_onnx(path: str) -> GraphBuilder: ...
+def session_options() -> list[Option]: ...
 def available_isas() -> list[str]: ...
 def default_isa() -> str: ...
 def peak_flops_per_cycle(isa: str) -> float: ...

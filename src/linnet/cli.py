@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 import linnet
 
+from . import _core
 from .report import Layer, count, number, table
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ DIGITS = Path(__file__).parent / "models" / "digits.onnx"  # the model named "di
 DIGITS_SCALE = 1 / 255
 DIGITS_LABELS = [f"digit {i}" for i in range(10)]  # its other outputs stand for nothing
 MAX_INTERVAL_MS = 60_000
+TUNE_LACKS = ("threads", "algorithm", "strict")  # it takes several numbers of threads, and any
 STEADY = 0.1  # above this coefficient of variance times are called unsteady
 
 
@@ -204,9 +206,7 @@ def _parser(arguments: Sequence[str]) -> _Parser:
     verb.add_argument(
         "--continue", dest="keep", action="store_true", help="measure only what is not known yet"
     )
-    verb.add_argument("--isa", help="instruction set of the kernels")
-    _add_libraries(verb)
-    verb.add_argument("--memory-limit", metavar="SIZE", help="as the runs will have, such as 300M")
+    _add_session(verb, without=TUNE_LACKS)
 
     verb = add("verify", verify, "Find where two models, or runtimes, begin to differ, and why.")
     verb.add_argument(
@@ -275,36 +275,25 @@ def _add_model_options(parser: _Parser) -> None:
     parser.add_argument("-weights", "--weights", help=argparse.SUPPRESS)
 
 
-def _add_session(parser: _Parser) -> None:
-    parser.add_argument(
-        "--threads", "-t", "--num_threads", type=_count, metavar="N", help="default: all cores"
-    )
-    parser.add_argument(
-        "--algorithm",
-        metavar="A",
-        help="only this one where possible: depthwise, direct, direct-ref, fourier, "
-        "im2col-openblas, nnpack, winograd, winograd-rows",
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="no algorithm that rounds differently, as winograd"
-    )
-    parser.add_argument("--isa", help="instruction set of the kernels")
-    _add_libraries(parser)
-    parser.add_argument(
-        "--memory-limit", metavar="SIZE", help="for weights and activations, as 300M"
-    )
+def _session_options() -> list[_core.Option]:
+    """What a session is made with, as the core declares it, but for what only tuning sets."""
+    return [option for option in _core.session_options() if not option["tuning"]]
 
 
-def _add_libraries(parser: _Parser) -> None:
-    parser.add_argument("--blas", metavar="FILE", help="OpenBLAS library to use")
-    parser.add_argument(
-        "--nnpack", default="auto", metavar="FILE", help="library that holds NNPACK to use"
-    )
-    parser.add_argument(
-        "--weights-dtype",
-        choices=("f32", "f16", "int8"),
-        help="of fully connected and 1x1 layers (default: as in the file)",
-    )
+def _add_session(parser: _Parser, without: Sequence[str] = ()) -> None:
+    for option in _session_options():
+        name, kind = option["name"], option["kind"]
+        if name in without:
+            continue
+        settings: dict[str, Any] = {"help": option["help"].replace("%", "%%")}
+        if kind == "flag":
+            settings["action"] = "store_true"
+        elif option["choices"]:
+            settings["choices"] = option["choices"]
+        else:
+            settings.update(metavar=option["value"], type=_count if kind == "count" else str)
+        aliases = ["-t", "--num_threads"] if name == "threads" else []
+        parser.add_argument("--" + name.replace("_", "-"), *aliases, **settings)
 
 
 def _add_inputs(parser: _Parser) -> Any:
@@ -394,18 +383,8 @@ def _files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | Non
 
 def _load(args: argparse.Namespace) -> linnet.Session:
     model, weights, _ = _files(args)
-    return linnet.load(
-        model,
-        weights,
-        threads=args.threads,
-        algorithm=args.algorithm,
-        strict=args.strict,
-        isa=args.isa,
-        blas=args.blas,
-        nnpack=args.nnpack,
-        weights_dtype=args.weights_dtype,
-        memory_limit=args.memory_limit,
-    )
+    options = {option["name"]: getattr(args, option["name"]) for option in _session_options()}
+    return linnet.load(model, weights, **options)
 
 
 def _inputs(args: argparse.Namespace, values: Sequence[linnet.ValueInfo]) -> list[npt.NDArray[Any]]:
@@ -925,20 +904,22 @@ def tune(args: argparse.Namespace) -> Result:
     def progress(done: int, problem: str) -> None:
         print(f"{done + 1:5d}  {problem}", file=sys.stderr, flush=True)
 
+    options = {
+        option["name"]: getattr(args, option["name"])
+        for option in _session_options()
+        if option["name"] not in TUNE_LACKS
+    }
+    options["memory_limit"] = linnet._bytes(args.memory_limit)
     found = tuning.tune(
         linnet._build(model, weights),
-        threads=args.threads or [linnet._core.default_threads()],
+        threads=args.threads or [_core.default_threads()],
         batches=args.batches,
         search=args.search,
         cache=args.cache,
         timeout=args.timeout,
         keep=args.keep,
         progress=progress,
-        isa=args.isa or "",
-        blas=args.blas or "",
-        nnpack=args.nnpack,
-        weights_dtype=args.weights_dtype or "",
-        memory_limit=linnet._bytes(args.memory_limit),
+        **options,
     )
     return Result(found.to_dict(), found.lines())
 

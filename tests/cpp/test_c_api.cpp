@@ -14,6 +14,12 @@ namespace {
 
 const char kDigits[] = LINNET_TEST_DATA "/../../src/linnet/models/digits.onnx";
 
+linnet_options defaults() {
+  linnet_options options = {};
+  options.size = sizeof options;
+  return options;
+}
+
 // A loaded session that ends with its scope.
 struct Loaded {
   explicit Loaded(const linnet_options* options = nullptr) {
@@ -35,7 +41,10 @@ TEST_CASE("C: a session describes the model's inputs and outputs") {
   const Loaded s;
   REQUIRE(linnet_input_count(s.net) == 1);
   REQUIRE(linnet_output_count(s.net) == 1);
-  const linnet_tensor x = linnet_input(s.net, 0), y = linnet_output(s.net, 0);
+  const linnet_tensor &x = *linnet_input(s.net, 0), &y = *linnet_output(s.net, 0);
+  CHECK(linnet_input(s.net, 1) == nullptr);
+  CHECK(linnet_output(s.net, 1) == nullptr);
+  CHECK(x.dtype == LINNET_FLOAT32);
   REQUIRE(x.rank == 4);
   CHECK(x.shape[0] == 0);
   CHECK(x.count == static_cast<size_t>(x.shape[1] * x.shape[2] * x.shape[3]));
@@ -49,20 +58,20 @@ TEST_CASE("C: a session describes the model's inputs and outputs") {
 }
 
 TEST_CASE("C: a batch gives what its images give one by one, within the caller's arrays") {
-  linnet_options options = {};
+  linnet_options options = defaults();
   options.threads = 2;
   const Loaded s(&options);
   CHECK(linnet_threads(s.net) == 2);
-  const size_t in = linnet_input(s.net, 0).count, out = linnet_output(s.net, 0).count;
+  const size_t in = linnet_input(s.net, 0)->count, out = linnet_output(s.net, 0)->count;
   const std::vector<float> x = images(3 * in);
   std::vector<float> together(3 * out + 1, -7.0f), alone(out);
-  const float* from[] = {x.data()};
-  float* to[] = {together.data()};
+  const void* from[] = {x.data()};
+  void* to[] = {together.data()};
   REQUIRE(linnet_run(s.net, 3, from, to) == LINNET_OK);
   CHECK(together.back() == -7.0f);
   for (int i = 0; i < 3; ++i) {
-    const float* one_from[] = {x.data() + i * in};
-    float* one_to[] = {alone.data()};
+    const void* one_from[] = {x.data() + i * in};
+    void* one_to[] = {alone.data()};
     REQUIRE(linnet_run(s.net, 1, one_from, one_to) == LINNET_OK);
     double sum = 0;
     for (size_t k = 0; k < out; ++k) {
@@ -74,7 +83,7 @@ TEST_CASE("C: a batch gives what its images give one by one, within the caller's
 }
 
 TEST_CASE("C: options reach the session") {
-  linnet_options options = {};
+  linnet_options options = defaults();
   options.isa = "scalar";
   options.algorithm = "direct";
   options.threads = 1;
@@ -82,17 +91,49 @@ TEST_CASE("C: options reach the session") {
   CHECK(std::string(linnet_isa(s.net)) == "scalar");
 }
 
+TEST_CASE("C: a program compiled with another header sets what both know") {
+  CHECK(linnet_abi() == LINNET_ABI);
+  linnet_session* net = nullptr;
+  const auto load = [&](const void* options) {
+    linnet_free(net);
+    return linnet_load(kDigits, static_cast<const linnet_options*>(options), &net);
+  };
+  // An older one: what follows its last option is not read.
+  linnet_options older = defaults();
+  older.size = offsetof(linnet_options, isa);
+  older.threads = 1;
+  older.isa = "none";
+  REQUIRE_MESSAGE(load(&older) == LINNET_OK, linnet_error());
+  CHECK(linnet_threads(net) == 1);
+  // A newer one: what is not known has its default, or is refused.
+  struct {
+    linnet_options known;
+    const char* unknown;
+  } newer = {defaults(), nullptr};
+  newer.known.size = sizeof newer;
+  newer.known.threads = 1;
+  CHECK(load(&newer) == LINNET_OK);
+  newer.unknown = "set";
+  CHECK(load(&newer) == LINNET_INVALID);
+  CHECK(std::string(linnet_error()).find("does not know") != std::string::npos);
+  linnet_free(net);
+  // One that forgot the size.
+  linnet_options none = {};
+  CHECK(load(&none) == LINNET_INVALID);
+  CHECK(std::string(linnet_error()).find("sizeof(linnet_options)") != std::string::npos);
+}
+
 TEST_CASE("C: weights are kept as asked for") {
   // The model's file holds float16.
   const std::vector<float> x = images(88 * 88);
   const auto run = [&](const char* dtype) {
-    linnet_options options = {};
+    linnet_options options = defaults();
     options.threads = 1;
     options.weights_dtype = dtype;
     const Loaded s(&options);
-    std::vector<float> y(linnet_output(s.net, 0).count);
-    const float* from[] = {x.data()};
-    float* to[] = {y.data()};
+    std::vector<float> y(linnet_output(s.net, 0)->count);
+    const void* from[] = {x.data()};
+    void* to[] = {y.data()};
     REQUIRE(linnet_run(s.net, 1, from, to) == LINNET_OK);
     return y;
   };
@@ -114,7 +155,7 @@ TEST_CASE("C: the NNPACK library named is used, and done without if it is none")
   const auto pools =
       linnet::DynLib::open(LINNET_NNPACK_STANDIN, &why).symbol<size_t()>("standin_pools");
   const size_t before = pools();
-  linnet_options options = {};
+  linnet_options options = defaults();
   options.threads = 2;
   options.algorithm = "nnpack";
   options.nnpack = LINNET_NNPACK_STANDIN;
@@ -136,39 +177,39 @@ TEST_CASE("C: every failure has a status and a message, and no session") {
   CHECK(linnet_load(nullptr, nullptr, &net) == LINNET_INVALID);
   CHECK(linnet_load(kDigits, nullptr, nullptr) == LINNET_INVALID);
 
-  linnet_options options = {};
+  linnet_options options = defaults();
   options.threads = -1;
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
   CHECK(std::string(linnet_error()).find("-1") != std::string::npos);
-  options = {};
+  options = defaults();
   options.isa = "none";
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
   CHECK(std::string(linnet_error()).find("none") != std::string::npos);
-  options = {};
+  options = defaults();
   options.algorithm = "none";
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
-  options = {};
+  options = defaults();
   options.weights_dtype = "f8";
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_INVALID);
   CHECK(std::string(linnet_error()).find("f8") != std::string::npos);
-  options = {};
+  options = defaults();
   options.blas = "/no/such/libopenblas.so";
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_FAILED);
   CHECK(std::string(linnet_error()).find("/no/such/libopenblas.so") != std::string::npos);
-  options = {};
+  options = defaults();
   options.memory_limit = 1000;
   CHECK(linnet_load(kDigits, &options, &net) == LINNET_NO_MEMORY);
   CHECK(std::string(linnet_error()).find("1000") != std::string::npos);
 
   const Loaded s;
-  float* none[] = {nullptr};
-  const float* nothing[] = {nullptr};
+  void* none[] = {nullptr};
+  const void* nothing[] = {nullptr};
   CHECK(linnet_run(s.net, 1, nothing, none) == LINNET_INVALID);
   CHECK(linnet_run(s.net, 1, nullptr, none) == LINNET_INVALID);
-  const std::vector<float> x = images(linnet_input(s.net, 0).count);
-  std::vector<float> y(linnet_output(s.net, 0).count);
-  const float* from[] = {x.data()};
-  float* to[] = {y.data()};
+  const std::vector<float> x = images(linnet_input(s.net, 0)->count);
+  std::vector<float> y(linnet_output(s.net, 0)->count);
+  const void* from[] = {x.data()};
+  void* to[] = {y.data()};
   CHECK(linnet_run(s.net, 0, from, to) == LINNET_INVALID);
   CHECK(linnet_run(s.net, 1, from, to) == LINNET_OK);
   linnet_free(nullptr);

@@ -65,7 +65,7 @@ constexpr int64_t kInput = 3 * 14 * 14, kOutput = 10;
 SessionOptions options(int threads, const char* algorithm = "") {
   SessionOptions o;
   o.threads = threads;
-  o.planner.algorithm = algorithm;
+  o.algorithm = algorithm;
   return o;
 }
 
