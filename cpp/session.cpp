@@ -9,6 +9,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "core/log.h"
 #include "graph/builder.h"
 #include "run/cgroup.h"
 
@@ -40,6 +41,23 @@ double process_memory() {
 
 bool serves(const Runner& runner, int64_t batch, const std::vector<int>& wanted) {
   return runner.program().batch == batch && runner.program().wanted == wanted;
+}
+
+// What each layer runs with, and where values lie.
+void log_program(const Program& program) {
+  if (logs(Topic::kPlan)) {
+    for (const Step& step : program.steps)
+      log_event(Topic::kPlan, "%s: %s, %s, %.1f us %s", step.name.c_str(),
+                step.choice.problem.key().c_str(), step.choice.algorithm->name(),
+                step.choice.seconds * 1e6,
+                step.choice.source == Source::kMeasured ? "measured" : "estimated");
+  }
+  if (logs(Topic::kCompile)) {
+    std::stringstream text;
+    program.dump(text);
+    for (std::string line; std::getline(text, line);)
+      log_event(Topic::kCompile, "%s", line.c_str());
+  }
 }
 
 }  // namespace
@@ -80,7 +98,11 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   for (int o : graph_->outputs) outputs.push_back(buffer(o));
   // The first pass touches memory for the first time, the second finds the caches as later calls
   // do.
-  for (int pass = 0; pass < 2; ++pass) run(1, inputs, graph_->outputs, outputs);
+  LogTimer timer(Topic::kLoad);
+  for (int pass = 1; pass <= 2; ++pass) {
+    run(1, inputs, graph_->outputs, outputs);
+    timer.log("run %d", pass);
+  }
 }
 
 Session::~Session() = default;
@@ -127,6 +149,7 @@ Program Session::compile(int64_t batch, const std::vector<int>& wanted) {
   const auto too_large = [&] {
     return beyond_limit() || static_cast<double>(total()) + callers > available;
   };
+  LogTimer timer(Topic::kLoad);
   try {
     weights_.set_counting(true);
     plan(*planner_);
@@ -152,14 +175,17 @@ Program Session::compile(int64_t batch, const std::vector<int>& wanted) {
                     (static_cast<double>(total()) + callers) / (1 << 30), available / (1 << 30));
       throw MemoryLimit(text);
     }
+    timer.log("planned batch %lld, %zu steps", static_cast<long long>(batch), fresh.steps.size());
     weights_.set_counting(false);
     prepare(fresh, *context_);
+    timer.log("packed weights, %zu bytes now", weights_.bytes());
   } catch (...) {
     fresh = {};
     weights_.drop_unused();
     weights_.set_counting(false);
     throw;
   }
+  log_program(fresh);
   return fresh;
 }
 
@@ -203,6 +229,7 @@ void Session::run(int64_t batch, const std::vector<const float*>& inputs,
   if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());
   const int64_t chunk = chunk_size(batch, wanted);
+  LogTimer timer(Topic::kRun);
   if (times) times->assign(runner(chunk, wanted).program().steps.size(), {});
   std::vector<StepTime> rest;
   const ThreadPool::Region region(pool_);
@@ -222,6 +249,8 @@ void Session::run(int64_t batch, const std::vector<const float*>& inputs,
       }
     }
   }
+  timer.log("batch %lld in chunks of %lld", static_cast<long long>(batch),
+            static_cast<long long>(chunk));
 }
 
 std::vector<StepReport> Session::plan(int64_t batch, const std::vector<int>& wanted) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/log.h"
 #include "formats/mapping.h"
 #include "formats/protobuf.h"
 
@@ -532,8 +533,11 @@ std::shared_ptr<GraphBuilder> read_onnx(const void* data, size_t size,
 }
 
 std::shared_ptr<GraphBuilder> read_onnx(const std::string& path) {
+  LogTimer timer(Topic::kLoad);
   const Mapping file = map_file(path);
-  return read(file.bytes, file.owner, true, path);
+  auto builder = read(file.bytes, file.owner, true, path);
+  timer.log("read %s, %zu bytes", path.c_str(), file.bytes.size());
+  return builder;
 }
 
 }  // namespace linnet
