@@ -47,8 +47,8 @@ def best_times(geometry: str, isa: str, threads: int, rounds: int) -> dict[str, 
         if _core.refusal(key, name, isa):
             continue
         p = _core.parse_problem(key)
-        weight = rng.standard_normal((p["k"], p["in"][0], *p["kernel"])).astype(np.float32)
-        layer = _core.Layer(key, name, isa, weight, np.zeros(p["k"], np.float32))
+        weight = rng.standard_normal((p["out"][0], p["in"][0], *p["kernel"])).astype(np.float32)
+        layer = _core.Layer(key, name, isa, weight, np.zeros(p["out"][0], np.float32))
         x = rng.standard_normal(layer.x_count).astype(np.float32)
         runs[name] = (layer, x, np.empty(layer.y_count, np.float32))
     best = dict.fromkeys(runs, float("inf"))

@@ -529,21 +529,29 @@ PYBIND11_MODULE(_core, m) {
         const Problem p = Problem::parse(key);
         const auto dims = [](const Dims& d) { return py::make_tuple(d.c, d.h, d.w); };
         py::dict d;
-        d["key"] = p.key(), d["kind"] = to_string(p.kind), d["n"] = p.n, d["in"] = dims(p.in),
-        d["out"] = dims(p.out());
-        d["k"] = p.k, d["kernel"] = std::vector<int64_t>(p.window.kernel, p.window.kernel + 2);
-        d["strides"] = std::vector<int64_t>(p.window.stride, p.window.stride + 2);
-        d["pads"] = std::vector<int64_t>(p.window.pad, p.window.pad + 4);
-        d["dilations"] = std::vector<int64_t>(p.window.dilation, p.window.dilation + 2);
-        d["weights"] = to_string(p.weights);
-        d["group"] = p.groups, d["ceil_mode"] = p.window.ceil,
-        d["count_include_pad"] = p.window.include_pad;
-        d["first"] = p.first, d["axis"] = p.axis, d["relu"] = p.relu, d["residual"] = p.residual;
-        d["operand"] = dims(p.operand), d["operand_constant"] = p.operand_constant;
-        d["pool"] = std::vector<int64_t>(p.pool, p.pool + 2);
-        d["in_layout"] = to_string(p.in_layout), d["out_layout"] = to_string(p.out_layout),
-        d["threads"] = p.threads;
-        d["macs"] = p.macs();
+        const auto list = [](const int64_t* from, int count) {
+          return std::vector<int64_t>(from, from + count);
+        };
+        d["key"] = p.key(), d["kind"] = to_string(p.kind()), d["n"] = p.n;
+        d["in"] = dims(p.x.dims), d["out"] = dims(p.y.dims);
+        d["in_layout"] = to_string(p.x.layout), d["out_layout"] = to_string(p.y.layout);
+        d["in_pitch"] = p.x.pitch, d["out_pitch"] = p.y.pitch;
+        d["threads"] = p.threads, d["macs"] = p.macs();
+        d["weights"] = to_string(p.weights());
+        if (p.kind() == Kind::kConv || p.kind() == Kind::kPool) {
+          const Window& w = p.kind() == Kind::kConv ? p.conv().window : p.pool().window;
+          d["kernel"] = list(w.kernel, 2), d["strides"] = list(w.stride, 2);
+          d["pads"] = list(w.pad, 4), d["dilations"] = list(w.dilation, 2);
+          d["ceil_mode"] = w.ceil, d["count_include_pad"] = w.include_pad;
+        }
+        if (p.kind() == Kind::kConv) d["group"] = p.conv().groups;
+        if (p.kind() == Kind::kPool) d["average"] = p.pool().code == PoolCode::kAverage;
+        if (p.kind() == Kind::kMove) d["first"] = p.move().first;
+        if (p.kind() == Kind::kNormalize) d["axis"] = p.normalize().axis;
+        d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
+        d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
+        d["low"] = p.end.limits.low, d["high"] = p.end.limits.high;
+        d["pool"] = list(p.end.pool, 2);
         return d;
       },
       py::arg("problem"));

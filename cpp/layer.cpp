@@ -12,18 +12,15 @@ namespace {
 
 // The weight brought to the problem's type; checks that weight and bias fit it.
 Weight checked(const Problem& p, const Weight* weight, const Weight* bias) {
-  const bool weighted = p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
-  if (weighted != (weight != nullptr))
-    throw std::invalid_argument(p.key() + (weighted ? " needs a weight" : " takes no weight"));
-  if (!weighted) return {};
-  const int64_t taps = p.kind == Kind::kConv
-                           ? p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]
-                           : p.in.count();
-  if (weight->count() != p.k * taps || (bias && bias->count() != p.k))
+  if (p.weighted() != (weight != nullptr))
+    throw std::invalid_argument(p.key() + (weight ? " takes no weight" : " needs a weight"));
+  if (!weight) return {};
+  const int64_t k = p.y.dims.c;
+  if (weight->count() != k * p.taps() || (bias && bias->count() != k))
     throw std::invalid_argument("the weights do not fit " + p.key());
   Weight rows = *weight;
-  rows.shape = {p.k, weight->count() / p.k};
-  return rows.as(p.weights);
+  rows.shape = {k, p.taps()};
+  return rows.as(p.weights());
 }
 
 const Algorithm& accepting(const Problem& p, const std::string& name, const Context& context) {
@@ -44,17 +41,12 @@ Layer::Layer(const Problem& problem, const std::string& name, const std::string&
   workspace_ = AlignedBuffer(plan_->workspace());
 }
 
-int64_t Layer::x_count() const {
-  return problem_.n * image_stride(problem_.in, problem_.in_layout, width());
-}
-int64_t Layer::y_count() const {
-  return problem_.n * image_stride(problem_.out(), problem_.out_layout, width());
-}
+int64_t Layer::x_count() const { return problem_.x.extent(problem_.n, width()); }
+int64_t Layer::y_count() const { return problem_.y.extent(problem_.n, width()); }
 int64_t Layer::operand_count() const {
-  if (problem_.residual) return y_count();
-  if (problem_.kind != Kind::kAdd) return 0;
-  return (problem_.operand_constant ? 1 : problem_.n) *
-         image_stride(problem_.operand, problem_.out_layout, width());
+  if (!problem_.binary()) return 0;
+  const bool constant = problem_.kind() == Kind::kMap && problem_.map().z_constant;
+  return problem_.z.extent(constant ? 1 : problem_.n, width());
 }
 
 std::vector<double> Layer::run(const float* x, const float* operand, float* y, int times,
@@ -94,7 +86,7 @@ Choice choose(const Problem& problem, const std::string& isa, Search search, con
   options.search = search, options.wisdom.clear();
   const Weight typed = checked(problem, weight, bias);
   return Planner(options, context.get(), pool)
-      .choose(problem, weight ? &typed : nullptr, bias, problem.in_layout, problem.out_layout);
+      .choose(problem, weight ? &typed : nullptr, bias, problem.x.layout, problem.y.layout);
 }
 
 }  // namespace linnet

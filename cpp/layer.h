@@ -34,7 +34,8 @@ class Layer {
   Layer(const Problem& problem, const std::string& algorithm, const std::string& isa,
         const Weight* weight, const Weight* bias);
 
-  // Floats of x, y and the second operand (0 if there is none), in the layouts of the problem.
+  // Floats of x, y and the second operand (0 if there is none), from the first to the last of each,
+  // in the layouts of the problem.
   int64_t x_count() const;
   int64_t y_count() const;
   int64_t operand_count() const;

@@ -49,12 +49,12 @@ def error(head: str, algorithm: str, threads: int) -> float | None:
         return None
     p = _core.parse_problem(key)
     rng = np.random.default_rng([ord(c) for c in head])
-    weight = rng.standard_normal((p["k"], p["in"][0], *p["kernel"])).astype(np.float32)
-    bias = rng.standard_normal(p["k"]).astype(np.float32)
+    weight = rng.standard_normal((p["out"][0], p["in"][0], *p["kernel"])).astype(np.float32)
+    bias = rng.standard_normal(p["out"][0]).astype(np.float32)
     layers = [_core.Layer(key, name, isa, weight, bias) for name in (algorithm, "direct-ref")]
     width = 0 if algorithm in NNPACK else layers[0].width
     x = draw(rng, p["n"], p["in"], width)
-    operand = draw(rng, p["n"], p["out"], width) if p["residual"] else None
+    operand = draw(rng, p["n"], p["out"], width) if p["binary"] else None
     got, want = (np.full(layers[0].y_count, np.nan, np.float32) for _ in range(2))
     layers[0].run(x, operand, got)
     layers[1].run(x, operand, want)

@@ -24,7 +24,6 @@ LINES = [
 ]
 FORCED = os.environ.get("LINNET_ISA")
 ISAS = [FORCED] if FORCED else _core.available_isas()
-LAYOUTS = ["nchw", "nhwc", "nchw>nhwc", "nhwc>nchw"]
 
 # Largest |error| / rms of the output. Sums of float products err by about 2e-6 here; what only
 # moves or compares numbers is exact.
@@ -60,23 +59,47 @@ def padded(count: int, width: int) -> int:
     return -(-count // width) * width
 
 
-def to_layout(x: Any, layout: str, width: int) -> Any:
-    """[N, C, H, W] as the flat float32 buffer of a layout."""
-    if layout == "nchw":
-        return np.ascontiguousarray(x, np.float32).ravel()
+def to_layout(x: Any, layout: str, width: int, pitch: int = 0) -> Any:
+    """[N, C, H, W] as the flat float32 buffer of a layout.
+
+    With a pitch, of images of so many channels of which x is a slice and the others are NaN; the
+    buffer ends with the slice.
+    """
     n, c, h, w = x.shape
-    y = np.zeros((n, h, w, padded(c, width)), np.float32)
-    y[..., :c] = x.transpose(0, 2, 3, 1)
-    return y.ravel()
-
-
-def from_layout(y: Any, shape: tuple[int, ...], layout: str, width: int) -> tuple[Any, Any]:
-    """The [N, C, H, W] array in a flat buffer, and the padding lanes, which must be zero."""
-    n, c, h, w = shape
     if layout == "nchw":
-        return y.reshape(shape), np.zeros(0)
-    y = y.reshape(n, h, w, padded(c, width))
-    return y[..., :c].transpose(0, 3, 1, 2), y[..., c:]
+        y = np.full((n, pitch or c, h, w), np.nan, np.float32)
+        y[:, :c] = x
+        return y.ravel()[: y.size - (y.shape[1] - c) * h * w]
+    own = padded(c, width)
+    y = np.full((n, h, w, pitch or own), np.nan, np.float32)
+    y[..., :own] = 0
+    y[..., :c] = x.transpose(0, 2, 3, 1)
+    return y.ravel()[: y.size - (y.shape[3] - own)]
+
+
+def from_layout(
+    y: Any, shape: tuple[int, ...], layout: str, width: int, pitch: int = 0
+) -> tuple[Any, Any, Any]:
+    """The [N, C, H, W] array in a flat buffer, the padding lanes, which must be zero, and the
+    other channels of the images it is a slice of."""
+    n, c, h, w = shape
+    own = c if layout == "nchw" else padded(c, width)
+    y = np.r_[y, np.full(n * h * w * (pitch or own) - len(y), np.nan, np.float32)]
+    shapes = {"nchw": (n, -1, h, w), "nhwc": (n, h, w, -1)}
+    y = y.reshape(shapes[layout])
+    y = y.transpose(0, 2, 3, 1) if layout == "nchw" else y
+    return y[..., :c].transpose(0, 3, 1, 2), y[..., c:own], y[..., own:]
+
+
+def layouts(word: str) -> list[str]:
+    """A key's layout field in all combinations of layouts, pitches as they are."""
+    source, _, target = word.partition(">")
+    pitches = [side.partition("/")[1:] for side in (source, target or source)]
+    return [
+        f"{a}{''.join(pitches[0])}>{b}{''.join(pitches[1])}"
+        for a in ("nchw", "nhwc")
+        for b in ("nchw", "nhwc")
+    ]
 
 
 def guarded(values: Any, fill: Any) -> tuple[Any, Any]:
@@ -96,16 +119,14 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
     random = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
     values: dict[str, Any] = {"x": random(p["n"], *p["in"])}
     if p["kind"] == "conv":
-        values["w"] = random(p["k"], p["in"][0] // p["group"], *p["kernel"])
-    if p["kind"] == "fc":
-        values["w"] = random(p["k"], int(np.prod(p["in"])))
+        values["w"] = random(p["out"][0], p["in"][0] // p["group"], *p["kernel"])
+    if p["kind"] == "matmul":
+        values["w"] = random(p["out"][0], int(np.prod(p["in"])))
     if "w" in values:
         values["w"] = reference.rounded(values["w"], p["weights"])
     if "w" in values and rng.random() < 0.8:
-        values["b"] = random(p["k"])
-    if p["residual"]:
-        values["operand"] = random(p["n"], *p["out"])
-    if p["kind"] == "add":
+        values["b"] = random(p["out"][0])
+    if p["binary"]:
         values["operand"] = random(1 if p["operand_constant"] else p["n"], *p["operand"])
     return values
 
@@ -114,7 +135,7 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
     """What the problem means, in float64."""
     v = {name: a.astype(np.float64) for name, a in v.items()}
     x, kind = v["x"], p["kind"]
-    windows = {name: p[name] for name in ("strides", "pads", "dilations")}
+    windows = {name: p[name] for name in ("strides", "pads", "dilations") if name in p}
     if kind == "conv":
         pool = dict(kernel=p["pool"], strides=p["pool"]) if max(p["pool"]) > 1 else None
         return reference.conv_fused(
@@ -123,17 +144,16 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
             v.get("b"),
             group=p["group"],
             residual=v.get("operand"),
-            relu=p["relu"],
+            relu=p["low"] == 0,
             pool=pool,
             **windows,
         )
-    if kind == "fc":
+    if kind == "matmul":
         y = reference.gemm(x.reshape(p["n"], -1), v["w"], v.get("b")).reshape(p["n"], -1, 1, 1)
-        y = y + v.get("operand", 0.0)
-        return reference.relu(y) if p["relu"] else y
-    if kind == "maxpool":
+        return np.clip(y + v.get("operand", 0.0), p["low"], p["high"])
+    if kind == "pool" and not p["average"]:
         return reference.max_pool(x, p["kernel"], ceil_mode=p["ceil_mode"], **windows)
-    if kind == "avgpool":
+    if kind == "pool":
         del windows["dilations"]
         return reference.average_pool(
             x,
@@ -142,11 +162,9 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
             count_include_pad=p["count_include_pad"],
             **windows,
         )
-    if kind == "softmax":
+    if kind == "normalize":
         return reference.softmax(x, p["axis"])
-    if kind == "add":
-        x = x + v["operand"]
-    return reference.relu(x) if p["relu"] else x
+    return np.clip(x + v.get("operand", 0.0), p["low"], p["high"])
 
 
 @functools.lru_cache(maxsize=1)  # one problem after the other, each by all who can
@@ -164,8 +182,8 @@ def cases() -> list[tuple[str, str, str]]:
     algorithms that do not depend on it but for the padding."""
     found = []
     for line in LINES:
-        head, _, threads = line.rsplit(" ", 2)
-        for layout in LAYOUTS:
+        head, word, threads = line.rsplit(" ", 2)
+        for layout in layouts(word):
             key = _core.parse_problem(f"{head} {layout} {threads}")["key"]
             for isa in ISAS:
                 for algorithm in _core.algorithms():
@@ -187,23 +205,23 @@ def test_key_is_canonical(line: str) -> None:
     [
         "",
         "conv",
-        "conv f16 n1 c1h1w1 k1r1x1 nhwc t1",
+        "conv f33 n1 c1h1w1 k1r1x1 nhwc t1",
         "conv f32 n0 c1h1w1 k1r1x1 nhwc t1",
         "conv f32 n1 c1h1w1 k1r2x2 nhwc t1",
         "conv f32 n1 c4h4w4 k3r1x1 g2 nhwc t1",
         "conv f32 n1 c4h4w4 k4r3x3 wf16 nhwc t1",
         "conv f32 n1 c4h4w4 k4r1x1 wint8 g2 nhwc t1",
-        "fc f32 n1 c4h4w4 k4 wf32 nhwc t1",
-        "maxpool f32 n1 c4h4w4 r2x2 wf16 nhwc t1",
+        "matmul f32 n1 c4h4w4 k4 w nhwc t1",
+        "pool f32 n1 c4h4w4 r2x2 max wf16 nhwc t1",
         "conv f32 n1 c99999999999h1w1 k1r1x1 nhwc t1",
         "conv f32 n1 c1h1w1 k1r1x1 nhwc",
         "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 relu",
-        "relu f32 n1 c1h1 nhwc t1",
-        "add f32 n1 c4h4w4 add3x1x1 nchw t1",
-        "reorder f32 n1 c4h4w4 k4 nchw t1",
-        "reorder f32 n1 c4h4w4 at2 nchw t1",
-        "reorder f32 n1 c4h4w4 k7 at4 nchw t1",
-        "relu f32 n1 c4h4w4 k8 nchw t1",
+        "map f32 n1 c1h1 relu nhwc t1",
+        "map f32 n1 c4h4w4 add z3x1x1 nchw t1",
+        "move f32 n1 c4h4w4 k3 nchw t1",
+        "move f32 n1 c4h4w4 at2 nchw t1",
+        "move f32 n1 c4h4w4 k7 at4 nchw t1",
+        "map f32 n1 c4h4w4 k8 relu nchw t1",
     ],
 )
 def test_bad_key_is_refused(bad: str) -> None:
@@ -216,22 +234,25 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
     p, v, want = solved(key)
     layer = _core.Layer(key, algorithm, isa, v.get("w"), v.get("b"))
     # What lies around an input must not be read into a result: it is NaN.
-    x_buffer, x = guarded(to_layout(v["x"], p["in_layout"], layer.width), np.nan)
+    x_buffer, x = guarded(to_layout(v["x"], p["in_layout"], layer.width, p["in_pitch"]), np.nan)
     operand = None
     if "operand" in v:
-        _, operand = guarded(to_layout(v["operand"], p["out_layout"], layer.width), np.nan)
+        flat = to_layout(v["operand"], p["out_layout"], layer.width, p["operand_pitch"])
+        _, operand = guarded(flat, np.nan)
     y_buffer, y = guarded(np.full(layer.y_count, np.nan, np.float32), SENTINEL)
 
     before = x_buffer.copy()
     layer.run(x, operand, y)
 
     np.testing.assert_array_equal(x_buffer, before, "the input was changed")
-    got, lanes = from_layout(y, (p["n"], *p["out"]), p["out_layout"], layer.width)
-    if p["kind"] == "reorder" and p["k"]:  # the other channels stay as they were
+    shape = (p["n"], *p["out"])
+    got, lanes, others = from_layout(y, shape, p["out_layout"], layer.width, p["out_pitch"])
+    assert np.isnan(others).all(), "wrote outside its slice"
+    if p["kind"] == "move" and p["out"] != p["in"]:  # the other channels stay as they were
         first, end = p["first"], p["first"] + p["in"][0]
         assert np.isnan(np.delete(got, range(first, end), 1)).all(), "wrote other channels"
         got = got[:, first:end]
-        if end < p["k"]:
+        if end < p["out"][0]:
             assert np.isnan(lanes).all(), "wrote padding lanes"
             lanes = np.zeros(0)
     error = np.abs(got - want).max() / max(np.sqrt(np.mean(want**2)), 1e-30)
@@ -242,7 +263,7 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
 
 
 def test_weights_are_rounded_by_output_channel_whatever_their_shape() -> None:
-    key = "fc f32 n1 c13h3w5 k31 wint8 nhwc t1"
+    key = "matmul f32 n1 c13h3w5 k31 wint8 nhwc t1"
     p = _core.parse_problem(key)
     v = operands(p)
     results = []
@@ -276,11 +297,11 @@ def test_threads_do_not_change_results() -> None:
                 if _core.refusal(key, algorithm, ISAS[0]):
                     continue
                 layer = _core.Layer(key, algorithm, ISAS[0], v.get("w"), v.get("b"))
-                x = to_layout(v["x"], p["in_layout"], layer.width)
+                x = to_layout(v["x"], p["in_layout"], layer.width, p["in_pitch"])
                 operand = v.get("operand")
                 if operand is not None:
-                    operand = to_layout(operand, p["out_layout"], layer.width)
-                y = np.empty(layer.y_count, np.float32)
+                    operand = to_layout(operand, p["out_layout"], layer.width, p["operand_pitch"])
+                y = np.zeros(layer.y_count, np.float32)
                 layer.run(x, operand, y)
                 results.append(y)
         if len(results) == 2:

@@ -166,7 +166,7 @@ def kept(net: linnet.Session) -> dict[str, str]:
     found = {}
     for layer in net.explain().layers:
         p = _core.parse_problem(layer.problem)
-        if p["k"]:
+        if p["macs"]:
             found[layer.name] = p["weights"]
     return found
 

@@ -391,7 +391,7 @@ def test_steps_of_a_concat_are_named_after_it() -> None:
     assert {"j.part1", "j.part2"} <= steps.keys()
     assert steps["j.part2"]["op"] == "Concat"
     assert steps["j.part2"]["algorithm"] == "reorder"
-    assert steps["j.part2"]["problem"].startswith("reorder f32 n1 c32h8w8 k48 at16 ")
+    assert steps["j.part2"]["problem"].startswith("move f32 n1 c32h8w8 k48 at16 ")
 
 
 # Borders and absurd sizes

@@ -35,13 +35,10 @@ void count_layer(const StepReport& step, const char* isa) {
   const Problem& p = step.choice.problem;
   std::vector<float> weight, bias;
   Weight w, b;
-  const bool weighted = p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
+  const bool weighted = p.weighted();
   if (weighted) {
-    const int64_t taps = p.kind == Kind::kConv
-                             ? p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]
-                             : p.in.count();
-    weight = random_floats(p.k * taps);
-    bias = random_floats(p.k);
+    weight = random_floats(p.y.dims.c * p.taps());
+    bias = random_floats(p.y.dims.c);
     w = as_weight(weight), b = as_weight(bias);
   }
   Layer layer(p, step.choice.algorithm->name(), isa, weighted ? &w : nullptr,

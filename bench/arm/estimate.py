@@ -166,7 +166,7 @@ def milliseconds(layers: list[Layer], batch: int, threads: int) -> float:
     total = sum(layer.bytes for layer in layers) * batch
     seconds = streamed = connected = 0.0
     for layer in layers:
-        if layer.problem.startswith("fc ") and batch == 1:
+        if layer.problem.startswith("matmul ") and batch == 1:
             connected += layer.seconds(threads) + layer.bytes / BANDWIDTH
         else:
             seconds += layer.seconds(threads)

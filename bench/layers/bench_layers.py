@@ -1,7 +1,7 @@
 """Time every algorithm on layers, one by one, and check what the planner would have picked.
 
     python bench/layers/bench_layers.py --threads 1,4 --isa avx2,avx512
-    python bench/layers/bench_layers.py --problem "fc f32 n1 c512h1w1 k1000 nhwc t1" --json o.json
+    python bench/layers/bench_layers.py --problem "matmul f32 n1 c512h1w1 k10 nhwc t1" --json o.json
 
 A problem's layouts are those of the data around the layer; for an algorithm that wants others the
 changes of layout are run and counted too. The candidates of a problem run in turns, so that what
@@ -39,11 +39,11 @@ class Candidate:
         n, inner, outer = f"n{p['n']}", _dims(p["in"]), _dims(p["out"])
         steps = [(f"{head} {_join(*layouts)} {threads}", algorithm)]
         if layouts[0] != p["in_layout"]:
-            key = f"reorder f32 {n} {inner} {p['in_layout']}>{layouts[0]} {threads}"
+            key = f"move f32 {n} {inner} {p['in_layout']}>{layouts[0]} {threads}"
             steps.insert(0, (key, "reorder"))
         if layouts[1] != p["out_layout"]:
             steps.append(
-                (f"reorder f32 {n} {outer} {layouts[1]}>{p['out_layout']} {threads}", "reorder")
+                (f"move f32 {n} {outer} {layouts[1]}>{p['out_layout']} {threads}", "reorder")
             )
         self.algorithm = algorithm
         self.layouts = _join(*layouts)
@@ -77,13 +77,13 @@ def _made_up(*shape: int) -> Any:
 
 def _weights(p: dict[str, Any]) -> tuple[Any, Any]:
     """Weight and bias of a problem, None for one that has none."""
-    if p["kind"] not in ("conv", "fc"):
+    if p["kind"] not in ("conv", "matmul"):
         return None, None
     if p["kind"] == "conv":
-        weight = _made_up(p["k"], p["in"][0] // p["group"], *p["kernel"])
+        weight = _made_up(p["out"][0], p["in"][0] // p["group"], *p["kernel"])
     else:
-        weight = _made_up(p["k"], math.prod(p["in"]))
-    return weight / np.float32(math.sqrt(weight[0].size)), _made_up(p["k"])
+        weight = _made_up(p["out"][0], math.prod(p["in"]))
+    return weight / np.float32(math.sqrt(weight[0].size)), _made_up(p["out"][0])
 
 
 def _runner(key: str, algorithm: str, isa: str) -> Any:

@@ -9,22 +9,59 @@ namespace {
 
 // A function's static, because registrations run before main in no defined order; never destroyed,
 // because threads may outlive main.
-std::vector<const Algorithm*>& registry() {
-  static auto& all = *new std::vector<const Algorithm*>;
+struct Registry {
+  std::vector<const Algorithm*> all, of_kind[kKinds];
+};
+Registry& registry() {
+  static auto& all = *new Registry;
   return all;
+}
+
+void insert(std::vector<const Algorithm*>& list, const Algorithm* algorithm) {
+  const auto place = std::upper_bound(
+      list.begin(), list.end(), algorithm,
+      [](const Algorithm* a, const Algorithm* b) { return std::strcmp(a->name(), b->name()) < 0; });
+  list.insert(place, algorithm);
+}
+
+// Why kernels cannot run on an operand; empty if they can. They load and store whole vectors.
+std::string slice_objection(const Operand& o, int width) {
+  if (!o.pitch) return "";
+  const bool last = o.layout == Layout::kNhwc;
+  const int64_t own = last ? round_up(o.dims.c, width) : o.dims.c;
+  if (o.pitch >= own && (!last || o.pitch % width == 0)) return "";
+  return "a slice of " + std::to_string(o.dims.c) + " of " + std::to_string(o.pitch) +
+         " channels is not whole vectors of " + std::to_string(width);
 }
 
 }  // namespace
 
 RegisterAlgorithm::RegisterAlgorithm(const Algorithm* algorithm) {
-  auto& all = registry();
-  const auto place = std::upper_bound(
-      all.begin(), all.end(), algorithm,
-      [](const Algorithm* a, const Algorithm* b) { return std::strcmp(a->name(), b->name()) < 0; });
-  all.insert(place, algorithm);
+  insert(registry().all, algorithm);
+  for (int kind = 0; kind < kKinds; ++kind) {
+    if (algorithm->kinds().has(static_cast<Kind>(kind)))
+      insert(registry().of_kind[kind], algorithm);
+  }
 }
 
-const std::vector<const Algorithm*>& algorithms() { return registry(); }
+std::string Algorithm::refuse(const Problem& p, const Context& context) const {
+  if (!kinds().has(p.kind())) return std::string("not for ") + to_string(p.kind());
+  for (const Operand* o : {&p.x, &p.y, &p.z}) {
+    if (o == &p.z && !p.binary()) continue;
+    if (o->dtype != DType::kF32) return std::string("does not run on ") + to_string(o->dtype);
+    std::string slice = slice_objection(*o, context.kernels.width);
+    if (!slice.empty()) return slice;
+  }
+  if (p.weights() != DType::kF32 && !any_weights())
+    return std::string("the weights are ") + to_string(p.weights()) + ", not f32";
+  if (uses_kernels() && p.end.limits.high < kInfinity) return "has no upper limit";
+  return objection(p, context);
+}
+
+const std::vector<const Algorithm*>& algorithms() { return registry().all; }
+const std::vector<const Algorithm*>& algorithms(Kind kind) {
+  return registry().of_kind[static_cast<int>(kind)];
+}
 
 const Algorithm& algorithm(const std::string& name) {
   std::string known;

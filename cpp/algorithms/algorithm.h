@@ -3,6 +3,7 @@
 // one, add a file to cpp/algorithms/ whose last line registers it.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,22 +52,32 @@ class Algorithm {
  public:
   virtual ~Algorithm() = default;
   virtual const char* name() const = 0;
-  // The reason why `problem` is refused; empty if it is accepted.
-  virtual std::string refuse(const Problem& problem, const Context& context) const = 0;
+  // The kinds of problems it is for; the planner asks about no others.
+  virtual Kinds kinds() const = 0;
+  // The reason why `problem` is refused; empty if it is accepted. What follows is for those.
+  std::string refuse(const Problem& problem, const Context& context) const;
   // Estimated cycles of one core's worth of wall time.
   virtual double cost(const Problem& problem, const Context& context) const = 0;
   // Bytes of packed weights and workspace its plan takes, about.
   virtual double memory(const Problem&, const Context&) const { return 0; }
   // Whether results are as exact as a plain sum of products; `strict` sessions refuse others.
   virtual bool exact() const { return true; }
+  // Whether it takes weights of any type, not only float32.
+  virtual bool any_weights() const { return false; }
   // False for what runs the same scalar code whatever the ISA.
   virtual bool uses_kernels() const { return true; }
   virtual std::unique_ptr<Plan> prepare(const Problem& problem, const Weight* weight,
                                         const Weight* bias, const Context& context) const = 0;
+
+ private:
+  // A reason of its own against a problem of its kinds and types.
+  virtual std::string objection(const Problem& problem, const Context& context) const = 0;
 };
 
 // All algorithms, in order of their names.
 const std::vector<const Algorithm*>& algorithms();
+// Those for a kind of problem, in the same order.
+const std::vector<const Algorithm*>& algorithms(Kind kind);
 // Throws std::invalid_argument listing the names there are.
 const Algorithm& algorithm(const std::string& name);
 // The algorithm of that name; else all of a family: "fourier" is fourier-8 and fourier-16. Throws
@@ -80,13 +91,23 @@ struct RegisterAlgorithm {
 // Element strides of an activation in a layout, for code that walks any of them.
 struct Strides {
   int64_t n, c, h, w;
-  Strides(const Dims& d, Layout layout, int width) {
-    const int64_t pixel = layout == Layout::kNchw ? 1 : round_up(d.c, width);
-    n = image_stride(d, layout, width);
-    c = layout == Layout::kNchw ? d.h * d.w : 1;
-    h = d.w * pixel;
-    w = pixel;
+  Strides(const Operand& o, int width) {
+    const bool planar = o.layout == Layout::kNchw;
+    n = o.image(width);
+    c = planar ? o.dims.h * o.dims.w : 1;
+    w = planar ? 1 : o.pixel(width);
+    h = o.dims.w * w;
   }
 };
+
+// Copies pixels of `y_pixel` floats that lie `x_pixel` apart to where they lie side by side.
+inline void copy_pixels(const float* x, int64_t x_pixel, float* y, int64_t y_pixel, int64_t count) {
+  if (x_pixel == y_pixel) {
+    std::memcpy(y, x, static_cast<size_t>(count * y_pixel) * sizeof(float));
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i, x += x_pixel, y += y_pixel)
+    std::memcpy(y, x, static_cast<size_t>(y_pixel) * sizeof(float));
+}
 
 }  // namespace linnet

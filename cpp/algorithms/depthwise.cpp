@@ -54,23 +54,23 @@ class DepthwisePlan final : public Plan {
                 const Context& context)
       : p_(problem),
         kernels_(context.kernels),
-        out_(problem.out()),
-        vecs_(ceil_div(p_.k, kernels_.width)),
-        taps_(p_.window.kernel[0] * p_.window.kernel[1]),
-        tiles_(inner_tiles(kernels_, p_.window)),
-        rows_(inner(p_.window, 0, p_.in.h, out_.h)),
-        cols_(inner(p_.window, 1, p_.in.w, out_.w)) {
+        out_(problem.y.dims),
+        vecs_(ceil_div(p_.y.dims.c, kernels_.width)),
+        taps_(p_.conv().window.kernel[0] * p_.conv().window.kernel[1]),
+        tiles_(inner_tiles(kernels_, p_.conv().window)),
+        rows_(inner(p_.conv().window, 0, p_.x.dims.h, out_.h)),
+        cols_(inner(p_.conv().window, 1, p_.x.dims.w, out_.w)) {
     const int width = kernels_.width;
     weights_ = context.weights.get(
         &weight, "depthwise v" + std::to_string(width), vecs_ * taps_ * width, [&](float* out) {
           const auto* from = static_cast<const char*>(weight.bytes());
-          for (int64_t k = 0; k < p_.k; ++k) {
+          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
             float* vec = out + k / width * taps_ * width + k % width;
             for (int64_t t = 0; t < taps_; ++t, from += sizeof *out)
               std::memcpy(vec + t * width, from, sizeof *out);  // it may be misaligned
           }
         });
-    bias_ = context.weights.get_bias(bias, p_.k, vecs_ * width);
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, vecs_ * width);
     // About eight tasks for each thread, so that one slow core cannot hold up the layer: bands of
     // output rows, and blocks of channels where there are too few rows. A band needs some rows,
     // since the inputs of its first and last are read by its neighbours too; a block some lines.
@@ -105,39 +105,40 @@ class DepthwisePlan final : public Plan {
  private:
   // Whether two rows of pixels can share their inputs.
   bool pairs() const {
-    const Window& w = p_.window;
+    const Window& w = p_.conv().window;
     return tiles_.cols[2] > 0 && w.dilation[0] == 1 && w.stride[0] <= w.kernel[0];
   }
 
   // tile.vecs vectors of channels, from number `vec` on, of an output row, or of two.
   void run_row(const Operands& o, int64_t image, int64_t row, int rows, int64_t vec,
                DepthwiseTile tile) const {
-    const Window& w = p_.window;
+    const Window& w = p_.conv().window;
     const int width = kernels_.width;
-    const int64_t pixel = vecs_ * width, channel = vec * width;
+    const int64_t x_pixel = p_.x.pixel(width), y_pixel = p_.y.pixel(width);
+    const int64_t channel = vec * width;
     const int64_t top = row * w.stride[0] - w.pad[0];
-    const Range taps = taps_inside(top, w.kernel[0], w.dilation[0], p_.in.h);
+    const Range taps = taps_inside(top, w.kernel[0], w.dilation[0], p_.x.dims.h);
     tile.rows = taps.last - taps.first, tile.row_step = w.stride[0];
-    tile.x_row = p_.in.w * pixel * w.dilation[0], tile.x_col = pixel * w.dilation[1];
-    tile.x_pixel = pixel * w.stride[1];
+    tile.x_row = p_.x.dims.w * x_pixel * w.dilation[0], tile.x_col = x_pixel * w.dilation[1];
+    tile.x_pixel = x_pixel * w.stride[1];
     tile.w_vec = taps_ * width, tile.w_row = w.kernel[1] * width;
     tile.bias = bias_->floats() + channel;
-    tile.y_row = out_.w * pixel, tile.y_pixel = pixel;
-    tile.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
+    tile.y_row = out_.w * y_pixel, tile.y_pixel = y_pixel;
+    tile.low = p_.end.limits.low;
     // Where no tap lies inside the image, the first may lie too far away for a pointer.
     const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : 0;
-    const float* x = o.x + (image * p_.in.h + first) * p_.in.w * pixel + channel;
+    const float* x = o.x + (image * p_.x.dims.h + first) * p_.x.dims.w * x_pixel + channel;
     const float* weights = weights_->floats() + vec * tile.w_vec + taps.first * tile.w_row;
     int64_t y = (image * out_.h + row) * tile.y_row + channel;
 
     const auto run_tile = [&](DepthwiseKernel kernel, int64_t col) {
       const int64_t left = col * w.stride[1] - w.pad[1];
-      const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p_.in.w);
+      const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p_.x.dims.w);
       tile.cols = inside.last - inside.first;
-      tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * pixel;
+      tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * x_pixel;
       tile.w = weights + inside.first * width;
-      tile.y = o.y + y + col * pixel;
-      tile.residual = p_.residual ? o.operand + y + col * pixel : nullptr;
+      tile.y = o.y + y + col * y_pixel;
+      tile.residual = p_.end.residual ? o.operand + y + col * y_pixel : nullptr;
       kernel(tile);
     };
     const int64_t length = cols_.last - cols_.first;
@@ -169,36 +170,38 @@ class Depthwise final : public Algorithm {
  public:
   const char* name() const override { return "depthwise"; }
 
-  std::string refuse(const Problem& p, const Context&) const override {
-    if (p.kind != Kind::kConv) return "not a convolution";
-    if (p.groups != p.in.c || p.k != p.in.c) return "not one filter for each channel";
-    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+  Kinds kinds() const override { return {Kind::kConv}; }
+
+  std::string objection(const Problem& p, const Context&) const override {
+    if (p.conv().groups != p.x.dims.c || p.y.dims.c != p.x.dims.c)
+      return "not one filter for each channel";
+    if (p.x.layout != Layout::kNhwc || p.y.layout != Layout::kNhwc)
       return "works on channels-last only";
-    if (p.weights != DType::kF32) return "takes float32 weights only";
-    if (p.pooled()) return "does not pool";
+    if (p.end.pooled()) return "does not pool";
     return "";
   }
 
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    const Dims out = p.out();
-    const int64_t* kernel = p.window.kernel;
-    const DepthwiseTiles& tiles = inner_tiles(kernels, p.window);
+    const Dims out = p.y.dims;
+    const int64_t* kernel = p.conv().window.kernel;
+    const DepthwiseTiles& tiles = inner_tiles(kernels, p.conv().window);
     const bool slides = &tiles != &kernels.depthwise[0][0];
     const double cols = std::min(static_cast<double>(tiles.cols[1]), static_cast<double>(out.w));
     const auto taps = static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
     // For an output vector: its inputs, and its share of the tile's weights.
     const double inputs =
-        slides ? kernel[0] * ((cols - 1) * p.window.stride[1] + kernel[1]) / cols : taps;
+        slides ? kernel[0] * ((cols - 1) * p.conv().window.stride[1] + kernel[1]) / cols : taps;
     const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
     const double each = std::max(taps / (fma_rate * machine().efficiency),
                                  (inputs + taps / cols) / machine().loads);
-    const auto vectors = static_cast<double>(p.n * out.h * out.w * ceil_div(p.k, kernels.width));
+    const auto vectors =
+        static_cast<double>(p.n * out.h * out.w * ceil_div(p.y.dims.c, kernels.width));
     // Data comes in from afar once; the next rows read it again from where the window's rows stay.
-    const auto input = static_cast<double>(p.n * image_stride(p.in, p.in_layout, kernels.width));
-    const auto output = static_cast<double>(p.n * image_stride(out, p.out_layout, kernels.width));
+    const auto input = static_cast<double>(p.n * image_stride(p.x.dims, p.x.layout, kernels.width));
+    const auto output = static_cast<double>(p.n * image_stride(out, p.y.layout, kernels.width));
     const double bytes = (input + output) * sizeof(float);
-    const double row_bytes = input / static_cast<double>(p.n * p.in.h) * sizeof(float);
+    const double row_bytes = input / static_cast<double>(p.n * p.x.dims.h) * sizeof(float);
     const double again =
         stream_cycles(vectors * inputs * kernels.width * sizeof(float), row_bytes * kernel[0]);
     const double cycles =
@@ -208,8 +211,9 @@ class Depthwise final : public Algorithm {
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    return static_cast<double>(p.window.kernel[0]) * static_cast<double>(p.window.kernel[1]) *
-           static_cast<double>(round_up(p.k, context.kernels.width)) * sizeof(float);
+    return static_cast<double>(p.conv().window.kernel[0]) *
+           static_cast<double>(p.conv().window.kernel[1]) *
+           static_cast<double>(round_up(p.y.dims.c, context.kernels.width)) * sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

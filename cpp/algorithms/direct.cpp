@@ -15,7 +15,6 @@
 namespace linnet {
 namespace {
 
-constexpr float kNoActivation = -std::numeric_limits<float>::infinity();
 constexpr double kMostScratch = 1 << 24;      // floats of one thread
 constexpr int64_t kExpandedBytes = 16 << 10;  // of weights turned into floats, to stay in L1
 constexpr int64_t kPlaceTaps = 8;             // where weights are read in several places by turns
@@ -173,7 +172,8 @@ struct ConvScheme {
 
   ConvScheme(const Problem& p, const Kernels& kernels);
   int64_t input_rows(const Problem& p, int64_t output_rows) const {
-    return (output_rows * p.pool[0] - 1) * p.window.stride[0] + p.window.extent(0);
+    return (output_rows * p.end.pool[0] - 1) * p.conv().window.stride[0] +
+           p.conv().window.extent(0);
   }
   // Of the input that the tiles read for a band of one image.
   int64_t band_floats(const Problem& p) const { return input_rows(p, band_rows) * x_row; }
@@ -186,29 +186,30 @@ struct ConvScheme {
 };
 
 ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
-  const Window& w = p.window;
-  const int64_t channels = p.in.c / p.groups;
-  const bool pads = w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
-  planar = p.in_layout == Layout::kNchw && p.in.c > 1;
-  copy = pads || (planar && (w.dilation[1] != 1 || p.groups != 1));
-  x_image = image_stride(p.in, p.in_layout, kernels.width);
+  const Window& w = p.conv().window;
+  const int64_t channels = p.x.dims.c / p.conv().groups;
+  planar = p.x.layout == Layout::kNchw && (p.x.dims.c > 1 || p.x.pitch);
+  copy = w.padded() || (planar && (w.dilation[1] != 1 || p.conv().groups != 1));
+  x_image = p.x.image(kernels.width);
   if (planar && !copy) {
-    x_pixel = 1, x_row = p.in.w;
-    taps = {channels, w.kernel[0], w.kernel[1], p.in.h * p.in.w, x_row * w.dilation[0]};
+    x_pixel = 1, x_row = p.x.dims.w;
+    taps = {channels, w.kernel[0], w.kernel[1], p.x.dims.h * p.x.dims.w, x_row * w.dilation[0]};
   } else {
-    x_pixel = p.in_layout == Layout::kNhwc ? round_up(p.in.c, kernels.width) : p.in.c;
-    x_row = (p.in.w + w.pad[1] + w.pad[3]) * x_pixel;
+    x_pixel = p.x.layout == Layout::kNchw ? p.x.dims.c
+              : copy                      ? round_up(p.x.dims.c, kernels.width)
+                                          : p.x.pixel(kernels.width);
+    x_row = (p.x.dims.w + w.pad[1] + w.pad[3]) * x_pixel;
     taps = {w.kernel[0], w.kernel[1], channels, x_row * w.dilation[0], x_pixel * w.dilation[1]};
     if (x_pixel == channels && w.dilation[1] == 1) taps.inner *= taps.middle, taps.middle = 1;
   }
 
-  const Dims out = p.out();
+  const Dims out = p.y.dims;
   images = p.n, rows = out.h, row = last_row = out.w;
-  const bool flat = w.kernel[0] == 1 && w.kernel[1] == 1 && w.stride[0] == 1 && w.stride[1] == 1 &&
-                    !p.pooled() && !copy;
+  const bool flat =
+      w.kernel[0] == 1 && w.kernel[1] == 1 && w.unit_stride() && !p.end.pooled() && !copy;
   // Panels must not depend on the batch, so that all plans share one packed copy.
-  panels =
-      best_panels(kernels, p.k / p.groups, flat ? out.h * out.w : out.w, p.pool[1], taps.count());
+  panels = best_panels(kernels, p.y.dims.c / p.conv().groups, flat ? out.h * out.w : out.w,
+                       p.end.pool[1], taps.count());
   if (flat) {
     const int64_t pixels = out.h * out.w * (planar ? 1 : p.n);
     if (!planar) images = 1;
@@ -228,7 +229,7 @@ ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
     band_images = some_images;
     band_rows = ceil_div(rows, some_bands);
     bands = ceil_div(rows, band_rows);
-    splits = std::min(panels.count() * p.groups, ceil_div(wanted, image_groups() * bands));
+    splits = std::min(panels.count() * p.conv().groups, ceil_div(wanted, image_groups() * bands));
     const double scratch = static_cast<double>(band_floats(p));
     const bool least = band_images == 1 && band_rows == 1;  // Direct::refuse() has bounded it
     if (copy && !least && scratch * static_cast<double>(band_images) > kMostScratch) return;
@@ -251,33 +252,34 @@ double ConvScheme::tile_cycles(const Problem& p, const Kernels& kernels) const {
   const auto runs = static_cast<double>(taps.outer * taps.middle);
   const auto line = [&](int vecs) {
     if (!vecs) return 0.0;
-    const auto tiles = static_cast<double>(ceil_div(row, kernels.direct_cols[vecs] / p.pool[1]));
+    const auto tiles =
+        static_cast<double>(ceil_div(row, kernels.direct_cols[vecs] / p.end.pool[1]));
     const double tap_bytes = static_cast<double>(vecs) * kernels.width * sizeof(float);
-    const double cols = static_cast<double>(row * p.pool[1]) / tiles;
+    const double cols = static_cast<double>(row * p.end.pool[1]) / tiles;
     return tiles * (linnet::tile_cycles(kernels, vecs, cols, static_cast<double>(taps.count()),
                                         tap_bytes * static_cast<double>(taps.count())) +
-                    kRunCycles * runs + (p.pooled() ? 2 * vecs * cols : 0));
+                    kRunCycles * runs + (p.end.pooled() ? 2 * vecs * cols : 0));
   };
-  const double lines = static_cast<double>(images * p.groups * p.pool[0]) *
+  const double lines = static_cast<double>(images * p.conv().groups * p.end.pool[0]) *
                        (static_cast<double>(rows - 1) + static_cast<double>(last_row) / row);
   return lines * (static_cast<double>(panels.full) * line(panels.vecs) + line(panels.rest));
 }
 
 // With what passes by the tiles: weights from farther away, pixels, copies.
 double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double tiles) const {
-  const Window& w = p.window;
+  const Window& w = p.conv().window;
   const auto passes = static_cast<double>(image_groups() * bands);
-  const auto weights =
-      static_cast<double>(p.groups * round_up(p.k / p.groups, kernels.width) * taps.count());
+  const auto weights = static_cast<double>(
+      p.conv().groups * round_up(p.y.dims.c / p.conv().groups, kernels.width) * taps.count());
   const double band_bytes = static_cast<double>(band_images * band_floats(p)) * sizeof(float);
   double sum = tiles;
-  if (p.weights != DType::kF32) sum += kExpandCycles * weights / kernels.width * passes;
-  sum += weight_cycles(weights * static_cast<double>(size_of(p.weights)), passes, band_bytes,
+  if (p.weights() != DType::kF32) sum += kExpandCycles * weights / kernels.width * passes;
+  sum += weight_cycles(weights * static_cast<double>(size_of(p.weights())), passes, band_bytes,
                        p.threads);
   const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
                       std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
   // A band's pixels pass once for each panel, whose weights and results come between.
-  const auto all_panels = static_cast<double>(panels.count() * p.groups);
+  const auto all_panels = static_cast<double>(panels.count() * p.conv().groups);
   const double between = (weights / all_panels + static_cast<double>(band_images * band_rows * row *
                                                                      panels.vecs * kernels.width)) *
                          sizeof(float);
@@ -296,20 +298,21 @@ class DirectConv final : public Plan {
  public:
   DirectConv(const Problem& problem, const Weight& weight, const Weight* bias,
              const Context& context)
-      : p_(problem), kernels_(context.kernels), out_(problem.out()), scheme_(problem, kernels_) {
-    const Window& w = p_.window;
+      : p_(problem), kernels_(context.kernels), scheme_(problem, kernels_) {
+    const Window& w = p_.conv().window;
     const Taps& taps = scheme_.taps;
-    const int64_t channels = p_.in.c / p_.groups, rs = w.kernel[0] * w.kernel[1];
+    const int64_t channels = p_.x.dims.c / p_.conv().groups, rs = w.kernel[0] * w.kernel[1];
     if (scheme_.planar && !scheme_.copy) {
-      weights_ = pack(context, weight, "conv crs", p_.groups, p_.k, scheme_.panels, taps.count(),
-                      [=](int64_t k, int64_t tap) { return k * channels * rs + tap; });
+      weights_ =
+          pack(context, weight, "conv crs", p_.conv().groups, p_.y.dims.c, scheme_.panels,
+               taps.count(), [=](int64_t k, int64_t tap) { return k * channels * rs + tap; });
     } else {
-      weights_ = pack(context, weight, "conv rsc", p_.groups, p_.k, scheme_.panels, taps.count(),
-                      [=](int64_t k, int64_t tap) {
+      weights_ = pack(context, weight, "conv rsc", p_.conv().groups, p_.y.dims.c, scheme_.panels,
+                      taps.count(), [=](int64_t k, int64_t tap) {
                         return (k * channels + tap % channels) * rs + tap / channels;
                       });
     }
-    bias_ = context.weights.get_bias(bias, p_.k, round_up(p_.k, kernels_.width));
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, round_up(p_.y.dims.c, kernels_.width));
   }
 
   size_t workspace() const override {
@@ -336,24 +339,24 @@ class DirectConv final : public Plan {
 
   // Copies the input rows of a band, padding included, into channels-last scratch.
   void copy_band(const float* image, int64_t first_row, int64_t rows, float* scratch) const {
-    const Strides s(p_.in, p_.in_layout, kernels_.width);
-    const int64_t left = p_.window.pad[1], pixel = scheme_.x_pixel;
+    const Strides s(p_.x, kernels_.width);
+    const int64_t left = p_.conv().window.pad[1], pixel = scheme_.x_pixel;
     for (int64_t r = 0; r < rows; ++r, scratch += scheme_.x_row) {
-      const int64_t y = first_row + r - p_.window.pad[0];
-      if (y < 0 || y >= p_.in.h) {
+      const int64_t y = first_row + r - p_.conv().window.pad[0];
+      if (y < 0 || y >= p_.x.dims.h) {
         std::memset(scratch, 0, static_cast<size_t>(scheme_.x_row) * sizeof(float));
         continue;
       }
       float* row = scratch + left * pixel;
       std::memset(scratch, 0, static_cast<size_t>(left * pixel) * sizeof(float));
-      std::memset(row + p_.in.w * pixel, 0,
-                  static_cast<size_t>(p_.window.pad[3] * pixel) * sizeof(float));
+      std::memset(row + p_.x.dims.w * pixel, 0,
+                  static_cast<size_t>(p_.conv().window.pad[3] * pixel) * sizeof(float));
       const float* source = image + y * s.h;
-      if (s.c == 1 || p_.in.c == 1) {
-        std::memcpy(row, source, static_cast<size_t>(p_.in.w * pixel) * sizeof(float));
+      if (s.c == 1 || s.w == pixel) {
+        copy_pixels(source, s.w, row, pixel, p_.x.dims.w);
       } else {
-        for (int64_t c = 0; c < p_.in.c; ++c) {
-          for (int64_t x = 0; x < p_.in.w; ++x) row[x * pixel + c] = source[c * s.c + x];
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+          for (int64_t x = 0; x < p_.x.dims.w; ++x) row[x * pixel + c] = source[c * s.c + x];
         }
       }
     }
@@ -362,17 +365,17 @@ class DirectConv final : public Plan {
   // Part number `part` of the panels, for band number `pass` of all images.
   void run_band(const Operands& o, int64_t pass, int64_t part, int thread) const {
     const ConvScheme& s = scheme_;
-    const Window& w = p_.window;
+    const Window& w = p_.conv().window;
     const int64_t band = pass % s.bands, first_image = pass / s.bands * s.band_images;
     const int64_t images = std::min(s.band_images, s.images - first_image);
     const int64_t first = band * s.band_rows, last = std::min(s.rows, first + s.band_rows);
-    const int64_t input_row = first * p_.pool[0] * w.stride[0];
+    const int64_t input_row = first * p_.end.pool[0] * w.stride[0];
     float* scratch = o.workspace + thread * (scratch_floats() + expanded_floats());
     const float* x = o.x + first_image * s.x_image;
     int64_t x_image = s.x_image;
     if (s.copy) {
       const int64_t rows =
-          std::min(s.input_rows(p_, last - first), p_.in.h + w.pad[0] + w.pad[2] - input_row);
+          std::min(s.input_rows(p_, last - first), p_.x.dims.h + w.pad[0] + w.pad[2] - input_row);
       for (int64_t i = 0; i < images; ++i)
         copy_band(x + i * x_image, input_row, rows, scratch + i * scheme_.band_floats(p_));
       x = scratch, x_image = scheme_.band_floats(p_);
@@ -381,19 +384,19 @@ class DirectConv final : public Plan {
     }
 
     const int width = kernels_.width;
-    const int64_t y_pixel = round_up(p_.k, width);
-    const int64_t y_image = out_.h * out_.w * y_pixel, y_row = s.row * y_pixel;
-    const int64_t per_group = p_.k / p_.groups;
+    const int64_t y_pixel = p_.y.pixel(width);
+    const int64_t y_image = p_.y.image(width), y_row = s.row * y_pixel;
+    const int64_t per_group = p_.y.dims.c / p_.conv().groups;
     const int64_t taps = s.taps.count(), group_floats = round_up(per_group, width) * taps;
-    const int64_t panels = s.panels.count() * p_.groups;
+    const int64_t panels = s.panels.count() * p_.conv().groups;
 
     DirectTile tile{};
     tile.x_col = w.stride[1] * s.x_pixel;
     tile.x_outer = s.taps.x_outer, tile.x_middle = s.taps.x_middle;
     tile.outer = s.taps.outer, tile.middle = s.taps.middle, tile.inner = s.taps.inner;
     tile.y_col = y_pixel;
-    tile.low = p_.relu ? 0.0f : kNoActivation;
-    tile.pool_cols = static_cast<int>(p_.pool[1]);
+    tile.low = p_.end.limits.low;
+    tile.pool_cols = static_cast<int>(p_.end.pool[1]);
 
     for (int64_t panel = panels * part / s.splits; panel < panels * (part + 1) / s.splits;
          ++panel) {
@@ -401,28 +404,28 @@ class DirectConv final : public Plan {
       const int vecs = s.panels.size(in_group);
       const int64_t channel = in_group * s.panels.vecs * width;
       const int64_t y_channel = group * per_group + channel;
-      const int64_t most = kernels_.direct_cols[vecs] / p_.pool[1];
+      const int64_t most = kernels_.direct_cols[vecs] / p_.end.pool[1];
       weights_.point(&tile, group * group_floats + channel * taps, channel);
       if (!weights_.floats()) weights_.expand(&tile, scratch + scratch_floats(), taps, vecs);
       tile.bias = bias_->floats() + y_channel;
       for (int64_t i = 0; i < images; ++i) {
-        const float* x_group = x + i * x_image + group * (p_.in.c / p_.groups);
+        const float* x_group = x + i * x_image + group * (p_.x.dims.c / p_.conv().groups);
         const int64_t at = (first_image + i) * y_image + y_channel;
         for (int64_t row = first; row < last; ++row) {
           const int64_t cols = row + 1 < s.rows ? s.row : s.last_row;
           const int64_t tiles = ceil_div(cols, most);
-          for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
+          for (int64_t sub = 0; sub < p_.end.pool[0]; ++sub) {
             const float* x_line =
-                x_group + ((row - first) * p_.pool[0] + sub) * w.stride[0] * s.x_row;
+                x_group + ((row - first) * p_.end.pool[0] + sub) * w.stride[0] * s.x_row;
             tile.pool_merge = sub > 0;
             for (int64_t t = 0; t < tiles; ++t) {
               // Even shares: 13 pixels become 7 + 6, not 9 + 4.
               const int64_t begin = cols * t / tiles, end = cols * (t + 1) / tiles;
               const int64_t y = at + row * y_row + begin * y_pixel;
-              tile.x = x_line + begin * p_.pool[1] * tile.x_col;
+              tile.x = x_line + begin * p_.end.pool[1] * tile.x_col;
               tile.y = o.y + y;
-              tile.residual = p_.residual ? o.operand + y : nullptr;
-              kernels_.direct[vecs][(end - begin) * p_.pool[1]](tile);
+              tile.residual = p_.end.residual ? o.operand + y : nullptr;
+              kernels_.direct[vecs][(end - begin) * p_.end.pool[1]](tile);
             }
           }
         }
@@ -432,7 +435,6 @@ class DirectConv final : public Plan {
 
   const Problem p_;
   const Kernels& kernels_;
-  const Dims out_;
   const ConvScheme scheme_;
   PackedWeights weights_;
   WeightStore::Buffer bias_;
@@ -446,31 +448,32 @@ class DirectFullyConnected final : public Plan {
                        const Context& context)
       : p_(problem), kernels_(context.kernels) {
     const int width = kernels_.width;
-    const Dims d = p_.in;
-    x_step_ = x_image_ = image_stride(d, p_.in_layout, width);
-    y_image_ = round_up(p_.k, width);
+    const Dims d = p_.x.dims;
+    x_step_ = x_image_ = p_.x.image(width);
+    y_image_ = p_.y.image(width);
     // Images that lie whole ways of the first-level cache apart would meet in a few lines of it.
     const auto bytes = static_cast<int64_t>(sizeof(float)) * x_image_;
     if (p_.n > 1 && machine().way > 0 && bytes % machine().way == 0) x_step_ += 16;
     // Padded lanes of the input are zero, but their products must not need weights: skip them pixel
     // by pixel.
-    pixel_ = p_.in_layout == Layout::kNhwc ? round_up(d.c, width) : d.count();
-    pixels_ = p_.in_layout == Layout::kNhwc ? d.h * d.w : 1;
-    channels_ = p_.in_layout == Layout::kNhwc ? d.c : d.count();
+    pixel_ = p_.x.layout == Layout::kNhwc ? p_.x.pixel(width) : d.count();
+    pixels_ = p_.x.layout == Layout::kNhwc ? d.h * d.w : 1;
+    channels_ = p_.x.layout == Layout::kNhwc ? d.c : d.count();
     if (channels_ == pixel_) channels_ *= pixels_, pixel_ *= pixels_, pixels_ = 1;
     const int64_t taps = d.count();
     // Panels must not depend on the batch, so that all plans share one packed copy: sized for
     // batches.
-    panels_ = best_panels(kernels_, p_.k, kernels_.direct_cols[kernels_.direct_vecs > 1 ? 2 : 1], 1,
-                          taps);
-    if (panels_.vecs > kernels_.gemv_vecs) panels_ = {ceil_div(p_.k, width), 1, 0};
-    const bool last = p_.in_layout == Layout::kNhwc;
+    panels_ = best_panels(kernels_, p_.y.dims.c,
+                          kernels_.direct_cols[kernels_.direct_vecs > 1 ? 2 : 1], 1, taps);
+    if (panels_.vecs > kernels_.gemv_vecs) panels_ = {ceil_div(p_.y.dims.c, width), 1, 0};
+    const bool last = p_.x.layout == Layout::kNhwc;
     const std::string name =
         last ? "fc hwc " + std::to_string(d.h) + "x" + std::to_string(d.w) : "fc chw";
-    weights_ = pack(context, weight, name, 1, p_.k, panels_, taps, [=](int64_t k, int64_t tap) {
-      return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
-    });
-    bias_ = context.weights.get_bias(bias, p_.k, round_up(p_.k, kernels_.width));
+    weights_ =
+        pack(context, weight, name, 1, p_.y.dims.c, panels_, taps, [=](int64_t k, int64_t tap) {
+          return k * taps + (last ? tap % d.c * (d.h * d.w) + tap / d.c : tap);
+        });
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, round_up(p_.y.dims.c, kernels_.width));
     const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
     if (p_.n > kernels_.direct_cols[panels_.vecs] || expands()) {
@@ -488,8 +491,9 @@ class DirectFullyConnected final : public Plan {
     Operands o = given;
     if (copied_floats()) {
       o.pool.parallel_for(p_.n, [&](int64_t image, int) {
+        const int64_t count = (pixels_ - 1) * pixel_ + channels_;
         std::memcpy(given.workspace + image * x_step_, given.x + image * x_image_,
-                    static_cast<size_t>(x_image_) * sizeof(float));
+                    static_cast<size_t>(count) * sizeof(float));
       });
       o.x = given.workspace;
       o.workspace += copied_floats();
@@ -549,19 +553,19 @@ class DirectFullyConnected final : public Plan {
         tile.w_middle = tile.w_outer = 0;
       }
       const bool ends = begin + size == length;
-      weights_.point(&tile, channel * p_.in.count() + begin * block_step() * lanes, channel);
+      weights_.point(&tile, channel * p_.x.dims.count() + begin * block_step() * lanes, channel);
       if (expands()) {
         float* space = o.workspace + thread * expanded_floats();
         weights_.expand(&tile, space, size * block_step(), vecs);
       }
       tile.bias = begin == 0 ? bias_->floats() + channel : nullptr;
-      tile.low = p_.relu && ends ? 0.0f : kNoActivation;
+      tile.low = ends ? p_.end.limits.low : -kInfinity;
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = first + (last - first) * t / tiles,
                       to = first + (last - first) * (t + 1) / tiles;
         tile.x = o.x + from * x_step_ + begin * x_unit;
         tile.y = o.y + from * y_image_ + channel;
-        tile.residual = p_.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
+        tile.residual = p_.end.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
         if (to - from == 1) {
           kernels_.gemv[static_cast<int>(expands() ? DType::kF32 : weights_.type())][vecs](tile);
         } else {
@@ -587,55 +591,57 @@ class Direct final : public Algorithm {
  public:
   const char* name() const override { return "direct"; }
 
-  std::string refuse(const Problem& p, const Context& context) const override {
-    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
-      return "not a convolution or fully connected layer";
-    if (p.out_layout != Layout::kNhwc) return "writes channels-last only";
+  Kinds kinds() const override { return {Kind::kConv, Kind::kMatmul}; }
+  bool any_weights() const override { return true; }
+
+  std::string objection(const Problem& p, const Context& context) const override {
+    if (p.y.layout != Layout::kNhwc) return "writes channels-last only";
+    if (p.kind() == Kind::kMatmul) return "";
     const Kernels& kernels = context.kernels;
-    if (p.groups != 1 && (p.k / p.groups) % kernels.width != 0) {
-      return "groups of " + std::to_string(p.k / p.groups) +
+    if (p.conv().groups != 1 && (p.y.dims.c / p.conv().groups) % kernels.width != 0) {
+      return "groups of " + std::to_string(p.y.dims.c / p.conv().groups) +
              " output channels are not whole vectors of " + std::to_string(kernels.width);
     }
-    if (p.pooled() && p.residual) return "a residual cannot be added before a pool in registers";
-    if (p.pool[1] > 3 || p.pool[1] > kernels.direct_cols[1])
+    if (p.end.pooled() && p.end.residual)
+      return "a residual cannot be added before a pool in registers";
+    if (p.end.pool[1] > 3 || p.end.pool[1] > kernels.direct_cols[1])
       return "pool windows wider than 3 do not fit the registers";
     // What is copied for one output row, in double: the sizes of a window alone may overflow.
-    const Window& w = p.window;
-    const double rows = static_cast<double>(p.pool[0] - 1) * w.stride[0] + w.extent(0);
-    const double row = static_cast<double>(p.in.w + w.pad[1] + w.pad[3]) * p.in.c;
-    if (p.kind == Kind::kConv && rows * row > kMostScratch) return "the padded window is too large";
+    const Window& w = p.conv().window;
+    const double rows = static_cast<double>(p.end.pool[0] - 1) * w.stride[0] + w.extent(0);
+    const double row = static_cast<double>(p.x.dims.w + w.pad[1] + w.pad[3]) * p.x.dims.c;
+    if (rows * row > kMostScratch) return "the padded window is too large";
     return "";
   }
 
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    return p.kind == Kind::kConv ? ConvScheme(p, kernels).cycles : 500 + fc_cycles(p, kernels);
+    return p.kind() == Kind::kConv ? ConvScheme(p, kernels).cycles : 500 + fc_cycles(p, kernels);
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    const double taps =
-        p.kind == Kind::kFullyConnected
-            ? static_cast<double>(p.in.count())
-            : static_cast<double>(p.in.c / p.groups * p.window.kernel[0] * p.window.kernel[1]);
-    return taps * static_cast<double>(p.groups * round_up(p.k / p.groups, context.kernels.width)) *
-           static_cast<double>(size_of(p.weights));
+    const int64_t groups = p.kind() == Kind::kConv ? p.conv().groups : 1;
+    return static_cast<double>(p.taps()) *
+           static_cast<double>(groups * round_up(p.y.dims.c / groups, context.kernels.width)) *
+           static_cast<double>(size_of(p.weights()));
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
                                 const Context& context) const override {
-    if (p.kind == Kind::kFullyConnected)
+    if (p.kind() == Kind::kMatmul)
       return std::make_unique<DirectFullyConnected>(p, *weight, bias, context);
     return std::make_unique<DirectConv>(p, *weight, bias, context);
   }
 
  private:
   static double fc_cycles(const Problem& p, const Kernels& kernels) {
-    const auto taps = static_cast<double>(p.in.count());
-    const Panels panels = best_panels(
-        kernels, p.k, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1, p.in.count());
-    const auto vectors = static_cast<double>(ceil_div(p.k, kernels.width));
-    const bool floats = p.weights == DType::kF32;
-    const double bytes = vectors * taps * static_cast<double>(kernels.width * size_of(p.weights));
+    const auto taps = static_cast<double>(p.x.dims.count());
+    const Panels panels =
+        best_panels(kernels, p.y.dims.c, kernels.direct_cols[kernels.direct_vecs > 1 ? 2 : 1], 1,
+                    p.x.dims.count());
+    const auto vectors = static_cast<double>(ceil_div(p.y.dims.c, kernels.width));
+    const bool floats = p.weights() == DType::kF32;
+    const double bytes = vectors * taps * static_cast<double>(kernels.width * size_of(p.weights()));
     const auto count = static_cast<double>(panels.count());
     if (p.n == 1) {
       const double each = floats ? 1 / machine().loads : kConvertCycles;

@@ -9,6 +9,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -23,23 +24,24 @@ class DirectRef final : public Plan {
       : p_(problem),
         weight_(weight ? weight->as(DType::kF32) : Weight()),
         bias_(bias ? *bias : Weight()),
-        out_(p_.out()),
-        channels_(p_.kind == Kind::kReorder ? p_.in.c : out_.c),
-        x_(p_.in, p_.in_layout, context.kernels.width),
-        y_(out_, p_.out_layout, context.kernels.width),
-        operand_(p_.kind == Kind::kAdd ? p_.operand : out_, p_.out_layout, context.kernels.width),
-        padded_c_(p_.out_layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width)
-                                                 : out_.c) {}
+        out_(p_.y.dims),
+        first_(p_.kind() == Kind::kMove ? p_.move().first : 0),
+        channels_(p_.kind() == Kind::kMove ? p_.x.dims.c : out_.c),
+        x_(p_.x, context.kernels.width),
+        y_(p_.y, context.kernels.width),
+        z_(p_.z, context.kernels.width),
+        padded_c_(p_.y.layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width) : out_.c) {
+  }
 
   void run(const Operands& o) const override {
     // A softmax needs a whole image; all other kinds write one output row of one image per task.
-    const bool whole = p_.kind == Kind::kSoftmax;
+    const bool whole = p_.kind() == Kind::kNormalize;
+    const bool constant = p_.kind() == Kind::kMap && p_.map().z_constant;
     o.pool.parallel_for(p_.n * (whole ? 1 : out_.h), [&](int64_t task, int) {
       const int64_t image = whole ? task : task / out_.h;
       const float* x = o.x + image * x_.n;
       float* y = o.y + image * y_.n;
-      const float* operand =
-          o.operand && !p_.operand_constant ? o.operand + image * operand_.n : o.operand;
+      const float* operand = o.operand && !constant ? o.operand + image * z_.n : o.operand;
       if (whole) {
         softmax(x, y);
         for (int64_t h = 0; h < out_.h; ++h) zero_padding(y, h);
@@ -52,7 +54,7 @@ class DirectRef final : public Plan {
 
  private:
   void zero_padding(float* y, int64_t h) const {
-    if (p_.first + channels_ < out_.c) return;
+    if (first_ + channels_ < out_.c) return;
     for (int64_t w = 0; w < out_.w; ++w) {
       for (int64_t c = out_.c; c < padded_c_; ++c) y[h * y_.h + w * y_.w + c] = 0;
     }
@@ -61,51 +63,51 @@ class DirectRef final : public Plan {
   void row(const float* x, const float* operand, float* y, int64_t h) const {
     for (int64_t c = 0; c < channels_; ++c) {
       for (int64_t w = 0; w < out_.w; ++w)
-        y[(p_.first + c) * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
+        y[(first_ + c) * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
     }
   }
 
   float element(const float* x, const float* operand, int64_t c, int64_t h, int64_t w) const {
     const int64_t at = c * x_.c + h * x_.h + w * x_.w;
-    switch (p_.kind) {
+    switch (p_.kind()) {
       case Kind::kConv: {
         float most = -std::numeric_limits<float>::infinity();
-        for (int64_t i = 0; i < p_.pool[0]; ++i) {
-          for (int64_t j = 0; j < p_.pool[1]; ++j) {
-            most = larger(
-                most, finish(conv(x, c, h * p_.pool[0] + i, w * p_.pool[1] + j), operand, c, h, w));
+        for (int64_t i = 0; i < p_.end.pool[0]; ++i) {
+          for (int64_t j = 0; j < p_.end.pool[1]; ++j) {
+            most = larger(most, finish(conv(x, c, h * p_.end.pool[0] + i, w * p_.end.pool[1] + j),
+                                       operand, c, h, w));
           }
         }
         return most;
       }
-      case Kind::kFullyConnected:
+      case Kind::kMatmul:
         return finish(fully_connected(x, c), operand, c, h, w);
-      case Kind::kMaxPool:
-      case Kind::kAveragePool:
+      case Kind::kPool:
         return pool(x + c * x_.c, h, w);
-      case Kind::kAdd: {
-        const Dims& b = p_.operand;
-        const float sum = x[at] + operand[(b.c > 1) * c * operand_.c + (b.h > 1) * h * operand_.h +
-                                          (b.w > 1) * w * operand_.w];
-        return p_.relu ? std::max(sum, 0.0f) : sum;
+      case Kind::kMap: {
+        if (p_.map().code == MapCode::kCopy) return limited(x[at], p_.end.limits);
+        const Dims& b = p_.z.dims;
+        return limited(
+            x[at] + operand[(b.c > 1) * c * z_.c + (b.h > 1) * h * z_.h + (b.w > 1) * w * z_.w],
+            p_.end.limits);
       }
-      case Kind::kRelu:
-        return std::max(x[at], 0.0f);
-      default:  // kReorder; softmax has its own loop
-        return x[at];
+      case Kind::kMove:
+      case Kind::kNormalize:  // has its own loop
+        break;
     }
+    return x[at];
   }
 
   float finish(double sum, const float* residual, int64_t c, int64_t h, int64_t w) const {
     if (bias_.data) sum += bias_.data[c];
-    if (p_.residual) sum += residual[c * y_.c + h * y_.h + w * y_.w];
-    return static_cast<float>(p_.relu ? std::max(sum, 0.0) : sum);
+    if (p_.end.residual) sum += residual[c * y_.c + h * y_.h + w * y_.w];
+    return static_cast<float>(limited(sum, p_.end.limits));
   }
 
   double conv(const float* x, int64_t k, int64_t oh, int64_t ow) const {
-    const Window& w = p_.window;
-    const int64_t channels = p_.in.c / p_.groups;
-    const int64_t first = k / (p_.k / p_.groups) * channels;
+    const Window& w = p_.conv().window;
+    const int64_t channels = p_.x.dims.c / p_.conv().groups;
+    const int64_t first = k / (p_.y.dims.c / p_.conv().groups) * channels;
     const float* weight = weight_.data + k * channels * w.kernel[0] * w.kernel[1];
     double sum = 0;
     for (int64_t c = 0; c < channels; ++c) {
@@ -113,7 +115,7 @@ class DirectRef final : public Plan {
         const int64_t ih = oh * w.stride[0] - w.pad[0] + r * w.dilation[0];
         for (int64_t s = 0; s < w.kernel[1]; ++s, ++weight) {
           const int64_t iw = ow * w.stride[1] - w.pad[1] + s * w.dilation[1];
-          if (ih < 0 || ih >= p_.in.h || iw < 0 || iw >= p_.in.w) continue;
+          if (ih < 0 || ih >= p_.x.dims.h || iw < 0 || iw >= p_.x.dims.w) continue;
           sum += static_cast<double>(x[(first + c) * x_.c + ih * x_.h + iw * x_.w]) * *weight;
         }
       }
@@ -122,11 +124,11 @@ class DirectRef final : public Plan {
   }
 
   double fully_connected(const float* x, int64_t k) const {
-    const float* weight = weight_.data + k * p_.in.count();
+    const float* weight = weight_.data + k * p_.x.dims.count();
     double sum = 0;
-    for (int64_t c = 0; c < p_.in.c; ++c) {
-      for (int64_t h = 0; h < p_.in.h; ++h) {
-        for (int64_t w = 0; w < p_.in.w; ++w)
+    for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+      for (int64_t h = 0; h < p_.x.dims.h; ++h) {
+        for (int64_t w = 0; w < p_.x.dims.w; ++w)
           sum += static_cast<double>(x[c * x_.c + h * x_.h + w * x_.w]) * *weight++;
       }
     }
@@ -134,7 +136,7 @@ class DirectRef final : public Plan {
   }
 
   float pool(const float* x, int64_t oh, int64_t ow) const {
-    const Window& w = p_.window;
+    const Window& w = p_.pool().window;
     const int64_t top = oh * w.stride[0] - w.pad[0], left = ow * w.stride[1] - w.pad[1];
     float most = -std::numeric_limits<float>::infinity();
     double sum = 0;
@@ -143,29 +145,29 @@ class DirectRef final : public Plan {
     const auto first = [](int64_t at, int64_t step) { return at < 0 ? ceil_div(-at, step) : 0; };
     for (int64_t r = first(top, w.dilation[0]); r < w.kernel[0]; ++r) {
       const int64_t ih = top + r * w.dilation[0];
-      if (ih >= p_.in.h) break;
+      if (ih >= p_.x.dims.h) break;
       for (int64_t s = first(left, w.dilation[1]); s < w.kernel[1]; ++s) {
         const int64_t iw = left + s * w.dilation[1];
-        if (iw >= p_.in.w) break;
+        if (iw >= p_.x.dims.w) break;
         const float value = x[ih * x_.h + iw * x_.w];
         most = larger(most, value);
         sum += value;
         ++inside;
       }
     }
-    if (p_.kind == Kind::kMaxPool) return most;
+    if (p_.pool().code == PoolCode::kMax) return most;
     if (w.include_pad) {
       // Caffe and ONNX clip the window at the padded image's edge.
-      inside = (std::min(top + w.kernel[0], p_.in.h + w.pad[2]) - top) *
-               (std::min(left + w.kernel[1], p_.in.w + w.pad[3]) - left);
+      inside = (std::min(top + w.kernel[0], p_.x.dims.h + w.pad[2]) - top) *
+               (std::min(left + w.kernel[1], p_.x.dims.w + w.pad[3]) - left);
     }
     return static_cast<float>(sum / static_cast<double>(inside));
   }
 
   void softmax(const float* x, float* y) const {
-    const int64_t sizes[3] = {p_.in.c, p_.in.h, p_.in.w};
+    const int64_t sizes[3] = {p_.x.dims.c, p_.x.dims.h, p_.x.dims.w};
     const int64_t xs[3] = {x_.c, x_.h, x_.w}, ys[3] = {y_.c, y_.h, y_.w};
-    const int axis = p_.axis - 1, a = (axis + 1) % 3, b = (axis + 2) % 3;
+    const int axis = p_.normalize().axis - 1, a = (axis + 1) % 3, b = (axis + 2) % 3;
     for (int64_t i = 0; i < sizes[a]; ++i) {
       for (int64_t j = 0; j < sizes[b]; ++j) {
         const float* from = x + i * xs[a] + j * xs[b];
@@ -186,22 +188,26 @@ class DirectRef final : public Plan {
   const Problem p_;
   const Weight weight_, bias_;  // copies: they keep their owner alive
   const Dims out_;
-  const int64_t channels_;  // written: all but of a reorder to a part of the output
-  const Strides x_, y_, operand_;
+  const int64_t first_, channels_;  // written: all but of a move to a part of the output
+  const Strides x_, y_, z_;
   const int64_t padded_c_;
 };
 
 class Algorithm_ final : public Algorithm {
  public:
   const char* name() const override { return "direct-ref"; }
-  std::string refuse(const Problem&, const Context&) const override { return ""; }
+  Kinds kinds() const override { return Kinds::all(); }
+  bool any_weights() const override { return true; }
+  std::string objection(const Problem&, const Context&) const override { return ""; }
   bool uses_kernels() const override { return false; }
   double cost(const Problem& p, const Context&) const override {
-    const double elements = static_cast<double>(p.n) * std::max(p.in.count(), p.out().count());
-    const double window = p.kind == Kind::kMaxPool || p.kind == Kind::kAveragePool
-                              ? static_cast<double>(p.window.kernel[0] * p.window.kernel[1])
-                              : 1;
-    const double per_element = p.kind == Kind::kSoftmax ? 60 : 8;
+    const double elements = static_cast<double>(p.n) * std::max(p.x.dims.count(), p.y.dims.count());
+    double window = 1;
+    if (p.kind() == Kind::kPool) {
+      const int64_t* kernel = p.pool().window.kernel;
+      window = static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
+    }
+    const double per_element = p.kind() == Kind::kNormalize ? 60 : 8;
     const double cycles = 10 * p.macs() + per_element * elements * window;
     return parallel_cycles(cycles, elements, p.threads) + 1000;
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
@@ -10,73 +9,97 @@
 namespace linnet {
 namespace {
 
-bool element_by_element(const Problem& p) { return p.kind == Kind::kAdd || p.kind == Kind::kRelu; }
-
 class Elementwise final : public Plan {
  public:
   Elementwise(const Problem& problem, const Context& context)
       : p_(problem),
         kernels_(context.kernels),
-        image_(image_stride(p_.in, p_.in_layout, context.kernels.width)) {}
+        image_(image_stride(p_.x.dims, p_.x.layout, kernels_.width)),
+        x_(p_.x, kernels_.width),
+        y_(p_.y, kernels_.width),
+        z_(p_.z, kernels_.width) {}
 
   void run(const Operands& o) const override {
-    if (p_.kind == Kind::kSoftmax) {
+    if (p_.kind() == Kind::kNormalize) {
       // Channels-last padding lies behind each row and stays zero.
       o.pool.parallel_for(p_.n, [&](int64_t i, int) {
-        float* y = o.y + i * image_;
-        kernels_.softmax(o.x + i * image_, y, p_.in.count());
-        std::memset(y + p_.in.count(), 0,
-                    static_cast<size_t>(image_ - p_.in.count()) * sizeof(float));
+        float* y = o.y + i * y_.n;
+        kernels_.softmax(o.x + i * x_.n, y, p_.x.dims.count());
+        std::memset(y + p_.x.dims.count(), 0,
+                    static_cast<size_t>(image_ - p_.x.dims.count()) * sizeof(float));
       });
-      return;
+    } else if (p_.x.pitch || p_.y.pitch || p_.z.pitch) {
+      run_slices(o);
+    } else {
+      run_images(o);
     }
+  }
+
+ private:
+  void map(const float* x, const float* z, float* y, int64_t count) const {
+    if (p_.map().code == MapCode::kAdd) {
+      kernels_.add(x, z, y, count, p_.end.limits.low);
+    } else {
+      kernels_.clamp(x, y, count, p_.end.limits.low);
+    }
+  }
+
+  void run_images(const Operands& o) const {
     // One operand for all images keeps tasks within an image.
-    const int64_t span = p_.operand_constant ? image_ : image_ * p_.n;
+    const bool constant = p_.map().z_constant;
+    const int64_t span = constant ? image_ : image_ * p_.n;
     const int64_t pieces =
         p_.threads > 1 ? std::min<int64_t>(ceil_div(span, 4096), 4 * p_.threads) : 1;
-    const float low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
     o.pool.parallel_for(image_ * p_.n / span * pieces, [&](int64_t task, int) {
       const int64_t base = task / pieces * span, piece = task % pieces;
       const int64_t begin = span * piece / pieces, count = span * (piece + 1) / pieces - begin;
       const int64_t at = base + begin;
-      if (p_.kind == Kind::kRelu) {
-        kernels_.clamp(o.x + at, o.y + at, count, 0.0f);
-      } else {
-        kernels_.add(o.x + at, o.operand + (p_.operand_constant ? begin : at), o.y + at, count,
-                     low);
-      }
+      map(o.x + at, o.operand + (constant ? begin : at), o.y + at, count);
     });
   }
 
- private:
+  // A pixel's channels at a time, or an image's planes.
+  void run_slices(const Operands& o) const {
+    const bool last = p_.y.layout == Layout::kNhwc;
+    const int64_t rows = last ? p_.y.dims.h : 1, pixels = last ? p_.y.dims.w : 1;
+    const int64_t count = image_ / (rows * pixels);
+    o.pool.parallel_for(p_.n * rows, [&](int64_t task, int) {
+      const int64_t image = task / rows, row = task % rows;
+      const float* x = o.x + image * x_.n + row * x_.h;
+      const float* z = o.operand + (p_.map().z_constant ? 0 : image * z_.n) + row * z_.h;
+      float* y = o.y + image * y_.n + row * y_.h;
+      for (int64_t i = 0; i < pixels; ++i, x += x_.w, z += z_.w, y += y_.w) map(x, z, y, count);
+    });
+  }
+
   const Problem p_;
   const Kernels& kernels_;
-  const int64_t image_;  // floats, padding included
+  const int64_t image_;  // floats, padding included, without the rest of what it is a slice of
+  const Strides x_, y_, z_;
 };
 
 class Algorithm_ final : public Algorithm {
  public:
   const char* name() const override { return "elementwise"; }
-  std::string refuse(const Problem& p, const Context& context) const override {
-    if (p.kind == Kind::kSoftmax) {
-      if (p.in.h != 1 || p.in.w != 1 || p.axis != 1) return "softmax over contiguous rows only";
-    } else if (!element_by_element(p)) {
-      return "not a sum, activation or softmax";
-    }
-    const bool same = image_stride(p.in, p.in_layout, context.kernels.width) ==
-                      image_stride(p.in, p.out_layout, context.kernels.width);
-    if (p.in_layout != p.out_layout && !(same && p.in.h == 1 && p.in.w == 1))
+  Kinds kinds() const override { return {Kind::kMap, Kind::kNormalize}; }
+  std::string objection(const Problem& p, const Context& context) const override {
+    const Dims& d = p.x.dims;
+    if (p.kind() == Kind::kNormalize && (d.h != 1 || d.w != 1 || p.normalize().axis != 1))
+      return "softmax over contiguous rows only";
+    const bool same = image_stride(d, p.x.layout, context.kernels.width) ==
+                      image_stride(d, p.y.layout, context.kernels.width);
+    if (p.x.layout != p.y.layout && !(same && d.h == 1 && d.w == 1))
       return "does not change the layout";
-    if (p.kind == Kind::kAdd && p.operand != p.in) return "the second operand broadcasts";
+    if (p.binary() && p.z.dims != d) return "the second operand broadcasts";
     return "";
   }
   double cost(const Problem& p, const Context& context) const override {
+    const bool softmax = p.kind() == Kind::kNormalize;
     const double elements =
-        static_cast<double>(p.n * image_stride(p.in, p.in_layout, context.kernels.width));
-    const double bytes = elements * sizeof(float) * (p.kind == Kind::kAdd ? 3 : 2);
-    const double cycles =
-        elements * (p.kind == Kind::kSoftmax ? 40.0 : 2.0) / context.kernels.width;
-    const double tasks = p.kind == Kind::kSoftmax ? static_cast<double>(p.n) : elements / 4096;
+        static_cast<double>(p.n * image_stride(p.x.dims, p.x.layout, context.kernels.width));
+    const double bytes = elements * sizeof(float) * (p.binary() ? 3 : 2);
+    const double cycles = elements * (softmax ? 40.0 : 2.0) / context.kernels.width;
+    const double tasks = softmax ? static_cast<double>(p.n) : elements / 4096;
     return parallel_cycles(cycles + stream_cycles(bytes, bytes), tasks, p.threads) + 100;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,

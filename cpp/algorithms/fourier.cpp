@@ -58,15 +58,15 @@ struct Tiling {
 
 Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
   for (int axis = 0; axis < 2; ++axis) {
-    stored[axis] = (n + 1 - p.window.extent(axis)) / p.pool[axis];
-    computed[axis] = stored[axis] * p.pool[axis];
+    stored[axis] = (n + 1 - p.conv().window.extent(axis)) / p.end.pool[axis];
+    computed[axis] = stored[axis] * p.end.pool[axis];
   }
-  const Dims out = p.out();
+  const Dims out = p.y.dims;
   rows = ceil_div(out.h, stored[0]);
   cols = ceil_div(out.w, stored[1]);
   all = p.n * rows * cols;
   // A cache line more keeps the tiles off multiples of a cache way.
-  v_tile = 2 * n * round_up(p.in.c, kFourierChunk) + 16;
+  v_tile = 2 * n * round_up(p.x.dims.c, kFourierChunk) + 16;
   m_tile = n * n * kernels.width + 16;
   const auto room = static_cast<int64_t>(0.8 * machine().l2) /
                     ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
@@ -87,7 +87,7 @@ Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
     const int64_t some_rounds = ceil_div(all, most * p.threads);
     const int64_t tiles = ceil_div(all, some_rounds);
     // Smaller blocks where there are too few output channels for the threads.
-    const int64_t wanted = ceil_div(4 * p.threads, ceil_div(p.k, kernels.width));
+    const int64_t wanted = ceil_div(4 * p.threads, ceil_div(p.y.dims.c, kernels.width));
     consider(
         true, some_rounds,
         std::max(ceil_div(tiles, most), std::min(wanted, ceil_div(tiles, kernels.fourier_tiles))));
@@ -96,9 +96,10 @@ Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
 }
 
 double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels) const {
-  const double numbers = n * n, tiles = static_cast<double>(all), c = static_cast<double>(p.in.c);
-  const double in_vectors = static_cast<double>(ceil_div(p.in.c, kernels.width)),
-               out_vectors = static_cast<double>(ceil_div(p.k, kernels.width));
+  const double numbers = n * n, tiles = static_cast<double>(all),
+               c = static_cast<double>(p.x.dims.c);
+  const double in_vectors = static_cast<double>(ceil_div(p.x.dims.c, kernels.width)),
+               out_vectors = static_cast<double>(ceil_div(p.y.dims.c, kernels.width));
   const double count = static_cast<double>(rounds * blocks), in_block = tiles / count;
   const double groups = std::ceil(in_block / kernels.fourier_tiles);
   const double v_bytes = in_block * static_cast<double>(n / 2 * v_tile) * sizeof(float);
@@ -170,12 +171,14 @@ class FourierPlan final : public Plan {
         kernels_(context.kernels),
         n_(n),
         width_(kernels_.width),
-        out_(p_.out()),
+        out_(p_.y.dims),
         t_(problem, n, kernels_),
-        c_(round_up(p_.in.c, width_)),
-        k_(round_up(p_.k, width_)) {
+        c_(round_up(p_.x.dims.c, width_)),
+        k_(round_up(p_.y.dims.c, width_)),
+        x_pixel_(p_.x.pixel(width_)),
+        y_pixel_(p_.y.pixel(width_)) {
     pack_weights(weight, context);
-    bias_ = context.weights.get_bias(bias, p_.k, k_);
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
   }
 
   size_t workspace() const override { return float_bytes(t_.workspace(n_, p_.threads)); }
@@ -237,24 +240,25 @@ class FourierPlan final : public Plan {
   // conjugated since a convolutional layer correlates, over the number of pixels of a tile.
   // Computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
-    const int64_t rows = p_.window.kernel[0], cols = p_.window.kernel[1], numbers = n_ * n_;
+    const int64_t rows = p_.conv().window.kernel[0], cols = p_.conv().window.kernel[1],
+                  numbers = n_ * n_;
     const std::string packing =
-        "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.window.dilation[0]) + "x" +
-        std::to_string(p_.window.dilation[1]) + " v" + std::to_string(width_);
-    weights_ = context.weights.get(&weight, packing, numbers * p_.in.c * k_, [&](float* out) {
+        "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.conv().window.dilation[0]) +
+        "x" + std::to_string(p_.conv().window.dilation[1]) + " v" + std::to_string(width_);
+    weights_ = context.weights.get(&weight, packing, numbers * p_.x.dims.c * k_, [&](float* out) {
       double cosine[16], sine[16];
       for (int i = 0; i < n_; ++i)
         cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
       double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
-      for (int64_t k = 0; k < p_.k; ++k) {
-        float* to_vector = out + k / width_ * width_ * numbers * p_.in.c + k % width_;
-        for (int64_t c = 0; c < p_.in.c; ++c) {
-          const float* w = weight.data + (k * p_.in.c + c) * rows * cols;
+      for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+        float* to_vector = out + k / width_ * width_ * numbers * p_.x.dims.c + k % width_;
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+          const float* w = weight.data + (k * p_.x.dims.c + c) * rows * cols;
           for (int64_t r = 0; r < rows; ++r) {
             for (int x = 0; x <= n_ / 2; ++x) {
               double re = 0, im = 0;
               for (int64_t s = 0; s < cols; ++s) {
-                const int64_t turn = s * p_.window.dilation[1] * x % n_;
+                const int64_t turn = s * p_.conv().window.dilation[1] * x % n_;
                 re += w[r * cols + s] * cosine[turn];
                 im += w[r * cols + s] * sine[turn];
               }
@@ -264,12 +268,12 @@ class FourierPlan final : public Plan {
           for_each_frequency(n_, [&](int y, int x, int number) {
             double re = 0, im = 0;
             for (int64_t r = 0; r < rows; ++r) {
-              const int64_t turn = r * p_.window.dilation[0] * y % n_;
+              const int64_t turn = r * p_.conv().window.dilation[0] * y % n_;
               re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
               im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
             }
             const bool real = number < kFourierReal;
-            float* to = to_vector + (number * p_.in.c + (real ? 1 : 2) * c) * width_;
+            float* to = to_vector + (number * p_.x.dims.c + (real ? 1 : 2) * c) * width_;
             to[0] = static_cast<float>(re);
             if (!real) to[width_] = static_cast<float>(im);
           });
@@ -282,16 +286,16 @@ class FourierPlan final : public Plan {
   void transform_input(const float* x, int64_t tile, int64_t c, float* v) const {
     const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
                   col = tile % t_.cols;
-    const int64_t top = row * t_.computed[0] - p_.window.pad[0],
-                  left = col * t_.computed[1] - p_.window.pad[1];
+    const int64_t top = row * t_.computed[0] - p_.conv().window.pad[0],
+                  left = col * t_.computed[1] - p_.conv().window.pad[1];
     const auto inside = [&](int64_t at) {
       return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(n_, at)));
     };
     FourierInput in{};
-    in.x_row = p_.in.w * c_, in.x_col = c_;
-    in.x = x + ((image * p_.in.h + top) * p_.in.w + left) * c_ + c;
-    in.first_row = inside(-top), in.last_row = inside(p_.in.h - top);
-    in.first_col = inside(-left), in.last_col = inside(p_.in.w - left);
+    in.x_row = p_.x.dims.w * x_pixel_, in.x_col = x_pixel_;
+    in.x = x + ((image * p_.x.dims.h + top) * p_.x.dims.w + left) * x_pixel_ + c;
+    in.first_row = inside(-top), in.last_row = inside(p_.x.dims.h - top);
+    in.first_col = inside(-left), in.last_col = inside(p_.x.dims.w - left);
     in.v = v + c / kFourierChunk * 2 * n_ * kFourierChunk + c % kFourierChunk,
     in.v_column = v_column();
     kernels_.fourier_input[n_ / 16](in);
@@ -300,18 +304,18 @@ class FourierPlan final : public Plan {
   void multiply(const float* v, int64_t tiles, int64_t k, float* m) const {
     FourierProduct product{};
     product.v_tile = t_.v_tile, product.v_chunk = 2 * n_ * kFourierChunk;
-    product.channels = p_.in.c;
+    product.channels = p_.x.dims.c;
     product.m_tile = t_.m_tile;
     const int64_t groups = ceil_div(tiles, kernels_.fourier_tiles);
     // So many numbers at a time that their weights stay in the first-level cache while the groups
     // of tiles pass.
-    const int64_t number_floats = p_.in.c * width_;
+    const int64_t number_floats = p_.x.dims.c * width_;
     int64_t most = 2 * n_;
     while (most > kFourierReal && most * number_floats > kSliceFloats) most /= 2;
     for (int64_t number = 0; number < n_ * n_; number += most) {
       product.real = number == 0 ? kFourierReal : 0;
       product.complex = static_cast<int>(most - product.real) / 2;
-      product.u = weights_->floats() + k * n_ * n_ * p_.in.c + number * number_floats;
+      product.u = weights_->floats() + k * n_ * n_ * p_.x.dims.c + number * number_floats;
       const float* v_number =
           v + number / (2 * n_) * v_column() + number % (2 * n_) * kFourierChunk;
       for (int64_t g = 0; g < groups; ++g) {
@@ -327,15 +331,16 @@ class FourierPlan final : public Plan {
     const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
                   col = tile % t_.cols;
     const int64_t top = row * t_.stored[0], left = col * t_.stored[1];
-    const int64_t at = ((image * out_.h + top) * out_.w + left) * k_ + k;
+    const int64_t at = ((image * out_.h + top) * out_.w + left) * y_pixel_ + k;
     FourierOutput out{};
     out.m = m;
     out.bias = bias_->floats() + k;
-    out.residual = p_.residual ? o.operand + at : nullptr;
+    out.residual = p_.end.residual ? o.operand + at : nullptr;
     out.y = o.y + at;
-    out.y_row = out_.w * k_, out.y_col = k_;
-    out.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
-    out.pool_rows = static_cast<int>(p_.pool[0]), out.pool_cols = static_cast<int>(p_.pool[1]);
+    out.y_row = out_.w * y_pixel_, out.y_col = y_pixel_;
+    out.low = p_.end.limits.low;
+    out.pool_rows = static_cast<int>(p_.end.pool[0]),
+    out.pool_cols = static_cast<int>(p_.end.pool[1]);
     out.rows = static_cast<int>(std::min(t_.stored[0], out_.h - top)) * out.pool_rows;
     out.cols = static_cast<int>(std::min(t_.stored[1], out_.w - left)) * out.pool_cols;
     kernels_.fourier_output[n_ / 16](out);
@@ -348,6 +353,7 @@ class FourierPlan final : public Plan {
   const Dims out_;
   const Tiling t_;
   const int64_t c_, k_;  // channels, padded
+  const int64_t x_pixel_, y_pixel_;
   WeightStore::Buffer weights_, bias_;
 };
 
@@ -358,23 +364,22 @@ class Fourier final : public Algorithm {
   const char* name() const override { return name_; }
   bool exact() const override { return false; }
 
-  std::string refuse(const Problem& p, const Context&) const override {
-    const Window& w = p.window;
-    if (p.kind != Kind::kConv) return "not a convolution";
-    if (p.weights != DType::kF32)
-      return std::string("the weights are ") + to_string(p.weights) + ", not f32";
-    if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
-    if (p.groups != 1) return "the convolution is grouped";
+  Kinds kinds() const override { return {Kind::kConv}; }
+
+  std::string objection(const Problem& p, const Context&) const override {
+    const Window& w = p.conv().window;
+    if (!w.unit_stride()) return "the stride is not 1";
+    if (p.conv().groups != 1) return "the convolution is grouped";
     if (w.extent(0) > n_ || w.extent(1) > n_) {
       return "kernel " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) +
              " does not fit tiles of " + std::to_string(n_);
     }
-    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+    if (p.x.layout != Layout::kNhwc || p.y.layout != Layout::kNhwc)
       return "works on channels-last only";
-    if (p.pooled()) {
-      if (p.pool[0] > n_ + 1 - w.extent(0) || p.pool[1] > n_ + 1 - w.extent(1))
+    if (p.end.pooled()) {
+      if (p.end.pool[0] > n_ + 1 - w.extent(0) || p.end.pool[1] > n_ + 1 - w.extent(1))
         return "a pool window does not fit the results of a tile";
-      if (p.residual) return "a residual cannot be added before a fused pool";
+      if (p.end.residual) return "a residual cannot be added before a fused pool";
     }
     return "";
   }
@@ -385,7 +390,7 @@ class Fourier final : public Algorithm {
 
   double memory(const Problem& p, const Context& context) const override {
     const Tiling t(p, n_, context.kernels);
-    const int64_t weights = n_ * n_ * p.in.c * round_up(p.k, context.kernels.width);
+    const int64_t weights = n_ * n_ * p.x.dims.c * round_up(p.y.dims.c, context.kernels.width);
     return static_cast<double>(weights + t.workspace(n_, p.threads)) * sizeof(float);
   }
 

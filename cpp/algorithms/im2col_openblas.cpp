@@ -10,9 +10,17 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
+
+// Whether a convolution's matrix has to be made; that of a plain 1x1 one is the image itself.
+bool has_columns(const Problem& p) {
+  if (p.kind() != Kind::kConv) return false;
+  const Window& w = p.conv().window;
+  return w.kernel[0] != 1 || w.kernel[1] != 1 || !w.unit_stride() || w.padded();
+}
 
 class Im2colOpenBlas final : public Plan {
  public:
@@ -22,7 +30,8 @@ class Im2colOpenBlas final : public Plan {
         weight_(weight),
         bias_(bias ? *bias : Weight()),
         blas_(*context.backends.openblas.library()),
-        out_(problem.out()) {
+        out_(problem.y.dims),
+        columns_(has_columns(p_)) {
     if (weight.type != DType::kF32) {
       floats_ = context.weights.get(&weight, "floats", weight.count(), [&](float* out) {
         const Weight floats = weight.as(DType::kF32);
@@ -30,37 +39,31 @@ class Im2colOpenBlas final : public Plan {
       });
       weight_.data = floats_->floats();
     }
-    const Window& w = p_.window;
-    // A 1x1 convolution's matrix is the image itself.
-    if (p_.kind == Kind::kConv) {
-      columns_ = w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 || w.stride[1] != 1 ||
-                 w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3];
-    }
   }
 
   size_t workspace() const override {
-    if (!columns_) return 0;
-    return float_bytes(p_.in.c / p_.groups * p_.window.kernel[0] * p_.window.kernel[1] * out_.h *
-                       out_.w);
+    return columns_ ? float_bytes(p_.taps() * out_.h * out_.w) : 0;
   }
 
   void run(const Operands& o) const override {
-    if (p_.kind == Kind::kFullyConnected) {
+    const int64_t x_image = p_.x.image(1), y_image = p_.y.image(1);
+    if (p_.kind() == Kind::kMatmul) {
       const OpenBlasLock lock(blas_, p_.threads);
       o.pool.park();
-      const auto taps = static_cast<int>(p_.in.count());
+      const auto taps = static_cast<int>(p_.taps());
       blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(p_.n),
-                        static_cast<int>(p_.k), taps, 1, o.x, taps, weight_.data, taps, 0, o.y,
-                        static_cast<int>(p_.k));
-      for (int64_t image = 0; image < p_.n; ++image) finish(o, image * p_.k, p_.k, bias_.data, 1);
+                        static_cast<int>(out_.c), taps, 1, o.x, static_cast<int>(x_image),
+                        weight_.data, taps, 0, o.y, static_cast<int>(y_image));
+      for (int64_t image = 0; image < p_.n; ++image)
+        finish(o, image * y_image, out_.c, bias_.data, 1);
       return;
     }
-    const int64_t channels = p_.in.c / p_.groups, outputs = p_.k / p_.groups;
-    const int64_t taps = channels * p_.window.kernel[0] * p_.window.kernel[1];
-    const int64_t pixels = out_.h * out_.w;
+    const int64_t groups = p_.conv().groups, channels = p_.x.dims.c / groups,
+                  outputs = out_.c / groups;
+    const int64_t taps = p_.taps(), pixels = out_.h * out_.w;
     for (int64_t image = 0; image < p_.n; ++image) {
-      for (int64_t g = 0; g < p_.groups; ++g) {
-        const float* x = o.x + (image * p_.in.c + g * channels) * p_.in.h * p_.in.w;
+      for (int64_t g = 0; g < groups; ++g) {
+        const float* x = o.x + image * x_image + g * channels * p_.x.dims.h * p_.x.dims.w;
         if (columns_) im2col(x, channels, o);
         const OpenBlasLock lock(blas_, p_.threads);
         o.pool.park();
@@ -68,10 +71,10 @@ class Im2colOpenBlas final : public Plan {
                           static_cast<int>(pixels), static_cast<int>(taps), 1,
                           weight_.data + g * outputs * taps, static_cast<int>(taps),
                           columns_ ? o.workspace : x, static_cast<int>(pixels), 0,
-                          o.y + (image * p_.k + g * outputs) * pixels, static_cast<int>(pixels));
+                          o.y + image * y_image + g * outputs * pixels, static_cast<int>(pixels));
       }
-      o.pool.parallel_for(p_.k, [&](int64_t k, int) {
-        finish(o, (image * p_.k + k) * pixels, pixels, bias_.data + k, 0);
+      o.pool.parallel_for(out_.c, [&](int64_t k, int) {
+        finish(o, image * y_image + k * pixels, pixels, bias_.data + k, 0);
       });
     }
   }
@@ -79,26 +82,26 @@ class Im2colOpenBlas final : public Plan {
  private:
   // Rows of the matrix are taps (channel, kernel row, kernel column), columns are output pixels.
   void im2col(const float* x, int64_t channels, const Operands& o) const {
-    const Window& w = p_.window;
+    const Window& w = p_.conv().window;
     const int64_t kernel = w.kernel[0] * w.kernel[1];
     o.pool.parallel_for(channels * kernel, [&](int64_t tap, int) {
-      const float* plane = x + tap / kernel * p_.in.h * p_.in.w;
+      const float* plane = x + tap / kernel * p_.x.dims.h * p_.x.dims.w;
       const int64_t r = tap % kernel / w.kernel[1] * w.dilation[0],
                     s = tap % w.kernel[1] * w.dilation[1];
       float* column = o.workspace + tap * out_.h * out_.w;
       // Output columns whose input lies inside the image.
       const int64_t left =
           std::min(out_.w, ceil_div(std::max<int64_t>(0, w.pad[1] - s), w.stride[1]));
-      const int64_t reach = p_.in.w - 1 + w.pad[1] - s;
+      const int64_t reach = p_.x.dims.w - 1 + w.pad[1] - s;
       const int64_t right =
           reach < 0 ? left : std::max(left, std::min(out_.w, reach / w.stride[1] + 1));
       for (int64_t oh = 0; oh < out_.h; ++oh, column += out_.w) {
         const int64_t ih = oh * w.stride[0] - w.pad[0] + r;
-        if (ih < 0 || ih >= p_.in.h) {
+        if (ih < 0 || ih >= p_.x.dims.h) {
           std::memset(column, 0, static_cast<size_t>(out_.w) * sizeof(float));
           continue;
         }
-        const float* row = plane + ih * p_.in.w + s - w.pad[1];
+        const float* row = plane + ih * p_.x.dims.w + s - w.pad[1];
         std::memset(column, 0, static_cast<size_t>(left) * sizeof(float));
         std::memset(column + right, 0, static_cast<size_t>(out_.w - right) * sizeof(float));
         if (w.stride[1] == 1) {
@@ -118,8 +121,8 @@ class Im2colOpenBlas final : public Plan {
     if (!bias_.data) bias = &zero, bias_step = 0;
     for (int64_t i = 0; i < count; ++i) {
       float value = o.y[first + i] + bias[i * bias_step];
-      if (p_.residual) value += o.operand[first + i];
-      o.y[first + i] = p_.relu ? std::max(value, 0.0f) : value;
+      if (p_.end.residual) value += o.operand[first + i];
+      o.y[first + i] = limited(value, p_.end.limits);
     }
   }
 
@@ -129,28 +132,26 @@ class Im2colOpenBlas final : public Plan {
   WeightStore::Buffer floats_;
   const OpenBlas blas_;
   const Dims out_;
-  bool columns_ = false;
+  const bool columns_;
 };
 
 class Algorithm_ final : public Algorithm {
  public:
   const char* name() const override { return "im2col-openblas"; }
+  Kinds kinds() const override { return {Kind::kConv, Kind::kMatmul}; }
+  bool any_weights() const override { return true; }
   bool uses_kernels() const override { return false; }
 
-  std::string refuse(const Problem& p, const Context& context) const override {
-    if (p.kind != Kind::kConv && p.kind != Kind::kFullyConnected)
-      return "not a convolution or fully connected layer";
+  std::string objection(const Problem& p, const Context& context) const override {
     if (!context.backends.openblas.library())
       return "no OpenBLAS: " + context.backends.openblas.missing();
-    if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
-    if (p.pooled()) return "a following pool cannot be fused";
+    if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "works on nchw only";
+    if (p.end.pooled()) return "a following pool cannot be fused";
     const int64_t limit = std::numeric_limits<int>::max();
-    const Dims out = p.out();
-    if (p.n * p.in.count() > limit || p.n * p.k * out.h * out.w > limit ||
-        p.in.c * p.window.kernel[0] * p.window.kernel[1] >
-            limit / std::max<int64_t>(1, out.h * out.w)) {
+    const Dims& out = p.y.dims;
+    const int64_t taps = p.kind() == Kind::kConv ? p.taps() * p.conv().groups : p.x.dims.c;
+    if (p.x.extent(p.n, 1) > limit || p.y.extent(p.n, 1) > limit || taps > limit / (out.h * out.w))
       return "too large for OpenBLAS's 32-bit sizes";
-    }
     return "";
   }
 
@@ -164,14 +165,13 @@ class Algorithm_ final : public Algorithm {
     if (std::strcmp(core, "Haswell") == 0 || std::strcmp(core, "Zen") == 0)
       peak = std::min(peak, 16.0);
     if (blas && !blas->warning.empty()) peak = 4;  // those of a very old CPU
-    const Window& w = p.window;
-    const Dims out = p.out();
-    const bool fc = p.kind == Kind::kFullyConnected;
-    const double products = fc ? 1 : static_cast<double>(p.n * p.groups);
-    const double m = static_cast<double>(fc ? p.n : p.k / p.groups),
-                 n = static_cast<double>(fc ? p.k : out.h * out.w);
-    const double k =
-        static_cast<double>(fc ? p.in.count() : p.in.c / p.groups * w.kernel[0] * w.kernel[1]);
+    const Dims& out = p.y.dims;
+    const bool fc = p.kind() == Kind::kMatmul;
+    const int64_t groups = fc ? 1 : p.conv().groups;
+    const double products = fc ? 1 : static_cast<double>(p.n * groups);
+    const double m = static_cast<double>(fc ? p.n : out.c / groups),
+                 n = static_cast<double>(fc ? out.c : out.h * out.w);
+    const auto k = static_cast<double>(p.taps());
     // Both operands are packed first; a narrow one leaves vectors and cache blocks half empty.
     const double rate = 0.62 * peak * (m > 1 ? m / (m + 4) : 0.5) * n / (n + 8) * k / (k + 16);
     const double weights = 4 * (fc ? k * n : m * k), image = 4 * (fc ? m * k : k * n);
@@ -179,10 +179,10 @@ class Algorithm_ final : public Algorithm {
                      stream_cycles(image, image);
     if (m > 1) product += 0.5 * (m * k + k * n);
     double other = m * n * 0.5 + stream_cycles(8 * m * n, 4 * m * n);  // bias, activation
-    const bool columns = !fc && (w.kernel[0] != 1 || w.kernel[1] != 1 || w.stride[0] != 1 ||
-                                 w.stride[1] != 1 || w.pad[0] || w.pad[1] || w.pad[2] || w.pad[3]);
-    if (columns)
-      other += k * n * (w.stride[1] == 1 ? 0.5 : 1.2) + stream_cycles(8 * k * n, 4 * k * n);
+    if (has_columns(p)) {
+      other += k * n * (p.conv().window.stride[1] == 1 ? 0.5 : 1.2) +
+               stream_cycles(8 * k * n, 4 * k * n);
+    }
     if (p.threads == 1) return products * (product + other + 1500);
     // Its threads are woken for each product and ours put to sleep, and a static split waits for
     // the slowest share.
@@ -190,15 +190,11 @@ class Algorithm_ final : public Algorithm {
   }
 
   double memory(const Problem& p, const Context&) const override {
+    const auto taps = static_cast<double>(p.taps());
     double floats = 0;  // weights that OpenBLAS needs as float32
-    if (p.weights != DType::kF32)
-      floats = static_cast<double>(p.k) *
-               static_cast<double>(p.kind == Kind::kConv ? p.in.c : p.in.count()) * sizeof(float);
-    if (p.kind != Kind::kConv) return floats;
-    const Dims out = p.out();
-    return floats + static_cast<double>(p.in.c / p.groups * p.window.kernel[0] *
-                                        p.window.kernel[1] * out.h * out.w) *
-                        sizeof(float);
+    if (p.weights() != DType::kF32) floats = static_cast<double>(p.y.dims.c) * taps;
+    if (p.kind() == Kind::kConv) floats += taps * static_cast<double>(p.y.dims.h * p.y.dims.w);
+    return floats * sizeof(float);
   }
 
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,

@@ -108,14 +108,16 @@ struct Call {
   int operator()(NnpStrategy strategy, const float* x, const float* kernel, const float* bias,
                  float* y, void* workspace, size_t* workspace_size, void* threads,
                  NnpProfile* profile = nullptr) const {
-    const Window& w = p.window;
+    const Window& w = p.conv().window;
     const auto size = [](int64_t n) { return static_cast<size_t>(n); };
     return nnpack.convolution_inference(
-        algorithm, strategy, size(p.in.c), size(p.k), {size(p.in.w), size(p.in.h)},
+        algorithm, strategy, size(p.x.dims.c), size(p.y.dims.c),
+        {size(p.x.dims.w), size(p.x.dims.h)},
         {size(w.pad[0]), size(w.pad[3]), size(w.pad[2]), size(w.pad[1])},
         {size(w.kernel[1]), size(w.kernel[0])}, {size(w.stride[1]), size(w.stride[0])}, x, kernel,
-        bias, y, workspace, workspace_size, p.relu && !p.residual ? kNnpRelu : kNnpIdentity,
-        nullptr, threads, profile);
+        bias, y, workspace, workspace_size,
+        p.end.limits.low == 0 && !p.end.residual ? kNnpRelu : kNnpIdentity, nullptr, threads,
+        profile);
   }
 
   // Asks for the bytes a strategy needs, which checks the arguments.
@@ -168,7 +170,7 @@ class NnpPlan final : public Plan {
                                                       nullptr, out, &bytes, threads_->pool()));
                                          });
     }
-    bias_ = context.weights.get_bias(bias, p_.k, p_.k);
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, p_.y.dims.c);
   }
 
   size_t workspace() const override { return workspace_; }
@@ -177,7 +179,7 @@ class NnpPlan final : public Plan {
     o.pool.park();
     const Call call{nnpack_, algorithm_, p_};
     const float* kernel = transformed_ ? transformed_->floats() : weight_.data;
-    const int64_t x_image = p_.in.count(), y_image = p_.out().count();
+    const int64_t x_image = p_.x.image(1), y_image = p_.y.image(1), count = p_.y.dims.count();
     for (int64_t image = 0; image < p_.n; ++image) {
       NnpProfile profile{};
       float* y = o.y + image * y_image;
@@ -191,9 +193,8 @@ class NnpPlan final : public Plan {
         o.phases->product += profile.block_multiplication;
         o.phases->output += profile.output_transform;
       }
-      if (p_.residual) {
-        kernels_.add(y, o.operand + image * y_image, y, y_image,
-                     p_.relu ? 0.0f : -std::numeric_limits<float>::infinity());
+      if (p_.end.residual) {
+        kernels_.add(y, o.operand + image * y_image, y, count, p_.end.limits.low);
       }
     }
   }
@@ -221,19 +222,19 @@ class Nnp final : public Algorithm {
       : name_(name), algorithm_(algorithm), exact_(exact) {}
 
   const char* name() const override { return name_; }
+  Kinds kinds() const override { return {Kind::kConv}; }
   bool exact() const override { return exact_; }
   bool uses_kernels() const override { return false; }
 
-  std::string refuse(const Problem& p, const Context& context) const override {
-    if (p.kind != Kind::kConv) return "not a convolution";
-    if (p.weights != DType::kF32)
-      return std::string("the weights are ") + to_string(p.weights) + ", not f32";
+  std::string objection(const Problem& p, const Context& context) const override {
     const NnPack* nnpack = context.backends.nnpack.library();
     if (!nnpack) return "no NNPACK: " + context.backends.nnpack.missing();
-    if (p.in_layout != Layout::kNchw || p.out_layout != Layout::kNchw) return "works on nchw only";
-    if (p.groups != 1) return "the convolution is grouped";
-    if (p.window.dilation[0] != 1 || p.window.dilation[1] != 1) return "the kernel is dilated";
-    if (p.pooled()) return "a following pool cannot be fused";
+    if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "works on nchw only";
+    if (p.conv().groups != 1) return "the convolution is grouped";
+    if (p.conv().window.dilated()) return "the kernel is dilated";
+    if ((p.end.limits.low != 0 && p.end.limits.low > -kInfinity) || p.end.limits.high < kInfinity)
+      return "has no activation but relu";
+    if (p.end.pooled()) return "a following pool cannot be fused";
     const int status = Call{*nnpack, algorithm_, p}.needs().status;
     return status == kNnpSuccess ? "" : status_text(status);
   }
@@ -250,20 +251,21 @@ class Nnp final : public Algorithm {
 #else
     constexpr double kWidth = 4, kMacs = 4;
 #endif
-    const int64_t taps = p.window.kernel[0] * p.window.kernel[1];
+    const int64_t taps = p.conv().window.kernel[0] * p.conv().window.kernel[1];
     NnpAlgorithm a = algorithm_;
     if (a == kNnpAuto) {
-      const bool small = p.window.stride[0] == 1 && p.window.stride[1] == 1 && taps > 1;
+      const bool small = p.conv().window.unit_stride() && taps > 1;
       a = !small ? kNnpImplicitGemm : taps == 9 ? kNnpWt8x8 : taps <= 16 ? kNnpFt8x8 : kNnpFt16x16;
     }
     double cycles = p.macs() / (0.35 * kMacs);
     if (a == kNnpFt8x8 || a == kNnpFt16x16 || a == kNnpWt8x8) {
       const int64_t n = a == kNnpFt16x16 ? 16 : 8;
-      const Dims out = p.conv_out();
-      const double tiles = static_cast<double>(p.n * ceil_div(out.h, n + 1 - p.window.kernel[0]) *
-                                               ceil_div(out.w, n + 1 - p.window.kernel[1]));
-      const double numbers = static_cast<double>(n * n), c = static_cast<double>(p.in.c),
-                   k = static_cast<double>(p.k);
+      const Dims out = p.unpooled();
+      const double tiles =
+          static_cast<double>(p.n * ceil_div(out.h, n + 1 - p.conv().window.kernel[0]) *
+                              ceil_div(out.w, n + 1 - p.conv().window.kernel[1]));
+      const double numbers = static_cast<double>(n * n), c = static_cast<double>(p.x.dims.c),
+                   k = static_cast<double>(p.y.dims.c);
       cycles = tiles * numbers * (2 * c * k / (0.8 * kMacs) + 10 / kWidth * (c + k));
       cycles += numbers * c * k * sizeof(float) / 24;
     }

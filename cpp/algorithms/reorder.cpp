@@ -19,39 +19,41 @@ class ReorderPlan final : public Plan {
   ReorderPlan(const Problem& problem, const Context& context)
       : p_(problem),
         width_(context.kernels.width),
-        pixels_(p_.in.h * p_.in.w),
-        padded_in_(round_up(p_.in.c, width_)),
-        padded_out_(round_up(p_.out().c, width_)),
+        pixels_(p_.x.dims.h * p_.x.dims.w),
+        x_pixel_(p_.x.pixel(width_)),
+        y_pixel_(p_.y.pixel(width_)),
         // What a pixel gets: behind the last channel the zeros of the padding, too.
-        lanes_(p_.first + p_.in.c < p_.out().c ? p_.in.c : padded_out_ - p_.first) {}
+        lanes_(p_.move().first + p_.x.dims.c < p_.y.dims.c
+                   ? p_.x.dims.c
+                   : round_up(p_.y.dims.c, width_) - p_.move().first) {}
 
   void run(const Operands& o) const override {
     const int64_t blocks = ceil_div(pixels_, kBlock);
-    const int64_t from = image_stride(p_.in, p_.in_layout, width_),
-                  to = image_stride(p_.out(), p_.out_layout, width_),
-                  first = p_.first * (p_.out_layout == Layout::kNchw ? pixels_ : 1);
+    const int64_t from = p_.x.image(width_), to = p_.y.image(width_),
+                  first = p_.move().first * (p_.y.layout == Layout::kNchw ? pixels_ : 1);
     o.pool.parallel_for(p_.n * blocks, [&](int64_t task, int) {
       const int64_t image = task / blocks, begin = task % blocks * kBlock,
                     end = std::min(pixels_, begin + kBlock);
       const float* x = o.x + image * from;
       float* y = o.y + image * to + first;
-      if (p_.in_layout == Layout::kNchw && p_.out_layout == Layout::kNchw) {
-        copy(x + begin * p_.in.c, y + begin * p_.in.c, (end - begin) * p_.in.c);  // its share
-      } else if (p_.in_layout == p_.out_layout) {
+      if (p_.x.layout == Layout::kNchw && p_.y.layout == Layout::kNchw) {
+        copy(x + begin * p_.x.dims.c, y + begin * p_.x.dims.c,
+             (end - begin) * p_.x.dims.c);  // its share
+      } else if (p_.x.layout == p_.y.layout) {
         for (int64_t i = begin; i < end; ++i) {
-          for (int64_t c = 0; c < p_.in.c; c += kAlignment / sizeof(float))
-            __builtin_prefetch(y + (i + kAhead) * padded_out_ + c, 1);
-          copy(x + i * padded_in_, y + i * padded_out_, p_.in.c);
-          zero(y + i * padded_out_);
+          for (int64_t c = 0; c < p_.x.dims.c; c += kAlignment / sizeof(float))
+            __builtin_prefetch(y + (i + kAhead) * y_pixel_ + c, 1);
+          copy(x + i * x_pixel_, y + i * y_pixel_, p_.x.dims.c);
+          zero(y + i * y_pixel_);
         }
-      } else if (p_.out_layout == Layout::kNhwc) {
+      } else if (p_.y.layout == Layout::kNhwc) {
         for (int64_t i = begin; i < end; ++i) {
-          for (int64_t c = 0; c < p_.in.c; ++c) y[i * padded_out_ + c] = x[c * pixels_ + i];
-          zero(y + i * padded_out_);
+          for (int64_t c = 0; c < p_.x.dims.c; ++c) y[i * y_pixel_ + c] = x[c * pixels_ + i];
+          zero(y + i * y_pixel_);
         }
       } else {
-        for (int64_t c = 0; c < p_.in.c; ++c) {
-          for (int64_t i = begin; i < end; ++i) y[c * pixels_ + i] = x[i * padded_in_ + c];
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+          for (int64_t i = begin; i < end; ++i) y[c * pixels_ + i] = x[i * x_pixel_ + c];
         }
       }
     });
@@ -62,35 +64,33 @@ class ReorderPlan final : public Plan {
     std::memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
   }
   void zero(float* pixel) const {
-    for (int64_t c = p_.in.c; c < lanes_; ++c) pixel[c] = 0;
+    for (int64_t c = p_.x.dims.c; c < lanes_; ++c) pixel[c] = 0;
   }
 
   const Problem p_;
   const int width_;
-  const int64_t pixels_, padded_in_, padded_out_, lanes_;
+  const int64_t pixels_, x_pixel_, y_pixel_, lanes_;
 };
 
 class Reorder final : public Algorithm {
  public:
   const char* name() const override { return "reorder"; }
-  std::string refuse(const Problem& p, const Context&) const override {
-    return p.kind == Kind::kReorder ? "" : "not a change of layout";
-  }
+  Kinds kinds() const override { return {Kind::kMove}; }
+  std::string objection(const Problem&, const Context&) const override { return ""; }
   bool uses_kernels() const override { return false; }
   double cost(const Problem& p, const Context& context) const override {
-    const double dense = static_cast<double>(p.n * p.in.count());
+    const double dense = static_cast<double>(p.n * p.x.dims.count());
     const double padded =
-        static_cast<double>(p.n * image_stride(p.in, Layout::kNhwc, context.kernels.width));
-    const bool same = p.in_layout == p.out_layout;
-    const double moved =
-        same ? 2 * (p.in_layout == Layout::kNhwc ? padded : dense) : dense + padded;
+        static_cast<double>(p.n * image_stride(p.x.dims, Layout::kNhwc, context.kernels.width));
+    const bool same = p.x.layout == p.y.layout;
+    const double moved = same ? 2 * (p.x.layout == Layout::kNhwc ? padded : dense) : dense + padded;
     const double bytes = moved * sizeof(float);
     // Without a change of layout, whole vectors at a time, and a call for each pixel.
-    const double cycles =
-        same ? moved / context.kernels.width + 10.0 * static_cast<double>(p.n * p.in.h * p.in.w)
-             : dense + 0.6 * padded;
+    const double cycles = same ? moved / context.kernels.width +
+                                     10.0 * static_cast<double>(p.n * p.x.dims.h * p.x.dims.w)
+                               : dense + 0.6 * padded;
     return parallel_cycles(cycles + stream_cycles(bytes, bytes),
-                           static_cast<double>(p.n * ceil_div(p.in.h * p.in.w, kBlock)),
+                           static_cast<double>(p.n * ceil_div(p.x.dims.h * p.x.dims.w, kBlock)),
                            p.threads) +
            100;
   }

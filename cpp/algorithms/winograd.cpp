@@ -53,11 +53,12 @@ struct Blocking {
   Blocking(const Problem& p, const Kernels& kernels);
   int64_t blocks() const { return ceil_div(all, tiles); }
   int64_t tile_bytes(const Problem& p, const Kernels& kernels) const {
-    const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
+    const int64_t c = round_up(p.x.dims.c, kernels.width), k = round_up(p.y.dims.c, kernels.width);
     return (kTilePoints * c + kPoints * m * k) * static_cast<int64_t>(sizeof(float));
   }
   static double weight_bytes(const Problem& p, const Kernels& kernels) {
-    return static_cast<double>(kTilePoints * p.in.c * round_up(p.k, kernels.width)) * sizeof(float);
+    return static_cast<double>(kTilePoints * p.x.dims.c * round_up(p.y.dims.c, kernels.width)) *
+           sizeof(float);
   }
   // Of all blocks that are worked on at a time.
   double bytes(const Problem& p, const Kernels& kernels) const {
@@ -70,10 +71,10 @@ struct Blocking {
 };
 
 Blocking::Blocking(const Problem& p, const Kernels& kernels) {
-  const Dims out = p.out();
-  m = kPoints + 1 - p.window.kernel[0];
+  const Dims out = p.y.dims;
+  m = kPoints + 1 - p.conv().window.kernel[0];
   // Rows and columns a pool drops need not be computed.
-  rows = ceil_div(out.h * p.pool[0], m), cols = ceil_div(out.w * p.pool[1], m);
+  rows = ceil_div(out.h * p.end.pool[0], m), cols = ceil_div(out.w * p.end.pool[1], m);
   all = p.n * rows * cols;
   choose_panels(p, kernels);
   group = std::min<int64_t>(kernels.direct_cols[vecs], all);
@@ -112,20 +113,20 @@ Blocking::Blocking(const Problem& p, const Kernels& kernels) {
 
 // Panels must not depend on the batch, so that all plans share one packed copy.
 void Blocking::choose_panels(const Problem& p, const Kernels& kernels) {
-  const int64_t vectors = ceil_div(p.k, kernels.width);
+  const int64_t vectors = ceil_div(p.y.dims.c, kernels.width);
   double least = std::numeric_limits<double>::infinity();
   for (int v = 1; v <= kernels.direct_vecs && v <= vectors; ++v) {
     const int64_t most = std::min<int64_t>(kernels.direct_cols[v], rows * cols);
     // Instructions of a product per vector of results: loads of tiles and weights, multiply-adds.
     const int64_t panels = ceil_div(vectors, v), groups = ceil_div(rows * cols, most);
     const double cost = static_cast<double>(panels * groups) *
-                        (p.in.c * (v + most + 2.0 * v * most) + 40 + 3 * v * most);
+                        (p.x.dims.c * (v + most + 2.0 * v * most) + 40 + 3 * v * most);
     if (cost < least) least = cost, vecs = v;
   }
 }
 
 double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
-  const int64_t c = round_up(p.in.c, kernels.width), k = round_up(p.k, kernels.width);
+  const int64_t c = round_up(p.x.dims.c, kernels.width), k = round_up(p.y.dims.c, kernels.width);
   const auto count = static_cast<double>(blocks());
   const double in_block = static_cast<double>(all) / count;
   const double panels = static_cast<double>(ceil_div(k / kernels.width, vecs));
@@ -133,10 +134,10 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
   const double weights = weight_bytes(p, kernels);
   const double block_bytes = in_block * static_cast<double>(tile_bytes(p, kernels));
   const double groups = std::ceil(in_block / static_cast<double>(group));
-  const double slice_bytes = static_cast<double>(p.in.c * vecs * kernels.width) * sizeof(float);
+  const double slice_bytes = static_cast<double>(p.x.dims.c * vecs * kernels.width) * sizeof(float);
   double cycles =
       kTilePoints * panels * groups *
-      tile_cycles(kernels, vecs, in_block / groups, static_cast<double>(p.in.c), slice_bytes);
+      tile_cycles(kernels, vecs, in_block / groups, static_cast<double>(p.x.dims.c), slice_bytes);
   // What the transforms write is read from where it stays, with weights passing between; those pass
   // once for each block.
   cycles += stream_cycles(block_bytes, block_bytes + weights);
@@ -144,7 +145,7 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
             (static_cast<double>(c) * kInputCycles + static_cast<double>(k) * kOutputCycles);
   // Whole tiles, of those that start at -pad with m steps between.
   const auto whole = [&](int axis, int64_t count) {
-    const int64_t pad = p.window.pad[axis], size = axis ? p.in.w : p.in.h;
+    const int64_t pad = p.conv().window.pad[axis], size = axis ? p.x.dims.w : p.x.dims.h;
     const int64_t from = ceil_div(pad, m), to = (size + pad - kPoints) / m;
     return static_cast<double>(std::clamp<int64_t>(to - from + 1, 0, count));
   };
@@ -165,13 +166,15 @@ class WinogradPlan final : public Plan {
       : p_(problem),
         kernels_(context.kernels),
         width_(kernels_.width),
-        out_(p_.out()),
+        out_(p_.y.dims),
         blocking_(p_, kernels_),
         m_(static_cast<int>(blocking_.m)),
-        c_(round_up(p_.in.c, width_)),
-        k_(round_up(p_.k, width_)) {
+        c_(round_up(p_.x.dims.c, width_)),
+        k_(round_up(p_.y.dims.c, width_)),
+        x_pixel_(p_.x.pixel(width_)),
+        y_pixel_(p_.y.pixel(width_)) {
     pack_weights(weight, context);
-    bias_ = context.weights.get_bias(bias, p_.k, k_);
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
     // Steps between points stay off multiples of a cache way.
     v_point_ = blocking_.tiles * c_ + 16;
     panels_ = ceil_div(k_ / width_, blocking_.vecs);
@@ -210,38 +213,39 @@ class WinogradPlan final : public Plan {
 
   // U[i][panel][j][c][vecs * width] = G g G^T at point (i, j), computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
-    const int r = static_cast<int>(p_.window.kernel[0]);
+    const int r = static_cast<int>(p_.conv().window.kernel[0]);
     const std::string packing =
         "winograd rows v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
-    weights_ = context.weights.get(&weight, packing, kTilePoints * p_.in.c * k_, [&](float* out) {
-      double g[kPoints][kPoints];
-      for (int j = 0; j < kPoints; ++j) {
-        for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
-      }
-      const int64_t lanes = blocking_.vecs * width_;
-      for (int64_t k = 0; k < p_.k; ++k) {
-        const int64_t panel = k / lanes;
-        const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
-        for (int64_t c = 0; c < p_.in.c; ++c) {
-          const float* w = weight.data + (k * p_.in.c + c) * r * r;
-          double half[kPoints][kPoints];
-          for (int i = 0; i < kPoints; ++i) {
-            for (int s = 0; s < r; ++s) {
-              half[i][s] = 0;
-              for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
+    weights_ =
+        context.weights.get(&weight, packing, kTilePoints * p_.x.dims.c * k_, [&](float* out) {
+          double g[kPoints][kPoints];
+          for (int j = 0; j < kPoints; ++j) {
+            for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
+          }
+          const int64_t lanes = blocking_.vecs * width_;
+          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+            const int64_t panel = k / lanes;
+            const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
+            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+              const float* w = weight.data + (k * p_.x.dims.c + c) * r * r;
+              double half[kPoints][kPoints];
+              for (int i = 0; i < kPoints; ++i) {
+                for (int s = 0; s < r; ++s) {
+                  half[i][s] = 0;
+                  for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
+                }
+              }
+              for (int i = 0; i < kPoints; ++i) {
+                for (int j = 0; j < kPoints; ++j) {
+                  double sum = 0;
+                  for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
+                  out[(i * k_ + panel * lanes) * kPoints * p_.x.dims.c +
+                      (j * p_.x.dims.c + c) * panel_lanes + k % lanes] = static_cast<float>(sum);
+                }
+              }
             }
           }
-          for (int i = 0; i < kPoints; ++i) {
-            for (int j = 0; j < kPoints; ++j) {
-              double sum = 0;
-              for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
-              out[(i * k_ + panel * lanes) * kPoints * p_.in.c + (j * p_.in.c + c) * panel_lanes +
-                  k % lanes] = static_cast<float>(sum);
-            }
-          }
-        }
-      }
-    });
+        });
   }
 
   void run_block(const Operands& o, int64_t first, int64_t last, float* v, float* m) const {
@@ -279,24 +283,24 @@ class WinogradPlan final : public Plan {
   void transform_input(const float* x, int64_t tile, float* v, float* patch) const {
     const int64_t image = tile / (blocking_.rows * blocking_.cols),
                   row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;
-    const int64_t top = row * m_ - p_.window.pad[0], left = col * m_ - p_.window.pad[1];
-    const float* from = x + image * p_.in.h * p_.in.w * c_;
-    const int64_t x_row = p_.in.w * c_;
-    if (top >= 0 && left >= 0 && top + kPoints <= p_.in.h && left + kPoints <= p_.in.w) {
-      from += top * x_row + left * c_;
+    const int64_t top = row * m_ - p_.conv().window.pad[0],
+                  left = col * m_ - p_.conv().window.pad[1];
+    const int64_t x_row = p_.x.dims.w * x_pixel_;
+    const float* from = x + image * p_.x.dims.h * x_row;
+    if (top >= 0 && left >= 0 && top + kPoints <= p_.x.dims.h && left + kPoints <= p_.x.dims.w) {
+      from += top * x_row + left * x_pixel_;
       for (int64_t c = 0; c < c_; c += width_)
-        kernels_.winograd_input(from + c, x_row, c_, v + c, v_point_);
+        kernels_.winograd_input(from + c, x_row, x_pixel_, v + c, v_point_);
       return;
     }
     // At the border: a copy of the patch with zeros outside the image.
     std::memset(patch, 0, static_cast<size_t>(kTilePoints * c_) * sizeof(float));
     const int64_t from_col = std::max<int64_t>(0, -left),
-                  to_col = std::min<int64_t>(kPoints, p_.in.w - left);
+                  to_col = std::min<int64_t>(kPoints, p_.x.dims.w - left);
     for (int64_t i = std::max<int64_t>(0, -top);
-         i < std::min<int64_t>(kPoints, p_.in.h - top) && from_col < to_col; ++i) {
-      std::memcpy(patch + (i * kPoints + from_col) * c_,
-                  from + (top + i) * x_row + (left + from_col) * c_,
-                  static_cast<size_t>((to_col - from_col) * c_) * sizeof(float));
+         i < std::min<int64_t>(kPoints, p_.x.dims.h - top) && from_col < to_col; ++i) {
+      copy_pixels(from + (top + i) * x_row + (left + from_col) * x_pixel_, x_pixel_,
+                  patch + (i * kPoints + from_col) * c_, c_, to_col - from_col);
     }
     for (int64_t c = 0; c < c_; c += width_)
       kernels_.winograd_input(patch + c, kPoints * c_, c_, v + c, v_point_);
@@ -308,9 +312,9 @@ class WinogradPlan final : public Plan {
     const int vecs = static_cast<int>(std::min<int64_t>(blocking_.vecs, (k_ - channel) / width_));
     Product product{};
     product.points = kPoints;
-    product.taps = p_.in.c;
+    product.taps = p_.x.dims.c;
     product.x_point = v_point_, product.x_col = c_;
-    product.w = weights_->floats() + (i * k_ + channel) * kPoints * p_.in.c;
+    product.w = weights_->floats() + (i * k_ + channel) * kPoints * p_.x.dims.c;
     product.y = m, product.y_point = m_point_;
     WinogradRow row{};
     row.m = m, row.m_point = m_point_;
@@ -330,32 +334,32 @@ class WinogradPlan final : public Plan {
                         int64_t last_k, float* patch) const {
     const int64_t image = tile / (blocking_.rows * blocking_.cols),
                   row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;
-    const int64_t stored = m_ / p_.pool[0];  // rows and columns of a whole tile
+    const int64_t stored = m_ / p_.end.pool[0];  // rows and columns of a whole tile
     const int64_t top = row * stored, left = col * stored;
-    const int64_t at = ((image * out_.h + top) * out_.w + left) * k_;
+    const int64_t at = ((image * out_.h + top) * out_.w + left) * y_pixel_;
     const int64_t height = std::min(stored, out_.h - top), width = std::min(stored, out_.w - left);
     WinogradOutput out{};
-    out.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
-    out.pool = static_cast<int>(p_.pool[0]);
+    out.low = p_.end.limits.low;
+    out.pool = static_cast<int>(p_.end.pool[0]);
     const auto transform = kernels_.winograd_output[m_];
     const bool whole = height == stored && width == stored;
     for (int64_t k = first_k; k < last_k; k += width_) {
       out.z = z + kPoints * m_ * k;
       out.bias = bias_->floats() + k;
       if (whole) {
-        out.y = o.y + at + k, out.y_row = out_.w * k_, out.y_col = k_;
-        out.residual = p_.residual ? o.operand + at + k : nullptr;
+        out.y = o.y + at + k, out.y_row = out_.w * y_pixel_, out.y_col = y_pixel_;
+        out.residual = p_.end.residual ? o.operand + at + k : nullptr;
         transform(out);
         continue;
       }
       // At the border: into a patch, of which the part inside the image is copied.
       const int64_t vector = static_cast<int64_t>(width_) * sizeof(float);
       float* residual = patch + stored * stored * width_;
-      if (p_.residual) {
+      if (p_.end.residual) {
         for (int64_t i = 0; i < height; ++i) {
           for (int64_t j = 0; j < width; ++j) {
             std::memcpy(residual + (i * stored + j) * width_,
-                        o.operand + at + (i * out_.w + j) * k_ + k, vector);
+                        o.operand + at + (i * out_.w + j) * y_pixel_ + k, vector);
           }
         }
         out.residual = residual;
@@ -364,7 +368,7 @@ class WinogradPlan final : public Plan {
       transform(out);
       for (int64_t i = 0; i < height; ++i) {
         for (int64_t j = 0; j < width; ++j) {
-          std::memcpy(o.y + at + (i * out_.w + j) * k_ + k, patch + (i * stored + j) * width_,
+          std::memcpy(o.y + at + (i * out_.w + j) * y_pixel_ + k, patch + (i * stored + j) * width_,
                       vector);
         }
       }
@@ -378,7 +382,8 @@ class WinogradPlan final : public Plan {
   const Blocking blocking_;
   const int m_;
   const int64_t c_, k_;  // channels, padded
-  int64_t panels_;       // of output channels
+  const int64_t x_pixel_, y_pixel_;
+  int64_t panels_;  // of output channels
   int64_t v_point_, m_point_, z_tile_;
   WeightStore::Buffer weights_, bias_;
 };
@@ -388,28 +393,29 @@ class Winograd final : public Algorithm {
   const char* name() const override { return "winograd"; }
   bool exact() const override { return false; }
 
-  std::string refuse(const Problem& p, const Context&) const override {
-    const Window& w = p.window;
-    if (p.kind != Kind::kConv) return "not a convolution";
+  Kinds kinds() const override { return {Kind::kConv}; }
+
+  std::string objection(const Problem& p, const Context&) const override {
+    const Window& w = p.conv().window;
     if (w.kernel[0] != w.kernel[1]) return "the kernel is not square";
     if (w.kernel[0] < 2 || w.kernel[0] > 7) {
       return "kernel " + std::to_string(w.kernel[0]) + "x" + std::to_string(w.kernel[1]) +
              " does not fit tiles of 8";
     }
-    if (w.stride[0] != 1 || w.stride[1] != 1) return "the stride is not 1";
-    if (w.dilation[0] != 1 || w.dilation[1] != 1) return "the kernel is dilated";
-    if (p.groups != 1) return "the convolution is grouped";
-    if (p.in.c > kMostChannels / (w.kernel[0] == 2 ? 2 : 1))
+    if (!w.unit_stride()) return "the stride is not 1";
+    if (w.dilated()) return "the kernel is dilated";
+    if (p.conv().groups != 1) return "the convolution is grouped";
+    if (p.x.dims.c > kMostChannels / (w.kernel[0] == 2 ? 2 : 1))
       return "sums over so many channels would err too much";
-    if (p.in_layout != Layout::kNhwc || p.out_layout != Layout::kNhwc)
+    if (p.x.layout != Layout::kNhwc || p.y.layout != Layout::kNhwc)
       return "works on channels-last only";
-    if (p.pooled()) {
+    if (p.end.pooled()) {
       const int64_t m = kPoints + 1 - w.kernel[0];
-      if (p.pool[0] != p.pool[1] || p.pool[0] > 3 || m % p.pool[0] != 0) {
+      if (p.end.pool[0] != p.end.pool[1] || p.end.pool[0] > 3 || m % p.end.pool[0] != 0) {
         return "pool windows do not tile its " + std::to_string(m) + "x" + std::to_string(m) +
                " outputs";
       }
-      if (p.residual) return "a residual cannot be added before a fused pool";
+      if (p.end.residual) return "a residual cannot be added before a fused pool";
     }
     return "";
   }

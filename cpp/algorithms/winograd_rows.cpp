@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kBandBytes = 192 * 1024;
 constexpr double kMostRow = 1 << 24;  // floats of a band of one row
 
-int64_t taps_of(const Problem& p) { return p.window.kernel[0] * p.in.c; }
+int64_t taps_of(const Problem& p) { return p.conv().window.kernel[0] * p.x.dims.c; }
 
 // Longer kernels in tiles of 12 err by more than half of what is allowed.
 constexpr int64_t kMostColumns = 9;
@@ -45,13 +45,14 @@ struct Tiling {
 
 // Floats of the transformed input of one stored row, in double: a stride alone may overflow.
 double row_floats(const Problem& p, const Tiling& t) {
-  const double rows = static_cast<double>(p.pool[0] - 1) * p.window.stride[0] + p.window.kernel[0];
-  return rows * static_cast<double>(p.in.c * t.points) * static_cast<double>(t.tiles);
+  const double rows = static_cast<double>(p.end.pool[0] - 1) * p.conv().window.stride[0] +
+                      p.conv().window.kernel[0];
+  return rows * static_cast<double>(p.x.dims.c * t.points) * static_cast<double>(t.tiles);
 }
 
 double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
   constexpr double kSize = sizeof(float);
-  const int64_t vectors = ceil_div(p.k, kernels.width);
+  const int64_t vectors = ceil_div(p.y.dims.c, kernels.width);
   const auto taps = static_cast<double>(taps_of(p)), points = static_cast<double>(t.points);
   const double groups = static_cast<double>(ceil_div(t.tiles, kernels.direct_cols[t.vecs]));
   const double panels = static_cast<double>(ceil_div(vectors, t.vecs));
@@ -69,16 +70,17 @@ double row_cycles(const Problem& p, const Kernels& kernels, const Tiling& t) {
 // The cheapest tiling, whose pools lie within tiles.
 Tiling choose_tiling(const Problem& p, const Kernels& kernels) {
   Tiling best;
-  if (p.window.kernel[1] > kMostColumns) return best;
+  if (p.conv().window.kernel[1] > kMostColumns) return best;
   double least = std::numeric_limits<double>::infinity();
   for (int pairs = kWinogradPairs; pairs <= most_pairs(taps_of(p)); ++pairs) {
     Tiling t;
     t.pairs = pairs;
     t.points = winograd_points(pairs);
-    t.m = t.points + 1 - p.window.kernel[1];
-    if (t.m < 2 || t.m > kMaxLineOutputs || t.m % p.pool[1] != 0) continue;
-    t.tiles = ceil_div(p.out().w * p.pool[1], t.m);
-    for (t.vecs = 1; t.vecs <= std::min<int64_t>(kernels.direct_vecs, ceil_div(p.k, kernels.width));
+    t.m = t.points + 1 - p.conv().window.kernel[1];
+    if (t.m < 2 || t.m > kMaxLineOutputs || t.m % p.end.pool[1] != 0) continue;
+    t.tiles = ceil_div(p.y.dims.w * p.end.pool[1], t.m);
+    for (t.vecs = 1;
+         t.vecs <= std::min<int64_t>(kernels.direct_vecs, ceil_div(p.y.dims.c, kernels.width));
          ++t.vecs) {
       const double cycles = row_cycles(p, kernels, t);
       if (cycles < least) least = cycles, best = t;
@@ -94,13 +96,15 @@ class WinogradRowsPlan final : public Plan {
       : p_(problem),
         kernels_(context.kernels),
         width_(kernels_.width),
-        out_(p_.out()),
+        out_(p_.y.dims),
         t_(choose_tiling(p_, kernels_)),
-        k_(round_up(p_.k, width_)),
-        planar_(p_.in_layout == Layout::kNchw),
+        k_(round_up(p_.y.dims.c, width_)),
+        x_pixel_(p_.x.pixel(width_)),
+        y_pixel_(p_.y.pixel(width_)),
+        planar_(p_.x.layout == Layout::kNchw),
         columns_((t_.tiles - 1) * t_.m + t_.points) {
     pack_weights(weight, context);
-    bias_ = context.weights.get_bias(bias, p_.k, k_);
+    bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
     const auto tile_bytes = [&](int64_t rows) {
       // In double: rows that a vertical stride has spread far apart.
       return static_cast<double>(tile_floats(rows)) * static_cast<double>(t_.points * t_.tiles) *
@@ -115,7 +119,7 @@ class WinogradRowsPlan final : public Plan {
       for (int64_t share = 1, most = rows; share <= 4; ++share) {
         const int64_t band = std::min(ceil_div(p_.n * out_.h, share * p_.threads), most);
         const int64_t turns = ceil_div(p_.n * ceil_div(out_.h, band), p_.threads);
-        const int64_t cost = turns * (input_rows(band) + 4 * band * p_.pool[0]);
+        const int64_t cost = turns * (input_rows(band) + 4 * band * p_.end.pool[0]);
         if (cost < least) least = cost, rows = band;
       }
     }
@@ -149,38 +153,39 @@ class WinogradRowsPlan final : public Plan {
  private:
   int64_t panels() const { return ceil_div(k_ / width_, t_.vecs); }
   int64_t input_rows(int64_t rows) const {
-    return (rows * p_.pool[0] - 1) * p_.window.stride[0] + p_.window.kernel[0];
+    return (rows * p_.end.pool[0] - 1) * p_.conv().window.stride[0] + p_.conv().window.kernel[0];
   }
   // A tile of one point: its rows, channels innermost, and what whole vectors write beyond. An odd
   // number of cache lines, so that neighbouring tiles lie in different sets.
   int64_t tile_floats(int64_t rows) const {
     constexpr int64_t kLine = 16;
-    return (ceil_div(round_up(input_rows(rows) * p_.in.c, width_) + width_, kLine) | 1) * kLine;
+    return (ceil_div(round_up(input_rows(rows) * p_.x.dims.c, width_) + width_, kLine) | 1) * kLine;
   }
   // V, M, and the band's input transposed, or a patch of one pixel row at the image's border.
   int64_t thread_floats() const {
-    const int64_t input = planar_ ? columns_ * v_tile_ : t_.points * round_up(p_.in.c, width_);
+    const int64_t input = planar_ ? columns_ * v_tile_ : t_.points * round_up(p_.x.dims.c, width_);
     return round_up(t_.points * (v_point_ + m_point_) + input, 64);
   }
 
   // U[panel][j][row][c][vecs * width] = G g, computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
-    const int64_t rows = p_.window.kernel[0], s = p_.window.kernel[1], taps = taps_of(p_);
+    const int64_t rows = p_.conv().window.kernel[0], s = p_.conv().window.kernel[1],
+                  taps = taps_of(p_);
     const std::string packing = "winograd line " + std::to_string(t_.points) + " v" +
                                 std::to_string(width_) + "x" + std::to_string(t_.vecs);
     weights_ = context.weights.get(&weight, packing, t_.points * taps * k_, [&](float* out) {
       const int64_t lanes = t_.vecs * width_;
-      for (int64_t k = 0; k < p_.k; ++k) {
+      for (int64_t k = 0; k < p_.y.dims.c; ++k) {
         const int64_t first = k / lanes * lanes;  // channel of the panel
         const int64_t panel_lanes = std::min(lanes, k_ - first);
-        for (int64_t c = 0; c < p_.in.c; ++c) {
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
           for (int64_t r = 0; r < rows; ++r) {
-            const float* w = weight.data + ((k * p_.in.c + c) * rows + r) * s;
+            const float* w = weight.data + ((k * p_.x.dims.c + c) * rows + r) * s;
             for (int j = 0; j < t_.points; ++j) {
               double sum = 0;
               for (int i = 0; i < s; ++i)
                 sum += winograd_weight(t_.pairs, j, i, static_cast<int>(s)) * w[i];
-              out[first * t_.points * taps + ((j * rows + r) * p_.in.c + c) * panel_lanes + k -
+              out[first * t_.points * taps + ((j * rows + r) * p_.x.dims.c + c) * panel_lanes + k -
                   first] = static_cast<float>(sum);
             }
           }
@@ -195,16 +200,17 @@ class WinogradRowsPlan final : public Plan {
     float* m = v + t_.points * v_point_;
     float* rest = m + t_.points * m_point_;
     const int64_t first = band * band_rows_, last = std::min(out_.h, first + band_rows_);
-    const float* x = o.x + image * image_stride(p_.in, p_.in_layout, width_);
-    const int64_t top = first * p_.pool[0] * p_.window.stride[0] - p_.window.pad[0];
+    const float* x = o.x + image * p_.x.image(width_);
+    const int64_t top =
+        first * p_.end.pool[0] * p_.conv().window.stride[0] - p_.conv().window.pad[0];
     if (planar_) {
       transform_planar(x, top, input_rows(last - first), v, rest);
     } else {
       transform_pixels(x, top, input_rows(last - first), v, rest);
     }
 
-    const int64_t y_row = out_.w * k_, y_image = image * out_.h * y_row;
-    const int64_t stored = t_.m / p_.pool[1];  // pixels of a tile
+    const int64_t y_row = out_.w * y_pixel_, y_image = image * out_.h * y_row;
+    const int64_t stored = t_.m / p_.end.pool[1];  // pixels of a tile
     Product product{};
     product.points = static_cast<int>(t_.points);
     product.taps = taps_of(p_);
@@ -212,25 +218,27 @@ class WinogradRowsPlan final : public Plan {
     product.y = m, product.y_point = m_point_;
     WinogradLine line{};
     line.m = m, line.m_point = m_point_;
-    line.y_col = k_;
-    line.low = p_.relu ? 0.0f : -std::numeric_limits<float>::infinity();
-    line.pool = static_cast<int>(p_.pool[1]);
+    line.y_col = y_pixel_;
+    line.low = p_.end.limits.low;
+    line.pool = static_cast<int>(p_.end.pool[1]);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t channel = panel * t_.vecs * width_;
       line.vecs = static_cast<int>(std::min<int64_t>(t_.vecs, (k_ - channel) / width_));
       line.bias = bias_->floats() + channel;
       product.w = weights_->floats() + channel * t_.points * product.taps;
       for (int64_t row = first; row < last; ++row) {
-        for (int64_t sub = 0; sub < p_.pool[0]; ++sub) {
-          const int64_t v_row = ((row - first) * p_.pool[0] + sub) * p_.window.stride[0] * p_.in.c;
+        for (int64_t sub = 0; sub < p_.end.pool[0]; ++sub) {
+          const int64_t v_row =
+              ((row - first) * p_.end.pool[0] + sub) * p_.conv().window.stride[0] * p_.x.dims.c;
           line.merge = sub > 0;
           for (int64_t tile = 0; tile < t_.tiles; tile += span_) {
             product.cols = line.tiles = std::min(span_, t_.tiles - tile);
             product.x = v + tile * v_tile_ + v_row;
             kernels_.product[line.vecs](product);
-            const int64_t pixel = tile * stored, at = y_image + row * y_row + pixel * k_ + channel;
+            const int64_t pixel = tile * stored,
+                          at = y_image + row * y_row + pixel * y_pixel_ + channel;
             line.y = o.y + at;
-            line.residual = p_.residual ? o.operand + at : nullptr;
+            line.residual = p_.end.residual ? o.operand + at : nullptr;
             line.last =
                 static_cast<int>(std::min(stored, out_.w - pixel - (line.tiles - 1) * stored));
             kernels_.winograd_line[t_.pairs][t_.m](line);
@@ -243,21 +251,21 @@ class WinogradRowsPlan final : public Plan {
   // Lanes are rows and channels of one pixel column, once these lie together.
   void transform_planar(const float* x, int64_t top, int64_t rows, float* v, float* columns) const {
     std::memset(columns, 0, static_cast<size_t>(columns_ * v_tile_) * sizeof(float));
-    const int64_t left = p_.window.pad[1];
-    const int64_t count = std::min(p_.in.w, columns_ - left);
+    const int64_t left = p_.conv().window.pad[1];
+    const int64_t count = std::min(p_.x.dims.w, columns_ - left);
     // Strips narrow enough for the first-level cache.
     constexpr int64_t kStrip = 32;
     for (int64_t strip = 0; strip < count; strip += kStrip) {
       const int64_t end = std::min(count, strip + kStrip);
-      for (int64_t r = std::max<int64_t>(0, -top); r < std::min(rows, p_.in.h - top); ++r) {
-        for (int64_t c = 0; c < p_.in.c; ++c) {
-          const float* from = x + (c * p_.in.h + top + r) * p_.in.w;
-          float* to = columns + left * v_tile_ + r * p_.in.c + c;
+      for (int64_t r = std::max<int64_t>(0, -top); r < std::min(rows, p_.x.dims.h - top); ++r) {
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+          const float* from = x + (c * p_.x.dims.h + top + r) * p_.x.dims.w;
+          float* to = columns + left * v_tile_ + r * p_.x.dims.c + c;
           for (int64_t i = strip; i < end; ++i) to[i * v_tile_] = from[i];
         }
       }
     }
-    const int64_t vecs = ceil_div(rows * p_.in.c, width_);
+    const int64_t vecs = ceil_div(rows * p_.x.dims.c, width_);
     for (int64_t tile = 0; tile < t_.tiles; ++tile) {
       kernels_.winograd_line_input[t_.pairs](columns + tile * t_.m * v_tile_, v_tile_, vecs,
                                              v + tile * v_tile_, v_point_);
@@ -267,26 +275,25 @@ class WinogradRowsPlan final : public Plan {
   // Lanes are channels. Rows come in order, so what the last vector of one writes beyond its
   // channels is overwritten by the next.
   void transform_pixels(const float* x, int64_t top, int64_t rows, float* v, float* patch) const {
-    const int64_t pixel = round_up(p_.in.c, width_), vecs = pixel / width_;
+    const int64_t pixel = round_up(p_.x.dims.c, width_), vecs = pixel / width_;
     for (int64_t tile = 0; tile < t_.tiles; ++tile) {
-      const int64_t left = tile * t_.m - p_.window.pad[1];
-      const int64_t from = std::max<int64_t>(0, -left), to = std::min(t_.points, p_.in.w - left);
+      const int64_t left = tile * t_.m - p_.conv().window.pad[1];
+      const int64_t from = std::max<int64_t>(0, -left),
+                    to = std::min(t_.points, p_.x.dims.w - left);
       const bool whole = from == 0 && to == t_.points;
       if (!whole) std::memset(patch, 0, static_cast<size_t>(t_.points * pixel) * sizeof(float));
       for (int64_t r = 0; r < rows; ++r) {
-        float* at = v + tile * v_tile_ + r * p_.in.c;
-        if (top + r < 0 || top + r >= p_.in.h || from >= to) {
+        float* at = v + tile * v_tile_ + r * p_.x.dims.c;
+        if (top + r < 0 || top + r >= p_.x.dims.h || from >= to) {
           for (int64_t j = 0; j < t_.points; ++j)
             std::memset(at + j * v_point_, 0, static_cast<size_t>(pixel) * sizeof(float));
           continue;
         }
-        const float* row = x + ((top + r) * p_.in.w + left) * pixel;
-        if (!whole) {
-          std::memcpy(patch + from * pixel, row + from * pixel,
-                      static_cast<size_t>((to - from) * pixel) * sizeof(float));
-          row = patch;
-        }
-        kernels_.winograd_line_input[t_.pairs](row, pixel, vecs, at, v_point_);
+        const float* row = x + ((top + r) * p_.x.dims.w + left) * x_pixel_;
+        if (!whole)
+          copy_pixels(row + from * x_pixel_, x_pixel_, patch + from * pixel, pixel, to - from);
+        kernels_.winograd_line_input[t_.pairs](whole ? row : patch, whole ? x_pixel_ : pixel, vecs,
+                                               at, v_point_);
       }
     }
   }
@@ -297,6 +304,7 @@ class WinogradRowsPlan final : public Plan {
   const Dims out_;
   const Tiling t_;
   const int64_t k_;  // output channels, padded
+  const int64_t x_pixel_, y_pixel_;
   const bool planar_;
   const int64_t columns_;  // pixel columns that the tiles of a row cover
   int64_t bands_, band_rows_, splits_;
@@ -310,19 +318,20 @@ class WinogradRows final : public Algorithm {
   const char* name() const override { return "winograd-rows"; }
   bool exact() const override { return false; }
 
-  std::string refuse(const Problem& p, const Context& context) const override {
-    const Window& w = p.window;
-    if (p.kind != Kind::kConv) return "not a convolution";
+  Kinds kinds() const override { return {Kind::kConv}; }
+
+  std::string objection(const Problem& p, const Context& context) const override {
+    const Window& w = p.conv().window;
     if (w.stride[1] != 1) return "the horizontal stride is not 1";
-    if (w.dilation[0] != 1 || w.dilation[1] != 1) return "the kernel is dilated";
-    if (p.groups != 1) return "the convolution is grouped";
-    if (p.out_layout != Layout::kNhwc) return "writes channels-last only";
-    if (p.pooled() && p.residual) return "a residual cannot be added before a fused pool";
-    if (p.pool[1] > 3) return "pool windows wider than 3 do not fit the registers";
+    if (w.dilated()) return "the kernel is dilated";
+    if (p.conv().groups != 1) return "the convolution is grouped";
+    if (p.y.layout != Layout::kNhwc) return "writes channels-last only";
+    if (p.end.pooled() && p.end.residual) return "a residual cannot be added before a fused pool";
+    if (p.end.pool[1] > 3) return "pool windows wider than 3 do not fit the registers";
     const Tiling t = choose_tiling(p, context.kernels);
     if (!t.pairs) {
       return "no tile is exact enough and has room for a kernel of " + std::to_string(w.kernel[1]) +
-             " columns" + (p.pooled() ? " and whole pool windows" : "");
+             " columns" + (p.end.pooled() ? " and whole pool windows" : "");
     }
     if (row_floats(p, t) > kMostRow) return "the padded window is too large";
     return "";
@@ -331,22 +340,23 @@ class WinogradRows final : public Algorithm {
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
     const Tiling t = choose_tiling(p, kernels);
-    const Dims out = p.out();
-    const double lines = static_cast<double>(p.n * out.h * p.pool[0]);
-    const double input_rows = static_cast<double>(p.n * p.in.h);
-    const double lanes = p.in_layout == Layout::kNchw
-                             ? static_cast<double>(p.in.c) / kernels.width
-                             : static_cast<double>(ceil_div(p.in.c, kernels.width));
+    const Dims out = p.y.dims;
+    const double lines = static_cast<double>(p.n * out.h * p.end.pool[0]);
+    const double input_rows = static_cast<double>(p.n * p.x.dims.h);
+    const double lanes = p.x.layout == Layout::kNchw
+                             ? static_cast<double>(p.x.dims.c) / kernels.width
+                             : static_cast<double>(ceil_div(p.x.dims.c, kernels.width));
     double cycles = lines * row_cycles(p, kernels, t) + machine().transforms * input_rows * lanes *
                                                             kInputCycles *
                                                             static_cast<double>(t.tiles * t.points);
-    if (p.in_layout == Layout::kNchw)
-      cycles += kTransposeCycles * input_rows * static_cast<double>(p.in.c * p.in.w);
+    if (p.x.layout == Layout::kNchw)
+      cycles += kTransposeCycles * input_rows * static_cast<double>(p.x.dims.c * p.x.dims.w);
     const double weight_bytes =
-        static_cast<double>(t.points * taps_of(p) * round_up(p.k, kernels.width)) * sizeof(float);
+        static_cast<double>(t.points * taps_of(p) * round_up(p.y.dims.c, kernels.width)) *
+        sizeof(float);
     // All weights pass once for each band.
     const double rows_bytes =
-        input_rows * static_cast<double>(t.points * t.tiles * p.in.c) * sizeof(float);
+        input_rows * static_cast<double>(t.points * t.tiles * p.x.dims.c) * sizeof(float);
     const double bands = std::min(std::ceil(rows_bytes / kBandBytes), lines);
     cycles += weight_cycles(weight_bytes, std::max(static_cast<double>(p.n), bands),
                             std::min<double>(kBandBytes, rows_bytes), p.threads);
@@ -355,7 +365,8 @@ class WinogradRows final : public Algorithm {
 
   double memory(const Problem& p, const Context& context) const override {
     const Tiling t = choose_tiling(p, context.kernels);
-    return static_cast<double>(t.points * taps_of(p) * round_up(p.k, context.kernels.width)) *
+    return static_cast<double>(t.points * taps_of(p) *
+                               round_up(p.y.dims.c, context.kernels.width)) *
                sizeof(float) +
            p.threads * 2 *
                std::max(static_cast<double>(kBandBytes), row_floats(p, t) * sizeof(float));

@@ -31,8 +31,8 @@ class Fuser {
     Problem& p = g.problem;
     p = node.op->problem(graph_, node);
     p.n = batch, p.threads = threads;
-    p.in = graph_.values[node.value(0)].dims();
-    if (p.kind != Kind::kAdd) p.operand = p.in;
+    p.x.dims = graph_.values[node.value(0)].dims();
+    p.y.dims = graph_.values[node.output()].dims();
     for (const Fuse fuse : node.op->takes) {
       const Node* n = sole_user(g.output(graph_));
       if (n && n->op->becomes == fuse && take(*n, fuse, g))
@@ -54,9 +54,10 @@ class Fuser {
       case Fuse::kResidual:
         return take_residual(node, g);
       case Fuse::kActivation:
-        return g.problem.relu = true;
+        g.problem.end.limits.low = 0;
+        return true;
       case Fuse::kPool:
-        return take_pool(std::get<PoolParams>(node.params).window, g.problem);
+        return take_pool(node, g.problem);
     }
     return false;
   }
@@ -70,20 +71,23 @@ class Fuser {
         graph_.values[other].producer >= g.nodes[0])
       return false;
     g.residual = other;
-    return g.problem.residual = true;
+    g.problem.z.dims = g.problem.y.dims;
+    return g.problem.end.residual = true;
   }
 
-  bool take_pool(const Window& w, Problem& p) const {
-    const Dims d = p.conv_out();
+  bool take_pool(const Node& node, Problem& p) const {
+    const Window& w = std::get<PoolParams>(node.params).window;
+    const Dims& d = p.y.dims;
     const bool tiles =
         w.kernel[0] == w.stride[0] && w.kernel[1] == w.stride[1] && !w.dilated() && !w.padded();
     const bool whole = !w.ceil || (d.h % w.kernel[0] == 0 && d.w % w.kernel[1] == 0);
-    if (p.residual || !tiles || !whole) return false;
+    if (p.end.residual || !tiles || !whole) return false;
     Problem pooled = p;
-    pooled.pool[0] = w.kernel[0], pooled.pool[1] = w.kernel[1];
-    pooled.in_layout = pooled.out_layout = Layout::kNhwc;
+    pooled.end.pool[0] = w.kernel[0], pooled.end.pool[1] = w.kernel[1];
+    pooled.y.dims = graph_.values[node.output()].dims();
+    pooled.x.layout = pooled.y.layout = Layout::kNhwc;
     if (!takes_(pooled)) return false;
-    p.pool[0] = w.kernel[0], p.pool[1] = w.kernel[1];
+    p.end = pooled.end, p.y.dims = pooled.y.dims;
     return true;
   }
 

@@ -124,7 +124,7 @@ class Lowerer final : public Lowering {
     for (const Node& node : graph_.nodes) {
       for (const Input& input : node.inputs) {
         if (input.value == value &&
-            !(node.op->problem && node.op->problem(graph_, node).kind == Kind::kFullyConnected))
+            !(node.op->problem && node.op->problem(graph_, node).kind() == Kind::kMatmul))
           return false;
       }
     }
@@ -191,7 +191,6 @@ class Lowerer final : public Lowering {
   // A step for the group's problem.
   void solve(const Group& group) {
     const Node& node = graph_.nodes[group.nodes[0]];
-    const Dims result = graph_.values[group.output(graph_)].dims();
     Step step;
     for (const int n : group.nodes) {
       const Node& part = graph_.nodes[n];
@@ -200,11 +199,11 @@ class Lowerer final : public Lowering {
     }
     step.x = views_[node.value(0)];
     Problem p = group.problem;
-    if (p.kind == Kind::kFullyConnected) {
+    if (p.kind() == Kind::kMatmul) {
       // A flattened image keeps its pixels; the weights are packed to match.
-      p.in = p.operand = step.x.dims;
+      p.x.dims = step.x.dims;
     } else {
-      step.x = with_dims(step.x, p.in, step.name);
+      step.x = with_dims(step.x, p.x.dims, step.name);
     }
     if (node.op->role(1) == Role::kWeight) {
       step.weight = graph_.weight(node.weight(1)), step.bias = graph_.weight(node.weight(2));
@@ -212,14 +211,12 @@ class Lowerer final : public Lowering {
       step.constant = graph_.weight(node.weight(1));
     }
     step.choice = planner_.choose(p, step.weight, step.bias, step.x.layout, preferred_);
-    const Layout out = step.choice.problem.out_layout;
-    step.x = in_layout(step.x, step.choice.problem.in_layout, step.name);
+    const Layout out = step.choice.problem.y.layout;
+    step.x = in_layout(step.x, step.choice.problem.x.layout, step.name);
     const int second = group.residual >= 0 ? group.residual : node.value(1);
-    if (second >= 0) {
-      const Dims want = group.residual >= 0 ? result : p.operand;
-      step.z = in_layout(with_dims(views_[second], want, step.name), out, step.name);
-    }
-    step.y = fresh(result, out);
+    if (second >= 0)
+      step.z = in_layout(with_dims(views_[second], p.z.dims, step.name), out, step.name);
+    step.y = fresh(p.y.dims, out);
     views_[group.output(graph_)] = step.y;
     add(std::move(step));
   }

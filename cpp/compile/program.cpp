@@ -11,10 +11,10 @@ namespace {
 
 // The second operand of a sum, in the layout of its result.
 WeightStore::Buffer pack_constant(const Weight& w, const Problem& problem, const Context& context) {
-  const Dims d = problem.operand;
-  const Strides to(d, problem.out_layout, context.kernels.width);
+  const Dims& d = problem.z.dims;
+  const Strides to(problem.z, context.kernels.width);
   const std::string packing =
-      std::string("constant ") + to_string(problem.out_layout) + " " + std::to_string(d.c);
+      std::string("constant ") + to_string(problem.z.layout) + " " + std::to_string(d.c);
   return context.weights.get(&w, packing, to.n, [&](float* out) {
     for (int64_t c = 0; c < d.c; ++c) {
       for (int64_t i = 0; i < d.h; ++i) {
@@ -77,7 +77,8 @@ Program compile(const Graph& graph, const Wanted& wanted, const Planner& planner
                 const Context& context, int threads) {
   const auto takes = [&](const Problem& p) {
     // Only where a fast algorithm takes it; the reference would accept anything.
-    return std::any_of(algorithms().begin(), algorithms().end(), [&](const Algorithm* a) {
+    const auto& candidates = algorithms(p.kind());
+    return std::any_of(candidates.begin(), candidates.end(), [&](const Algorithm* a) {
       return a->uses_kernels() && planner.allows(*a, p);
     });
   };

@@ -42,9 +42,7 @@ Problem problem(const Graph& graph, const Node& node) {
   const auto& params = std::get<ConvParams>(node.params);
   const Weight& weight = graph.weights[node.weight(1)];
   Problem p;
-  p.kind = Kind::kConv;
-  p.window = params.window, p.groups = params.groups;
-  p.k = weight.shape[0], p.weights = weight.type;
+  p.params = family::Conv{params.window, params.groups, weight.type};
   return p;
 }
 

@@ -6,7 +6,8 @@ namespace {
 
 Problem relu_problem(const Graph&, const Node&) {
   Problem p;
-  p.kind = Kind::kRelu, p.relu = true;
+  p.params = family::Map();
+  p.end.limits.low = 0;
   return p;
 }
 
@@ -36,15 +37,14 @@ std::vector<TensorType> add_types(const Params&, const std::vector<TensorType>& 
 
 Problem add_problem(const Graph& graph, const Node& node) {
   Problem p;
-  p.kind = Kind::kAdd;
+  p.params = family::Map{MapCode::kAdd, node.weight(1) >= 0};
   if (node.weight(1) >= 0) {
     Shape operand = graph.weights[node.weight(1)].shape;
     const size_t rank = graph.values[node.value(0)].shape().size();
     operand.insert(operand.begin(), rank - operand.size(), 1);
-    p.operand = dims_of(operand);
-    p.operand_constant = true;
+    p.z.dims = dims_of(operand);
   } else {
-    p.operand = graph.values[node.value(1)].dims();
+    p.z.dims = graph.values[node.value(1)].dims();
   }
   return p;
 }

@@ -28,8 +28,7 @@ std::vector<TensorType> types(const Params&, const std::vector<TensorType>& inpu
 Problem problem(const Graph& graph, const Node& node) {
   const Weight& weight = graph.weights[node.weight(1)];
   Problem p;
-  p.kind = Kind::kFullyConnected;
-  p.k = weight.shape[0], p.weights = weight.type;
+  p.params = family::Matmul{weight.type};
   return p;
 }
 

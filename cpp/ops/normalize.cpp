@@ -18,10 +18,10 @@ std::vector<TensorType> softmax_types(const Params& params, const std::vector<Te
 
 Problem softmax_problem(const Graph& graph, const Node& node) {
   Problem p;
-  p.kind = Kind::kSoftmax;
   const size_t rank = graph.values[node.value(0)].shape().size();
-  p.axis = static_cast<int>(axis_of(node.params, rank));
-  if (rank == 3 && p.axis == 2) p.axis = 3;  // of [N, C, W], axis 2 is the width
+  int axis = static_cast<int>(axis_of(node.params, rank));
+  if (rank == 3 && axis == 2) axis = 3;  // of [N, C, W], axis 2 is the width
+  p.params = family::Normalize{NormalizeCode::kSoftmax, axis};
   return p;
 }
 

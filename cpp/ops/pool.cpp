@@ -43,8 +43,8 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
 Problem problem(const Graph& graph, const Node& node) {
   const auto& params = std::get<PoolParams>(node.params);
   Problem p;
-  p.kind = params.max ? Kind::kMaxPool : Kind::kAveragePool;
-  p.window = window_of(params, graph.values[node.value(0)].shape());
+  p.params = family::Pool{params.max ? PoolCode::kMax : PoolCode::kAverage,
+                          window_of(params, graph.values[node.value(0)].shape())};
   return p;
 }
 

@@ -32,8 +32,11 @@ constexpr int kDropAfter = 2;  // rounds
 // own further away than a network would.
 constexpr int kTimes = 2;
 
-bool has_weights(const Problem& p) {
-  return p.kind == Kind::kConv || p.kind == Kind::kFullyConnected;
+// The problem with its data in other layouts.
+Problem in_layouts(const Problem& problem, Layout in, Layout out) {
+  Problem p = problem;
+  p.x = p.x.in(in), p.y = p.y.in(out), p.z = p.z.in(out);
+  return p;
 }
 
 std::string megabytes(double bytes) {
@@ -50,10 +53,10 @@ double median(std::vector<double> values) {
 
 // Images full of numbers like those after an activation: about half are zero. Padding lanes are all
 // zero, as in a session.
-AlignedBuffer made_up(int64_t n, const Dims& d, Layout layout, int width) {
-  AlignedBuffer buffer(static_cast<size_t>(n * image_stride(d, layout, width)) * sizeof(float),
-                       true);
-  const Strides s(d, layout, width);
+AlignedBuffer made_up(int64_t n, const Operand& operand, int width) {
+  AlignedBuffer buffer(static_cast<size_t>(n * operand.image(width)) * sizeof(float), true);
+  const Dims& d = operand.dims;
+  const Strides s(operand, width);
   uint32_t state = 1;
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t c = 0; c < d.c; ++c) {
@@ -115,10 +118,11 @@ Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to, int
   Choice c;
   c.algorithm = &algorithm("reorder");
   Problem& p = c.problem;
-  p.kind = Kind::kReorder;
-  p.n = n, p.in = p.operand = dims, p.threads = pool_.threads();
-  if (channels != dims.c) p.k = channels, p.first = first;
-  p.in_layout = from, p.out_layout = to;
+  p.params = family::Move{first};
+  p.n = n, p.threads = pool_.threads();
+  p.x.dims = p.y.dims = dims;
+  if (channels) p.y.dims.c = channels;
+  p.x.layout = from, p.y.layout = to;
   std::vector<Variant> variants{{c.algorithm, p, estimate(p, *c.algorithm, context_), {}}};
   recall(variants);
   if (worth_measuring(variants)) measure(variants, nullptr, nullptr);
@@ -136,11 +140,10 @@ double Planner::reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout
 // Whether the algorithm asked for accepts the layer in any layout; else the layer is planned
 // freely.
 bool Planner::restricted(const Problem& problem) const {
-  if (!has_weights(problem)) return false;
+  if (!problem.weighted()) return false;
   for (Layout in : kLayouts) {
     for (Layout out : kLayouts) {
-      Problem p = problem;
-      p.in_layout = in, p.out_layout = out;
+      const Problem p = in_layouts(problem, in, out);
       for (const Algorithm* a : asked_) {
         if (a->refuse(p, context_).empty()) return true;
       }
@@ -165,7 +168,8 @@ std::string Planner::refusal(const Algorithm& a, const Problem& problem, bool re
 bool Planner::allows(const Algorithm& a, const Problem& problem) const {
   // A fused form must not drive out the algorithm asked for, which may take the layer only unfused.
   Problem plain = problem;
-  plain.pool[0] = plain.pool[1] = 1;
+  plain.end.pool[0] = plain.end.pool[1] = 1;
+  plain.y.dims = problem.unpooled();
   return refusal(a, problem, restricted(plain), options_.memory_limit).empty();
 }
 
@@ -179,13 +183,12 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
   for (size_t limit : {options_.memory_limit, size_t{0}}) {
     choice.candidates.clear();
     variants.clear();
-    for (const Algorithm* a : algorithms()) {
+    for (const Algorithm* a : algorithms(problem.kind())) {
       Candidate candidate{a, problem, 0, "", Source::kEstimated};
       bool accepted = false;
       for (Layout in : kLayouts) {
         for (Layout out : kLayouts) {
-          Problem p = problem;
-          p.in_layout = in, p.out_layout = out;
+          const Problem p = in_layouts(problem, in, out);
           const std::string refusal = this->refusal(*a, p, only_asked, limit);
           if (refusal.empty()) {
             accepted = true;
@@ -205,8 +208,8 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
   if (variants.empty()) throw std::runtime_error("no algorithm accepts " + problem.key());
 
   for (Variant& v : variants) {
-    v.around = reorder_seconds(v.problem.n, v.problem.in, given, v.problem.in_layout) +
-               reorder_seconds(v.problem.n, v.problem.out(), v.problem.out_layout, preferred);
+    v.around = reorder_seconds(v.problem.n, v.problem.x.dims, given, v.problem.x.layout) +
+               reorder_seconds(v.problem.n, v.problem.y.dims, v.problem.y.layout, preferred);
   }
   if (options_.lean) {
     // An estimate of bytes in place of seconds; the reference, which takes none, only where it is
@@ -292,14 +295,12 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   WeightStore weights;
   const Context context{context_.kernels, weights, context_.backends};
   const int width = context.kernels.width;
-  const Dims operand_dims = first.kind == Kind::kAdd ? first.operand : first.out();
-  AlignedBuffer x[2], y[2], operand[2];
+  AlignedBuffer x[2], y[2], z[2];
   for (Layout layout : kLayouts) {
     const int i = static_cast<int>(layout);
-    x[i] = made_up(first.n, first.in, layout, width);
-    y[i] = made_up(first.n, first.out(), layout, width);
-    if (first.residual || first.kind == Kind::kAdd)
-      operand[i] = made_up(first.n, operand_dims, layout, width);
+    x[i] = made_up(first.n, first.x.in(layout), width);
+    y[i] = made_up(first.n, first.y.in(layout), width);
+    if (first.binary()) z[i] = made_up(first.n, first.z.in(layout), width);
   }
   std::vector<Trial> trials;
   size_t workspace_bytes = 0;
@@ -311,14 +312,13 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   const AlignedBuffer workspace(workspace_bytes);
   const Caches caches(pool_);
   const auto run = [&](Trial& t) {
-    const int in = static_cast<int>(t.variant->problem.in_layout),
-              out = static_cast<int>(t.variant->problem.out_layout);
+    const int in = static_cast<int>(t.variant->problem.x.layout),
+              out = static_cast<int>(t.variant->problem.y.layout);
     caches.settle({{y[out].data(), y[out].size()},
                    {workspace.data(), t.plan->workspace()},
                    {x[in].data(), x[in].size()}});
     const auto start = Clock::now();
-    t.plan->run(
-        {x[in].floats(), operand[out].floats(), y[out].floats(), workspace.floats(), pool_});
+    t.plan->run({x[in].floats(), z[out].floats(), y[out].floats(), workspace.floats(), pool_});
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
 

@@ -12,6 +12,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "problem/key.h"
+
 namespace linnet {
 namespace {
 
@@ -145,7 +147,8 @@ std::string Wisdom::default_path() {
 }
 
 std::string Wisdom::machine(const Context& context) {
-  std::string text = std::string("linnet ") + LINNET_VERSION + "\ncpu " + cpu_model() + "\nisa " +
+  std::string text = std::string("linnet ") + LINNET_VERSION + ", problem keys " +
+                     std::to_string(kKeyVersion) + "\ncpu " + cpu_model() + "\nisa " +
                      context.kernels.isa + "\nalgorithms";
   for (const Algorithm* a : algorithms()) text += std::string(" ") + a->name();
   text += "\nopenblas ";

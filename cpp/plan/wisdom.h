@@ -2,8 +2,8 @@
 // with linnet: times are of one machine and one build.
 //
 // The file: a first line with the format's version, then blocks separated by blank lines. A block
-// begins with lines that say what was measured (library, CPU, instruction set, algorithms,
-// OpenBLAS) and goes on with one line per layer:
+// begins with lines that say what was measured (library, version of the problem keys, CPU,
+// instruction set, algorithms, OpenBLAS) and goes on with one line per layer:
 //   KEY = ALGORITHM SECONDS, ALGORITHM SECONDS, ...
 // fastest first; KEY is a Problem's, layouts included. Only the block made for this very machine
 // and build is used; the others are left alone. A file is untrusted: lines that do not make sense

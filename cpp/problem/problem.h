@@ -1,70 +1,125 @@
-// Problem: everything that can change how fast one (fused) layer runs, with one canonical text
-// form.
-//
-// The text form, `key()`, is what a wisdom file, a test, a bench argument and a log line call a
-// layer. Grammar, version 3 (fields in this order, separated by one space; [x] is optional, and
-// left out where it has its default):
-//
-//   KIND f32 nBATCH cChHyWx [kOUT] [rRxS[sS][pT,L,B,R][dD]] [atCHANNEL] [wTYPE] [gGROUPS] [ceil]
-//   [pads] [axisK] [add|addCxHxW[c]] [relu] [maxpoolPxQ] LAYOUT tTHREADS
-//
-//   KIND     conv, fc, maxpool, avgpool, add, relu, softmax, reorder
-//   r..      window: RxS, stride sN or sNxM, padding p, dilation dN or dNxM
-//   kOUT     output channels. For reorder: of an image of more channels than the input, which is
-//            written to those from CHANNEL (default 0) on; the others stay
-//   wTYPE    how the weights are stored: wf16 or wint8, for fc and an ungrouped conv of 1x1
-//   ceil     a pool's last partial window counts; pads: padding counts in an average's divisor
-//   add      conv/fc: a residual of the output's shape is added before the activation.
-//            addCxHxW (kind add only): the second operand's shape where it broadcasts; c: one for
-//            all images
-//   maxpoolPxQ   conv: a following max pool of that window and stride, no padding
-//   softmax  axisK: 1 (channels) to 3
-//   LAYOUT   nchw, nhwc, or IN>OUT where they differ
-//
-// Example: conv f32 n1 c16h41w41 k48r6x6 relu maxpool3x3 nhwc t4
+// Problem: everything that can change how fast one (fused) layer runs. Its text form is in key.h.
 #pragma once
 
 #include <string>
+#include <variant>
 
+#include "core/activation.h"
 #include "core/types.h"
 
 namespace linnet {
 
-enum class Kind : uint8_t {
-  kConv,
-  kFullyConnected,
-  kMaxPool,
-  kAveragePool,
-  kAdd,
-  kRelu,
-  kSoftmax,
-  kReorder
+// What one image of a problem's input or output is, and how it lies in memory.
+struct Operand {
+  DType dtype = DType::kF32;
+  Dims dims;
+  Layout layout = Layout::kNchw;
+  // Channels of the image that it is a slice of: its own, padded to whole vectors if they are last,
+  // lie among so many. 0 where it is an image of its own.
+  int64_t pitch = 0;
+
+  // Numbers from one channels-last pixel to the next, from one image to the next, and those of `n`
+  // images from the first to the last.
+  int64_t pixel(int width) const;
+  int64_t image(int width) const;
+  int64_t extent(int64_t n, int width) const;
+  // The same in another layout, where it is no slice.
+  Operand in(Layout other) const;
 };
 
-struct Problem {
-  Kind kind = Kind::kConv;
-  int64_t n = 1;
-  Dims in;        // of one image
-  int64_t k = 0;  // output channels of conv and fc; of a reorder that writes a part of them, else 0
-  Window window;  // conv and pools; a global pool's kernel is the whole image
-  DType weights = DType::kF32;
+// Families of problems. An operator that fits one of them is a row in the table of operators, a
+// family a struct below.
+enum class Kind : uint8_t { kConv, kMatmul, kPool, kMap, kNormalize, kMove };
+constexpr int kKinds = 6;
+
+// Some kinds.
+class Kinds {
+ public:
+  constexpr Kinds(std::initializer_list<Kind> kinds) {
+    for (const Kind kind : kinds) bits_ |= 1u << static_cast<unsigned>(kind);
+  }
+  static constexpr Kinds all() {
+    Kinds kinds({});
+    kinds.bits_ = (1u << kKinds) - 1;
+    return kinds;
+  }
+  constexpr bool has(Kind kind) const { return bits_ >> static_cast<unsigned>(kind) & 1; }
+
+ private:
+  unsigned bits_ = 0;
+};
+
+// Functions of every element of the input, or of those of two inputs.
+enum class MapCode : uint8_t { kCopy, kAdd };
+enum class PoolCode : uint8_t { kMax, kAverage };
+enum class NormalizeCode : uint8_t { kSoftmax };
+
+// What becomes of a layer's results before they are stored, in this order.
+struct Epilogue {
+  bool residual = false;  // z, of the result's shape, is added
+  Limits limits;
+  int64_t pool[2] = {1, 1};  // window and stride of a max pool without padding
+
+  bool pooled() const { return pool[0] > 1 || pool[1] > 1; }
+};
+
+// What each family has besides; in the order of Kind.
+namespace family {
+
+struct Conv {
+  Window window;
   int64_t groups = 1;
-  int axis = 1;       // softmax
-  int64_t first = 0;  // reorder: channel of the output that the input's first one becomes
-  bool relu = false;
-  bool residual = false;          // conv, fc: a residual is added before the activation
-  Dims operand;                   // kind add: dims of the second operand, each 1 or the first's
-  bool operand_constant = false;  // kind add: one operand for all images of the batch
-  int64_t pool[2] = {1, 1};       // fused max pool after a conv: window and stride
-  Layout in_layout = Layout::kNchw, out_layout = Layout::kNchw;
+  DType weights = DType::kF32;
+};
+struct Matmul {  // fully connected: y = W x
+  DType weights = DType::kF32;
+};
+struct Pool {
+  PoolCode code = PoolCode::kMax;
+  Window window;  // of a global pool the whole image
+};
+struct Map {
+  MapCode code = MapCode::kCopy;
+  bool z_constant = false;  // one z for all images of the batch
+};
+struct Normalize {
+  NormalizeCode code = NormalizeCode::kSoftmax;
+  int axis = 1;  // 1 (channels) to 3
+};
+// A copy to another layout, or to some channels of an image that has more.
+struct Move {
+  int64_t first = 0;  // channel of y that the first one of x becomes
+};
+using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move>;
+
+}  // namespace family
+
+struct Problem {
+  int64_t n = 1;
+  // z is the residual, or a map's second operand, whose dims may be 1 where it broadcasts. It has
+  // y's layout.
+  Operand x, y, z;
+  family::Params params;
+  Epilogue end;
   int threads = 1;
 
-  // Dims of the convolution's own output, before a fused pool; for other kinds the same as out().
-  Dims conv_out() const;
-  Dims out() const;
-  // Multiply-adds of a conv or fc for the whole batch; 0 for other kinds.
+  Kind kind() const { return static_cast<Kind>(params.index()); }
+  const family::Conv& conv() const { return std::get<family::Conv>(params); }
+  const family::Pool& pool() const { return std::get<family::Pool>(params); }
+  const family::Map& map() const { return std::get<family::Map>(params); }
+  const family::Normalize& normalize() const { return std::get<family::Normalize>(params); }
+  const family::Move& move() const { return std::get<family::Move>(params); }
+
+  // Whether it has weights, their type, and how many each output channel has.
+  bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }
+  DType weights() const;
+  int64_t taps() const;
+  // Whether it reads a z.
+  bool binary() const;
+  // Dims of the convolution's own result, before a fused pool; of others those of y.
+  Dims unpooled() const;
+  // Multiply-adds for the whole batch; 0 for kinds without weights.
   double macs() const;
-  bool pooled() const { return pool[0] > 1 || pool[1] > 1; }
 
   std::string key() const;
   // Throws std::invalid_argument naming the field.

@@ -80,12 +80,7 @@ class Report:
     def _plan(self) -> list[str]:
         rows = []
         for layer in self.layers:
-            # "not a ..." is the refusal of what is meant for other operators altogether
-            others = [
-                c
-                for c in layer.candidates
-                if c.algorithm != layer.algorithm and not c.refusal.startswith("not a")
-            ]
+            others = [c for c in layer.candidates if c.algorithm != layer.algorithm]
             rows.append(
                 (
                     layer.name,

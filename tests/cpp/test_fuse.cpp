@@ -63,8 +63,8 @@ TEST_CASE("fuse: a residual that exists before the convolution is added in its s
   CHECK(both[1].residual == graph->find_value("a"));
   CHECK(both[1].problem.n == 3);
   CHECK(both[1].problem.threads == 2);
-  CHECK(both[1].problem.residual);
-  CHECK(both[1].problem.relu);
+  CHECK(both[1].problem.end.residual);
+  CHECK(both[1].problem.end.limits.low == 0);
 }
 
 TEST_CASE("fuse: two branches; only the later one takes the sum") {

@@ -58,12 +58,12 @@ size_t ask(const char* symbol) {
 
 std::vector<float> run(const std::string& key, const char* algorithm) {
   const Problem p = Problem::parse(key);
-  const int64_t taps = p.in.c * p.window.kernel[0] * p.window.kernel[1];
-  const std::vector<float> w = numbers(p.k * taps, 1), b = numbers(p.k, 2);
+  const int64_t k = p.y.dims.c;
+  const std::vector<float> w = numbers(k * p.taps(), 1), b = numbers(k, 2);
   Weight weight, bias;
-  weight.shape = {p.k, p.in.c, p.window.kernel[0], p.window.kernel[1]};
+  weight.shape = {k, p.taps()};
   weight.data = w.data();
-  bias.shape = {p.k};
+  bias.shape = {k};
   bias.data = b.data();
   Layer layer(p, algorithm, "", &weight, &bias);
   const std::vector<float> x = numbers(layer.x_count(), 3),

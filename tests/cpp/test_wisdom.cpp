@@ -15,7 +15,7 @@ using linnet::Wisdom;
 namespace {
 
 const char kKey[] = "conv f32 n1 c16h41w41 k48r6x6 relu maxpool3x3 nhwc t1";
-const char kOther[] = "fc f32 n1 c128h1w1 k848 nhwc t1";
+const char kOther[] = "matmul f32 n1 c128h1w1 k848 nhwc t1";
 const char kMachine[] = "linnet 1.2.3\ncpu one\nisa avx2\n";
 
 // A folder of its own, gone at the end.
@@ -103,7 +103,7 @@ TEST_CASE("a reader never sees half a file") {
   const Folder folder;
   Wisdom writer(folder.file(), kMachine);
   for (int n = 1; n <= 200; ++n) {
-    writer.record("fc f32 n" + std::to_string(n) + " c128h1w1 k848 nhwc t1", {{"direct", 1.0}});
+    writer.record("matmul f32 n" + std::to_string(n) + " c128h1w1 k848 nhwc t1", {{"direct", 1.0}});
   }
   writer.save();
   std::thread saving([&] {
@@ -130,7 +130,7 @@ TEST_CASE("lines that make no sense are skipped and counted") {
                       << kOther << " = direct 1 2\n"
                       << kOther << " = \n"
                       << "conv of something = direct 1\n"
-                      << "fc f32 n1 c128h1w1 k848 nhwc  t1 = direct 1\n";  // not canonical
+                      << "matmul f32 n1 c128h1w1 k848 nhwc  t1 = direct 1\n";  // not canonical
   const Wisdom wisdom(path, kMachine);
   CHECK(wisdom.find(kKey) != nullptr);
   CHECK(wisdom.find(kOther) == nullptr);

@@ -1,0 +1,16 @@
+// The limits that an activation keeps results within. Included by kernels: nothing here may make
+// code.
+#pragma once
+
+namespace linnet {
+
+constexpr float kInfinity = __builtin_inff();
+
+// Results below `low` become low, those above `high` become high, and a NaN stays: ReLU is
+// {0, infinity}. 0 must lie between the two wherever channels are padded, for the padding to stay
+// zero.
+struct Limits {
+  float low = -kInfinity, high = kInfinity;
+};
+
+}  // namespace linnet

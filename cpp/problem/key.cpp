@@ -1,0 +1,363 @@
+#include "problem/key.h"
+
+#include <charconv>
+#include <stdexcept>
+#include <string_view>
+
+#include "problem/problem.h"
+
+namespace linnet {
+namespace {
+
+constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool", "map", "normalize", "move"};
+constexpr const char* kMapNames[] = {"", "add"};  // a copy is not written
+constexpr const char* kPoolNames[] = {"max", "average"};
+constexpr const char* kNormalizeNames[] = {"softmax"};
+
+// Writer and Reader have the same methods, so that one function, fields(), describes the text for
+// both. Every method is told what the problem has, which is what the writer writes, and returns
+// what the text has, which the reader has read.
+class Writer {
+ public:
+  static constexpr bool kReads = false;
+  Writer() { text_.reserve(96); }
+  // Begins a word, if it is present.
+  bool word(const char* prefix, bool present = true) {
+    if (present) text_.append(text_.empty() ? "" : " ").append(prefix);
+    return present;
+  }
+  // A whole word.
+  bool flag(const char* name, bool present) { return word(name, present); }
+  // The next part of a word.
+  bool part(const char* literal, bool present = true) {
+    if (present) text_ += literal;
+    return present;
+  }
+  int64_t number(int64_t value, int64_t /*least*/) { return write(value); }
+  float real(float value) { return write(value); }
+  [[noreturn]] void fail(const char* what) { throw std::logic_error(what); }
+  const std::string& text() const { return text_; }
+
+ private:
+  template <typename T>
+  T write(T value) {
+    char digits[32];
+    text_.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+    return value;
+  }
+
+  std::string text_;
+};
+
+class Reader {
+ public:
+  static constexpr bool kReads = true;
+  explicit Reader(const std::string& text) : key_(text), rest_(text) {}
+  bool word(const char* prefix, bool = true) {
+    close();
+    if (rest_.empty() || !starts(rest_, prefix)) return false;
+    open(std::char_traits<char>::length(prefix));
+    return true;
+  }
+  bool flag(const char* name, bool) {
+    close();
+    if (next() != name) return false;
+    open(next().size());
+    return true;
+  }
+  bool part(const char* literal, bool = true) {
+    if (!starts(word_, literal)) return false;
+    word_.remove_prefix(std::char_traits<char>::length(literal));
+    return true;
+  }
+  int64_t number(int64_t value, int64_t least) {
+    value = read(value);
+    // The bound keeps every product of two sizes inside int64.
+    if (value < least || value > (int64_t{1} << 31)) fail(nullptr);
+    return value;
+  }
+  float real(float value) { return read(value); }
+  // What is missing, or the word that is there in its place.
+  [[noreturn]] void fail(const char* what) {
+    if (what && next().empty()) {
+      throw std::invalid_argument(std::string("problem: ") + what + " is missing in '" +
+                                  std::string(key_) + "'");
+    }
+    throw std::invalid_argument("problem: cannot read the field '" +
+                                std::string(what ? next() : whole_) + "'");
+  }
+  void end() {
+    close();
+    if (!rest_.empty()) fail("nothing");
+  }
+
+ private:
+  static bool starts(std::string_view text, std::string_view prefix) {
+    return text.substr(0, prefix.size()) == prefix;
+  }
+  std::string_view next() const { return rest_.substr(0, rest_.find(' ')); }
+  void open(size_t read) {
+    whole_ = word_ = next();
+    word_.remove_prefix(read);
+    rest_.remove_prefix(std::min(rest_.size(), whole_.size() + 1));
+  }
+  void close() {
+    if (!word_.empty()) fail(nullptr);
+  }
+  template <typename T>
+  T read(T value) {
+    const auto [end, error] = std::from_chars(word_.data(), word_.data() + word_.size(), value);
+    if (error != std::errc()) fail(nullptr);
+    word_.remove_prefix(static_cast<size_t>(end - word_.data()));
+    return value;
+  }
+
+  const std::string_view key_;
+  std::string_view rest_;          // words that follow
+  std::string_view whole_, word_;  // the word at hand, and what is left of it
+};
+
+template <typename Io>
+void need(Io& io, const char* prefix, const char* what) {
+  if (!io.word(prefix)) io.fail(what);
+}
+
+// One of some words; false if none is there.
+template <typename Io, typename E, size_t kCount>
+bool choose(Io& io, E& value, const char* const (&names)[kCount]) {
+  for (size_t i = 0; i < kCount; ++i) {
+    const E each = static_cast<E>(i);
+    if (*names[i] && io.flag(names[i], value == each)) {
+      value = each;
+      return true;
+    }
+  }
+  return false;
+}
+
+template <typename Io>
+void type(Io& io, DType& value) {
+  for (int i = 0; i < kDTypes; ++i) {
+    const auto each = static_cast<DType>(i);
+    if (io.part(to_string(each), value == each)) {
+      value = each;
+      return;
+    }
+  }
+  io.fail(nullptr);
+}
+
+template <typename Io>
+void pair(Io& io, int64_t* values, int64_t least) {
+  values[0] = io.number(values[0], least);
+  values[1] = io.part("x", values[1] != values[0]) ? io.number(values[1], least) : values[0];
+}
+
+template <typename Io>
+void channels(Io& io, Problem& p) {
+  need(io, "k", "the number of output channels");
+  p.y.dims.c = io.number(p.y.dims.c, 1);
+}
+
+// In the word at hand.
+template <typename Io>
+void window(Io& io, Window& w) {
+  if (!io.part("r")) io.fail(nullptr);
+  w.kernel[0] = io.number(w.kernel[0], 1);
+  if (!io.part("x")) io.fail(nullptr);
+  w.kernel[1] = io.number(w.kernel[1], 1);
+  if (io.part("s", !w.unit_stride())) pair(io, w.stride, 1);
+  if (io.part("p", w.padded())) {
+    for (int i = 0; i < 4; ++i) {
+      if (i && !io.part(",")) io.fail(nullptr);
+      w.pad[i] = io.number(w.pad[i], 0);
+    }
+  }
+  if (io.part("d", w.dilated())) pair(io, w.dilation, 1);
+}
+
+template <typename Io>
+void weights(Io& io, DType& value) {
+  if (io.word("w", value != DType::kF32)) type(io, value);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Conv& c) {
+  channels(io, p);
+  window(io, c.window);
+  weights(io, c.weights);
+  if (io.word("g", c.groups != 1)) c.groups = io.number(c.groups, 1);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Matmul& m) {
+  channels(io, p);
+  weights(io, m.weights);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem&, family::Pool& pool) {
+  need(io, "", "the window");
+  window(io, pool.window);
+  if (!choose(io, pool.code, kPoolNames)) io.fail("max or average");
+  pool.window.ceil = io.flag("ceil", pool.window.ceil);
+  pool.window.include_pad = io.flag("pads", pool.window.include_pad);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Map& m) {
+  choose(io, m.code, kMapNames);
+  if (!p.binary()) return;
+  if (io.word("z", p.z.dims != p.x.dims || m.z_constant || p.z.pitch)) {
+    p.z.dims.c = io.number(p.z.dims.c, 1);
+    if (!io.part("x")) io.fail(nullptr);
+    p.z.dims.h = io.number(p.z.dims.h, 1);
+    if (!io.part("x")) io.fail(nullptr);
+    p.z.dims.w = io.number(p.z.dims.w, 1);
+    m.z_constant = io.part("c", m.z_constant);
+    if (io.part("/", p.z.pitch)) p.z.pitch = io.number(p.z.pitch, 1);
+  }
+}
+
+template <typename Io>
+void parameters(Io& io, Problem&, family::Normalize& n) {
+  if (!choose(io, n.code, kNormalizeNames)) io.fail("the function");
+  need(io, "axis", "the axis");
+  n.axis = static_cast<int>(io.number(n.axis, 1));
+  if (n.axis > 3) io.fail(nullptr);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Move& m) {
+  if (io.word("k", p.y.dims.c != p.x.dims.c)) p.y.dims.c = io.number(p.y.dims.c, 1);
+  if (io.word("at", m.first > 0)) m.first = io.number(m.first, 1);
+}
+
+template <typename Io>
+void limits(Io& io, Limits& l) {
+  const auto are = [&](float low, float high) { return l.low == low && l.high == high; };
+  if (io.flag("relu", are(0, kInfinity))) {
+    l = {0, kInfinity};
+  } else if (io.flag("relu6", are(0, 6))) {
+    l = {0, 6};
+  } else if (io.word("clip", !are(-kInfinity, kInfinity))) {
+    l.low = io.real(l.low);
+    if (!io.part(",")) io.fail(nullptr);
+    l.high = io.real(l.high);
+    if (!(l.low <= l.high)) io.fail(nullptr);
+  }
+}
+
+template <typename Io>
+void results(Io& io, Epilogue& end, Kind kind) {
+  const bool weighted = kind == Kind::kConv || kind == Kind::kMatmul;
+  if (weighted) end.residual = io.flag("add", end.residual);
+  if (weighted || kind == Kind::kMap) limits(io, end.limits);
+  if (kind == Kind::kConv && io.word("maxpool", end.pooled())) {
+    end.pool[0] = io.number(end.pool[0], 1);
+    if (!io.part("x")) io.fail(nullptr);
+    end.pool[1] = io.number(end.pool[1], 1);
+  }
+}
+
+template <typename Io>
+void place(Io& io, Operand& o) {
+  o.layout = io.part("nhwc", o.layout == Layout::kNhwc) ? Layout::kNhwc : Layout::kNchw;
+  if (o.layout == Layout::kNchw && !io.part("nchw")) io.fail(nullptr);
+  o.pitch = io.part("/", o.pitch) ? io.number(o.pitch, 1) : 0;
+}
+
+// The fields of a key, in order.
+template <typename Io>
+void fields(Io& io, Problem& p) {
+  Kind kind = p.kind();
+  if (!choose(io, kind, kKindNames)) io.fail("the kind");
+  static const family::Params kEmpty[kKinds] = {family::Conv(),      family::Matmul(),
+                                                family::Pool(),      family::Map(),
+                                                family::Normalize(), family::Move()};
+  if (kind != p.kind()) p.params = kEmpty[static_cast<int>(kind)];
+  need(io, "", "the type");
+  type(io, p.x.dtype);
+  if (io.part(">", p.y.dtype != p.x.dtype)) {
+    type(io, p.y.dtype);
+  } else {
+    p.y.dtype = p.x.dtype;
+  }
+  need(io, "n", "the batch");
+  p.n = io.number(p.n, 1);
+  need(io, "c", "the input's size");
+  p.x.dims.c = io.number(p.x.dims.c, 1);
+  if (!io.part("h")) io.fail(nullptr);
+  p.x.dims.h = io.number(p.x.dims.h, 1);
+  if (!io.part("w")) io.fail(nullptr);
+  p.x.dims.w = io.number(p.x.dims.w, 1);
+  if (Io::kReads) p.y.dims = p.z.dims = p.x.dims;  // unless the fields that follow say else
+  std::visit([&](auto& params) { parameters(io, p, params); }, p.params);
+  results(io, p.end, kind);
+  need(io, "", "the layout");
+  place(io, p.x);
+  if (io.part(">", p.y.layout != p.x.layout || p.y.pitch != p.x.pitch)) {
+    place(io, p.y);
+  } else {
+    p.y.layout = p.x.layout, p.y.pitch = p.x.pitch;
+  }
+  need(io, "t", "the number of threads");
+  p.threads = static_cast<int>(io.number(p.threads, 1));
+}
+
+// What follows from the fields that were read.
+void derive(Problem& p) {
+  if (p.kind() == Kind::kConv || p.kind() == Kind::kPool) {
+    const Window& w = p.kind() == Kind::kConv ? p.conv().window : p.pool().window;
+    p.y.dims.h = w.output(0, p.x.dims.h) / p.end.pool[0];
+    p.y.dims.w = w.output(1, p.x.dims.w) / p.end.pool[1];
+  } else if (p.kind() == Kind::kMatmul) {
+    p.y.dims.h = p.y.dims.w = 1;
+  }
+  if (p.kind() != Kind::kMap) p.z = p.y;
+  p.z.dtype = p.x.dtype, p.z.layout = p.y.layout;
+}
+
+// Why no layer has these fields; null if one may.
+const char* objection(const Problem& p) {
+  const Dims &x = p.x.dims, &y = p.y.dims, &z = p.z.dims;
+  if (y.h < 1 || y.w < 1) return "no window fits";
+  if (p.kind() == Kind::kConv && (x.c % p.conv().groups || y.c % p.conv().groups))
+    return "groups do not divide the channels";
+  if (p.weights() >= static_cast<DType>(kWeightTypes)) return "weights have no such type";
+  if (p.kind() == Kind::kConv && p.weights() != DType::kF32 &&
+      !is_pointwise(p.conv().window, p.conv().groups))
+    return "only a matmul and an ungrouped 1x1 conv have other weights than f32";
+  if (p.kind() == Kind::kMove && y.c != x.c && (y.c < x.c || p.move().first > y.c - x.c))
+    return "the input is no part of the output";
+  if (p.kind() == Kind::kMove && y.c == x.c && p.move().first)
+    return "the input is no part of the output";
+  if (p.kind() == Kind::kMap &&
+      ((z.c != 1 && z.c != x.c) || (z.h != 1 && z.h != x.h) || (z.w != 1 && z.w != x.w)))
+    return "the second operand does not broadcast";
+  return nullptr;
+}
+
+}  // namespace
+
+const char* to_string(Kind kind) { return kKindNames[static_cast<int>(kind)]; }
+
+std::string Problem::key() const {
+  Writer writer;
+  Problem copy = *this;  // fields() takes what it may read into
+  fields(writer, copy);
+  return writer.text();
+}
+
+Problem Problem::parse(const std::string& key) {
+  Problem p;
+  Reader reader(key);
+  fields(reader, p);
+  reader.end();
+  derive(p);
+  if (const char* why = objection(p))
+    throw std::invalid_argument(std::string("problem: ") + why + ": '" + key + "'");
+  return p;
+}
+
+}  // namespace linnet
