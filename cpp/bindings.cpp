@@ -546,7 +546,11 @@ PYBIND11_MODULE(_core, m) {
         }
         if (p.kind() == Kind::kConv) d["group"] = p.conv().groups;
         if (p.kind() == Kind::kPool) d["average"] = p.pool().code == PoolCode::kAverage;
-        if (p.kind() == Kind::kMove) d["first"] = p.move().first;
+        if (p.kind() == Kind::kMove) {
+          py::list steps;
+          for (const Atom& a : p.move().atoms) steps.append(py::make_tuple(a.count, a.stride));
+          d["first"] = p.move().first, d["steps"] = steps, d["image"] = p.move().image;
+        }
         if (p.kind() == Kind::kNormalize) d["axis"] = p.normalize().axis;
         d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
         d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;

@@ -41,7 +41,7 @@ Layer::Layer(const Problem& problem, const std::string& name, const std::string&
   workspace_ = AlignedBuffer(plan_->workspace());
 }
 
-int64_t Layer::x_count() const { return problem_.x.extent(problem_.n, width()); }
+int64_t Layer::x_count() const { return problem_.x_extent(width()); }
 int64_t Layer::y_count() const { return problem_.y.extent(problem_.n, width()); }
 int64_t Layer::operand_count() const {
   if (!problem_.binary()) return 0;

@@ -91,6 +91,8 @@ def test_estimates_are_sane(isa: str) -> None:
     checked = 0
     for line in PROBLEMS:
         for text in ("nchw", "nhwc", "nchw>nhwc", "nhwc>nchw"):
+            if " steps" in line and not text.startswith("nchw"):
+                continue
             key = layout(line, text)
             single = re.sub(r" t\d+$", " t1", re.sub(r" n\d+ ", " n1 ", key))
             for algorithm in _core.algorithms():
@@ -112,6 +114,8 @@ def test_estimate_never_prefers_plain_loops(isa: str) -> None:
     for line in PROBLEMS:
         costs: dict[str, float] = {}
         for text in ("nhwc", "nchw", "nchw>nhwc"):
+            if " steps" in line and not text.startswith("nchw"):
+                continue
             for algorithm in _core.algorithms():
                 key = layout(line, text)
                 if not _core.refusal(key, algorithm, isa):

@@ -29,6 +29,7 @@ ISAS = [FORCED] if FORCED else _core.available_isas()
 # moves or compares numbers is exact.
 BOUNDS = {
     "depthwise": 1e-5,
+    "strided-copy": 0,
     "direct": 1e-5,
     "direct-ref": 1e-6,
     "fourier-8": 1e-4,
@@ -91,13 +92,25 @@ def from_layout(
     return y[..., :c].transpose(0, 3, 1, 2), y[..., c:own], y[..., own:]
 
 
-def layouts(word: str) -> list[str]:
+def input_array(x: Any, p: dict[str, Any], width: int) -> Any:
+    """[N, C, H, W] as the flat float32 buffer of a problem's input."""
+    if not p.get("steps"):
+        return to_layout(x, p["in_layout"], width, p["in_pitch"])
+    places = np.arange(p["n"])[:, None] * p["image"]
+    for count, step in p["steps"]:
+        places = (places[..., None] + np.arange(count) * step).reshape(p["n"], -1)
+    y = np.full(places.max() + 1, np.nan, np.float32)
+    y[places] = x.reshape(p["n"], -1)
+    return y
+
+
+def layouts(word: str, planar: bool = False) -> list[str]:
     """A key's layout field in all combinations of layouts, pitches as they are."""
     source, _, target = word.partition(">")
     pitches = [side.partition("/")[1:] for side in (source, target or source)]
     return [
         f"{a}{''.join(pitches[0])}>{b}{''.join(pitches[1])}"
-        for a in ("nchw", "nhwc")
+        for a in ("nchw", "nhwc")[: 1 if planar else 2]
         for b in ("nchw", "nhwc")
     ]
 
@@ -183,7 +196,7 @@ def cases() -> list[tuple[str, str, str]]:
     found = []
     for line in LINES:
         head, word, threads = line.rsplit(" ", 2)
-        for layout in layouts(word):
+        for layout in layouts(word, planar=" steps" in head):
             key = _core.parse_problem(f"{head} {layout} {threads}")["key"]
             for isa in ISAS:
                 for algorithm in _core.algorithms():
@@ -221,6 +234,9 @@ def test_key_is_canonical(line: str) -> None:
         "move f32 n1 c4h4w4 k3 nchw t1",
         "move f32 n1 c4h4w4 at2 nchw t1",
         "move f32 n1 c4h4w4 k7 at4 nchw t1",
+        "move f32 n1 c4h4w4 steps64:3x1,4x4 nchw t1",
+        "move f32 n1 c4h4w4 steps64:4x1,16x4 nhwc t1",
+        "move f32 n1 c4h4w4 steps64 nchw t1",
         "map f32 n1 c4h4w4 k8 relu nchw t1",
     ],
 )
@@ -234,7 +250,7 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
     p, v, want = solved(key)
     layer = _core.Layer(key, algorithm, isa, v.get("w"), v.get("b"))
     # What lies around an input must not be read into a result: it is NaN.
-    x_buffer, x = guarded(to_layout(v["x"], p["in_layout"], layer.width, p["in_pitch"]), np.nan)
+    x_buffer, x = guarded(input_array(v["x"], p, layer.width), np.nan)
     operand = None
     if "operand" in v:
         flat = to_layout(v["operand"], p["out_layout"], layer.width, p["operand_pitch"])
@@ -297,7 +313,7 @@ def test_threads_do_not_change_results() -> None:
                 if _core.refusal(key, algorithm, ISAS[0]):
                     continue
                 layer = _core.Layer(key, algorithm, ISAS[0], v.get("w"), v.get("b"))
-                x = to_layout(v["x"], p["in_layout"], layer.width, p["in_pitch"])
+                x = input_array(v["x"], p, layer.width)
                 operand = v.get("operand")
                 if operand is not None:
                     operand = to_layout(operand, p["out_layout"], layer.width, p["operand_pitch"])

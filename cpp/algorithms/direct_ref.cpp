@@ -39,7 +39,7 @@ class DirectRef final : public Plan {
     const bool constant = p_.kind() == Kind::kMap && p_.map().z_constant;
     o.pool.parallel_for(p_.n * (whole ? 1 : out_.h), [&](int64_t task, int) {
       const int64_t image = whole ? task : task / out_.h;
-      const float* x = o.x + image * x_.n;
+      const float* x = o.x + image * (strided() ? p_.move().image : x_.n);
       float* y = o.y + image * y_.n;
       const float* operand = o.operand && !constant ? o.operand + image * z_.n : o.operand;
       if (whole) {
@@ -92,10 +92,22 @@ class DirectRef final : public Plan {
             p_.end.limits);
       }
       case Kind::kMove:
+        if (strided()) return x[place((c * p_.x.dims.h + h) * p_.x.dims.w + w)];
+        break;
       case Kind::kNormalize:  // has its own loop
         break;
     }
     return x[at];
+  }
+
+  bool strided() const { return p_.kind() == Kind::kMove && !p_.move().atoms.empty(); }
+  // Where number `i` of a move's input lies.
+  int64_t place(int64_t i) const {
+    int64_t at = 0;
+    const std::vector<Atom>& atoms = p_.move().atoms;
+    for (auto atom = atoms.rbegin(); atom != atoms.rend(); i /= atom->count, ++atom)
+      at += i % atom->count * atom->stride;
+    return at;
   }
 
   float finish(double sum, const float* residual, int64_t c, int64_t h, int64_t w) const {

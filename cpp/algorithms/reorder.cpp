@@ -76,7 +76,9 @@ class Reorder final : public Algorithm {
  public:
   const char* name() const override { return "reorder"; }
   Kinds kinds() const override { return {Kind::kMove}; }
-  std::string objection(const Problem&, const Context&) const override { return ""; }
+  std::string objection(const Problem& p, const Context&) const override {
+    return p.move().atoms.empty() ? "" : "the input is no image";
+  }
   bool uses_kernels() const override { return false; }
   double cost(const Problem& p, const Context& context) const override {
     const double dense = static_cast<double>(p.n * p.x.dims.count());

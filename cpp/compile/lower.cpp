@@ -2,32 +2,82 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <new>
+#include <optional>
 #include <tuple>
+#include <utility>
 
+#include "compile/view.h"
 #include "ops/op.h"
 
 namespace linnet {
 namespace {
 
+// The channels of another value that a value is a part of, and so may be written to where that
+// lies.
+struct Slot {
+  int whole = -1;       // value; -1 for none
+  int64_t first = 0;    // channel
+  bool filled = false;  // the value has been written there
+};
+
+// Finds the parts of concatenations, each once: a value that is a part twice has to be copied.
+class SlotFinder final : public Lowering {
+ public:
+  SlotFinder(const Graph& graph, const std::vector<Group>& groups)
+      : graph_(graph), slots_(graph.values.size()), made_(graph.values.size()) {
+    for (const Group& group : groups) {
+      const Node& node = graph.nodes[group.nodes[0]];
+      // What is added to the result of a step must lie like it.
+      if (node.op->problem) made_[group.output(graph)] = group.residual < 0;
+      if (!node.op->problem) node.op->lower(node, *this);
+    }
+  }
+  std::vector<Slot> slots() { return std::move(slots_); }
+
+  void alias(int, int) override {}
+  void permute(int, int, const std::vector<int64_t>&) override {}
+  void join(const Node&, const std::vector<int>& parts, int to) override {
+    int64_t first = 0;
+    for (const int part : parts) {
+      const bool once = slots_[part].whole < 0 && std::count(parts.begin(), parts.end(), part) == 1;
+      if (made_[part] && once) slots_[part] = {to, first};
+      first += graph_.values[part].dims().c;
+    }
+    made_[to] = true;
+  }
+
+ private:
+  const Graph& graph_;
+  std::vector<Slot> slots_;
+  std::vector<bool> made_;  // by a step or a concatenation, and not as another name of a value
+};
+
 class Lowerer final : public Lowering {
  public:
-  Lowerer(const Graph& graph, const Wanted& wanted, Layout preferred, const Planner& planner,
-          int width)
+  Lowerer(const Graph& graph, const std::vector<Group>& groups, const Wanted& wanted,
+          Layout preferred, const Planner& planner, int width)
       : graph_(graph),
         wanted_(wanted.values),
         preferred_(preferred),
         planner_(planner),
         width_(width),
-        views_(graph.values.size()) {
+        slots_(SlotFinder(graph, groups).slots()),
+        views_(graph.values.size()),
+        readers_(graph.values.size()) {
     program_.batch = wanted.batch, program_.wanted = wanted.values;
+    for (const int value : wanted_) slots_[value] = {}, ++readers_[value];
+    for (const Node& node : graph.nodes) {
+      for (const Input& input : node.inputs) {
+        if (input.value >= 0) ++readers_[input.value];
+      }
+    }
     for (size_t i = 0; i < graph.inputs.size(); ++i) {
       Block block;
       block.where = Block::kInput, block.index = static_cast<int>(i);
       const Dims dims = flat_dims(graph.values[graph.inputs[i]].shape());
       block.image = dims.count() * static_cast<int64_t>(sizeof(float));
-      views_[graph.inputs[i]] = {add(block), dims, Layout::kNchw};
+      views_[graph.inputs[i]] = view_of(add(block), 0, image(dims, Layout::kNchw));
     }
   }
 
@@ -40,74 +90,52 @@ class Lowerer final : public Lowering {
     }
   }
 
-  // Moves nothing: the new value is the old one under other dims.
-  void alias(int from, int to) override {
-    const Shape& shape = graph_.values[to].shape();
+  // The atoms are the same, whatever the shape.
+  void alias(int from, int to) override { views_[to] = views_[from]; }
+
+  void permute(int from, int to, const std::vector<int64_t>& axes) override {
+    const Shape& shape = graph_.values[from].shape();
     View view = views_[from];
-    // Only a fully connected layer reads pixels as they lie; a value wanted by the caller or others
-    // must be dense.
-    if (view.layout != Layout::kNchw && !(shape.size() <= 4 && dims_of(shape) == view.dims)) {
-      if (shape.size() == 2 && read_by_matrices_only(to)) {
-        views_[to] = view;
-        return;
-      }
-      view = in_layout(view, Layout::kNchw, graph_.nodes[graph_.values[to].producer].name);
+    if (!transpose(view, shape, axes)) {
+      view = copied(view, image(flat_dims(shape), Layout::kNchw), name_of(to));
+      transpose(view, shape, axes);
     }
-    view.dims = flat_dims(shape);
     views_[to] = view;
   }
 
-  // A step for each part, which copies it to its channels of the result and changes its layout on
-  // the way if need be.
-  void join(const Node& node, const std::vector<int>& values, int to) override {
+  // The parts that do not lie there yet are copied to their channels of the result.
+  void join(const Node& node, const std::vector<int>& parts, int to) override {
     const Dims dims = graph_.values[to].dims();
-    std::vector<View> parts;
-    for (const int value : values)
-      parts.push_back(with_dims(views_[value], graph_.values[value].dims(), node.name));
-    std::vector<Choice> best;
-    Layout layout = preferred_;
-    double least = std::numeric_limits<double>::infinity();
-    for (const Layout candidate : {Layout::kNchw, Layout::kNhwc}) {
-      std::vector<Choice> choices;
-      double seconds = 0;
-      int64_t first = 0;
-      for (const View& x : parts) {
-        const Layout from = layouts_coincide(x.dims, width_) ? candidate : x.layout;
-        choices.push_back(planner_.reorder(program_.batch, x.dims, from, candidate, dims.c, first));
-        seconds += choices.back().seconds;
-        first += x.dims.c;
-      }
-      if (candidate != preferred_ && !layouts_coincide(dims, width_))
-        seconds += planner_.reorder(program_.batch, dims, candidate, preferred_).seconds;
-      if (seconds < least) {
-        least = seconds;
-        layout = candidate;
-        best = std::move(choices);
-      }
+    if (views_[to].block < 0) {
+      const auto slot = slot_operand(to);
+      const Operand own = image(dims, cheapest_layout(parts, dims));
+      views_[to] = place(to, slot && slot->layout == own.layout ? *slot : own);
     }
-    const View y = fresh(dims, layout);
+    const View whole = views_[to];
+    const Operand o = *as_image(whole, dims);
+    int64_t first = 0;
     for (size_t i = 0; i < parts.size(); ++i) {
-      Step step;
-      step.name = node.name + ".part" + std::to_string(i + 1), step.op = node.op->name;
-      step.choice = std::move(best[i]);
-      step.x = parts[i], step.y = y;
-      add(std::move(step));
+      if (!slots_[parts[i]].filled || slots_[parts[i]].whole != to) {
+        copy(node.name + ".part" + std::to_string(i + 1), node.op->name, views_[parts[i]], o, first,
+             whole);
+      }
+      first += graph_.values[parts[i]].dims().c;
     }
-    views_[to] = y;
   }
 
   // Gives every wanted value its place in the caller's memory: the step that makes it writes there
   // if it can.
   Program finish() {
     for (size_t i = 0; i < wanted_.size(); ++i) {
-      const View at = views_[wanted_[i]];
-      const bool dense = at.layout == Layout::kNchw || layouts_coincide(at.dims, width_);
-      const bool own = program_.blocks[at.block].where == Block::kArena;
-      const View target = dense && own ? at : fresh(at.dims, Layout::kNchw);
+      const View& at = views_[wanted_[i]];
+      const Operand dense = image(flat_dims(graph_.values[wanted_[i]].shape()), Layout::kNchw);
+      const bool own = program_.blocks[at.block].where == Block::kArena && at.offset == 0 &&
+                       bytes(dense) == program_.blocks[at.block].bytes && lies_as(at, dense);
+      const View target = own ? at : fresh(dense);
       Block& block = program_.blocks[target.block];
       block.where = Block::kOutput, block.index = static_cast<int>(i);
-      block.image = at.dims.count() * static_cast<int64_t>(sizeof(float));
-      if (target.block != at.block) reorder(graph_.values[wanted_[i]].name + ".output", at, target);
+      block.image = dense.dims.count() * static_cast<int64_t>(sizeof(float));
+      if (!own) copy(graph_.values[wanted_[i]].name + ".output", "Reorder", at, dense, 0, target);
     }
     return std::move(program_);
   }
@@ -119,16 +147,55 @@ class Lowerer final : public Lowering {
     return shape.size() <= 4 ? dims : Dims{dims.count(), 1, 1};
   }
 
-  bool read_by_matrices_only(int value) const {
-    if (std::count(wanted_.begin(), wanted_.end(), value)) return false;
-    for (const Node& node : graph_.nodes) {
-      for (const Input& input : node.inputs) {
-        if (input.value == value &&
-            !(node.op->problem && node.op->problem(graph_, node).kind() == Kind::kMatmul))
-          return false;
-      }
-    }
-    return true;
+  static Operand image(const Dims& dims, Layout layout) { return {DType::kF32, dims, layout, 0}; }
+
+  const std::string& name_of(int value) const {
+    return graph_.nodes[graph_.values[value].producer].name;
+  }
+
+  // Views and operands
+
+  View view_of(int block, int64_t offset, const Operand& o) const {
+    View view;
+    view.block = block, view.offset = offset, view.image = o.image(width_);
+    view.atoms = atoms_of(o.dims, o.layout, o.pitch, width_);
+    view.made = o.dims;
+    view.zeros = o.layout == Layout::kNhwc;
+    return view;
+  }
+
+  bool lies_as(const View& view, const Operand& o) const {
+    return (view.image == o.image(width_) || program_.batch == 1) &&
+           merged(view.atoms) == merged(atoms_of(o.dims, o.layout, o.pitch, width_));
+  }
+
+  // The view as an image of `dims` in a layout, a slice of a larger one perhaps; nothing where its
+  // numbers lie otherwise. Kernels read and write whole vectors of channels.
+  std::optional<Operand> as_image(const View& view, const Dims& dims, Layout layout) const {
+    Operand o = image(dims, layout);
+    const int64_t pixels = dims.h * dims.w, own = o.image(width_) / pixels;
+    if (view.image % pixels != 0) return std::nullopt;
+    if (view.image / pixels != own) o.pitch = view.image / pixels;
+    const bool vectors = layout == Layout::kNchw ||
+                         (view.offset % width_ == 0 && (dims.c % width_ == 0 || view.zeros));
+    const bool room =
+        !o.pitch || (o.pitch >= own && (layout == Layout::kNchw || o.pitch % width_ == 0));
+    if (!vectors || !room || !lies_as(view, o)) return std::nullopt;
+    return o;
+  }
+  // In the preferred layout if it is both.
+  std::optional<Operand> as_image(const View& view, const Dims& dims) const {
+    const Layout other = preferred_ == Layout::kNchw ? Layout::kNhwc : Layout::kNchw;
+    const auto o = as_image(view, dims, preferred_);
+    return o ? o : as_image(view, dims, other);
+  }
+
+  // Memory
+
+  size_t bytes(const Operand& o) const {
+    const int64_t numbers = o.image(width_);
+    if (numbers > std::numeric_limits<int64_t>::max() / program_.batch) throw std::bad_alloc();
+    return float_bytes(program_.batch * numbers);
   }
 
   int add(const Block& block) {
@@ -136,13 +203,46 @@ class Lowerer final : public Lowering {
     return static_cast<int>(program_.blocks.size()) - 1;
   }
 
-  View fresh(const Dims& dims, Layout layout) {
-    const int64_t floats = image_stride(dims, layout, width_);
-    if (floats > std::numeric_limits<int64_t>::max() / program_.batch) throw std::bad_alloc();
+  View fresh(const Operand& o) {
     Block block;
-    block.bytes = float_bytes(program_.batch * floats);
-    return {add(block), dims, layout};
+    block.bytes = bytes(o);
+    return view_of(add(block), 0, o);
   }
+
+  // What a value may be written as where the concatenation it is a part of lies: its channels must
+  // begin and end with vectors. Nothing where it has to lie on its own.
+  std::optional<Operand> slot_operand(int value) const {
+    const Slot& slot = slots_[value];
+    if (slot.whole < 0) return std::nullopt;
+    const Dims dims = graph_.values[value].dims(), whole = graph_.values[slot.whole].dims();
+    if (preferred_ == Layout::kNhwc &&
+        (slot.first % width_ != 0 || (dims.c % width_ != 0 && slot.first + dims.c != whole.c)))
+      return std::nullopt;
+    Operand o = image(whole, preferred_);
+    if (const auto larger = slot_operand(slot.whole)) o = *larger;
+    const int64_t pitch = o.image(width_) / (whole.h * whole.w);
+    o.dims = dims, o.pitch = 0;
+    if (o.image(width_) != pitch * dims.h * dims.w) o.pitch = pitch;
+    return o;
+  }
+
+  // Where a value lies that is written as `o` says.
+  View place(int value, const Operand& o) {
+    const auto in_slot = slot_operand(value);
+    if (!in_slot || in_slot->layout != o.layout || in_slot->pitch != o.pitch) return fresh(o);
+    const Slot& slot = slots_[value];
+    View& whole = views_[slot.whole];
+    if (whole.block < 0) {
+      const auto larger = slot_operand(slot.whole);
+      whole =
+          place(slot.whole, larger ? *larger : image(graph_.values[slot.whole].dims(), preferred_));
+    }
+    const int64_t step = o.layout == Layout::kNhwc ? 1 : o.dims.h * o.dims.w;
+    slots_[value].filled = true;
+    return view_of(whole.block, whole.offset + slot.first * step, o);
+  }
+
+  // Steps
 
   void add(Step step) {
     const int index = static_cast<int>(program_.steps.size());
@@ -155,88 +255,168 @@ class Lowerer final : public Lowering {
     program_.steps.push_back(std::move(step));
   }
 
-  void reorder(const std::string& name, const View& x, const View& y) {
+  // A step that copies a view to the channels of the image `o` at `y`, from `first` on.
+  void copy(const std::string& name, const char* op, View from, const Operand& o, int64_t first,
+            const View& y) {
     Step step;
-    step.name = name, step.op = "Reorder";
-    step.choice = planner_.reorder(program_.batch, x.dims, x.layout, y.layout);
-    step.x = x, step.y = y;
+    step.name = name, step.op = op;
+    Problem p = move_problem(from, o, first);
+    if (!planner_.moves(p)) {
+      from = copied(from, image(p.x.dims, Layout::kNchw), name);
+      p = move_problem(from, o, first);
+    }
+    step.choice = planner_.move(p);
+    step.x = {from.block, from.offset}, step.y = {y.block, y.offset};
     add(std::move(step));
   }
 
-  // The same value in another layout, through a step the first time.
-  View in_layout(View view, Layout layout, const std::string& name) {
-    if (view.layout == layout) return view;
-    if (layouts_coincide(view.dims, width_)) {
-      view.layout = layout;
-      return view;
-    }
-    const Dims& d = view.dims;
-    const auto key = std::make_tuple(view.block, d.c, d.h, d.w, layout);
-    const auto known = reordered_.find(key);
-    if (known != reordered_.end()) return known->second;
-    const View copy = fresh(d, layout);
-    reorder(name + ".reorder", view, copy);
-    reordered_[key] = copy;
-    return copy;
+  Problem move_problem(const View& from, const Operand& o, int64_t first) const {
+    Problem p;
+    p.n = program_.batch, p.threads = planner_.threads();
+    p.y = o;
+    Dims dims = o.dims;
+    dims.c = 1;
+    for (const Atom& atom : from.atoms) dims.c *= atom.count;
+    dims.c /= dims.h * dims.w;  // as many channels as there are numbers for
+    auto x = as_image(from, dims, o.layout);
+    if (!x) x = as_image(from, dims, o.layout == Layout::kNchw ? Layout::kNhwc : Layout::kNchw);
+    p.x = x ? *x : image(dims, Layout::kNchw);
+    family::Move move;
+    move.first = first;
+    if (!x) move.image = from.image, move.atoms = merged(from.atoms);
+    p.params = std::move(move);
+    return p;
   }
 
-  // The same value where its pixels lie as `dims` say.
-  View with_dims(const View& view, const Dims& dims, const std::string& name) {
-    if (view.dims == dims) return view;
-    View other = in_layout(view, Layout::kNchw, name);
-    other.dims = dims;
-    return other;
+  // The same numbers as an image of its own, by a step the first time.
+  View copied(const View& from, const Operand& o, const std::string& name) {
+    for (const auto& [source, operand, known] : copies_) {
+      if (source.block == from.block && source.offset == from.offset &&
+          source.atoms == from.atoms && operand.dims == o.dims && operand.layout == o.layout)
+        return known;
+    }
+    const View to = fresh(o);
+    copy(name + ".reorder", "Reorder", from, o, 0, to);
+    copies_.push_back({from, o, to});
+    return to;
+  }
+
+  // The view where it is the image `o`, else a copy that is.
+  View image_view(const View& view, const Operand& o, const std::string& name) {
+    const auto found = as_image(view, o.dims, o.layout);
+    return found && found->pitch == o.pitch ? view : copied(view, image(o.dims, o.layout), name);
+  }
+  // The same as an image in whatever layout it lies.
+  std::pair<View, Operand> image_view(const View& view, const Dims& dims, const std::string& name) {
+    if (const auto found = as_image(view, dims)) return {view, *found};
+    const Operand o = image(dims, preferred_);
+    return {copied(view, o, name), o};
   }
 
   // A step for the group's problem.
   void solve(const Group& group) {
     const Node& node = graph_.nodes[group.nodes[0]];
+    const int result = group.output(graph_);
     Step step;
     for (const int n : group.nodes) {
       const Node& part = graph_.nodes[n];
       step.name += (step.name.empty() ? "" : "+") + part.name;
       step.op += (step.op.empty() ? "" : "+") + std::string(part.op->name);
     }
-    step.x = views_[node.value(0)];
-    Problem p = group.problem;
-    if (p.kind() == Kind::kMatmul) {
-      // A flattened image keeps its pixels; the weights are packed to match.
-      p.x.dims = step.x.dims;
-    } else {
-      step.x = with_dims(step.x, p.x.dims, step.name);
-    }
     if (node.op->role(1) == Role::kWeight) {
       step.weight = graph_.weight(node.weight(1)), step.bias = graph_.weight(node.weight(2));
     } else {
       step.constant = graph_.weight(node.weight(1));
     }
-    step.choice = planner_.choose(p, step.weight, step.bias, step.x.layout, preferred_);
-    const Layout out = step.choice.problem.y.layout;
-    step.x = in_layout(step.x, step.choice.problem.x.layout, step.name);
+    Problem p = group.problem;
+    // A flattened image keeps its pixels where a matrix reads it; the weights are packed to match.
+    const View source = views_[node.value(0)];
+    if (p.kind() == Kind::kMatmul && source.made.count() == p.x.dims.count() &&
+        as_image(source, source.made))
+      p.x.dims = source.made;
+    View x, z;
+    std::tie(x, p.x) = image_view(source, p.x.dims, step.name);
     const int second = group.residual >= 0 ? group.residual : node.value(1);
-    if (second >= 0)
-      step.z = in_layout(with_dims(views_[second], p.z.dims, step.name), out, step.name);
-    step.y = fresh(p.y.dims, out);
-    views_[group.output(graph_)] = step.y;
+    if (second >= 0) std::tie(z, p.z) = image_view(views_[second], p.z.dims, step.name);
+    const auto slot = slot_operand(result);
+    p.y = slot ? *slot : image(p.y.dims, preferred_);
+    // A residual is read like the result is written, which has no slot then.
+    p.z = group.residual >= 0 ? image(p.z.dims, preferred_) : p.z.in(preferred_);
+    step.choice = planner_.choose(p, step.weight, step.bias, p.x.layout, preferred_);
+    const Problem& chosen = step.choice.problem;
+    x = image_view(x, chosen.x, step.name);
+    if (second >= 0) z = image_view(z, chosen.z, step.name);
+    const bool in_place = dies_here(node.value(0), x) && chosen.kind() == Kind::kMap && !slot &&
+                          chosen.x.dims == chosen.y.dims && chosen.x.layout == chosen.y.layout &&
+                          chosen.x.pitch == 0 && z.block != x.block;
+    const View y = in_place ? x : place(result, chosen.y);
+    step.x = {x.block, x.offset}, step.z = {z.block, z.offset}, step.y = {y.block, y.offset};
+    views_[result] = y;
     add(std::move(step));
   }
+
+  // Whether nobody needs what lies at `view`, a whole block, once the one reader of `value` has
+  // read it.
+  bool dies_here(int value, const View& view) const {
+    const int producer = graph_.values[value].producer;
+    const bool own = producer >= 0 && graph_.nodes[producer].op->problem && readers_[value] == 1 &&
+                     slots_[value].whole < 0;
+    return own && view.block == views_[value].block &&
+           program_.blocks[view.block].where == Block::kArena;
+  }
+
+  double copy_seconds(const View& from, const Operand& o, int64_t first) const {
+    const Problem p = move_problem(from, o, first);
+    if (planner_.moves(p)) return planner_.move(p).seconds;
+    const Problem dense = move_problem(from, image(p.x.dims, Layout::kNchw), 0);
+    return planner_.move(dense).seconds +
+           planner_.reorder(p.n, p.x.dims, Layout::kNchw, o.layout).seconds;
+  }
+
+  // The layout in which the copies that a concatenation takes are the cheapest.
+  Layout cheapest_layout(const std::vector<int>& parts, const Dims& dims) const {
+    Layout best = preferred_;
+    double least = std::numeric_limits<double>::infinity();
+    for (const Layout layout : {Layout::kNchw, Layout::kNhwc}) {
+      double seconds = 0;
+      int64_t first = 0;
+      for (const int part : parts) {
+        seconds += copy_seconds(views_[part], image(dims, layout), first);
+        first += graph_.values[part].dims().c;
+      }
+      if (layout != preferred_ && !layouts_coincide(dims, width_))
+        seconds += planner_.reorder(program_.batch, dims, layout, preferred_).seconds;
+      if (seconds < least) {
+        least = seconds;
+        best = layout;
+      }
+    }
+    return best;
+  }
+
+  struct Copy {
+    View from;
+    Operand operand;
+    View to;
+  };
 
   const Graph& graph_;
   const std::vector<int>& wanted_;
   const Layout preferred_;
   const Planner& planner_;
   const int width_;
+  std::vector<Slot> slots_;  // of each value
   Program program_;
-  std::vector<View> views_;  // of each value
-  // By block, dims and layout: copies in another layout. A reshaped block is several images.
-  std::map<std::tuple<int, int64_t, int64_t, int64_t, Layout>, View> reordered_;
+  std::vector<View> views_;   // of each value
+  std::vector<int> readers_;  // of each value, callers included
+  std::vector<Copy> copies_;
 };
 
 }  // namespace
 
 Program lower(const Graph& graph, const std::vector<Group>& groups, const Wanted& wanted,
               Layout preferred, const Planner& planner, int width) {
-  Lowerer lowerer(graph, wanted, preferred, planner, width);
+  Lowerer lowerer(graph, groups, wanted, preferred, planner, width);
   for (const Group& group : groups) lowerer.add(group);
   return lowerer.finish();
 }

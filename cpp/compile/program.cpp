@@ -25,11 +25,12 @@ WeightStore::Buffer pack_constant(const Weight& w, const Problem& problem, const
   });
 }
 
-void print(std::ostream& out, const Program& program, const View& view) {
-  const Block& block = program.blocks[view.block];
+void print(std::ostream& out, const Program& program, const Place& place, const Operand& o) {
+  const Block& block = program.blocks[place.block];
   static const char* const kNames[] = {"block ", "input ", "output "};
-  out << kNames[block.where] << (block.where == Block::kArena ? view.block : block.index) << ' '
-      << to_string(view.layout) << ' ' << view.dims.c << 'x' << view.dims.h << 'x' << view.dims.w;
+  out << kNames[block.where] << (block.where == Block::kArena ? place.block : block.index);
+  if (place.offset) out << " from " << place.offset;
+  out << ' ' << to_string(o.layout) << ' ' << o.dims.c << 'x' << o.dims.h << 'x' << o.dims.w;
 }
 
 }  // namespace
@@ -43,15 +44,16 @@ double Program::seconds() const {
 void Program::dump(std::ostream& out) const {
   for (size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
+    const Problem& p = step.choice.problem;
     out << "step " << i << ' ' << step.name << " (" << step.op << ") "
-        << step.choice.algorithm->name() << ": " << step.choice.problem.key() << "\n  ";
-    print(out, *this, step.x);
+        << step.choice.algorithm->name() << ": " << p.key() << "\n  ";
+    print(out, *this, step.x, p.x);
     if (step.z.block >= 0) {
       out << ", ";
-      print(out, *this, step.z);
+      print(out, *this, step.z, p.z);
     }
     out << " -> ";
-    print(out, *this, step.y);
+    print(out, *this, step.y, p.y);
     if (step.plan && step.plan->workspace())
       out << "; workspace " << step.plan->workspace() << " bytes at " << step.workspace;
     out << '\n';

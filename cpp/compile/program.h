@@ -22,12 +22,10 @@ struct Block {
   size_t offset = 0;                    // in the arena
 };
 
-// Where a value lies and in which form. `dims` differ from the value's own where a flattened image
-// kept its pixels.
-struct View {
+// Where a step's operand begins; what it is the step's problem says.
+struct Place {
   int block = -1;
-  Dims dims;
-  Layout layout = Layout::kNchw;
+  int64_t offset = 0;  // numbers
 };
 
 struct Step {
@@ -36,7 +34,7 @@ struct Step {
   Choice choice;
   const Weight *weight = nullptr, *bias = nullptr;
   const Weight* constant = nullptr;  // second operand of a sum
-  View x, z, y;                      // z: residual or second operand, where there is one
+  Place x, z, y;                     // z: residual or second operand, where there is one
   // What prepare() fills in.
   std::unique_ptr<Plan> plan;
   WeightStore::Buffer constant_packed;  // in the layout of y

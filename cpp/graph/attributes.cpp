@@ -65,6 +65,14 @@ bool NodeReader::integers(const char* name, int64_t* out, size_t size, int64_t l
   return true;
 }
 
+const std::vector<int64_t>* NodeReader::list(const char* name) {
+  const Attribute* a = find(name);
+  if (!a) return nullptr;
+  const auto* v = std::get_if<std::vector<int64_t>>(a);
+  if (!v) fail(std::string("attribute ") + name + " is not a list of integers");
+  return v;
+}
+
 const Weight* NodeReader::constant(size_t input) const {
   return input < constants_.size() ? constants_[input] : nullptr;
 }

@@ -36,6 +36,8 @@ class NodeReader {
   bool flag(const char* name);
   // Exactly `size` integers, each within [low, kMaxAxis); false and untouched if there are none.
   bool integers(const char* name, int64_t* out, size_t size, int64_t low);
+  // Any number of integers; null if there are none.
+  const std::vector<int64_t>* list(const char* name);
   // The constant at that place; null if the input is none.
   const Weight* constant(size_t input) const;
   // Complains of attributes that nobody asked for.

@@ -31,7 +31,11 @@ struct AxisParams {
 struct ReshapeParams {
   std::vector<int64_t> target;
 };
-using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams>;
+struct TransposeParams {
+  std::vector<int64_t> axes;  // the input's, in the order of the output
+};
+using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
+                            TransposeParams>;
 
 struct Value {
   std::string name;

@@ -39,7 +39,43 @@ OpDef concat() {
   return op;
 }
 
-const RegisterOps kRegistered({concat()});
+std::vector<int64_t> axes_of(const Params& params) {
+  return std::get<TransposeParams>(params).axes;
+}
+
+Params read_transpose(NodeReader& node) {
+  TransposeParams p;
+  if (const auto* axes = node.list("perm")) p.axes = *axes;
+  std::vector<int64_t> sorted = p.axes;
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    if (sorted[i] != static_cast<int64_t>(i)) refuse("perm is no order of the axes");
+  }
+  if (p.axes.empty() || p.axes[0] != 0) refuse("perm must be given and begin with 0, the batch");
+  return p;
+}
+
+std::vector<TensorType> transpose_types(const Params& params,
+                                        const std::vector<TensorType>& inputs) {
+  const std::vector<int64_t> axes = axes_of(params);
+  const Shape& x = inputs[0].shape;
+  require_rank(x, axes.size(), "input");
+  Shape y;
+  for (const int64_t axis : axes) y.push_back(x[static_cast<size_t>(axis)]);
+  return {{inputs[0].dtype, y}};
+}
+
+void lower_transpose(const Node& node, Lowering& lowering) {
+  lowering.permute(node.value(0), node.output(), axes_of(node.params));
+}
+
+OpDef transpose() {
+  OpDef op{"Transpose", {{Role::kActivation}}};
+  op.read = read_transpose, op.types = transpose_types, op.lower = lower_transpose;
+  return op;
+}
+
+const RegisterOps kRegistered({concat(), transpose()});
 
 }  // namespace
 }  // namespace linnet

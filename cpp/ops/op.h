@@ -20,6 +20,8 @@ class Lowering {
  public:
   // `to` is `from` under another shape.
   virtual void alias(int from, int to) = 0;
+  // `to` is `from` with its axes in this order, axis 0 first.
+  virtual void permute(int from, int to, const std::vector<int64_t>& axes) = 0;
   // `to` is the channels of `parts`, one after the other.
   virtual void join(const Node& node, const std::vector<int>& parts, int to) = 0;
 

@@ -113,21 +113,36 @@ Wisdom& Planner::wisdom() const {
   return *wisdom_;
 }
 
-Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to, int64_t channels,
-                        int64_t first) const {
-  Choice c;
-  c.algorithm = &algorithm("reorder");
-  Problem& p = c.problem;
-  p.params = family::Move{first};
+Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to) const {
+  Problem p;
+  p.params = family::Move();
   p.n = n, p.threads = pool_.threads();
   p.x.dims = p.y.dims = dims;
-  if (channels) p.y.dims.c = channels;
   p.x.layout = from, p.y.layout = to;
-  std::vector<Variant> variants{{c.algorithm, p, estimate(p, *c.algorithm, context_), {}}};
+  return move(p);
+}
+
+bool Planner::moves(const Problem& p) const {
+  const auto& all = algorithms(Kind::kMove);
+  return std::any_of(all.begin(), all.end(), [&](const Algorithm* a) {
+    return a->name() != std::string("direct-ref") && a->refuse(p, context_).empty();
+  });
+}
+
+Choice Planner::move(const Problem& p) const {
+  Choice c;
+  std::vector<Variant> variants;
+  for (const Algorithm* a : algorithms(Kind::kMove)) {
+    if (a->refuse(p, context_).empty() && a->name() != std::string("direct-ref"))
+      variants.push_back({a, p, estimate(p, *a, context_), {}});
+  }
+  if (variants.empty()) throw std::runtime_error("no algorithm accepts " + p.key());
   recall(variants);
   if (worth_measuring(variants)) measure(variants, nullptr, nullptr);
-  c.seconds = variants[0].seconds();
-  c.source = variants[0].measured ? Source::kMeasured : Source::kEstimated;
+  const Variant& v = variants[0];
+  c.algorithm = v.algorithm, c.problem = p;
+  c.seconds = v.seconds();
+  c.source = v.measured ? Source::kMeasured : Source::kEstimated;
   c.candidates.push_back({c.algorithm, p, c.seconds, "", c.source});
   return c;
 }

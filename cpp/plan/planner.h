@@ -68,13 +68,18 @@ class Planner {
   Choice choose(const Problem& problem, const Weight* weight, const Weight* bias, Layout given,
                 Layout preferred) const;
 
-  // The way to copy `n` images to a layout: whole, or to the channels from `first` on of images
-  // that have `channels`.
-  Choice reorder(int64_t n, const Dims& dims, Layout from, Layout to, int64_t channels = 0,
-                 int64_t first = 0) const;
+  // The way to copy `n` images to a layout.
+  Choice reorder(int64_t n, const Dims& dims, Layout from, Layout to) const;
+
+  // The way to copy as `problem`, a move, says.
+  Choice move(const Problem& problem) const;
+  // Whether an algorithm other than the reference does.
+  bool moves(const Problem& problem) const;
 
   // Whether `a` may run `problem` as it stands, layouts included.
   bool allows(const Algorithm& a, const Problem& problem) const;
+
+  int threads() const { return pool_.threads(); }
 
   // Times known from the wisdom file, read when first needed, and those measured since.
   Wisdom& wisdom() const;

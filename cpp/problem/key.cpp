@@ -231,6 +231,15 @@ template <typename Io>
 void parameters(Io& io, Problem& p, family::Move& m) {
   if (io.word("k", p.y.dims.c != p.x.dims.c)) p.y.dims.c = io.number(p.y.dims.c, 1);
   if (io.word("at", m.first > 0)) m.first = io.number(m.first, 1);
+  if (!io.word("steps", !m.atoms.empty())) return;
+  m.image = io.number(m.image, 1);
+  if (!io.part(":")) io.fail(nullptr);
+  for (size_t i = 0; i == 0 || io.part(",", i < m.atoms.size()); ++i) {
+    if (Io::kReads) m.atoms.push_back({1, 1});
+    m.atoms[i].count = io.number(m.atoms[i].count, 1);
+    if (!io.part("x")) io.fail(nullptr);
+    m.atoms[i].stride = io.number(m.atoms[i].stride, 0);
+  }
 }
 
 template <typename Io>
@@ -330,6 +339,12 @@ const char* objection(const Problem& p) {
     return "only a matmul and an ungrouped 1x1 conv have other weights than f32";
   if (p.kind() == Kind::kMove && y.c != x.c && (y.c < x.c || p.move().first > y.c - x.c))
     return "the input is no part of the output";
+  if (p.kind() == Kind::kMove && !p.move().atoms.empty()) {
+    int64_t left = x.count();
+    for (const Atom& atom : p.move().atoms) left = left % atom.count ? 0 : left / atom.count;
+    if (left != 1) return "the steps are not as many numbers as the input";
+    if (p.x.layout != Layout::kNchw || p.x.pitch) return "an input with steps has no layout";
+  }
   if (p.kind() == Kind::kMove && y.c == x.c && p.move().first)
     return "the input is no part of the output";
   if (p.kind() == Kind::kMap &&

@@ -11,8 +11,10 @@
 //   pool         WINDOW max|average [ceil] [pads]
 //   map          [add] [zCxHxW[c][/PITCH]]
 //   normalize    softmax axisK
-//   move         [kOUT] [atCHANNEL]
+//   move         [kOUT] [atCHANNEL] [stepsIMAGE:COUNTxSTEP,COUNTxSTEP...]
 //
+//   steps        of numbers that are no image: how far images lie apart, then the axes from the
+//                slowest in the order of the result
 //   TYPE         of the input, or IN>OUT: f32, f16, int8, uint8, int16, int32, int64, bool
 //   kOUT         channels of the result. Of a move: those of an image that has more than the input,
 //                which goes to those from CHANNEL (default 0) on; the others stay

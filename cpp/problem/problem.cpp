@@ -9,6 +9,13 @@ int64_t Operand::image(int width) const {
   return dims.h * dims.w * (pitch ? pitch : dims.c);
 }
 
+int64_t Problem::x_extent(int width) const {
+  if (kind() != Kind::kMove || move().atoms.empty()) return x.extent(n, width);
+  int64_t last = (n - 1) * move().image;
+  for (const Atom& atom : move().atoms) last += (atom.count - 1) * atom.stride;
+  return last + 1;
+}
+
 int64_t Operand::extent(int64_t n, int width) const {
   const int64_t all = n * image(width);
   if (!pitch) return all;

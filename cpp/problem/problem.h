@@ -3,8 +3,10 @@
 
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "core/activation.h"
+#include "core/atoms.h"
 #include "core/types.h"
 
 namespace linnet {
@@ -89,6 +91,10 @@ struct Normalize {
 // A copy to another layout, or to some channels of an image that has more.
 struct Move {
   int64_t first = 0;  // channel of y that the first one of x becomes
+  // Where x is no image in any layout: where its numbers lie in the order of y's channels, rows and
+  // columns, and how far its images lie apart.
+  std::vector<Atom> atoms = {};
+  int64_t image = 0;
 };
 using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move>;
 
@@ -114,6 +120,8 @@ struct Problem {
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }
   DType weights() const;
   int64_t taps() const;
+  // Numbers of x from the first to the last, for vectors of `width`.
+  int64_t x_extent(int width) const;
   // Whether it reads a z.
   bool binary() const;
   // Dims of the convolution's own result, before a fused pool; of others those of y.

@@ -24,8 +24,8 @@ void Runner::run(int64_t first, const std::vector<const float*>& inputs,
         break;
     }
   }
-  const auto floats = [&](const View& view) {
-    return view.block < 0 ? nullptr : reinterpret_cast<float*>(bases_[view.block]);
+  const auto floats = [&](const Place& place) {
+    return place.block < 0 ? nullptr : reinterpret_cast<float*>(bases_[place.block]) + place.offset;
   };
   for (size_t i = 0; i < program_.steps.size(); ++i) {
     const Step& step = program_.steps[i];

@@ -31,6 +31,11 @@ class Sketch {
   Sketch& concat(const std::string& name, const std::vector<std::string>& parts) {
     return node("Concat", name, parts, {{"axis", int64_t{1}}});
   }
+  Sketch& reshape(const std::string& name, const std::string& x, const Shape& shape) {
+    builder_.initializer(name + ".shape", {static_cast<int64_t>(shape.size())},
+                         std::vector<int64_t>(shape));
+    return node("Reshape", name, {x, name + ".shape"});
+  }
   Sketch& node(const std::string& op, const std::string& name,
                const std::vector<std::string>& inputs, const Attributes& attributes = {}) {
     builder_.node(op, name, inputs, {name}, attributes);
