@@ -139,7 +139,7 @@ Result measure(const Kernels& k, const Case& c, double hertz, int rounds) {
   tile.middle = 1;
   tile.inner = layer.inner;
   tile.y_col = y_col;
-  tile.low = 0;
+  tile.limits.low = 0;
   tile.pool_cols = layer.pool;
   const linnet::DirectKernel kernel = gemv ? k.gemv[0][c.vecs] : k.direct[c.vecs][c.cols];
   const auto row = [&] {

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -124,7 +124,7 @@ class DepthwisePlan final : public Plan {
     tile.w_vec = taps_ * width, tile.w_row = w.kernel[1] * width;
     tile.bias = bias_->floats() + channel;
     tile.y_row = out_.w * y_pixel, tile.y_pixel = y_pixel;
-    tile.low = p_.end.limits.low;
+    tile.limits = p_.end.limits;
     // Where no tap lies inside the image, the first may lie too far away for a pointer.
     const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : 0;
     const float* x = o.x + (image * p_.x.dims.h + first) * p_.x.dims.w * x_pixel + channel;

@@ -11,6 +11,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -395,7 +396,7 @@ class DirectConv final : public Plan {
     tile.x_outer = s.taps.x_outer, tile.x_middle = s.taps.x_middle;
     tile.outer = s.taps.outer, tile.middle = s.taps.middle, tile.inner = s.taps.inner;
     tile.y_col = y_pixel;
-    tile.low = p_.end.limits.low;
+    tile.limits = p_.end.limits;
     tile.pool_cols = static_cast<int>(p_.end.pool[1]);
 
     for (int64_t panel = panels * part / s.splits; panel < panels * (part + 1) / s.splits;
@@ -559,7 +560,7 @@ class DirectFullyConnected final : public Plan {
         weights_.expand(&tile, space, size * block_step(), vecs);
       }
       tile.bias = begin == 0 ? bias_->floats() + channel : nullptr;
-      tile.low = ends ? p_.end.limits.low : -kInfinity;
+      tile.limits = ends ? p_.end.limits : Limits();
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = first + (last - first) * t / tiles,
                       to = first + (last - first) * (t + 1) / tiles;

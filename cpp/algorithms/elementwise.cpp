@@ -5,6 +5,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -38,9 +39,9 @@ class Elementwise final : public Plan {
  private:
   void map(const float* x, const float* z, float* y, int64_t count) const {
     if (p_.map().code == MapCode::kAdd) {
-      kernels_.add(x, z, y, count, p_.end.limits.low);
+      kernels_.add(x, z, y, count, p_.end.limits);
     } else {
-      kernels_.clamp(x, y, count, p_.end.limits.low);
+      kernels_.clamp(x, y, count, p_.end.limits);
     }
   }
 

@@ -7,10 +7,12 @@
 
 namespace linnet {
 
-// One result of a plan that calls no kernels.
+// One result of a plan that calls no kernels. The conditions leave a loop over results.
 template <typename Float>
 Float limited(Float value, Limits l) {
-  return std::min<Float>(std::max<Float>(value, l.low), l.high);
+  if (l.low > -kInfinity) value = std::max<Float>(value, l.low);
+  if (l.high < kInfinity) value = std::min<Float>(value, l.high);
+  return value;
 }
 
 }  // namespace linnet

@@ -19,6 +19,7 @@
 #include "../kernels/fourier_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -338,7 +339,7 @@ class FourierPlan final : public Plan {
     out.residual = p_.end.residual ? o.operand + at : nullptr;
     out.y = o.y + at;
     out.y_row = out_.w * y_pixel_, out.y_col = y_pixel_;
-    out.low = p_.end.limits.low;
+    out.limits = p_.end.limits;
     out.pool_rows = static_cast<int>(p_.end.pool[0]),
     out.pool_cols = static_cast<int>(p_.end.pool[1]);
     out.rows = static_cast<int>(std::min(t_.stored[0], out_.h - top)) * out.pool_rows;

@@ -8,10 +8,10 @@
 
 #include <atomic>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -194,7 +194,7 @@ class NnpPlan final : public Plan {
         o.phases->output += profile.output_transform;
       }
       if (p_.end.residual) {
-        kernels_.add(y, o.operand + image * y_image, y, count, p_.end.limits.low);
+        kernels_.add(y, o.operand + image * y_image, y, count, p_.end.limits);
       }
     }
   }

@@ -14,6 +14,7 @@
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -339,7 +340,7 @@ class WinogradPlan final : public Plan {
     const int64_t at = ((image * out_.h + top) * out_.w + left) * y_pixel_;
     const int64_t height = std::min(stored, out_.h - top), width = std::min(stored, out_.w - left);
     WinogradOutput out{};
-    out.low = p_.end.limits.low;
+    out.limits = p_.end.limits;
     out.pool = static_cast<int>(p_.end.pool[0]);
     const auto transform = kernels_.winograd_output[m_];
     const bool whole = height == stored && width == stored;

@@ -12,6 +12,7 @@
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -219,7 +220,7 @@ class WinogradRowsPlan final : public Plan {
     WinogradLine line{};
     line.m = m, line.m_point = m_point_;
     line.y_col = y_pixel_;
-    line.low = p_.end.limits.low;
+    line.limits = p_.end.limits;
     line.pool = static_cast<int>(p_.end.pool[1]);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t channel = panel * t_.vecs * width_;

@@ -1,6 +1,7 @@
 // Register tiles of a depthwise convolution (see DepthwiseTile). Vectors of channels are the inner
 // loop: a pixel's channels are neighbours in memory, while pixels that lie a power of two apart
 // would meet in few lines of a cache.
+#include "epilogue.h"
 #include "vector.h"
 
 namespace linnet {
@@ -37,7 +38,7 @@ constexpr bool kFetches = false;
 
 // One row of inputs, which rows of pixels meet with rows of the window that lie w_step apart.
 template <int kKernel, int kStride, int kRows, int kCols>
-LINNET_INLINE void slide(Vec (*acc)[kCols], const float* x, ptrdiff_t x_col, const float* w,
+LINNET_INLINE void slide(Vec (*acc)[kCols][1], const float* x, ptrdiff_t x_col, const float* w,
                          ptrdiff_t w_step) {
   Vec weight[kRows][kKernel];
   LINNET_UNROLL
@@ -62,7 +63,7 @@ LINNET_INLINE void slide(Vec (*acc)[kCols], const float* x, ptrdiff_t x_col, con
       const int p = (j - s) / kStride;
       if (j < s || (j - s) % kStride != 0 || p >= kCols) continue;
       LINNET_UNROLL
-      for (int r = 0; r < kRows; ++r) multiply_add(acc[r][p], weight[r][s], value[j]);
+      for (int r = 0; r < kRows; ++r) multiply_add(acc[r][p][0], weight[r][s], value[j]);
     }
   }
 }
@@ -71,16 +72,15 @@ LINNET_INLINE void slide(Vec (*acc)[kCols], const float* x, ptrdiff_t x_col, con
 template <int kKernel, int kStride, int kRows, int kCols>
 void tile(const DepthwiseTile& given) {
   const DepthwiseTile t = given;  // which no store can change
-  const Vec low = splat(t.low);
   const float *x = t.x, *w = t.w, *bias = t.bias, *residual = t.residual;
   float* y = t.y;
   for (ptrdiff_t v = t.vecs; v > 0; --v, x += kWidth, w += t.w_vec, bias += kWidth, y += kWidth) {
-    Vec acc[kRows][kCols];
+    Vec acc[kRows][kCols][1];
     const Vec first = load(bias);
     LINNET_UNROLL
     for (int r = 0; r < kRows; ++r) {
       LINNET_UNROLL
-      for (int p = 0; p < kCols; ++p) acc[r][p] = first;
+      for (int p = 0; p < kCols; ++p) acc[r][p][0] = first;
     }
     const float *x_row = x, *w_row = w;
     const auto next = [&] { x_row += t.x_row, w_row += t.w_row; };
@@ -91,7 +91,7 @@ void tile(const DepthwiseTile& given) {
           const Vec weight = load(w_tap);
           LINNET_UNROLL
           for (int p = 0; p < kCols; ++p)
-            acc[0][p] = fma(acc[0][p], weight, load(x_tap + p * t.x_pixel));
+            acc[0][p][0] = fma(acc[0][p][0], weight, load(x_tap + p * t.x_pixel));
         }
       }
     } else if constexpr (kRows == 1) {
@@ -108,17 +108,13 @@ void tile(const DepthwiseTile& given) {
     }
     LINNET_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      if (residual) {
+      float* at = y + r * t.y_row;
+      finish(acc[r], kCols, residual ? residual + r * t.y_row : nullptr, t.limits, false, at,
+             t.y_pixel);
+      // The next tile's: written in pieces too far apart for the processor to fetch ahead itself.
+      if constexpr (kFetches && kStride == 1) {
         LINNET_UNROLL
-        for (int p = 0; p < kCols; ++p)
-          acc[r][p] = add(acc[r][p], load(residual + r * t.y_row + p * t.y_pixel));
-      }
-      LINNET_UNROLL
-      for (int p = 0; p < kCols; ++p) {
-        float* at = y + r * t.y_row + p * t.y_pixel;
-        store(at, max(low, acc[r][p]));
-        // The next tile's: written in pieces too far apart for the processor to fetch ahead itself.
-        if (kFetches && kStride == 1) __builtin_prefetch(at + kCols * t.y_pixel, 1);
+        for (int p = kCols; p < 2 * kCols; ++p) __builtin_prefetch(at + p * t.y_pixel, 1);
       }
     }
     if (residual) residual += kWidth;
@@ -129,9 +125,9 @@ void tile(const DepthwiseTile& given) {
 // each other.
 template <int kVecs>
 LINNET_INLINE void vectors(const DepthwiseTile& t, ptrdiff_t vec) {
-  Vec acc[kVecs];
+  Vec acc[1][kVecs];
   LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc[v] = load(t.bias + (vec + v) * kWidth);
+  for (int v = 0; v < kVecs; ++v) acc[0][v] = load(t.bias + (vec + v) * kWidth);
   const float *x_row = t.x + vec * kWidth, *w_row = t.w + vec * t.w_vec;
   const ptrdiff_t w_vec = t.w_vec;
   for (ptrdiff_t i = t.rows; i > 0; --i, x_row += t.x_row, w_row += t.w_row) {
@@ -139,15 +135,11 @@ LINNET_INLINE void vectors(const DepthwiseTile& t, ptrdiff_t vec) {
     for (ptrdiff_t s = t.cols; s > 0; --s, x += t.x_col, w += kWidth) {
       LINNET_UNROLL
       for (int v = 0; v < kVecs; ++v)
-        multiply_add(acc[v], load(w + v * w_vec), load(x + v * kWidth));
+        multiply_add(acc[0][v], load(w + v * w_vec), load(x + v * kWidth));
     }
   }
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) {
-    const ptrdiff_t at = (vec + v) * kWidth;
-    if (t.residual) acc[v] = add(acc[v], load(t.residual + at));
-    store(t.y + at, max(splat(t.low), acc[v]));
-  }
+  const ptrdiff_t at = vec * kWidth;
+  finish(acc, 1, t.residual ? t.residual + at : nullptr, t.limits, false, t.y + at, 0);
 }
 
 void pixel(const DepthwiseTile& given) {

@@ -1,5 +1,6 @@
 // Register tiles of a direct convolution or a matrix product (see DirectTile), and the same for a
 // single pixel.
+#include "epilogue.h"
 #include "vector.h"
 
 namespace linnet {
@@ -147,31 +148,11 @@ LINNET_INLINE int pool(Vec (&acc)[kTileCols][kVecs]) {
   return kTileCols / kPool;
 }
 
-template <bool kMerge, int kVecs, int kTileCols>
-LINNET_INLINE void write(const Vec (&acc)[kTileCols][kVecs], int pixels, float* y,
-                         ptrdiff_t y_col) {
-  LINNET_UNROLL
-  for (int p = 0; p < kTileCols; ++p, y += y_col) {
-    if (p == pixels) break;
-    LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      store(y + v * kWidth, kMerge ? max(load(y + v * kWidth), acc[p][v]) : acc[p][v]);
-    }
-  }
-}
-
-// Residual, activation and pooling, of which the last two may be swapped: both are maxima.
+// Residual, activation and pooling, of which the last two may be swapped: limits keep the order.
 template <int kVecs, int kTileCols>
 LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
   const ptrdiff_t y_col = t.y_col;
-  if (t.residual) {
-    const float* residual = t.residual;
-    LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p, residual += y_col) {
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = add(acc[p][v], load(residual + v * kWidth));
-    }
-  }
+  if (t.residual) add_residual(acc, kTileCols, t.residual, y_col);
   int pixels = kTileCols;
   if constexpr (kTileCols % 2 == 0) {
     if (t.pool_cols == 2) pixels = pool<2>(acc);
@@ -179,20 +160,8 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
   if constexpr (kTileCols % 3 == 0) {
     if (t.pool_cols == 3) pixels = pool<3>(acc);
   }
-  if (t.low > -__builtin_inff()) {  // maxima take turns with multiply-adds, so none for nothing
-    const Vec low = splat(t.low);
-    LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p) {
-      if (p == pixels) break;
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = max(low, acc[p][v]);
-    }
-  }
-  if (t.pool_merge) {
-    write<true>(acc, pixels, t.y, y_col);
-  } else {
-    write<false>(acc, pixels, t.y, y_col);
-  }
+  limit(acc, pixels, t.limits);
+  write(acc, pixels, t.pool_merge, t.y, y_col);
 }
 
 template <int kVecs, int kTileCols>

@@ -1,29 +1,48 @@
 // Loops over contiguous floats: add, clamp, softmax.
+#include "epilogue.h"
 #include "vector.h"
 
 namespace linnet {
 namespace {
 
-// Adding and subtracting this rounds to an integer, which also stays in the low bits of the
-// sum: 1.5 * 2^23.
-constexpr float kRound = 12582912.0f;
+LINNET_INLINE Vec load_tail(const float* p, int64_t count, float fill) {
+  float tail[kWidth];
+  for (int i = 0; i < kWidth; ++i) tail[i] = i < count ? p[i] : fill;
+  return load(tail);
+}
 
-void add_rows(const float* a, const float* b, float* y, int64_t count, float low) {
-  const Vec floor = splat(low);
+LINNET_INLINE void store_tail(float* p, int64_t count, Vec v) {
+  float tail[kWidth];
+  store(tail, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = tail[i];
+}
+
+LINNET_INLINE Vec limited(Vec v, Limits limits) {
+  Vec one[1][1] = {{v}};
+  limit(one, 1, limits);
+  return one[0][0];
+}
+
+void add_rows(const float* a, const float* b, float* y, int64_t count, Limits limits) {
   int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) store(y + i, max(floor, add(load(a + i), load(b + i))));
-  for (; i < count; ++i) {
-    const float sum = a[i] + b[i];
-    y[i] = low > sum ? low : sum;
+  for (; i + kWidth <= count; i += kWidth)
+    store(y + i, limited(add(load(a + i), load(b + i)), limits));
+  const int64_t rest = count - i;
+  if (rest) {
+    const Vec sum = add(load_tail(a + i, rest, 0), load_tail(b + i, rest, 0));
+    store_tail(y + i, rest, limited(sum, limits));
   }
 }
 
-void clamp_rows(const float* x, float* y, int64_t count, float low) {
-  const Vec floor = splat(low);
+void clamp_rows(const float* x, float* y, int64_t count, Limits limits) {
   int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) store(y + i, max(floor, load(x + i)));
-  for (; i < count; ++i) y[i] = low > x[i] ? low : x[i];
+  for (; i + kWidth <= count; i += kWidth) store(y + i, limited(load(x + i), limits));
+  if (i < count) store_tail(y + i, count - i, limited(load_tail(x + i, count - i, 0), limits));
 }
+
+// Adding and subtracting this rounds to an integer, which also stays in the low bits of the
+// sum: 1.5 * 2^23.
+constexpr float kRound = 12582912.0f;
 
 // e^x for x <= 0: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes expf
 // (about 1 ulp). Results below 2^-126 are zero, on every ISA.
@@ -44,18 +63,6 @@ LINNET_INLINE Vec exp_nonpositive(Vec x) {
 }
 
 // The tail of a row, padded with `fill` to a whole vector.
-LINNET_INLINE Vec load_tail(const float* p, int64_t count, float fill) {
-  float tail[kWidth];
-  for (int i = 0; i < kWidth; ++i) tail[i] = i < count ? p[i] : fill;
-  return load(tail);
-}
-
-LINNET_INLINE void store_tail(float* p, int64_t count, Vec v) {
-  float tail[kWidth];
-  store(tail, v);
-  for (int64_t i = 0; i < count; ++i) p[i] = tail[i];
-}
-
 void softmax_row(const float* x, float* y, int64_t count) {
   const float infinity = __builtin_inff();
   const int64_t whole = count - count % kWidth;

@@ -2,6 +2,7 @@
 // time, and the products between them. One-dimensional transforms are split-radix (Duhamel and
 // Hollmann, "Split radix FFT algorithm", 1984), real ones compute the half of the spectrum that the
 // other half mirrors.
+#include "epilogue.h"
 #include "fourier_points.h"
 #include "vector.h"
 
@@ -266,19 +267,17 @@ void product(const FourierProduct& t) {
 }
 
 // Stores a row of results: bias, residual, activation, pool. `row` counts from the tile's first.
-LINNET_INLINE void finish(const FourierOutput& t, const float (*line)[kWidth], int row, Vec bias,
-                          Vec low) {
+LINNET_INLINE void finish_row(const FourierOutput& t, const float (*line)[kWidth], int row,
+                              Vec bias) {
   const bool merge = row % t.pool_rows != 0;
   float* y = t.y + row / t.pool_rows * t.y_row;
   const float* residual = t.residual ? t.residual + row * t.y_row : nullptr;
   for (int j = 0; j < t.cols; j += t.pool_cols, y += t.y_col) {
     Vec value = load(line[j]);
     for (int q = 1; q < t.pool_cols; ++q) value = max(load(line[j + q]), value);
-    value = add(value, bias);
-    if (residual) value = add(value, load(residual)), residual += t.y_col;
-    value = max(low, value);
-    if (merge) value = max(load(y), value);
-    store(y, value);
+    Vec sum[1][1] = {{add(value, bias)}};
+    finish(sum, 1, residual, t.limits, merge, y, 0);
+    if (residual) residual += t.y_col;
   }
 }
 
@@ -310,14 +309,14 @@ void output(const FourierOutput& t) {
       store(rows[i][j + 1], z[i].re);
     }
   }
-  const Vec bias = load(t.bias), low = splat(t.low);
+  const Vec bias = load(t.bias);
   for (int i = 0; i < t.rows; ++i) {
     LINNET_UNROLL
     for (int j = 0; j < kN; ++j) x[j] = load(rows[i][j]);
     real_inverse<kN>(x, y);
     LINNET_UNROLL
     for (int j = 0; j < kN; ++j) store(rows[i][j], y[j]);
-    finish(t, rows[i], i, bias, low);
+    finish_row(t, rows[i], i, bias);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../core/activation.h"
 #include "../core/dtype.h"
 
 namespace linnet {
@@ -35,7 +36,7 @@ struct DirectTile {
   const float* residual;  // added before the activation, laid out like y; nullptr for none
   float* y;
   ptrdiff_t y_col;  // from one stored pixel to the next
-  float low;        // activation: results are raised to at least this; 0 is ReLU, -infinity none
+  Limits limits;
   // Max pooling in registers: groups of pool_cols neighbouring pixels reduce to one stored pixel
   // (1, 2 or 3; cols is a multiple). With pool_merge the result is merged by max into what y holds:
   // later rows of the same window.
@@ -79,7 +80,7 @@ struct DepthwiseTile {
   const float* residual;  // added before the activation, laid out like y; nullptr for none
   float* y;
   ptrdiff_t y_row, y_pixel;
-  float low;  // activation, as in DirectTile
+  Limits limits;
 };
 using DepthwiseKernel = void (*)(const DepthwiseTile&);
 
@@ -127,8 +128,8 @@ struct WinogradOutput {
       residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
   float* y;      // top left pixel stored
   ptrdiff_t y_row, y_col;
-  float low;  // activation, as in DirectTile
-  int pool;   // 1, or 2 or 3 dividing m: windows of that size and stride are stored
+  Limits limits;
+  int pool;  // 1, or 2 or 3 dividing m: windows of that size and stride are stored
 };
 
 // Output transform in one dimension: the products of some tiles of one row, vectors of channels, to
@@ -145,9 +146,9 @@ struct WinogradLine {
   float* y;
   ptrdiff_t y_col;  // from one stored pixel to the next
   int last;         // pixels stored of the last tile; of the others all
-  float low;        // activation, as in DirectTile
-  int pool;         // as in WinogradOutput, along the row
-  bool merge;       // into what y holds, by max: later rows of the same window
+  Limits limits;
+  int pool;    // as in WinogradOutput, along the row
+  bool merge;  // into what y holds, by max: later rows of the same window
 };
 
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
@@ -185,7 +186,7 @@ struct FourierOutput {
       residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
   float* y;
   ptrdiff_t y_row, y_col;
-  float low;  // activation, as in DirectTile
+  Limits limits;
   int rows, cols;
   int pool_rows, pool_cols;  // a max pool of this window and stride follows; 1 for none
 };
@@ -215,8 +216,8 @@ struct Kernels {
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);
-  void (*add)(const float* a, const float* b, float* y, int64_t count, float low);
-  void (*clamp)(const float* x, float* y, int64_t count, float low);
+  void (*add)(const float* a, const float* b, float* y, int64_t count, Limits limits);
+  void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
   void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
 
   // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel

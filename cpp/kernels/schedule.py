@@ -268,9 +268,13 @@ def one_tap(cols: int, step: str = "#4", first: bool = False) -> list[str]:
     return ["add r3, r3, #32", *tap(cols, -32, step, first)]
 
 
+# Added to the bits of a float, this overflows for infinity and for nothing less: so CMN tells
+# whether there is an upper limit.
+OVER_INFINITY = 0x00800000
+
 # DirectTile
 X, X_COL, X_OUTER, X_MIDDLE, OUTER, MIDDLE, INNER = 0, 4, 8, 12, 16, 24, 32
-W, BIAS, RESIDUAL, Y, Y_COL, LOW, POOL_COLS, POOL_MERGE = 40, 48, 52, 56, 60, 64, 68, 72
+W, BIAS, RESIDUAL, Y, Y_COL, LOW, HIGH, POOL_COLS, POOL_MERGE = 40, 48, 52, 56, 60, 64, 68, 72, 76
 
 
 def direct(a: Assembly, cols: int) -> None:
@@ -341,12 +345,13 @@ def direct(a: Assembly, cols: int) -> None:
 
 def finish_direct(a: Assembly, cols: int) -> None:
     """Residual, pool and activation of the sums, and their way into y."""
-    residual, back = a.label(), a.label()
+    more, lower, back = a.label(), a.label(), a.label()
     a.plain(
         f"ldr r4, [r11, #{RESIDUAL}]", f"ldr r5, [r11, #{Y_COL}]", f"ldr r6, [r11, #{POOL_COLS}]"
     )
-    a.plain(f"ldr r7, [r11, #{POOL_MERGE}]", f"add r8, r11, #{LOW}", "lsl r5, r5, #2")
-    a.plain("vld1.32 {d4[], d5[]}, [r8]", "cmp r4, #0", f"bne {residual}")
+    a.plain(f"ldr r9, [r11, #{HIGH}]", f"ldr r7, [r11, #{POOL_MERGE}]", f"add r8, r11, #{LOW}")
+    a.plain("lsl r5, r5, #2", "vld1.32 {d4[], d5[]}, [r8]")
+    a.plain("cmp r4, #0", f"cmneq r9, #{OVER_INFINITY}", f"bvc {more}")
     a.at(back)
     a.plain(f"ldr r4, [r11, #{Y}]", "mov r8, r4")
     pools = [p for p in (2, 3) if cols % p == 0]
@@ -379,11 +384,16 @@ def finish_direct(a: Assembly, cols: int) -> None:
             merge += [f"vmax.f32 q{4 + 2 * c + v}, q{4 + 2 * c + v}, q{v}" for v in range(2)]
         a.scheduled(most + raised + merge + stores)
         a.leave()
-    a.at(residual)
+    # What few layers have: a residual, an upper limit.
+    a.at(more)
+    a.plain("cmp r4, #0", f"beq {lower}")
     for c in range(cols):
         a.plain("vld1.32 {d0-d3}, [r4], r5")
         a.plain(*[f"vadd.f32 q{4 + 2 * c + v}, q{4 + 2 * c + v}, q{v}" for v in range(2)])
-    a.plain(f"b {back}")
+    a.plain(f"cmn r9, #{OVER_INFINITY}", f"bvs {back}")
+    a.at(lower)
+    a.plain(f"add r8, r11, #{HIGH}", "vld1.32 {d6[], d7[]}, [r8]")
+    a.plain(*[f"vmin.f32 q{q}, q{q}, q3" for q in range(4, 4 + 2 * cols)], f"b {back}")
 
 
 # Product
@@ -643,41 +653,56 @@ def winograd_row(a: Assembly, outputs: int) -> None:
 
 
 # WinogradOutput
-O_Z, O_BIAS, O_RESIDUAL, O_Y, O_Y_ROW, O_Y_COL, O_LOW = 0, 4, 8, 12, 16, 20, 24
+O_Z, O_BIAS, O_RESIDUAL, O_Y, O_Y_ROW, O_Y_COL, O_LOW, O_HIGH = 0, 4, 8, 12, 16, 20, 24, 28
 
 
 def winograd_output(a: Assembly, outputs: int, pool: int, residual: bool) -> None:
     """A WinogradOutput of outputs x outputs pixels and that pool, with a residual or without."""
     name = f"linnet_a32_winograd_output_{outputs}_{'residual' if residual else pool}"
-    constants, columns = a.label(), a.label()
+    constants, limited = a.label(), a.label()
     a.function(name)
     a.plain(f"ldr r1, [r0, #{O_Z}]", f"ldr r3, [r0, #{O_BIAS}]", f"ldr r4, [r0, #{O_Y}]")
     a.plain(f"ldr r5, [r0, #{O_Y_ROW}]", f"ldr r6, [r0, #{O_Y_COL}]", "lsl r5, r5, #2")
     if residual:
         a.plain(f"ldr lr, [r0, #{O_RESIDUAL}]")
     a.plain("lsl r6, r6, #2", f"mov r10, #{16 * outputs}", f"mov r8, #{outputs // pool}")
-    a.plain(f"add r7, r0, #{O_LOW}", "vld1.32 {d6[], d7[]}, [r7]")
+    a.plain(f"add r7, r0, #{O_LOW}", "vld1.32 {d6[], d7[]}, [r7]", f"ldr r11, [r0, #{O_HIGH}]")
     a.plain("mov r7, sp", "vst1.32 {d6-d7}, [r7]")
     load_output_constants(a, constants)
+    a.plain(f"cmn r11, #{OVER_INFINITY}", f"bvc {limited}")
+    output_columns(a, outputs, pool, residual, high=False)
+    output_constants(a, constants)
+    a.at(limited)
+    a.plain(f"add r2, r0, #{O_HIGH}", "vld1.32 {d6[], d7[]}, [r2]")
+    a.plain("add r2, sp, #16", "vst1.32 {d6-d7}, [r2]")
+    output_columns(a, outputs, pool, residual, high=True)
+
+
+def output_columns(a: Assembly, outputs: int, pool: int, residual: bool, high: bool) -> None:
+    """The columns of a WinogradOutput, with an upper limit or without, to the function's end."""
+    columns = a.label()
     a.at(columns)
     lines = []
     for column in range(pool):
         lines += ["mov r0, r1", "add r1, r1, #16"]
         lines += output_points(column, outputs, "[r0], r10", pool)
     lines += ["vld1.32 {%bias}, [r3]", "vld1.32 {%low}, [r7]"]
+    if high:
+        lines.append("vld1.32 {%high}, [r2]")
     for n in range(0, outputs, pool):
         lines.append(f"vadd.f32 %r0y{n}, %r0y{n}, %bias")
         if residual:
             lines.append(f"vld1.32 {{%more{n}}}, [r9], r5")
             lines.append(f"vadd.f32 %r0y{n}, %r0y{n}, %more{n}")
         lines.append(f"vmax.f32 %r0y{n}, %r0y{n}, %low")
+        if high:
+            lines.append(f"vmin.f32 %r0y{n}, %r0y{n}, %high")
         lines.append(f"vst1.32 {{%r0y{n}}}, [r12], r5")
     begin = ["mov r12, r4", "add r4, r4, r6"]
     if residual:
         begin += ["mov r9, lr", "add lr, lr, r6"]
     a.scheduled([*begin, *allocate(lines), "subs r8, r8, #1", f"bne {columns}"])
     a.leave()
-    output_constants(a, constants)
 
 
 # DirectTile of a single pixel. Four sums for each vector (q8-q15), so that none waits for another.

@@ -69,9 +69,10 @@ LINNET_AT(DirectTile, bias, 48);
 LINNET_AT(DirectTile, residual, 52);
 LINNET_AT(DirectTile, y, 56);
 LINNET_AT(DirectTile, y_col, 60);
-LINNET_AT(DirectTile, low, 64);
-LINNET_AT(DirectTile, pool_cols, 68);
-LINNET_AT(DirectTile, pool_merge, 72);
+LINNET_AT(DirectTile, limits.low, 64);
+LINNET_AT(DirectTile, limits.high, 68);
+LINNET_AT(DirectTile, pool_cols, 72);
+LINNET_AT(DirectTile, pool_merge, 76);
 LINNET_AT(Product, points, 0);
 LINNET_AT(Product, cols, 8);
 LINNET_AT(Product, taps, 16);
@@ -94,20 +95,18 @@ LINNET_AT(WinogradOutput, residual, 8);
 LINNET_AT(WinogradOutput, y, 12);
 LINNET_AT(WinogradOutput, y_row, 16);
 LINNET_AT(WinogradOutput, y_col, 20);
-LINNET_AT(WinogradOutput, low, 24);
+LINNET_AT(WinogradOutput, limits.low, 24);
+LINNET_AT(WinogradOutput, limits.high, 28);
 
 using OutputKernel = void (*)(const WinogradOutput&);
 
-template <OutputKernel kPlain, OutputKernel kResidual, OutputKernel kPool2 = nullptr,
-          OutputKernel kPool3 = nullptr>
+// A pool that does not divide the outputs is never asked for.
+template <OutputKernel kPlain, OutputKernel kResidual, OutputKernel kPool2 = kPlain,
+          OutputKernel kPool3 = kPlain>
 void output(const WinogradOutput& o) {
   if (o.residual) return kResidual(o);
-  if constexpr (kPool2) {
-    if (o.pool == 2) return kPool2(o);
-  }
-  if constexpr (kPool3) {
-    if (o.pool == 3) return kPool3(o);
-  }
+  if (o.pool == 2) return kPool2(o);
+  if (o.pool == 3) return kPool3(o);
   kPlain(o);
 }
 
@@ -128,7 +127,7 @@ bool fill(Kernels* table) {
 #define LINNET_A32(m, what) linnet_a32_winograd_output_##m##_##what
   table->winograd_output[2] = output<LINNET_A32(2, 1), LINNET_A32(2, residual), LINNET_A32(2, 2)>;
   table->winograd_output[3] =
-      output<LINNET_A32(3, 1), LINNET_A32(3, residual), nullptr, LINNET_A32(3, 3)>;
+      output<LINNET_A32(3, 1), LINNET_A32(3, residual), LINNET_A32(3, 1), LINNET_A32(3, 3)>;
   table->winograd_output[4] = output<LINNET_A32(4, 1), LINNET_A32(4, residual), LINNET_A32(4, 2)>;
   table->winograd_output[5] = output<LINNET_A32(5, 1), LINNET_A32(5, residual)>;
   table->winograd_output[6] =

@@ -36,7 +36,8 @@ namespace linnet {
 namespace {
 
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
-// mul, max (b where either of max(a, b) is NaN) and fma (the first argument is the addend), and
+// mul, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the addend),
+// and
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
@@ -69,6 +70,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return a + b; }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+LINNET_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc += w * x; }
@@ -100,6 +102,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+LINNET_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
 LINNET_INLINE Value broadcast(const float* p) { return _mm256_set1_ps(*p); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) {
@@ -130,6 +133,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+LINNET_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
 LINNET_INLINE Value broadcast(const float* p) { return _mm512_set1_ps(*p); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) {
@@ -184,6 +188,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+LINNET_INLINE Vec min(Vec a, Vec b) { return vminq_f32(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return vfmaq_f32(acc, a, b); }
 LINNET_INLINE Vec exponent(Vec t) {
   return vreinterpretq_f32_s32(

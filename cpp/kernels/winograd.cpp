@@ -1,5 +1,6 @@
 // Winograd input and output transforms of 8x8 tiles and of rows, one vector of channels at a time.
 // The products between them are direct tiles.
+#include "epilogue.h"
 #include "vector.h"
 #include "winograd_points.h"
 
@@ -120,35 +121,31 @@ LINNET_INLINE void output_points(const Vec (&m)[kPoints], Vec (&y)[kOutputs]) {
 // The last half of the output transform, down the columns of a tile, with all that follows.
 template <int kOutputs, int kPool>
 LINNET_INLINE void output_pooled(const WinogradOutput& o) {
-  Vec m[kPoints], y[kOutputs], best[kOutputs / kPool];
-  const Vec bias = load(o.bias), low = splat(o.low);
+  constexpr int kStored = kOutputs / kPool;
+  Vec m[kPoints], y[kOutputs], best[kStored][1];
+  const Vec bias = load(o.bias);
+  const Limits limits = o.limits;  // which no store can change
   const float* z = o.z;
   float* to = o.y;
-  const float* residual = o.residual;
-  LINNET_UNROLL
-  for (int j = 0; j < kOutputs; ++j, z += kWidth) {
+  const float* residual = kPool == 1 ? o.residual : nullptr;
+  for (int column = 0; column < kStored; ++column, to += o.y_col) {
     LINNET_UNROLL
-    for (int i = 0; i < kPoints; ++i) m[i] = load(z + i * kOutputs * kWidth);
-    output_points(m, y);
-    LINNET_UNROLL
-    for (int i = 0; i < kOutputs; ++i) {
-      y[i] = add(y[i], bias);
-      if (kPool == 1 && o.residual) y[i] = add(y[i], load(residual + i * o.y_row));
-      y[i] = max(low, y[i]);
-    }
-    LINNET_UNROLL
-    for (int i = 0; i < kOutputs / kPool; ++i) {
-      Vec most = y[i * kPool];
+    for (int j = 0; j < kPool; ++j, z += kWidth) {
       LINNET_UNROLL
-      for (int q = 1; q < kPool; ++q) most = max(most, y[i * kPool + q]);
-      best[i] = j % kPool ? max(best[i], most) : most;
-    }
-    if (j % kPool == kPool - 1) {
+      for (int i = 0; i < kPoints; ++i) m[i] = load(z + i * kOutputs * kWidth);
+      output_points(m, y);
       LINNET_UNROLL
-      for (int i = 0; i < kOutputs / kPool; ++i) store(to + i * o.y_row, best[i]);
-      to += o.y_col;
+      for (int i = 0; i < kStored; ++i) {
+        Vec most = y[i * kPool];
+        LINNET_UNROLL
+        for (int q = 1; q < kPool; ++q) most = max(most, y[i * kPool + q]);
+        best[i][0] = j ? max(best[i][0], most) : most;
+      }
     }
-    if (kPool == 1 && o.residual) residual += o.y_col;
+    LINNET_UNROLL
+    for (int i = 0; i < kStored; ++i) best[i][0] = add(best[i][0], bias);
+    finish(best, kStored, residual, limits, false, to, o.y_row);
+    if (residual) residual += o.y_col;
   }
 }
 
@@ -196,30 +193,27 @@ void line_input(const float* x, ptrdiff_t x_col, int64_t vecs, float* v, ptrdiff
 template <int kPairs, int kOutputs, int kPool>
 LINNET_INLINE void line_pooled(const WinogradLine& l) {
   constexpr int kPoints = winograd_points(kPairs), kStored = kOutputs / kPool;
-  const Vec low = splat(l.low);
-  const float *from = l.m, *residual = l.residual;
+  const Limits limits = l.limits;
+  const float *from = l.m, *residual = kPool == 1 ? l.residual : nullptr;
   float* to = l.y;
   for (int64_t t = l.tiles; t > 0; --t, to += kStored * l.y_col) {
     const int stored = t > 1 ? kStored : l.last;
     for (int v = 0; v < l.vecs; ++v, from += kWidth) {
-      Vec m[kPoints], y[kOutputs];
+      Vec m[kPoints], y[kOutputs], best[kStored][1];
       LINNET_UNROLL
       for (int j = 0; j < kPoints; ++j) m[j] = load(from + j * l.m_point);
       output_points(m, y);
       const Vec bias = load(l.bias + v * kWidth);
       float* at = to + v * kWidth;
       LINNET_UNROLL
-      for (int i = 0; i < kStored; ++i, at += l.y_col) {
-        if (i == stored) break;
+      for (int i = 0; i < kStored; ++i) {
         Vec r = y[i * kPool];
         LINNET_UNROLL
         for (int q = 1; q < kPool; ++q) r = max(r, y[i * kPool + q]);
-        r = add(r, bias);
-        if (kPool == 1 && residual) r = add(r, load(residual + (at - l.y)));
-        r = max(low, r);
-        if (l.merge) r = max(load(at), r);
-        store(at, r);
+        best[i][0] = add(r, bias);
       }
+      finish(best, stored, residual ? residual + (at - l.y) : nullptr, limits, l.merge, at,
+             l.y_col);
     }
   }
 }

@@ -14,56 +14,15 @@
 #include <vector>
 
 #include "graph/builder.h"
+#include "kernel_tests.h"
 #include "kernels/kernels.h"
 #include "kernels/winograd_points.h"
 
 using linnet::DepthwiseTile;
 using linnet::DirectTile;
-using linnet::Kernels;
 using linnet::PoolRow;
 
 namespace {
-
-constexpr float kGuard = -12345.75f;
-constexpr int64_t kZone = 64;  // guard floats on each side
-const float kInfinity = std::numeric_limits<float>::infinity();
-
-// An aligned array of floats between two guard zones.
-class Buffer {
- public:
-  explicit Buffer(int64_t count)
-      : count_(count), data_(static_cast<size_t>(count + 3 * kZone), kGuard) {
-    const auto address = reinterpret_cast<uintptr_t>(data_.data() + kZone);
-    offset_ = kZone + static_cast<int64_t>((linnet::kAlignment - address % linnet::kAlignment) %
-                                           linnet::kAlignment / sizeof(float));
-  }
-  float* get() { return data_.data() + offset_; }
-  const float* get() const { return data_.data() + offset_; }
-  int64_t count() const { return count_; }
-  void fill(float value) { std::fill(get(), get() + count_, value); }
-  void fill(std::mt19937& random) {
-    std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
-    for (int64_t i = 0; i < count_; ++i) get()[i] = uniform(random);
-  }
-  bool guards_intact() const {
-    for (int64_t i = 0; i < static_cast<int64_t>(data_.size()); ++i) {
-      if (i >= offset_ && i < offset_ + count_) continue;
-      if (std::memcmp(&data_[static_cast<size_t>(i)], &kGuard, sizeof kGuard) != 0) return false;
-    }
-    return true;
-  }
-
- private:
-  int64_t count_, offset_;
-  std::vector<float> data_;
-};
-
-std::vector<const Kernels*> tables() {
-  std::vector<const Kernels*> all;
-  for (const char* const* isa = linnet::available_isas(); *isa; ++isa)
-    all.push_back(&linnet::kernels_for(*isa));
-  return all;
-}
 
 struct Reduction {
   int64_t outer, middle, inner;
@@ -71,17 +30,33 @@ struct Reduction {
 struct Variant {
   const char* name;
   bool accumulate, residual, merge;
-  float low;
+  Limits limits;
   int pool;
 };
 
+const Limits kNone{}, kRelu{0, kInfinity}, kRelu6{0, 0.75f}, kBelow{-kInfinity, 0.5f};
 const Variant kVariants[] = {
-    {"plain", false, false, false, -kInfinity, 1}, {"relu", false, false, false, 0, 1},
-    {"accumulate", true, false, false, 0.25f, 1},  {"residual", false, true, false, 0, 1},
-    {"all", true, true, false, -0.5f, 1},          {"pool2", false, false, false, 0, 2},
-    {"pool3", false, false, false, -kInfinity, 3}, {"merge", false, false, true, 0, 1},
-    {"pool2 merge", false, false, true, 0, 2},     {"pool3 merge", false, false, true, 0, 3},
+    {"plain", false, false, false, kNone, 1},
+    {"relu", false, false, false, kRelu, 1},
+    {"relu6", false, false, false, kRelu6, 1},
+    {"below", false, false, false, kBelow, 1},
+    {"accumulate", true, false, false, {0.25f, kInfinity}, 1},
+    {"residual", false, true, false, kRelu, 1},
+    {"residual relu6", false, true, false, kRelu6, 1},
+    {"all", true, true, false, {-0.5f, kInfinity}, 1},
+    {"pool2", false, false, false, kRelu, 2},
+    {"pool2 relu6", false, false, false, kRelu6, 2},
+    {"pool3", false, false, false, kNone, 3},
+    {"pool3 below", false, false, false, kBelow, 3},
+    {"merge", false, false, true, kRelu, 1},
+    {"merge relu6", false, false, true, kRelu6, 1},
+    {"pool2 merge", false, false, true, kRelu, 2},
+    {"pool3 merge", false, false, true, kRelu6, 3},
 };
+
+double limited(double value, Limits limits) {
+  return std::min<double>(std::max<double>(value, limits.low), limits.high);
+}
 
 // Runs one tile and compares every stored value, and every one that must stay, with DirectTile's
 // definition.
@@ -120,7 +95,7 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
         if (variant.residual) sum += residual.get()[at];
         best = std::max(best, sum);
       }
-      best = std::max(best, static_cast<double>(variant.low));
+      best = limited(best, variant.limits);
       if (variant.merge) best = std::max(best, static_cast<double>(y.get()[at]));
       expected[static_cast<size_t>(at)] = static_cast<float>(best);
     }
@@ -139,7 +114,7 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
   t.residual = variant.residual ? residual.get() : nullptr;
   t.y = y.get();
   t.y_col = y_col;
-  t.low = variant.low;
+  t.limits = variant.limits;
   t.pool_cols = variant.pool;
   t.pool_merge = variant.merge;
   kernel(t);
@@ -173,7 +148,7 @@ void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int col
   t.row_step = std::min(2, taps);
   t.w_row = (t.cols + 1) * k.width, t.w_vec = (taps + 1) * t.w_row;
   t.vecs = vecs, t.y_pixel = pixel, t.y_row = (cols + 1) * pixel;
-  t.low = residual ? -kInfinity : 0;
+  t.limits = residual ? kBelow : taps % 4 ? kRelu : kRelu6;
   Buffer x((taps + t.row_step + 1) * t.x_row), w(vecs * t.w_vec), bias(vecs * k.width),
       y(rows * t.y_row), added(rows * t.y_row);
   for (Buffer* b : {&x, &w, &bias, &added}) b->fill(random);
@@ -196,7 +171,7 @@ void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int col
         }
       }
       if (residual) sum += added.get()[at];
-      sum = std::max<double>(sum, t.low);
+      sum = limited(sum, t.limits);
     }
     wrong += std::abs(y.get()[at] - sum) > 1e-5;
   }
@@ -411,7 +386,7 @@ TEST_CASE("winograd: the output transform, every size, pool and residual") {
           o.bias = bias.get();
           o.residual = pool < 0 ? residual.get() : nullptr;
           o.y = y.get(), o.y_row = y_row, o.y_col = y_col;
-          o.low = 0.125f;
+          o.limits = {0.125f, which % 2 ? kInfinity : 0.5f};
           o.pool = window;
           k->winograd_output[m](o);
           CHECK(y.guards_intact());
@@ -436,7 +411,7 @@ TEST_CASE("winograd: the output transform, every size, pool and residual") {
                 largest = std::max(largest, std::fabs(sum));
                 if (pool < 0) sum += residual.get()[at];
                 double& most = expected[static_cast<size_t>(at)];
-                most = std::max({most, sum, static_cast<double>(o.low)});
+                most = std::max(most, limited(sum, o.limits));
               }
             }
           }
@@ -518,7 +493,7 @@ TEST_CASE("gemv: weights of fewer bits multiply as the floats they stand for") {
           t.w = w.floats.get();
           t.scale = w.scale.get();
           t.bias = bias.get();
-          t.low = -0.25f;
+          t.limits = {-0.25f, 0.5f};
           t.pool_cols = 1;
           t.y = want.get();
           k->gemv[0][vecs](t);
@@ -574,11 +549,13 @@ TEST_CASE("direct and gemv: infinities and NaN are not hidden") {
       t.w = w.get();
       t.bias = bias.get();
       t.y = y.get();
-      t.low = 0;
       t.pool_cols = 1;
       x.get()[0] = std::numeric_limits<float>::quiet_NaN();
-      kernel(t);
-      CHECK(std::isnan(y.get()[0]));
+      for (const Limits& l : {kNone, kRelu6, kRelu}) {
+        t.limits = l;
+        kernel(t);
+        CHECK(std::isnan(y.get()[0]));
+      }
       x.get()[0] = kInfinity;
       kernel(t);
       CHECK(y.get()[k->width - 1] == kInfinity);
@@ -700,80 +677,59 @@ TEST_CASE("pooling: a window wholly in the padding is zero, so padded channels s
   }
 }
 
-TEST_CASE("add and clamp: every count, in place too") {
-  std::mt19937 random(5);
+// Both transforms back, whose results are tested layer by layer, without limits.
+TEST_CASE("winograd lines and fourier: limits keep results within and NaN as it is") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::mt19937 random(10);
   for (const Kernels* k : tables()) {
     INFO("isa ", k->isa);
-    for (int64_t count = 0; count <= 70; ++count) {
-      CAPTURE(count);
-      for (const float low : {-kInfinity, 0.0f}) {
-        Buffer a(count), b(count), y(count);
-        a.fill(random);
-        b.fill(random);
-        k->add(a.get(), b.get(), y.get(), count, low);
-        bool same = true;
-        for (int64_t i = 0; i < count; ++i)
-          same = same && y.get()[i] == std::max(low, a.get()[i] + b.get()[i]);
-        CHECK(same);
-        CHECK(y.guards_intact());
-        const std::vector<float> sum(y.get(), y.get() + count);
-        k->add(a.get(), b.get(), b.get(), count, low);
-        CHECK(std::equal(sum.begin(), sum.end(), b.get()));
-
-        k->clamp(a.get(), y.get(), count, low);
-        same = true;
-        for (int64_t i = 0; i < count; ++i) same = same && y.get()[i] == std::max(low, a.get()[i]);
-        CHECK(same);
-        CHECK(y.guards_intact());
-        k->clamp(a.get(), a.get(), count, low);
-        CHECK(std::equal(a.get(), a.get() + count, y.get()));
-        CHECK(a.guards_intact());
-      }
-    }
-    Buffer nan(40), y(40);
-    nan.fill(std::numeric_limits<float>::quiet_NaN());
-    k->clamp(nan.get(), y.get(), 40, 0);
-    CHECK(std::all_of(y.get(), y.get() + 40, [](float v) { return std::isnan(v); }));
-  }
-}
-
-TEST_CASE("softmax: every count, large and far apart logits, in place") {
-  std::mt19937 random(6);
-  for (const Kernels* k : tables()) {
-    INFO("isa ", k->isa);
-    for (const float spread : {1.0f, 30.0f, 1000.0f}) {
-      for (int64_t count : {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 100, 848}) {
-        CAPTURE(count);
-        Buffer x(count), y(count);
-        x.fill(random);
-        for (int64_t i = 0; i < count; ++i) x.get()[i] = x.get()[i] * spread + spread;
-        k->softmax(x.get(), y.get(), count);
-        const float largest = *std::max_element(x.get(), x.get() + count);
-        double total = 0, worst = 0;
-        for (int64_t i = 0; i < count; ++i)
-          total += std::exp(static_cast<double>(x.get()[i] - largest));
-        for (int64_t i = 0; i < count; ++i) {
-          const double expected = std::exp(static_cast<double>(x.get()[i] - largest)) / total;
-          const double error = std::fabs(y.get()[i] - expected);
-          worst = std::max(
-              worst,
-              error - 1e-6 * expected);  // relative, and 1e-37 where results are flushed to zero
+    const auto check = [&](int64_t pixels, const auto& run) {
+      Buffer bias(k->width), none(pixels * k->width), got(none.count());
+      bias.fill(random);
+      bias.get()[0] = nan;
+      none.fill(kGuard);
+      run(bias, kNone, none.get());
+      for (const Limits& l : {kRelu, kRelu6, kBelow}) {
+        got.fill(kGuard);
+        run(bias, l, got.get());
+        int wrong = 0;
+        for (int64_t i = 0; i < got.count(); ++i) {
+          const float plain = none.get()[i], value = got.get()[i];
+          wrong += i % k->width == 0 ? !std::isnan(plain) || !std::isnan(value)
+                                     : value != static_cast<float>(limited(plain, l));
         }
-        CHECK(worst <= 1e-37);
-        CHECK(y.guards_intact());
-        k->softmax(x.get(), x.get(), count);
-        CHECK(std::equal(y.get(), y.get() + count, x.get()));
+        CHECK(wrong == 0);
+        CHECK(got.guards_intact());
+      }
+    };
+    for (int pairs = 3; pairs <= 5; ++pairs) {
+      Buffer m(linnet::winograd_points(pairs) * k->width);
+      m.fill(random);
+      for (int outputs = 2; outputs <= linnet::kMaxLineOutputs; ++outputs) {
+        check(outputs, [&](const Buffer& bias, Limits limits, float* y) {
+          linnet::WinogradLine l{};
+          l.m = m.get(), l.m_point = k->width;
+          l.tiles = l.vecs = 1;
+          l.bias = bias.get();
+          l.y = y, l.y_col = k->width, l.last = outputs, l.pool = 1;
+          l.limits = limits;
+          k->winograd_line[pairs][outputs](l);
+        });
       }
     }
-    Buffer x(3), y(3);
-    x.get()[0] = -kInfinity;
-    x.get()[1] = 0;
-    x.get()[2] = 0;
-    k->softmax(x.get(), y.get(), 3);
-    CHECK(y.get()[0] == 0);
-    CHECK(y.get()[2] == doctest::Approx(0.5));
-    x.get()[1] = std::numeric_limits<float>::quiet_NaN();
-    k->softmax(x.get(), y.get(), 3);
-    CHECK(std::isnan(y.get()[2]));
+    for (int size = 0; size < 2; ++size) {
+      const int n = 8 << size;
+      Buffer m(n * n * k->width);
+      m.fill(random);
+      check(n * n, [&](const Buffer& bias, Limits limits, float* y) {
+        linnet::FourierOutput o{};
+        o.m = m.get();
+        o.bias = bias.get();
+        o.y = y, o.y_row = n * k->width, o.y_col = k->width;
+        o.rows = o.cols = n, o.pool_rows = o.pool_cols = 1;
+        o.limits = limits;
+        k->fourier_output[size](o);
+      });
+    }
   }
 }
