@@ -54,7 +54,9 @@ std::string Algorithm::refuse(const Problem& p, const Context& context) const {
   }
   if (p.weights() != DType::kF32 && !any_weights())
     return std::string("the weights are ") + to_string(p.weights()) + ", not f32";
-  if (uses_kernels() && p.end.limits.high < kInfinity) return "has no upper limit";
+  const bool padded = p.y.layout == Layout::kNhwc && uses_kernels();
+  if (padded && (p.end.limits.low > 0 || p.end.limits.high < 0))
+    return "limits that 0 is not within would fill the padding";
   return objection(p, context);
 }
 

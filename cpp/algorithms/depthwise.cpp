@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
-#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {

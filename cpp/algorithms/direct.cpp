@@ -11,7 +11,6 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
-#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {

@@ -19,7 +19,6 @@
 #include "../kernels/fourier_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
-#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {

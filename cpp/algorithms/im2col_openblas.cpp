@@ -119,10 +119,11 @@ class Im2colOpenBlas final : public Plan {
               int bias_step) const {
     static const float zero = 0;
     if (!bias_.data) bias = &zero, bias_step = 0;
+    const Limits limits = p_.end.limits;  // which no result can change
     for (int64_t i = 0; i < count; ++i) {
       float value = o.y[first + i] + bias[i * bias_step];
       if (p_.end.residual) value += o.operand[first + i];
-      o.y[first + i] = limited(value, p_.end.limits);
+      o.y[first + i] = limited(value, limits);
     }
   }
 

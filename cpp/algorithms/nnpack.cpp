@@ -8,10 +8,10 @@
 
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 
 #include "algorithms/algorithm.h"
-#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -115,9 +115,13 @@ struct Call {
         {size(p.x.dims.w), size(p.x.dims.h)},
         {size(w.pad[0]), size(w.pad[3]), size(w.pad[2]), size(w.pad[1])},
         {size(w.kernel[1]), size(w.kernel[0])}, {size(w.stride[1]), size(w.stride[0])}, x, kernel,
-        bias, y, workspace, workspace_size,
-        p.end.limits.low == 0 && !p.end.residual ? kNnpRelu : kNnpIdentity, nullptr, threads,
+        bias, y, workspace, workspace_size, relu() ? kNnpRelu : kNnpIdentity, nullptr, threads,
         profile);
+  }
+
+  // Whether NNPACK applies the activation.
+  bool relu() const {
+    return p.end.limits.low == 0 && p.end.limits.high == kInfinity && !p.end.residual;
   }
 
   // Asks for the bytes a strategy needs, which checks the arguments.
@@ -195,6 +199,8 @@ class NnpPlan final : public Plan {
       }
       if (p_.end.residual) {
         kernels_.add(y, o.operand + image * y_image, y, count, p_.end.limits);
+      } else if (p_.end.limits.any() && !call.relu()) {
+        kernels_.clamp(y, y, count, p_.end.limits);
       }
     }
   }
@@ -232,8 +238,6 @@ class Nnp final : public Algorithm {
     if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "works on nchw only";
     if (p.conv().groups != 1) return "the convolution is grouped";
     if (p.conv().window.dilated()) return "the kernel is dilated";
-    if ((p.end.limits.low != 0 && p.end.limits.low > -kInfinity) || p.end.limits.high < kInfinity)
-      return "has no activation but relu";
     if (p.end.pooled()) return "a following pool cannot be fused";
     const int status = Call{*nnpack, algorithm_, p}.needs().status;
     return status == kNnpSuccess ? "" : status_text(status);

@@ -14,7 +14,6 @@
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
-#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {

@@ -11,6 +11,8 @@ constexpr float kInfinity = __builtin_inff();
 // zero.
 struct Limits {
   float low = -kInfinity, high = kInfinity;
+
+  constexpr bool any() const { return low > -kInfinity || high < kInfinity; }
 };
 
 }  // namespace linnet
