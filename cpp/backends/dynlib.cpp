@@ -67,7 +67,7 @@ DynLib DynLib::open(const std::string& name, std::string* why) {
     return lib;
   }
   link_map* map = nullptr;
-  if (dlinfo(lib.handle_, RTLD_DI_LINKMAP, &map) == 0 && map && map->l_name)
+  if (dlinfo(lib.handle_, RTLD_DI_LINKMAP, static_cast<void*>(&map)) == 0 && map && map->l_name)
     lib.path_ = map->l_name;
   if (char* real = realpath(lib.path_.c_str(), nullptr)) {
     lib.path_ = real;

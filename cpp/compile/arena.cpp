@@ -1,6 +1,7 @@
 #include "compile/arena.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstdint>
 #include <new>
 #include <numeric>
@@ -8,6 +9,25 @@
 #include <string>
 
 namespace linnet {
+namespace {
+
+bool together(const ArenaItem& a, const ArenaItem& b) {
+  return a.first_step <= b.last_step && b.first_step <= a.last_step;
+}
+
+// Whether no two items in use at the same step overlap.
+[[maybe_unused]] bool disjoint(const std::vector<ArenaItem>& items, const ArenaPlan& plan) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (together(items[i], items[j]) && plan.offsets[i] < plan.offsets[j] + items[j].size &&
+          plan.offsets[j] < plan.offsets[i] + items[i].size)
+        return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
 
 ArenaPlan plan_arena(const std::vector<ArenaItem>& items) {
   std::vector<size_t> order(items.size());
@@ -35,8 +55,7 @@ ArenaPlan plan_arena(const std::vector<ArenaItem>& items) {
     size_t end = 0;  // of the items in use at the same time so far
     size_t best = SIZE_MAX, best_gap = SIZE_MAX;
     for (const size_t j : placed) {
-      if (items[j].last_step < items[i].first_step || items[i].last_step < items[j].first_step)
-        continue;
+      if (!together(items[i], items[j])) continue;
       const size_t start = plan.offsets[j];
       if (start > end && start - end >= size && start - end < best_gap) {
         best = end;
@@ -53,6 +72,7 @@ ArenaPlan plan_arena(const std::vector<ArenaItem>& items) {
     const auto by_offset = [&](size_t a, size_t b) { return plan.offsets[a] < plan.offsets[b]; };
     placed.insert(std::upper_bound(placed.begin(), placed.end(), i, by_offset), i);
   }
+  assert(disjoint(items, plan));
   return plan;
 }
 

@@ -65,7 +65,7 @@ class Lowerer final : public Lowering {
         slots_(SlotFinder(graph, groups).slots()),
         views_(graph.values.size()),
         readers_(graph.values.size()) {
-    program_.batch = wanted.batch, program_.wanted = wanted.values;
+    program_.batch = wanted.batch, program_.wanted = wanted.values, program_.width = width;
     for (const int value : wanted_) slots_[value] = {}, ++readers_[value];
     for (const Node& node : graph.nodes) {
       for (const Input& input : node.inputs) {

@@ -43,6 +43,7 @@ struct Step {
 
 struct Program {
   int64_t batch = 1;
+  int width = 1;            // floats of a vector, to whose multiples channels are padded
   std::vector<int> wanted;  // values
   std::vector<Block> blocks;
   std::vector<Step> steps;

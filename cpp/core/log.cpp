@@ -48,7 +48,7 @@ void write_text(Topic topic, const char* format, va_list arguments, const char* 
 
 bool logs(Topic topic) {
   static const unsigned wanted = wanted_topics();
-  return wanted >> static_cast<unsigned>(topic) & 1;
+  return wanted >> static_cast<unsigned>(topic) & 1u;
 }
 
 void log_event(Topic topic, const char* format, ...) {

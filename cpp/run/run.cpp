@@ -1,6 +1,9 @@
 #include "run/run.h"
 
+#include <cassert>
 #include <chrono>
+
+#include "run/debug.h"
 
 namespace linnet {
 
@@ -27,14 +30,18 @@ void Runner::run(int64_t first, const std::vector<const float*>& inputs,
   const auto floats = [&](const Place& place) {
     return place.block < 0 ? nullptr : reinterpret_cast<float*>(bases_[place.block]) + place.offset;
   };
+  debug_begin(program_, arena_.data());
   for (size_t i = 0; i < program_.steps.size(); ++i) {
     const Step& step = program_.steps[i];
+    assert(step.plan && step.x.block >= 0 && step.y.block >= 0);
+    debug_before(program_, i, arena_.data());
     const auto start = times ? Clock::now() : Clock::time_point();
     const float* operand = step.constant_packed ? step.constant_packed->floats() : floats(step.z);
     step.plan->run({floats(step.x), operand, floats(step.y),
                     reinterpret_cast<float*>(arena_.data() + step.workspace), pool,
                     times ? &(*times)[i].phases : nullptr});
     if (times) (*times)[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    debug_after(program_, i, arena_.data());
   }
 }
 

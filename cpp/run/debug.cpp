@@ -1,0 +1,99 @@
+#include "run/debug.h"
+
+#if defined(LINNET_DEBUG)
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "compile/place.h"
+
+namespace linnet {
+namespace {
+
+constexpr int kNan = 0xff;  // every byte of a float's NaN
+constexpr char kGuard = 0x5a;
+
+[[noreturn]] void fail(const Program& program, size_t i, const std::string& what) {
+  const Step& step = program.steps[i];
+  std::fprintf(stderr, "linnet debug: step %zu %s (%s, %s) %s\n", i, step.name.c_str(),
+               step.choice.algorithm->name(), step.choice.problem.key().c_str(), what.c_str());
+  std::abort();
+}
+
+// A range of the arena that is in use during a step.
+struct Range {
+  std::string what;
+  size_t offset, bytes;
+};
+
+std::vector<Range> in_use(const Program& program, size_t i) {
+  std::vector<Range> ranges;
+  for (size_t b = 0; b < program.blocks.size(); ++b) {
+    const Block& block = program.blocks[b];
+    if (block.where == Block::kArena && block.first_step >= 0 &&
+        block.first_step <= static_cast<int>(i) && static_cast<int>(i) <= block.last_step)
+      ranges.push_back({"block " + std::to_string(b), block.offset, block.bytes});
+  }
+  const Step& step = program.steps[i];
+  if (const size_t bytes = step.plan->workspace())
+    ranges.push_back({"its workspace", step.workspace, bytes});
+  return ranges;
+}
+
+// The lanes beside the channels of each pixel of an operand.
+void check_padding(const Program& program, size_t i, const Place& place, const Operand& operand,
+                   const char* arena) {
+  if (place.block < 0 || operand.layout != Layout::kNhwc || operand.dtype != DType::kF32) return;
+  const Block& block = program.blocks[place.block];
+  if (block.where != Block::kArena) return;
+  const auto* image = reinterpret_cast<const float*>(arena + block.offset) + place.offset;
+  const int64_t pixel = operand.pixel(program.width);
+  const int64_t lanes = round_up(operand.dims.c, program.width);
+  for (int64_t n = 0; n < program.batch; ++n, image += operand.image(program.width)) {
+    for (int64_t p = 0; p < operand.dims.h * operand.dims.w; ++p) {
+      for (int64_t lane = operand.dims.c; lane < lanes; ++lane) {
+        if (image[p * pixel + lane] != 0)
+          fail(program, i,
+               "reads block " + std::to_string(place.block) + ", in which lane " +
+                   std::to_string(lane) + " of pixel " + std::to_string(p) +
+                   " is padding and not zero");
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void debug_begin(const Program& program, char* arena) { std::memset(arena, kNan, program.arena); }
+
+void debug_before(const Program& program, size_t i, char* arena) {
+  const Step& step = program.steps[i];
+  const Problem& problem = step.choice.problem;
+  if (problem.kind() != Kind::kMove || problem.move().atoms.empty())
+    check_padding(program, i, step.x, problem.x, arena);
+  check_padding(program, i, step.z, problem.z, arena);
+  if (const size_t bytes = step.plan->workspace()) std::memset(arena + step.workspace, kNan, bytes);
+  for (const Range& range : in_use(program, i)) {
+    std::memset(arena + range.offset - kGuardBytes, kGuard, kGuardBytes);
+    std::memset(arena + range.offset + range.bytes, kGuard, kGuardBytes);
+  }
+}
+
+void debug_after(const Program& program, size_t i, char* arena) {
+  const std::string guard(kGuardBytes, kGuard);
+  for (const Range& range : in_use(program, i)) {
+    if (std::memcmp(arena + range.offset - kGuardBytes, guard.data(), kGuardBytes) != 0)
+      fail(program, i, "wrote before " + range.what);
+    if (std::memcmp(arena + range.offset + range.bytes, guard.data(), kGuardBytes) != 0)
+      fail(program, i, "wrote beyond " + range.what);
+  }
+  for (const Block& block : program.blocks) {
+    if (block.where == Block::kArena && block.last_step == static_cast<int>(i))
+      std::memset(arena + block.offset, kNan, block.bytes);
+  }
+}
+
+}  // namespace linnet
+
+#endif
