@@ -16,6 +16,7 @@ import pytest
 
 import linnet
 from linnet import cli, reference
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph
 
 Call = Callable[..., Any]
@@ -29,7 +30,7 @@ QUICK = ["--iterations", "3", "--duration", "0"]
 
 @pytest.fixture
 def model(small: Graph, tmp_path: Path) -> str:
-    small.save(tmp_path / "small.onnx")
+    save(small, tmp_path / "small.onnx")
     return str(tmp_path / "small.onnx")
 
 
@@ -130,7 +131,7 @@ def test_run_pixels(call: Call, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     image_module.fromarray(pixels).save(tmp_path / "p.png")
     graph = Graph("", [Node("Relu", "relu", ["x"], ["y"])], {}, [Value("x", (0, 3, 4, 5))], ["y"])
-    graph.save(tmp_path / "relu.onnx")
+    save(graph, tmp_path / "relu.onnx")
     options = ["--channel-order", "BGR", "--mean", "1,2,3", "--scale", "1/4"]
     out = ["--fetch", "x", "--save-outputs", tmp_path / "x.npz"]
     call("run", tmp_path / "relu.onnx", "--image", tmp_path / "p.png", *options, *out)

@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from linnet import compare, importers, passes, reference
+from linnet import compare, formats, passes, reference
 from linnet.compare import bench, chart, environments, network, page, report, worker
 from linnet.compare.bench import (
     Bench,
@@ -36,6 +36,7 @@ from linnet.compare.bench import (
 )
 from linnet.compare.environments import Runtime
 from linnet.compare.machine import Watch
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
 
 # A runtime whose options make it misbehave. It fails if it gets the same images twice in a row.
@@ -195,7 +196,7 @@ def test_one_perturbed_weight_of_a_real_runtime_fails(name: str, tmp_path: Path)
     """The runtime gets the shipped network with one weight of 1,039,744 changed."""
     if name != "linnet":
         pytest.importorskip(name, reason="the test extra is not installed")
-    graph = passes.canonicalize(importers.load(compare.DIGITS))
+    graph = passes.canonicalize(formats.read(compare.DIGITS))
     x = np.random.default_rng(9).random((2, 1, 88, 88), dtype=np.float32)
     expected = network.expect(graph, x)
     real = replace(environments.runtimes()[name], environment={"kind": "here"})
@@ -723,7 +724,7 @@ def test_bad_arguments_are_refused(arguments: tuple[str, str], capsys: Any) -> N
 def model(tmp_path: Path, monkeypatch: Any) -> Path:
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "small.onnx"
-    small_graph().save(path)
+    save(small_graph(), path)
     return path
 
 

@@ -8,8 +8,10 @@ import os
 import numpy as np
 import pytest
 
-from linnet import _core, importers, passes, reference
-from linnet.graph import WEIGHT_TYPES, Graph, Node, Value
+from linnet import _core, core, formats, passes, reference
+from linnet.core import build
+from linnet.formats.onnx_write import WEIGHT_TYPES, save
+from linnet.graph import Graph, Node, Value
 
 RANDOM = np.random.default_rng(1)
 
@@ -81,7 +83,7 @@ def test_network_is_canonical_already():
 
 
 def test_shapes_are_the_cores():
-    shapes = network().shapes()
+    shapes = core.shapes(network())
     assert shapes["x"] == (0, 4, 12, 9)
     assert shapes["m"] == (0, 6, 7, 5)
     assert shapes["a"] == (0, 6, 7, 3)
@@ -96,7 +98,7 @@ def test_build_names_file_node_and_problem():
     graph.source = "net.onnx"
     graph.nodes[8].attrs = {}
     with pytest.raises(ValueError, match=r"net\.onnx: node 'fc' \(Gemm\): .*transB"):
-        graph.build()
+        build(graph)
 
 
 def test_sort_brings_nodes_into_execution_order():
@@ -104,7 +106,7 @@ def test_sort_brings_nodes_into_execution_order():
     names = [node.name for node in graph.nodes]
     graph.nodes.reverse()
     assert graph.sort() == []
-    graph.build()
+    build(graph)
     graph = network()
     assert graph.sort() == []
     assert [node.name for node in graph.nodes] == names  # already in order: as it was
@@ -135,44 +137,69 @@ def test_sort_finds_cycles():
 
 def test_saved_graph_comes_back_the_same(tmp_path):
     graph = network()
-    graph.save(tmp_path / "net.onnx")
-    equal(passes.canonicalize(importers.load(tmp_path / "net.onnx")), graph)
-    graph.save(tmp_path / "again.onnx")
+    save(graph, tmp_path / "net.onnx")
+    equal(passes.canonicalize(formats.read(tmp_path / "net.onnx")), graph)
+    save(graph, tmp_path / "again.onnx")
     assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\x08\x08\x12\x07", "ONNX"),
+        (b"\x08\x03:\x80\x02", "ONNX"),
+        (b"\n# a net\n\nlayer {", "Caffe"),
+        (b'name: "net"', "Caffe"),
+        (b"\x89PNG\r\n\x1a\n", None),
+        (b"\x0a\x10", None),
+        (b"name = net", None),
+        (b"", None),
+    ],
+)
+def test_format_by_content(head, name, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(head)
+    found = formats.recognise(path)
+    assert (found and found.name) == name
+
+
+def test_model_without_its_suffix(tmp_path):
+    graph = network()
+    save(graph, tmp_path / "model.bin")
+    equal(passes.canonicalize(formats.read(tmp_path / "model.bin")), graph)
 
 
 def test_saved_half_precision_is_the_rounded_graph(tmp_path):
     graph = network()
-    graph.save(tmp_path / "net.onnx", weights="f16")
-    graph.save(tmp_path / "single.onnx")
+    save(graph, tmp_path / "net.onnx", weights="f16")
+    save(graph, tmp_path / "single.onnx")
     for name, array in graph.initializers.items():
         if array.dtype == np.float32:
             graph.initializers[name] = array.astype(np.float16).astype(np.float32)
-    back = passes.canonicalize(importers.load(tmp_path / "net.onnx"))
+    back = passes.canonicalize(formats.read(tmp_path / "net.onnx"))
     equal(back, graph)
     size = (tmp_path / "net.onnx").stat().st_size
     assert size < 0.7 * (tmp_path / "single.onnx").stat().st_size
-    back.save(tmp_path / "again.onnx", weights="f16")
+    save(back, tmp_path / "again.onnx", weights="f16")
     assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
 
 
 def test_saved_int8_is_the_rounded_graph(tmp_path):
     graph = network()
-    graph.save(tmp_path / "net.onnx", weights="int8")
+    save(graph, tmp_path / "net.onnx", weights="int8")
     for node in graph.nodes:
         if node.op in ("Conv", "Gemm"):
             name = node.inputs[1]
             graph.initializers[name] = reference.rounded(graph.initializers[name], "int8")
-    back = passes.canonicalize(importers.load(tmp_path / "net.onnx"))
+    back = passes.canonicalize(formats.read(tmp_path / "net.onnx"))
     equal(back, graph)
 
 
 @pytest.mark.parametrize("weights", WEIGHT_TYPES)
 def test_saved_graph_is_read_by_the_core(tmp_path, weights):
     graph = network()
-    graph.save(tmp_path / "net.onnx", weights)
+    save(graph, tmp_path / "net.onnx", weights)
     builder = _core.read_onnx(str(tmp_path / "net.onnx"))
-    assert {name: tuple(builder.shape(name)) for name in graph.shapes()} == graph.shapes()
+    assert {name: tuple(builder.shape(name)) for name in core.shapes(graph)} == core.shapes(graph)
 
 
 @pytest.mark.parametrize("weights", WEIGHT_TYPES)
@@ -180,14 +207,14 @@ def test_saved_graph_is_valid_onnx_and_means_the_same(tmp_path, weights):
     onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     path = str(tmp_path / "net.onnx")
-    network().save(path, weights)
+    save(network(), path, weights)
     onnx.checker.check_model(path, full_check=True)
     model = onnx.load(path)
     assert model.ir_version == 8
     assert 13 <= model.opset_import[0].version <= 17
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
 
-    graph = passes.canonicalize(importers.load(path))
+    graph = passes.canonicalize(formats.read(path))
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (1, 3):
         x = normal(batch, 4, 12, 9)
@@ -200,13 +227,13 @@ def test_save_refuses_weights_beyond_half_precision(tmp_path):
     graph = network()
     graph.initializers["b"][2] = 1e5
     with pytest.raises(ValueError, match=r"'b' is beyond float16"):
-        graph.save(tmp_path / "net.onnx", weights="f16")
+        save(graph, tmp_path / "net.onnx", weights="f16")
     assert not (tmp_path / "net.onnx").exists()
     with pytest.raises(ValueError, match="'f8'"):
-        graph.save(tmp_path / "net.onnx", weights="f8")
+        save(graph, tmp_path / "net.onnx", weights="f8")
     graph.initializers["w"][0] = np.inf
     with pytest.raises(ValueError, match=r"'w' has infinities"):
-        graph.save(tmp_path / "net.onnx", weights="int8")
+        save(graph, tmp_path / "net.onnx", weights="int8")
 
 
 def test_failed_save_leaves_the_target(tmp_path, monkeypatch):
@@ -218,6 +245,6 @@ def test_failed_save_leaves_the_target(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left") as error:
-        network().save(path)
+        save(network(), path)
     assert error.value.filename == str(path)
     assert path.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [path]

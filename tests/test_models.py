@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import linnet
-from linnet import _image, importers, passes
+from linnet import _image, formats, passes
 from linnet.graph import Value
 
 DATA = Path(__file__).parent / "data"
@@ -61,7 +61,7 @@ def test_digits_accuracy() -> None:
     assert np.count_nonzero(prob.argmax(axis=1) == held_out["labels"]) == HELD_OUT_CORRECT
     # Within 0.3 points with int8 weights: one digit. The convolutions' weights are not rounded, so
     # what they computed serves again.
-    graph = passes.canonicalize(importers.load(DIGITS))
+    graph = passes.canonicalize(formats.read(DIGITS))
     after = [node.op for node in graph.nodes].index("Flatten")
     graph.nodes, graph.inputs = graph.nodes[after:], [Value("relu3", (0, *features.shape[1:]))]
     net = linnet.load(graph, weights_dtype="int8")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import importers, passes, reference
+from linnet import formats, passes, reference
 
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
 
@@ -131,7 +131,7 @@ def test_node(name, tmp_path):
     case = CASES[name]
     path = tmp_path / "node.onnx"
     feeds, expected = write(case, path)
-    graph = passes.canonicalize(importers.load(path))
+    graph = passes.canonicalize(formats.read(path))
     net = linnet.load(path)
     for results in (list(reference.run(graph, feeds).values()), net.run(None, feeds)):
         assert len(results) == len(expected)

@@ -1,4 +1,4 @@
-"""The passes one by one; test_importers_onnx.py compares whole models with ONNX Runtime."""
+"""The passes one by one; test_formats_onnx.py compares whole models with ONNX Runtime."""
 
 from __future__ import annotations
 

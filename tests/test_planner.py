@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from linnet import _core
+from linnet.core import build
 from linnet.graph import Graph, Node, Value
 
 ISAS = _core.available_isas()
@@ -60,7 +61,7 @@ def net() -> Graph:
 
 
 def session(net: Graph, **options: Any) -> _core.Session:
-    return _core.Session(net.build(), **{"threads": 1, **options})
+    return _core.Session(build(net), **{"threads": 1, **options})
 
 
 def run(core: _core.Session, batch: int = 2) -> Any:

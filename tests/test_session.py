@@ -20,6 +20,7 @@ import pytest
 
 import linnet
 from linnet import _core, reference
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
 
 DATA = Path(__file__).parent / "data"
@@ -56,7 +57,7 @@ def two() -> Graph:
 def test_load_graph_and_its_file(small: Graph, tmp_path: Path) -> None:
     x = images(3)
     expected = reference.run(small, {"data": x})["prob"]
-    small.save(tmp_path / "small.onnx")
+    save(small, tmp_path / "small.onnx")
     for model in (small, tmp_path / "small.onnx", str(tmp_path / "small.onnx")):
         assert close(linnet.load(model)(x), expected)
 
@@ -205,7 +206,7 @@ def test_weights_dtype(dtype: str, threads: int, tmp_path: Path) -> None:
     assert net.weight_bytes < plain.weight_bytes
 
     # A file keeps its own way, unless load says else.
-    graph(weights).save(tmp_path / "net.onnx", dtype)
+    save(graph(weights), tmp_path / "net.onnx", dtype)
     stored = linnet.load(tmp_path / "net.onnx", threads=threads)
     assert kept(stored) == kept(net)
     again = linnet.load(tmp_path / "net.onnx", weights_dtype="f32", threads=threads)
@@ -214,7 +215,7 @@ def test_weights_dtype(dtype: str, threads: int, tmp_path: Path) -> None:
 
 
 def test_convert(small: Graph, tmp_path: Path) -> None:
-    small.save(tmp_path / "small.onnx")
+    save(small, tmp_path / "small.onnx")
     x = images(4)
     sizes = {}
     for dtype, tolerance in (("f32", 0), ("f16", 1e-2), ("int8", 5e-2)):

@@ -14,6 +14,7 @@ import pytest
 
 import linnet
 from linnet import _core, reference
+from linnet.core import build
 from linnet.graph import Graph, Node, Value
 
 ISAS = [os.environ["LINNET_ISA"]] if os.environ.get("LINNET_ISA") else _core.available_isas()
@@ -23,7 +24,7 @@ FAR = (1 << 31) - 1  # the largest padding, stride or dilation there is
 
 def session(graph: Graph, **options: object) -> linnet.Session:
     """Without the passes, which would rewrite what is to be tested."""
-    return linnet.Session(_core.Session(graph.build(), **options))
+    return linnet.Session(_core.Session(build(graph), **options))
 
 
 class Case:
@@ -387,7 +388,7 @@ def test_concat_of_vectors_and_rows() -> None:
 def test_steps_of_a_concat_are_named_after_it() -> None:
     nodes = [conv("a", "x", "w"), Node("Concat", "j", ["a", "x"], ["j"], {"axis": 1})]
     graph = make(nodes, {"w": weights(16, 32, 1, 1)}, ["j"], x=(32, 8, 8))
-    steps = {step["name"]: step for step in _core.Session(graph.build(), threads=1).plan(1, [])}
+    steps = {step["name"]: step for step in _core.Session(build(graph), threads=1).plan(1, [])}
     assert {"j.part1", "j.part2"} <= steps.keys()
     assert steps["j.part2"]["op"] == "Concat"
     assert steps["j.part2"]["algorithm"] == "reorder"

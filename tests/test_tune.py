@@ -9,6 +9,8 @@ import pytest
 
 import linnet
 from linnet import _core, cli
+from linnet.core import build
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph
 from linnet.tune import tune
 
@@ -17,7 +19,7 @@ def test_tune(small: Graph, tmp_path: Path) -> None:
     path = tmp_path / "wisdom.txt"
     seen: list[tuple[int, str]] = []
     found = tune(
-        small.build(),
+        build(small),
         threads=[1, 2],
         batches=[1, 3],
         cache=str(path),
@@ -30,7 +32,7 @@ def test_tune(small: Graph, tmp_path: Path) -> None:
     for threads in (1, 2):
         for batch in (1, 3):
             assert f"conv f32 n{batch} c2h9w11 k5r3x3p1,1,1,1" in path.read_text()
-            core = _core.Session(small.build(), threads=threads, wisdom=str(path))
+            core = _core.Session(build(small), threads=threads, wisdom=str(path))
             assert all(step["measured"] for step in core.plan(batch, []))
     assert [(p.threads, p.batch) for p in found.plans] == [(1, 1), (1, 3), (2, 1), (2, 3)]
     assert all(p.estimated > 0 and p.tuned > 0 for p in found.plans)
@@ -42,7 +44,7 @@ def test_tune(small: Graph, tmp_path: Path) -> None:
     # What is known is not measured again. The times may lead to layouts not met before, so it can
     # take more than one turn until nothing is left.
     again = [
-        tune(small.build(), threads=[1], batches=[1], cache=str(path), keep=True).layers
+        tune(build(small), threads=[1], batches=[1], cache=str(path), keep=True).layers
         for _ in range(4)
     ]
     assert again[0] < found.layers and again[-1] == 0
@@ -50,10 +52,10 @@ def test_tune(small: Graph, tmp_path: Path) -> None:
 
 def test_timeout_leaves_the_rest(small: Graph, tmp_path: Path) -> None:
     path = tmp_path / "wisdom.txt"
-    found = tune(small.build(), threads=[1], batches=[1], cache=str(path), timeout=0)
+    found = tune(build(small), threads=[1], batches=[1], cache=str(path), timeout=0)
     assert found.layers == 0 and not found.complete
     assert "--continue" in found.lines()[-1]
-    rest = tune(small.build(), threads=[1], batches=[1], cache=str(path), keep=True)
+    rest = tune(build(small), threads=[1], batches=[1], cache=str(path), keep=True)
     assert rest.layers > 0 and rest.complete
 
 
@@ -64,7 +66,7 @@ def test_interrupt_ends_it(small: Graph, tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         tune(
-            small.build(),
+            build(small),
             threads=[1],
             batches=[1],
             cache=str(tmp_path / "wisdom.txt"),
@@ -74,7 +76,7 @@ def test_interrupt_ends_it(small: Graph, tmp_path: Path) -> None:
 
 def test_unknown_search(small: Graph) -> None:
     with pytest.raises(ValueError, match="search is 'estimate'"):
-        tune(small.build(), threads=[1], batches=[1], search="estimate")
+        tune(build(small), threads=[1], batches=[1], search="estimate")
 
 
 def test_file_that_is_no_wisdom_stays(small: Graph, tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_file_that_is_no_wisdom_stays(small: Graph, tmp_path: Path) -> None:
     measured: list[str] = []
     with pytest.raises(RuntimeError, match="not a wisdom file"):
         tune(
-            small.build(),
+            build(small),
             threads=[1],
             batches=[1],
             cache=str(path),
@@ -100,7 +102,7 @@ def test_verb(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, cache = tmp_path / "small.onnx", tmp_path / "cache" / "wisdom.txt"
-    small.save(model)
+    save(small, model)
     command = ["tune", str(model), "--threads", "1", "--batches", "1,2", "--cache", str(cache)]
     assert cli.main([*command, "--json"]) == 0
     out, progress = capsys.readouterr()

@@ -14,6 +14,7 @@ import pytest
 
 from linnet import cli, passes, verify
 from linnet.compare.network import held_out_digits
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node
 
 DATA = Path(__file__).parent / "data"
@@ -256,10 +257,10 @@ def run(capsys: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str]:
 
 def test_command(capsys: pytest.CaptureFixture[str], small: Graph, tmp_path: Path) -> None:
     good, bad, values = tmp_path / "a.onnx", tmp_path / "b.onnx", tmp_path / "v.npz"
-    passes.canonicalize(small).save(good)
+    save(passes.canonicalize(small), good)
     harmed = copy.deepcopy(small)
     change("conv2.w", lambda w: w.swapaxes(0, 1))(harmed)
-    passes.canonicalize(harmed).save(bad)
+    save(passes.canonicalize(harmed), bad)
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "classes.npy", np.array([1, 2, 3]))
     np.savez(values, **verify.run_model("", small, {"data": X}).values)

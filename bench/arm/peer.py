@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from linnet import importers, passes
+from linnet import formats, passes
 from linnet.compare import network, worker
 from linnet.compare.environments import _import as load_adapter
 from linnet.compare.environments import runtimes
@@ -22,7 +22,7 @@ from linnet.compare.environments import runtimes
 def main() -> None:
     name, model, library = sys.argv[1:]
     marks = ctypes.PyDLL(library)
-    graph = passes.canonicalize(importers.load(Path(model), None))
+    graph = passes.canonicalize(formats.read(Path(model), None))
     with tempfile.TemporaryDirectory() as folder:
         network.export(graph, Path(folder))
         runtime = next(r for r in runtimes().values() if name == r.name)

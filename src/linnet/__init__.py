@@ -111,37 +111,40 @@ def convert(
         raise ValueError(f"weights_dtype is {weights_dtype!r}, expected 'f32', 'f16' or 'int8'")
     if Path(dst).suffix.lower() != ".onnx":
         raise ValueError(f"{dst}: the file to write must end in .onnx")
-    _import(model, weights).save(Path(dst), weights_dtype)
+    from .formats import onnx_write
+
+    onnx_write.save(_import(model, weights), Path(dst), weights_dtype)
 
 
 def _import(model: PathLike, weights: PathLike | None) -> Graph:
     """The canonical graph of a model in files."""
-    # These need protobuf, whose import takes longer than that of everything else.
-    from . import importers, passes
+    from . import formats, passes
 
     return passes.canonicalize(
-        importers.load(Path(model), None if weights is None else Path(weights))
+        formats.read(Path(model), None if weights is None else Path(weights))
     )
 
 
 def _build(model: PathLike | Graph, weights: PathLike | None) -> _core.GraphBuilder:
+    from . import core, formats
+
     if not isinstance(model, (str, os.PathLike)):
         from . import graph, passes
 
         if not isinstance(model, graph.Graph):
             raise ValueError(f"model is {model!r}, expected a path or a Graph")
-        return passes.canonicalize(model).build()
+        return core.build(passes.canonicalize(model))
     _text("weights", weights)
     for path in (model, weights):
         if path is not None:
             with open(path, "rb"):  # a file that is not there is an OSError, whatever its format
                 pass
-    if Path(model).suffix.lower() == ".onnx" and weights is None:
+    if weights is None and formats.recognise(Path(model)) is formats.ONNX:
         try:
             return _core.read_onnx(os.fspath(model))
         except ValueError:
-            pass  # valid but not canonical, or damaged: the importer says which
-    return _import(model, weights).build()
+            pass  # valid but not canonical, or damaged: the reader says which
+    return core.build(_import(model, weights))
 
 
 def _number(what: str, value: Any) -> int:

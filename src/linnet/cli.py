@@ -582,9 +582,11 @@ def _save(path: str, arrays: Mapping[str, Array]) -> None:
 
 def inspect(args: argparse.Namespace) -> Result:
     """The model in canonical form, which is what linnet runs."""
+    from . import core
+
     model, weights, _ = _files(args)
     graph = linnet._import(model, weights)
-    shapes = graph.shapes()
+    shapes = core.shapes(graph)
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
         used = [graph.initializers[name] for name in node.inputs if name in graph.initializers]

@@ -16,13 +16,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ._core import infer_shape
-from .graph import LONGEST_AXIS, UNSUPPORTED, Graph, Node
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
+from .core import build, infer_shape
+from .graph import LONGEST_AXIS, UNSUPPORTED, Array, Graph, Names, Node, Shape
 
 
 class _Refusal(Exception):
@@ -50,7 +46,7 @@ def canonicalize(graph: Graph) -> Graph:
     with np.errstate(all="ignore"):  # what is not finite in the file stays so
         for rewrite in PASSES:
             graph = rewrite(graph)
-    graph.build()
+    build(graph)
     return graph
 
 
@@ -165,7 +161,7 @@ class _Lowering:
         self.failed: set[str] = set()  # values that depend on a problem already reported
         self.used = Counter(name for node in graph.nodes for name in node.inputs)
         self.used.update(graph.outputs)
-        self.names = _names(graph)
+        self.names = graph.names()
         self.derived: dict[tuple[str, str], str] = {}
         for name, shape in self.shapes.items():
             if max(shape) >= LONGEST_AXIS:
@@ -273,7 +269,7 @@ class _Lowering:
         return self.derived[key]
 
     def add_constant(self, name: str, array: Array) -> str:
-        name = _fresh(name, self.names)
+        name = self.names.fresh(name)
         self.constants[name] = array
         return name
 
@@ -294,20 +290,16 @@ class _Lowering:
                 shape = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
         else:
             given = [
-                self.shapes[name] if name in self.shapes else self.constants[name].shape
+                self.shapes[name] if name in self.shapes else self.constants[name]
                 for name in inputs
             ]
-            if op == "Reshape":
-                known, given = {"shape": self.constants[inputs[1]].tolist()}, given[:1]
-            else:
-                known = attrs
             try:
-                shape = tuple(infer_shape(op, known, given))
+                shape = infer_shape(op, attrs, given)
             except ValueError as error:
                 raise _Refusal(str(error).partition(": ")[2]) from None
         if max(shape) >= LONGEST_AXIS:
             raise _Refusal(f"its output is too large: {_text(shape)}")
-        output = _fresh(f"{call.output}.{step}", self.names) if step else call.output
+        output = self.names.fresh(f"{call.output}.{step}") if step else call.output
         name = f"{call.node.name}.{step}" if step else call.node.name
         self.nodes.append(Node(op, name, inputs, [output], attrs))
         self.shapes[output] = shape
@@ -450,9 +442,7 @@ def _pool(low: _Lowering, call: _Call) -> None:
         # Where rounding up changes nothing, say so: ONNX before opset 22 is vague about the
         # windows it drops.
         given = [low.shape(call.input(0))]
-        if infer_shape(call.node.op, {**attrs, "ceil_mode": 0}, given) == list(
-            low.shapes[call.output]
-        ):
+        if infer_shape(call.node.op, {**attrs, "ceil_mode": 0}, given) == low.shapes[call.output]:
             attrs["ceil_mode"] = 0
 
 
@@ -936,7 +926,7 @@ def fold_affine(graph: Graph) -> Graph:
     users.update(graph.outputs)
     producers: dict[str, Node] = {}
     initializers = dict(graph.initializers)
-    names = _names(graph)
+    names = graph.names()
     nodes = []
     for node in graph.nodes:
         source = producers.get(node.inputs[0])
@@ -955,7 +945,7 @@ def fold_affine(graph: Graph) -> Graph:
             if bias:
                 shift = shift + scale * initializers[bias[0]]
             if not bias or users[bias[0]] > 1:
-                source.inputs[2:] = [_fresh(f"{source.outputs[0]}.bias", names)]
+                source.inputs[2:] = [names.fresh(f"{source.outputs[0]}.bias")]
             initializers[source.inputs[2]] = shift.astype(np.float32)
         else:
             nodes.append(node)
@@ -1003,7 +993,7 @@ def expand(graph: Graph) -> Graph:
     1x1 kernel.
     """
     initializers = dict(graph.initializers)
-    names = _names(graph)
+    names = graph.names()
     nodes: list[Node] = []
     for node in graph.nodes:
         if node.op not in ("Affine", "ZeroPad"):
@@ -1014,7 +1004,7 @@ def expand(graph: Graph) -> Graph:
         channels = shape[1]
 
         def constant(what: str, array: Array, owner: str = y) -> str:
-            name = _fresh(f"{owner}.{what}", names)
+            name = names.fresh(f"{owner}.{what}")
             initializers[name] = array
             return name
 
@@ -1031,7 +1021,7 @@ def expand(graph: Graph) -> Graph:
             continue
         image = len(shape) == 4
         if not image:
-            x = reshape(x, (0, channels, math.prod(shape[2:]), 1), _fresh(f"{y}.image", names))
+            x = reshape(x, (0, channels, math.prod(shape[2:]), 1), names.fresh(f"{y}.image"))
         inputs = [x, constant("scale", scale.astype(np.float32).reshape(-1, 1, 1, 1))]
         if shift.any():
             inputs.append(constant("shift", shift.astype(np.float32)))
@@ -1042,7 +1032,7 @@ def expand(graph: Graph) -> Graph:
             "dilations": [1, 1],
             "group": channels,
         }
-        output = y if image else _fresh(f"{y}.scaled", names)
+        output = y if image else names.fresh(f"{y}.scaled")
         nodes.append(Node("Conv", node.name, inputs, [output], attrs))
         if not image:
             reshape(output, shape, y)
@@ -1051,23 +1041,10 @@ def expand(graph: Graph) -> Graph:
 
 def name_nodes(graph: Graph) -> Graph:
     """Every node gets a name that no other has, if need be its output's."""
-    names: set[str] = set()
+    names = Names()
     for node in graph.nodes:
-        node.name = _fresh(node.outputs[0] if node.name in names else node.name, names)
+        node.name = names.fresh(node.outputs[0] if node.name in names else node.name)
     return graph
-
-
-def _names(graph: Graph) -> set[str]:
-    names = {name for node in graph.nodes for name in node.outputs}
-    return names.union(graph.initializers, (value.name for value in graph.inputs))
-
-
-def _fresh(name: str, names: set[str]) -> str:
-    """`name` with underscores until it is new; it joins `names`."""
-    while name in names:
-        name += "_"
-    names.add(name)
-    return name
 
 
 PASSES: list[Callable[[Graph], Graph]] = [

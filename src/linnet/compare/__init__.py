@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, importers, passes
+from .. import _core, formats, passes
 from ..graph import Graph
 from . import network, report
 from .bench import Bench, Journal, Protocol, Row
@@ -203,7 +203,7 @@ def _measure(args: argparse.Namespace, rows: Sequence[Row]) -> dict[str, Any]:
         memory_cap=args.memory_cap,
         interval=args.interval / 1e3,
     )
-    graph = passes.canonicalize(importers.load(args.model, args.weights))
+    graph = passes.canonicalize(formats.read(args.model, args.weights))
     with _journal(protocol, rows, graph, args.fresh) as journal, scratch_folder() as folder:
         progress = _Progress()
         if journal.batches():

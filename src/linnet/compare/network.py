@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import reference
+from .. import core, reference
+from ..formats import onnx_write
 from ..graph import Graph
 
 HELD_OUT = Path(__file__).parents[1] / "models" / "digits_heldout.npz"
@@ -84,17 +85,16 @@ def export(graph: Graph, folder: Path) -> None:
             }
             for n in graph.nodes
         ],
-        "shapes": {name: shape[1:] for name, shape in graph.shapes().items()},
+        "shapes": {name: shape[1:] for name, shape in core.shapes(graph).items()},
         "weights": list(graph.initializers),
     }
     (folder / "network.json").write_text(
         json.dumps(data, default=np.ndarray.tolist), encoding="utf-8"
     )
     np.savez(folder / "weights.npz", *graph.initializers.values())
-    graph.save(folder / "network.onnx")
-    Graph(graph.name, graph.nodes[:count], graph.initializers, graph.inputs, [logits]).save(
-        folder / "logits.onnx"
-    )
+    onnx_write.save(graph, folder / "network.onnx")
+    part = Graph(graph.name, graph.nodes[:count], graph.initializers, graph.inputs, [logits])
+    onnx_write.save(part, folder / "logits.onnx")
 
 
 def expect(graph: Graph, images: npt.NDArray[np.float32]) -> Expected:

@@ -10,17 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..graph import UNSUPPORTED, Graph, Node, Value
+from ..graph import Array, Graph, Node
 from . import _schema
-
-Array = npt.NDArray[Any]
+from ._translator import Translator, Unsupported
 
 OPSETS = range(7, 29)  # a newer one may mean something else by the same name
 
@@ -44,19 +41,12 @@ _FLOAT, _BFLOAT16 = 1, 16
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 
-class _Unsupported(Exception):
-    """Something about a node, tensor or input that the Graph cannot hold; its text is the
-    reason.
-    """
-
-
-def read_onnx_model(path: str | Path) -> Graph:
+def read(path: Path, weights: Path | None = None) -> Graph:
     """The graph in an ONNX file; tensors in external files must lie in the same folder or below.
 
     ValueError if the file is damaged or its opset unknown. Single nodes, tensors and inputs that
     cannot be translated are left in the graph for passes.canonicalize to report together.
     """
-    path = Path(path)
     model = _schema.parse(
         _schema.onnx("ModelProto"), path.read_bytes(), f"{path}: not an ONNX model"
     )
@@ -66,37 +56,35 @@ def read_onnx_model(path: str | Path) -> Graph:
         raise ValueError(f"{path}: a name is not valid UTF-8") from None
 
 
-class _Reader:
+class _Reader(Translator):
     """One translation, from the parsed file to `graph`."""
 
     def __init__(self, path: Path, model: Any) -> None:
         self.path = path
         self.opset = self._opset(model)
-        self.graph = Graph(model.graph.name, [], {}, [], [], source=str(path))
+        source = model.graph
+        super().__init__(source.name, str(path), (n for node in source.node for n in node.output))
+        self.names.update(value.name for value in source.input)
+        self.names.update(tensor.name for tensor in source.initializer)
         self.files: dict[Path, Array] = {}  # external data, mapped
         self.claimed: Counter[Path] = Counter()  # bytes of them in tensors
-        self.names = {name for node in model.graph.node for name in node.output}
-        self.names.update(value.name for value in model.graph.input)
-        self.names.update(tensor.name for tensor in model.graph.initializer)
 
-        for tensor in model.graph.initializer:
-            refused = Node(UNSUPPORTED, tensor.name, [], [tensor.name], {"op": "initializer"})
-            self._attempt(partial(self._initializer, tensor), refused)
-        for sparse in model.graph.sparse_initializer:
-            attrs = {"op": "sparse initializer", "reason": "is not supported"}
-            name = sparse.values.name
-            self.graph.nodes.append(Node(UNSUPPORTED, name, [], [name], attrs))
-        for value in model.graph.input:
+        for tensor in source.initializer:
+            with self.attempt("initializer", tensor.name, [], [tensor.name]):
+                self._initializer(tensor)
+        for name in (sparse.values.name for sparse in source.sparse_initializer):
+            with self.attempt("sparse initializer", name, [], [name]):
+                raise Unsupported("is not supported")
+        for value in source.input:
             # Before IR version 4 every initializer was listed as an input, too.
             if value.name not in self.graph.initializers:
-                refused = Node(UNSUPPORTED, value.name, [], [value.name], {"op": "input"})
-                self._attempt(partial(self._input, value), refused)
-        for proto in model.graph.node:
-            inputs, outputs = list(proto.input), list(proto.output)
-            name = proto.name or next(filter(None, outputs), "")
-            refused = Node(UNSUPPORTED, name, inputs, outputs, {"op": proto.op_type})
-            self._attempt(partial(self._node, proto, name), refused)
-        self.graph.outputs = [value.name for value in model.graph.output]
+                with self.attempt("input", value.name, [], [value.name]):
+                    self._input(value)
+        for proto in source.node:
+            name = proto.name or next(filter(None, proto.output), "")
+            with self.attempt(proto.op_type, name, proto.input, proto.output):
+                self._node(proto, name)
+        self.graph.outputs = [value.name for value in source.output]
 
     def _opset(self, model: Any) -> int:
         if not model.HasField("graph") or not model.graph.output:
@@ -111,51 +99,37 @@ class _Reader:
             )
         return int(versions[0])
 
-    def _attempt(self, translate: Callable[[], None], refused: Node) -> None:
-        """Translate something or leave `refused` in its place, with the reason."""
-        try:
-            translate()
-        except _Unsupported as reason:
-            refused.attrs["reason"] = str(reason)
-            self.graph.nodes.append(refused)
-
     def _initializer(self, tensor: Any) -> None:
         if tensor.name in self.graph.initializers:
-            raise _Unsupported("is defined twice")
+            raise Unsupported("is defined twice")
         self.graph.initializers[tensor.name] = self._tensor(tensor)
 
-    def _constant(self, hint: str, values: Any) -> str:
+    def numbers(self, hint: str, values: Any) -> str:
         """Name of a new int64 or float32 initializer."""
-        while hint in self.names:
-            hint += "_"
-        self.names.add(hint)
         array = np.asarray(values)
-        self.graph.initializers[hint] = array.astype(
-            np.float32 if array.dtype.kind == "f" else np.int64
-        )
-        return hint
+        return self.constant(hint, array.astype("f4" if array.dtype.kind == "f" else "i8"))
 
     def _input(self, value: Any) -> None:
         tensor = value.type.tensor_type
         if tensor.elem_type != _FLOAT:
-            raise _Unsupported(
+            raise Unsupported(
                 f"its element type is {tensor.elem_type}, only float32 (1) is supported"
             )
         if not tensor.HasField("shape") or not tensor.shape.dim:
-            raise _Unsupported("has no shape, or none with a batch axis")
+            raise Unsupported("has no shape, or none with a batch axis")
         shape = tuple(dim.dim_value for dim in tensor.shape.dim)
         if shape[0] < 0 or min(shape[1:], default=1) < 1:
             dims = ", ".join(dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim)
-            raise _Unsupported(f"its shape is [{dims}]; every axis but the batch needs a size")
-        self.graph.inputs.append(Value(value.name, shape))
+            raise Unsupported(f"its shape is [{dims}]; every axis but the batch needs a size")
+        self.input(value.name, shape)
 
     def _node(self, proto: Any, name: str) -> None:
         if proto.domain not in ("", "ai.onnx"):
-            raise _Unsupported(f"operators of the domain '{proto.domain}' are not supported")
+            raise Unsupported(f"operators of the domain '{proto.domain}' are not supported")
         node = Node(proto.op_type, name, list(proto.input), list(proto.output))
         for attribute in proto.attribute:
             if attribute.name in node.attrs:
-                raise _Unsupported(f"attribute '{attribute.name}' is given twice")
+                raise Unsupported(f"attribute '{attribute.name}' is given twice")
             node.attrs[attribute.name] = self._attribute(attribute)
         if node.op == "Constant":
             self._constant_node(node)
@@ -183,14 +157,16 @@ class _Reader:
             return list(attribute.floats)
         if kind == 7:
             return list(attribute.ints)
-        raise _Unsupported(f"attribute '{attribute.name}' has the unsupported type {kind}")
+        if kind == 8:
+            return [text.decode() for text in attribute.strings]
+        raise Unsupported(f"attribute '{attribute.name}' has the unsupported type {kind}")
 
     def _constant_node(self, node: Node) -> None:
         if len(node.attrs) != 1 or len(node.outputs) != 1:
-            raise _Unsupported("has not exactly one value and output")
+            raise Unsupported("has not exactly one value and output")
         (key, setting), (name,) = *node.attrs.items(), node.outputs
         if name in self.graph.initializers:
-            raise _Unsupported(f"'{name}' is defined twice")
+            raise Unsupported(f"'{name}' is defined twice")
         if key == "value" and isinstance(setting, np.ndarray):
             self.graph.initializers[name] = setting
         elif key in ("value_float", "value_floats") and isinstance(setting, (float, list)):
@@ -198,19 +174,19 @@ class _Reader:
         elif key in ("value_int", "value_ints") and isinstance(setting, (int, list)):
             self.graph.initializers[name] = np.array(setting, np.int64)
         else:
-            raise _Unsupported(f"a constant of the form '{key}' is not supported")
+            raise Unsupported(f"a constant of the form '{key}' is not supported")
 
     def _tensor(self, tensor: Any) -> Array:
         """The array of a TensorProto. Its size is checked against the bytes that are there
         before anything else.
         """
         if tensor.data_type not in _TENSOR_TYPES:
-            raise _Unsupported(f"data type {tensor.data_type} is not supported")
+            raise Unsupported(f"data type {tensor.data_type} is not supported")
         stored, field = _TENSOR_TYPES[tensor.data_type]
         dtype = np.dtype(stored)
         dims = list(tensor.dims)
         if min(dims, default=0) < 0:
-            raise _Unsupported(f"its shape is {dims}")
+            raise Unsupported(f"its shape is {dims}")
         count = math.prod(dims)
         try:
             if tensor.data_location == _EXTERNAL:
@@ -235,7 +211,7 @@ class _Reader:
                 array = (array.astype(np.uint32) << 16).view(np.float32)
             return array.reshape(dims)
         except ValueError as error:
-            raise _Unsupported(str(error)) from None
+            raise Unsupported(str(error)) from None
 
     def _external(self, tensor: Any, dtype: np.dtype[Any], count: int) -> Array:
         """A tensor kept in another file, mapped, not read. Never outside the model's folder."""
@@ -271,7 +247,7 @@ class _Reader:
 def _axes_to_input(reader: _Reader, node: Node) -> None:
     """Squeeze, Unsqueeze (before 13) and ReduceMean (before 18) had their axes as an attribute."""
     if "axes" in node.attrs:
-        node.inputs[1:] = [reader._constant(f"{node.name}.axes", _int_list(node, "axes"))]
+        node.inputs[1:] = [reader.numbers(f"{node.name}.axes", _int_list(node, "axes"))]
 
 
 def _slice(reader: _Reader, node: Node) -> None:
@@ -280,7 +256,7 @@ def _slice(reader: _Reader, node: Node) -> None:
         axes = _int_list(node, "axes") if "axes" in node.attrs else list(range(len(starts)))
         lists = {"starts": starts, "ends": ends, "axes": axes}
         node.inputs[1:] = [
-            reader._constant(f"{node.name}.{key}", values) for key, values in lists.items()
+            reader.numbers(f"{node.name}.{key}", values) for key, values in lists.items()
         ]
 
 
@@ -288,16 +264,16 @@ def _pad(reader: _Reader, node: Node) -> None:
     if reader.opset < 11:
         fill = node.attrs.pop("value", 0.0)
         if not isinstance(fill, float):
-            raise _Unsupported("attribute 'value' is not a number")
+            raise Unsupported("attribute 'value' is not a number")
         node.inputs[1:] = [
-            reader._constant(f"{node.name}.pads", _int_list(node, "pads")),
-            reader._constant(f"{node.name}.value", fill),
+            reader.numbers(f"{node.name}.pads", _int_list(node, "pads")),
+            reader.numbers(f"{node.name}.value", fill),
         ]
 
 
 def _softmax(reader: _Reader, node: Node) -> None:
     if "coerce" in node.attrs:  # ours, not ONNX's
-        raise _Unsupported("attribute 'coerce' is not supported")
+        raise Unsupported("attribute 'coerce' is not supported")
     if reader.opset < 13:
         node.attrs.setdefault("axis", 1)
         node.attrs["coerce"] = 1
@@ -305,7 +281,7 @@ def _softmax(reader: _Reader, node: Node) -> None:
 
 def _batch_normalization(reader: _Reader, node: Node) -> None:
     if reader.opset < 9 and node.attrs.pop("spatial", 1) != 1:
-        raise _Unsupported("spatial=0 (statistics per pixel) is not supported")
+        raise Unsupported("spatial=0 (statistics per pixel) is not supported")
 
 
 def _dropout(reader: _Reader, node: Node) -> None:
@@ -316,7 +292,7 @@ def _dropout(reader: _Reader, node: Node) -> None:
 def _int_list(node: Node, key: str) -> list[int]:
     values = node.attrs.pop(key, None)
     if not isinstance(values, list) or not all(isinstance(value, int) for value in values):
-        raise _Unsupported(f"attribute '{key}' is not a list of integers")
+        raise Unsupported(f"attribute '{key}' is not a list of integers")
     return values
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import importers, passes, reference
-from linnet.importers import _schema
+from linnet import core, formats, passes, reference
+from linnet.core import build
+from linnet.formats import _schema
 
 DATA = Path(__file__).parent / "data"
 FIXTURES = sorted((DATA / "caffe").glob("*.prototxt"))
@@ -41,8 +42,8 @@ def close(a, b):
 def test_every_blob_is_caffes(prototxt):
     weights = prototxt.with_suffix(".caffemodel")
     blobs = dict(np.load(prototxt.with_suffix(".npz")))
-    graph = passes.canonicalize(importers.load(prototxt, weights))
-    computed = blobs.keys() & graph.shapes().keys()
+    graph = passes.canonicalize(formats.read(prototxt, weights))
+    computed = blobs.keys() & core.shapes(graph).keys()
     assert blobs.keys() - computed == FOLDED.get(prototxt.stem, set())
 
     feeds = {value.name: blobs[value.name] for value in graph.inputs}
@@ -55,7 +56,7 @@ def test_every_blob_is_caffes(prototxt):
 
 def test_a_trained_network():
     blobs = np.load(DATA / "digits_caffe.npz")
-    graph = importers.load(DATA / "digits.prototxt", DATA / "digits.caffemodel")
+    graph = formats.read(DATA / "digits.prototxt", DATA / "digits.caffemodel")
     images = blobs["inputs"][:, np.newaxis] / 255.0
     results = reference.run(passes.canonicalize(graph), {"data": images}, fetch=["fc2", "prob"])
     close(results["fc2"], blobs["fc2"])
@@ -115,7 +116,7 @@ def read(text, weights, folder):
         data = weights if isinstance(weights, bytes) else weights_file(weights)
         (folder / "net.caffemodel").write_bytes(data)
         weights = folder / "net.caffemodel"
-    return passes.canonicalize(importers.load(folder / "net.prototxt", weights))
+    return passes.canonicalize(formats.read(folder / "net.prototxt", weights))
 
 
 def refuse(text, weights, folder, *said):
@@ -239,7 +240,7 @@ def test_flatten_and_reshape(settings, shape, tmp_path):
 def test_pooling_rounds_down_when_told(tmp_path):
     text = INPUT + layer("Pooling", "up", "pooling_param { kernel_size: 2 stride: 2 }")
     text += layer("Pooling", "down", "pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }")
-    shapes = read(text, None, tmp_path).shapes()
+    shapes = core.shapes(read(text, None, tmp_path))
     assert (shapes["up"], shapes["down"]) == ((0, 4, 5, 4), (0, 4, 4, 3))
 
 
@@ -426,7 +427,7 @@ def test_weights_files_of_another_kind(tmp_path):
     refuse(text, b"\x89HDF\r\n\x1a\n", tmp_path, "HDF5")
     refuse(text, b"\xa2\x06\x02\x0a\x00", tmp_path, "'y' (Convolution): has no weights")
     with pytest.raises(ValueError, match="holds weights only"):
-        importers.load(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
+        formats.read(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
 
 
 def test_absurd_sizes(tmp_path):
@@ -480,8 +481,8 @@ def test_damaged_files_are_value_errors(kind, tmp_path):
         for suffix, content in {**files, f".{kind}": case}.items():
             (tmp_path / f"net{suffix}").write_bytes(content)
         try:
-            graph = importers.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
-            passes.canonicalize(graph).build()
+            graph = formats.read(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+            build(passes.canonicalize(graph))
         except ValueError as error:
             assert "net." in str(error)
             refused += 1

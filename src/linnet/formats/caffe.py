@@ -15,15 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf import text_format
 
-from .._core import infer_shape
-from ..graph import LONGEST_AXIS, UNSUPPORTED, Graph, Node, Value
+from ..graph import LONGEST_AXIS, Array, Graph, Shape
 from . import _schema
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
+from ._translator import Translator, Unsupported
 
 # The types of `layers`, by number, as `layer` names them.
 _V1_TYPES = [
@@ -74,18 +70,13 @@ _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
 _AVE, _STOCHASTIC, _SUM, _TRAIN = 1, 2, 1, 0  # of caffe.proto's enums
 
 
-class _Unsupported(Exception):
-    """Why a layer cannot be translated; empty if it follows from a problem with an earlier one."""
-
-
-def read_caffe_model(prototxt: str | Path, caffemodel: str | Path | None = None) -> Graph:
+def read(prototxt: Path, caffemodel: Path | None = None) -> Graph:
     """The graph of a prototxt with the weights of a caffemodel.
 
     ValueError if a file is damaged, of a form before 2014, or weights are needed and not given.
     Single layers that cannot be translated are left in the graph for passes.canonicalize to report
     together.
     """
-    prototxt = Path(prototxt)
     net = _schema.caffe("NetParameter")()
     try:
         text_format.Parse(prototxt.read_bytes().decode(), net, allow_unknown_field=True)
@@ -96,7 +87,7 @@ def read_caffe_model(prototxt: str | Path, caffemodel: str | Path | None = None)
         if isinstance(error, text_format.ParseError) and error.GetLine():
             reason = f"line {error.GetLine()}: {reason}"
         raise ValueError(f"{prototxt}: not a network in Caffe's text form ({reason})") from None
-    weights = None if caffemodel is None else _read_weights(Path(caffemodel))
+    weights = None if caffemodel is None else _read_weights(caffemodel)
     try:
         return _Reader(prototxt, net, weights, str(caffemodel)).graph
     except UnicodeDecodeError:
@@ -145,7 +136,7 @@ def _included(layer: Any) -> bool:
     return not any(map(met, layer.exclude))
 
 
-class _Reader:
+class _Reader(Translator):
     """One translation, from the parsed files to `graph`."""
 
     def __init__(
@@ -155,8 +146,6 @@ class _Reader:
         self.weights = weights
         self.weights_name = weights_name
         self.weighted: set[str] = set()  # layers that have asked for their weights
-        self.graph = Graph(net.name, [], {}, [], [], source=str(path))
-        self.shapes: dict[str, Shape] = {}
         self.current: dict[str, str] = {}  # blob to the value it holds at this point
         self.tops: list[str] = []  # every layer's values
         self.read: set[str] = set()  # those that a layer has read
@@ -167,7 +156,8 @@ class _Reader:
             for layer in _layers(net, path)
             if _included(layer) and not (_type(layer) in _PASSING and layer.top == layer.bottom)
         ]
-        self.names = {blob for layer in layers for blob in layer.top}.union(net.input)
+        super().__init__(net.name, str(path), (blob for layer in layers for blob in layer.top))
+        self.names.update(net.input)
         self.writes = Counter(blob for layer in layers for blob in layer.top)  # still to come
         self._net_inputs(net)
         scored: set[str] = set()
@@ -198,16 +188,15 @@ class _Reader:
                 "(input_shape, or four input_dim each)"
             )
         for blob, dims in zip(net.input, shapes):
-            self._input(blob, dims)
+            self._declare(blob, dims)
 
-    def _input(self, blob: str, dims: list[int]) -> None:
+    def _declare(self, blob: str, dims: list[int]) -> None:
         if blob in self.current:
             raise ValueError(f"{self.path}: the input '{blob}' is defined twice")
         if not dims or not 1 <= min(dims) <= max(dims) < LONGEST_AXIS:
             raise ValueError(f"{self.path}: the input '{blob}' has the shape {dims}")
         self.current[blob] = blob
-        self.shapes[blob] = (0, *dims[1:])
-        self.graph.inputs.append(Value(blob, tuple(dims)))
+        self.input(blob, dims)
 
     def _layer(self, layer: Any, kind: str) -> None:
         if kind == "Input":
@@ -218,7 +207,7 @@ class _Reader:
                 )
             for index, blob in enumerate(layer.top):
                 self.writes[blob] -= 1
-                self._input(blob, shapes[index % len(shapes)])
+                self._declare(blob, shapes[index % len(shapes)])
             return
         inputs = [self.current.get(blob, "") for blob in layer.bottom]
         outputs = []
@@ -226,80 +215,41 @@ class _Reader:
             # The blob's last writer gets its name, unless that is an input's.
             self.writes[blob] -= 1
             last = self.writes[blob] == 0 and self.current.get(blob) != blob
-            outputs.append(blob if last else self._fresh(f"{blob}.{layer.name}"))
-        start = len(self.graph.nodes)
-        try:
-            for blob, value in zip(layer.bottom, inputs):
-                if not value:
-                    raise _Unsupported(f"no layer before it produces its bottom '{blob}'")
-            for blob in layer.top:
-                if blob in self.current and blob not in layer.bottom:
-                    raise _Unsupported(f"its top '{blob}' is already produced by another layer")
-            if kind in _SOURCES:
-                raise _Unsupported("reads a data set; give the network an Input layer instead")
-            if kind not in _TRANSLATE:
-                raise _Unsupported("layers of this type are not supported")
-            least, most, translate = _TRANSLATE[kind]
-            if not least <= len(inputs) <= most or not outputs:
-                raise _Unsupported(f"has {len(inputs)} bottoms and {len(outputs)} tops")
-            translate(self, layer, inputs, outputs)
-        except _Unsupported as reason:
-            del self.graph.nodes[start:]
-            attrs = {"op": kind, "reason": str(reason)}
-            bottoms = [value for value in inputs if value]
-            self.graph.nodes.append(Node(UNSUPPORTED, layer.name, bottoms, outputs, attrs))
-            for output in outputs:
-                self.shapes.pop(output, None)
+            outputs.append(blob if last else self.names.fresh(f"{blob}.{layer.name}"))
+        with self.attempt(kind, layer.name, [value for value in inputs if value], outputs):
+            self._translate(layer, kind, inputs, outputs)
         self.tops += outputs
         self.read.update(inputs)
         self.current.update(zip(layer.top, outputs))
 
-    def _fresh(self, name: str) -> str:
-        while name in self.names:
-            name += "_"
-        self.names.add(name)
-        return name
-
-    def add(self, name: str, op: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:
-        """Append a node; the shape of its output is known if those of its inputs are."""
-        self.graph.nodes.append(Node(op, name or outputs[0], inputs, outputs, attrs))
-        constants = self.graph.initializers
-        known = {name: array.shape for name in inputs if (array := constants.get(name)) is not None}
-        known.update({name: self.shapes[name] for name in inputs if name in self.shapes})
-        if not known.keys() >= set(inputs):
-            return
-        shapes = [known[name] for name in inputs]
-        if op == "Reshape":
-            attrs, shapes = {"shape": constants[inputs[1]].tolist()}, shapes[:1]
-        try:
-            same = op in ("BatchNormalization", "Identity", "Sum")
-            shape = shapes[0] if same else tuple(infer_shape(op, attrs, shapes))
-        except ValueError:  # canonicalize finds and reports the same
-            return
-        self.shapes[outputs[0]] = shape
-
-    def shape(self, name: str) -> Shape:
-        if name not in self.shapes:
-            raise _Unsupported("")
-        return self.shapes[name]
-
-    def constant(self, name: str, array: Any) -> str:
-        name = self._fresh(name)
-        self.graph.initializers[name] = np.asarray(array)
-        return name
+    def _translate(self, layer: Any, kind: str, inputs: list[str], outputs: list[str]) -> None:
+        for blob, value in zip(layer.bottom, inputs):
+            if not value:
+                raise Unsupported(f"no layer before it produces its bottom '{blob}'")
+        for blob in layer.top:
+            if blob in self.current and blob not in layer.bottom:
+                raise Unsupported(f"its top '{blob}' is already produced by another layer")
+        if kind in _SOURCES:
+            raise Unsupported("reads a data set; give the network an Input layer instead")
+        if kind not in _TRANSLATE:
+            raise Unsupported("layers of this type are not supported")
+        least, most, translate = _TRANSLATE[kind]
+        if not least <= len(inputs) <= most or not outputs:
+            raise Unsupported(f"has {len(inputs)} bottoms and {len(outputs)} tops")
+        translate(self, layer, inputs, outputs)
 
     def blobs(self, layer: Any, *shapes: Shape) -> list[Array]:
         """The layer's weights, one array for each of the shapes."""
         if layer.name in self.weighted:
-            raise _Unsupported("an earlier layer with weights has the same name")
+            raise Unsupported("an earlier layer with weights has the same name")
         self.weighted.add(layer.name)
         if self.weights is None:
-            raise _Unsupported("")  # said once for all layers
+            raise Unsupported("")  # said once for all layers
         if layer.name not in self.weights:
-            raise _Unsupported(f"has no weights in {self.weights_name}")
+            raise Unsupported(f"has no weights in {self.weights_name}")
         blobs = self.weights[layer.name]
         if len(blobs) != len(shapes):
-            raise _Unsupported(
+            raise Unsupported(
                 f"has {len(blobs)} blobs in {self.weights_name}, expected {len(shapes)}"
             )
         return [
@@ -318,12 +268,12 @@ def _array(blob: Any, shape: Shape, what: str) -> Array:
         return dims[first:]
 
     if significant(found) != significant(shape):
-        raise _Unsupported(f"{what} has shape {list(found)}, expected {list(shape)}")
+        raise Unsupported(f"{what} has shape {list(found)}, expected {list(shape)}")
     field = "double_data" if blob.double_data else "data"
     try:
         array = _schema.floats(blob, field, _schema.caffe("BlobProtoUnpacked"), math.prod(shape))
     except ValueError as error:
-        raise _Unsupported(f"{what} {error}") from None
+        raise Unsupported(f"{what} {error}") from None
     return array.reshape(shape)
 
 
@@ -335,14 +285,14 @@ def _pair(param: Any, name: str, short: str, default: int) -> list[int]:
     high, wide = f"{short}_h", f"{short}_w"
     if param.HasField(high) or param.HasField(wide):
         if values:
-            raise _Unsupported(f"has both {name} and {high} or {wide}")
+            raise Unsupported(f"has both {name} and {high} or {wide}")
         values = [getattr(param, key) if param.HasField(key) else default for key in (high, wide)]
     return _per_axis(values, name, default)
 
 
 def _per_axis(values: Sequence[int], name: str, default: int) -> list[int]:
     if len(values) > 2:
-        raise _Unsupported(f"has {len(values)} values of {name}; only 2-D windows are supported")
+        raise Unsupported(f"has {len(values)} values of {name}; only 2-D windows are supported")
     values = list(values) or [default]
     return values * 2 if len(values) == 1 else values
 
@@ -357,12 +307,12 @@ def _convolution(reader: _Reader, layer: Any, inputs: list[str], outputs: list[s
     pad = _pair(param, "pad", "pad", 0)
     shape = reader.shape(inputs[0])
     if len(shape) != 4 or not _is_channels(param.axis, shape):
-        raise _Unsupported(
+        raise Unsupported(
             f"its input has {len(shape)} axes, channels axis {param.axis}; expected an image"
         )
     group = max(param.group, 1)
     if not param.num_output or 0 in kernel or shape[1] % group:
-        raise _Unsupported(
+        raise Unsupported(
             f"num_output {param.num_output}, kernel {kernel} and group {group} do not fit "
             f"{shape[1]} channels"
         )
@@ -387,7 +337,7 @@ def _convolution(reader: _Reader, layer: Any, inputs: list[str], outputs: list[s
 def _pooling(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.pooling_param
     if param.pool == _STOCHASTIC:
-        raise _Unsupported("stochastic pooling is not supported")
+        raise Unsupported("stochastic pooling is not supported")
     op = "AveragePool" if param.pool == _AVE else "MaxPool"
     if param.global_pooling:
         reader.add(layer.name, f"Global{op}", inputs, outputs)
@@ -396,12 +346,12 @@ def _pooling(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str])
     strides = _pair(param, "stride", "stride", 1)
     pad = _pair(param, "pad", "pad", 0)
     if 0 in kernel or 0 in strides:
-        raise _Unsupported(f"kernel {kernel} and stride {strides} have to be positive")
+        raise Unsupported(f"kernel {kernel} and stride {strides} have to be positive")
     ceil_mode = 1 - param.round_mode
     for size, k, stride in zip(reader.shape(inputs[0])[2:], kernel, strides):
         # Only if there is padding does Caffe drop a window that would start outside the image.
         if ceil_mode and not any(pad) and k <= size <= -(-(size - k) // stride) * stride:
-            raise _Unsupported(
+            raise Unsupported(
                 "its last window lies outside the image, what Caffe computes there is undefined"
             )
     attrs = {"kernel_shape": kernel, "strides": strides, "pads": pad * 2, "ceil_mode": ceil_mode}
@@ -414,7 +364,7 @@ def _inner_product(reader: _Reader, layer: Any, inputs: list[str], outputs: list
     param = layer.inner_product_param
     shape = reader.shape(inputs[0])
     if not param.num_output or not _is_channels(param.axis, shape):
-        raise _Unsupported(f"num_output {param.num_output} or axis {param.axis} is not supported")
+        raise Unsupported(f"num_output {param.num_output} or axis {param.axis} is not supported")
     matrix: Shape = (param.num_output, math.prod(shape[1:]))
     stored = matrix[::-1] if param.transpose else matrix
     arrays = reader.blobs(layer, stored, *[(param.num_output,)] * param.bias_term)
@@ -424,7 +374,7 @@ def _inner_product(reader: _Reader, layer: Any, inputs: list[str], outputs: list
         reader.constant(f"{layer.name}.{what}", a) for what, a in zip(("weight", "bias"), arrays)
     ]
     if len(shape) != 2:
-        flat = reader._fresh(f"{outputs[0]}.flat")
+        flat = reader.names.fresh(f"{outputs[0]}.flat")
         reader.add(flat, "Flatten", inputs, [flat], axis=1)
         inputs = [flat]
     reader.add(layer.name, "Gemm", inputs + names, outputs, transB=1)
@@ -432,16 +382,16 @@ def _inner_product(reader: _Reader, layer: Any, inputs: list[str], outputs: list
 
 def _relu(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     if layer.relu_param.negative_slope != 0:
-        raise _Unsupported(f"negative_slope {layer.relu_param.negative_slope:g} is not supported")
+        raise Unsupported(f"negative_slope {layer.relu_param.negative_slope:g} is not supported")
     reader.add(layer.name, "Relu", inputs, outputs)
 
 
 def _eltwise(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.eltwise_param
     if param.operation != _SUM:
-        raise _Unsupported("only the operation SUM is supported")
+        raise Unsupported("only the operation SUM is supported")
     if any(coeff != 1 for coeff in param.coeff):
-        raise _Unsupported("a sum with coefficients is not supported")
+        raise Unsupported("a sum with coefficients is not supported")
     reader.add(layer.name, "Sum", inputs, outputs)
 
 
@@ -449,7 +399,7 @@ def _concat(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) 
     param = layer.concat_param
     old = param.HasField("concat_dim")
     if old and param.HasField("axis"):
-        raise _Unsupported("has both axis and concat_dim")
+        raise Unsupported("has both axis and concat_dim")
     axis = param.concat_dim if old else param.axis
     if len(inputs) == 1:  # Caffe shares the blob, whatever the axis
         reader.add(layer.name, "Identity", inputs, outputs)
@@ -472,7 +422,7 @@ def _flatten(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str])
     axes = (param.axis, param.end_axis) if param else (1, -1)
     first, last = (axis + len(shape) if axis < 0 else axis for axis in axes)
     if not 1 <= first <= last < len(shape):
-        raise _Unsupported(f"axes {first} to {last} of {len(shape)} cannot be joined")
+        raise Unsupported(f"axes {first} to {last} of {len(shape)} cannot be joined")
     _reshape_to(
         reader,
         layer,
@@ -488,14 +438,14 @@ def _reshape(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str])
     start = param.axis if param.axis >= 0 else len(shape) + param.axis + 1
     end = len(shape) if param.num_axes == -1 else start + param.num_axes
     if not 0 <= start <= end <= len(shape):
-        raise _Unsupported(
+        raise Unsupported(
             f"axis {param.axis} and num_axes {param.num_axes} do not fit {len(shape)} axes"
         )
     new = list(param.shape.dim)
     for index, size in enumerate(new):
         if size == 0:
             if start + index >= len(shape):
-                raise _Unsupported(f"copies axis {start + index}, its input has {len(shape)}")
+                raise Unsupported(f"copies axis {start + index}, its input has {len(shape)}")
             new[index] = shape[start + index]
     _reshape_to(reader, layer, inputs, outputs, [*shape[:start], *new, *shape[end:]])
 
@@ -504,9 +454,9 @@ def _reshape_to(
     reader: _Reader, layer: Any, inputs: list[str], outputs: list[str], target: list[int]
 ) -> None:
     if 0 in target[1:]:
-        raise _Unsupported("moves the batch to another axis")
+        raise Unsupported("moves the batch to another axis")
     if max(target) >= LONGEST_AXIS:
-        raise _Unsupported(f"its output is too large: {target}")
+        raise Unsupported(f"its output is too large: {target}")
     name = reader.constant(f"{outputs[0]}.shape", np.array(target, np.int64))
     reader.add(layer.name, "Reshape", [*inputs, name], outputs)
 
@@ -524,14 +474,14 @@ def _channels(reader: _Reader, x: str, param: Any = None) -> int:
     """Size of axis 1, the only one the parameters of a layer may belong to."""
     shape = reader.shape(x)
     if len(shape) < 2 or (param and not (_is_channels(param.axis, shape) and param.num_axes == 1)):
-        raise _Unsupported("only parameters per channel (axis 1) are supported")
+        raise Unsupported("only parameters per channel (axis 1) are supported")
     return shape[1]
 
 
 def _batch_norm(reader: _Reader, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.batch_norm_param
     if not param.use_global_stats:
-        raise _Unsupported("use_global_stats: false (statistics of the batch) is not supported")
+        raise Unsupported("use_global_stats: false (statistics of the batch) is not supported")
     c = _channels(reader, inputs[0])
     mean, variance, factor = reader.blobs(layer, (c,), (c,), (1,))
     # The blobs are running sums; the third says of how much weight.

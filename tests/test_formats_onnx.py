@@ -8,8 +8,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from linnet import importers, passes, reference
-from linnet.importers.onnx import OPSETS
+from linnet import core, formats, passes, reference
+from linnet.core import build
+from linnet.formats.onnx_read import OPSETS
 
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -51,7 +52,7 @@ def model(nodes, constants=None, shape=("N", 3, 8, 8), *, opset=17, outputs=("y"
 def read(proto, folder):
     path = folder / "model.onnx"
     path.write_bytes(proto if isinstance(proto, bytes) else proto.SerializeToString())
-    return passes.canonicalize(importers.load(path))
+    return passes.canonicalize(formats.read(path))
 
 
 def agree(proto, folder, batches=(1, 3), operators=None):
@@ -194,7 +195,7 @@ def test_computed_sizes_are_multiplied(tmp_path):
     ]
     constants = {f"i{i}": ints(i) for i in range(4)}
     graph = agree(model(nodes, {**constants, "two": ints(2)}), tmp_path, operators="Reshape")
-    assert graph.shapes()["y"] == (0, 3, 32, 2)
+    assert core.shapes(graph)["y"] == (0, 3, 32, 2)
 
 
 def test_a_batch_written_as_a_number_is_the_files_own(tmp_path):
@@ -302,7 +303,7 @@ def test_channels_are_concatenated(tmp_path):
         tmp_path,
         operators="MaxPool Conv Concat Relu GlobalAveragePool Flatten Concat Concat",
     )
-    assert graph.shapes()["v"] == (0, 19, 8, 8)
+    assert core.shapes(graph)["v"] == (0, 19, 8, 8)
     assert all(n.attrs == {"axis": 1} for n in graph.nodes if n.op == "Concat")
     nodes = [node("AveragePool", ["x"], ["p"], kernel_shape=[2, 2])]
     nodes.append(node("Concat", ["x", "p"], ["y"], axis=1, name="join"))
@@ -328,7 +329,7 @@ def test_auto_pad_with_dilation_keeps_the_size(stride, size, tmp_path):
     window = {"kernel_shape": [3, 2], "dilations": [2, 3], "strides": [stride] * 2}
     nodes = [node("MaxPool", ["x"], ["y"], auto_pad="SAME_UPPER", **window)]
     graph = read(model(nodes, shape=("N", 3, 10, 9)), tmp_path)
-    assert graph.shapes()["y"] == (0, 3, *size)
+    assert core.shapes(graph)["y"] == (0, 3, *size)
 
 
 @pytest.mark.parametrize(
@@ -543,7 +544,7 @@ def test_external_weights(tmp_path):
     (array,) = graph.initializers.values()
     np.testing.assert_array_equal(array, w)
     assert array.flags.aligned
-    graph.build()
+    build(graph)
     tensor = external(location="deep/weights.bin", offset=4)  # no length: as much as it needs
     read(gemm_of(tensor), tmp_path)
 
@@ -666,9 +667,9 @@ def test_files_of_another_kind(tmp_path):
     del proto.opset_import[:]
     refuse(proto, tmp_path, "operator set")
     with pytest.raises(ValueError, match="holds its own weights"):
-        importers.load(tmp_path / "model.onnx", "weights.caffemodel")
+        formats.read(tmp_path / "model.onnx", "weights.caffemodel")
     with pytest.raises(ValueError, match=r"model\.xyz: unknown model format"):
-        importers.load(tmp_path / "model.xyz")
+        formats.read(tmp_path / "model.xyz")
 
 
 @pytest.mark.parametrize(
@@ -755,7 +756,7 @@ def test_damaged_files_are_value_errors(tmp_path):
     refused = 0
     for case in wrong:
         try:
-            read(case, tmp_path).build()
+            build(read(case, tmp_path))
         except ValueError as error:
             assert "model.onnx" in str(error)
             refused += 1

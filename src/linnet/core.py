@@ -1,0 +1,53 @@
+"""A canonical graph in the core: building it there, and the shapes the core gives its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .graph import Array, Graph, Shape
+
+
+def build(graph: Graph) -> _core.GraphBuilder:
+    """The graph in the core. float32 weights are borrowed, not copied; ValueError if it is not
+    canonical.
+    """
+    try:
+        builder = _core.GraphBuilder(graph.name)
+        for value in graph.inputs:
+            if value.dtype != np.float32:
+                raise ValueError(f"input '{value.name}' is {value.dtype}, not float32")
+            builder.input(value.name, (0, *value.shape[1:]))
+        for name, array in graph.initializers.items():
+            dtype = np.int64 if array.dtype.kind == "i" else np.float32
+            builder.initializer(name, np.require(array, dtype, ["C", "A"]))
+        for node in graph.nodes:
+            builder.node(node.op, node.name, node.inputs, node.outputs, node.attrs)
+        for name in graph.outputs:
+            builder.output(name)
+    except ValueError as error:
+        raise ValueError(f"{graph.source}: {error}" if graph.source else str(error)) from None
+    return builder
+
+
+def shapes(graph: Graph) -> dict[str, Shape]:
+    """Shape of every input and node output of a canonical graph, 0 for the batch."""
+    builder = build(graph)
+    names = [value.name for value in graph.inputs]
+    names += [name for node in graph.nodes for name in node.outputs if name]
+    return {name: tuple(builder.shape(name)) for name in names}
+
+
+def infer_shape(op: str, attrs: Mapping[str, Any], inputs: Sequence[Shape | Array]) -> Shape:
+    """Shape of a canonical operator's output, 0 for the batch.
+
+    inputs: an activation's shape, a constant itself. ValueError if they do not fit.
+    """
+    if op == "Reshape":  # the core takes the target as an attribute
+        attrs = {"shape": np.asarray(inputs[1]).tolist()}
+        inputs = inputs[:1]
+    known = [x.shape if isinstance(x, np.ndarray) else x for x in inputs]
+    return tuple(_core.infer_shape(op, attrs, known))

@@ -1,0 +1,76 @@
+"""What the readers of all formats share: the graph being made, its names, constants and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from .. import core
+from ..graph import UNSUPPORTED, Graph, Names, Node, Shape, Value
+
+
+class Unsupported(Exception):
+    """Something that the Graph cannot hold; its text is the reason, or empty if it follows from a
+    problem already told.
+    """
+
+
+class Translator:
+    """One translation, to `graph`. What cannot be translated is in the graph, too, as nodes that
+    say so: passes.canonicalize reports them together.
+
+    names: what the source calls its values. shapes: those known so far, 0 for the batch.
+    """
+
+    def __init__(self, name: str, source: str, names: Iterable[str]) -> None:
+        self.graph = Graph(name, [], {}, [], [], source)
+        self.names = Names(names)
+        self.shapes: dict[str, Shape] = {}
+
+    @contextmanager
+    def attempt(
+        self, op: str, name: str, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> Iterator[None]:
+        """What its body adds or, if that raises Unsupported, one node that bears the reason."""
+        before = len(self.graph.nodes)
+        try:
+            yield
+        except Unsupported as reason:
+            del self.graph.nodes[before:]
+            attrs = {"op": op, "reason": str(reason)}
+            self.graph.nodes.append(Node(UNSUPPORTED, name, list(inputs), list(outputs), attrs))
+            for output in outputs:
+                self.shapes.pop(output, None)
+
+    def input(self, name: str, shape: Sequence[int]) -> None:
+        """Add an input; axis 0, the batch, as the file has it."""
+        self.graph.inputs.append(Value(name, tuple(shape)))
+        self.shapes[name] = (0, *shape[1:])
+
+    def constant(self, hint: str, values: Any) -> str:
+        """Name of a new constant, `hint` if that is not taken."""
+        name = self.names.fresh(hint)
+        self.graph.initializers[name] = np.asarray(values)
+        return name
+
+    def add(self, name: str, op: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:
+        """Append a node; the shape of its output is known if those of its inputs are."""
+        self.graph.nodes.append(Node(op, name or outputs[0], inputs, outputs, attrs))
+        constants = self.graph.initializers
+        known = [self.shapes.get(name, constants.get(name)) for name in inputs]
+        given = [value for value in known if value is not None]
+        if len(given) < len(inputs):
+            return
+        with suppress(ValueError):  # canonicalize finds and reports the same
+            same = op in ("BatchNormalization", "Identity", "Sum")
+            shape = self.shape(inputs[0]) if same else core.infer_shape(op, attrs, given)
+            self.shapes[outputs[0]] = shape
+
+    def shape(self, name: str) -> Shape:
+        """Shape of an activation."""
+        if name not in self.shapes:
+            raise Unsupported("")
+        return self.shapes[name]
