@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests bench cpp make .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint format asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test lint operators format asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -32,6 +32,11 @@ lint: .venv/installed
 	ruff format --check $(PYTHON_FILES)
 	mypy
 	python cpp/kernels/schedule.py --check
+	python make/operators.py --check
+
+# The page of operators, from their table.
+operators: .venv/installed
+	python make/operators.py
 
 format: .venv/installed
 	clang-format -i $(CPP_FILES)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from linnet import _core, reference
+from linnet import _core, ops
 
 # Side of the kernel, input channels, output side.
 LAYERS = [
@@ -55,7 +55,7 @@ def rows() -> list[tuple[str, dict[str, float]]]:
         pictures = rng.random((1, channels, size, size), dtype=np.float32)
         normal = rng.standard_normal((1, channels, size, size), dtype=np.float32)
         for x in (normal, pictures):
-            want = reference.conv(x.astype(np.float64), w.astype(np.float64))[0]
+            want = ops.conv.conv(x.astype(np.float64), w.astype(np.float64))[0]
             for layouts in ("nhwc", "nchw", "nchw>nhwc"):
                 key = f"conv f32 n1 c{channels}h{size}w{size} k{OUTPUTS}r{side}x{side} {layouts} t1"
                 for isa in _core.available_isas():

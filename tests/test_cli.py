@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import cli, reference
+from linnet import cli, interpret
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph
 
@@ -85,7 +85,7 @@ def test_run_is_what_the_session_computes(
     x = np.random.default_rng(3).random((4, 2, 9, 11), np.float32)
     np.save(tmp_path / "x.npy", x)
     np.savez(tmp_path / "x.npz", data=x)
-    expected = reference.run(small, {"data": x}, fetch=["fc", "relu1"])
+    expected = interpret.run(small, {"data": x}, fetch=["fc", "relu1"])
     for name in ("x.npy", "x.npz"):
         out = tmp_path / "y.npz"
         options = ["--inputs", tmp_path / name, "--fetch", "fc,relu1", "--save-outputs", out]

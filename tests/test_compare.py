@@ -22,7 +22,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from linnet import compare, formats, passes, reference
+from linnet import compare, formats, interpret, passes
 from linnet.compare import bench, chart, environments, network, page, report, worker
 from linnet.compare.bench import (
     Bench,
@@ -43,7 +43,7 @@ from linnet.graph import Graph, Node, Value
 ADAPTER = """
 import ctypes, os, sys, time, types
 import numpy
-from linnet import reference
+from linnet import interpret
 
 class Adapter:
     def __init__(self, threads, options):
@@ -56,12 +56,12 @@ class Adapter:
             weights["w2"] = weights["w2"].copy()
             weights["w2"][0, 0] += options["perturb"]
         graph = types.SimpleNamespace(
-            nodes=network.nodes, initializers=weights, outputs=[network.output])
+            nodes=network.nodes, initializers=weights, inputs=[], outputs=[network.output])
         seen = []
         def call(x):
             assert not seen or not numpy.array_equal(x, seen[-1]), "the same images twice"
             seen[:] = [x.copy()]
-            y = reference.run(graph, {network.input: x}, numpy.float32)[network.output]
+            y = interpret.run(graph, {network.input: x}, numpy.float32)[network.output]
             if network.output == "y" and "flip" in options:
                 y = y[:, ::-1]
             if batch >= options.get("crash", 99):
@@ -159,7 +159,7 @@ def test_expected_values_are_float64_of_every_image() -> None:
     graph, x = small_graph(), images(network.CHUNK + 1)
     expected = network.expect(graph, x)
     assert expected.logits.dtype == np.float64
-    single = reference.run(graph, {"x": x[-1:]}, np.float64, ["logits", "y"])
+    single = interpret.run(graph, {"x": x[-1:]}, np.float64, ["logits", "y"])
     np.testing.assert_allclose(expected.logits[-1:], single["logits"], rtol=1e-12)
     np.testing.assert_allclose(expected.output.sum(1), 1, rtol=1e-12)
 

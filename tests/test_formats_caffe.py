@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import core, formats, passes, reference
+from linnet import core, formats, interpret, ops, passes
 from linnet.core import build
 from linnet.formats import _schema
 
@@ -47,7 +47,7 @@ def test_every_blob_is_caffes(prototxt):
     assert blobs.keys() - computed == FOLDED.get(prototxt.stem, set())
 
     feeds = {value.name: blobs[value.name] for value in graph.inputs}
-    for name, array in reference.run(graph, feeds, fetch=sorted(computed)).items():
+    for name, array in interpret.run(graph, feeds, fetch=sorted(computed)).items():
         close(array, blobs[name])
     net = linnet.load(prototxt, weights)
     for (name, *_), array in zip(net.outputs, net.run(None, feeds)):
@@ -58,7 +58,7 @@ def test_a_trained_network():
     blobs = np.load(DATA / "digits_caffe.npz")
     graph = formats.read(DATA / "digits.prototxt", DATA / "digits.caffemodel")
     images = blobs["inputs"][:, np.newaxis] / 255.0
-    results = reference.run(passes.canonicalize(graph), {"data": images}, fetch=["fc2", "prob"])
+    results = interpret.run(passes.canonicalize(graph), {"data": images}, fetch=["fc2", "prob"])
     close(results["fc2"], blobs["fc2"])
     close(results["prob"], blobs["prob"])
     np.testing.assert_array_equal(results["prob"].argmax(1), blobs["labels"])
@@ -128,7 +128,7 @@ def refuse(text, weights, folder, *said):
 
 
 def run(graph, x, name="y"):
-    return reference.run(graph, {"x": x}, fetch=[name])[name]
+    return interpret.run(graph, {"x": x}, fetch=[name])[name]
 
 
 @pytest.mark.parametrize("form", ["packed", "legacy", "double", "chunks", "unpacked"])
@@ -137,7 +137,7 @@ def test_weights_in_every_form(form, field, tmp_path):
     w, b, x = normal(6, 2, 3, 5), normal(6), normal(2, 4, 9, 7)
     text = INPUT + conv("num_output: 6 group: 2 kernel_h: 3 kernel_w: 5 pad_w: 1 stride: 2")
     graph = read(text, weights_file({"y": [w, b]}, form, field), tmp_path)
-    expected = reference.conv(x, w, b, strides=(2, 2), pads=(0, 1, 0, 1), group=2)
+    expected = ops.conv.conv(x, w, b, strides=(2, 2), pads=(0, 1, 0, 1), group=2)
     np.testing.assert_allclose(run(graph, x), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -202,12 +202,12 @@ def test_in_place_blobs_hold_the_last_writers_value(tmp_path):
     w, x = normal(3, 4, 1, 1), normal(2, 4, 9, 7)
     graph = read(text, {"c": [w]}, tmp_path)
     assert graph.outputs == ["before", "after", "late"]
-    results = reference.run(graph, {"x": x}, fetch=["c", *graph.outputs])
-    c = reference.conv(x, w)
+    results = interpret.run(graph, {"x": x}, fetch=["c", *graph.outputs])
+    c = ops.conv.conv(x, w)
     close(results["c"], np.maximum(c, 0))
-    close(results["before"], reference.softmax(c))
-    close(results["after"], reference.softmax(np.maximum(c, 0)))
-    close(results["late"], reference.softmax(np.maximum(x, 0)))
+    close(results["before"], ops.normalize.softmax(c, axis=1))
+    close(results["after"], ops.normalize.softmax(np.maximum(c, 0), axis=1))
+    close(results["late"], ops.normalize.softmax(np.maximum(x, 0), axis=1))
 
 
 def test_fully_connected_transposed(tmp_path):
@@ -285,8 +285,8 @@ def test_channels_are_concatenated(settings, tmp_path):
     weights = {"c": [normal(3, 4, 1, 1), normal(3)]}
     graph = read(text, weights, tmp_path)
     x = normal(2, 4, 9, 7)
-    values = reference.run(graph, {"x": x}, fetch=["y", "one"])
-    c = reference.conv(x, *weights["c"])
+    values = interpret.run(graph, {"x": x}, fetch=["y", "one"])
+    c = ops.conv.conv(x, *weights["c"])
     close(values["y"], np.concatenate([c, x, c], 1))
     np.testing.assert_array_equal(values["one"], x)
     old = text.replace('"Convolution"', "CONVOLUTION").replace('"Concat"', "CONCAT")

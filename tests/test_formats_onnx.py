@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from linnet import core, formats, passes, reference
+from linnet import core, formats, interpret, passes
 from linnet.core import build
 from linnet.formats.onnx_read import OPSETS
 
@@ -67,7 +67,7 @@ def agree(proto, folder, batches=(1, 3), operators=None):
     )
     for batch in batches:
         x = normal(batch, *graph.inputs[0].shape[1:])
-        ours = reference.run(graph, {"x": x})
+        ours = interpret.run(graph, {"x": x})
         theirs = session.run(None, {"x": x})
         assert list(ours) == [output.name for output in session.get_outputs()]
         for a, b in zip(ours.values(), theirs):
@@ -147,8 +147,8 @@ def test_every_opset(opset, tmp_path):
             helper.make_model(proto.graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path
         )
         x = normal(2, 3, 8, 8)
-        for name, array in reference.run(graph, {"x": x}).items():
-            np.testing.assert_array_equal(array, reference.run(previous, {"x": x})[name])
+        for name, array in interpret.run(graph, {"x": x}).items():
+            np.testing.assert_array_equal(array, interpret.run(previous, {"x": x})[name])
 
 
 def flattened_by(*names):

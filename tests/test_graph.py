@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from linnet import _core, core, formats, passes, reference
+from linnet import _core, core, formats, interpret, ops, passes
 from linnet.core import build
 from linnet.formats.onnx_write import WEIGHT_TYPES, save
 from linnet.graph import Graph, Node, Value
@@ -89,7 +89,7 @@ def test_shapes_are_the_cores():
     assert shapes["a"] == (0, 6, 7, 3)
     assert shapes["y"] == (0, 7)
     assert shapes["j"] == (0, 18, 1, 1)
-    values = reference.run(network(), {"x": normal(2, 4, 12, 9)}, fetch=list(shapes))
+    values = interpret.run(network(), {"x": normal(2, 4, 12, 9)}, fetch=list(shapes))
     assert {name: (0, *array.shape[1:]) for name, array in values.items()} == shapes
 
 
@@ -142,6 +142,7 @@ def test_saved_graph_comes_back_the_same(tmp_path):
     save(graph, tmp_path / "again.onnx")
     assert (tmp_path / "net.onnx").read_bytes() == (tmp_path / "again.onnx").read_bytes()
 
+
 @pytest.mark.parametrize(
     ("head", "name"),
     [
@@ -189,7 +190,7 @@ def test_saved_int8_is_the_rounded_graph(tmp_path):
     for node in graph.nodes:
         if node.op in ("Conv", "Gemm"):
             name = node.inputs[1]
-            graph.initializers[name] = reference.rounded(graph.initializers[name], "int8")
+            graph.initializers[name] = ops.quant.rounded(graph.initializers[name], "int8")
     back = passes.canonicalize(formats.read(tmp_path / "net.onnx"))
     equal(back, graph)
 
@@ -218,7 +219,7 @@ def test_saved_graph_is_valid_onnx_and_means_the_same(tmp_path, weights):
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for batch in (1, 3):
         x = normal(batch, 4, 12, 9)
-        expected = reference.run(graph, {"x": x})
+        expected = interpret.run(graph, {"x": x})
         for name, array in zip(graph.outputs, session.run(None, {"x": x})):
             np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=1e-5)
 

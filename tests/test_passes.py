@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 
-from linnet import passes, reference
+from linnet import interpret, ops, passes
 from linnet.graph import UNSUPPORTED, Graph, Node, Value
 
 RANDOM = np.random.default_rng(4)
@@ -45,9 +45,9 @@ def test_batch_norm_folds_into_the_convolution(bias, group):
     assert result.nodes[0].name == "conv"
     assert all(array.dtype == np.float32 for array in result.initializers.values())
     x = normal(2, 4, 6, 5)
-    c = reference.conv(x.astype(np.float64), w, k if bias else None, group=group)
+    c = ops.conv.conv(x.astype(np.float64), w, k if bias else None, group=group)
     expected = normalised(c, *STATISTICS.values())
-    y = reference.run(result, {"x": x})["y"]
+    y = interpret.run(result, {"x": x})["y"]
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -73,7 +73,7 @@ def test_batch_norm_folds_into_the_fully_connected_layer():
     result = passes.canonicalize(graph(nodes, {**STATISTICS, "w": w}, (0, 7)))
     assert operators(result) == ["Gemm"]
     expected = normalised(x @ w.T, *STATISTICS.values())
-    np.testing.assert_allclose(reference.run(result, {"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(interpret.run(result, {"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_batch_norm_alone_is_a_convolution_of_each_channel(shape, ops):
     assert operators(passes.canonicalize(result)) == ops.split()
     x = normal(2, *shape[1:])
     expected = normalised(x, *STATISTICS.values())
-    np.testing.assert_allclose(reference.run(result, {"x": x})["y"], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(interpret.run(result, {"x": x})["y"], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_what_others_read_is_not_folded_away():
@@ -197,7 +197,7 @@ def test_fully_connected_layers_in_every_form():
         assert operators(result) == ["Gemm"], form
         assert result.nodes[0].attrs == {"transB": 1}
         assert result.initializers[result.nodes[0].inputs[1]].flags.c_contiguous
-        y = reference.run(result, {"x": x})["y"]
+        y = interpret.run(result, {"x": x})["y"]
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5, err_msg=form)
 
 

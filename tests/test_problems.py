@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet import _core, reference
+from linnet import _core, ops
 
 LINES = [
     line.strip()
@@ -136,7 +136,7 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
     if p["kind"] == "matmul":
         values["w"] = random(p["out"][0], int(np.prod(p["in"])))
     if "w" in values:
-        values["w"] = reference.rounded(values["w"], p["weights"])
+        values["w"] = ops.quant.rounded(values["w"], p["weights"])
     if "w" in values and rng.random() < 0.8:
         values["b"] = random(p["out"][0])
     if p["binary"]:
@@ -150,25 +150,28 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
     x, kind = v["x"], p["kind"]
     windows = {name: p[name] for name in ("strides", "pads", "dilations") if name in p}
     if kind == "pool" and not p["average"]:
-        return reference.max_pool(x, p["kernel"], ceil_mode=p["ceil_mode"], **windows)
+        return ops.pool.max_pool(x, kernel_shape=p["kernel"], ceil_mode=p["ceil_mode"], **windows)
     if kind == "pool":
         del windows["dilations"]
-        return reference.average_pool(
+        return ops.pool.average_pool(
             x,
-            p["kernel"],
+            kernel_shape=p["kernel"],
             ceil_mode=p["ceil_mode"],
             count_include_pad=p["count_include_pad"],
             **windows,
         )
     if kind == "normalize":
-        return reference.softmax(x, p["axis"])
+        return ops.normalize.softmax(x, axis=p["axis"])
     y = x
     if kind == "conv":
-        y = reference.conv(x, v["w"], v.get("b"), group=p["group"], **windows)
+        y = ops.conv.conv(x, v["w"], v.get("b"), group=p["group"], **windows)
     if kind == "matmul":
-        y = reference.gemm(x.reshape(p["n"], -1), v["w"], v.get("b")).reshape(p["n"], -1, 1, 1)
+        y = ops.matmul.gemm(x.reshape(p["n"], -1), v["w"], v.get("b"), transB=1)
+        y = y.reshape(p["n"], -1, 1, 1)
     y = np.clip(y + v.get("operand", 0.0), p["low"], p["high"])
-    return reference.max_pool(y, p["pool"], strides=p["pool"]) if max(p["pool"]) > 1 else y
+    if max(p["pool"]) == 1:
+        return y
+    return ops.pool.max_pool(y, kernel_shape=p["pool"], strides=p["pool"])
 
 
 @functools.lru_cache(maxsize=1)  # one problem after the other, each by all who can

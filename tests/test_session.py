@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import _core, reference
+from linnet import _core, interpret, ops
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
 
@@ -56,7 +56,7 @@ def two() -> Graph:
 
 def test_load_graph_and_its_file(small: Graph, tmp_path: Path) -> None:
     x = images(3)
-    expected = reference.run(small, {"data": x})["prob"]
+    expected = interpret.run(small, {"data": x})["prob"]
     save(small, tmp_path / "small.onnx")
     for model in (small, tmp_path / "small.onnx", str(tmp_path / "small.onnx")):
         assert close(linnet.load(model)(x), expected)
@@ -192,14 +192,14 @@ def test_weights_dtype(dtype: str, threads: int, tmp_path: Path) -> None:
         ]
         return Graph("net", nodes, dict(weights), [Value("x", (0, 2, 7, 8))], ["y"])
 
-    expected = graph({**weights, **{n: reference.rounded(weights[n], dtype) for n in ("w2", "w3")}})
+    expected = graph({**weights, **{n: ops.quant.rounded(weights[n], dtype) for n in ("w2", "w3")}})
     net = linnet.load(graph(weights), weights_dtype=dtype, threads=threads)
     assert kept(net) == {"three+relu": "f32", "one": dtype, "fc": dtype}
     plain = linnet.load(graph(weights), weights_dtype="f32", algorithm="direct")
     assert kept(plain) == {"three+relu": "f32", "one": "f32", "fc": "f32"}
     for batch in (1, 2, 23):
         x = random.standard_normal((batch, 2, 7, 8)).astype(np.float32)
-        (want,) = reference.run(expected, {"x": x}).values()
+        (want,) = interpret.run(expected, {"x": x}).values()
         rms = np.sqrt(np.mean(want**2))
         assert np.abs(net(x) - want).max() < 1e-5 * rms
         assert np.abs(plain(x) - want).max() > 1e-5 * rms
@@ -259,7 +259,7 @@ def test_info(net: linnet.Session, two: Graph) -> None:
 
 def test_call_forms(net: linnet.Session, small: Graph) -> None:
     x = images(2)
-    expected = reference.run(small, {"data": x}, fetch=["prob", "fc", "conv1"])
+    expected = interpret.run(small, {"data": x}, fetch=["prob", "fc", "conv1"])
     result = net(x)
     assert result.dtype == np.float32 and close(result, expected["prob"])
     for results in (net.run(x), net.run([x]), net.run(None, {"data": x})):
@@ -305,7 +305,7 @@ def test_fetch_every_value(net: linnet.Session, small: Graph) -> None:
     """All at once and one by one, so that each is fused away in some runs and wanted in others."""
     x = images(3)
     names = [value.name for value in net.values]
-    expected = reference.run(small, {"data": x}, fetch=names)
+    expected = interpret.run(small, {"data": x}, fetch=names)
     for wanted in (names, names[::-1], *([name] for name in names)):
         for name, value in zip(wanted, net.run(x, fetch=wanted)):
             assert close(value, expected[name]), (name, wanted)
@@ -315,7 +315,7 @@ def test_fetch_every_value(net: linnet.Session, small: Graph) -> None:
 @pytest.mark.parametrize("batch", [1, 2, 7, 17, 40])
 def test_batch_equals_single_runs(small: Graph, batch: int) -> None:
     x = images(batch)
-    expected = reference.run(small, {"data": x}, fetch=["prob", "pool1"])
+    expected = interpret.run(small, {"data": x}, fetch=["prob", "pool1"])
     for strict, tolerance in ((True, 1e-5), (False, 1e-4)):  # another batch, another algorithm
         net = linnet.load(small, strict=strict)
         single = [net.run(x[i : i + 1], fetch=["prob", "pool1"]) for i in range(batch)]
@@ -339,7 +339,7 @@ def test_batch_in_chunks() -> None:
     assert chunk < 7 and 7 % chunk
     together = net(x)
     assert close(together, np.concatenate([net(x[i : i + 1]) for i in range(7)]), 1e-5)
-    assert close(together, reference.run(graph, {"x": x})["y"], 1e-5)
+    assert close(together, interpret.run(graph, {"x": x})["y"], 1e-5)
 
 
 def test_any_float32_layout_is_an_input(net: linnet.Session) -> None:
@@ -471,7 +471,7 @@ def test_one_session_from_many_threads(small: Graph) -> None:
     net = linnet.load(small, threads=2)
     batches = [images(size, seed=size) for size in (1, 2, 3, 5, 8, 13, 21, 34)]
     names = ["prob", "fc", "relu1"]
-    expected = [reference.run(small, {"data": x}, fetch=names) for x in batches]
+    expected = [interpret.run(small, {"data": x}, fetch=names) for x in batches]
     wrong: list[object] = []
 
     def call(i: int) -> None:
@@ -539,7 +539,7 @@ def test_fork(small: Graph) -> None:
 @pytest.mark.parametrize("isa", ISAS)
 def test_isa(small: Graph, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x = images(3)
-    expected = reference.run(small, {"data": x})["prob"]
+    expected = interpret.run(small, {"data": x})["prob"]
     monkeypatch.setenv("LINNET_ISA", isa)
     for net in (linnet.load(small), linnet.load(small, isa=isa)):
         assert net.isa == isa and close(net(x), expected)
@@ -610,7 +610,7 @@ def test_explain(net: linnet.Session) -> None:
 
 def test_algorithm_is_kept(small: Graph) -> None:
     x = images(3)
-    expected = reference.run(small, {"data": x})["prob"]
+    expected = interpret.run(small, {"data": x})["prob"]
     for algorithm in ("direct", "direct-ref"):
         net = linnet.load(small, algorithm=algorithm)
         weighted = [layer for layer in net.explain() if layer.op.startswith(("Conv", "Gemm"))]
@@ -626,7 +626,7 @@ def test_openblas(small: Graph) -> None:
     found = linnet.show_config()["openblas"]
     net = linnet.load(small, algorithm="im2col-openblas")
     x = images(3)
-    assert close(net(x), reference.run(small, {"data": x})["prob"])
+    assert close(net(x), interpret.run(small, {"data": x})["prob"])
     used = [layer for layer in net.profile(x) if layer.algorithm == "im2col-openblas"]
     if isinstance(found, str):  # the reason why there is none
         assert used == [] and found

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import _core, reference
+from linnet import _core, interpret
 from linnet.core import build
 from linnet.graph import Graph, Node, Value
 
@@ -36,7 +36,7 @@ class Case:
         self.feed = {
             v.name: random.normal(size=(batch, *v.shape[1:])).astype("f4") for v in graph.inputs
         }
-        self.expected = reference.run(graph, self.feed, fetch=fetch)
+        self.expected = interpret.run(graph, self.feed, fetch=fetch)
 
 
 def check_case(net: linnet.Session, case: Case) -> None:
@@ -417,7 +417,7 @@ def test_pool_of_padding_alone(isa: str, width: int) -> None:
     attrs = {"kernel_shape": [2, 2], "dilations": [3, 3], "pads": [3] * 4}
     graph = make([Node("MaxPool", "y", ["x"], ["y"], attrs)], {}, ["y"], x=(64, 1, width))
     x = -np.ones((1, 64, 1, width), "f4")
-    expected = reference.run(graph, {"x": x})["y"]
+    expected = interpret.run(graph, {"x": x})["y"]
     assert np.isneginf(expected).any()
     np.testing.assert_array_equal(session(graph, isa=isa)(x), expected)
 
@@ -481,7 +481,7 @@ def test_reference_algorithm_keeps_nan() -> None:
     graph = make([conv("y", "x", "w")], {"w": weights(3, 2, 1, 1)}, ["y"], x=(2, 4, 4))
     x = np.ones((1, 2, 4, 4), "f4")
     x[0, 1, 2, 3] = np.nan
-    expected = np.isnan(reference.run(graph, {"x": x})["y"])
+    expected = np.isnan(interpret.run(graph, {"x": x})["y"])
     for algorithm in ("direct-ref", "direct"):
         y = session(graph, algorithm=algorithm)(x)
         np.testing.assert_array_equal(np.isnan(y), expected)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 import numpy as np
 import numpy.typing as npt
 
-from .report import Candidate, Layer, Report, count
+from .report import Candidate, Layer, Report
+from .text import count, shape_text
 
 try:
     from . import _core
@@ -223,8 +224,8 @@ class Session:
     def __repr__(self) -> str:
         if self._open is None:
             return "<linnet.Session, closed>"
-        values = ", ".join(f"{v.name} {_shape(v.shape)}" for v in self.inputs)
-        results = ", ".join(f"{v.name} {_shape(v.shape)}" for v in self.outputs)
+        values = ", ".join(f"{v.name} {shape_text(v.shape)}" for v in self.inputs)
+        results = ", ".join(f"{v.name} {shape_text(v.shape)}" for v in self.outputs)
         return (
             f"<linnet.Session {values} -> {results}, {self.isa}, {count(self.threads, 'thread')}>"
         )
@@ -418,10 +419,6 @@ def _short(value: Any) -> str:
 
 def _info(name: str, shape: Sequence[int]) -> ValueInfo:
     return ValueInfo(name, (None, *shape[1:]), _FLOAT32)
-
-
-def _shape(shape: Sequence[int | None]) -> str:
-    return "x".join("N" if size is None else str(size) for size in shape)
 
 
 class Config(dict[str, Any]):

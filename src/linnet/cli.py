@@ -24,7 +24,8 @@ import numpy.typing as npt
 import linnet
 
 from . import _core
-from .report import Layer, count, number, table
+from .report import Layer
+from .text import count, number, shape_text, table
 
 if TYPE_CHECKING:
     from .graph import Graph
@@ -438,7 +439,7 @@ def _shapes(text: str | None, inputs: Sequence[linnet.ValueInfo]) -> list[tuple[
         shape = given.get(value.name, value.shape)
         if len(shape) != len(value.shape) or shape[1:] != value.shape[1:]:
             raise ValueError(
-                f"--shapes: '{value.name}' is {_size(value.shape)}, not {_size(shape)}"
+                f"--shapes: '{value.name}' is {shape_text(value.shape)}, not {shape_text(shape)}"
             )
     batch = next(iter(given.values()))[0] if given else 1
     return [given.get(v.name, (batch, *(n or 1 for n in v.shape[1:]))) for v in inputs]
@@ -449,10 +450,6 @@ def _check_writable(path: str | Path | None) -> None:
     if path is not None:
         with open(path, "ab"):
             pass
-
-
-def _size(shape: Sequence[int | None]) -> str:
-    return "x".join("N" if n is None else str(n) for n in shape)
 
 
 def _finite(data: Any) -> Any:
@@ -507,7 +504,7 @@ def run(args: argparse.Namespace) -> Result:
         scores = y.reshape(len(y), -1)
         if top is None or scores.shape[1] != y.shape[1] or scores.shape[1] == 1:
             statistics = ", ".join(f"{key} {data[name][key]:.6g}" for key in ("min", "max", "mean"))
-            lines.append(f"{name} {_size(y.shape)}: {statistics}")
+            lines.append(f"{name} {shape_text(y.shape)}: {statistics}")
             continue
         labels = _labels(args.labels, scores.shape[1], digits)
         data[name]["top"] = []
@@ -549,7 +546,7 @@ def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> Arra
 
     shape = net.inputs[0].shape
     if len(net.inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3):
-        wanted = ", ".join(f"'{v.name}' {_size(v.shape)}" for v in net.inputs)
+        wanted = ", ".join(f"'{v.name}' {shape_text(v.shape)}" for v in net.inputs)
         raise ValueError(f"--image: the model takes {wanted}, not one image of 1 or 3 channels")
     order = args.channel_order or ("grey" if shape[1] == 1 else "RGB")
     batch = np.empty((len(args.image), *(n or 1 for n in shape[1:])), np.float32)
@@ -619,7 +616,7 @@ def inspect(args: argparse.Namespace) -> Result:
             n["name"],
             n["op"],
             n["output"],
-            _size(n["shape"]),
+            shape_text(n["shape"]),
             f"{n['parameters']:,}",
             f"{n['macs']:,}",
         )
@@ -630,8 +627,8 @@ def inspect(args: argparse.Namespace) -> Result:
         f"{graph.name or model.name}: {total}",
         f"{_megabytes(data['weight_bytes'])} of float32 weights, "
         f"{_megabytes(data['file_bytes'])} on disk",
-        *(f"input {v['name']} {_size(v['shape'])}" for v in data["inputs"]),
-        *(f"output {v['name']} {_size(v['shape'])}" for v in data["outputs"]),
+        *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
+        *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
         "",
         *table(
             ("node", "op", "output", "shape", "parameters", "multiply-adds"), rows, right=(4, 5)
@@ -698,7 +695,7 @@ def bench(args: argparse.Namespace) -> Result:
     init = time.perf_counter() - start
     inputs = _inputs(args, net.inputs)
     batch = len(inputs[0])
-    shapes = {value.name: _size(x.shape) for value, x in zip(net.inputs, inputs)}
+    shapes = {value.name: shape_text(x.shape) for value, x in zip(net.inputs, inputs)}
     measured = {"shapes": shapes, "threads": net.threads, "interval_ms": args.interval}
     baseline = _baseline(args.baseline, measured) if args.baseline else None
 

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .text import number, table
+
 
 class Candidate(NamedTuple):
     """What became of one algorithm for one layer: its time in seconds, or why it was refused."""
@@ -138,25 +140,3 @@ def _by_family(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
 
 def _source(measured: bool) -> str:
     return "measured" if measured else "estimated"
-
-
-def number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
-) -> list[str]:
-    """Lines of text, columns two blanks apart, those in `right` flush right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows)]
-    return [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in (header, *rows)
-    ]

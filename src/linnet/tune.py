@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
-from .report import table
+from .text import table
 
 COMPARE_SECONDS = 1.0  # of running the model as estimated and as tuned, in turns
 COMPARE_ROUNDS = 5  # at least, of each

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .graph import Graph, Node
-from .reference import rounded
-from .report import count, table
+from .ops.quant import rounded
+from .text import count, shape_text, table
 
 Array = npt.NDArray[Any]
 
@@ -109,9 +109,8 @@ class Verification:
         rows = []
         for d in self.differences:
             name = [d.value, d.other] if renamed else [d.value]
-            shape = "x".join(["N", *map(str, d.shape[1:])])
             mark = "  <- first" if d is self.first else ""
-            rows.append([*name, d.op, shape, f"{d.error:.2g}{mark}"])
+            rows.append([*name, d.op, shape_text((0, *d.shape[1:])), f"{d.error:.2g}{mark}"])
         text = [f"{self.names[0]} against {self.names[1]}", "", *table(header, rows), ""]
         if self.images:
             text.append(f"same class for {self.same_class} of {count(self.images, 'image')}")

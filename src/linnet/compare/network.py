@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import core, reference
+from .. import core, interpret
 from ..formats import onnx_write
 from ..graph import Graph
 
@@ -101,7 +101,7 @@ def expect(graph: Graph, images: npt.NDArray[np.float32]) -> Expected:
     """Evaluate the graph on `images` [n, ...] in float64 with the NumPy reference."""
     names = [logits_of(graph), graph.outputs[0]]
     parts = [
-        reference.run(graph, {graph.inputs[0].name: images[i : i + CHUNK]}, np.float64, names)
+        interpret.run(graph, {graph.inputs[0].name: images[i : i + CHUNK]}, np.float64, names)
         for i in range(0, len(images), CHUNK)
     ]
     logits, output = (np.concatenate([part[name] for part in parts]) for name in names)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import core
 from ..graph import Array, Graph, Names, Shape
-from ..reference import quantize
+from ..ops.quant import quantize
 from . import PathLike, _schema
 
 WEIGHT_TYPES = ("f32", "f16", "int8")  # how weights can be stored

@@ -1,0 +1,33 @@
+"""A graph computed by what its operators mean (linnet.ops), in NumPy: the tests' oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .graph import Array, Graph
+from .ops import OPERATORS
+
+
+def run(
+    graph: Graph,
+    feeds: Mapping[str, npt.ArrayLike],
+    dtype: npt.DTypeLike = np.float64,
+    fetch: Sequence[str] | None = None,
+) -> dict[str, Array]:
+    """{name: array} of the graph's outputs, or of the values in `fetch`.
+
+    The graph need not be canonical. Reals are computed in `dtype`; integers and truth values keep
+    their types.
+    """
+    others = {value.name: value.dtype for value in graph.inputs if value.dtype.kind != "f"}
+    values = {name: np.asarray(array, others.get(name, dtype)) for name, array in feeds.items()}
+    for name, array in graph.initializers.items():
+        values[name] = array.astype(dtype) if array.dtype.kind == "f" else array
+    for node in graph.nodes:
+        operator = OPERATORS[node.op]
+        inputs = [values[name] if name else None for name in node.inputs]
+        values.update(zip(node.outputs, operator.compute(inputs, operator.bind(node.attrs))))
+    return {name: values[name] for name in (graph.outputs if fetch is None else fetch)}

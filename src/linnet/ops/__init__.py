@@ -1,0 +1,11 @@
+"""The operators linnet knows, one file for each family: OPERATORS has them by name."""
+
+from __future__ import annotations
+
+from . import conv, map, matmul, move, normalize, pool, quant, reduce, shape
+from ._registry import Operator
+
+FAMILIES = (conv, matmul, pool, map, normalize, reduce, move, shape, quant)
+OPERATORS: dict[str, Operator] = {
+    operator.name: operator for family in FAMILIES for operator in family.OPERATORS
+}

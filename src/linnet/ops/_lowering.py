@@ -1,0 +1,230 @@
+"""What an operator's rule works with: the call it rewrites, and the graph it adds to.
+
+Rules emit canonical operators, and two that are not ONNX's and that later passes take away again:
+"Affine" multiplies every channel (axis 1) by attribute `scale` and adds `shift`, both float64 [C];
+"ZeroPad" puts attribute `pads` [top, left, bottom, right] zeros around an image. `shape` is their
+input's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..core import infer_shape
+from ..graph import LONGEST_AXIS, Array, Graph, Node, Shape
+from ..text import shape_text
+
+
+class Refusal(ValueError):
+    """Why a node has no canonical form."""
+
+
+class Batch:
+    """The batch size in computed shapes: a number nobody knows, so arithmetic with it fails."""
+
+    def __repr__(self) -> str:
+        return "batch"
+
+
+BATCH = Batch()
+
+
+def settled(array: Array) -> Array:
+    """A vector of objects that holds no batch size any more is a vector of integers again."""
+    if array.dtype == object and not any(item is BATCH for item in array.flat):
+        return array.astype(np.int64)
+    return array
+
+
+class Call:
+    """One node being lowered: its inputs under the names they have now, and all its attributes."""
+
+    def __init__(self, node: Node, inputs: list[str], attrs: Mapping[str, Any]) -> None:
+        self.node = node
+        self.inputs = inputs
+        self.attrs = attrs
+        self.output = node.outputs[0]
+
+    def input(self, index: int) -> str:
+        """Name of an input, "" if it is absent."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+    def ints(self, name: str, count: int | None = None) -> list[int]:
+        """An attribute that is a list of integers, `count` of them if that is given."""
+        value = self.attrs[name]
+        fits = isinstance(value, (list, tuple)) and all(isinstance(item, int) for item in value)
+        if not fits or count not in (None, len(value)):
+            wanted = "a list of" if count is None else str(count)
+            only = " (only 2-D windows are supported)" if count in (2, 4) else ""
+            raise Refusal(f"attribute '{name}' is {value!r}, expected {wanted} integers{only}")
+        return list(value)
+
+
+class Lowering:
+    """The graph being made: its nodes, and what is known of every value of the source graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.problems: list[str] = []
+        self.constants: dict[str, Array] = dict(graph.initializers)
+        self.shapes: dict[str, Shape] = {
+            value.name: (0, *value.shape[1:]) for value in graph.inputs
+        }
+        self.batches = {value.shape[0] for value in graph.inputs} - {0}  # sizes the file declares
+        self.alias: dict[str, str] = {}
+        self.failed: set[str] = set()  # values that depend on a problem already reported
+        self.used = Counter(name for node in graph.nodes for name in node.inputs)
+        self.used.update(graph.outputs)
+        self.names = graph.names()
+        self.derived: dict[tuple[str, str], str] = {}
+        for name, shape in self.shapes.items():
+            if max(shape) >= LONGEST_AXIS:
+                self.problems.append(f"input '{name}' is too large: {shape_text(shape)}")
+                self.failed.add(name)
+        # What folding may allocate: small files must not grow into large arrays.
+        self.budget = 8 * sum(array.nbytes for array in self.constants.values()) + (16 << 20)
+
+    def spend(self, elements: int, itemsize: int = 8) -> None:
+        self.budget -= abs(elements) * itemsize
+        if self.budget < 0:
+            raise Refusal("computing its constants would need far more memory than the file has")
+
+    def shape(self, name: str) -> Shape:
+        """Shape of an activation."""
+        if name in self.shapes:
+            return self.shapes[name]
+        if not name:
+            raise Refusal("an input is missing")
+        raise Refusal(f"input '{name}' is a constant")
+
+    def constant(self, name: str, what: str) -> Array:
+        if not name:
+            raise Refusal(f"its {what} is missing")
+        if name not in self.constants:
+            raise Refusal(f"its {what} '{name}' is computed, only constants are supported")
+        return self.constants[name]
+
+    def numbers(self, name: str, what: str) -> Array:
+        """A constant of real numbers."""
+        array = self.constant(name, what)
+        if array.dtype.kind not in "fiu":
+            raise Refusal(f"its {what} '{name}' is not numeric")
+        return array
+
+    def integers(self, name: str, what: str) -> list[int]:
+        """A constant vector of integers."""
+        array = self.constant(name, what)
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise Refusal(f"its {what} '{name}' is not a vector of integers")
+        return [int(value) for value in array]
+
+    def weight(
+        self,
+        name: str,
+        what: str,
+        change: str = "",
+        compute: Callable[[Array], Array] | None = None,
+    ) -> str:
+        """Name of a float32 constant, dense in memory: `name` itself if that is one.
+
+        Else a new one made from it, once for all its users; `change` is short for what it does.
+        """
+        array = self.numbers(name, what)
+        dense = array.flags.c_contiguous and array.flags.aligned
+        if compute is None and array.dtype == np.float32 and dense:
+            return name
+        key = (name, change)
+        if key not in self.derived:
+            self.spend(array.size, 4)
+            array = array.astype(np.float32, order="C")
+            if compute is not None:
+                array = np.ascontiguousarray(compute(array))
+            self.derived[key] = self.add_constant(f"{name}.{change or 'dense'}", array)
+        return self.derived[key]
+
+    def add_constant(self, name: str, array: Array) -> str:
+        name = self.names.fresh(name)
+        self.constants[name] = array
+        return name
+
+    def emit(
+        self,
+        call: Call,
+        op: str,
+        inputs: list[str],
+        attrs: dict[str, Any] | None = None,
+        step: str = "",
+    ) -> str:
+        """Append a node and return its output: `call`'s or, if it is not the last, named `step`."""
+        attrs = attrs or {}
+        if op in ("Affine", "ZeroPad"):
+            shape = attrs["shape"] = self.shape(inputs[0])
+            if op == "ZeroPad":
+                top, left, bottom, right = attrs["pads"]
+                shape = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
+        else:
+            given = [
+                self.shapes[name] if name in self.shapes else self.constants[name]
+                for name in inputs
+            ]
+            try:
+                shape = infer_shape(op, attrs, given)
+            except ValueError as error:
+                raise Refusal(str(error).partition(": ")[2]) from None
+        if max(shape) >= LONGEST_AXIS:
+            raise Refusal(f"its output is too large: {shape_text(shape)}")
+        output = self.names.fresh(f"{call.output}.{step}") if step else call.output
+        name = f"{call.node.name}.{step}" if step else call.node.name
+        self.nodes.append(Node(op, name, inputs, [output], attrs))
+        self.shapes[output] = shape
+        return output
+
+    def reshape(self, call: Call, x: str, target: Shape, step: str = "") -> str:
+        """`x` with new axes after the batch: an alias, a Flatten or a Reshape."""
+        old = self.shape(x)
+        if math.prod(old[1:]) != math.prod(target[1:]) or 0 in target[1:]:
+            raise Refusal(f"{shape_text(old)} cannot become {shape_text(target)}")
+        if old == target:
+            if not step:
+                self.alias[call.output] = x
+            return x
+        if len(target) == 2:
+            return self.emit(call, "Flatten", [x], {"axis": 1}, step)
+        names = [f"{call.output}.{step}.shape" if step else f"{call.output}.shape"]
+        if call.node.op == "Reshape":
+            names.insert(0, call.input(1))
+        return self.emit(call, "Reshape", [x, self.target(target, *names)], {}, step)
+
+    def target(self, shape: Shape, *names: str) -> str:
+        """Name of the constant a Reshape needs: one of `names` if it is that, else a new one."""
+        array = np.array((0, *shape[1:]), np.int64)
+        for name in names:
+            known = self.constants.get(name)
+            if known is not None and known.dtype == np.int64 and np.array_equal(known, array):
+                return name
+        return self.add_constant(names[-1], array)
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the first; Refusal if there is no such."""
+    if not -rank <= axis < rank:
+        raise Refusal(f"axis {axis} does not exist in {rank} axes")
+    return axis % rank
+
+
+def as_it_is(low: Lowering, call: Call) -> None:
+    """The core takes it as it is, of activations."""
+    for name in call.inputs:
+        low.shape(name)
+    low.emit(call, call.node.op, call.inputs, dict(call.attrs))
+
+
+def of_constants(low: Lowering, call: Call) -> None:
+    """Of constants only."""
+    raise Refusal("is supported for constants only")

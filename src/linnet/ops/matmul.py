@@ -1,0 +1,71 @@
+"""Products of matrices: fully connected layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import Array
+from ..text import shape_text
+from ._lowering import Call, Lowering, Refusal
+from ._registry import Operator
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    c: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+) -> Array:
+    """alpha * a @ b + beta * c, a or b transposed if so asked."""
+    y = (a.T if transA else a) @ (b.T if transB else b)
+    if alpha != 1:
+        y = alpha * y
+    return y if c is None or beta == 0 else y + (c if beta == 1 else beta * c)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    return np.asarray(a @ b)
+
+
+def lower_product(low: Lowering, call: Call) -> None:
+    """[N, C] times a matrix, plus a bias for each output."""
+    alpha, beta = call.attrs.get("alpha", 1.0), call.attrs.get("beta", 1.0)
+    turned = bool(call.attrs.get("transB", 0))
+    if call.attrs.get("transA", 0):
+        raise Refusal("transA=1 is not supported")
+    x, matrix = low.shape(call.input(0)), low.numbers(call.input(1), "second factor")
+    if len(x) != 2 or matrix.ndim != 2:
+        found = f"{shape_text(x)} times {list(matrix.shape)}"
+        raise Refusal(f"{found} is not supported, only [N, C] times a matrix")
+    if turned and alpha == 1:
+        weight = low.weight(call.input(1), "weight")
+    else:
+        change = ("" if turned else "T") + ("" if alpha == 1 else f"x{alpha}")
+        a = np.float32(alpha)
+        weight = low.weight(call.input(1), "weight", change, lambda w: a * (w if turned else w.T))
+    inputs = [call.input(0), weight]
+    bias = call.input(2)
+    if bias and beta != 0:
+        outputs = matrix.shape[0] if turned else matrix.shape[1]
+        shape = low.numbers(bias, "bias").shape
+        if shape not in ((outputs,), (1, outputs), (1,), (), (1, 1)):
+            raise Refusal(f"its bias has shape {list(shape)}, expected {outputs} values")
+        if shape != (outputs,) or beta != 1:
+            low.spend(outputs, 4)
+            b = np.float32(beta)
+            change = f"x{beta}to{outputs}"
+            bias = low.weight(
+                bias, "bias", change, lambda c: np.broadcast_to(b * c.ravel(), outputs)
+            )
+        inputs.append(low.weight(bias, "bias"))
+    low.emit(call, "Gemm", inputs, {"transB": 1})
+
+
+OPERATORS = (
+    Operator("Gemm", gemm, lower_product),
+    Operator("MatMul", matmul, lower_product),
+)

@@ -1,0 +1,165 @@
+"""The same values under other shapes, and shapes as values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph import Array
+from ..text import shape_text
+from ._lowering import BATCH, Call, Lowering, Refusal, axis_of, of_constants, settled
+from ._registry import Operator, nothing
+
+_ZERO = np.zeros(1, np.float32)
+
+
+def reshape(x: Array, shape: Array, *, allowzero: int = 0) -> Array:
+    """`x` under another shape: 0 keeps the axis unless `allowzero`, one -1 is inferred."""
+    sizes = shape.tolist()
+    return x.reshape([x.shape[i] if n == 0 and not allowzero else n for i, n in enumerate(sizes)])
+
+
+def flatten(x: Array, *, axis: int = 1) -> Array:
+    """Two axes: those before `axis`, and those from it on."""
+    axis = axis if axis == x.ndim else axis % x.ndim
+    return x.reshape(math.prod(x.shape[:axis]), -1)
+
+
+def squeeze(x: Array, axes: Array | None = None) -> Array:
+    """Without `axes`, which are of size 1, or without all such."""
+    return np.squeeze(x) if axes is None else np.squeeze(x, tuple(axes.tolist()))
+
+
+def unsqueeze(x: Array, axes: Array) -> Array:
+    """With new axes of size 1 at `axes` of the result."""
+    return np.expand_dims(x, tuple(axes.tolist()))
+
+
+def identity(x: Array) -> Array:
+    return x
+
+
+def dropout(
+    x: Array, ratio: Array | None = None, training_mode: Array | None = None, *, seed: int = 0
+) -> Array:
+    """Nothing when not training; `ratio` and `seed` are of training."""
+    if training_mode is not None and training_mode.any():
+        raise ValueError("training_mode is set")
+    return x
+
+
+def shape(x: Array, *, end: int = 1 << 31, start: int = 0) -> Array:
+    """The sizes of axes `start` to `end`."""
+    return np.array(x.shape[start:end], np.int64)
+
+
+def constant_of_shape(shape: Array, *, value: Array = _ZERO) -> Array:
+    """`value`, an array of one number, everywhere."""
+    return np.full(shape.tolist(), value.item(), value.dtype)
+
+
+def lower_flatten(low: Lowering, call: Call) -> None:
+    """Where the batch stays apart."""
+    shape, axis = low.shape(call.input(0)), call.attrs["axis"]
+    axis = len(shape) if axis == len(shape) else axis_of(axis, len(shape))
+    if axis == 0 or math.prod(shape[1:axis]) != 1:
+        raise Refusal(f"axis {axis} of {shape_text(shape)} would join the batch with other axes")
+    low.reshape(call, call.input(0), (0, math.prod(shape[1:])))
+
+
+def lower_reshape(low: Lowering, call: Call) -> None:
+    """Where the batch stays apart; the target may be computed from shapes."""
+    shape = low.shape(call.input(0))
+    target = low.constant(call.input(1), "target shape")
+    if target.ndim != 1 or target.dtype.kind not in "iO" or not 1 <= target.size <= 8:
+        raise Refusal("its target shape is not a vector of 1 to 8 integers")
+    wanted: list[Any] = target.tolist()
+    for index, size in enumerate(wanted):
+        if size is not BATCH and size == 0:
+            if call.attrs["allowzero"] or index >= len(shape):
+                raise Refusal(f"target {wanted} of {shape_text(shape)} has an axis of 0")
+            wanted[index] = shape[index] if index else BATCH
+    first, rest = wanted[0], wanted[1:]  # the first has to be the batch
+    mixes = (
+        f"target {wanted} of {shape_text(shape)} would join the batch with other axes "
+        "or fix its size"
+    )
+    if any(size is BATCH for size in rest) or rest.count(-1) > 1 or min(rest, default=1) < -1:
+        raise Refusal(mixes)
+    if first is not BATCH and first < -1:
+        raise Refusal(mixes)
+    count, known = math.prod(shape[1:]), math.prod(size for size in rest if size != -1)
+    if -1 in rest:
+        # The batch may only be written as a number if it is the file's own.
+        if (first is not BATCH and {first} != low.batches) or known < 1 or count % known:
+            raise Refusal(mixes)
+        rest[rest.index(-1)] = count // known
+    elif known != count:
+        raise Refusal(mixes)
+    low.reshape(call, call.input(0), (0, *rest))
+
+
+def lower_squeeze(low: Lowering, call: Call) -> None:
+    """Of given axes, not the batch."""
+    shape = low.shape(call.input(0))
+    if not call.input(1):
+        raise Refusal("needs a list of axes, since the batch may be 1")
+    axes = {axis_of(axis, len(shape)) for axis in low.integers(call.input(1), "list of axes")}
+    if any(axis == 0 or shape[axis] != 1 for axis in axes):
+        raise Refusal(f"axes {sorted(axes)} of {shape_text(shape)} cannot be dropped")
+    low.reshape(call, call.input(0), tuple(n for axis, n in enumerate(shape) if axis not in axes))
+
+
+def lower_unsqueeze(low: Lowering, call: Call) -> None:
+    """Of axes after the batch."""
+    shape = low.shape(call.input(0))
+    axes = low.integers(call.input(1), "list of axes")
+    rank = len(shape) + len(axes)
+    new = {axis_of(axis, rank) for axis in axes}
+    if 0 in new or len(new) != len(axes):
+        raise Refusal(f"axes {axes} cannot be added to {shape_text(shape)}")
+    old = iter(shape)
+    low.reshape(call, call.input(0), tuple(1 if axis in new else next(old) for axis in range(rank)))
+
+
+def lower_identity(low: Lowering, call: Call) -> None:
+    """Left out."""
+    low.shape(call.input(0))
+    low.alias[call.output] = call.input(0)
+
+
+def lower_dropout(low: Lowering, call: Call) -> None:
+    """Left out; its mask is not computed."""
+    if call.input(2) and low.constant(call.input(2), "training_mode").any():
+        raise Refusal("training_mode is set")
+    lower_identity(low, call)
+
+
+def lower_shape(low: Lowering, call: Call) -> None:
+    """A constant, but for the batch, with which nothing can be computed."""
+    dims = [BATCH, *low.shape(call.input(0))[1:]]
+    array = np.empty(len(dims), object)
+    array[:] = dims
+    low.constants[call.output] = settled(array[call.attrs["start"] : call.attrs["end"]])
+
+
+def copied(x: Array, shape: Array, **attrs: Any) -> int:
+    return 0 if x.flags.c_contiguous else x.size
+
+
+def filled(shape: Array, **attrs: Any) -> int:
+    return math.prod(shape.tolist())
+
+
+OPERATORS = (
+    Operator("Reshape", reshape, lower_reshape, copied),
+    Operator("Flatten", flatten, lower_flatten),
+    Operator("Squeeze", squeeze, lower_squeeze, nothing),
+    Operator("Unsqueeze", unsqueeze, lower_unsqueeze, nothing),
+    Operator("Identity", identity, lower_identity, nothing),
+    Operator("Dropout", dropout, lower_dropout),
+    Operator("Shape", shape, lower_shape, nothing),
+    Operator("ConstantOfShape", constant_of_shape, of_constants, filled),
+)

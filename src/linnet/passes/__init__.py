@@ -1,0 +1,47 @@
+"""Rewriting an imported graph to the canonical operators, the only ones the core knows.
+
+`canonicalize` runs PASSES in order. `lower` goes through the nodes once, in execution order, and
+does all that needs shapes or constants, by the operators' rules; the small passes after it match
+patterns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ..core import build
+from ..graph import Graph
+from .affine import fold_affine
+from .expand import expand
+from .lowering import lower, report
+from .names import name_nodes
+from .pad import fold_zero_pad
+from .unused import remove_unused
+
+PASSES: list[Callable[[Graph], Graph]] = [
+    lower,
+    remove_unused,
+    fold_affine,
+    fold_zero_pad,
+    expand,
+    remove_unused,
+    name_nodes,
+]
+
+
+def canonicalize(graph: Graph) -> Graph:
+    """The canonical form of an imported graph; a canonical graph stays as it is.
+
+    ValueError lists every node that has none, with the reason.
+    """
+    graph = replace(graph, nodes=[replace(node, attrs=dict(node.attrs)) for node in graph.nodes])
+    graph = remove_unused(graph)
+    report(graph, graph.sort())
+    with np.errstate(all="ignore"):  # what is not finite in the file stays so
+        for rewrite in PASSES:
+            graph = rewrite(graph)
+    build(graph)
+    return graph

@@ -1,0 +1,61 @@
+"""What no other pass could fold, as canonical operators."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ..graph import Array, Graph, Node, Shape
+
+
+def expand(graph: Graph) -> Graph:
+    """What is left of Affine and ZeroPad becomes an Add or a convolution of every channel with a
+    1x1 kernel.
+    """
+    initializers = dict(graph.initializers)
+    names = graph.names()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.op not in ("Affine", "ZeroPad"):
+            nodes.append(node)
+            continue
+        (x,), (y,) = node.inputs, node.outputs
+        shape = node.attrs["shape"]
+        channels = shape[1]
+
+        def constant(what: str, array: Array, owner: str = y) -> str:
+            name = names.fresh(f"{owner}.{what}")
+            initializers[name] = array
+            return name
+
+        def reshape(source: str, target: Shape, output: str) -> str:
+            wanted = constant("shape", np.array((0, *target[1:]), np.int64))
+            nodes.append(Node("Reshape", output, [source, wanted], [output], {}))
+            return output
+
+        scale = node.attrs.get("scale", np.ones(channels))
+        shift = node.attrs.get("shift", np.zeros(channels))
+        if node.op == "Affine" and (scale == 1).all():
+            shift = shift.astype(np.float32).reshape(-1, *(1,) * (len(shape) - 2))
+            nodes.append(Node("Add", node.name, [x, constant("shift", shift)], [y], {}))
+            continue
+        image = len(shape) == 4
+        if not image:
+            x = reshape(x, (0, channels, math.prod(shape[2:]), 1), names.fresh(f"{y}.image"))
+        inputs = [x, constant("scale", scale.astype(np.float32).reshape(-1, 1, 1, 1))]
+        if shift.any():
+            inputs.append(constant("shift", shift.astype(np.float32)))
+        attrs = {
+            "kernel_shape": [1, 1],
+            "strides": [1, 1],
+            "pads": node.attrs.get("pads", [0, 0, 0, 0]),
+            "dilations": [1, 1],
+            "group": channels,
+        }
+        output = y if image else names.fresh(f"{y}.scaled")
+        nodes.append(Node("Conv", node.name, inputs, [output], attrs))
+        if not image:
+            reshape(output, shape, y)
+    return replace(graph, nodes=nodes, initializers=initializers)
