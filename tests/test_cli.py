@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import cli, interpret
+from linnet import cli, digits, interpret, machine
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph
 
@@ -186,7 +186,7 @@ def test_convert(call: Call, tmp_path: Path) -> None:
     text = call("convert", DATA / "digits.prototxt", DATA / "digits.caffemodel", target)
     assert text.startswith(f"{target}: 4.") and "f32" in text
     x = np.random.default_rng(0).random((2, 1, 88, 88), np.float32)
-    expected = linnet.load(cli.DIGITS)(x)
+    expected = linnet.load(digits.MODEL)(x)
     np.testing.assert_allclose(linnet.load(target)(x), expected, rtol=1e-4, atol=1e-7)
     data = call("convert", "digits", target, "--weights-dtype", "f16", "--json")
     assert data["bytes"] == target.stat().st_size < 2_100_000
@@ -258,7 +258,7 @@ def test_bench_waits_between_runs(
     monkeypatch: pytest.MonkeyPatch, call: Call, model: str, refused: Refused, tmp_path: Path
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("linnet.cli.time.sleep", waits.append)
+    monkeypatch.setattr("linnet.cli.times.time.sleep", waits.append)
     data = call("bench", model, *QUICK, "--interval", 20, "--json")
     assert data["interval_ms"] == 20 and waits == [0.02] * 3
     assert "20 ms before each run\n" in call("bench", model, *QUICK, "--interval", 20)
@@ -295,9 +295,11 @@ def test_bench_warns_of_unsteady_times(
     monkeypatch: pytest.MonkeyPatch, call: Call, model: str
 ) -> None:
     times = iter([0.01] * 50)
-    monkeypatch.setattr(cli, "_repeat", lambda *_: [next(times), next(times), next(times)])
+    monkeypatch.setattr(
+        "linnet.cli.bench.repeat", lambda *_: [next(times), next(times), next(times)]
+    )
     assert "Warning" not in call("bench", model)
-    monkeypatch.setattr(cli, "_repeat", lambda *_: [0.01, 0.03, 0.02])
+    monkeypatch.setattr("linnet.cli.bench.repeat", lambda *_: [0.01, 0.03, 0.02])
     assert "coefficient of variance = 40.8%" in call("bench", model)
 
 
@@ -309,7 +311,7 @@ def test_profile(call: Call, tmp_path: Path) -> None:
     names = ["node type", "first", "avg ms", "%", "cdf%", "algorithm", "isa", "GFLOP/s"]
     assert re.findall(r"\[(.*?)\]", header) == [*names, "% of peak", "Name"]
     assert re.search(r"^Timings \(microseconds\): count=2 first=\d+ ", text, re.MULTILINE)
-    layers = len(linnet.load(cli.DIGITS).explain())
+    layers = len(linnet.load(digits.MODEL).explain())
     assert f"Number of nodes executed: {layers}" in text
     with open(tmp_path / "p.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -329,7 +331,7 @@ def test_doctor(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     data = call("doctor", "--json")
     assert data["isa"] in data["isas"] and data["self-test"].startswith("passed")
     assert data["advice"] and 0 < data["import_ms"] < 10_000
-    monkeypatch.setattr(cli, "_self_test", lambda: data["self-test"])
+    monkeypatch.setattr("linnet.cli.doctor._self_test", lambda: data["self-test"])
     text = call("doctor")
     assert all(re.search(f"^{key} ", text, re.MULTILINE) for key in data)
 
@@ -343,7 +345,7 @@ def test_doctor_where_linnet_cannot_run(call: Call, monkeypatch: pytest.MonkeyPa
 
 def test_doctor_notices_an_isa_held_back(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_ISA", "scalar")
-    monkeypatch.setattr(cli, "_self_test", lambda: "left to another test")
+    monkeypatch.setattr("linnet.cli.doctor._self_test", lambda: "left to another test")
     data = call("doctor", "--json")
     best = data["isas"][0]
     assert ("LINNET_ISA" in data["advice"]) == (best != "scalar")
@@ -363,14 +365,14 @@ def test_doctor_notices_an_isa_held_back(call: Call, monkeypatch: pytest.MonkeyP
 def test_doctor_on_a_raspberry_pi(
     call: Call, monkeypatch: pytest.MonkeyPatch, bits: str, throttled: str, advice: str
 ) -> None:
-    read = linnet._read
+    read = machine.read
     files = {
         "/proc/device-tree/model": "Raspberry Pi 3 Model B Rev 1.2\0",
         "/sys/devices/platform/soc/soc:firmware/get_throttled": f"{bits}\n",
     }
-    monkeypatch.setattr(linnet, "_read", lambda path: files.get(str(path)) or read(path))
-    monkeypatch.setattr(cli, "_self_test", lambda: "left to another test")
-    monkeypatch.setattr(cli, "_import_ms", lambda: 1.0)
+    monkeypatch.setattr(machine, "read", lambda path: files.get(str(path)) or read(path))
+    monkeypatch.setattr("linnet.cli.doctor._self_test", lambda: "left to another test")
+    monkeypatch.setattr("linnet.cli.doctor._import_ms", lambda: 1.0)
     monkeypatch.delenv("LINNET_ISA", raising=False)
     data = call("doctor", "--json")
     assert data["board"] == "Raspberry Pi 3 Model B Rev 1.2"
@@ -451,7 +453,7 @@ def test_missing_pillow(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> No
 def test_damaged_files(refused: Refused, tmp_path: Path) -> None:
     """Cut short at many places: always one line, never a traceback."""
     for path, form in (
-        (cli.DIGITS, ["run", "{}", "--fill", "zeros"]),
+        (digits.MODEL, ["run", "{}", "--fill", "zeros"]),
         (DATA / "digits.prototxt", ["inspect", "{}", str(DATA / "digits.caffemodel")]),
         (DATA / "digits.caffemodel", ["inspect", str(DATA / "digits.prototxt"), "{}"]),
         (DATA / "digits" / "5.png", ["run", "digits", "--image", "{}"]),

@@ -22,7 +22,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from linnet import compare, formats, interpret, passes
+from linnet import digits, formats, interpret, passes
+from linnet.cli import compare
 from linnet.compare import bench, chart, environments, network, page, report, worker
 from linnet.compare.bench import (
     Bench,
@@ -196,7 +197,7 @@ def test_one_perturbed_weight_of_a_real_runtime_fails(name: str, tmp_path: Path)
     """The runtime gets the shipped network with one weight of 1,039,744 changed."""
     if name != "linnet":
         pytest.importorskip(name, reason="the test extra is not installed")
-    graph = passes.canonicalize(formats.read(compare.DIGITS))
+    graph = passes.canonicalize(formats.read(digits.MODEL))
     x = np.random.default_rng(9).random((2, 1, 88, 88), dtype=np.float32)
     expected = network.expect(graph, x)
     real = replace(environments.runtimes()[name], environment={"kind": "here"})
@@ -224,19 +225,19 @@ def test_accuracy_is_the_runtime_s_own(runtime: Runtime, tmp_path: Path) -> None
     labels = np.where(np.arange(7) < 5, best, (best + 1) % 5)  # five right, two wrong
     rows = [Row("right", runtime, {})]
     protocol, expected = Protocol([3, 4], 1, 0.01, 3), network.expect(graph, images())
-    labelled = network.Labelled(x, labels)
+    labelled = digits.Labelled(x, labels)
     Bench(protocol, expected, tmp_path, lambda *_: None, labelled=labelled).measure(rows)
     assert rows[0].cells[0].facts["accuracy"] == 5 / 7
     assert "accuracy" not in rows[0].cells[1].facts  # once is enough
 
 
 def test_held_out_digits_are_what_the_model_takes() -> None:
-    digits = network.held_out_digits(88)
-    assert digits.images.shape == (360, 1, 88, 88)
-    assert digits.images.dtype == np.float32
+    labelled = digits.held_out(88)
+    assert labelled.images.shape == (360, 1, 88, 88)
+    assert labelled.images.dtype == np.float32
     eight = np.load(Path(__file__).parent / "data" / "digits_caffe.npz")
-    first = int(np.flatnonzero(digits.labels == 3)[0])
-    np.testing.assert_array_equal(digits.images[first, 0], eight["inputs"][3] / np.float32(255))
+    first = int(np.flatnonzero(labelled.labels == 3)[0])
+    np.testing.assert_array_equal(labelled.images[first, 0], eight["inputs"][3] / np.float32(255))
 
 
 def test_not_a_number_fails() -> None:
@@ -664,11 +665,11 @@ def test_regressions_of_linnet_alone_are_found(runtime: Runtime) -> None:
     own = Runtime("linnet", runtime.adapter, {"kind": "here"}, {})
     before = as_data([Row("linnet", own, {}, cells(1.0)), Row("b", runtime, {}, cells(1.0))])
     after = as_data([Row("linnet", own, {}, cells(1.04)), Row("b", runtime, {}, cells(9.0))])
-    assert report.regressions(after, before, 5) == []
-    (line,) = report.regressions(after, before, 3)
+    assert report.regressions(after, before, 0.05) == []
+    (line,) = report.regressions(after, before, 0.03)
     assert line == "linnet at batch 1: 1000.000 -> 1040.000 ms per image (+4%)"
     lost = as_data([Row("linnet", own, {}, [Cell(1, "error", "gone")])])
-    assert report.regressions(lost, before, 5) == ["linnet at batch 1: gone"]
+    assert report.regressions(lost, before, 0.05) == ["linnet at batch 1: gone"]
 
 
 def test_a_baseline_is_of_the_same_kind(runtime: Runtime, tmp_path: Path) -> None:
@@ -689,6 +690,7 @@ def test_a_baseline_is_of_the_same_kind(runtime: Runtime, tmp_path: Path) -> Non
 def parse(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
+    parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)
 
 

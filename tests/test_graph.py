@@ -10,8 +10,9 @@ import pytest
 
 from linnet import _core, core, formats, interpret, ops, passes
 from linnet.core import build
-from linnet.formats.onnx_write import WEIGHT_TYPES, save
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
+from linnet.options import WEIGHT_TYPES
 
 RANDOM = np.random.default_rng(1)
 

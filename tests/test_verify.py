@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from linnet import cli, passes, verify
-from linnet.compare.network import held_out_digits
+from linnet.digits import held_out
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node
 
@@ -296,7 +296,7 @@ def test_command(capsys: pytest.CaptureFixture[str], small: Graph, tmp_path: Pat
 def test_command_reports_what_rounding_does(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    digits = held_out_digits(88)
+    digits = held_out(88)
     np.save(tmp_path / "x.npy", digits.images[:10])
     np.save(tmp_path / "classes.npy", digits.labels[:10])
     given = ["--inputs", tmp_path / "x.npy", "--classes", tmp_path / "classes.npy"]

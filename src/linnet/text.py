@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def number(value: float | None, digits: int) -> str:
@@ -30,3 +32,16 @@ def table(
         ).rstrip()
         for row in (header, *rows)
     ]
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def finite(data: Any) -> Any:
+    """For JSON, which has no NaN and no infinity: null."""
+    if isinstance(data, Mapping):
+        return {key: finite(item) for key, item in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [finite(item) for item in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -79,7 +79,7 @@ class Tuning(NamedTuple):
 def tune(
     graph: _core.GraphBuilder,
     *,
-    threads: Sequence[int],
+    threads: Sequence[int] | None = None,
     batches: Sequence[int],
     search: str = "fast",
     cache: str | None = None,
@@ -90,6 +90,7 @@ def tune(
 ) -> Tuning:
     """Measure the layers of a model for each number of threads and each batch.
 
+    threads: by default one for every core this process may use.
     search: "fast" measures what the estimate finds promising, "full" all that is not hopeless, and
         for longer.
     cache: the wisdom file; by default the one sessions read.
@@ -97,10 +98,11 @@ def tune(
     keep: do not measure again what the file already knows.
     progress: called before each layer with the number of those measured and the problem; what it
         raises ends the tuning. What was measured is kept then, but for the last seconds.
-    options: isa, blas, nnpack, weights_dtype and memory_limit of _core.Session.
+    options: isa, blas, nnpack, weights_dtype and memory_limit as of options.core_options.
     """
     if search not in ("fast", "full"):
         raise ValueError(f"search is {search!r}, expected 'fast' or 'full'")
+    threads = threads or [_core.default_threads()]
     start = time.monotonic()
     seen: set[str] = set()
 

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import _core, core
 from .graph import Graph, Node
 from .ops.quant import rounded
+from .session import Session
 from .text import count, shape_text, table
 
 Array = npt.NDArray[Any]
@@ -131,9 +133,7 @@ def run_model(
     name: str, graph: Graph, inputs: Mapping[str, Array], weights_dtype: str | None = None
 ) -> Side:
     """Every value of a canonical graph on these inputs, computed by linnet."""
-    import linnet
-
-    net = linnet.load(graph, weights_dtype=weights_dtype)
+    net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
     names = [node.outputs[0] for node in graph.nodes]
     first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
     values = dict(zip(names, net.run(names, first)))

@@ -25,9 +25,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..digits import Labelled
 from .environments import Runtime, SetupError, launch, missing
 from .machine import Watch, memory_is_scarce
-from .network import Expected, Labelled
+from .network import Expected
 
 WORKER = Path(__file__).with_name("worker.py")
 STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either

@@ -13,26 +13,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..machine import FIRMWARE, THROTTLED, board, cpuinfo, governor, read
+
 OTHERS = 0.25  # CPUs that other processes may keep busy
 SWAPPED = 1 << 20  # bytes of the whole machine: a page or two is no more than housekeeping
 SLOWEST = 0.75  # of the highest clock seen: below, the times are not of one machine
-THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
 MEMORY = Path("/proc/meminfo")
-FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 def describe() -> dict[str, Any]:
     """Processor or board, cores this process may use, memory in bytes, clock control, system."""
-    info = _text(Path("/proc/cpuinfo"))
-    model = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.*)$", info, re.M)
-    board = _text(Path("/proc/device-tree/model")).rstrip("\0\n")
-    governor = _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip()
+    info = cpuinfo()
+    models = [info[key] for key in ("model name", "Model", "Hardware") if key in info]
     return {
-        "cpu": board or (model[1].strip() if model else platform.processor()),
+        "cpu": board() or (models[0] if models else platform.processor()),
         "machine": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "governor": governor or None,
+        "governor": governor() or None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
@@ -40,7 +38,7 @@ def describe() -> dict[str, Any]:
 
 def memory_is_scarce() -> bool:
     """Whether less than half of the machine's memory is left for the next process."""
-    sizes = dict(re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", _text(MEMORY), re.M))
+    sizes = dict(re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", read(MEMORY), re.M))
     return len(sizes) == 2 and 2 * int(sizes["MemAvailable"]) < int(sizes["MemTotal"])
 
 
@@ -114,7 +112,7 @@ class Watch:
 
     def _firmware(self) -> int:
         """The Raspberry Pi's throttling bits; 0 on other machines."""
-        text = _text(self.root / FIRMWARE)
+        text = read(self.root / FIRMWARE[1:])
         if not text and self.root == Path("/") and shutil.which("vcgencmd"):
             asked = ["vcgencmd", "get_throttled"]
             text = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
@@ -123,33 +121,26 @@ class Watch:
 
     def _numbers(self, pattern: str) -> list[int]:
         """The numbers in the files that match; a sensor that does not answer is left out."""
-        texts = (_text(path).strip() for path in self.root.glob(pattern))
+        texts = (read(path).strip() for path in self.root.glob(pattern))
         return [int(text) for text in texts if text.isdecimal()]
 
     def _emulated(self) -> bool:
         """Whether this program for ARM runs on another processor."""
         arm = platform.machine().startswith(("arm", "aarch64"))
-        return arm and "vendor_id" in _text(self.root / "proc/cpuinfo")  # as x86 names its maker
+        return arm and "vendor_id" in read(self.root / "proc/cpuinfo")  # as x86 names its maker
 
     def _busy(self) -> float:
         """Seconds all CPUs together have worked since the machine started."""
-        fields = _text(self.root / "proc/stat").split("\n", 1)[0].split()[1:9]
+        fields = read(self.root / "proc/stat").split("\n", 1)[0].split()[1:9]
         user, nice, system, _idle, _iowait, irq, softirq, steal = (int(f) for f in fields)
         return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
     def _cpu(self, pid: int) -> float:
         """Seconds the process has worked; 0 if it is gone."""
-        fields = _text(self.root / f"proc/{pid}/stat").rpartition(")")[2].split()
+        fields = read(self.root / f"proc/{pid}/stat").rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def _swapped(self) -> int:
         """Bytes moved from and to swap since the machine started."""
-        pages = map(int, re.findall(r"^pswp\w+ (\d+)", _text(self.root / "proc/vmstat"), re.M))
+        pages = map(int, re.findall(r"^pswp\w+ (\d+)", read(self.root / "proc/vmstat"), re.M))
         return sum(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -18,7 +18,6 @@ from .. import core, interpret
 from ..formats import onnx_write
 from ..graph import Graph
 
-HELD_OUT = Path(__file__).parents[1] / "models" / "digits_heldout.npz"
 CHUNK = 8  # images evaluated at once in float64: bounds the memory of the reference
 
 
@@ -29,29 +28,6 @@ class Expected:
     images: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float64]
     output: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Images [n, ...] float32 as the network takes them, and where its largest output should be."""
-
-    images: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-
-
-def held_out_digits(size: int) -> Labelled:
-    """The handwritten digits that the shipped model was not trained on, as [360, 1, size, size].
-
-    Their 8x8 pixels are enlarged as they were for training: bilinear, border pixels repeated,
-    rounded to grey levels (bench/train_digits.py).
-    """
-    with np.load(HELD_OUT) as file:
-        images, labels = file["images"], file["labels"].astype(np.int64)
-    source = images.shape[-1]
-    centre = ((np.arange(size) + 0.5) * source / size - 0.5).clip(0, source - 1)
-    weights = np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(source)))
-    enlarged = np.floor(weights @ images @ weights.T + 0.5)
-    return Labelled((enlarged[:, None] / 255).astype(np.float32), labels)
 
 
 def logits_of(graph: Graph) -> str:

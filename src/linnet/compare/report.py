@@ -204,8 +204,10 @@ def baseline(path: Path, wanted: Kind) -> dict[str, Any]:
     return same[-1]
 
 
-def regressions(run: Data, baseline: Data, percent: float) -> list[str]:
-    """Cells of linnet's own rows whose median is more than `percent` above the baseline's."""
+def regressions(run: Data, baseline: Data, most: float) -> list[str]:
+    """Cells of linnet's own rows whose median exceeds the baseline's by more than the fraction
+    `most`.
+    """
     before = {
         (row["name"], cell["batch"]): cell["median"]
         for row in baseline["rows"]
@@ -221,7 +223,7 @@ def regressions(run: Data, baseline: Data, percent: float) -> list[str]:
             where = f"{row['name']} at batch {cell['batch']}"
             if not cell.get("median"):
                 found.append(f"{where}: {cell['reason']}")
-            elif cell["median"] > old * (1 + percent / 100):
+            elif cell["median"] > old * (1 + most):
                 change = 100 * (cell["median"] / old - 1)
                 found.append(
                     f"{where}: {old:.3f} -> {cell['median']:.3f} ms per image (+{change:.0f}%)"

@@ -13,9 +13,8 @@ import numpy as np
 from .. import core
 from ..graph import Array, Graph, Names, Shape
 from ..ops.quant import quantize
+from ..options import WEIGHT_TYPES
 from . import PathLike, _schema
-
-WEIGHT_TYPES = ("f32", "f16", "int8")  # how weights can be stored
 
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 6, 7, 8  # AttributeType
 _TENSOR_TYPE = {  # TensorProto.DataType

@@ -1,0 +1,27 @@
+"""linnet convert"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import linnet
+
+from ..options import WEIGHT_TYPES
+from ..text import megabytes
+from .inputs import files
+from .options import add_model
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, "MODEL [WEIGHTS] OUT.onnx")
+    parser.add_argument("--weights-dtype", choices=WEIGHT_TYPES, default="f32", help="default: f32")
+
+
+def run(args: argparse.Namespace) -> Result:
+    model, weights, (target,) = files(args, outputs=1)
+    linnet.convert(model, weights, target, args.weights_dtype)
+    size = Path(target).stat().st_size
+    data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}
+    return Result(data, [f"{target}: {megabytes(size)}, {args.weights_dtype} weights"])

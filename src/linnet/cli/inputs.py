@@ -1,0 +1,109 @@
+"""The files that arguments name: models, arrays, and what is to be written."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import linnet
+
+from .. import digits
+from ..text import shape_text
+from .options import session_options
+
+
+def named(text: str) -> Path:
+    """The file of a model that an argument names."""
+    return digits.MODEL if text == "digits" else Path(text)
+
+
+def files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | None, list[str]]:
+    """Model, weights and `outputs` further files, of which options may name the first two."""
+    found = list(args.files)
+    rest = found[len(found) - outputs :] if outputs else []
+    found = found[: len(found) - outputs] if outputs else found
+    if args.model is not None:
+        found.insert(0, args.model)
+    if args.weights is not None:
+        found.append(args.weights)
+    if not found or len(rest) < outputs:
+        raise ValueError("a model is needed" + (", and a file to write" if outputs else ""))
+    if len(found) > 2:
+        raise ValueError(f"too many files: {' '.join(found)}")
+    return named(found[0]), Path(found[1]) if len(found) == 2 else None, rest
+
+
+def load(args: argparse.Namespace) -> linnet.Session:
+    model, weights, _ = files(args)
+    return linnet.load(model, weights, **session_options(args))
+
+
+def inputs(args: argparse.Namespace, values: Sequence[linnet.ValueInfo]) -> list[npt.NDArray[Any]]:
+    """An array for each input of the model, from --inputs or made up."""
+    if args.inputs is not None:
+        if args.shapes is not None:
+            raise ValueError("--shapes is for made-up input, not for --inputs")
+        feed = read_arrays(args.inputs, values[0].name)
+        problems = [f"no array '{v.name}'" for v in values if v.name not in feed]
+        problems += [
+            f"array '{name}' is no input" for name in feed if all(name != v.name for v in values)
+        ]
+        if problems:
+            raise ValueError(f"{args.inputs}: {'; '.join(problems)}")
+        return [feed[value.name] for value in values]
+    sizes = _shapes(args.shapes, values)
+    random = np.random.default_rng(args.seed)
+    if args.fill == "zeros":
+        return [np.zeros(shape, np.float32) for shape in sizes]
+    return [random.random(shape, np.float32) for shape in sizes]
+
+
+def read_arrays(path: str, name: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz file, or that of an .npy file as `name`."""
+    with open(path, "rb") as file:
+        try:
+            loaded = np.load(file)
+            return {name: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+        except (
+            ValueError,
+            EOFError,
+            KeyError,
+            OSError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise ValueError(f"{path}: not a readable .npz or .npy file: {error}") from None
+
+
+def check_writable(path: str | Path | None) -> None:
+    """OSError now rather than when the work is done; what the file holds stays."""
+    if path is not None:
+        with open(path, "ab"):
+            pass
+
+
+def _shapes(text: str | None, inputs: Sequence[linnet.ValueInfo]) -> list[tuple[int, ...]]:
+    given: dict[str, tuple[int, ...]] = {}
+    for part in (text or "").split(",") if text else []:
+        name, _, sizes = part.rpartition(":")
+        if not re.fullmatch(r"\d+(x\d+)*", sizes):
+            raise ValueError(f"--shapes {part}: expected NAME:16x1x88x88")
+        given[name or inputs[0].name] = tuple(map(int, sizes.split("x")))
+    unknown = given.keys() - {value.name for value in inputs}
+    if unknown:
+        raise ValueError(f"--shapes: the model has no input '{min(unknown)}'")
+    for value in inputs:
+        shape = given.get(value.name, value.shape)
+        if len(shape) != len(value.shape) or shape[1:] != value.shape[1:]:
+            raise ValueError(
+                f"--shapes: '{value.name}' is {shape_text(value.shape)}, not {shape_text(shape)}"
+            )
+    batch = next(iter(given.values()))[0] if given else 1
+    return [given.get(v.name, (batch, *(n or 1 for n in v.shape[1:]))) for v in inputs]

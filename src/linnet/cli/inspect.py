@@ -1,0 +1,77 @@
+"""linnet inspect"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from ..model import canonical
+from ..text import megabytes, shape_text, table
+from .inputs import files
+from .options import add_model
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+
+
+def run(args: argparse.Namespace) -> Result:
+    """The model in canonical form, which is what linnet runs."""
+    from .. import core
+
+    model, weights, _ = files(args)
+    graph = canonical(model, weights)
+    shapes = core.shapes(graph)
+    nodes: list[dict[str, Any]] = []
+    for node in graph.nodes:
+        used = [graph.initializers[name] for name in node.inputs if name in graph.initializers]
+        parameters = sum(array.size for array in used if array.dtype.kind == "f")
+        output = shapes[node.outputs[0]]
+        weighted = used[0].size if node.op in ("Conv", "Gemm") else 0
+        nodes.append(
+            {
+                "name": node.name,
+                "op": node.op,
+                "output": node.outputs[0],
+                "shape": [None, *output[1:]],
+                "parameters": parameters,
+                "macs": weighted * math.prod(output[2:]),
+            }
+        )
+    stored = [array for array in graph.initializers.values() if array.dtype.kind == "f"]
+    data: dict[str, Any] = {
+        "name": graph.name,
+        "inputs": [{"name": v.name, "shape": [None, *v.shape[1:]]} for v in graph.inputs],
+        "outputs": [{"name": name, "shape": [None, *shapes[name][1:]]} for name in graph.outputs],
+        "nodes": nodes,
+        "parameters": sum(array.size for array in stored),
+        "macs": sum(node["macs"] for node in nodes),
+        "weight_bytes": sum(array.nbytes for array in stored),
+        "file_bytes": sum(path.stat().st_size for path in (model, weights) if path is not None),
+    }
+    rows = [
+        (
+            n["name"],
+            n["op"],
+            n["output"],
+            shape_text(n["shape"]),
+            f"{n['parameters']:,}",
+            f"{n['macs']:,}",
+        )
+        for n in nodes
+    ]
+    total = f"{data['parameters']:,} parameters, {data['macs']:,} multiply-adds per image"
+    lines = [
+        f"{graph.name or model.name}: {total}",
+        f"{megabytes(data['weight_bytes'])} of float32 weights, "
+        f"{megabytes(data['file_bytes'])} on disk",
+        *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
+        *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
+        "",
+        *table(
+            ("node", "op", "output", "shape", "parameters", "multiply-adds"), rows, right=(4, 5)
+        ),
+    ]
+    return Result(data, lines)

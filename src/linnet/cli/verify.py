@@ -1,0 +1,129 @@
+"""linnet verify"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import linnet
+
+from .. import digits, formats, model
+from .. import verify as verification
+from ..graph import Graph
+from ..options import WEIGHT_TYPES
+from ..verify import Side
+from .inputs import inputs, named, read_arrays
+from .options import add_inputs, seconds
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "files",
+        nargs="*",
+        metavar="A B",
+        help="each a model (.onnx, .prototxt .caffemodel, digits) or what a runtime computed of it "
+        "(.npz with an array for each value, .npy of the output); A is taken to be right",
+    )
+    add(
+        "--against",
+        choices=WEIGHT_TYPES,
+        help="in place of B: A with the weights of fully connected and 1x1 layers so rounded",
+    )
+    add_inputs(parser)
+    add(
+        "--classes",
+        metavar="FILE.npy",
+        help="the true class of each image, to count the right ones",
+    )
+    add(
+        "--tolerance",
+        type=seconds,
+        metavar="T",
+        help="largest difference relative to a value's rms "
+        "(default: 0.001; with --against f16 0.01, int8 0.1)",
+    )
+
+
+def run(args: argparse.Namespace) -> Result:
+    """Every value both sides have; exit status 1 if one is beyond the tolerance."""
+    sides = _sides(args.files)
+    if len(sides) != (2 if args.against is None else 1):
+        raise ValueError("two models or saved outputs are needed, or one model and --against")
+    graphs = [model.canonical(*files) if _is_model(files[0]) else None for files in sides]
+    saved = [
+        None if graph else verification.saved(files[0].name, read_arrays(str(files[0]), "output"))
+        for files, graph in zip(sides, graphs)
+    ]
+    names = [files[0].name for files in sides]
+    if args.against is not None:
+        if graphs[0] is None:
+            raise ValueError(f"{names[0]}: --against needs a model")
+        names.append(f"itself with {args.against} weights")
+        graphs.append(verification.round_weights(graphs[0], args.against))
+        saved.append(None)
+    elif len(set(names)) == 1:
+        names = [str(files[0]) for files in sides]
+
+    feed, classes = _feed(args, graphs, saved)
+    for i, graph in enumerate(graphs):
+        if graph is not None:
+            wanted = [value.name for value in graph.inputs]
+            if len(wanted) != len(feed):
+                raise ValueError(f"{names[i]} has {len(wanted)} inputs, not {len(feed)}")
+            given = feed if set(wanted) == set(feed) else dict(zip(wanted, feed.values()))
+            saved[i] = verification.run_model(names[i], graph, given, args.against if i else None)
+    a, b = (side for side in saved if side is not None)
+    tolerance = args.tolerance
+    if tolerance is None:
+        tolerance = verification.ROUNDED_TOLERANCE[args.against or "f32"]
+    found = verification.verify(a, b, tolerance=tolerance, inputs=feed, classes=classes)
+    return Result(found.to_dict(), found.lines(), 0 if found.passed else 1)
+
+
+def _sides(files: Sequence[str]) -> list[tuple[Path, Path | None]]:
+    """The files of each side: weights follow their model."""
+    sides: list[tuple[Path, Path | None]] = []
+    for name in files:
+        if formats.holds_weights(name) and sides and sides[-1][1] is None:
+            sides[-1] = (sides[-1][0], Path(name))
+        else:
+            sides.append((named(name), None))
+    return sides
+
+
+def _is_model(file: Path) -> bool:
+    return file.suffix.lower() not in (".npz", ".npy")
+
+
+def _feed(
+    args: argparse.Namespace, graphs: Sequence[Graph | None], saved: Sequence[Side | None]
+) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any] | None]:
+    """What the models are to be run on, by the first one's names, and the true classes if known."""
+    classes = None
+    if args.classes is not None:
+        classes = read_arrays(args.classes, "classes").get("classes")
+        if classes is None:
+            raise ValueError(f"{args.classes}: no array 'classes'")
+    graph = next((graph for graph in graphs if graph is not None), None)
+    if graph is None:
+        return {}, classes
+    values = [linnet.ValueInfo(v.name, (None, *v.shape[1:]), v.dtype) for v in graph.inputs]
+    made_up = args.inputs is None and args.fill is None
+    kept = {
+        name: array for side in saved if side is not None for name, array in side.values.items()
+    }
+    if made_up and all(value.name in kept for value in values):
+        return {value.name: kept[value.name].astype(np.float32) for value in values}, classes
+    if made_up and any(side is not None for side in saved):
+        raise ValueError("--inputs is needed: what the saved values were computed from")
+    if made_up and Path(graph.source) == digits.MODEL and args.shapes is None and classes is None:
+        images, labels = digits.held_out(graph.inputs[0].shape[-1])
+        return {values[0].name: images}, labels
+    return dict(zip((value.name for value in values), inputs(args, values))), classes

@@ -1,0 +1,56 @@
+"""What Linux says of the machine. A file that is not there is an empty one."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+# Of a Raspberry Pi's firmware: bits of what holds the clock back now; 16 bits on, of what has.
+FIRMWARE = "/sys/devices/platform/soc/soc:firmware/get_throttled"
+THROTTLED = {0: "under-voltage", 1: "clock capped", 2: "throttled", 3: "soft temperature limit"}
+
+
+def read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def cpuinfo() -> dict[str, str]:
+    """The first value of every key of /proc/cpuinfo."""
+    found: dict[str, str] = {}
+    for line in read("/proc/cpuinfo").splitlines():
+        key, _, text = line.partition(":")
+        found.setdefault(key.strip(), text.strip())
+    return found
+
+
+def board() -> str:
+    """The name of a board, empty for other machines."""
+    return read("/proc/device-tree/model").strip("\0\n ")
+
+
+def cpu_model() -> str:
+    """What Linux calls this CPU, and on a board that board's name."""
+    info = cpuinfo()
+    names = [info[key] for key in ("model name", "Model") if info.get(key)]
+    return ", ".join(names) or "unknown"
+
+
+def governor() -> str:
+    return read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
+
+
+@functools.cache
+def clock() -> float | None:
+    """Highest clock of the CPU in Hz, as Linux states it; None if it does not.
+
+    In a virtual machine it may be the nominal clock, below what the CPU really reaches.
+    """
+    text = read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+    if text.strip().isdecimal():
+        return int(text) * 1e3
+    found = re.findall(r"(?m)^cpu MHz\s*:\s*([\d.]+)", read("/proc/cpuinfo"))
+    return max((float(mhz) * 1e6 for mhz in found), default=0.0) or None

@@ -1,0 +1,80 @@
+"""How a model is run: the options of a session, which the core declares.
+
+`linnet.load` takes them as arguments of the same names, the command as options, `tune` hands them
+on. `core_options` checks what was given.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import _core
+
+OPTIONS = [option for option in _core.session_options() if not option["tuning"]]
+# How weights can be kept and stored.
+(WEIGHT_TYPES,) = (option["choices"] for option in OPTIONS if option["name"] == "weights_dtype")
+
+
+def whole(what: str, value: Any) -> int:
+    """A count that someone has given, as an int."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if not 1 <= number < 2**31:
+        raise ValueError(f"{what} is {value!r}, expected a whole number of at least 1")
+    return number
+
+
+def text(what: str, value: Any) -> str:
+    """A name or path that someone has given, empty for None."""
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"{what} is {value!r}, expected a string")
+    return "" if value is None else os.fspath(value)
+
+
+def size(what: str, value: Any) -> int:
+    """Bytes that someone has given, as a number or as "300M" (powers of 1024)."""
+    number = value
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
+        if not match:
+            raise ValueError(f"{what} is {value!r}, expected a size such as '300M' or '1G'")
+        number = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    if not isinstance(number, (int, float, np.integer)) or not 0 < number < math.inf:
+        raise ValueError(f"{what} is {value!r}, expected a positive number of bytes")
+    return min(int(number), sys.maxsize)
+
+
+def truth(what: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{what} is {value!r}, expected True or False")
+    return bool(value)
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "count": whole,
+    "flag": truth,
+    "bytes": size,
+    "text": text,
+}
+
+
+def core_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of _core.Session for the options in `given`; ValueError names a wrong one.
+
+    None stands for the core's default.
+    """
+    kinds = {option["name"]: option["kind"] for option in OPTIONS}
+    return {
+        name: value if value is None else _CHECKS[kinds[name]](name, value)
+        for name, value in given.items()
+    }

@@ -1,0 +1,260 @@
+"""A loaded model: run it, explain it, profile it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core, machine
+from .options import whole
+from .report import Candidate, Layer, Report
+from .text import count, shape_text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Array = npt.NDArray[np.float32]
+_FLOAT32 = np.dtype(np.float32)
+
+
+class ValueInfo(NamedTuple):
+    """An input or output of a model. The batch, axis 0 of its shape, is None: any size."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+class Session:
+    """A loaded model. Made by `load`.
+
+    Any number of Python threads may call one session; calls run one after the other, each on all of
+    its threads, with the GIL released. After a fork the child may go on using it. Leaving a `with`
+    block, or close(), gives the memory back at once.
+    """
+
+    def __init__(self, core: _core.Session) -> None:
+        self._open: _core.Session | None = core
+
+    @property
+    def _inner(self) -> _core.Session:
+        if self._open is None:
+            raise RuntimeError("the session is closed")
+        return self._open
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free weights, activations and threads; a call that is under way ends first."""
+        self._open = None
+
+    def __repr__(self) -> str:
+        if self._open is None:
+            return "<linnet.Session, closed>"
+        values = ", ".join(f"{v.name} {shape_text(v.shape)}" for v in self.inputs)
+        results = ", ".join(f"{v.name} {shape_text(v.shape)}" for v in self.outputs)
+        return (
+            f"<linnet.Session {values} -> {results}, {self.isa}, {count(self.threads, 'thread')}>"
+        )
+
+    @property
+    def name(self) -> str:
+        """The name stored in the model."""
+        return self._inner.name
+
+    @property
+    def inputs(self) -> list[ValueInfo]:
+        return [_info(*value) for value in self._inner.inputs]
+
+    @property
+    def outputs(self) -> list[ValueInfo]:
+        return [_info(*value) for value in self._inner.outputs]
+
+    @property
+    def values(self) -> list[ValueInfo]:
+        """All that fetch= accepts: inputs, results of every node, outputs."""
+        return [_info(*value) for value in self._inner.values]
+
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses, the caller's included."""
+        return self._inner.threads
+
+    @property
+    def isa(self) -> str:
+        """Instruction set of the kernels."""
+        return self._inner.isa
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of packed weights."""
+        return self._inner.weight_bytes
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of activations and workspaces, for the batch sizes kept ready."""
+        return self._inner.arena_bytes
+
+    def __call__(
+        self, x: npt.ArrayLike, *more: npt.ArrayLike, out: Array | Sequence[Array] | None = None
+    ) -> Any:
+        """Run the model on a batch of any size: one float32 array for each of `inputs`, in order.
+
+        Returns the output, a float32 array; a tuple of them where the model has several. `out` is
+        what to write them into instead of new arrays: C-contiguous float32 of the right shape.
+        ValueError says what is wrong with which input.
+        """
+        results = self._run([x, *more], [], out)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(
+        self,
+        x_or_fetch: Any,
+        feed: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        fetch: Sequence[str] | None = None,
+        out: Array | Sequence[Array] | None = None,
+    ) -> list[Array]:
+        """Run the model and return a list: the outputs, or the values named in `fetch`.
+
+        Two forms: `run(x, fetch=["fc7"])`, where x is an array, or a list or tuple with one for
+        every input; and `run(fetch, {"data": x})`, with names or None for the outputs. Any of
+        `values` can be fetched, also one that is usually fused away, which costs time. `out` as for
+        a call.
+        """
+        if feed is None:
+            if isinstance(x_or_fetch, Mapping):
+                raise ValueError("inputs by name come second, as in run(None, {...})")
+            inputs = list(x_or_fetch) if isinstance(x_or_fetch, (list, tuple)) else [x_or_fetch]
+        else:
+            if x_or_fetch is not None and fetch is not None:
+                raise ValueError("the values to fetch are given twice")
+            fetch = x_or_fetch if fetch is None else fetch
+            inputs = self._ordered(feed)
+        if isinstance(fetch, str):
+            fetch = [fetch]
+        if fetch is not None and not (
+            isinstance(fetch, (list, tuple))
+            and fetch
+            and all(isinstance(name, str) for name in fetch)
+        ):
+            raise ValueError(f"fetch is {_short(fetch)}, expected names of values")
+        return self._run(inputs, [] if fetch is None else list(fetch), out)
+
+    def explain(self, batch: int = 1) -> Report:
+        """How a batch of this size is run: every layer's algorithm, the others' times and refusals.
+
+        Times are estimates, or measured where `linnet tune` has been run; the title names the file
+        they come from, or why there is none.
+        """
+        batch = whole("batch", batch)
+        steps = self._inner.plan(batch, [])
+        return Report(
+            self._title(batch, self._inner.wisdom_note()),
+            batch,
+            [self._layer(step, batch, []) for step in steps],
+        )
+
+    def profile(self, x: npt.ArrayLike, *more: npt.ArrayLike, runs: int = 10) -> Report:
+        """Time every layer of `runs` runs on this input, after one that is not timed."""
+        runs = whole("runs", runs)
+        core = self._inner
+        inputs = _arrays([x, *more])
+        core.profile(inputs, [])
+        profiles = [core.profile(inputs, []) for _ in range(runs)]
+        batch = len(inputs[0])
+        layers = [
+            self._layer(steps[0], batch, [step["seconds"] for step in steps])._replace(
+                phases={
+                    phase: sum(step["phases"][phase] for step in steps) / runs
+                    for phase in steps[0]["phases"]
+                }
+            )
+            for steps in zip(*profiles)
+        ]
+        what = f"mean of {count(runs, 'run')}"
+        if clock := machine.clock():
+            what += f", peak {self._peak(clock) / 1e9:.0f} GFLOP/s at {clock / 1e9:.2f} GHz"
+        return Report(self._title(batch, what), batch, layers)
+
+    def _peak(self, clock: float) -> float:
+        """FLOP/s that all threads together can reach at `clock` Hz."""
+        return _core.peak_flops_per_cycle(self.isa) * clock * self.threads
+
+    def _title(self, batch: int, what: str) -> str:
+        name = self.name or "model"
+        return f"{name}: batch {batch}, {self.isa}, {count(self.threads, 'thread')}, {what}"
+
+    def _run(
+        self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
+    ) -> list[Array]:
+        arrays = _arrays(inputs)
+        if out is not None:
+            if isinstance(out, np.ndarray):
+                out = [out]
+            if not isinstance(out, (list, tuple)):
+                raise ValueError(f"out is {out!r}, expected arrays")
+            for i, array in enumerate(out):
+                if not isinstance(array, np.ndarray):
+                    raise ValueError(f"out is a {type(array).__name__}, expected arrays")
+                if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
+                    raise ValueError("out overlaps an input or another output")
+        return self._inner.run(arrays, wanted, out)
+
+    def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
+        if not isinstance(feed, Mapping):
+            raise ValueError(f"the feed is {_short(feed)}, expected arrays by name")
+        names = [name for name, _ in self._inner.inputs]
+        problems = [f"input '{name}' is missing" for name in names if name not in feed]
+        problems += [f"the model has no input '{name}'" for name in feed if name not in names]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return [feed[name] for name in names]
+
+    def _layer(self, step: _core.Step, batch: int, times: Sequence[float]) -> Layer:
+        gflops = percent = None
+        if times and step["macs"]:
+            mean = max(sum(times) / len(times), 1e-9)
+            gflops = 2e-9 * step["macs"] * batch / step["batch"] / mean
+            if clock := machine.clock():
+                percent = 100e9 * gflops / self._peak(clock)
+        return Layer(
+            step["name"],
+            step["op"],
+            step["problem"],
+            step["algorithm"],
+            self.isa if step["uses_kernels"] else "-",
+            step["macs"],
+            step["estimate"],
+            tuple(Candidate(**candidate) for candidate in step["candidates"]),
+            tuple(times),
+            gflops,
+            percent,
+            step["measured"],
+        )
+
+
+def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
+    """As ndarrays. A float32 of another making, such as an unpickled one, becomes NumPy's own."""
+    arrays = [np.asarray(x) for x in inputs]
+    return [np.asarray(a, _FLOAT32) if a.dtype == _FLOAT32 else a for a in arrays]
+
+
+def _short(value: Any) -> str:
+    return f"a {type(value).__name__}" if isinstance(value, np.ndarray) else repr(value)
+
+
+def _info(name: str, shape: Sequence[int]) -> ValueInfo:
+    return ValueInfo(name, (None, *shape[1:]), _FLOAT32)
