@@ -1,0 +1,89 @@
+"""What is compared: a model, or what a runtime saved of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .. import _core, core
+from ..graph import Array, Graph, Node
+from ..ops.quant import rounded
+from ..session import Session
+
+MOST_IMAGES = 16  # whose values are kept and compared layer by layer
+
+
+@dataclass
+class Side:
+    """One of the two: the values it computed of the first images, in order; the graph if it is a
+    model; and of all images the class, where an output is a list of classes.
+    """
+
+    name: str
+    values: dict[str, Array]
+    graph: Graph | None = None
+    outputs: list[str] = field(default_factory=list)
+    classes: dict[str, Array] = field(default_factory=dict)
+
+    def producer(self, value: str) -> Node | None:
+        nodes = self.graph.nodes if self.graph else []
+        return next((node for node in nodes if value in node.outputs), None)
+
+
+def run_model(
+    name: str, graph: Graph, inputs: Mapping[str, Array], weights_dtype: str | None = None
+) -> Side:
+    """Every value of a canonical graph on these inputs, computed by linnet."""
+    net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
+    names = [node.outputs[0] for node in graph.nodes]
+    first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
+    values = dict(zip(names, net.run(names, first)))
+    results = dict(zip(graph.outputs, net.run(None, dict(inputs))))
+    return Side(name, values, graph, list(graph.outputs), _best(results))
+
+
+def saved(name: str, values: Mapping[str, Array]) -> Side:
+    """What a runtime saved.
+
+    ValueError if an array is not a batch of numbers.
+    """
+    for key, array in values.items():
+        if array.dtype.kind not in "fiu" or array.ndim < 2 or not len(array):
+            raise ValueError(f"{name}: '{key}' is not a batch of numbers, N x ...")
+    floats = {
+        key: array if array.dtype == np.float32 else array.astype(np.float64)
+        for key, array in values.items()
+    }
+    first = {key: array[:MOST_IMAGES] for key, array in floats.items()}
+    return Side(name, first, classes=_best(floats))
+
+
+def round_weights(graph: Graph, dtype: str) -> Graph:
+    """The graph with the weights that `linnet.load(..., weights_dtype=dtype)` works with."""
+    initializers = dict(graph.initializers)
+    nodes = []
+    for node in graph.nodes:
+        kernel = initializers.get(node.inputs[1]) if node.op in ("Conv", "Gemm") else None
+        if (
+            kernel is not None
+            and node.attrs.get("group", 1) == 1
+            and kernel.shape[2:] in ((), (1, 1))
+        ):
+            name = f"{node.inputs[1]} as {dtype}"
+            initializers[name] = rounded(kernel, dtype)
+            nodes.append(replace(node, inputs=[node.inputs[0], name, *node.inputs[2:]]))
+        else:
+            nodes.append(node)
+    return replace(graph, nodes=nodes, initializers=initializers)
+
+
+def _best(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The index of the largest number of each image, of values that are lists of classes."""
+    return {
+        name: y.reshape(len(y), -1).argmax(axis=1)
+        for name, y in values.items()
+        if y.ndim > 1 and y.shape[1] > 1 and math.prod(y.shape[2:]) == 1
+    }
