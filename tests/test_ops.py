@@ -173,18 +173,19 @@ def takes(op):
 CANONICAL = [name for name in OPERATORS if takes(name)]
 # The kind of problem that runs each canonical operator, or why there is none.
 KINDS = {
-    "Add": "add",
-    "AveragePool": "avgpool",
-    "Concat": "reorder",
+    "Add": "map",
+    "AveragePool": "pool",
+    "Concat": "move",
     "Conv": "conv",
     "Flatten": "",  # the same memory, or a change of layout
-    "Gemm": "fc",
-    "GlobalAveragePool": "avgpool",
-    "GlobalMaxPool": "maxpool",
-    "MaxPool": "maxpool",
-    "Relu": "relu",
+    "Gemm": "matmul",
+    "GlobalAveragePool": "pool",
+    "GlobalMaxPool": "pool",
+    "MaxPool": "pool",
+    "Relu": "map",
     "Reshape": "",  # as Flatten
-    "Softmax": "softmax",
+    "Softmax": "normalize",
+    "Transpose": "move",
 }
 
 
