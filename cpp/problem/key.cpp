@@ -1,7 +1,11 @@
 #include "problem/key.h"
 
+#include <algorithm>
 #include <charconv>
+#include <locale>
+#include <sstream>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 
 #include "problem/problem.h"
@@ -13,6 +17,29 @@ constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool", "map", "no
 constexpr const char* kMapNames[] = {"", "add"};  // a copy is not written
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kNormalizeNames[] = {"softmax"};
+
+// Numbers as every locale writes them; <charconv> of older libraries has none for reals.
+bool parse(const std::string& text, float& value) {
+  std::istringstream in(text);
+  in.imbue(std::locale::classic());
+  return in >> value && in.peek() == std::istringstream::traits_type::eof();
+}
+
+// The shortest text that is read as the same number.
+std::string text_of(float value) {
+  if (value == kInfinity || value == -kInfinity) return value > 0 ? "inf" : "-inf";
+  std::string text;
+  float back = 0;
+  for (int digits = 1; digits <= 9 && (digits == 1 || back != value); ++digits) {
+    std::ostringstream out;
+    out.imbue(std::locale::classic());
+    out.precision(digits);
+    out << value;
+    text = out.str();
+    parse(text, back);
+  }
+  return text;
+}
 
 // Writer and Reader have the same methods, so that one function, fields(), describes the text for
 // both. Every method is told what the problem has, which is what the writer writes, and returns
@@ -33,19 +60,18 @@ class Writer {
     if (present) text_ += literal;
     return present;
   }
-  int64_t number(int64_t value, int64_t /*least*/) { return write(value); }
-  float real(float value) { return write(value); }
+  int64_t number(int64_t value, int64_t /*least*/) {
+    text_ += std::to_string(value);
+    return value;
+  }
+  float real(float value) {
+    text_ += text_of(value);
+    return value;
+  }
   [[noreturn]] void fail(const char* what) { throw std::logic_error(what); }
   const std::string& text() const { return text_; }
 
  private:
-  template <typename T>
-  T write(T value) {
-    char digits[32];
-    text_.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
-    return value;
-  }
-
   std::string text_;
 };
 
@@ -76,7 +102,15 @@ class Reader {
     if (value < least || value > (int64_t{1} << 31)) fail(nullptr);
     return value;
   }
-  float real(float value) { return read(value); }
+  float real(float value) {
+    for (const float infinity : {kInfinity, -kInfinity}) {
+      if (part(text_of(infinity).c_str())) return infinity;
+    }
+    const size_t size = std::min(word_.find_first_not_of("+-.0123456789e"), word_.size());
+    if (!parse(std::string(word_.substr(0, size)), value)) fail(nullptr);
+    word_.remove_prefix(size);
+    return value;
+  }
   // What is missing, or the word that is there in its place.
   [[noreturn]] void fail(const char* what) {
     if (what && next().empty()) {
@@ -104,8 +138,7 @@ class Reader {
   void close() {
     if (!word_.empty()) fail(nullptr);
   }
-  template <typename T>
-  T read(T value) {
+  int64_t read(int64_t value) {
     const auto [end, error] = std::from_chars(word_.data(), word_.data() + word_.size(), value);
     if (error != std::errc()) fail(nullptr);
     word_.remove_prefix(static_cast<size_t>(end - word_.data()));
