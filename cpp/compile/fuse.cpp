@@ -11,7 +11,10 @@ class Fuser {
  public:
   Fuser(const Graph& graph, const std::vector<int>& wanted,
         const std::function<bool(const Problem&)>& takes)
-      : graph_(graph), takes_(takes), users_(graph.values.size()), readers_(graph.values.size()) {
+      : graph_(graph),
+        takes_(takes),
+        users_(graph.values.size(), -1),
+        readers_(graph.values.size()) {
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       for (const Input& input : graph.nodes[n].inputs) {
         if (input.value < 0) continue;

@@ -83,6 +83,12 @@ TEST_CASE("fuse: a sum of a value with itself, or with a constant, is a step of 
                     .output("r")) == Names{"c+s+r"});
 }
 
+TEST_CASE("fuse: the last node takes nothing, whatever the first one is") {
+  CHECK(groups(*Sketch().pool("p", "x", 2, 2).conv("y", "p", 16).output("y")) == Names{"p", "y"});
+  CHECK(groups(*Sketch().node("Relu", "r", {"x"}).conv("y", "r", 16).output("y")) ==
+        Names{"r", "y"});
+}
+
 TEST_CASE("fuse: a value with two readers is not swallowed") {
   const auto graph =
       Sketch().conv("c", "x", 8).node("Relu", "r", {"c"}).concat("j", {"c", "r"}).output("j");
