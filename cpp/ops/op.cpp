@@ -1,7 +1,7 @@
 #include "ops/op.h"
 
 #include <algorithm>
-#include <cstring>
+#include <list>
 #include <stdexcept>
 
 namespace linnet {
@@ -19,10 +19,14 @@ bool before(const OpDef* op, const std::string& name) { return op->name < name; 
 }  // namespace
 
 RegisterOps::RegisterOps(std::vector<OpDef> family) {
-  auto& all = table();
   // Never destroyed either: graphs refer to operators.
-  for (const OpDef& op : *new std::vector<OpDef>(std::move(family)))
-    all.insert(std::lower_bound(all.begin(), all.end(), op.name, before), &op);
+  static auto& definitions = *new std::list<OpDef>;
+  auto& all = table();
+  for (OpDef& op : family) {
+    definitions.push_back(std::move(op));
+    const OpDef& kept = definitions.back();
+    all.insert(std::lower_bound(all.begin(), all.end(), kept.name, before), &kept);
+  }
 }
 
 const std::vector<const OpDef*>& ops() { return table(); }
