@@ -422,7 +422,8 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<PySession>(m, "Session")
       .def(py::init([](const GraphBuilder& builder, const py::kwargs& options) {
-             return std::make_unique<PySession>(builder.build(), session_options(options));
+             SessionOptions read = session_options(options);  // wrong ones are named first
+             return std::make_unique<PySession>(builder.build(), std::move(read));
            }),
            py::arg("graph"))
       .def(
