@@ -86,7 +86,7 @@ Choice choose(const Problem& problem, const std::string& isa, Search search, con
   options.search = search, options.wisdom.clear();
   const Weight typed = checked(problem, weight, bias);
   return Planner(options, context.get(), pool)
-      .choose(problem, weight ? &typed : nullptr, bias, problem.x.layout, problem.y.layout);
+      .choose(problem, weight ? &typed : nullptr, bias);
 }
 
 }  // namespace linnet

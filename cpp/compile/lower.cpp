@@ -342,7 +342,7 @@ class Lowerer final : public Lowering {
     p.y = slot ? *slot : image(p.y.dims, preferred_);
     // A residual is read like the result is written, which has no slot then.
     p.z = group.residual >= 0 ? image(p.z.dims, preferred_) : p.z.in(preferred_);
-    step.choice = planner_.choose(p, step.weight, step.bias, p.x.layout, preferred_);
+    step.choice = planner_.choose(p, step.weight, step.bias);
     const Problem& chosen = step.choice.problem;
     x = image_view(x, chosen.x, step.name);
     if (second >= 0) z = image_view(z, chosen.z, step.name);

@@ -15,6 +15,9 @@ using Clock = std::chrono::steady_clock;
 // Only the ratios of estimates matter; this makes them read as plausible times.
 constexpr double kCyclesPerSecond = 2.5e9;
 
+// Problems whose answers are remembered: more than a network has, and some kilobytes each.
+constexpr size_t kMostRemembered = 256;
+
 constexpr Layout kLayouts[] = {Layout::kNchw, Layout::kNhwc};
 
 // How thoroughly layers are measured.
@@ -122,29 +125,30 @@ Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to) con
   return move(p);
 }
 
-bool Planner::moves(const Problem& p) const {
-  const auto& all = algorithms(Kind::kMove);
-  return std::any_of(all.begin(), all.end(), [&](const Algorithm* a) {
-    return a->name() != std::string("direct-ref") && a->refuse(p, context_).empty();
-  });
-}
+bool Planner::moves(const Problem& problem) const { return !ways_to_move(problem).empty(); }
 
-Choice Planner::move(const Problem& p) const {
-  Choice c;
+std::vector<Planner::Variant>& Planner::ways_to_move(const Problem& problem) const {
+  std::string key = problem.key();
+  const auto known = moves_.find(key);
+  if (known != moves_.end()) return known->second;
   std::vector<Variant> variants;
   for (const Algorithm* a : algorithms(Kind::kMove)) {
-    if (a->refuse(p, context_).empty() && a->name() != std::string("direct-ref"))
-      variants.push_back({a, p, estimate(p, *a, context_), {}});
+    if (a->refuse(problem, context_).empty() && a->name() != std::string("direct-ref"))
+      variants.push_back({a, problem, key, estimate(problem, *a, context_), {}});
   }
-  if (variants.empty()) throw std::runtime_error("no algorithm accepts " + p.key());
+  if (moves_.size() == kMostRemembered) moves_.clear();
+  return moves_.emplace(std::move(key), std::move(variants)).first->second;
+}
+
+Choice Planner::move(const Problem& problem) const {
+  std::vector<Variant>& variants = ways_to_move(problem);
+  if (variants.empty()) throw std::runtime_error("no algorithm accepts " + problem.key());
   recall(variants);
   if (worth_measuring(variants)) measure(variants, nullptr, nullptr);
   const Variant& v = variants[0];
-  c.algorithm = v.algorithm, c.problem = p;
-  c.seconds = v.seconds();
-  c.source = v.measured ? Source::kMeasured : Source::kEstimated;
-  c.candidates.push_back({c.algorithm, p, c.seconds, "", c.source});
-  return c;
+  const Source source = v.measured ? Source::kMeasured : Source::kEstimated;
+  return {
+      v.algorithm, problem, v.seconds(), {{v.algorithm, problem, v.seconds(), "", source}}, source};
 }
 
 double Planner::reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout to) const {
@@ -155,7 +159,7 @@ double Planner::reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout
 // Whether the algorithm asked for accepts the layer in any layout; else the layer is planned
 // freely.
 bool Planner::restricted(const Problem& problem) const {
-  if (!problem.weighted()) return false;
+  if (asked_.empty() || !problem.weighted()) return false;
   for (Layout in : kLayouts) {
     for (Layout out : kLayouts) {
       const Problem p = in_layouts(problem, in, out);
@@ -188,43 +192,55 @@ bool Planner::allows(const Algorithm& a, const Problem& problem) const {
   return refusal(a, problem, restricted(plain), options_.memory_limit).empty();
 }
 
-Choice Planner::choose(const Problem& problem, const Weight* weight, const Weight* bias,
-                       Layout given, Layout preferred) const {
-  Choice choice;
-  std::vector<Variant> variants;
-  const bool only_asked = restricted(problem);
+Planner::Answers& Planner::ask(const Problem& problem) const {
+  // Slices stay where they are; other operands may be brought to any layout.
+  const std::string key = in_layouts(problem, problem.x.pitch ? problem.x.layout : Layout::kNchw,
+                                     problem.y.pitch ? problem.y.layout : Layout::kNchw)
+                              .key();
+  const auto known = answers_.find(key);
+  if (known != answers_.end()) return known->second;
+  Answers answers = ask(problem, options_.memory_limit);
+  const auto fast = [](const Variant& v) { return v.algorithm->uses_kernels(); };
   // Where the limit leaves nothing but the reference, plan as if there were none: the session then
   // says what the model needs.
-  for (size_t limit : {options_.memory_limit, size_t{0}}) {
-    choice.candidates.clear();
-    variants.clear();
-    for (const Algorithm* a : algorithms(problem.kind())) {
-      Candidate candidate{a, problem, 0, "", Source::kEstimated};
-      bool accepted = false;
-      for (Layout in : kLayouts) {
-        for (Layout out : kLayouts) {
-          const Problem p = in_layouts(problem, in, out);
-          const std::string refusal = this->refusal(*a, p, only_asked, limit);
-          if (refusal.empty()) {
-            accepted = true;
-            variants.push_back({a, p, estimate(p, *a, context_), {}});
-          } else if (candidate.refusal.empty() || (in == preferred && out == preferred)) {
-            // The refusal in the preferred layout says most about the algorithm.
-            candidate.refusal = refusal;
-          }
-        }
-      }
-      if (accepted) candidate.refusal.clear();
-      choice.candidates.push_back(std::move(candidate));
-    }
-    const auto fast = [](const Variant& v) { return v.algorithm->uses_kernels(); };
-    if (std::any_of(variants.begin(), variants.end(), fast)) break;
+  if (options_.memory_limit &&
+      std::none_of(answers.variants.begin(), answers.variants.end(), fast)) {
+    answers = ask(problem, 0);
   }
-  if (variants.empty()) throw std::runtime_error("no algorithm accepts " + problem.key());
+  if (answers.variants.empty()) throw std::runtime_error("no algorithm accepts " + problem.key());
+  if (answers_.size() == kMostRemembered) answers_.clear();
+  return answers_.emplace(key, std::move(answers)).first->second;
+}
 
+Planner::Answers Planner::ask(const Problem& problem, size_t memory_limit) const {
+  Answers answers;
+  const bool only_asked = restricted(problem);
+  for (const Algorithm* a : algorithms(problem.kind())) {
+    answers.refusals.push_back({a, {}});
+    for (Layout in : kLayouts) {
+      for (Layout out : kLayouts) {
+        const Problem p = in_layouts(problem, in, out);
+        std::string reason = refusal(*a, p, only_asked, memory_limit);
+        if (reason.empty())
+          answers.variants.push_back({a, p, p.key(), estimate(p, *a, context_), {}});
+        answers.refusals.back().reasons[static_cast<int>(in)][static_cast<int>(out)] =
+            std::move(reason);
+      }
+    }
+  }
+  return answers;
+}
+
+Choice Planner::choose(const Problem& problem, const Weight* weight, const Weight* bias) const {
+  Answers& answers = ask(problem);
+  std::vector<Variant>& variants = answers.variants;
+  std::optional<double> before[2], after[2];  // by layout
   for (Variant& v : variants) {
-    v.around = reorder_seconds(v.problem.n, v.problem.x.dims, given, v.problem.x.layout) +
-               reorder_seconds(v.problem.n, v.problem.y.dims, v.problem.y.layout, preferred);
+    const Layout in = v.problem.x.layout, out = v.problem.y.layout;
+    auto &x = before[static_cast<int>(in)], &y = after[static_cast<int>(out)];
+    if (!x) x = reorder_seconds(problem.n, problem.x.dims, problem.x.layout, in);
+    if (!y) y = reorder_seconds(problem.n, problem.y.dims, out, problem.y.layout);
+    v.around = *x + *y;
   }
   if (options_.lean) {
     // An estimate of bytes in place of seconds; the reference, which takes none, only where it is
@@ -239,9 +255,11 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
 
   const bool measured = std::any_of(variants.begin(), variants.end(),
                                     [](const Variant& v) { return v.measured.has_value(); });
+  Choice choice;
   double least = std::numeric_limits<double>::infinity();
-  for (Candidate& candidate : choice.candidates) {
-    if (!candidate.refusal.empty()) continue;
+  for (const Answers::Refusals& refusals : answers.refusals) {
+    choice.candidates.push_back({refusals.algorithm, problem, 0, "", Source::kEstimated});
+    Candidate& candidate = choice.candidates.back();
     candidate.seconds = std::numeric_limits<double>::infinity();
     for (const Variant& v : variants) {
       if (v.algorithm != candidate.algorithm) continue;
@@ -255,7 +273,11 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
         candidate.source = v.measured ? Source::kMeasured : Source::kEstimated;
       }
     }
-    if (candidate.seconds < least && (candidate.source == Source::kMeasured || !measured)) {
+    if (candidate.seconds == std::numeric_limits<double>::infinity()) {
+      // The refusal in the preferred layout says most about the algorithm.
+      const int preferred = static_cast<int>(problem.y.layout);
+      candidate.seconds = 0, candidate.refusal = refusals.reasons[preferred][preferred];
+    } else if (candidate.seconds < least && (candidate.source == Source::kMeasured || !measured)) {
       least = candidate.seconds;
       choice.algorithm = candidate.algorithm, choice.problem = candidate.problem;
       choice.seconds = candidate.seconds, choice.source = candidate.source;
@@ -266,8 +288,9 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
 
 // Fills in the times wisdom knows.
 void Planner::recall(std::vector<Variant>& variants) const {
+  if (wisdom().empty()) return;
   for (Variant& v : variants) {
-    const Wisdom::Times* times = wisdom().find(v.problem.key());
+    const Wisdom::Times* times = wisdom().find(v.key);
     if (!times) continue;
     for (const auto& [name, seconds] : *times) {
       if (name == v.algorithm->name()) v.measured = seconds;
@@ -283,7 +306,7 @@ bool Planner::worth_measuring(const std::vector<Variant>& variants) const {
   for (const Variant& v : variants) least = std::min(least, v.estimate + v.around);
   for (const Variant& v : variants) {
     if (v.estimate + v.around > effort.hopeless * least) continue;
-    if (!v.measured || (!options_.keep && !fresh_.count(v.problem.key()))) return true;
+    if (!v.measured || (!options_.keep && !fresh_.count(v.key))) return true;
   }
   return false;
 }
@@ -360,9 +383,8 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   }
   for (Trial& t : trials) {
     t.variant->measured = median(t.times);
-    const std::string key = t.variant->problem.key();
-    wisdom().record(key, {{t.variant->algorithm->name(), *t.variant->measured}});
-    fresh_.insert(key);
+    wisdom().record(t.variant->key, {{t.variant->algorithm->name(), *t.variant->measured}});
+    fresh_.insert(t.variant->key);
   }
   spent_ += elapsed();
   // After the first layer, for that may fail, and from time to time, for a long search may be

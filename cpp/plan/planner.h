@@ -6,6 +6,7 @@
 #include <functional>
 #include <initializer_list>
 #include <limits>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -63,10 +64,9 @@ class Planner {
   // algorithm.
   Planner(PlannerOptions options, const Context& context, ThreadPool& pool);
 
-  // The cheapest way to run `problem`, whose input is there in layout `given`, when the rest of the
-  // graph prefers `preferred`.
-  Choice choose(const Problem& problem, const Weight* weight, const Weight* bias, Layout given,
-                Layout preferred) const;
+  // The cheapest way to run `problem`, whose x is there as it says and whose y is wanted so;
+  // algorithms may run it in other layouts, with changes of layout around.
+  Choice choose(const Problem& problem, const Weight* weight, const Weight* bias) const;
 
   // The way to copy `n` images to a layout.
   Choice reorder(int64_t n, const Dims& dims, Layout from, Layout to) const;
@@ -89,15 +89,28 @@ class Planner {
   struct Variant {
     const Algorithm* algorithm;
     Problem problem;
+    std::string key;  // of the problem
     double estimate;  // seconds
     std::optional<double> measured;
     double around = 0;  // seconds of the changes of layout it needs
     double seconds() const { return measured.value_or(estimate) + around; }
   };
+  // What the algorithms for a problem say about it in all layouts, whatever is around it.
+  struct Answers {
+    struct Refusals {
+      const Algorithm* algorithm;
+      std::string reasons[2][2];  // by the layouts of input and output; empty where it accepts
+    };
+    std::vector<Refusals> refusals;  // of every algorithm
+    std::vector<Variant> variants;
+  };
 
+  Answers& ask(const Problem& problem) const;
+  Answers ask(const Problem& problem, size_t memory_limit) const;
   std::string refusal(const Algorithm& a, const Problem& problem, bool restricted,
                       size_t memory_limit) const;
   bool restricted(const Problem& problem) const;
+  std::vector<Variant>& ways_to_move(const Problem& problem) const;
   double reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout to) const;
   void recall(std::vector<Variant>& variants) const;
   bool worth_measuring(const std::vector<Variant>& variants) const;
@@ -107,7 +120,10 @@ class Planner {
   std::vector<const Algorithm*> asked_;
   const Context& context_;
   ThreadPool& pool_;
-  // What is learnt while planning; the plans made from it do not change.
+  // What is learnt while planning; the plans made from it do not change. Layers of a network are
+  // often alike, and each is planned for every layout around it.
+  mutable std::map<std::string, Answers> answers_;             // by key, where layouts are free
+  mutable std::map<std::string, std::vector<Variant>> moves_;  // by key
   mutable std::optional<Wisdom> wisdom_;
   mutable std::set<std::string> fresh_;  // keys measured by this planner
   mutable double spent_ = 0;             // seconds of measuring

@@ -30,6 +30,7 @@ class Wisdom {
   // holds.
   Wisdom(std::string path, std::string machine);
 
+  bool empty() const { return layers_.empty(); }
   // Times of the layer with this key; null if it is not known.
   const Times* find(const std::string& key) const;
   // Adds to what is known of a layer; a new time of an algorithm replaces the old one.
