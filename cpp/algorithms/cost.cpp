@@ -1,11 +1,13 @@
 #include "algorithms/cost.h"
 
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 namespace linnet {
@@ -62,33 +64,61 @@ void read_cache(int level, double* bytes, int* sharers) {
 #endif
 }
 
+// Cores told apart by the part number that Linux reads from an Arm core's MIDR. Those of x86-64 and
+// the Cortex-A53 are measured: on AVX2 and AVX-512, and in cycles of bench/arm/estimate.py. The A53
+// loads half a vector in a cycle and pairs no load with a multiply-add, see `efficiency`; input
+// values come four to a load. The others follow from Arm's optimization guides and have not been
+// measured yet.
+struct Core {
+  unsigned part;
+  Machine machine;             // with its usual caches
+  int l2_sharers, l3_sharers;  // cores that share one
+};
+constexpr double kKb = 1024, kMb = 1024 * 1024;
+constexpr Core kX86{0, {32 * kKb, 512 * kKb, 8 * kMb, 0, 32, 12, 6, 2, 1, 0.9, 1, 8, 16}, 1, 4};
+constexpr Core kA53{0xd03, {32 * kKb, 512 * kKb, 0, 8192, 6, 4, 1.5, 1, 1, 0.75, 2.7, 4, 4}, 4, 1};
+constexpr Core kA72{0xd08, {32 * kKb, 1 * kMb, 0, 16384, 10, 6, 2.5, 1, 1, 0.85, 1.8, 4, 4}, 4, 1};
+constexpr Core kOthers[] = {
+    // Cortex-A7, A55, A76
+    {0xc07, {32 * kKb, 512 * kKb, 0, 8192, 4, 4, 1.2, 1, 0.5, 0.75, 2.7, 4, 2}, 4, 1},
+    {0xd05, {32 * kKb, 128 * kKb, 1 * kMb, 8192, 8, 4, 2, 1, 1, 0.8, 2.3, 4, 4}, 1, 4},
+    {0xd0b, {64 * kKb, 512 * kKb, 2 * kMb, 16384, 24, 12, 5, 2, 2, 0.9, 1.2, 4, 8}, 1, 4},
+};
+
+const Core& core_of(const std::string& architecture, const std::string& cpuinfo) {
+  if (architecture == "x86_64") return kX86;
+  // An emulator shows another machine's, without part numbers: the A53 is the slowest of those in
+  // use. Parts that are not known here have mostly been large cores.
+  const size_t at = cpuinfo.rfind("CPU part");
+  if (at == std::string::npos) return kA53;
+  const size_t colon = cpuinfo.find(':', at);
+  const auto part = static_cast<unsigned>(
+      colon == std::string::npos ? 0 : std::strtoul(cpuinfo.c_str() + colon + 1, nullptr, 16));
+  if (part == kA53.part) return kA53;
+  for (const Core& core : kOthers) {
+    if (core.part == part) return core;
+  }
+  return kA72;
+}
+
 Machine read_machine() {
+  utsname system{};
+  uname(&system);
+  std::ifstream file("/proc/cpuinfo");
+  const std::string cpuinfo(std::istreambuf_iterator<char>(file), {});
+  const Core& core = core_of(system.machine, cpuinfo);
+  Machine m = core.machine;
   double size[4];
   int sharers[4];
   for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
-  Machine m;
-#if defined(__x86_64__)
-  m.way = 0;
-  m.l2_rate = 32, m.l3_rate = 12, m.memory_rate = 6;
-  m.loads = 2, m.efficiency = 0.9, m.transforms = 1;
-  if (size[1] <= 0) size[1] = 32 << 10;
-  if (size[2] <= 0) size[2] = 512 << 10;
-  if (size[3] <= 0) size[3] = 8 << 20, sharers[3] = 4;
-#else
-  // Cortex-A53 of a Raspberry Pi 3, fitted to cycles of bench/arm/estimate.py. Loads are counted at
-  // half a vector a cycle and do not pair with multiply-adds, see `efficiency`; input values come
-  // four to a load.
-  m.way = 8192;
-  m.l2_rate = 6, m.l3_rate = 4, m.memory_rate = 1.5;
-  m.loads = 1, m.efficiency = 0.75, m.transforms = 2.7;
-  if (size[1] <= 0) size[1] = 32 << 10;
-  if (size[2] <= 0) size[2] = 512 << 10, sharers[2] = 4;
-#endif
+  if (size[1] <= 0) size[1] = m.l1;
+  if (size[2] <= 0) size[2] = m.l2, sharers[2] = core.l2_sharers;
+  if (size[3] <= 0) size[3] = m.l3, sharers[3] = core.l3_sharers;
   // Hyperthreads of one core share its second level too, but seldom all compute.
   m.l1 = size[1];
   m.l2 = size[2] / (sharers[2] > 2 ? sharers[2] : 1);
   // In a virtual machine the third level looks larger than what is left of it for us.
-  m.l3 = std::min(size[3] / std::min(sharers[3], 4), 12.0 * (1 << 20));
+  m.l3 = std::min(size[3] / std::min(sharers[3], 4), 12 * kMb);
   return m;
 }
 
@@ -97,6 +127,14 @@ Machine read_machine() {
 const Machine& machine() {
   static const Machine m = read_machine();
   return m;
+}
+
+Machine machine_of(const std::string& architecture, const std::string& cpuinfo) {
+  return core_of(architecture, cpuinfo).machine;
+}
+
+double fma_rate(const Kernels& kernels) {
+  return std::max(0.5, machine().fmas * kernels.flops_per_cycle / (2.0 * kernels.width));
 }
 
 double stream_cycles(double bytes, double footprint) {
@@ -120,9 +158,9 @@ double weight_cycles(double bytes, double passes, double others, int threads) {
 double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint,
                    double ends) {
   const Machine& m = machine();
-  const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
-  const double fma = std::max(vecs * cols, 4 * fma_rate) /
-                     fma_rate;  // each waits four cycles for the last of its sum
+  const double rate = fma_rate(kernels);
+  // Each waits four cycles for the last of its sum.
+  const double fma = std::max(vecs * cols, 4 * rate) / rate;
   const double loads = (vecs + cols) / m.loads;
   const double weights = stream_cycles(vecs * kernels.width * sizeof(float), footprint);
   // Computing and streaming overlap, but not wholly where both take about as long.

@@ -3,22 +3,34 @@
 // manuals; only ratios between algorithms matter.
 #pragma once
 
+#include <string>
+
 #include "kernels/kernels.h"
 
 namespace linnet {
 
-// Caches and data rates, read from the system once; where it says nothing, those of a small ARM
-// board or of any x86-64.
+// What one kind of core does in a cycle, and its caches.
 struct Machine {
   double l1, l2, l3;  // bytes one core can count on when all are busy; l3 is 0 if there is none
-  int64_t way;  // bytes of a way of the first level, where it has too few ways for the lines of a
-                // tile; else 0
-  double l2_rate, l3_rate, memory_rate;  // bytes a core streams from there in a cycle
-  double loads;                          // vectors loaded in a cycle
-  double efficiency;                     // of the best multiply-add loop, against its bound
-  double transforms;  // cycles of transforms that take one on x86-64, where they were measured
+  // Bytes of a way of the first level, where it has too few ways for the lines of a tile; else 0.
+  int64_t way;
+  double l2_rate, l3_rate, memory_rate;  // bytes streamed from there
+  double loads;                          // vectors loaded
+  double fmas;        // vector multiply-adds, against those the table of kernels assumes
+  double efficiency;  // of the best multiply-add loop, against its bound
+  double transforms;  // cycles of transforms that take one on x86-64
+  double nnpack_width, nnpack_macs;  // floats of its vectors, its multiply-adds
 };
+
+// The machine this runs on: the kind of its cores, and caches as Linux describes them.
 const Machine& machine();
+
+// The kind of core alone, with the caches such cores usually have, by what uname() calls the
+// architecture and the text of /proc/cpuinfo. Of cores of several kinds the last.
+Machine machine_of(const std::string& architecture, const std::string& cpuinfo);
+
+// Vector multiply-adds of a core in a cycle.
+double fma_rate(const Kernels& kernels);
 
 // Cycles to stream `bytes` of data into the first-level cache, from where a set of `footprint`
 // bytes stays that is passed over again and again.

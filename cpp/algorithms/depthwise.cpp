@@ -192,8 +192,7 @@ class Depthwise final : public Algorithm {
     // For an output vector: its inputs, and its share of the tile's weights.
     const double inputs =
         slides ? kernel[0] * ((cols - 1) * p.conv().window.stride[1] + kernel[1]) / cols : taps;
-    const double fma_rate = std::max(0.5, kernels.flops_per_cycle / (2.0 * kernels.width));
-    const double each = std::max(taps / (fma_rate * machine().efficiency),
+    const double each = std::max(taps / (fma_rate(kernels) * machine().efficiency),
                                  (inputs + taps / cols) / machine().loads);
     const auto vectors =
         static_cast<double>(p.n * out.h * out.w * ceil_div(p.y.dims.c, kernels.width));

@@ -161,7 +161,7 @@ class Algorithm_ final : public Algorithm {
     // in scalar registers.
     const OpenBlas* blas = context.backends.openblas.library();
     const char* core = blas ? blas->openblas_get_corename() : "";
-    double peak = kernels_for(nullptr).flops_per_cycle / 2;
+    double peak = machine().fmas * kernels_for(nullptr).flops_per_cycle / 2;
     if (std::strncmp(core, "ARMV", 4) == 0 && sizeof(void*) == 4) peak = 1;
     if (std::strcmp(core, "Haswell") == 0 || std::strcmp(core, "Zen") == 0)
       peak = std::min(peak, 16.0);

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/cost.h"
 
 namespace linnet {
 namespace {
@@ -250,18 +251,14 @@ class Nnp final : public Algorithm {
 
   double cost(const Problem& p, const Context&) const override {
     // Measured on AVX2, which NNPACK's kernels are on x86-64 whatever ours are.
-#if defined(__x86_64__)
-    constexpr double kWidth = 8, kMacs = 16;
-#else
-    constexpr double kWidth = 4, kMacs = 4;
-#endif
+    const double width = machine().nnpack_width, macs = machine().nnpack_macs;
     const int64_t taps = p.conv().window.kernel[0] * p.conv().window.kernel[1];
     NnpAlgorithm a = algorithm_;
     if (a == kNnpAuto) {
       const bool small = p.conv().window.unit_stride() && taps > 1;
       a = !small ? kNnpImplicitGemm : taps == 9 ? kNnpWt8x8 : taps <= 16 ? kNnpFt8x8 : kNnpFt16x16;
     }
-    double cycles = p.macs() / (0.35 * kMacs);
+    double cycles = p.macs() / (0.35 * macs);
     if (a == kNnpFt8x8 || a == kNnpFt16x16 || a == kNnpWt8x8) {
       const int64_t n = a == kNnpFt16x16 ? 16 : 8;
       const Dims out = p.unpooled();
@@ -270,7 +267,7 @@ class Nnp final : public Algorithm {
                               ceil_div(out.w, n + 1 - p.conv().window.kernel[1]));
       const double numbers = static_cast<double>(n * n), c = static_cast<double>(p.x.dims.c),
                    k = static_cast<double>(p.y.dims.c);
-      cycles = tiles * numbers * (2 * c * k / (0.8 * kMacs) + 10 / kWidth * (c + k));
+      cycles = tiles * numbers * (2 * c * k / (0.8 * macs) + 10 / width * (c + k));
       cycles += numbers * c * k * sizeof(float) / 24;
     }
     return cycles / p.threads + 5000.0 * p.n * (p.threads > 1 ? 4 : 1);
