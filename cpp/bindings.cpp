@@ -454,6 +454,8 @@ PYBIND11_MODULE(_core, m) {
       .def(
           "save_wisdom", [](PySession& s) { s.session().save_wisdom(); },
           py::call_guard<GilRelease>())
+      .def(
+          "peak", [](PySession& s) { return s.session().peak(); }, py::call_guard<GilRelease>())
       .def_property_readonly("weight_bytes",
                              [](PySession& s) {
                                const GilRelease release;
@@ -471,8 +473,6 @@ PYBIND11_MODULE(_core, m) {
     return names;
   });
   m.def("default_isa", [] { return std::string(select_kernels("").isa); });
-  m.def("peak_flops_per_cycle",
-        [](const std::string& isa) { return kernels_for(isa.c_str()).flops_per_cycle; });
   m.def("default_threads", &default_threads);
   m.def("algorithms", [] {
     std::vector<std::string> names;

@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "graph/builder.h"
 #include "run/cgroup.h"
+#include "run/peak.h"
 
 namespace linnet {
 namespace {
@@ -278,6 +279,11 @@ std::string Session::wisdom_note() {
 void Session::save_wisdom() {
   std::lock_guard<std::mutex> lock(pool_.turn());
   planner_->wisdom().save();
+}
+
+double Session::peak() {
+  std::lock_guard<std::mutex> lock(pool_.turn());
+  return peak_flops(kernels_, pool_);
 }
 
 size_t Session::weight_bytes() {

@@ -59,6 +59,8 @@ class Session {
   // The same steps with the memory they use, as text; see Program::dump.
   std::string dump(int64_t batch, const std::vector<int>& wanted);
 
+  // What its threads can compute at best, see peak_flops().
+  double peak();
   size_t weight_bytes();
   size_t arena_bytes();  // of all programs kept
   // What the wisdom file held; and writing what was measured into it. See wisdom.h.

@@ -647,6 +647,7 @@ def test_profile(net: linnet.Session) -> None:
     assert conv.seconds is not None and conv.gflops is not None
     assert conv.gflops * conv.seconds == pytest.approx(2e-9 * conv.macs)
     assert json.loads(json.dumps(report.to_dict()))["layers"][0]["times"]
+    assert all(0 < (layer.percent_of_peak or 0) < 200 for layer in report if layer.macs)
     assert "GFLOP/s" in str(report) and conv.name in str(report)
     with pytest.raises(ValueError, match="runs is 0"):
         net.profile(x, runs=0)

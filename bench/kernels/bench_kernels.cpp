@@ -19,23 +19,12 @@
 
 #include "kernels/kernels.h"
 
-#define X(isa) extern "C" void linnet_peak_##isa(int64_t repeat, double* flops, float* sink);
-LINNET_ISAS
-#undef X
-
 namespace {
 
 using linnet::DirectTile;
 using linnet::Kernels;
-using Peak = void (*)(int64_t, double*, float*);
 
-Peak peak_of(const std::string& isa) {
-#define X(name) \
-  if (isa == #name) return linnet_peak_##name;
-  LINNET_ISAS
-#undef X
-  throw std::logic_error("no peak loop for " + isa);
-}
+constexpr int64_t kPeakTurns = 16000;
 
 double seconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -155,12 +144,10 @@ Result measure(const Kernels& k, const Case& c, double hertz, int rounds) {
   };
   const double row_flops = 2.0 * static_cast<double>(taps * panels * lanes * tiles * step);
 
-  const Peak peak = peak_of(k.isa);
-  float sink[16];
-  double peak_flops = 0;
-  peak(1, &peak_flops, sink);
-  const double block = seconds([&] { peak(16, &peak_flops, sink); }) / 16;
-  const int64_t peak_repeat = std::max<int64_t>(1, static_cast<int64_t>(2e-4 / block));
+  float sink[64];
+  double peak_flops = k.peak(kPeakTurns, sink);
+  const double turn = seconds([&] { k.peak(kPeakTurns, sink); }) / kPeakTurns;
+  const int64_t peak_turns = std::max<int64_t>(1000, static_cast<int64_t>(2e-4 / turn));
   row();
   const double once = seconds(row);
   const int64_t repeat = std::max<int64_t>(1, static_cast<int64_t>(5e-4 / once));
@@ -168,7 +155,7 @@ Result measure(const Kernels& k, const Case& c, double hertz, int rounds) {
   std::vector<double> ratios;
   double best = 0;
   for (int r = 0; r < rounds; ++r) {
-    const double peak_seconds = seconds([&] { peak(peak_repeat, &peak_flops, sink); });
+    const double peak_seconds = seconds([&] { peak_flops = k.peak(peak_turns, sink); });
     const double row_seconds = seconds([&] {
                                  for (int64_t i = 0; i < repeat; ++i) row();
                                }) /
@@ -204,9 +191,9 @@ int run(int argc, char** argv) {
   const Kernels& k = linnet::kernels_for(isa.c_str());
   const double hertz = frequency();
   double flops = 0, peak = 0;
-  float sink[16];
+  float sink[64];
   for (int r = 0; r < rounds; ++r) {
-    const double time = seconds([&] { peak_of(k.isa)(16, &flops, sink); });
+    const double time = seconds([&] { flops = k.peak(kPeakTurns, sink); });
     peak = std::max(peak, flops / time);
   }
   if (json) {

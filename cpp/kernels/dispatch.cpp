@@ -23,6 +23,7 @@
   extern "C" void linnet_elementwise_##isa(linnet::Kernels*); \
   extern "C" void linnet_winograd_##isa(linnet::Kernels*);    \
   extern "C" void linnet_fourier_##isa(linnet::Kernels*);     \
+  extern "C" void linnet_peak_##isa(linnet::Kernels*);        \
   extern "C" bool linnet_scheduled_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
@@ -105,6 +106,7 @@ struct Registry {
       linnet_elementwise_##name(&entry.table);         \
       linnet_winograd_##name(&entry.table);            \
       linnet_fourier_##name(&entry.table);             \
+      linnet_peak_##name(&entry.table);                \
       const Kernels compiled = entry.table;            \
       if (linnet_scheduled_##name(&entry.table)) {     \
         isas[count].table = compiled;                  \

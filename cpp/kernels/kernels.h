@@ -239,8 +239,9 @@ struct Kernels {
   void (*fourier_product[kMaxFourierTiles + 1])(const FourierProduct&);
   void (*fourier_output[2])(const FourierOutput&);
 
-  double flops_per_cycle;  // multiply-adds times two the core can retire per cycle, for estimates
-                           // and percent of peak
+  // As many multiply-adds as this core can do, in registers; returns the number of operations.
+  double (*peak)(int64_t turns, float* sink);
+  double flops_per_cycle;  // multiply-adds times two, for estimates
 };
 
 // The table of the named ISA, or of the best one this CPU has for an empty name or nullptr. Throws

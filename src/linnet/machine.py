@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from pathlib import Path
 
 # Of a Raspberry Pi's firmware: bits of what holds the clock back now; 16 bits on, of what has.
@@ -41,16 +39,3 @@ def cpu_model() -> str:
 
 def governor() -> str:
     return read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
-
-
-@functools.cache
-def clock() -> float | None:
-    """Highest clock of the CPU in Hz, as Linux states it; None if it does not.
-
-    In a virtual machine it may be the nominal clock, below what the CPU really reaches.
-    """
-    text = read("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
-    if text.strip().isdecimal():
-        return int(text) * 1e3
-    found = re.findall(r"(?m)^cpu MHz\s*:\s*([\d.]+)", read("/proc/cpuinfo"))
-    return max((float(mhz) * 1e6 for mhz in found), default=0.0) or None

@@ -36,7 +36,7 @@ class Layer(NamedTuple):
     candidates: tuple[Candidate, ...]
     times: tuple[float, ...] = ()
     gflops: float | None = None
-    percent_of_peak: float | None = None  # of all threads; None where the clock is unknown
+    percent_of_peak: float | None = None  # that all threads reach, measured
     measured: bool = False  # whether `estimate` is a time measured before, from the wisdom file
     phases: Mapping[str, float] = {}  # mean seconds of a profile by phase, of layers that have any
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, machine
+from . import _core
 from .options import whole
 from .report import Candidate, Layer, Report
 from .text import count, shape_text
@@ -184,14 +184,8 @@ class Session:
             )
             for steps in zip(*profiles)
         ]
-        what = f"mean of {count(runs, 'run')}"
-        if clock := machine.clock():
-            what += f", peak {self._peak(clock) / 1e9:.0f} GFLOP/s at {clock / 1e9:.2f} GHz"
+        what = f"mean of {count(runs, 'run')}, peak {core.peak() / 1e9:.3g} GFLOP/s"
         return Report(self._title(batch, what), batch, layers)
-
-    def _peak(self, clock: float) -> float:
-        """FLOP/s that all threads together can reach at `clock` Hz."""
-        return _core.peak_flops_per_cycle(self.isa) * clock * self.threads
 
     def _title(self, batch: int, what: str) -> str:
         name = self.name or "model"
@@ -228,8 +222,7 @@ class Session:
         if times and step["macs"]:
             mean = max(sum(times) / len(times), 1e-9)
             gflops = 2e-9 * step["macs"] * batch / step["batch"] / mean
-            if clock := machine.clock():
-                percent = 100e9 * gflops / self._peak(clock)
+            percent = 100e9 * gflops / self._inner.peak()
         return Layer(
             step["name"],
             step["op"],

@@ -6,21 +6,15 @@ namespace linnet {
 namespace {
 
 constexpr int kChains = 12;
-constexpr int kTurns = 1000;
 
-}  // namespace
-}  // namespace linnet
-
-// Does `repeat` blocks of work; *flops is how many floating-point operations that was.
-LINNET_EXPORT(peak)(int64_t repeat, double* flops, float* sink) {
-  using namespace linnet;
+double peak(int64_t turns, float* sink) {
   Vec acc[kChains];
   LINNET_UNROLL
   for (int c = 0; c < kChains; ++c) acc[c] = splat(static_cast<float>(c));
   float factor = 0.5f;
   __asm__("" : "+m"(factor));
   const Vec a = splat(factor);
-  for (int64_t i = 0; i < repeat * kTurns; ++i) {
+  for (int64_t i = 0; i < turns; ++i) {
     LINNET_UNROLL
     for (int c = 0; c < kChains; ++c) acc[c] = fma(a, acc[c], a);
   }
@@ -28,5 +22,10 @@ LINNET_EXPORT(peak)(int64_t repeat, double* flops, float* sink) {
   LINNET_UNROLL
   for (int c = 1; c < kChains; ++c) total = add(total, acc[c]);
   store(sink, total);
-  *flops = 2.0 * kWidth * kChains * kTurns * static_cast<double>(repeat);
+  return 2.0 * kWidth * kChains * static_cast<double>(turns);
 }
+
+}  // namespace
+}  // namespace linnet
+
+LINNET_EXPORT(peak)(linnet::Kernels* table) { table->peak = linnet::peak; }
