@@ -3,7 +3,10 @@
 // manuals; only ratios between algorithms matter.
 #pragma once
 
+#include <limits>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/kernels.h"
 
@@ -31,6 +34,17 @@ Machine machine_of(const std::string& architecture, const std::string& cpuinfo);
 
 // Vector multiply-adds of a core in a cycle.
 double fma_rate(const Kernels& kernels);
+
+// The cheapest of some ways to cut a problem, the first of equal ones, and its cycles.
+template <typename Cut, typename Cycles>
+std::pair<Cut, double> cheapest(const std::vector<Cut>& cuts, Cycles cycles) {
+  std::pair<Cut, double> best{{}, std::numeric_limits<double>::infinity()};
+  for (const Cut& cut : cuts) {
+    const double each = cycles(cut);
+    if (each < best.second) best = {cut, each};
+  }
+  return best;
+}
 
 // Cycles to stream `bytes` of data into the first-level cache, from where a set of `footprint`
 // bytes stays that is passed over again and again.

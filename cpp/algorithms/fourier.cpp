@@ -13,8 +13,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <mutex>
+#include <tuple>
+#include <vector>
 
 #include "../kernels/fourier_points.h"
 #include "algorithms/algorithm.h"
@@ -29,31 +30,37 @@ constexpr double kCyclesPerNumber8 = 2.5, kCyclesPerNumber16 = 5;
 constexpr int64_t kSliceFloats = 4096;
 constexpr double kTurn = 6.283185307179586;
 
-// How images are cut into tiles, and the work into tasks: a block of tiles is transformed and
-// multiplied by one vector of output channels at a time, and its buffers stay in a core's
-// second-level cache while the weights stream past. Each thread works on blocks of its own; or, of
-// few tiles, all threads transform a round of blocks, and then divide blocks times vectors.
+// How the work is cut into tasks: a block of tiles is transformed and multiplied by one vector of
+// output channels at a time, and its buffers stay in a core's second-level cache while the weights
+// stream past. Each thread works on blocks of its own; or, of few tiles, all threads transform a
+// round of blocks together, and then divide blocks times vectors.
+struct Rounds {
+  int64_t rounds = 1, blocks = 1;  // blocks of a round; 1 where each thread has its own
+  bool together = false;
+};
+
+// How images are cut into tiles, and those into tasks.
 struct Tiling {
   int64_t computed[2], stored[2];  // results of a tile by axis, before and after a pool
   int64_t rows, cols;              // tiles of an image
   int64_t all;                     // of the batch
   int64_t v_tile, m_tile;          // floats from one transformed tile, or column of it, to the next
-  int64_t rounds, blocks;          // blocks of a round; 1 where each thread has its own
-  bool together;
+  Rounds cut;
   double cycles;
 
   Tiling(const Problem& p, int n, const Kernels& kernels);
-  int64_t round_tiles() const { return ceil_div(all, rounds); }
-  int64_t block_tiles() const { return ceil_div(round_tiles(), blocks); }
+  int64_t round_tiles() const { return ceil_div(all, cut.rounds); }
+  int64_t block_tiles() const { return ceil_div(round_tiles(), cut.blocks); }
   int64_t v_floats(int n) const { return round_up(n / 2 * round_tiles() * v_tile, 64); }
   int64_t m_floats() const { return round_up(block_tiles() * m_tile, 64); }
   // Of all threads.
   int64_t workspace(int n, int64_t threads) const {
-    return (together ? 1 : threads) * v_floats(n) + threads * m_floats();
+    return (cut.together ? 1 : threads) * v_floats(n) + threads * m_floats();
   }
 
  private:
-  double all_cycles(const Problem& p, int n, const Kernels& kernels) const;
+  std::vector<Rounds> choices(const Problem& p, int n, const Kernels& kernels) const;
+  double all_cycles(const Problem& p, int n, const Kernels& kernels, const Rounds& r) const;
 };
 
 Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
@@ -68,39 +75,37 @@ Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
   // A cache line more keeps the tiles off multiples of a cache way.
   v_tile = 2 * n * round_up(p.x.dims.c, kFourierChunk) + 16;
   m_tile = n * n * kernels.width + 16;
+  std::tie(cut, cycles) = cheapest(choices(p, n, kernels),
+                                   [&](const Rounds& r) { return all_cycles(p, n, kernels, r); });
+}
+
+std::vector<Rounds> Tiling::choices(const Problem& p, int n, const Kernels& kernels) const {
   const auto room = static_cast<int64_t>(0.8 * machine().l2) /
                     ((n / 2 * v_tile + m_tile) * static_cast<int64_t>(sizeof(float)));
   const int64_t most = std::max<int64_t>(1, room / kernels.fourier_tiles) * kernels.fourier_tiles;
 
-  Tiling best = *this;
-  best.cycles = std::numeric_limits<double>::infinity();
-  const auto consider = [&](bool by_all, int64_t some_rounds, int64_t some_blocks) {
-    together = by_all, rounds = std::min(some_rounds, all), blocks = some_blocks;
-    cycles = all_cycles(p, n, kernels);
-    if (cycles < best.cycles) best = *this;
-  };
   // As many for each thread.
   const int64_t least = round_up(ceil_div(all, most), p.threads);
-  consider(false, least, 1);
+  std::vector<Rounds> found{{std::min(least, all), 1, false}};
   if (p.threads > 1) {
-    consider(false, 2 * least, 1);
+    found.push_back({std::min(2 * least, all), 1, false});
     const int64_t some_rounds = ceil_div(all, most * p.threads);
     const int64_t tiles = ceil_div(all, some_rounds);
     // Smaller blocks where there are too few output channels for the threads.
     const int64_t wanted = ceil_div(4 * p.threads, ceil_div(p.y.dims.c, kernels.width));
-    consider(
-        true, some_rounds,
-        std::max(ceil_div(tiles, most), std::min(wanted, ceil_div(tiles, kernels.fourier_tiles))));
+    const int64_t blocks =
+        std::max(ceil_div(tiles, most), std::min(wanted, ceil_div(tiles, kernels.fourier_tiles)));
+    found.push_back({std::min(some_rounds, all), blocks, true});
   }
-  *this = best;
+  return found;
 }
 
-double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels) const {
+double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels, const Rounds& r) const {
   const double numbers = n * n, tiles = static_cast<double>(all),
                c = static_cast<double>(p.x.dims.c);
   const double in_vectors = static_cast<double>(ceil_div(p.x.dims.c, kernels.width)),
                out_vectors = static_cast<double>(ceil_div(p.y.dims.c, kernels.width));
-  const double count = static_cast<double>(rounds * blocks), in_block = tiles / count;
+  const double count = static_cast<double>(r.rounds * r.blocks), in_block = tiles / count;
   const double groups = std::ceil(in_block / kernels.fourier_tiles);
   const double v_bytes = in_block * static_cast<double>(n / 2 * v_tile) * sizeof(float);
   const double block_bytes = v_bytes + in_block * static_cast<double>(m_tile) * sizeof(float);
@@ -117,7 +122,7 @@ double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels) const
   // A transform's spills matter more than its logarithm.
   sum += machine().transforms * tiles * numbers * (in_vectors + out_vectors) *
          (n == 16 ? kCyclesPerNumber16 : kCyclesPerNumber8);
-  if (!together) return parallel_cycles(sum, count, p.threads) + 1000;
+  if (!r.together) return parallel_cycles(sum, count, p.threads) + 1000;
   sum += exchange_cycles(count * v_bytes, p.threads);
   return parallel_cycles(sum, out_vectors * count, p.threads) + parallel_cycles(0, 2, p.threads) +
          1000;
@@ -186,10 +191,10 @@ class FourierPlan final : public Plan {
   void run(const Operands& o) const override {
     const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
     Watch watch(o.phases);
-    if (!t_.together) {
-      o.pool.parallel_for(t_.rounds, [&](int64_t round, int thread) {
-        const int64_t first = t_.all * round / t_.rounds,
-                      tiles = t_.all * (round + 1) / t_.rounds - first;
+    if (!t_.cut.together) {
+      o.pool.parallel_for(t_.cut.rounds, [&](int64_t round, int thread) {
+        const int64_t first = t_.all * round / t_.cut.rounds,
+                      tiles = t_.all * (round + 1) / t_.cut.rounds - first;
         float* v = o.workspace + thread * (t_.v_floats(n_) + t_.m_floats());
         watch.time(&Phases::input, [&] {
           for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -203,15 +208,15 @@ class FourierPlan final : public Plan {
       return;
     }
     float* v = o.workspace;
-    for (int64_t round = 0; round < t_.rounds; ++round) {
-      const int64_t first = t_.all * round / t_.rounds,
-                    tiles = t_.all * (round + 1) / t_.rounds - first;
+    for (int64_t round = 0; round < t_.cut.rounds; ++round) {
+      const int64_t first = t_.all * round / t_.cut.rounds,
+                    tiles = t_.all * (round + 1) / t_.cut.rounds - first;
       o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
         const int64_t tile = task / in_vectors, c = task % in_vectors * width_;
         watch.time(&Phases::input,
                    [&] { transform_input(o.x, first + tile, c, v + tile * t_.v_tile); });
       });
-      const int64_t blocks = std::min(t_.blocks, tiles);
+      const int64_t blocks = std::min(t_.cut.blocks, tiles);
       o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
         // Neighbouring tasks share a block of tiles, the larger part to keep in cache.
         const int64_t k = task % out_vectors * width_, block = task / out_vectors;

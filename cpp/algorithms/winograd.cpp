@@ -10,6 +10,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <tuple>
+#include <vector>
 
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
@@ -36,9 +38,14 @@ constexpr int64_t kMostBlock = 32 << 20;
 // kernels, over half as many.
 constexpr int64_t kMostChannels = 512;
 
-// How a problem is cut. A block is some tiles, transformed and multiplied with all weights before
-// the next; small ones stay in the second-level cache, large ones need weights that do not fit
-// there less often.
+// Some tiles, transformed and multiplied with all weights before the next; small ones stay in the
+// second-level cache, large ones need weights that do not fit there less often.
+struct Block {
+  int64_t tiles = 1;
+  bool together = false;  // all threads work on one block, else on one each
+};
+
+// How a problem is cut.
 struct Blocking {
   int64_t m;           // outputs of a tile, in both directions
   int64_t rows, cols;  // tiles of an image
@@ -46,12 +53,11 @@ struct Blocking {
   int vecs;            // vectors of output channels of a panel
   int64_t group;       // tiles of one product
   int64_t span;        // tiles multiplied before the first half of the output transform
-  int64_t tiles;       // of a block
-  bool together;       // all threads work on one block, else on one each
+  Block block;
   double cycles;
 
   Blocking(const Problem& p, const Kernels& kernels);
-  int64_t blocks() const { return ceil_div(all, tiles); }
+  int64_t blocks() const { return ceil_div(all, block.tiles); }
   int64_t tile_bytes(const Problem& p, const Kernels& kernels) const {
     const int64_t c = round_up(p.x.dims.c, kernels.width), k = round_up(p.y.dims.c, kernels.width);
     return (kTilePoints * c + kPoints * m * k) * static_cast<int64_t>(sizeof(float));
@@ -62,12 +68,14 @@ struct Blocking {
   }
   // Of all blocks that are worked on at a time.
   double bytes(const Problem& p, const Kernels& kernels) const {
-    return static_cast<double>(tiles * tile_bytes(p, kernels)) * (together ? 1 : p.threads);
+    return static_cast<double>(block.tiles * tile_bytes(p, kernels)) *
+           (block.together ? 1 : p.threads);
   }
 
  private:
   void choose_panels(const Problem& p, const Kernels& kernels);
-  double all_cycles(const Problem& p, const Kernels& kernels) const;
+  std::vector<Block> choices(const Problem& p, const Kernels& kernels) const;
+  double all_cycles(const Problem& p, const Kernels& kernels, const Block& b) const;
 };
 
 Blocking::Blocking(const Problem& p, const Kernels& kernels) {
@@ -83,32 +91,34 @@ Blocking::Blocking(const Problem& p, const Kernels& kernels) {
   const int64_t row_bytes = kPoints * vecs * kernels.width * kSize;
   span = group *
          std::max<int64_t>(1, static_cast<int64_t>(kRowShare * machine().l1) / row_bytes / group);
+  std::tie(block, cycles) =
+      cheapest(choices(p, kernels), [&](const Block& b) { return all_cycles(p, kernels, b); });
+  span = ceil_div(block.tiles, ceil_div(block.tiles, span));  // even shares of a block
+}
+
+// Blocks for each thread, or one for all together; larger ones if the weights are much larger than
+// what stays in the second level.
+std::vector<Block> Blocking::choices(const Problem& p, const Kernels& kernels) const {
   const int64_t each = tile_bytes(p, kernels);
   const int64_t block_bytes = std::max(p.threads > 1 ? kLeastSharedBlock : kLeastBlock,
                                        static_cast<int64_t>(kBlockShare * machine().l2));
   const int64_t fitting = std::min(span, group * std::max<int64_t>(1, block_bytes / each / group));
 
-  // Blocks for each thread, or one for all together; larger ones if the weights are much larger
-  // than what stays in the second level.
-  Blocking best = *this;
-  best.cycles = std::numeric_limits<double>::infinity();
-  const auto consider = [&](int64_t block, bool by_all) {
-    tiles = std::min(block, all), together = by_all;
-    cycles = all_cycles(p, kernels);
-    if (cycles < best.cycles) best = *this;
+  std::vector<Block> found;
+  const auto add = [&](int64_t tiles, bool together) {
+    found.push_back({std::min(tiles, all), together});
   };
-  consider(fitting, p.threads > 1);
-  for (int each = 1; p.threads > 1 && each <= 4; ++each)
-    consider(std::min(fitting, ceil_div(all, each * p.threads)), false);
+  add(fitting, p.threads > 1);
+  for (int share = 1; p.threads > 1 && share <= 4; ++share)
+    add(std::min(fitting, ceil_div(all, share * p.threads)), false);
   const bool heavy = weight_bytes(p, kernels) > 4.0 * static_cast<double>(block_bytes);
-  for (int64_t block = 2 * fitting; heavy && block < 2 * all && block * each <= kMostBlock;
-       block *= 2) {
-    consider(block, p.threads > 1);
-    const int64_t part = ceil_div(block, p.threads);
-    if (part > fitting) consider(part, false);
+  for (int64_t tiles = 2 * fitting; heavy && tiles < 2 * all && tiles * each <= kMostBlock;
+       tiles *= 2) {
+    add(tiles, p.threads > 1);
+    const int64_t part = ceil_div(tiles, p.threads);
+    if (part > fitting) add(part, false);
   }
-  *this = best;
-  span = ceil_div(tiles, ceil_div(tiles, span));  // even shares of a block
+  return found;
 }
 
 // Panels must not depend on the batch, so that all plans share one packed copy.
@@ -125,9 +135,9 @@ void Blocking::choose_panels(const Problem& p, const Kernels& kernels) {
   }
 }
 
-double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
+double Blocking::all_cycles(const Problem& p, const Kernels& kernels, const Block& b) const {
   const int64_t c = round_up(p.x.dims.c, kernels.width), k = round_up(p.y.dims.c, kernels.width);
-  const auto count = static_cast<double>(blocks());
+  const auto count = static_cast<double>(ceil_div(all, b.tiles));
   const double in_block = static_cast<double>(all) / count;
   const double panels = static_cast<double>(ceil_div(k / kernels.width, vecs));
 
@@ -152,8 +162,8 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels) const {
   const double at_border =
       static_cast<double>(all) - static_cast<double>(p.n) * whole(0, rows) * whole(1, cols);
   cycles = count * cycles + kCopyCycles * at_border * static_cast<double>(c) / kernels.width +
-           weight_cycles(weights, count, block_bytes, together ? 1 : p.threads);
-  if (!together) return parallel_cycles(cycles, count, p.threads) + 1000;
+           weight_cycles(weights, count, block_bytes, b.together ? 1 : p.threads);
+  if (!b.together) return parallel_cycles(cycles, count, p.threads) + 1000;
   cycles += count * exchange_cycles(block_bytes, p.threads);
   const double launch = parallel_cycles(0, 2, p.threads);
   return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * count - 1) * launch + 1000;
@@ -176,20 +186,20 @@ class WinogradPlan final : public Plan {
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
     // Steps between points stay off multiples of a cache way.
-    v_point_ = blocking_.tiles * c_ + 16;
+    v_point_ = blocking_.block.tiles * c_ + 16;
     panels_ = ceil_div(k_ / width_, blocking_.vecs);
     m_point_ = blocking_.span * blocking_.vecs * width_ + 16;
     z_tile_ = kPoints * m_ * k_ + 16;
   }
 
   size_t workspace() const override {
-    return float_bytes(blocking_.together ? block_floats() + p_.threads * private_floats()
-                                          : p_.threads * (block_floats() + private_floats()));
+    return float_bytes(blocking_.block.together ? block_floats() + p_.threads * private_floats()
+                                                : p_.threads * (block_floats() + private_floats()));
   }
 
   void run(const Operands& o) const override {
     const int64_t tiles = blocking_.all, blocks = blocking_.blocks();
-    if (blocking_.together) {
+    if (blocking_.block.together) {
       for (int64_t block = 0; block < blocks; ++block)
         run_together(o, tiles * block / blocks, tiles * (block + 1) / blocks);
       return;
@@ -203,7 +213,9 @@ class WinogradPlan final : public Plan {
  private:
   // V and Z of a block.
   int64_t z_offset() const { return round_up(kTilePoints * v_point_, 16); }
-  int64_t block_floats() const { return round_up(z_offset() + blocking_.tiles * z_tile_, 64); }
+  int64_t block_floats() const {
+    return round_up(z_offset() + blocking_.block.tiles * z_tile_, 64);
+  }
   // The products of a row of points and a patch: a tile's input, or one vector of its results and
   // as many residuals.
   int64_t patch_offset() const { return round_up(kPoints * m_point_, 16); }

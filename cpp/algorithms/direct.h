@@ -1,0 +1,113 @@
+// What direct convolutions and fully connected layers share: panels of output channels, and weights
+// packed for them.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "algorithms/algorithm.h"
+
+namespace linnet {
+
+// Cycles to write a vector of weights of another type as floats.
+constexpr double kExpandCycles = 2;
+
+// How output channels are cut into panels of 1..direct_vecs vectors: `full` panels of `vecs`, then
+// one of `rest`.
+struct Panels {
+  int64_t full = 0;
+  int vecs = 1, rest = 0;
+  int64_t count() const { return full + (rest > 0); }
+  int size(int64_t panel) const { return panel < full ? vecs : rest; }
+};
+
+// The cheapest panels for rows of `stored` pixels, each the max of `pool` computed ones.
+Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool,
+                   int64_t taps);
+
+// The packed weights of a layer, whatever their type, and their way to a tile.
+class PackedWeights {
+ public:
+  PackedWeights() = default;
+  PackedWeights(const Context& context, DType type, WeightStore::Buffer packed,
+                WeightStore::Buffer scales)
+      : type_(type),
+        expand_(context.kernels.expand[static_cast<int>(type)]),
+        packed_(std::move(packed)),
+        scales_(std::move(scales)) {}
+
+  DType type() const { return type_; }
+  bool floats() const { return type_ == DType::kF32; }
+  // Points `tile` to weight number `at`, of output channel `channel`.
+  void point(DirectTile* tile, int64_t at, int64_t channel) const {
+    tile->w = packed_->data() + at * size_of(type_);
+    tile->scale = scales_ ? scales_->floats() + channel : nullptr;
+  }
+  // Turns `taps` of the weights `tile` points to into floats at `to`, and points it there.
+  void expand(DirectTile* tile, float* to, int64_t taps, int vecs) const {
+    expand_(tile->w, tile->scale, to, taps, vecs);
+    tile->w = to;
+  }
+
+ private:
+  DType type_ = DType::kF32;
+  void (*expand_)(const void*, const float*, float*, int64_t, int64_t) = nullptr;
+  WeightStore::Buffer packed_, scales_;  // scales of int8 weights, padded
+};
+
+// Packs weights as [group][panel][tap][vecs * width], in their own type; source(k, tap) is the
+// offset of a tap of output channel k.
+template <typename Source>
+PackedWeights pack(const Context& context, const Weight& weight, const std::string& name,
+                   int64_t groups, int64_t k, const Panels& panels, int64_t taps, Source source) {
+  const int width = context.kernels.width;
+  const int64_t per_group = k / groups;
+  const int64_t padded = round_up(per_group, width);
+  const std::string packing = name + " g" + std::to_string(groups) + " v" + std::to_string(width) +
+                              "x" + std::to_string(panels.vecs);
+  const auto fill = [&](auto* out) {
+    const auto* from = static_cast<const char*>(weight.bytes());
+    for (int64_t g = 0; g < groups; ++g) {
+      int64_t channel = 0;
+      for (int64_t p = 0; p < panels.count(); ++p) {
+        const int64_t lanes = static_cast<int64_t>(panels.size(p)) * width;
+        const int64_t used = std::min(lanes, per_group - channel);
+        for (int64_t t = 0; t < taps; ++t, out += lanes) {
+          for (int64_t l = 0; l < used; ++l) {
+            const int64_t at = source(g * per_group + channel + l, t);
+            std::memcpy(out + l, from + at * sizeof *out, sizeof *out);  // it may be misaligned
+          }
+        }
+        channel += lanes;
+      }
+    }
+  };
+  const auto size = static_cast<size_t>(size_of(weight.type));
+  const size_t bytes = float_bytes(groups * padded * taps) / sizeof(float) * size;
+  auto packed = context.weights.get_bytes(&weight, packing, bytes, [&](void* out) {
+    if (weight.type == DType::kF32) {
+      fill(static_cast<float*>(out));
+    } else if (weight.type == DType::kF16) {
+      fill(static_cast<uint16_t*>(out));
+    } else {
+      fill(static_cast<int8_t*>(out));
+    }
+  });
+  WeightStore::Buffer scales;
+  if (weight.type == DType::kI8) {
+    scales = context.weights.get(
+        &weight, "scales v" + std::to_string(width), padded,
+        [&](float* out) { std::copy(weight.scales.begin(), weight.scales.end(), out); });
+  }
+  return {context, weight.type, std::move(packed), std::move(scales)};
+}
+
+// Fully connected layers: their plan, and cycles for the estimate.
+std::unique_ptr<Plan> prepare_direct_fc(const Problem& problem, const Weight& weight,
+                                        const Weight* bias, const Context& context);
+double direct_fc_cycles(const Problem& problem, const Kernels& kernels);
+
+}  // namespace linnet

@@ -1,0 +1,46 @@
+#include <limits>
+
+#include "algorithms/cost.h"
+#include "algorithms/direct.h"
+
+namespace linnet {
+namespace {
+
+// Cycles to produce one row of `stored` pixels (each the max of `pool` computed ones) with panels
+// of `vecs` vectors: bound by multiply-adds, by loads, and by streaming the panel's
+// weights from L2 once per tile.
+double row_cycles(const Kernels& kernels, int vecs, int64_t stored, int64_t pool, int64_t taps) {
+  const int64_t most = std::max<int64_t>(1, kernels.direct_cols[vecs] / pool);
+  const int64_t tiles = ceil_div(stored, most);
+  const double cols = static_cast<double>(stored * pool) / tiles;
+  const double fma =
+      std::max(vecs * cols, 8.0) / fma_rate(kernels);  // fewer than 8 in flight wait for each other
+  const double loads = (vecs + cols) / machine().loads;
+  const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
+  const double stream = panel_bytes > 24 * 1024 ? vecs * kernels.width * sizeof(float) / 24.0 : 0;
+  return tiles * (taps * std::max({fma, loads, stream}) + 20 + vecs * cols);
+}
+
+double panels_cycles(const Kernels& kernels, const Panels& p, int64_t stored, int64_t pool,
+                     int64_t taps) {
+  return p.full * row_cycles(kernels, p.vecs, stored, pool, taps) +
+         (p.rest ? row_cycles(kernels, p.rest, stored, pool, taps) : 0);
+}
+
+}  // namespace
+
+Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool,
+                   int64_t taps) {
+  const int64_t vectors = ceil_div(channels, kernels.width);
+  Panels best;
+  double least = std::numeric_limits<double>::infinity();
+  for (int vecs = 1; vecs <= kernels.direct_vecs && vecs <= vectors; ++vecs) {
+    if (kernels.direct_cols[vecs] < pool) continue;
+    const Panels p{vectors / vecs, vecs, static_cast<int>(vectors % vecs)};
+    const double cycles = panels_cycles(kernels, p, stored, pool, taps);
+    if (cycles < least) least = cycles, best = p;
+  }
+  return best;
+}
+
+}  // namespace linnet
