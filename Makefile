@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests bench cpp make .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint operators format asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test lint operators format tidy asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -43,7 +43,12 @@ format: .venv/installed
 	ruff check --fix $(PYTHON_FILES)
 	ruff format $(PYTHON_FILES)
 
-# The C++ tests under sanitizers. The thread sanitizer cannot follow OpenBLAS's own threads; those tests are left out.
+# A short list of clang-tidy's checks, .clang-tidy, on all but the kernels and what only the Python module has.
+tidy: .venv/installed build/dev/build.ninja
+	find cpp -name '*.cpp' -not -path 'cpp/kernels/*' -not -name 'bindings*' -print0 \
+	  | xargs -0 -n 1 -P "$$(nproc)" clang-tidy -p build/dev --quiet
+
+# The C++ tests under sanitizers, in the first with the checks of debug builds. The thread sanitizer cannot follow OpenBLAS's own threads; those tests are left out.
 asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	ctest --preset $@

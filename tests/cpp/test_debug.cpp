@@ -44,7 +44,7 @@ std::string complaint(Work first, Work second) {
     Step step;
     step.name = i ? "second" : "first";
     step.choice.algorithm = &algorithm("direct-ref");
-    step.choice.problem = Problem::parse("map copy f32 n1 c3h1w1 nhwc t1");
+    step.choice.problem = Problem::parse("map f32 n1 c3h1w1 nhwc t1");
     step.x.block = i, step.y.block = i + 1;
     step.plan = std::make_unique<Working>(i ? second : first);
     p.steps.push_back(std::move(step));
@@ -95,7 +95,7 @@ TEST_CASE("debug: writing beside a block or workspace is named") {
 
 TEST_CASE("debug: padding that is not zero is named") {
   CHECK(complaint([](const Operands& o) { well(o), o.y[3] = 1; }, well)
-            .find("step 1 second (direct-ref, map copy f32 n1 c3h1w1 nhwc t1) reads block 1, in "
+            .find("step 1 second (direct-ref, map f32 n1 c3h1w1 nhwc t1) reads block 1, in "
                   "which lane 3 of pixel 0 is padding and not zero") != std::string::npos);
 }
 
