@@ -124,9 +124,9 @@ struct WinogradRow {
 struct WinogradOutput {
   const float* z;     // number j of row i at z[(i * m + j) * width]
   const float* bias;  // one vector
-  const float*
-      residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
-  float* y;      // top left pixel stored
+  // Added before the activation, laid out like y; nullptr for none. Not with a pool.
+  const float* residual;
+  float* y;  // top left pixel stored
   ptrdiff_t y_row, y_col;
   Limits limits;
   int pool;  // 1, or 2 or 3 dividing m: windows of that size and stride are stored
@@ -140,9 +140,9 @@ struct WinogradLine {
   ptrdiff_t m_point;
   int64_t tiles;
   int vecs;
-  const float* bias;      // of all vectors
-  const float* residual;  // added before the activation, laid out like y; nullptr for none; not
-                          // with a pool
+  const float* bias;  // of all vectors
+  // Added before the activation, laid out like y; nullptr for none. Not with a pool.
+  const float* residual;
   float* y;
   ptrdiff_t y_col;  // from one stored pixel to the next
   int last;         // pixels stored of the last tile; of the others all
@@ -182,8 +182,8 @@ constexpr int kMaxFourierTiles = 12;
 struct FourierOutput {
   const float* m;     // as FourierProduct::m; divided by the pixels of the tile beforehand
   const float* bias;  // one vector
-  const float*
-      residual;  // added before the activation, laid out like y; nullptr for none; not with a pool
+  // Added before the activation, laid out like y; nullptr for none. Not with a pool.
+  const float* residual;
   float* y;
   ptrdiff_t y_row, y_col;
   Limits limits;
@@ -241,7 +241,9 @@ struct Kernels {
 
   // As many multiply-adds as this core can do, in registers; returns the number of operations.
   double (*peak)(int64_t turns, float* sink);
-  double flops_per_cycle;  // multiply-adds times two, for estimates
+
+  // Multiply-adds times two the core can retire per cycle, for estimates and percent of peak.
+  double flops_per_cycle;
 };
 
 // The table of the named ISA, or of the best one this CPU has for an empty name or nullptr. Throws

@@ -39,14 +39,6 @@ TEST_CASE("fuse: an activation and a pool go with the convolution before them") 
   CHECK(groups(*graph, {graph->find_value("r")}) == Names{"c+r", "p"});
 }
 
-TEST_CASE(
-    "fuse: a result that only the caller reads is followed by nobody, not by the first node") {
-  const auto pool = Sketch().pool("p", "x", 2, 2).conv("c", "p", 16).output("c");
-  CHECK(groups(*pool) == Names{"p", "c"});
-  const auto relu = Sketch().node("Relu", "r", {"x"}).conv("c", "r", 16).output("c");
-  CHECK(groups(*relu) == Names{"r", "c"});
-}
-
 TEST_CASE("fuse: pools whose windows overlap or leave a rest stay") {
   CHECK(groups(*Sketch().conv("c", "x", 16).pool("p", "c", 3, 2).output("p")) == Names{"c", "p"});
   const auto rest = Sketch({1, 8, 13, 13})
