@@ -90,7 +90,7 @@ Npy read_npy(const std::string& path, const linnet_tensor& tensor) {
   const File file(std::fopen(path.c_str(), "rb"));
   if (!file) die(path + ": " + std::strerror(errno));
   unsigned char start[12];
-  if (std::fread(start, 1, 10, file.get()) != 10 || std::memcmp(start, "\x93NUMPY", 6))
+  if (std::fread(start, 1, 10, file.get()) != 10 || std::memcmp(start, "\x93NUMPY", 6) != 0)
     die(path + ": not a .npy file");
   size_t length = start[8] + 256u * start[9];
   if (start[6] >= 2) {
