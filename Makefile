@@ -62,7 +62,7 @@ asan-python: asan
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONPATH=$(CURDIR)/build/asan-python pytest -p no:cacheprovider \
-	  --ignore=tests/test_compare.py --ignore=tests/test_c_api.py --ignore=tests/test_c_abi.py --ignore=tests/test_readme.py
+	  --ignore=tests/test_compare.py --ignore=tests/test_compare_environments.py --ignore=tests/test_c_api.py --ignore=tests/test_c_abi.py --ignore=tests/test_readme.py
 
 # A minute of changed bytes for the ONNX reader, starting from small models.
 fuzz: build/fuzz/build.ninja

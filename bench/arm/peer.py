@@ -7,6 +7,7 @@ of `linnet compare`.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -15,8 +16,7 @@ import numpy as np
 
 from linnet import formats, passes
 from linnet.compare import network, worker
-from linnet.compare.environments import _import as load_adapter
-from linnet.compare.environments import runtimes
+from linnet.compare.runtimes import load_adapter, runtimes
 
 
 def main() -> None:
@@ -26,9 +26,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network.export(graph, Path(folder))
         runtime = next(r for r in runtimes().values() if name == r.name)
-        adapter = load_adapter(runtime.adapter).Adapter(
-            1, dict(next(iter(runtime.configurations.values())))
-        )
+        options = dict(next(iter(runtime.configurations.values())))
+        module = importlib.import_module(runtime.module)
+        adapter = load_adapter(runtime.adapter).Adapter(module, 1, options)
         run = adapter.load(worker.Network(folder, "network"), 1)
         image = np.random.default_rng(0).random((1, *graph.inputs[0].shape[1:]), dtype=np.float32)
         run(image)

@@ -13,10 +13,12 @@ from .. import digits
 from ..compare import report
 from ..compare.bench import Protocol, Row
 from ..compare.chart import Chart
-from ..compare.environments import cache_folder, missing, parts, set_up, terminable
+from ..compare.environments import missing, set_up
 from ..compare.machine import describe
 from ..compare.page import as_html
+from ..compare.processes import terminable
 from ..compare.run import LEAST_SECONDS, STUDY_BATCHES, STUDY_PASSES, all_rows, measure, say
+from ..compare.runtimes import cache_folder, parts
 from .options import add_interval, add_max_regression, count, counts, positive, size
 
 WRITERS: dict[str, Callable[[Sequence[report.Data]], str | bytes]] = {

@@ -8,9 +8,9 @@ To add a runtime, add one file to `adapters`. It holds ENVIRONMENT (how to insta
 CONFIGURATIONS (row name -> what it is, and options; for both see `environments.Runtime`) and
 
     class Adapter:
-        version: str
         library: str  # what computes: "OpenBLAS", "oneDNN", ...; always in float32
-        def __init__(self, threads, options)  # imports the runtime
+        version: str  # optional: if it is not the module's __version__
+        def __init__(self, module, threads, options)  # module: the runtime's, imported
         def load(self, network, batch)  # worker.Network -> function from images to the output
         def prepare(self, images)  # optional: into the runtime's own layout, outside the clock
 

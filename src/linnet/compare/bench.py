@@ -26,9 +26,12 @@ from typing import IO, Any
 import numpy as np
 
 from ..digits import Labelled
-from .environments import Runtime, SetupError, launch, missing
+from .environments import missing
+from .launch import launch
 from .machine import Watch, memory_is_scarce
 from .network import Expected
+from .processes import SetupError
+from .runtimes import Runtime
 
 WORKER = Path(__file__).with_name("worker.py")
 STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either
@@ -331,6 +334,7 @@ class Bench:
         started = worker.ask(
             "start",
             adapter=str(row.runtime.adapter),
+            module=row.runtime.module,
             threads=self.protocol.threads,
             options=options,
         )

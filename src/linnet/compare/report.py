@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from .bench import Cell, Protocol, Row
 from .chart import Chart, Line
-from .environments import cache_folder
 from .machine import Watch, describe
+from .runtimes import cache_folder
 
 Data = Mapping[str, Any]
 FORMAT = 2

@@ -21,7 +21,9 @@ from ..graph import Graph
 from ..model import canonical
 from . import network, report
 from .bench import Bench, Journal, Protocol, Row
-from .environments import cache_folder, missing, runtimes, scratch_folder
+from .environments import missing
+from .processes import scratch_folder
+from .runtimes import cache_folder, runtimes
 
 STUDY_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STUDY_PASSES = 100

@@ -164,21 +164,24 @@ class Cell:
         self.next = 0
         self.borrowed: str | None = None
 
-    def start(self, adapter: str, threads: int, options: dict[str, Any]) -> dict[str, Any]:
-        """Import the runtime through the adapter file at path `adapter`."""
+    def start(
+        self, adapter: str, module: str, threads: int, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Import the runtime's `module` and set it up by the adapter file at path `adapter`."""
         import numpy  # outside the clock: every runtime needs it  # noqa: F401
 
         spec = importlib.util.spec_from_file_location("linnet_compare_adapter", adapter)
         assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        adapters = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(adapters)
         self.borrowed = options.get("borrowed")
         begin = time.perf_counter()
-        self.adapter = module.Adapter(threads, options)
+        runtime = importlib.import_module(module)
+        self.adapter = adapters.Adapter(runtime, threads, options)
         took = time.perf_counter() - begin
         return {
             "import_s": took,
-            "version": self.adapter.version,
+            "version": getattr(self.adapter, "version", None) or runtime.__version__,
             "library": self.adapter.library,
         }
 

@@ -9,7 +9,6 @@ max pooling are always predicted. Fed random images, through a DummyData layer, 
 
 from __future__ import annotations
 
-import importlib
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any, Callable
@@ -39,9 +38,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.caffe = importlib.import_module("caffe")  # OPENBLAS_NUM_THREADS is its only knob
-        self.version, self.library = self.caffe.__version__, "OpenBLAS"
+    library = "OpenBLAS"
+
+    def __init__(self, caffe: Any, threads: int, options: dict[str, Any]) -> None:
+        self.caffe = caffe  # OPENBLAS_NUM_THREADS is its only knob
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         blobs = {network.input: "x"}

@@ -62,13 +62,12 @@ def __getattr__(name: str) -> Any:
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.linnet = importlib.import_module("linnet")
+    def __init__(self, linnet: Any, threads: int, options: dict[str, Any]) -> None:
+        self.linnet = linnet
         borrowed, algorithm = options.pop("borrowed", None), options.get("algorithm", "")
         # float32 throughout, however the file stores its weights.
         self.settings = {"threads": threads, "weights_dtype": "f32", **options}
         core = importlib.import_module("linnet._core")
-        self.version = self.linnet.__version__
         self.library = f"own kernels, {options.get('isa', core.default_isa())}"
         if algorithm == "im2col-openblas":
             self.settings["blas"], self.library = borrowed, "OpenBLAS"

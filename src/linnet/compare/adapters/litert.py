@@ -23,11 +23,10 @@ PACKAGE, VERSION, NUMPY = (
     if sys.maxsize > 1 << 32
     else ("tflite-runtime", "2.14.0", "numpy<2")
 )
-MODULE = PACKAGE.replace("-", "_") + ".interpreter"
 ENVIRONMENT = {
     "kind": "venv",
     "packages": [f"{PACKAGE}=={VERSION}", "flatbuffers==25.12.19", NUMPY],
-    "import": MODULE,
+    "import": PACKAGE.replace("-", "_") + ".interpreter",
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "litert": {
@@ -63,10 +62,11 @@ OPERATORS: dict[str, tuple[int, tuple[int, tuple[tuple[str, str], ...]]]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.interpreter = importlib.import_module(MODULE).Interpreter
-        self.version, self.library = importlib.metadata.version(PACKAGE), "XNNPACK"
-        self.threads = threads
+    library = "XNNPACK"
+
+    def __init__(self, litert: Any, threads: int, options: dict[str, Any]) -> None:
+        self.version = importlib.metadata.version(PACKAGE)
+        self.interpreter, self.threads = litert.Interpreter, threads
 
     def prepare(self, x: Any) -> Any:
         return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)

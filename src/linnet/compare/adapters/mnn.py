@@ -27,10 +27,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.mnn = importlib.import_module("MNN")
-        self.expr = importlib.import_module("MNN.expr")
-        self.version, self.library = importlib.metadata.version("MNN"), "own kernels"
+    library = "own kernels"
+
+    def __init__(self, mnn: Any, threads: int, options: dict[str, Any]) -> None:
+        self.mnn, self.expr = mnn, importlib.import_module("MNN.expr")
+        self.version = importlib.metadata.version("MNN")
         settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
         self.manager = self.mnn.nn.create_runtime_manager((settings,))
 

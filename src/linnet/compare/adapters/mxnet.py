@@ -8,7 +8,6 @@ NumPy must be older than 1.24: MXNet uses `numpy.bool`. The wheel is py3-none: a
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.mx = importlib.import_module("mxnet")  # its threads are OMP_NUM_THREADS
-        self.version, self.library = self.mx.__version__, options["library"]
+    def __init__(self, mxnet: Any, threads: int, options: dict[str, Any]) -> None:
+        self.mx, self.library = mxnet, options["library"]  # its threads are OMP_NUM_THREADS
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         mx = self.mx

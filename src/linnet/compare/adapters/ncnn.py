@@ -6,7 +6,6 @@ ReLU is fused into the layer before it, as ncnn's own optimizer does.
 
 from __future__ import annotations
 
-import importlib
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any, Callable
@@ -30,9 +29,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.ncnn, self.threads = importlib.import_module("ncnn"), threads
-        self.version, self.library = self.ncnn.__version__, "own kernels"
+    library = "own kernels"
+
+    def __init__(self, ncnn: Any, threads: int, options: dict[str, Any]) -> None:
+        self.ncnn, self.threads = ncnn, threads
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         param, weights = translate(network)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -22,10 +21,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.ort = importlib.import_module("onnxruntime")
-        self.version, self.library = self.ort.__version__, "MLAS"
-        self.settings = self.ort.SessionOptions()
+    library = "MLAS"
+
+    def __init__(self, onnxruntime: Any, threads: int, options: dict[str, Any]) -> None:
+        self.ort, self.settings = onnxruntime, onnxruntime.SessionOptions()
         self.settings.intra_op_num_threads = threads
         self.settings.inter_op_num_threads = 1
 

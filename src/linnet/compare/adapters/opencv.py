@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -23,10 +22,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.cv2 = importlib.import_module("cv2")
-        self.cv2.setNumThreads(threads)
-        self.version, self.library = self.cv2.__version__, "own kernels"
+    library = "own kernels"
+
+    def __init__(self, cv2: Any, threads: int, options: dict[str, Any]) -> None:
+        self.cv2 = cv2
+        cv2.setNumThreads(threads)
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         net = self.cv2.dnn.readNetFromONNX(network.model)

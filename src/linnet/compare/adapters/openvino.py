@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -22,9 +21,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.openvino = importlib.import_module("openvino")
-        self.version, self.library = self.openvino.__version__.split("-")[0], "oneDNN"
+    library = "oneDNN"
+
+    def __init__(self, openvino: Any, threads: int, options: dict[str, Any]) -> None:
+        self.openvino, self.version = openvino, openvino.__version__.split("-")[0]
         self.settings = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,

@@ -7,7 +7,6 @@ are permuted to that order once, at load.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy
@@ -46,9 +45,8 @@ class Value(NamedTuple):
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.tf = importlib.import_module("tensorflow")
-        self.version, self.library = self.tf.__version__, options["library"]
+    def __init__(self, tensorflow: Any, threads: int, options: dict[str, Any]) -> None:
+        self.tf, self.library = tensorflow, options["library"]
         self.tf.config.threading.set_intra_op_parallelism_threads(threads)
         self.tf.config.threading.set_inter_op_parallelism_threads(1)
 

@@ -6,7 +6,6 @@ size.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any, Callable
 
 import numpy
@@ -29,11 +28,12 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 
 class Adapter:
-    def __init__(self, threads: int, options: dict[str, Any]) -> None:
-        self.torch = importlib.import_module("torch")
-        self.torch.set_num_threads(threads)
-        self.torch.set_float32_matmul_precision("highest")
-        self.version, self.library = self.torch.__version__, "oneDNN"
+    library = "oneDNN"
+
+    def __init__(self, torch: Any, threads: int, options: dict[str, Any]) -> None:
+        self.torch = torch
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision("highest")
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         torch = self.torch
