@@ -1,0 +1,310 @@
+"""The networks that benches run: layers of well-known ones, random weights, described once.
+
+    python bench/models.py FOLDER [NAME ...]    writes them, or those named, as ONNX files
+
+Weights are scaled so that values keep their size from layer to layer, and are the same every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from linnet import core
+from linnet.formats import onnx_write
+from linnet.graph import Graph, Node, Shape, Value
+
+Array = np.ndarray[Any, Any]
+IMAGENET = (3, 224, 224)
+
+
+class Network:
+    """A graph being drawn. Each method adds a layer that reads a value and returns its result."""
+
+    def __init__(self, name: str, *shape: int) -> None:
+        self.graph = Graph(name, [], {}, [Value("data", (0, *shape))], [])
+        self.shapes: dict[str, Shape] = {"data": (0, *shape)}
+        self.random = np.random.default_rng(0)
+
+    def node(self, op: str, *inputs: str | Array, **attrs: Any) -> str:
+        """Any operator; arrays become constants of the graph."""
+        graph, output = self.graph, f"{op.lower()}{len(self.graph.nodes) + 1}"
+        names, known = [], []
+        for index, value in enumerate(inputs):
+            names.append(value if isinstance(value, str) else f"{output}.{index}")
+            known.append(self.shapes[value] if isinstance(value, str) else value)
+            if not isinstance(value, str):
+                graph.initializers[names[-1]] = value
+        graph.nodes.append(Node(op, output, names, [output], attrs))
+        self.shapes[output] = core.infer_shape(op, attrs, known)
+        graph.outputs = [output]
+        return output
+
+    def channels(self, x: str) -> int:
+        return self.shapes[x][1]
+
+    def weights(self, *shape: int) -> tuple[Array, Array]:
+        scale = math.sqrt(2 / math.prod(shape[1:]))
+        w = (self.random.standard_normal(shape) * scale).astype(np.float32)
+        return w, np.zeros(shape[0], np.float32)
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", x)
+
+    def conv(
+        self,
+        x: str,
+        k: int,
+        side: int,
+        *,
+        stride: int = 1,
+        pad: int | None = None,
+        group: int = 1,
+        relu: bool = True,
+    ) -> str:
+        """Padded to keep its input's size unless `pad` says otherwise."""
+        window = {
+            "kernel_shape": [side, side],
+            "strides": [stride, stride],
+            "pads": [side // 2 if pad is None else pad] * 4,
+            "dilations": [1, 1],
+            "group": group,
+        }
+        y = self.node("Conv", x, *self.weights(k, self.channels(x) // group, side, side), **window)
+        return self.relu(y) if relu else y
+
+    def pool(self, x: str, side: int, stride: int, *, pad: int = 0, ceil: bool = False) -> str:
+        window = {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [pad] * 4}
+        return self.node("MaxPool", x, **window, dilations=[1, 1], ceil_mode=int(ceil))
+
+    def mean(self, x: str) -> str:
+        return self.node("GlobalAveragePool", x)
+
+    def fc(self, x: str, k: int, *, relu: bool = False) -> str:
+        if len(self.shapes[x]) > 2:
+            x = self.node("Flatten", x, axis=1)
+        y = self.node("Gemm", x, *self.weights(k, self.channels(x)), transB=1)
+        return self.relu(y) if relu else y
+
+    def add(self, x: str, y: str, *, relu: bool = True) -> str:
+        z = self.node("Add", x, y)
+        return self.relu(z) if relu else z
+
+    def concat(self, *parts: str) -> str:
+        return self.node("Concat", *parts, axis=1)
+
+    def softmax(self, x: str) -> str:
+        return self.node("Softmax", x, axis=1)
+
+
+def study(n: Network) -> None:
+    """The network of the 2017 study: linnet's digit model without its training."""
+    x = n.pool(n.conv("data", 16, 7, pad=0), 2, 2)
+    x = n.pool(n.conv(x, 48, 6, pad=0), 3, 3)
+    n.softmax(n.fc(n.fc(n.conv(x, 96, 5, pad=0), 128), 848))
+
+
+def lenet5(n: Network) -> None:
+    x = n.pool(n.conv("data", 20, 5, pad=0, relu=False), 2, 2)
+    x = n.pool(n.conv(x, 50, 5, pad=0, relu=False), 2, 2)
+    n.fc(n.fc(x, 500, relu=True), 10)
+
+
+def large_kernels(n: Network) -> None:
+    x = n.pool(n.conv("data", 12, 7, pad=0), 2, 2)
+    x = n.pool(n.conv(x, 40, 6, pad=0), 3, 3)
+    n.fc(n.fc(n.conv(x, 80, 5, pad=0), 128), 848)
+
+
+def alexnet(n: Network) -> None:
+    _alexnet(n, group=1)
+
+
+def caffenet(n: Network) -> None:
+    """AlexNet as it was, on two halves of the channels, without its normalization."""
+    n.softmax(_alexnet(n, group=2))
+
+
+def _alexnet(n: Network, group: int) -> str:
+    x = n.pool(n.conv("data", 96, 11, stride=4, pad=0), 3, 2)
+    x = n.pool(n.conv(x, 256, 5, group=group), 3, 2)
+    x = n.conv(n.conv(x, 384, 3), 384, 3, group=group)
+    x = n.pool(n.conv(x, 256, 3, group=group), 3, 2)
+    return n.fc(n.fc(n.fc(x, 4096, relu=True), 4096, relu=True), 1000)
+
+
+def network_in_network(n: Network) -> None:
+    x = n.conv(n.conv(n.conv("data", 192, 5), 160, 1), 96, 1)
+    x = n.conv(n.conv(n.conv(n.pool(x, 2, 2), 192, 5), 192, 1), 192, 1)
+    x = n.conv(n.conv(n.conv(n.pool(x, 2, 2), 192, 3), 192, 1), 10, 1)
+    n.mean(x)
+
+
+def _vgg(n: Network, layers: tuple[int, ...]) -> str:
+    x = "data"
+    for channels, count in zip((64, 128, 256, 512, 512), layers):
+        for _ in range(count):
+            x = n.conv(x, channels, 3)
+        x = n.pool(x, 2, 2)
+    return x
+
+
+def vgg11(n: Network) -> None:
+    """On small images, with small layers after the last pool."""
+    n.fc(n.fc(_vgg(n, (1, 1, 2, 2, 2)), 512, relu=True), 100)
+
+
+def vgg16(n: Network) -> None:
+    x = _vgg(n, (2, 2, 3, 3, 3))
+    n.softmax(n.fc(n.fc(n.fc(x, 4096, relu=True), 4096, relu=True), 1000))
+
+
+def _residual(n: Network, x: str, k: int, stride: int) -> str:
+    """Two 3x3 convolutions and what goes around them."""
+    y = n.conv(n.conv(x, k, 3, stride=stride), k, 3, relu=False)
+    same = n.shapes[x] == n.shapes[y]
+    return n.add(y, x if same else n.conv(x, k, 1, stride=stride, relu=False))
+
+
+def _bottleneck(n: Network, x: str, k: int, stride: int) -> str:
+    y = n.conv(n.conv(n.conv(x, k, 1), k, 3, stride=stride), 4 * k, 1, relu=False)
+    same = n.shapes[x] == n.shapes[y]
+    return n.add(y, x if same else n.conv(x, 4 * k, 1, stride=stride, relu=False))
+
+
+def _resnet(n: Network, block: Callable[..., str], counts: tuple[int, ...]) -> None:
+    x = n.pool(n.conv("data", 64, 7, stride=2), 3, 2, pad=1)
+    for stage, count in enumerate(counts):
+        for index in range(count):
+            x = block(n, x, 64 << stage, 2 if stage and not index else 1)
+    n.softmax(n.fc(n.mean(x), 1000))
+
+
+def resnet20(n: Network) -> None:
+    """Of small images."""
+    x = n.conv("data", 16, 3)
+    for channels in (16, 32, 64):
+        for index in range(3):
+            x = _residual(n, x, channels, 2 if channels > 16 and not index else 1)
+    n.fc(n.mean(x), 10)
+
+
+def resnet18(n: Network) -> None:
+    _resnet(n, _residual, (2, 2, 2, 2))
+
+
+def resnet50(n: Network) -> None:
+    _resnet(n, _bottleneck, (3, 4, 6, 3))
+
+
+def squeezenet(n: Network) -> None:
+    def fire(x: str, squeeze: int, expand: int) -> str:
+        x = n.conv(x, squeeze, 1)
+        return n.concat(n.conv(x, expand, 1), n.conv(x, expand, 3))
+
+    x = n.pool(n.conv("data", 64, 3, stride=2, pad=0), 3, 2, ceil=True)
+    x = n.pool(fire(fire(x, 16, 64), 16, 64), 3, 2, ceil=True)
+    x = n.pool(fire(fire(x, 32, 128), 32, 128), 3, 2, ceil=True)
+    x = fire(fire(fire(fire(x, 48, 192), 48, 192), 64, 256), 64, 256)
+    n.softmax(n.node("Flatten", n.mean(n.conv(x, 1000, 1)), axis=1))
+
+
+def googlenet(n: Network) -> None:
+    """Without its normalization."""
+
+    def inception(
+        x: str, one: int, three: tuple[int, int], five: tuple[int, int], pool: int
+    ) -> str:
+        return n.concat(
+            n.conv(x, one, 1),
+            n.conv(n.conv(x, three[0], 1), three[1], 3),
+            n.conv(n.conv(x, five[0], 1), five[1], 5),
+            n.conv(n.pool(x, 3, 1, pad=1), pool, 1),
+        )
+
+    x = n.pool(n.conv("data", 64, 7, stride=2), 3, 2, ceil=True)
+    x = n.pool(n.conv(n.conv(x, 64, 1), 192, 3), 3, 2, ceil=True)
+    x = inception(x, 64, (96, 128), (16, 32), 32)
+    x = n.pool(inception(x, 128, (128, 192), (32, 96), 64), 3, 2, ceil=True)
+    x = inception(x, 192, (96, 208), (16, 48), 64)
+    x = inception(x, 160, (112, 224), (24, 64), 64)
+    x = inception(x, 128, (128, 256), (24, 64), 64)
+    x = inception(x, 112, (144, 288), (32, 64), 64)
+    x = n.pool(inception(x, 256, (160, 320), (32, 128), 128), 3, 2, ceil=True)
+    x = inception(x, 256, (160, 320), (32, 128), 128)
+    n.softmax(n.fc(n.mean(inception(x, 384, (192, 384), (48, 128), 128)), 1000))
+
+
+def mobilenet1(n: Network) -> None:
+    x = n.conv("data", 32, 3, stride=2)
+    layers = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)]
+    for k, stride in [*layers, *[(512, 1)] * 5, (1024, 2), (1024, 1)]:
+        x = n.conv(x, n.channels(x), 3, stride=stride, group=n.channels(x))
+        x = n.conv(x, k, 1)
+    n.softmax(n.fc(n.mean(x), 1000))
+
+
+def mobilenet2(n: Network) -> None:
+    x = n.conv("data", 32, 3, stride=2)
+    stages = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1)]
+    for factor, k, count, stride in [*stages, (6, 160, 3, 2), (6, 320, 1, 1)]:
+        for index in range(count):
+            wide = n.channels(x) * factor
+            y = n.conv(x, wide, 1) if factor > 1 else x
+            y = n.conv(y, wide, 3, stride=1 if index else stride, group=wide)
+            y = n.conv(y, k, 1, relu=False)
+            x = n.add(x, y, relu=False) if index else y
+    n.softmax(n.fc(n.mean(n.conv(x, 1280, 1)), 1000))
+
+
+NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
+    "study": (study, (1, 88, 88)),
+    "LeNet-5": (lenet5, (1, 28, 28)),
+    "large kernels": (large_kernels, (1, 96, 80)),
+    "AlexNet": (alexnet, (3, 227, 227)),
+    "NiN": (network_in_network, (3, 32, 32)),
+    "VGG-11": (vgg11, (3, 64, 64)),
+    "ResNet-20": (resnet20, (3, 32, 32)),
+    "CaffeNet": (caffenet, (3, 227, 227)),
+    "VGG-16": (vgg16, IMAGENET),
+    "ResNet-18": (resnet18, IMAGENET),
+    "ResNet-50": (resnet50, IMAGENET),
+    "SqueezeNet": (squeezenet, IMAGENET),
+    "GoogLeNet": (googlenet, IMAGENET),
+    "MobileNet-v1": (mobilenet1, IMAGENET),
+    "MobileNet-v2": (mobilenet2, IMAGENET),
+}
+
+
+def make(name: str) -> Graph:
+    """A network of NETWORKS, canonical."""
+    draw, shape = NETWORKS[name]
+    network = Network(name, *shape)
+    draw(network)
+    return network.graph
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
+    args = parser.parse_args()
+    unknown = set(args.names) - NETWORKS.keys()
+    if unknown:
+        parser.error(f"no network {min(unknown)!r}")
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for name in args.names or NETWORKS:
+        path = args.folder / f"{name.lower().replace(' ', '-')}.onnx"
+        onnx_write.save(make(name), path)
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
