@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 import linnet
 from linnet import _core, interpret
-from linnet.core import build
+from linnet.core import build, infer_shape
 from linnet.graph import Graph, Node, Value
 
 ISAS = [os.environ["LINNET_ISA"]] if os.environ.get("LINNET_ISA") else _core.available_isas()
@@ -27,51 +30,51 @@ def session(graph: Graph, **options: object) -> linnet.Session:
     return linnet.Session(_core.Session(build(graph), **options))
 
 
-class Case:
-    """Random inputs of a graph, and what the reference makes of them."""
-
-    def __init__(self, graph: Graph, batch: int, fetch: list[str], seed: int = 0) -> None:
-        random = np.random.default_rng(seed)
-        self.batch, self.fetch = batch, fetch
-        self.feed = {
-            v.name: random.normal(size=(batch, *v.shape[1:])).astype("f4") for v in graph.inputs
-        }
-        self.expected = interpret.run(graph, self.feed, fetch=fetch)
-
-
-def check_case(net: linnet.Session, case: Case) -> None:
-    expected = case.expected
-    for name, actual in zip(case.fetch, net.run(case.fetch, case.feed)):
+def check(net: linnet.Session, graph: Graph, batch: int, fetch: list[str]) -> None:
+    """Of random inputs, linnet makes what the graph means."""
+    random = np.random.default_rng(0)
+    feed = {v.name: random.normal(size=(batch, *v.shape[1:])).astype("f4") for v in graph.inputs}
+    expected = interpret.run(graph, feed, fetch=fetch)
+    for name, actual in zip(fetch, net.run(fetch, feed)):
         # Values are about 1; where a ReLU leaves next to nothing, their own size says little.
         size = max(np.sqrt(np.mean(expected[name] ** 2)), 0.1)
         error = np.abs(actual - expected[name]).max() / size
-        assert error <= 2e-4, f"'{name}' is off by {error:.2g}\n{net.explain(case.batch)}"
-
-
-def check(net: linnet.Session, graph: Graph, batch: int, fetch: list[str]) -> None:
-    check_case(net, Case(graph, batch, fetch))
+        assert error <= 2e-4, f"'{name}' is off by {error:.2g}\n{net.explain(batch)}"
 
 
 class Maker:
-    """Draws a graph. Values and constants are used any number of times, anything may be fetched."""
+    """Draws a graph. Values and constants are used any number of times, anything may be fetched.
 
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
+    Hypothesis draws, and where a graph fails finds the simplest one that does: of small numbers and
+    first choices.
+    """
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.source = draw
+        self.random = np.random.default_rng(0)
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.graph = Graph(f"random {seed}", [], {}, [], [])
+        self.graph = Graph("random", [], {}, [], [])
         for _ in range(self.draw(1, 2)):
             self.input()
         for _ in range(self.draw(3, 12)):
             self.step()
         names = list(self.shapes)
-        self.fetch = [str(n) for n in self.random.permutation(names)[: self.draw(1, 4)]]
+        self.fetch = self.source(st.permutations(names))[: self.draw(1, 4)]
         self.graph.outputs = [names[-1], *[n for n in self.fetch if n != names[-1]][:1]]
 
+    def __repr__(self) -> str:
+        nodes = [f"{n.op} {n.inputs} -> {n.outputs} {n.attrs}" for n in self.graph.nodes]
+        shapes = {name: array.shape for name, array in self.graph.initializers.items()}
+        return "\n".join([*map(str, self.graph.inputs), str(shapes), *nodes, f"{self.fetch}"])
+
     def draw(self, low: int, high: int) -> int:
-        return int(self.random.integers(low, high + 1))
+        return self.source(st.integers(low, high))
+
+    def choice(self, things: list[Any]) -> Any:
+        return self.source(st.sampled_from(things))
 
     def chance(self, probability: float) -> bool:
-        return bool(self.random.random() < probability)
+        return self.draw(0, 99) >= 100 - 100 * probability
 
     def input(self) -> None:
         name = f"in{len(self.graph.inputs)}"
@@ -82,8 +85,8 @@ class Maker:
     def pick(self, rank: int = 0) -> str | None:
         """A value, rather a late one."""
         names = [n for n, s in self.shapes.items() if rank in (0, len(s))]
-        late = max(self.draw(0, 1 << 20), self.draw(0, 1 << 20)) * len(names) >> 20
-        return names[min(late, len(names) - 1)] if names else None
+        last = len(names) - 1
+        return names[max(self.draw(0, last), self.draw(0, last))] if names else None
 
     def constant(self, *shape: int) -> str:
         """A new one, or one there is of this shape."""
@@ -99,25 +102,20 @@ class Maker:
     def node(self, op: str, inputs: list[str], **attrs: object) -> str | None:
         """A node, if it fits its inputs."""
         constants = self.graph.initializers
-        shapes = [constants[n].shape if n in constants else self.shapes[n] for n in inputs]
-        if op == "Reshape":
-            attrs_shape = {"shape": constants[inputs[1]].tolist()}
-            shapes = shapes[:1]
-        else:
-            attrs_shape = {}
+        known = [constants[n] if n in constants else self.shapes[n] for n in inputs]
         try:
-            shape = _core.infer_shape(op, {**attrs, **attrs_shape}, shapes)
+            shape = infer_shape(op, attrs, known)
         except ValueError:
             return None
         name = f"{op.lower()}{len(self.graph.nodes)}"
         self.graph.nodes.append(Node(op, name, inputs, [name], dict(attrs)))
-        self.shapes[name] = tuple(shape)
+        self.shapes[name] = shape
         return name
 
     def step(self) -> None:
         kinds = ["conv"] * 3 + ["add", "view", "concat"] * 2
         kinds += ["pool", "gemm", "relu", "softmax"]
-        getattr(self, str(self.random.choice(kinds)))()
+        getattr(self, self.choice(kinds))()
 
     def conv(self) -> None:
         x = self.pick(4)
@@ -125,7 +123,7 @@ class Maker:
             return
         c = self.shapes[x][1]
         kernel = [self.draw(1, 5)] * 2 if self.chance(0.7) else [self.draw(1, 7), self.draw(1, 7)]
-        groups = int(self.random.choice([g for g in range(1, c + 1) if c % g == 0]))
+        groups = self.choice([g for g in range(1, c + 1) if c % g == 0])
         if self.chance(0.7):
             groups = 1
         same = self.chance(0.5)
@@ -145,7 +143,7 @@ class Maker:
         # What follows is fused, or must not be because something else needs the value.
         if y and self.chance(0.5):
             others = [n for n, s in self.shapes.items() if s == self.shapes[y]]
-            pair = [y, str(self.random.choice(others))]
+            pair = [y, self.choice(others)]
             y = self.node("Add", pair if self.chance(0.5) else pair[::-1])
         if y and self.chance(0.6):
             y = self.node("Relu", [y])
@@ -188,7 +186,7 @@ class Maker:
         y = self.node("Gemm", inputs, transB=1)
         if y and self.chance(0.4):
             others = [n for n, s in self.shapes.items() if s == self.shapes[y]]
-            y = self.node("Add", [str(self.random.choice(others)), y])
+            y = self.node("Add", [self.choice(others), y])
         if y and self.chance(0.5):
             self.node("Relu", [y])
 
@@ -199,7 +197,7 @@ class Maker:
         if not 2 <= len(shape) <= 4:
             return
         fits = [n for n, s in self.shapes.items() if len(s) == len(shape) and s[2:] == shape[2:]]
-        parts = [str(self.random.choice(fits)) for _ in range(self.draw(0, 3))]
+        parts = [self.choice(fits) for _ in range(self.draw(0, 3))]
         parts.insert(self.draw(0, len(parts)), x)
         y = self.node("Concat", parts, axis=1 if self.chance(0.5) else 1 - len(shape))
         # What follows a convolution is fused, but not with a concatenation.
@@ -224,14 +222,14 @@ class Maker:
             self.node("Flatten", [x], axis=1)
             return
         shape = list(self.shapes[x])
-        target = [0, *self.random.permutation(shape[1:]).tolist()]
+        target = [0, *self.source(st.permutations(shape[1:]))]
         if self.chance(0.3):  # merge two axes
             i = self.draw(1, max(1, len(target) - 2))
             target[i : i + 2] = [int(np.prod(target[i : i + 2]))]
         elif self.chance(0.5) and len(target) < 6:  # split one
             i = self.draw(1, len(target) - 1)
             factors = [f for f in range(1, target[i] + 1) if target[i] % f == 0]
-            f = int(self.random.choice(factors))
+            f = self.choice(factors)
             target[i : i + 1] = [f, target[i] // f]
         name = f"w{len(self.graph.initializers)}"
         self.graph.initializers[name] = np.array(target, np.int64)
@@ -245,7 +243,7 @@ class Maker:
             return
         if self.chance(0.5):
             same = [n for n, s in self.shapes.items() if len(s) == len(shape)]
-            self.node("Add", [x, str(self.random.choice(same))])
+            self.node("Add", [x, self.choice(same)])
         else:
             axes = [n if self.chance(0.6) else 1 for n in shape[1:]][self.draw(0, len(shape) - 2) :]
             self.node("Add", [x, self.constant(*axes)])
@@ -254,16 +252,30 @@ class Maker:
             self.node("Relu", [y])
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_random_graph(seed: int) -> None:
-    maker = Maker(seed)
-    cases = [Case(maker.graph, batch, maker.fetch, seed) for batch in (1, 3, 17)]
-    cases.append(Case(maker.graph, 3, maker.graph.outputs, seed))
-    for isa in ISAS:
-        for algorithm in ALGORITHMS:
-            net = session(maker.graph, algorithm=algorithm, isa=isa, threads=1 + seed % 3)
-            for case in cases:
-                check_case(net, case)
+@st.composite
+def graphs(draw: st.DrawFn) -> Maker:
+    return Maker(draw)
+
+
+EXAMPLES = settings(
+    max_examples=12,
+    derandomize=True,  # the same graphs in every run
+    database=None,
+    deadline=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@EXAMPLES
+@given(made=graphs(), threads=st.integers(1, 3))
+def test_random_graph(made: Maker, threads: int, algorithm: str, isa: str) -> None:
+    net = session(made.graph, algorithm=algorithm, isa=isa, threads=threads)
+    for batch in (1, 3, 17):
+        check(net, made.graph, batch, made.fetch)
+    check(net, made.graph, 3, made.graph.outputs)
 
 
 def weights(*shape: int) -> np.ndarray:
