@@ -290,6 +290,11 @@ def make(name: str) -> Graph:
     return network.graph
 
 
+def named(text: str) -> Graph | Path:
+    """What a bench is to run: a network of NETWORKS, or else a file."""
+    return make(text) if text in NETWORKS else Path(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..text import count, finite
 from .bench import Cell, Protocol, Row
 from .chart import Chart, Line
 from .machine import Watch, describe
@@ -59,7 +60,7 @@ def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -
             "batches": list(protocol.batches),
             "threads": protocol.threads,
             "passes": protocol.passes,
-            "seconds": _finite(protocol.seconds),
+            "seconds": finite(protocol.seconds),
             "memory_cap": protocol.memory_cap,
             "interval_ms": protocol.interval * 1e3,
         },
@@ -83,7 +84,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "batch": cell.batch,
         "status": cell.status,
         "reason": cell.reason,
-        "logit_difference": _finite(cell.difference),
+        "logit_difference": finite(cell.difference),
         "logit_limit": cell.limit,
         "peak_memory": cell.peak,
         "threads_used": cell.threads,
@@ -96,11 +97,6 @@ def _cell(cell: Cell) -> dict[str, Any]:
         data.update(min=min(cell.per_image), calls=len(cell.times))
         data["times"] = [round(t, 9) for t in cell.times]
     return data
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity and no NaN."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def as_json(runs: Sequence[Data]) -> str:
@@ -183,7 +179,7 @@ class Kind(NamedTuple):
     interval_ms: float
 
     def __str__(self) -> str:
-        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        threads = count(self.threads, "thread")
         interval = f", {self.interval_ms:g} ms before each pass" if self.interval_ms else ""
         return f"{self.model}, {threads}, {self.cpu}, f32{interval}"
 
