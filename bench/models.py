@@ -2,7 +2,7 @@
 
     python bench/models.py FOLDER [NAME ...]    writes them, or those named, as ONNX files
 
-Weights are scaled so that values keep their size from layer to layer, and are the same every time.
+Weights are scaled so that values neither vanish nor explode, and are the same every time.
 """
 
 from __future__ import annotations

@@ -144,9 +144,8 @@ def sleepers(folder: Path) -> list[str]:
     return found
 
 
-def test_a_borrowed_library_must_be_the_one_that_is_used(
-    runtime: Runtime, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_a_borrowed_library_must_be_the_one_that_is_used(tmp_path: Path, monkeypatch: Any) -> None:
+    runtime = Runtime("own", tmp_path, {"kind": "here"}, {})
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
     # As where linnet came without libraries of its own.
     monkeypatch.setattr(runtimes, "__file__", str(tmp_path / "a/b/c/linnet/compare/x.py"))
