@@ -312,11 +312,11 @@ class PySession {
     const std::vector<int> wanted = wanted_values(graph, names);
     const int64_t batch = checked_batch(graph, graph.inputs, inputs, false);
     std::vector<py::array> dense, results;
-    std::vector<const float*> from;
-    std::vector<float*> to;
+    std::vector<const void*> from;
+    std::vector<void*> to;
     for (const py::array& a : inputs) {
       dense.push_back(py::array_t<float, kDense>(a));  // not ensure(), which drops NumPy's error
-      from.push_back(static_cast<const float*>(dense.back().data()));
+      from.push_back(dense.back().data());
     }
     if (!out.is_none()) {
       results = py::cast<std::vector<py::array>>(out);
@@ -330,7 +330,7 @@ class PySession {
         results.push_back(py::array_t<float>(shape));
       }
     }
-    for (py::array& a : results) to.push_back(static_cast<float*>(a.mutable_data()));
+    for (py::array& a : results) to.push_back(a.mutable_data());
     {
       const GilRelease release;
       session_->run(batch, from, wanted, to, times);

@@ -125,15 +125,15 @@ linnet_status linnet_run(linnet_session* s, int64_t batch, const void* const* in
   return guarded([&] {
     if (!s || !inputs || !outputs)
       throw std::invalid_argument("linnet_run: session, inputs and outputs must not be NULL");
-    std::vector<const float*> from;
-    std::vector<float*> to;
+    std::vector<const void*> from;
+    std::vector<void*> to;
     for (size_t i = 0; i < s->inputs.size(); ++i) {
       if (!inputs[i]) throw std::invalid_argument("linnet_run: an input is NULL");
-      from.push_back(static_cast<const float*>(inputs[i]));
+      from.push_back(inputs[i]);
     }
     for (size_t i = 0; i < s->outputs.size(); ++i) {
       if (!outputs[i]) throw std::invalid_argument("linnet_run: an output is NULL");
-      to.push_back(static_cast<float*>(outputs[i]));
+      to.push_back(outputs[i]);
     }
     s->session.run(batch, from, s->session.graph().outputs, to);
   });

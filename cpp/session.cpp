@@ -87,12 +87,12 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   lean_planner_.emplace(std::move(planner), *context_, pool_);
 
   std::vector<AlignedBuffer> buffers;
-  std::vector<const float*> inputs;
-  std::vector<float*> outputs;
+  std::vector<const void*> inputs;
+  std::vector<void*> outputs;
   const auto buffer = [&](int value) {
     const double floats = count(graph_->values[value].shape());
     buffers.emplace_back(float_bytes(static_cast<int64_t>(floats)), true);
-    return buffers.back().floats();
+    return buffers.back().data();
   };
   runner(1, graph_->outputs);  // fails on a memory limit before anything large is allocated
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
@@ -224,8 +224,8 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
   }
 }
 
-void Session::run(int64_t batch, const std::vector<const float*>& inputs,
-                  const std::vector<int>& wanted, const std::vector<float*>& outputs,
+void Session::run(int64_t batch, const std::vector<const void*>& inputs,
+                  const std::vector<int>& wanted, const std::vector<void*>& outputs,
                   std::vector<StepTime>* times) {
   if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());

@@ -51,8 +51,8 @@ class Session {
   // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of
   // `wanted` (value indices). Callers queue. Fills `times`, one entry per step of plan(batch,
   // wanted), when given.
-  void run(int64_t batch, const std::vector<const float*>& inputs, const std::vector<int>& wanted,
-           const std::vector<float*>& outputs, std::vector<StepTime>* times = nullptr);
+  void run(int64_t batch, const std::vector<const void*>& inputs, const std::vector<int>& wanted,
+           const std::vector<void*>& outputs, std::vector<StepTime>* times = nullptr);
 
   // The steps a batch runs in; for a batch cut into chunks, those of its first chunk.
   std::vector<StepReport> plan(int64_t batch, const std::vector<int>& wanted);

@@ -30,14 +30,32 @@ struct Phases {
   double product = 0;            // the multiplication between them
 };
 
-// What one run of a plan reads and writes; the layouts and batch are those of its problem.
+// What one run of a plan reads and writes; types, layouts and batch are those of its problem.
 struct Operands {
-  const float* x = nullptr;
-  const float* operand = nullptr;  // the residual, or an Add's second operand
-  float* y = nullptr;
-  float* workspace = nullptr;  // aligned, Plan::workspace() bytes
+  const void* x = nullptr;
+  const void* operand = nullptr;  // the residual, or an Add's second operand
+  void* y = nullptr;
+  void* workspace = nullptr;  // aligned, Plan::workspace() bytes
   ThreadPool& pool;
   Phases* phases = nullptr;  // added to, where the plan has phases and this is not null
+};
+
+// The same for plans of float32 alone.
+struct FloatOperands {
+  explicit FloatOperands(const Operands& o)
+      : x(static_cast<const float*>(o.x)),
+        operand(static_cast<const float*>(o.operand)),
+        y(static_cast<float*>(o.y)),
+        workspace(static_cast<float*>(o.workspace)),
+        pool(o.pool),
+        phases(o.phases) {}
+
+  const float* x;
+  const float* operand;
+  float* y;
+  float* workspace;
+  ThreadPool& pool;
+  Phases* phases;
 };
 
 // A prepared layer; immutable, and run by one caller at a time.

@@ -81,7 +81,8 @@ class DepthwisePlan final : public Plan {
     blocks_ = std::min(blocks_, ceil_div(vecs_ * width, kLineFloats));
   }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     // From the end to the beginning: the step before wrote the end last and left it in the cache,
     // and the step after starts with the beginning.
     const int64_t tasks = p_.n * bands_ * blocks_;
@@ -110,7 +111,7 @@ class DepthwisePlan final : public Plan {
   }
 
   // tile.vecs vectors of channels, from number `vec` on, of an output row, or of two.
-  void run_row(const Operands& o, int64_t image, int64_t row, int rows, int64_t vec,
+  void run_row(const FloatOperands& o, int64_t image, int64_t row, int rows, int64_t vec,
                DepthwiseTile tile) const {
     const Window& w = p_.conv().window;
     const int width = kernels_.width;

@@ -207,7 +207,8 @@ class DirectConv final : public Plan {
     return float_bytes(p_.threads * (scratch_floats() + expanded_floats()));
   }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     o.pool.parallel_for(scheme_.tasks(), [&](int64_t task, int thread) {
       run_band(o, task / scheme_.cut.splits, task % scheme_.cut.splits, thread);
     });
@@ -251,7 +252,7 @@ class DirectConv final : public Plan {
   }
 
   // Part number `part` of the panels, for band number `pass` of all images.
-  void run_band(const Operands& o, int64_t pass, int64_t part, int thread) const {
+  void run_band(const FloatOperands& o, int64_t pass, int64_t part, int thread) const {
     const ConvScheme& s = scheme_;
     const Window& w = p_.conv().window;
     const int64_t band = pass % s.cut.bands, first_image = pass / s.cut.bands * s.cut.images;

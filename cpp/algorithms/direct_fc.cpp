@@ -63,15 +63,15 @@ class DirectFullyConnected final : public Plan {
     return float_bytes(copied_floats() + (expands() ? p_.threads * expanded_floats() : 0));
   }
 
-  void run(const Operands& given) const override {
-    Operands o = given;
+  void run(const Operands& operands) const override {
+    FloatOperands o(operands);
     if (copied_floats()) {
       o.pool.parallel_for(p_.n, [&](int64_t image, int) {
         const int64_t count = (pixels_ - 1) * pixel_ + channels_;
-        std::memcpy(given.workspace + image * x_step_, given.x + image * x_image_,
+        std::memcpy(o.workspace + image * x_step_, o.x + image * x_image_,
                     static_cast<size_t>(count) * sizeof(float));
       });
-      o.x = given.workspace;
+      o.x = o.workspace;
       o.workspace += copied_floats();
     }
     // Few panels and many threads: split the images too.
@@ -95,7 +95,8 @@ class DirectFullyConnected final : public Plan {
     return panels_.size(0) * kernels_.width * round_up(block_ * block_step(), 16);
   }
 
-  void run_panel(const Operands& o, int64_t panel, int64_t first, int64_t last, int thread) const {
+  void run_panel(const FloatOperands& o, int64_t panel, int64_t first, int64_t last,
+                 int thread) const {
     const int vecs = panels_.size(panel);
     const int64_t channel = panel * panels_.vecs * kernels_.width;
     const int64_t lanes = static_cast<int64_t>(vecs) * kernels_.width;

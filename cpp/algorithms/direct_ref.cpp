@@ -33,7 +33,8 @@ class DirectRef final : public Plan {
         padded_c_(p_.y.layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width) : out_.c) {
   }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     // A softmax needs a whole image; all other kinds write one output row of one image per task.
     const bool whole = p_.kind() == Kind::kNormalize;
     const bool constant = p_.kind() == Kind::kMap && p_.map().z_constant;

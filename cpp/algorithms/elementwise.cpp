@@ -19,7 +19,8 @@ class Elementwise final : public Plan {
         y_(p_.y, kernels_.width),
         z_(p_.z, kernels_.width) {}
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     if (p_.kind() == Kind::kNormalize) {
       // Channels-last padding lies behind each row and stays zero.
       o.pool.parallel_for(p_.n, [&](int64_t i, int) {
@@ -44,7 +45,7 @@ class Elementwise final : public Plan {
     }
   }
 
-  void run_images(const Operands& o) const {
+  void run_images(const FloatOperands& o) const {
     // One operand for all images keeps tasks within an image.
     const bool constant = p_.map().z_constant;
     const int64_t span = constant ? image_ : image_ * p_.n;
@@ -59,7 +60,7 @@ class Elementwise final : public Plan {
   }
 
   // A pixel's channels at a time, or an image's planes.
-  void run_slices(const Operands& o) const {
+  void run_slices(const FloatOperands& o) const {
     const bool last = p_.y.layout == Layout::kNhwc;
     const int64_t rows = last ? p_.y.dims.h : 1, pixels = last ? p_.y.dims.w : 1;
     const int64_t count = image_ / (rows * pixels);

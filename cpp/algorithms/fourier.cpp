@@ -188,7 +188,8 @@ class FourierPlan final : public Plan {
 
   size_t workspace() const override { return float_bytes(t_.workspace(n_, p_.threads)); }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
     Watch watch(o.phases);
     if (!t_.cut.together) {
@@ -232,7 +233,7 @@ class FourierPlan final : public Plan {
   // together.
   int64_t v_column() const { return t_.round_tiles() * t_.v_tile; }
 
-  void run_block(const Operands& o, int64_t first, int64_t tiles, int64_t k, const float* v,
+  void run_block(const FloatOperands& o, int64_t first, int64_t tiles, int64_t k, const float* v,
                  float* m, Watch& watch) const {
     watch.time(&Phases::product, [&] { multiply(v, tiles, k, m); });
     watch.time(&Phases::output, [&] {
@@ -332,7 +333,7 @@ class FourierPlan final : public Plan {
     }
   }
 
-  void transform_output(const Operands& o, int64_t tile, int64_t k, const float* m) const {
+  void transform_output(const FloatOperands& o, int64_t tile, int64_t k, const float* m) const {
     const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
                   col = tile % t_.cols;
     const int64_t top = row * t_.stored[0], left = col * t_.stored[1];

@@ -45,7 +45,8 @@ class Im2colOpenBlas final : public Plan {
     return columns_ ? float_bytes(p_.taps() * out_.h * out_.w) : 0;
   }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     const int64_t x_image = p_.x.image(1), y_image = p_.y.image(1);
     if (p_.kind() == Kind::kMatmul) {
       const OpenBlasLock lock(blas_, p_.threads);
@@ -81,7 +82,7 @@ class Im2colOpenBlas final : public Plan {
 
  private:
   // Rows of the matrix are taps (channel, kernel row, kernel column), columns are output pixels.
-  void im2col(const float* x, int64_t channels, const Operands& o) const {
+  void im2col(const float* x, int64_t channels, const FloatOperands& o) const {
     const Window& w = p_.conv().window;
     const int64_t kernel = w.kernel[0] * w.kernel[1];
     o.pool.parallel_for(channels * kernel, [&](int64_t tap, int) {
@@ -115,7 +116,7 @@ class Im2colOpenBlas final : public Plan {
 
   // Adds bias and residual to `count` results from `first` on and applies the activation; bias_step
   // 0 gives all the same bias.
-  void finish(const Operands& o, int64_t first, int64_t count, const float* bias,
+  void finish(const FloatOperands& o, int64_t first, int64_t count, const float* bias,
               int bias_step) const {
     static const float zero = 0;
     if (!bias_.data) bias = &zero, bias_step = 0;

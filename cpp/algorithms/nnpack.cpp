@@ -180,7 +180,8 @@ class NnpPlan final : public Plan {
 
   size_t workspace() const override { return workspace_; }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     o.pool.park();
     const Call call{nnpack_, algorithm_, p_};
     const float* kernel = transformed_ ? transformed_->floats() : weight_.data;

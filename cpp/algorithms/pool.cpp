@@ -17,7 +17,8 @@ class PoolPlan final : public Plan {
         x_pixel_(p_.x.pixel(kernels_.width)),
         y_pixel_(p_.y.pixel(kernels_.width)) {}
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     const Window& w = p_.pool().window;
     const Dims &in = p_.x.dims, &out = p_.y.dims;
     const auto pool =

@@ -27,7 +27,8 @@ class ReorderPlan final : public Plan {
                    ? p_.x.dims.c
                    : round_up(p_.y.dims.c, width_) - p_.move().first) {}
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     const int64_t blocks = ceil_div(pixels_, kBlock);
     const int64_t from = p_.x.image(width_), to = p_.y.image(width_),
                   first = p_.move().first * (p_.y.layout == Layout::kNchw ? pixels_ : 1);

@@ -197,7 +197,8 @@ class WinogradPlan final : public Plan {
                                                 : p_.threads * (block_floats() + private_floats()));
   }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     const int64_t tiles = blocking_.all, blocks = blocking_.blocks();
     if (blocking_.block.together) {
       for (int64_t block = 0; block < blocks; ++block)
@@ -260,7 +261,7 @@ class WinogradPlan final : public Plan {
         });
   }
 
-  void run_block(const Operands& o, int64_t first, int64_t last, float* v, float* m) const {
+  void run_block(const FloatOperands& o, int64_t first, int64_t last, float* v, float* m) const {
     float *z = v + z_offset(), *patch = m + patch_offset();
     for (int64_t t = first; t < last; ++t) transform_input(o.x, t, v + (t - first) * c_, patch);
     for (int i = 0; i < kPoints; ++i) {
@@ -272,7 +273,7 @@ class WinogradPlan final : public Plan {
 
   // All threads on one block, each step of it divided anew; every thread meets the same part of the
   // weights each time.
-  void run_together(const Operands& o, int64_t first, int64_t last) const {
+  void run_together(const FloatOperands& o, int64_t first, int64_t last) const {
     float *v = o.workspace, *z = v + z_offset();
     const auto own = [&](int thread) {
       return o.workspace + block_floats() + thread * private_floats();
@@ -342,7 +343,7 @@ class WinogradPlan final : public Plan {
   }
 
   // Channels first_k to last_k of a tile.
-  void transform_output(const Operands& o, int64_t tile, const float* z, int64_t first_k,
+  void transform_output(const FloatOperands& o, int64_t tile, const float* z, int64_t first_k,
                         int64_t last_k, float* patch) const {
     const int64_t image = tile / (blocking_.rows * blocking_.cols),
                   row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;

@@ -141,7 +141,8 @@ class WinogradRowsPlan final : public Plan {
 
   size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
 
-  void run(const Operands& o) const override {
+  void run(const Operands& operands) const override {
+    const FloatOperands o(operands);
     o.pool.parallel_for(p_.n * bands_ * splits_, [&](int64_t task, int thread) {
       const int64_t split = task % splits_, band = task / splits_ % bands_,
                     image = task / splits_ / bands_;
@@ -194,7 +195,7 @@ class WinogradRowsPlan final : public Plan {
     });
   }
 
-  void run_band(const Operands& o, int64_t image, int64_t band, int64_t first_panel,
+  void run_band(const FloatOperands& o, int64_t image, int64_t band, int64_t first_panel,
                 int64_t last_panel, float* scratch) const {
     float* v = scratch;
     float* m = v + t_.points * v_point_;

@@ -157,12 +157,15 @@ class Lowerer final : public Lowering {
 
   View view_of(int block, int64_t offset, const Operand& o) const {
     View view;
-    view.block = block, view.offset = offset, view.image = o.image(width_);
+    view.block = block, view.type = o.dtype, view.offset = offset;
+    view.image = o.image(width_);
     view.atoms = atoms_of(o.dims, o.layout, o.pitch, width_);
     view.made = o.dims;
     view.zeros = o.layout == Layout::kNhwc;
     return view;
   }
+
+  static Place place_of(const View& view) { return {view.block, view.offset * size_of(view.type)}; }
 
   bool lies_as(const View& view, const Operand& o) const {
     return (view.image == o.image(width_) || program_.batch == 1) &&
@@ -266,7 +269,7 @@ class Lowerer final : public Lowering {
       p = move_problem(from, o, first);
     }
     step.choice = planner_.move(p);
-    step.x = {from.block, from.offset}, step.y = {y.block, y.offset};
+    step.x = place_of(from), step.y = place_of(y);
     add(std::move(step));
   }
 
@@ -350,7 +353,7 @@ class Lowerer final : public Lowering {
                           chosen.x.dims == chosen.y.dims && chosen.x.layout == chosen.y.layout &&
                           chosen.x.pitch == 0 && z.block != x.block;
     const View y = in_place ? x : place(result, chosen.y);
-    step.x = {x.block, x.offset}, step.z = {z.block, z.offset}, step.y = {y.block, y.offset};
+    step.x = place_of(x), step.z = place_of(z), step.y = place_of(y);
     views_[result] = y;
     add(std::move(step));
   }

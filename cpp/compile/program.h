@@ -25,7 +25,7 @@ struct Block {
 // Where a step's operand begins; what it is the step's problem says.
 struct Place {
   int block = -1;
-  int64_t offset = 0;  // numbers
+  int64_t offset = 0;  // bytes
 };
 
 struct Step {

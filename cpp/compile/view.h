@@ -9,7 +9,8 @@ namespace linnet {
 // One image of a value as atoms, the last the fastest in the order of the value's axes. An axis may
 // be several atoms, and an atom several axes: the shape is not part of a view.
 struct View {
-  int block = -1;      // -1: nowhere yet
+  int block = -1;  // -1: nowhere yet
+  DType type = DType::kF32;
   int64_t offset = 0;  // numbers, from the beginning of the block's first image
   int64_t image = 0;   // numbers from one image to the next
   std::vector<Atom> atoms;

@@ -47,7 +47,7 @@ void check_padding(const Program& program, size_t i, const Place& place, const O
   if (place.block < 0 || operand.layout != Layout::kNhwc || operand.dtype != DType::kF32) return;
   const Block& block = program.blocks[place.block];
   if (block.where != Block::kArena) return;
-  const auto* image = reinterpret_cast<const float*>(arena + block.offset) + place.offset;
+  const auto* image = reinterpret_cast<const float*>(arena + block.offset + place.offset);
   const int64_t pixel = operand.pixel(program.width);
   const int64_t lanes = round_up(operand.dims.c, program.width);
   for (int64_t n = 0; n < program.batch; ++n, image += operand.image(program.width)) {

@@ -24,8 +24,8 @@ class Runner {
   // Reads inputs from image `first` on and writes outputs there: inputs[i] and outputs[i] are
   // dense, in the order of the graph's inputs and of program().wanted. The arena is allocated by
   // the first call.
-  void run(int64_t first, const std::vector<const float*>& inputs,
-           const std::vector<float*>& outputs, ThreadPool& pool, std::vector<StepTime>* times);
+  void run(int64_t first, const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+           ThreadPool& pool, std::vector<StepTime>* times);
 
  private:
   Program program_;

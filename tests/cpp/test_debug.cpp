@@ -18,13 +18,13 @@ using namespace linnet;
 
 namespace {
 
-using Work = std::function<void(const Operands&)>;
+using Work = std::function<void(const FloatOperands&)>;
 
 class Working final : public Plan {
  public:
   explicit Working(Work work) : work_(std::move(work)) {}
   size_t workspace() const override { return 64; }
-  void run(const Operands& operands) const override { work_(operands); }
+  void run(const Operands& operands) const override { work_(FloatOperands(operands)); }
 
  private:
   Work work_;
@@ -75,7 +75,7 @@ std::string complaint(Work first, Work second) {
   return text;
 }
 
-void well(const Operands& o) {
+void well(const FloatOperands& o) {
   for (int i = 0; i < 4; ++i) o.y[i] = 0;
 }
 
@@ -84,17 +84,18 @@ void well(const Operands& o) {
 TEST_CASE("debug: steps that keep the rules are left alone") { CHECK(complaint(well, well) == ""); }
 
 TEST_CASE("debug: writing beside a block or workspace is named") {
-  const std::string beyond = complaint([](const Operands& o) { well(o), o.y[4] = 1; }, well);
+  const std::string beyond = complaint([](const FloatOperands& o) { well(o), o.y[4] = 1; }, well);
   CHECK(beyond.find("step 0 first (direct-ref, map") != std::string::npos);
   CHECK(beyond.find("wrote beyond block 1") != std::string::npos);
-  CHECK(complaint([](const Operands& o) { well(o), o.y[-1] = 1; }, well)
+  CHECK(complaint([](const FloatOperands& o) { well(o), o.y[-1] = 1; }, well)
             .find("wrote before block 1") != std::string::npos);
-  CHECK(complaint(well, [](const Operands& o) { o.workspace[16] = 1; }).find("step 1 second") !=
-        std::string::npos);
+  CHECK(complaint(well, [](const FloatOperands& o) {
+          o.workspace[16] = 1;
+        }).find("step 1 second") != std::string::npos);
 }
 
 TEST_CASE("debug: padding that is not zero is named") {
-  CHECK(complaint([](const Operands& o) { well(o), o.y[3] = 1; }, well)
+  CHECK(complaint([](const FloatOperands& o) { well(o), o.y[3] = 1; }, well)
             .find("step 1 second (direct-ref, map f32 n1 c3h1w1 nhwc t1) reads block 1, in "
                   "which lane 3 of pixel 0 is padding and not zero") != std::string::npos);
 }
@@ -103,8 +104,9 @@ TEST_CASE("debug: memory begins and ends as NaN") {
   const auto expect_nan = [](const float* at) {
     if (!std::isnan(*at)) std::fputs("a number\n", stderr);
   };
-  CHECK(complaint([&](const Operands& o) { expect_nan(o.y), expect_nan(o.workspace), well(o); },
-                  well) == "");
+  CHECK(
+      complaint([&](const FloatOperands& o) { expect_nan(o.y), expect_nan(o.workspace), well(o); },
+                well) == "");
 }
 
 #endif

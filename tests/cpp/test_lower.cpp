@@ -94,8 +94,8 @@ TEST_CASE("lower: parts of a concatenation are written where they lie in it") {
   CHECK(step("c")->y.block == step("a")->y.block);
   CHECK(step("c")->x.block == step("a")->y.block);
   if (step("a")->choice.problem.y.layout == Layout::kNhwc) {
-    CHECK(step("b")->y.offset == 2 * width);
-    CHECK(step("c")->y.offset == 5 * width);
+    CHECK(step("b")->y.offset == 2 * width * int64_t{sizeof(float)});
+    CHECK(step("c")->y.offset == 5 * width * int64_t{sizeof(float)});
   }
 }
 
