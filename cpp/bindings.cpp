@@ -555,6 +555,8 @@ PYBIND11_MODULE(_core, m) {
         if (p.kind() == Kind::kNormalize) d["axis"] = p.normalize().axis;
         d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
         d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
+        d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
+        d["then"] = to_string(p.end.then);
         d["low"] = p.end.limits.low, d["high"] = p.end.limits.high;
         d["pool"] = list(p.end.pool, 2);
         return d;

@@ -144,6 +144,10 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
 def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
     """What the problem means, in float64."""
     v = {name: a.astype(np.float64) for name, a in v.items()}
@@ -168,10 +172,12 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
     if kind == "matmul":
         y = ops.matmul.gemm(x.reshape(p["n"], -1), v["w"], v.get("b"), transB=1)
         y = y.reshape(p["n"], -1, 1, 1)
+    if p["function"] == "sigmoid":
+        y = sigmoid(y)
     y = np.clip(y + v.get("operand", 0.0), p["low"], p["high"])
-    if max(p["pool"]) == 1:
-        return y
-    return ops.pool.max_pool(y, kernel_shape=p["pool"], strides=p["pool"])
+    if max(p["pool"]) > 1:
+        y = ops.pool.max_pool(y, kernel_shape=p["pool"], strides=p["pool"])
+    return sigmoid(y) if p["then"] == "sigmoid" else y
 
 
 @functools.lru_cache(maxsize=1)  # one problem after the other, each by all who can
@@ -223,6 +229,7 @@ def test_key_is_canonical(line: str) -> None:
         "conv f32 n1 c99999999999h1w1 k1r1x1 nhwc t1",
         "conv f32 n1 c1h1w1 k1r1x1 nhwc",
         "conv f32 n1 c1h1w1 k1r1x1 nhwc t1 relu",
+        "conv f32 n1 c1h1w1 k1r1x1 add add nhwc t1",
         "map f32 n1 c1h1 relu nhwc t1",
         "map f32 n1 c4h4w4 add z3x1x1 nchw t1",
         "move f32 n1 c4h4w4 k3 nchw t1",

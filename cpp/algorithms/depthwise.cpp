@@ -11,6 +11,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -154,6 +155,8 @@ class DepthwisePlan final : public Plan {
       if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row;
       for (int64_t col = 0; col < cols_.first; ++col) run_tile(one, col);
       for (int64_t col = cols_.last; col < out_.w; ++col) run_tile(one, col);
+      map_results(kernels_, p_.end.then, o.y + y, out_.w, y_pixel,
+                  std::min<int64_t>(tile.vecs * width, out_.c - channel));
     }
   }
 

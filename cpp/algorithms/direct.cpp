@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -293,6 +294,7 @@ class DirectConv final : public Plan {
       const int vecs = s.panels.size(in_group);
       const int64_t channel = in_group * s.panels.vecs * width;
       const int64_t y_channel = group * per_group + channel;
+      const int64_t channels = std::min<int64_t>(vecs * width, per_group - channel);
       const int64_t most = kernels_.direct_cols[vecs] / p_.end.pool[1];
       weights_.point(&tile, group * group_floats + channel * taps, channel);
       if (!weights_.floats()) weights_.expand(&tile, scratch + scratch_floats(), taps, vecs);
@@ -317,6 +319,7 @@ class DirectConv final : public Plan {
               kernels_.direct[vecs][(end - begin) * p_.end.pool[1]](tile);
             }
           }
+          map_results(kernels_, p_.end.then, o.y + at + row * y_row, cols, y_pixel, channels);
         }
       }
     }

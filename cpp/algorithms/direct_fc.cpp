@@ -5,6 +5,7 @@
 
 #include "algorithms/cost.h"
 #include "algorithms/direct.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -148,6 +149,9 @@ class DirectFullyConnected final : public Plan {
         } else {
           kernels_.direct[vecs][to - from](tile);
         }
+        if (ends)
+          map_results(kernels_, p_.end.then, tile.y, to - from, y_image_,
+                      std::min(lanes, p_.y.dims.c - channel));
       }
     }
   }

@@ -79,14 +79,17 @@ class DirectRef final : public Plan {
                                        operand, c, h, w));
           }
         }
-        return most;
+        return then(most);
       }
       case Kind::kMatmul:
-        return finish(fully_connected(x, c), operand, c, h, w);
+        return then(finish(fully_connected(x, c), operand, c, h, w));
       case Kind::kPool:
         return pool(x + c * x_.c, h, w);
       case Kind::kMap: {
-        if (p_.map().code == MapCode::kCopy) return limited(x[at], p_.end.limits);
+        if (p_.map().code != MapCode::kAdd) {
+          const double value = mapped(p_.map().code, x[at]);
+          return static_cast<float>(limited(value, p_.end.limits));
+        }
         const Dims& b = p_.z.dims;
         return limited(
             x[at] + operand[(b.c > 1) * c * z_.c + (b.h > 1) * h * z_.h + (b.w > 1) * w * z_.w],
@@ -116,6 +119,8 @@ class DirectRef final : public Plan {
     if (p_.end.residual) sum += residual[c * y_.c + h * y_.h + w * y_.w];
     return static_cast<float>(limited(sum, p_.end.limits));
   }
+
+  float then(float result) const { return static_cast<float>(mapped(p_.end.then, result)); }
 
   double conv(const float* x, int64_t k, int64_t oh, int64_t ow) const {
     const Window& w = p_.conv().window;

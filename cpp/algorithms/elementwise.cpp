@@ -29,7 +29,7 @@ class Elementwise final : public Plan {
         std::memset(y + p_.x.dims.count(), 0,
                     static_cast<size_t>(image_ - p_.x.dims.count()) * sizeof(float));
       });
-    } else if (p_.x.pitch || p_.y.pitch || p_.z.pitch) {
+    } else if (p_.x.pitch || p_.y.pitch || p_.z.pitch || fills()) {
       run_slices(o);
     } else {
       run_images(o);
@@ -38,11 +38,21 @@ class Elementwise final : public Plan {
 
  private:
   void map(const float* x, const float* z, float* y, int64_t count) const {
-    if (p_.map().code == MapCode::kAdd) {
-      kernels_.add(x, z, y, count, p_.end.limits);
-    } else {
-      kernels_.clamp(x, y, count, p_.end.limits);
+    switch (p_.map().code) {
+      case MapCode::kCopy:
+        return kernels_.clamp(x, y, count, p_.end.limits);
+      case MapCode::kAdd:
+        return kernels_.add(x, z, y, count, p_.end.limits);
+      case MapCode::kSigmoid:
+        kernels_.map[static_cast<int>(p_.map().code)](x, y, 1, count, count);
+        if (p_.end.limits.any()) kernels_.clamp(y, y, count, p_.end.limits);
     }
+  }
+
+  // Whether there is padding that the function would make anything but zero.
+  bool fills() const {
+    return p_.map().code == MapCode::kSigmoid && p_.y.layout == Layout::kNhwc &&
+           p_.y.dims.c % kernels_.width != 0;
   }
 
   void run_images(const FloatOperands& o) const {
@@ -63,13 +73,16 @@ class Elementwise final : public Plan {
   void run_slices(const FloatOperands& o) const {
     const bool last = p_.y.layout == Layout::kNhwc;
     const int64_t rows = last ? p_.y.dims.h : 1, pixels = last ? p_.y.dims.w : 1;
-    const int64_t count = image_ / (rows * pixels);
+    const int64_t count = image_ / (rows * pixels), mapped = fills() ? p_.y.dims.c : count;
     o.pool.parallel_for(p_.n * rows, [&](int64_t task, int) {
       const int64_t image = task / rows, row = task % rows;
       const float* x = o.x + image * x_.n + row * x_.h;
       const float* z = o.operand + (p_.map().z_constant ? 0 : image * z_.n) + row * z_.h;
       float* y = o.y + image * y_.n + row * y_.h;
-      for (int64_t i = 0; i < pixels; ++i, x += x_.w, z += z_.w, y += y_.w) map(x, z, y, count);
+      for (int64_t i = 0; i < pixels; ++i, x += x_.w, z += z_.w, y += y_.w) {
+        map(x, z, y, mapped);
+        std::memset(y + mapped, 0, static_cast<size_t>(count - mapped) * sizeof(float));
+      }
     });
   }
 
@@ -99,7 +112,12 @@ class Algorithm_ final : public Algorithm {
     const double elements =
         static_cast<double>(p.n * image_stride(p.x.dims, p.x.layout, context.kernels.width));
     const double bytes = elements * sizeof(float) * (p.binary() ? 3 : 2);
-    const double cycles = elements * (softmax ? 40.0 : 2.0) / context.kernels.width;
+    const bool sigmoid = !softmax && p.map().code == MapCode::kSigmoid;
+    const double cycles = elements *
+                          (softmax   ? 40.0
+                           : sigmoid ? 25.0
+                                     : 2.0) /
+                          context.kernels.width;
     const double tasks = softmax ? static_cast<double>(p.n) : elements / 4096;
     return parallel_cycles(cycles + stream_cycles(bytes, bytes), tasks, p.threads) + 100;
   }

@@ -20,6 +20,7 @@
 #include "../kernels/fourier_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -350,6 +351,10 @@ class FourierPlan final : public Plan {
     out.rows = static_cast<int>(std::min(t_.stored[0], out_.h - top)) * out.pool_rows;
     out.cols = static_cast<int>(std::min(t_.stored[1], out_.w - left)) * out.pool_cols;
     kernels_.fourier_output[n_ / 16](out);
+    for (int64_t i = 0; i < out.rows / out.pool_rows; ++i) {
+      map_results(kernels_, p_.end.then, out.y + i * out.y_row, out.cols / out.pool_cols, out.y_col,
+                  std::min<int64_t>(width_, out_.c - k));
+    }
   }
 
   const Problem p_;

@@ -27,6 +27,7 @@ class Im2colOpenBlas final : public Plan {
   Im2colOpenBlas(const Problem& problem, const Weight& weight, const Weight* bias,
                  const Context& context)
       : p_(problem),
+        kernels_(context.kernels),
         weight_(weight),
         bias_(bias ? *bias : Weight()),
         blas_(*context.backends.openblas.library()),
@@ -126,9 +127,11 @@ class Im2colOpenBlas final : public Plan {
       if (p_.end.residual) value += o.operand[first + i];
       o.y[first + i] = limited(value, limits);
     }
+    map_results(kernels_, p_.end.then, o.y + first, 1, count, count);
   }
 
   const Problem p_;
+  const Kernels& kernels_;
   Weight weight_;  // of float32, here or in floats_
   const Weight bias_;
   WeightStore::Buffer floats_;

@@ -13,6 +13,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -204,6 +205,7 @@ class NnpPlan final : public Plan {
       } else if (p_.end.limits.any() && !call.relu()) {
         kernels_.clamp(y, y, count, p_.end.limits);
       }
+      map_results(kernels_, p_.end.then, y, 1, count, count);
     }
   }
 

@@ -16,6 +16,7 @@
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -385,6 +386,10 @@ class WinogradPlan final : public Plan {
                       vector);
         }
       }
+    }
+    for (int64_t i = 0; i < height; ++i) {
+      map_results(kernels_, p_.end.then, o.y + at + i * out_.w * y_pixel_ + first_k, width,
+                  y_pixel_, std::min(last_k, out_.c) - first_k);
     }
   }
 

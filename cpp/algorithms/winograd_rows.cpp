@@ -12,6 +12,7 @@
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
+#include "algorithms/epilogue.h"
 
 namespace linnet {
 namespace {
@@ -245,6 +246,8 @@ class WinogradRowsPlan final : public Plan {
             kernels_.winograd_line[t_.pairs][t_.m](line);
           }
         }
+        map_results(kernels_, p_.end.then, o.y + y_image + row * y_row + channel, out_.w, y_pixel_,
+                    std::min<int64_t>(line.vecs * width_, out_.c - channel));
       }
     }
   }

@@ -1,6 +1,8 @@
-// The limits that an activation keeps results within. Included by kernels: nothing here may make
-// code.
+// Activations: limits that results are kept within, and functions of every element. Included by
+// kernels: nothing here may make code.
 #pragma once
+
+#include <cstdint>
 
 namespace linnet {
 
@@ -14,5 +16,9 @@ struct Limits {
 
   constexpr bool any() const { return low > -kInfinity || high < kInfinity; }
 };
+
+// Functions of every element of an input, or of those of two inputs.
+enum class MapCode : uint8_t { kCopy, kAdd, kSigmoid };
+constexpr int kMapCodes = 3;
 
 }  // namespace linnet

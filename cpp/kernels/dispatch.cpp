@@ -16,14 +16,14 @@
 
 // LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled
 // in.
-#define X(isa)                                                \
-  extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
-  extern "C" void linnet_depthwise_##isa(linnet::Kernels*);   \
-  extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
-  extern "C" void linnet_elementwise_##isa(linnet::Kernels*); \
-  extern "C" void linnet_winograd_##isa(linnet::Kernels*);    \
-  extern "C" void linnet_fourier_##isa(linnet::Kernels*);     \
-  extern "C" void linnet_peak_##isa(linnet::Kernels*);        \
+#define X(isa)                                              \
+  extern "C" void linnet_direct_##isa(linnet::Kernels*);    \
+  extern "C" void linnet_depthwise_##isa(linnet::Kernels*); \
+  extern "C" void linnet_pool_##isa(linnet::Kernels*);      \
+  extern "C" void linnet_map_##isa(linnet::Kernels*);       \
+  extern "C" void linnet_winograd_##isa(linnet::Kernels*);  \
+  extern "C" void linnet_fourier_##isa(linnet::Kernels*);   \
+  extern "C" void linnet_peak_##isa(linnet::Kernels*);      \
   extern "C" bool linnet_scheduled_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
@@ -103,7 +103,7 @@ struct Registry {
       linnet_direct_##name(&entry.table);              \
       linnet_depthwise_##name(&entry.table);           \
       linnet_pool_##name(&entry.table);                \
-      linnet_elementwise_##name(&entry.table);         \
+      linnet_map_##name(&entry.table);                 \
       linnet_winograd_##name(&entry.table);            \
       linnet_fourier_##name(&entry.table);             \
       linnet_peak_##name(&entry.table);                \

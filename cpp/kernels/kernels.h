@@ -218,6 +218,8 @@ struct Kernels {
   void (*average_pool_row)(const PoolRow&);
   void (*add)(const float* a, const float* b, float* y, int64_t count, Limits limits);
   void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
+  // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.
+  void (*map[kMapCodes])(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t count);
   void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
 
   // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel

@@ -36,8 +36,8 @@ namespace linnet {
 namespace {
 
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
-// mul, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the addend),
-// and
+// mul, div, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the
+// addend), and
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
@@ -69,6 +69,7 @@ LINNET_INLINE Vec splat(float x) { return x; }
 LINNET_INLINE Vec add(Vec a, Vec b) { return a + b; }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
+LINNET_INLINE Vec div(Vec a, Vec b) { return a / b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 LINNET_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
@@ -101,6 +102,7 @@ LINNET_INLINE Vec splat(float x) { return _mm256_set1_ps(x); }
 LINNET_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+LINNET_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
@@ -132,6 +134,7 @@ LINNET_INLINE Vec splat(float x) { return _mm512_set1_ps(x); }
 LINNET_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+LINNET_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
@@ -197,6 +200,7 @@ LINNET_INLINE Vec exponent(Vec t) {
 
 #if defined(LINNET_ISA_neon)
 using Value = float;
+LINNET_INLINE Vec div(Vec a, Vec b) { return vdivq_f32(a, b); }
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vfmaq_n_f32(acc, w, x); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) {
@@ -205,6 +209,13 @@ LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) {
 #else
 // A32 multiplies by a lane of a d register, and only VMLA (not VFMA) has that form.
 using Value = float32x2_t;
+// A32 divides no vectors: Newton's steps from an estimate of 8 bits, to within 2 ulp.
+LINNET_INLINE Vec div(Vec a, Vec b) {
+  Vec r = vrecpeq_f32(b);
+  r = mul(r, vrecpsq_f32(b, r));
+  r = mul(r, vrecpsq_f32(b, r));
+  return mul(a, r);
+}
 LINNET_INLINE Value broadcast(const float* p) { return vld1_dup_f32(p); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vmlaq_lane_f32(acc, w, x, 0); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) { acc = vfmaq_f32(acc, w, x); }

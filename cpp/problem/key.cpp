@@ -14,7 +14,7 @@ namespace linnet {
 namespace {
 
 constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool", "map", "normalize", "move"};
-constexpr const char* kMapNames[] = {"", "add"};  // a copy is not written
+constexpr const char* kMapNames[kMapCodes] = {"", "add", "sigmoid"};  // a copy is not written
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kNormalizeNames[] = {"softmax"};
 
@@ -300,6 +300,8 @@ void results(Io& io, Epilogue& end, Kind kind) {
     if (!io.part("x")) io.fail(nullptr);
     end.pool[1] = io.number(end.pool[1], 1);
   }
+  if (weighted) choose(io, end.then, kMapNames);
+  if (end.then == MapCode::kAdd) io.fail(nullptr);
 }
 
 template <typename Io>
@@ -389,6 +391,7 @@ const char* objection(const Problem& p) {
 }  // namespace
 
 const char* to_string(Kind kind) { return kKindNames[static_cast<int>(kind)]; }
+const char* to_string(MapCode code) { return kMapNames[static_cast<int>(code)]; }
 
 std::string Problem::key() const {
   Writer writer;

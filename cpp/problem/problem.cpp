@@ -43,7 +43,7 @@ int64_t Problem::taps() const {
 }
 
 bool Problem::binary() const {
-  return end.residual || (kind() == Kind::kMap && map().code != MapCode::kCopy);
+  return end.residual || (kind() == Kind::kMap && map().code == MapCode::kAdd);
 }
 
 Dims Problem::unpooled() const {

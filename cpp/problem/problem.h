@@ -51,8 +51,6 @@ class Kinds {
   unsigned bits_ = 0;
 };
 
-// Functions of every element of the input, or of those of two inputs.
-enum class MapCode : uint8_t { kCopy, kAdd };
 enum class PoolCode : uint8_t { kMax, kAverage };
 enum class NormalizeCode : uint8_t { kSoftmax };
 
@@ -60,7 +58,8 @@ enum class NormalizeCode : uint8_t { kSoftmax };
 struct Epilogue {
   bool residual = false;  // z, of the result's shape, is added
   Limits limits;
-  int64_t pool[2] = {1, 1};  // window and stride of a max pool without padding
+  int64_t pool[2] = {1, 1};       // window and stride of a max pool without padding
+  MapCode then = MapCode::kCopy;  // of one input
 
   bool pooled() const { return pool[0] > 1 || pool[1] > 1; }
 };
@@ -135,5 +134,6 @@ struct Problem {
 };
 
 const char* to_string(Kind kind);
+const char* to_string(MapCode code);  // empty for a copy
 
 }  // namespace linnet

@@ -1,4 +1,4 @@
-// Loops over contiguous floats: add, clamp, softmax.
+// Loops over contiguous floats: add, clamp, functions of one input, softmax.
 #include "epilogue.h"
 #include "vector.h"
 
@@ -43,11 +43,16 @@ void clamp_rows(const float* x, float* y, int64_t count, Limits limits) {
 // Adding and subtracting this rounds to an integer, which also stays in the low bits of the
 // sum: 1.5 * 2^23.
 constexpr float kRound = 12582912.0f;
+constexpr float kLeast = -88.02969f;  // -127 ln 2
 
-// e^x for x <= 0: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes expf
-// (about 1 ulp). Results below 2^-126 are zero, on every ISA.
-LINNET_INLINE Vec exp_nonpositive(Vec x) {
-  x = max(splat(-88.02969f), x);  // -127 ln 2
+// e^x = (1 + r + p r^2) * 2^n, where t holds n in its low bits.
+struct Exponential {
+  Vec r, p, t;
+};
+
+// For |x| below 90: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes
+// expf (about 1 ulp).
+LINNET_INLINE Exponential exponential(Vec x) {
   const Vec t = fma(splat(kRound), x, splat(1.44269504f));
   const Vec n = sub(t, splat(kRound));
   Vec r = fma(x, n, splat(-0.693359375f));
@@ -58,11 +63,36 @@ LINNET_INLINE Vec exp_nonpositive(Vec x) {
   p = fma(splat(4.1665795894e-2f), p, r);
   p = fma(splat(1.6666665459e-1f), p, r);
   p = fma(splat(5.0000001201e-1f), p, r);
-  p = fma(add(r, splat(1.0f)), p, mul(r, r));
-  return mul(p, exponent(t));
+  return {r, p, t};
 }
 
-// The tail of a row, padded with `fill` to a whole vector.
+// e^x for x <= 0. Results below 2^-126 are zero, on every ISA.
+LINNET_INLINE Vec exp_nonpositive(Vec x) {
+  const Exponential e = exponential(max(splat(kLeast), x));
+  return mul(fma(add(e.r, splat(1.0f)), e.p, mul(e.r, e.r)), exponent(e.t));
+}
+
+// e^x for any x, about as exact, infinite where it is beyond all floats. 2^128 is no float, so the
+// last doubling is one of its own.
+LINNET_INLINE Vec exp(Vec x) {
+  const Exponential e = exponential(min(splat(89.0f), max(splat(kLeast), x)));
+  const Vec t = min(splat(kRound + 127), e.t);
+  const Vec scale = add(splat(1), fma(e.r, e.p, mul(e.r, e.r)));
+  return mul(mul(scale, exponent(t)), exponent(add(splat(kRound), sub(e.t, t))));
+}
+
+// Functions of one input: a new one is a function here and a row in the table below.
+LINNET_INLINE Vec sigmoid(Vec x) { return div(splat(1), add(splat(1), exp(sub(splat(0), x)))); }
+
+template <Vec (*kFunction)(Vec)>
+void map_rows(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t count) {
+  for (; rows > 0; --rows, x += step, y += step) {
+    int64_t i = 0;
+    for (; i + kWidth <= count; i += kWidth) store(y + i, kFunction(load(x + i)));
+    if (i < count) store_tail(y + i, count - i, kFunction(load_tail(x + i, count - i, 0)));
+  }
+}
+
 void softmax_row(const float* x, float* y, int64_t count) {
   const float infinity = __builtin_inff();
   const int64_t whole = count - count % kWidth;
@@ -101,8 +131,9 @@ void softmax_row(const float* x, float* y, int64_t count) {
 }  // namespace
 }  // namespace linnet
 
-LINNET_EXPORT(elementwise)(linnet::Kernels* table) {
+LINNET_EXPORT(map)(linnet::Kernels* table) {
   table->add = linnet::add_rows;
   table->clamp = linnet::clamp_rows;
+  table->map[static_cast<int>(linnet::MapCode::kSigmoid)] = linnet::map_rows<linnet::sigmoid>;
   table->softmax = linnet::softmax_row;
 }
