@@ -169,6 +169,22 @@ def test_inspect(call: Call, model: str, small: Graph) -> None:
     assert "input data Nx2x9x11" in text and f"{data['parameters']:,} parameters" in text
 
 
+def test_inspect_the_program(call: Call, model: str) -> None:
+    steps = call("inspect", model, "--steps", "--threads", "1")
+    layers = linnet.load(model, threads=1).explain().layers
+    assert steps.count("step ") == len(layers)
+    for layer in layers:
+        assert f" {layer.name} ({layer.op}) {layer.algorithm}: {layer.problem}\n" in steps
+    arena = call("inspect", model, "--arena", "--batch", "3", "--json")
+    assert arena["steps"] == []
+    sizes = [re.match(r"block \d+: (\d+) bytes at (\d+), ", line) for line in arena["arena"][:-1]]
+    total = re.match(r"arena: (\d+) bytes", arena["arena"][-1])
+    assert total and all(sizes)
+    assert all(int(m[1]) + int(m[2]) <= int(total[1]) for m in sizes if m)
+    both = call("inspect", model, "--steps", "--arena", "--threads", "1")
+    assert both.startswith(steps.rstrip()) and "arena: " in both
+
+
 def test_inspect_in_caffe_style(call: Call) -> None:
     model, weights = DATA / "digits.prototxt", DATA / "digits.caffemodel"
     forms = [

@@ -167,6 +167,12 @@ class Session:
             [self._layer(step, batch, []) for step in steps],
         )
 
+    def program(self, batch: int = 1) -> str:
+        """What a batch of this size is compiled to, a line or two for each step: its problem,
+        algorithm and the places its operands have in memory; then the blocks of the arena.
+        """
+        return self._inner.dump(whole("batch", batch), [])
+
     def profile(self, x: npt.ArrayLike, *more: npt.ArrayLike, runs: int = 10) -> Report:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
         runs = whole("runs", runs)

@@ -8,16 +8,39 @@ from typing import Any
 
 from ..model import canonical
 from ..text import megabytes, shape_text, table
-from .inputs import files
-from .options import add_model
+from .inputs import files, load
+from .options import add_model, add_session, count
 from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
+    program = parser.add_argument_group("the compiled program, instead of the model")
+    program.add_argument(
+        "--steps", action="store_true", help="each step's problem, algorithm and operands' places"
+    )
+    program.add_argument(
+        "--arena", action="store_true", help="which bytes values take, from which step to which"
+    )
+    program.add_argument("--batch", type=count, default=1, metavar="N", help="default: 1")
+    add_session(program)
 
 
 def run(args: argparse.Namespace) -> Result:
+    return _program(args) if args.steps or args.arena else _model(args)
+
+
+def _program(args: argparse.Namespace) -> Result:
+    """What a run does, and where in memory."""
+    lines = load(args).program(args.batch).splitlines()
+    blocks = next(i for i, line in enumerate(lines) if line.startswith(("block ", "arena: ")))
+    parts = {"steps": lines[:blocks] if args.steps else [], "arena": lines[blocks:]}
+    if not args.arena:
+        del parts["arena"]
+    return Result(dict(parts), [line for part in parts.values() for line in part])
+
+
+def _model(args: argparse.Namespace) -> Result:
     """The model in canonical form, which is what linnet runs."""
     from .. import core
 
