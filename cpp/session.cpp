@@ -229,11 +229,11 @@ void Session::run(int64_t batch, const std::vector<const void*>& inputs,
                   std::vector<StepTime>* times) {
   if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());
+  const ThreadPool::Region region(pool_);
   const int64_t chunk = chunk_size(batch, wanted);
   LogTimer timer(Topic::kRun);
   if (times) times->assign(runner(chunk, wanted).program().steps.size(), {});
   std::vector<StepTime> rest;
-  const ThreadPool::Region region(pool_);
   for (int64_t first = 0; first < batch; first += chunk) {
     const int64_t size = std::min(chunk, batch - first);
     Runner& r = runner(size, wanted);

@@ -27,6 +27,12 @@ namespace {
 constexpr int64_t kSpinNs = 50'000;
 constexpr int64_t kRegionSpinNs = 2'000'000;
 
+// How long a caller spins for workers inside its loop. Not longer: if one has lost its core to
+// another process, the system moves it to the caller's once the caller sleeps. Nor shorter: until
+// then the system holds a thread's data for cached where it ran last and leaves it there, and who
+// wakes the caller draws it to its own CPU.
+constexpr int64_t kWaitNs = 500'000;
+
 // Which pool's tasks this thread is running, and as which of its threads.
 struct Place {
   const ThreadPool* pool = nullptr;
@@ -39,6 +45,8 @@ int64_t now_ns() {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
+
+uint32_t now_us() { return static_cast<uint32_t>(now_ns() / 1000); }
 
 void spin_pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -81,6 +89,32 @@ void futex_wake(std::atomic<uint32_t>* word, int most) {
 std::mutex registry_mutex;
 ThreadPool* registry_head = nullptr;
 
+// The CPUs on which workers of all pools woke and have not gone to sleep since, and on which
+// callers began a Region, a bit each. It is a hint: the system moves threads, and two may share a
+// bit.
+std::atomic<uint32_t> occupied[CPU_SETSIZE / 32];
+
+// `cpu` is -1 where the system does not tell.
+int occupy(int cpu) {
+  if (cpu >= 0 && cpu < CPU_SETSIZE)
+    occupied[cpu / 32].fetch_or(1u << cpu % 32, std::memory_order_relaxed);
+  return cpu;
+}
+
+void vacate(int cpu) {
+  if (cpu >= 0 && cpu < CPU_SETSIZE)
+    occupied[cpu / 32].fetch_and(~(1u << cpu % 32), std::memory_order_relaxed);
+}
+
+cpu_set_t occupied_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int word = 0; word < CPU_SETSIZE / 32; ++word)
+    for (uint32_t bits = occupied[word].load(std::memory_order_relaxed); bits; bits &= bits - 1)
+      CPU_SET(32 * word + __builtin_ctz(bits), &set);
+  return set;
+}
+
 int affinity_cpus() {
   // The kernel refuses a set smaller than its own, whose size it does not tell.
   for (int cpus = 1024; cpus <= 1 << 20; cpus *= 4) {
@@ -106,11 +140,35 @@ int default_threads() {
   return quota > 0 && quota < cpus ? std::max(1, static_cast<int>(std::ceil(quota))) : cpus;
 }
 
+cpu_set_t wake_mask(const cpu_set_t& mask, const cpu_set_t& taken, int own) {
+  cpu_set_t aim;
+  CPU_AND(&aim, &mask, &taken);
+  CPU_XOR(&aim, &aim, &mask);  // the mask without `taken`
+  if (own >= 0 && CPU_ISSET(own, &mask)) CPU_SET(own, &aim);
+  return CPU_COUNT(&aim) > 0 ? aim : mask;
+}
+
+struct ThreadPool::Bed {
+  static constexpr int kAwake = -1;
+  std::atomic<int> cpu{kAwake};  // where the worker sleeps
+  std::atomic<pid_t> worker{0};  // the system's number of the thread
+  int occupied = -1;             // the CPU it woke on; its own
+
+  // Of who wakes it: the worker's affinity mask, whether it is changed at the moment, and the mask
+  // that it would have if no cpuset had taken CPUs away, which is every CPU until that is refuted.
+  cpu_set_t mask, widest;
+  bool aimed = false;
+  bool stays = false;  // where it sleeps, as nobody else is there
+
+  Bed() { std::memset(&widest, 0xff, sizeof widest); }
+};
+
 ThreadPool::ThreadPool(int threads) : threads_(threads) {
   if (threads < 1 || threads > kMaxThreads)
     throw std::invalid_argument("threads must be 1 to " + std::to_string(kMaxThreads) + ", got " +
                                 std::to_string(threads));
   shares_.reset(new Share[threads]);
+  beds_.reset(new Bed[threads]);
   start_workers();
   std::lock_guard<std::mutex> lock(registry_mutex);
   static const int registered =
@@ -162,6 +220,7 @@ void ThreadPool::stop_workers() {
 void ThreadPool::before_fork() { registry_mutex.lock(); }
 void ThreadPool::after_fork_in_parent() { registry_mutex.unlock(); }
 void ThreadPool::after_fork_in_child() {
+  for (std::atomic<uint32_t>& cpus : occupied) cpus.store(0, std::memory_order_relaxed);
   for (ThreadPool* pool = registry_head; pool; pool = pool->following_) pool->forget_workers();
   registry_mutex.unlock();
 }
@@ -173,6 +232,11 @@ void ThreadPool::forget_workers() {
   new (&callers_) std::mutex;
   new (&workers_) std::vector<std::thread>;
   new (&error_) std::exception_ptr;
+  for (int t = 1; t < threads_; ++t) {
+    beds_[t].cpu.store(Bed::kAwake, std::memory_order_relaxed);
+    beds_[t].aimed = false;
+  }
+  aiming_.store(false, std::memory_order_relaxed);
   failed_.store(false, std::memory_order_relaxed);
   gate_.store(0, std::memory_order_relaxed);
   epoch_.store(0, std::memory_order_relaxed);
@@ -190,12 +254,60 @@ void ThreadPool::wake(int most) {
   // Sequentially consistent against wait_for_epoch(): either it sees the new epoch or we see the
   // sleeper.
   epoch_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) > 0) futex_wake(&epoch_, most);
+  if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
+  const bool aiming = !aiming_.exchange(true, std::memory_order_acquire);
+  if (aiming) aim_sleepers();
+  futex_wake(&epoch_, most);
+  if (!aiming) return;
+  release_aimed();
+  aiming_.store(false, std::memory_order_release);
+}
+
+// Takes CPUs on which somebody works out of the masks of sleeping workers, until they are woken.
+// The system may else wake them on their caller's CPU, and does where an idle CPU does not look
+// idle, as in a virtual machine; there they wait for the caller to stop or for the next balancing,
+// some milliseconds later. A worker for whom no CPU is left is the system's to place.
+void ThreadPool::aim_sleepers() {
+  cpu_set_t taken = occupied_cpus();
+  const int here = sched_getcpu();
+  if (here >= 0) CPU_SET(here, &taken);
+  for (int t = 1; t < threads_; ++t) {
+    Bed& bed = beds_[t];
+    const int cpu = bed.cpu.load(std::memory_order_acquire);
+    bed.stays = cpu >= 0 && !CPU_ISSET(cpu, &taken);
+    if (bed.stays) CPU_SET(cpu, &taken);
+  }
+  for (int t = 1; t < threads_; ++t) {
+    Bed& bed = beds_[t];
+    const int cpu = bed.cpu.load(std::memory_order_acquire);
+    const pid_t worker = bed.worker.load(std::memory_order_relaxed);
+    if (cpu < 0 || sched_getaffinity(worker, sizeof bed.mask, &bed.mask) != 0) continue;
+    const cpu_set_t aim = wake_mask(bed.mask, taken, bed.stays ? cpu : -1);
+    if (!CPU_EQUAL(&aim, &bed.mask)) bed.aimed = sched_setaffinity(worker, sizeof aim, &aim) == 0;
+  }
+}
+
+// Gives the woken workers their masks back, so that the system can move them where other processes
+// leave room. CPUs that only a cpuset keeps from them stay in the mask: they come back with it.
+void ThreadPool::release_aimed() {
+  for (int t = 1; t < threads_; ++t) {
+    Bed& bed = beds_[t];
+    if (!bed.aimed) continue;
+    bed.aimed = false;
+    const pid_t worker = bed.worker.load(std::memory_order_relaxed);
+    cpu_set_t now;
+    if (sched_setaffinity(worker, sizeof bed.widest, &bed.widest) == 0 &&
+        sched_getaffinity(worker, sizeof now, &now) == 0 && CPU_EQUAL(&now, &bed.mask))
+      continue;
+    sched_setaffinity(worker, sizeof bed.mask, &bed.mask);
+    bed.widest = bed.mask;
+  }
 }
 
 int64_t ThreadPool::spin_ns() const {
   if (parked_.load(std::memory_order_relaxed)) return 0;
-  return regions_.load(std::memory_order_relaxed) > 0 ? kRegionSpinNs : kSpinNs;
+  if (regions_.load(std::memory_order_relaxed) > 0) return kRegionSpinNs;
+  return paused_.load(std::memory_order_relaxed) ? 0 : kSpinNs;
 }
 
 void ThreadPool::run(int64_t tasks, Trampoline call, void* function) {
@@ -256,9 +368,7 @@ void ThreadPool::wait_for_workers() {
     gate = gate_.load(std::memory_order_acquire);
     if (gate == 0) return;
     const int64_t waited = now_ns() - start;
-    // Not longer, even in a Region: if a worker has lost its core to another process, the system
-    // moves it to ours once we sleep.
-    if (waited >= kSpinNs) break;
+    if (waited >= kWaitNs) break;
     relax(waited);
   }
   gate = gate_.fetch_or(kCallerSleeps, std::memory_order_acquire);
@@ -272,10 +382,16 @@ void ThreadPool::wait_for_workers() {
 void ThreadPool::worker(int thread) {
   pthread_setname_np(pthread_self(), "linnet");
   place = {this, thread};
+  Bed& bed = beds_[thread];
+  bed.worker.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
+  bed.occupied = -1;
   uint32_t seen = 0;
   for (;;) {
-    seen = wait_for_epoch(seen);
-    if (stop_.load(std::memory_order_relaxed)) return;
+    seen = wait_for_epoch(bed, seen);
+    if (stop_.load(std::memory_order_relaxed)) {
+      vacate(bed.occupied);
+      return;
+    }
     uint32_t gate = gate_.load(std::memory_order_relaxed);
     bool entered = false;
     while ((gate & kOpen) && !entered)
@@ -287,7 +403,7 @@ void ThreadPool::worker(int thread) {
   }
 }
 
-uint32_t ThreadPool::wait_for_epoch(uint32_t seen) {
+uint32_t ThreadPool::wait_for_epoch(Bed& bed, uint32_t seen) {
   const int64_t start = now_ns();
   for (;;) {
     const uint32_t epoch = epoch_.load(std::memory_order_acquire);
@@ -296,22 +412,32 @@ uint32_t ThreadPool::wait_for_epoch(uint32_t seen) {
     if (waited >= spin_ns()) break;
     relax(waited);
   }
+  vacate(bed.occupied);
+  bed.cpu.store(sched_getcpu(), std::memory_order_release);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   uint32_t epoch;
   while ((epoch = epoch_.load(std::memory_order_seq_cst)) == seen) futex_wait(&epoch_, seen);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  bed.cpu.store(Bed::kAwake, std::memory_order_relaxed);
+  bed.occupied = occupy(sched_getcpu());
   return epoch;
 }
 
 ThreadPool::Region::Region(ThreadPool& pool) : pool_(pool) {
   if (pool.threads_ == 1) return;
+  const uint32_t pause = now_us() - pool.region_ended_.load(std::memory_order_relaxed);
+  pool.paused_.store(pause >= kSpinNs / 1000, std::memory_order_relaxed);
   pool.regions_.fetch_add(1, std::memory_order_relaxed);
   pool.parked_.store(false, std::memory_order_relaxed);
+  cpu_ = occupy(sched_getcpu());
   pool.wake(INT_MAX);
 }
 
 ThreadPool::Region::~Region() {
-  if (pool_.threads_ > 1) pool_.regions_.fetch_sub(1, std::memory_order_relaxed);
+  if (pool_.threads_ == 1) return;
+  vacate(cpu_);
+  pool_.region_ended_.store(now_us(), std::memory_order_relaxed);
+  pool_.regions_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace linnet

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +19,11 @@ namespace linnet {
 // cgroup's CPU quota rounded up. At least 1.
 int default_threads();
 
+// The CPUs a sleeping worker may wake on: those of its `mask` without the `taken` ones, but with
+// the one it sleeps on if that is its `own` (else -1). Where none is left, its mask: the system
+// decides.
+cpu_set_t wake_mask(const cpu_set_t& mask, const cpu_set_t& taken, int own);
+
 // A fixed number of threads that run the tasks of one loop at a time; the caller is one of them. A
 // Session owns one (or shares it) and every Plan splits itself over it.
 //
@@ -25,7 +32,8 @@ int default_threads();
 // and who is done helps with the others' shares, because a static split waits for its slowest share
 // whenever another process takes a core. For the same reason a loop never waits for a worker
 // that has not begun to work on it. Workers spin a bounded time for the next loop, then sleep on a
-// futex; an idle pool uses no CPU.
+// futex; an idle pool uses no CPU. They wake on other CPUs than the caller's, as far as their
+// affinity masks allow; nothing of the caller's is changed.
 //
 // Several threads may call one pool; their loops queue. After fork() the child's copy starts its
 // own workers when it is first used (forking from inside a task is not supported).
@@ -33,7 +41,9 @@ class ThreadPool {
  public:
   // Keeps the workers awake between the loops of one inference, so that they are woken once for all
   // of them: the constructor wakes them, and while a Region lives they spin up to 2 ms for the next
-  // loop instead of 50 us. Spinning workers give way to any other thread that wants their core.
+  // loop. Afterwards they spin 50 us for the next Region if this one began that soon after the
+  // last, and else sleep at once. Spinning workers give way to any other thread that wants their
+  // core.
   class Region {
    public:
     explicit Region(ThreadPool& pool);
@@ -43,6 +53,7 @@ class ThreadPool {
 
    private:
     ThreadPool& pool_;
+    int cpu_ = -1;  // the caller's, at the beginning
   };
 
 #ifdef LINNET_SINGLE_THREAD
@@ -90,6 +101,7 @@ class ThreadPool {
   void park() { parked_.store(true, std::memory_order_relaxed); }
 
  private:
+  struct Bed;
   using Trampoline = void (*)(void* function, int64_t task, int thread);
 
   static bool inside_task();
@@ -98,9 +110,11 @@ class ThreadPool {
   ptrdiff_t share_begin(int thread) const;
   void work(int thread);
   void worker(int thread);
-  uint32_t wait_for_epoch(uint32_t seen);
+  uint32_t wait_for_epoch(Bed& bed, uint32_t seen);
   void wait_for_workers();
   void wake(int most);
+  void aim_sleepers();
+  void release_aimed();
   int64_t spin_ns() const;
   void start_workers();
   void stop_workers();
@@ -134,6 +148,10 @@ class ThreadPool {
   };
   std::unique_ptr<Share[]> shares_;
 
+  // Where each worker sleeps. Who wakes them holds aiming_ to change their affinity masks.
+  std::unique_ptr<Bed[]> beds_;
+  std::atomic<bool> aiming_{false};
+
   // Each on its own cache line: gate_ is written as workers come and go, epoch_ only read while
   // they spin.
   alignas(64) std::atomic<uint32_t> gate_{0};
@@ -142,6 +160,8 @@ class ThreadPool {
   std::atomic<int> sleepers_{0};
   std::atomic<int> regions_{0};
   std::atomic<bool> parked_{false};
+  std::atomic<bool> paused_{false};        // the last Region began long after the one before it
+  std::atomic<uint32_t> region_ended_{0};  // when, in us
   std::atomic<bool> stop_{false};
 
   // All pools of the process, for the fork handlers.

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -75,6 +77,56 @@ int64_t pooled_sum(ThreadPool& pool, int64_t n) {
   int64_t sum = 0;
   for (const Cell& cell : cells) sum += cell.value;
   return sum;
+}
+
+// Affinity masks as lists of CPUs; thread 0 is the calling one.
+using Cpus = std::vector<int>;
+
+Cpus cpus_of(const cpu_set_t& set) {
+  Cpus cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  return cpus;
+}
+
+cpu_set_t cpu_set(const Cpus& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int cpu : cpus) CPU_SET(cpu, &set);
+  return set;
+}
+
+Cpus allowed(pid_t thread = 0) {
+  cpu_set_t set;
+  REQUIRE(sched_getaffinity(thread, sizeof set, &set) == 0);
+  return cpus_of(set);
+}
+
+void allow(const Cpus& cpus, pid_t thread = 0) {
+  const cpu_set_t set = cpu_set(cpus);
+  REQUIRE(sched_setaffinity(thread, sizeof set, &set) == 0);
+}
+
+// The system's numbers of a pool's threads, the caller's first.
+std::vector<pid_t> threads_of(ThreadPool& pool) {
+  std::vector<pid_t> threads(pool.threads());
+  on_every_thread(pool, [&](int i) { threads[i] = static_cast<pid_t>(syscall(SYS_gettid)); });
+  return threads;
+}
+
+// Returns once every worker sleeps, as after a pause of the caller.
+void wait_until_asleep(const std::vector<pid_t>& threads) {
+  for (size_t i = 1; i < threads.size(); ++i) {
+    const std::string path = "/proc/self/task/" + std::to_string(threads[i]) + "/stat";
+    char state = 0;
+    for (int look = 0; look < 20000 && state != 'S'; ++look) {
+      std::string line;
+      std::getline(std::ifstream(path), line);
+      state = line.at(line.rfind(')') + 2);
+      if (state != 'S') sleep_ms(1);
+    }
+    REQUIRE(state == 'S');
+  }
 }
 
 }  // namespace
@@ -268,6 +320,11 @@ TEST_CASE("a forked child can use its copy of a pool" * doctest::skip(kTsan)) {
       const int before = threads_of_process();
       int ok = 1;
       for (int i = 0; i < 20; ++i) ok &= pooled_sum(pool, 1000) == 499500;
+      const Cpus all = allowed();
+      const std::vector<pid_t> threads = threads_of(pool);
+      wait_until_asleep(threads);
+      ok &= pooled_sum(pool, 1000) == 499500;
+      for (pid_t thread : threads) ok &= allowed(thread) == all;
       ThreadPool fresh(2);
       ok &= pooled_sum(fresh, 1000) == 499500;
       ok &= threads_of_process() == before + 3 + 1;
@@ -281,6 +338,106 @@ TEST_CASE("a forked child can use its copy of a pool" * doctest::skip(kTsan)) {
   stop = true;
   busy.join();
   CHECK(pooled_sum(pool, 1000) == 499500);
+}
+
+TEST_CASE("workers wake on CPUs that nobody uses, as far as their masks allow") {
+  const Cpus none;
+  const struct {
+    Cpus mask, taken;
+    int own;
+    Cpus expected;
+  } cases[] = {
+      {{0, 1}, {0}, -1, {1}},                // the caller's CPU is left to the caller
+      {{0, 1}, {1}, -1, {0}},                // wherever that is
+      {{0, 1}, {0, 1}, 1, {1}},              // the worker's own is taken by nobody else
+      {{0, 1, 2, 3}, {0, 2}, -1, {1, 3}},    // another pool's worker is left alone too
+      {{0, 1, 2, 3}, {0, 2, 3}, 3, {1, 3}},  // and a choice remains
+      {{0, 1}, {0, 1}, -1, {0, 1}},          // more threads than CPUs
+      {{1}, {1}, -1, {1}},                   // a mask that leaves no choice is kept
+      {{1}, {0, 3}, 3, {1}},                 // the mask changed while the worker slept
+      {{0, 1}, none, -1, {0, 1}},            // the system does not tell who is where
+      {{5, 1000}, {5}, -1, {1000}},
+  };
+  for (const auto& c : cases) {
+    const cpu_set_t aim = linnet::wake_mask(cpu_set(c.mask), cpu_set(c.taken), c.own);
+    CHECK(cpus_of(aim) == c.expected);
+  }
+}
+
+TEST_CASE("workers keep their affinity masks, whoever sets them and whenever") {
+  const Cpus all = allowed();
+  const Cpus first{all.front()};
+  for (int size : {2, 5}) {  // also more threads than CPUs
+    ThreadPool pool(size);
+    const std::vector<pid_t> threads = threads_of(pool);
+    const auto kept = [&](const Cpus& caller, const Cpus& workers) {
+      for (int call = 0; call < 4; ++call) {
+        wait_until_asleep(threads);
+        const ThreadPool::Region region(pool);
+        CHECK(pooled_sum(pool, 100) == 4950);
+      }
+      CHECK(allowed() == caller);
+      for (int i = 1; i < size; ++i) CHECK(allowed(threads[i]) == workers);
+    };
+    kept(all, all);
+    allow(first);
+    kept(first, all);
+    for (const Cpus& workers : {Cpus{all.back()}, first, all}) {
+      for (int i = 1; i < size; ++i) allow(workers, threads[i]);
+      kept(first, workers);
+      allow(all);
+      kept(all, workers);
+      allow(first);
+    }
+    allow(all);
+  }
+  allow(first);
+  {
+    ThreadPool pool(2);
+    const std::vector<pid_t> threads = threads_of(pool);
+    wait_until_asleep(threads);
+    CHECK(pooled_sum(pool, 100) == 4950);
+    CHECK(allowed(threads[1]) == first);
+  }
+  allow(all);
+}
+
+TEST_CASE("callers with pauses of several pools at once") {
+  const Cpus all = allowed();
+  std::atomic<int> right{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 4; ++c)
+    callers.emplace_back([&, c] {
+      ThreadPool pool(2 + c % 2);
+      const std::vector<pid_t> threads = threads_of(pool);
+      for (int call = 0; call < 30; ++call) {
+        if (call % 3 != c % 3) wait_until_asleep(threads);
+        const ThreadPool::Region region(pool);
+        right.fetch_add(pooled_sum(pool, 20) == 190);
+      }
+      for (pid_t thread : threads) right.fetch_add(allowed(thread) == all);
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(right.load() == 4 * 30 + 10);
+}
+
+TEST_CASE("several callers with pauses of one pool") {
+  const Cpus all = allowed();
+  ThreadPool pool(3);
+  const std::vector<pid_t> threads = threads_of(pool);
+  std::atomic<int> right{0};
+  std::vector<std::thread> callers;
+  for (int c = 0; c < 3; ++c)
+    callers.emplace_back([&] {
+      for (int call = 0; call < 30; ++call) {
+        sleep_ms(call % 3);
+        const ThreadPool::Region region(pool);
+        right.fetch_add(pooled_sum(pool, 20) == 190);
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(right.load() == 90);
+  for (pid_t thread : threads) CHECK(allowed(thread) == all);
 }
 
 TEST_CASE("a bad number of threads is refused") {
