@@ -41,6 +41,12 @@ class GilRelease {
   PyThreadState* state_;
 };
 
+// Text that may hold names of files in any encoding, which are shown escaped.
+py::str readable(const std::string& text) {
+  return py::reinterpret_steal<py::str>(PyUnicode_DecodeUTF8(
+      text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
+}
+
 // Keeps a Python object alive from C++ code that may drop it without holding the GIL.
 std::shared_ptr<const void> keep_alive(const py::object& object) {
   PyObject* raw = object.inc_ref().ptr();
@@ -282,6 +288,8 @@ py::list describe_options() {
     d["tuning"] = tuning;
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, Search>) {
       d["default"] = "estimate";
+    } else if constexpr (std::is_same_v<std::decay_t<decltype(field)>, std::string>) {
+      d["default"] = readable(field);
     } else {
       d["default"] = field;
     }
@@ -379,7 +387,7 @@ class PySession {
 
 py::dict to_dict(const OpenBlas& blas) {
   py::dict d;
-  d["path"] = blas.path;
+  d["path"] = readable(blas.path);
   d["core"] = blas.openblas_get_corename();
   d["config"] = blas.openblas_get_config();
   d["threading"] = blas.threading;
@@ -396,6 +404,18 @@ PYBIND11_MODULE(_core, m) {
   // Looks NumPy's interface up now instead of in the first call of a session.
   py::dtype::of<float>();
   if (const char* problem = cpu_problem()) throw py::import_error(problem);
+  m.attr("__version__") = LINNET_VERSION;
+  py::register_exception_translator([](std::exception_ptr error) {
+    try {
+      std::rethrow_exception(std::move(error));
+    } catch (const py::builtin_exception&) {
+      throw;
+    } catch (const std::invalid_argument& e) {
+      py::set_error(PyExc_ValueError, readable(e.what()));
+    } catch (const std::runtime_error& e) {
+      py::set_error(PyExc_RuntimeError, readable(e.what()));
+    }
+  });
 
   py::class_<GraphBuilder, std::shared_ptr<GraphBuilder>>(m, "GraphBuilder")
       .def(py::init<std::string>(), py::arg("name") = "")
@@ -449,8 +469,15 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("threads", [](PySession& s) { return s.session().threads(); })
       .def_property_readonly("isa", [](PySession& s) { return s.session().isa(); })
       .def(
-          "wisdom_note", [](PySession& s) { return s.session().wisdom_note(); },
-          py::call_guard<GilRelease>())
+          "wisdom_note",
+          [](PySession& s) {
+            std::string note;
+            {
+              const GilRelease release;
+              note = s.session().wisdom_note();
+            }
+            return readable(note);
+          })
       .def(
           "save_wisdom", [](PySession& s) { s.session().save_wisdom(); },
           py::call_guard<GilRelease>())
@@ -484,19 +511,23 @@ PYBIND11_MODULE(_core, m) {
       [](const std::string& request) -> py::object {
         std::string why;
         const OpenBlas* blas = find_openblas(request, &why);
-        return blas ? py::object(to_dict(*blas)) : py::object(py::str(why));
+        return blas ? py::object(to_dict(*blas)) : py::object(readable(why));
       },
       py::arg("request") = "",
       "A dict describing the OpenBLAS found, or a string saying why there is none.");
 
   m.def(
       "find_nnpack",
-      [](const std::string& request) -> std::pair<bool, std::string> {
+      [](const std::string& request) -> std::pair<bool, py::str> {
         std::string why;
-        const NnPack* nnpack = find_nnpack(request, &why);
-        return {nnpack != nullptr, nnpack ? nnpack->path : why};
+        const NnPack* nnpack = nullptr;
+        {
+          const GilRelease release;
+          nnpack = find_nnpack(request, &why);
+        }
+        return {nnpack != nullptr, readable(nnpack ? nnpack->path : why)};
       },
-      py::arg("request") = "", py::call_guard<GilRelease>(),
+      py::arg("request") = "",
       "Whether an NNPACK was found, and its path or why there is none.");
 
   // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the

@@ -223,6 +223,7 @@ def test_options_reach_the_session(call: Call, monkeypatch: pytest.MonkeyPatch) 
     options = ["--nnpack", "/no/such.so", "--weights-dtype", "int8", "--memory-limit", "50M"]
     data = call("profile", "digits", "--iterations", "1", *options, "-t", "2", "--strict", "--json")
     assert given == {
+        "stages": [],
         "threads": 2,
         "algorithm": None,
         "strict": True,

@@ -264,9 +264,425 @@ def test_normalisation_of_vectors_and_bias(tmp_path):
 def test_fields_that_make_no_difference(tmp_path):
     text = "force_backward: true state { phase: TRAIN } debug_info: false" + INPUT
     text += conv(
-        'num_output: 2 kernel_size: 1 engine: CAFFE weight_filler { type: "xavier" } forks: [1, 2]'
+        'num_output: 2 kernel_size: 1 engine: CAFFE weight_filler { type: "xavier" }'
     ).replace("convolution_param", "param { lr_mult: 1 } param < decay_mult: 0 > convolution_param")
     assert read(text, {"y": [normal(2, 4, 1, 1), normal(2)]}, tmp_path).outputs == ["y"]
+
+
+MISSPELT = [
+    ("Convolution", "convolution_param { num_output: 2 kernel_size: 1 strid: 2 }", "strid"),
+    ("Pooling", "pooling_param { kernel_size: 2 pading: 1 }", "pading"),
+    ("InnerProduct", "inner_product_param { num_output: 2 bias: false }", "bias"),
+    ("BatchNorm", "batch_norm_param { epsilon: 1e-3 }", "epsilon"),
+    ("Scale", "scale_param { bias_trem: true }", "bias_trem"),
+    ("ReLU", "relu_param { slope: 0.1 }", "slope"),
+    ("Softmax", "softmax_param { axes: 2 }", "axes"),
+    ("Concat", "concat_param < dim: 2 >", "dim"),
+    ("Reshape", "reshape_param { shape { dims: 1 } }", "shape.dims"),
+    ("Flatten", "flatten_param: { start_axis: 2 }", "start_axis"),
+    ("Dropout", "dropout_param { ratio: 0.1, }", "ratio"),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "field"), MISSPELT)
+def test_an_unknown_field_is_named(kind, settings, field, tmp_path):
+    param = settings.split()[0].rstrip(":")
+    said = f"'y' ({kind}): has a field that is not known: {param}.{field}"
+    refuse(INPUT + layer(kind, "y", settings), None, tmp_path, said)
+
+
+def test_unknown_fields_are_named_together(tmp_path):
+    text = 'inputs: "x" # not strid: 1' + INPUT.replace("shape {", "shapes { dim: 1 } shape {")
+    text += layer("ReLU", "a", 'note: "strid: 3" nested { kernel: 1 }')
+    text += conv("num_output: 2 kernel_size: 1 strid: 1", "b", bottom="a")
+    text += layer("Pooling", "c", "pooling_param { kernel_size: 2 a: [1, 2] b: -1 }", bottom="b")
+    text += layer("ReLU", "gone", "include { phase: TRAIN until: 3 } relu_param { slop: 1 }")
+    text += layer("ReLU", "d", 'exclude { stages: "x" }')
+    text += layer("SoftmaxWithLoss", "loss", "loss_param { ignore: 1 } inclde { phase: TRAIN }")
+    text += layer("Nonsense", "other", "nonsense_param { a: 1 }")
+    said = refuse(
+        text,
+        None,
+        tmp_path,
+        "9 problems",
+        "the network has a field that is not known: inputs",
+        "layer 'x' (Input) has a field that is not known: input_param.shapes",
+        "'a' (ReLU): has fields that are not known: note, nested",
+        "'b' (Convolution): has a field that is not known: convolution_param.strid",
+        "'c' (Pooling): has fields that are not known: pooling_param.a, pooling_param.b",
+        "layer 'gone' (ReLU) has a field that is not known: include.until",
+        "layer 'd' (ReLU) has a field that is not known: exclude.stages",
+        "layer 'loss' (SoftmaxWithLoss) has a field that is not known: inclde",
+        "'other' (Nonsense): layers of this type are not supported",
+    )
+    assert "slop" not in said and "ignore" not in said and "nonsense_param" not in said
+    old = 'input: "x" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 7 layers { name: "p" '
+    old += 'type: POOLING bottom: "x" top: "p" pooling_param { kernel: 2 } blobs_lr: 1 lr: 2 }'
+    refuse(
+        old,
+        None,
+        tmp_path,
+        "'p' (Pooling): has fields that are not known: pooling_param.kernel, lr",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "dilations"),
+    [
+        ("hole: 2", (2, 2)),
+        ("hole: 2 hole: 3", (2, 3)),
+        ("hole_h: 3", (3, 1)),
+        ("hole_h: 2 hole_w: 3", (2, 3)),
+        ("dilation_w: 2", (1, 2)),
+        ("kstride: 2", (2, 2)),
+        ("dilation: 3 dilation: 1", (3, 1)),
+    ],
+)
+def test_dilation_in_the_words_of_forks(settings, dilations, tmp_path):
+    w, b, x = normal(2, 4, 3, 3), normal(2), normal(2, 4, 9, 7)
+    graph = read(INPUT + conv(f"num_output: 2 kernel_size: 3 {settings}"), {"y": [w, b]}, tmp_path)
+    close(run(graph, x), ops.conv.conv(x, w, b, dilations=dilations))
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ("", (5, 4)),
+        ("ceil_mode: true", (5, 4)),
+        ("ceil_mode: false", (4, 3)),
+        ("round_mode: CEIL", (5, 4)),
+        ("round_mode: FLOOR", (4, 3)),
+        ("round_mode: FLOOR ceil_mode: false", (4, 3)),
+    ],
+)
+def test_rounding_in_the_words_of_forks(settings, shape, tmp_path):
+    pool = layer("Pooling", "y", f"pooling_param {{ kernel_size: 2 stride: 2 {settings} }}")
+    assert core.shapes(read(INPUT + pool, None, tmp_path))["y"] == (0, 4, *shape)
+
+
+def test_words_of_forks_that_contradict_each_other(tmp_path):
+    pool = "pooling_param { kernel_size: 2 round_mode: FLOOR ceil_mode: true }"
+    text = INPUT + layer("Pooling", "p", pool)
+    text += conv("num_output: 2 kernel_size: 1 hole: 2 dilation: 2", "c")
+    text += conv("num_output: 2 kernel_size: 1 hole: 2 hole_h: 2", "d")
+    refuse(
+        text,
+        None,
+        tmp_path,
+        "'p' (Pooling): its round_mode and ceil_mode contradict each other",
+        "'c' (Convolution): has both dilation and hole",
+        "'d' (Convolution): has both hole and hole_h",
+    )
+
+
+def test_dropout_that_scales_when_testing(tmp_path):
+    text = INPUT + layer(
+        "Dropout", "d", "dropout_param { dropout_ratio: 0.3 scale_train: false }", top="x"
+    )
+    text += layer("ReLU", "y")
+    x = normal(2, 4, 9, 7)
+    close(run(read(text, None, tmp_path), x), np.maximum(x, 0) * np.float32(0.7))
+
+
+@pytest.mark.parametrize(
+    ("state", "stages", "outputs"),
+    [
+        ("", (), ["plain", "no_b", "low"]),
+        ('state { stage: "a" }', (), ["plain", "a", "no_b", "low"]),
+        ("", ("a",), ["plain", "a", "no_b", "low"]),
+        ('state { stage: "a" }', ("b",), ["plain", "a", "b", "both", "low"]),
+        ('state { stage: "a" stage: "b" }', (), ["plain", "a", "b", "both", "low"]),
+        ("state { level: 2 }", (), ["plain", "no_b", "high"]),
+        ('state { level: -1 phase: TRAIN stage: "b" }', (), ["plain", "b", "low"]),
+    ],
+)
+def test_state_and_stages(state, stages, outputs, tmp_path):
+    rules = {
+        "plain": "",
+        "a": 'include { stage: "a" }',
+        "b": 'include { stage: "b" }',
+        "both": 'include { stage: "a" stage: "b" }',
+        "no_b": 'exclude { stage: "b" }',
+        "low": "include { max_level: 0 }",
+        "high": "include { phase: TEST min_level: 1 }",
+        "train": 'include { phase: TRAIN stage: "a" }',
+    }
+    text = state + INPUT + "".join(layer("ReLU", name, rule) for name, rule in rules.items())
+    (tmp_path / "net.prototxt").write_text(text)
+    assert formats.read(tmp_path / "net.prototxt", stages=stages).outputs == outputs
+    net = linnet.load(tmp_path / "net.prototxt", stages=list(stages))
+    assert [value.name for value in net.outputs] == outputs
+
+
+def test_stages_are_names_of_a_prototxts(tmp_path):
+    (tmp_path / "net.prototxt").write_text(INPUT + layer("ReLU", "y", 'include { stage: "ab" }'))
+    assert linnet.load(tmp_path / "net.prototxt", stages="ab").outputs[0].name == "y"
+    with pytest.raises(ValueError, match="stages is 3, expected a list of names"):
+        linnet.load(tmp_path / "net.prototxt", stages=3)
+    with pytest.raises(ValueError, match="ONNX files have no stages"):
+        linnet.load(DATA.parents[1] / "src/linnet/models/digits.onnx", stages=["a"])
+
+
+SHARED = 'param { name: "w" } param { name: "b" }'
+
+
+def siamese(kinds="Convolution", settings="convolution_param { num_output: 4 kernel_size: 3 }"):
+    return INPUT + "".join(layer(kinds, name, f"{SHARED} {settings}") for name in ("p", "q"))
+
+
+def both(text, weights, folder, x):
+    return interpret.run(read(text, weights, folder), {"x": x}, fetch=["p", "q"])
+
+
+def test_the_last_copy_of_shared_weights_is_everybodys(tmp_path):
+    first, last, x = (
+        [normal(4, 4, 3, 3), normal(4)],
+        [normal(4, 4, 3, 3), normal(4)],
+        normal(2, 4, 9, 7),
+    )
+    expected = ops.conv.conv(x, *last)
+    for weights in ({"p": first, "q": last}, {"q": first, "p": last}, {"p": last}, {"q": last}):
+        graph = read(siamese(), weights, tmp_path)
+        for y in interpret.run(graph, {"x": x}, fetch=["p", "q"]).values():
+            close(y, expected)
+        assert len(graph.initializers) == 2  # one copy in memory, too
+
+
+def test_shared_weights_of_every_type(tmp_path):
+    x, w, b = normal(2, 4, 9, 7), normal(5, 252), normal(5)
+    text = siamese("InnerProduct", "inner_product_param { num_output: 5 }")
+    for y in both(text, {"p": [normal(5, 252), normal(5)], "q": [w, b]}, tmp_path, x).values():
+        close(y, x.reshape(2, -1) @ w.T + b)
+    scale, shift = normal(4), normal(4)
+    text = siamese("Scale", "scale_param { bias_term: true }")
+    for y in both(text, {"q": [scale, shift]}, tmp_path, x).values():
+        close(y, x * scale[:, None, None] + shift[:, None, None])
+    statistics = [normal(4), normal(4) ** 2, np.float32([2])]
+    text = siamese("BatchNorm", 'param { name: "f" }')
+    for y in both(
+        text, {"p": [normal(4), normal(4) ** 2, np.float32([3])], "q": statistics}, tmp_path, x
+    ).values():
+        mean, variance = (a[:, None, None] / 2 for a in statistics[:2])
+        close(y, (x - mean) / np.sqrt(variance + 1e-5))
+    text = (
+        INPUT
+        + layer("Bias", "p", 'param { name: "w" }')
+        + layer("Bias", "q", 'param { name: "w" }')
+    )
+    for y in both(text, {"p": [shift]}, tmp_path, x).values():
+        close(y, x + shift[:, None, None])
+
+
+def test_one_blob_of_two_may_be_shared(tmp_path):
+    settings = "convolution_param { num_output: 4 kernel_size: 3 }"
+    text = INPUT + layer("Convolution", "p", f'param {{ name: "w" }} {settings}')
+    text += layer("Convolution", "q", f'param {{ name: "w" }} param {{ lr_mult: 2 }} {settings}')
+    w, p, q, x = normal(4, 4, 3, 3), normal(4), normal(4), normal(2, 4, 9, 7)
+    y = both(text, {"p": [normal(4, 4, 3, 3), p], "q": [w, q]}, tmp_path, x)
+    close(y["p"], ops.conv.conv(x, w, p))
+    close(y["q"], ops.conv.conv(x, w, q))
+    refuse(text, {"p": [w, p]}, tmp_path, "'q' (Convolution): has no weights in ")
+
+
+def test_blobs_shared_within_and_across_types(tmp_path):
+    """Also under one name for two blobs of a layer."""
+    text = INPUT + layer(
+        "Scale", "p", 'param { name: "w" } param { name: "w" } scale_param { bias_term: true }'
+    )
+    text += layer("Bias", "q", 'param { name: "w" }')
+    first, last, x = normal(4), normal(4), normal(2, 4, 9, 7)
+    y = both(text, {"p": [first, last]}, tmp_path, x)
+    close(y["p"], (x + 1) * last[:, None, None])
+    close(y["q"], x + last[:, None, None])
+
+
+def test_shapes_of_shared_weights(tmp_path):
+    wide = "convolution_param { num_output: 4 kernel_h: 1 kernel_w: 3 bias_term: false }"
+    high = wide.replace("kernel_h: 1 kernel_w: 3", "kernel_h: 3 kernel_w: 1")
+    w, x = normal(4, 4, 1, 3), normal(2, 4, 9, 7)
+    text = INPUT + layer("Convolution", "p", f'param {{ name: "w" }} {wide}')
+    for mode in ("", "share_mode: STRICT"):
+        strict = text + layer("Convolution", "q", f'param {{ name: "w" {mode} }} {high}')
+        said = (
+            "'q' (Convolution): shares 'w' of shape [4, 4, 3, 1] with layer 'p', where its shape is"
+        )
+        refuse(strict, {"p": [w]}, tmp_path, said)
+    loose = text + layer("Convolution", "q", f'param {{ name: "w" share_mode: PERMISSIVE }} {high}')
+    y = both(loose, {"p": [w]}, tmp_path, x)
+    close(y["p"], ops.conv.conv(x, w))
+    close(y["q"], ops.conv.conv(x, w.reshape(4, 4, 3, 1)))
+    longer = loose.replace("kernel_h: 3", "kernel_h: 5")
+    refuse(longer, {"p": [w]}, tmp_path, "shares 'w' of shape [4, 4, 5, 1]")
+    refuse(loose, {"p": [w], "q": [w]}, tmp_path, "'q' (Convolution): ", "expected [4, 4, 3, 1]")
+    refuse(
+        loose, {"z": [w]}, tmp_path, "'p' (Convolution): has no weights in ", "nor has who shares"
+    )
+
+
+def test_shared_weights_of_old_layers(tmp_path):
+    text = 'input: "x" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 7'
+    for name, mode in (("p", ""), ("q", "blob_share_mode: PERMISSIVE blob_share_mode: STRICT")):
+        text += f''' layers {{ name: "{name}" type: CONVOLUTION bottom: "x" top: "{name}"
+            param: "w" param: "b" {mode}
+            convolution_param {{ num_output: 4 kernel_size: 3 }} }}'''
+    w, b, x = normal(4, 4, 3, 3), normal(4), normal(2, 4, 9, 7)
+    other = {"p": [normal(4, 4, 3, 3), normal(4)], "q": [w, b]}
+    for weights in ({"p": [w, b]}, other):
+        for y in both(text, weights_file(weights, "legacy", "layers"), tmp_path, x).values():
+            close(y, ops.conv.conv(x, w, b))
+
+
+def test_weights_of_a_branch_that_only_training_has_do_not_count(tmp_path):
+    text = siamese() + layer("Convolution", "t", f"include {{ phase: TRAIN }} {SHARED}")
+    w, x = [normal(4, 4, 3, 3), normal(4)], normal(2, 4, 9, 7)
+    y = both(text, {"q": w, "t": [normal(4, 4, 3, 3), normal(4)]}, tmp_path, x)
+    close(y["p"], ops.conv.conv(x, *w))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_convolution_of_several_bottoms(count, tmp_path):
+    names = "abc"[:count]
+    text = "".join(
+        f'input: "{name}" input_shape {{ dim: 1 dim: 4 dim: 9 dim: 7 }}' for name in names
+    )
+    tops = " ".join(f'top: "{name}y"' for name in names)
+    text += conv(
+        "num_output: 6 kernel_size: 3 stride: 2 group: 2", "c", bottom=" ".join(names)
+    ).replace('top: "c"', tops)
+    w, b = normal(6, 2, 3, 3), normal(6)
+    graph = read(text, {"c": [w, b]}, tmp_path)
+    assert len(graph.initializers) == 2
+    x = {name: normal(2, 4, 9, 7) for name in names}
+    for name, y in interpret.run(graph, x).items():
+        close(y, ops.conv.conv(x[name[0]], w, b, strides=(2, 2), group=2))
+
+
+def test_numbers_of_bottoms_and_tops(tmp_path):
+    text = INPUT + conv("num_output: 2 kernel_size: 3", "c", bottom="x x")
+    text += layer("ReLU", "r").replace('top: "r"', 'top: "r" top: "s"')
+    text += layer("Pooling", "m", "pooling_param { kernel_size: 2 }").replace(
+        'top: "m"', 'top: "m" top: "mask"'
+    )
+    text += layer("Concat", "z").replace('bottom: "x"', "")
+    text += 'input: "small" input_shape { dim: 1 dim: 4 dim: 3 dim: 7 }'
+    text += conv("num_output: 2 kernel_size: 3", "d", bottom="x small").replace(
+        'top: "d"', 'top: "d" top: "e"'
+    )
+    refuse(
+        text,
+        {"d": [normal(2, 4, 3, 3), normal(2)]},
+        tmp_path,
+        "'c' (Convolution): has 2 bottoms and 1 tops, expected as many tops as bottoms",
+        "'r' (ReLU): has 1 bottoms and 2 tops, expected 1 and 1",
+        "'m' (Pooling): has 1 bottoms and 2 tops",
+        "'z' (Concat): has 0 bottoms and 1 tops",
+        "'d' (Convolution): its bottoms have shapes [0, 4, 9, 7] and [0, 4, 3, 7]",
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_in_place_layers_on_an_input(count, tmp_path):
+    """The input keeps its name; who reads the blob later reads the last value."""
+    scales = normal(count, 4)
+    text = INPUT + "".join(layer("Scale", f"s{i}", top="x") for i in range(count))
+    text += layer("Softmax", "y")
+    weights = {f"s{i}": [scale] for i, scale in enumerate(scales)}
+    x = normal(2, 4, 9, 7)
+    graph = read(text, weights, tmp_path)
+    assert [value.name for value in graph.inputs] == ["x"]
+    scaled = x * scales.astype(np.float64).prod(0)[:, None, None]
+    close(run(graph, x), ops.normalize.softmax(scaled, axis=1))
+    text = 'input: "x" input_shape { dim: 1 dim: 4 dim: 9 dim: 7 }' + text[len(INPUT) :]
+    close(run(read(text, weights, tmp_path), x), ops.normalize.softmax(scaled, axis=1))
+    net = linnet.load(tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
+    close(net(x), ops.normalize.softmax(scaled, axis=1))
+
+
+def test_in_place_layers_alone(tmp_path):
+    text = INPUT + layer("Scale", "s", top="x") + layer("ReLU", "r", top="x")
+    graph = read(text, {"s": [np.full(4, -2, np.float32)]}, tmp_path)
+    x = normal(2, 4, 9, 7)
+    (y,) = interpret.run(graph, {"x": x}).values()
+    close(y, np.maximum(-2 * x, 0))
+
+
+def caffes_pool(x, kernel, stride, pad, average):
+    """Caffe's loops: a window is cut where the padded image ends, and its area counts."""
+    size = x.shape[2:]
+    count = [-(-(n + 2 * p - k) // s) + 1 for n, k, s, p in zip(size, kernel, stride, pad)]
+    if any(pad):
+        count = [c - ((c - 1) * s >= n + p) for c, n, s, p in zip(count, size, stride, pad)]
+    y = np.empty((*x.shape[:2], *count))
+    for index in np.ndindex(*count):
+        begin = [i * s - p for i, s, p in zip(index, stride, pad)]
+        end = [min(b + k, n + p) for b, k, n, p in zip(begin, kernel, size, pad)]
+        area = (end[0] - begin[0]) * (end[1] - begin[1])
+        inside = x[:, :, max(begin[0], 0) : end[0], max(begin[1], 0) : end[1]]
+        y[(..., *index)] = inside.sum((2, 3)) / area if average else inside.max((2, 3))
+    return y
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize(
+    "geometry",  # size, kernel, stride, pad
+    [
+        ((2, 2), (3, 3), (2, 2), (0, 0)),
+        ((1, 1), (2, 2), (2, 2), (0, 0)),
+        ((4, 4), (7, 7), (4, 4), (1, 1)),
+        ((3, 9), (5, 2), (4, 2), (0, 0)),  # along one axis
+        ((9, 3), (2, 5), (3, 3), (0, 1)),  # fits with its padding
+        ((2, 7), (6, 3), (5, 2), (1, 0)),
+        ((1, 5), (3, 4), (3, 1), (0, 1)),
+    ],
+)
+def test_pools_whose_window_is_larger_than_the_image(pool, geometry, tmp_path):
+    size, kernel, stride, pad = geometry
+    text = INPUT.replace("dim: 9 dim: 7", f"dim: {size[0]} dim: {size[1]}")
+    settings = " ".join(
+        f"{name}_h: {h} {name}_w: {w}"
+        for name, (h, w) in (("kernel", kernel), ("stride", stride), ("pad", pad))
+    )
+    text += layer("Pooling", "y", f"pooling_param {{ pool: {pool} {settings} }}")
+    x = normal(2, 4, *size)
+    expected = caffes_pool(x, kernel, stride, pad, pool == "AVE")
+    close(run(read(text, None, tmp_path), x), expected)
+    close(linnet.load(tmp_path / "net.prototxt")(x), expected)
+
+
+def test_pools_that_are_larger_than_caffe_takes(tmp_path):
+    text = INPUT + layer("Pooling", "a", "pooling_param { kernel_size: 11 stride: 1 }")
+    text += layer("Pooling", "b", "pooling_param { kernel_size: 8 stride: 2 round_mode: FLOOR }")
+    text += layer("Pooling", "c", "pooling_param { kernel_size: 9 stride: 2 }")
+    refuse(text, None, tmp_path, "3 problems", "'a' (MaxPool): window", "'b'", "'c'")
+
+
+BOM = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (BOM + "{0}").encode(),
+        (BOM + "# Netz für Äpfel\r\n{0}").encode(),
+        (BOM + "{0}").encode("utf-16-le"),
+        (BOM + "{0} # 网络").encode("utf-16-be"),
+        '# Netz für "Äpfel\n{0} # für'.encode("latin-1"),
+        "# 网络\\\n{0}#网'".encode("gbk"),
+        'name: "a # b" # ü\n{0}'.encode("latin-1"),
+        'name: "网络" # 网络\n{0}'.encode("gbk"),
+        b"# old Macs\r{0}\r",
+    ],
+)
+def test_text_in_any_encoding(data, tmp_path):
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    encoding = ("utf-16-le" if data[:1] == b"\xff" else "utf-16-be") if wide else "ascii"
+    text = INPUT + layer("ReLU")
+    (tmp_path / "net.prototxt").write_bytes(
+        data.replace("{0}".encode(encoding), text.encode(encoding))
+    )
+    assert formats.read(tmp_path / "net.prototxt").outputs == ["y"]
+    (tmp_path / "net").write_bytes((tmp_path / "net.prototxt").read_bytes())
+    assert formats.read(tmp_path / "net").outputs == ["y"]  # known by its content, too
 
 
 def test_weights_of_layers_elsewhere_do_not_matter(tmp_path):

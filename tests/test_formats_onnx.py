@@ -668,8 +668,10 @@ def test_files_of_another_kind(tmp_path):
         refuse(proto, tmp_path, f"operator set {opset}")
     del proto.opset_import[:]
     refuse(proto, tmp_path, "operator set")
+    (tmp_path / "net.caffemodel").write_bytes(b"")
     with pytest.raises(ValueError, match="holds its own weights"):
-        formats.read(tmp_path / "model.onnx", "weights.caffemodel")
+        formats.read(tmp_path / "model.onnx", tmp_path / "net.caffemodel")
+    (tmp_path / "model.xyz").write_bytes(b"xyz")
     with pytest.raises(ValueError, match=r"model\.xyz: unknown model format"):
         formats.read(tmp_path / "model.xyz")
 

@@ -160,7 +160,7 @@ def test_saved_graph_comes_back_the_same(tmp_path):
 def test_format_by_content(head, name, tmp_path):
     path = tmp_path / "model"
     path.write_bytes(head)
-    found = formats.recognise(path)
+    found = formats.recognise(formats.Source(path))
     assert (found and found.name) == name
 
 

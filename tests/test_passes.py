@@ -9,6 +9,7 @@ import pytest
 
 from linnet import interpret, ops, passes
 from linnet.graph import UNSUPPORTED, Graph, Node, Value
+from linnet.passes.lowering import NEXT
 
 RANDOM = np.random.default_rng(4)
 
@@ -229,13 +230,47 @@ def test_one_problem_is_a_sentence_and_more_are_a_list():
     nodes.append(Node("Bar", "b", ["x"], ["b"]))
     with pytest.raises(ValueError) as error:
         passes.canonicalize(graph(nodes, outputs=["a", "b"]))
-    assert str(error.value) == (
-        "2 problems\n  node 'a' (Foo): is strange\n  node 'b' (Bar): the operator is not supported"
-    )
-    many = [Node("Bar", f"b{i}", ["x"], [f"b{i}"]) for i in range(500)]
+    assert [line.strip() for line in str(error.value).splitlines()] == [
+        "2 problems",
+        "node 'b' (Bar): the operator is not supported",
+        "node 'a' (Foo): is strange",
+        NEXT,
+    ]
+    many = [
+        Node(UNSUPPORTED, f"b{i}", ["x"], [f"b{i}"], {"op": "Foo", "reason": "is strange"})
+        for i in range(500)
+    ]
     with pytest.raises(ValueError, match="500 problems") as error:
         passes.canonicalize(graph(many, outputs=[f"b{i}" for i in range(500)]))
     assert str(error.value).endswith("and 400 more")
+
+
+def test_every_missing_operator_is_listed_once():
+    """With its count and first node, also behind others, whatever else is wrong."""
+    strange = {"op": "Foo", "reason": "is strange"}
+    nodes = [Node(UNSUPPORTED, f"s{i}", ["x"], [f"s{i}"], strange) for i in range(150)]
+    nodes += [Node("LSTM", f"l{i}", [f"s{i}"], [f"l{i}"]) for i in range(110)]
+    nodes += [
+        Node("Shape", "shape", ["l7"], ["shape"]),
+        Node("Slice", "sizes", ["shape", "zero", "one"], ["sizes"]),  # of shapes: may be constants
+        Node("Reshape", "reshape", ["l8", "sizes"], ["reshape"]),
+        Node("NonZero", "first", ["reshape"], ["first"]),
+        Node("NonZero", "second", ["first"], ["second"]),
+        Node("Relu", "relu", ["second"], ["relu"]),
+        Node("ConstantOfShape", "filled", ["relu"], ["filled"]),
+    ]
+    constants = {"zero": np.array([0]), "one": np.array([1])}
+    outputs = [*(f"s{i}" for i in range(150)), *(f"l{i}" for i in range(110)), "filled"]
+    with pytest.raises(ValueError, match="153 problems") as error:
+        passes.canonicalize(graph(nodes, constants, outputs=outputs))
+    lines = [line.strip() for line in str(error.value).splitlines()]
+    assert lines[1:4] == [
+        "node 'l0' (LSTM): the operator is not supported (110 nodes)",
+        "node 'first' (NonZero): the operator is not supported (2 nodes)",
+        "node 'filled' (ConstantOfShape): is supported for constants only",
+    ]
+    assert "(Slice)" not in str(error.value)
+    assert lines[-1] == NEXT
 
 
 @pytest.mark.parametrize(

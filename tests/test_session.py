@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import _core, interpret, ops
+from linnet import _core, digits, interpret, ops
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
 
@@ -123,11 +123,13 @@ def test_load_names_what_is_missing_or_broken(tmp_path: Path) -> None:
 
 
 def test_load_refuses_what_is_no_model(small: Graph) -> None:
-    for model in (None, 3, b"net.onnx"):
-        with pytest.raises(ValueError, match="expected a path or a Graph"):
+    for model in (None, 3, ["net.onnx"]):
+        with pytest.raises(ValueError, match="expected a path, bytes, a file or a Graph"):
             linnet.load(model)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the model's bytes: unknown model format"):
+        linnet.load(b"net.onnx")
     with pytest.raises(ValueError, match="weights is 3"):
-        linnet.load("net.prototxt", 3)  # type: ignore[arg-type]
+        linnet.load(digits.MODEL, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weights_dtype is 'f8'"):
         linnet.convert("net.onnx", None, "out.onnx", "f8")
 

@@ -179,6 +179,8 @@ class Reader {
           int64_t type = 0;
           read_value_type(message, &type, &shape);
           if (type != kFloat) throw NotCanonical("is not a float32 tensor");
+          // Some exporters write -1 for a size that is left open.
+          if (!shape.empty()) shape[0] = std::max<int64_t>(shape[0], 0);
           builder_->input(name, shape);
         }))
       poison(name);

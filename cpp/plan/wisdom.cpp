@@ -37,11 +37,12 @@ Contents read(const std::string& path) {
   std::error_code error;
   const auto bytes = std::filesystem::file_size(path, error);
   contents.exists = std::filesystem::exists(path, error);
-  std::ifstream file(path);
+  std::ifstream file;
+  if (std::filesystem::is_regular_file(path, error)) file.open(path);  // a pipe would wait
   std::string line;
   if (!contents.exists) {
     contents.why_not = "there is none yet";
-  } else if (!std::filesystem::is_regular_file(path, error) || !file) {
+  } else if (!file.is_open()) {
     contents.why_not = "it cannot be read";
   } else if (bytes > kMostBytes || !std::getline(file, line) ||
              line.compare(0, sizeof kFormat - 1, kFormat) != 0) {

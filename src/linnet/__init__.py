@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,22 +23,25 @@ except ImportError as error:
 
 from . import machine
 from . import model as _model
+from .formats import Given, PathLike
 from .options import WEIGHT_TYPES, core_options
 from .report import Layer, Report
 from .session import Session, ValueInfo
+from .text import short
 
 if TYPE_CHECKING:
     from .graph import Graph
 
 __all__ = ["Layer", "Report", "Session", "ValueInfo", "convert", "load", "show_config"]
 
-PathLike = Union[str, "os.PathLike[str]"]
+__version__: str = _core.__version__
 
 
 def load(
-    model: PathLike | Graph,
-    weights: PathLike | None = None,
+    model: Given | Graph,
+    weights: Given | None = None,
     *,
+    stages: Sequence[str] = (),
     threads: int | None = None,
     algorithm: str | None = None,
     strict: bool = False,
@@ -51,7 +53,10 @@ def load(
 ) -> Session:
     """Load a trained model and make it ready to run.
 
-    model: an .onnx file; a Caffe .prototxt, with its .caffemodel as `weights`; or a Graph.
+    model: an .onnx file; a Caffe .prototxt, with its .caffemodel as `weights`; what such a file
+        holds, as bytes or an open binary file; or a Graph.
+    stages: what a Caffe network's rules (`include { stage: "deploy" }`) may ask for, beside the
+        stages its own `state` names.
     threads: how many compute; by default one for every core this process may use (its affinity
         mask and cgroup).
     algorithm: run convolutions and fully connected layers with this one only, where it accepts
@@ -88,11 +93,16 @@ def load(
             weights_dtype=weights_dtype,
         )
     )
-    return Session(_core.Session(_model.build(model, weights), **options))
+    return Session(_core.Session(_model.build(model, weights, stages), **options))
 
 
 def convert(
-    model: PathLike, weights: PathLike | None, dst: PathLike, weights_dtype: str = "f32"
+    model: Given,
+    weights: Given | None,
+    dst: PathLike,
+    weights_dtype: str = "f32",
+    *,
+    stages: Sequence[str] = (),
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
 
@@ -103,12 +113,14 @@ def convert(
     ValueError too if a weight is beyond float16, or not finite for int8.
     """
     if weights_dtype not in WEIGHT_TYPES:
-        raise ValueError(f"weights_dtype is {weights_dtype!r}, expected 'f32', 'f16' or 'int8'")
+        raise ValueError(
+            f"weights_dtype is {short(weights_dtype)}, expected 'f32', 'f16' or 'int8'"
+        )
     if Path(dst).suffix.lower() != ".onnx":
         raise ValueError(f"{dst}: the file to write must end in .onnx")
     from .formats import onnx_write
 
-    onnx_write.save(_model.canonical(model, weights), Path(dst), weights_dtype)
+    onnx_write.save(_model.canonical(model, weights, stages), Path(dst), weights_dtype)
 
 
 class Config(dict[str, Any]):
@@ -138,7 +150,7 @@ def show_config() -> dict[str, Any]:
     """
     found, text = _core.find_nnpack()
     return Config(
-        linnet=_version(),
+        linnet=__version__,
         isa=_core.default_isa(),
         isas=_core.available_isas(),
         algorithms=_core.algorithms(),
@@ -148,15 +160,3 @@ def show_config() -> dict[str, Any]:
         nnpack=text if found else f"none: {text}",
         numpy=np.__version__,
     )
-
-
-def _version() -> str:
-    from importlib.metadata import version  # slow to import, seldom needed
-
-    return version("linnet")
-
-
-def __getattr__(name: str) -> str:
-    if name == "__version__":
-        return _version()
-    raise AttributeError(f"module 'linnet' has no attribute '{name}'")

@@ -62,7 +62,7 @@ def prepare(image, out, *, str order="RGB", mean=(0.0,), float scale=1.0):
     """
     planes = {"RGB": (0, 1, 2), "BGR": (2, 1, 0), "grey": (-1,)}.get(order)
     if planes is None:
-        raise ValueError(f"channel order {order!r}, expected 'RGB', 'BGR' or 'grey'")
+        raise ValueError(f"channel order {order[:20]!r}, expected 'RGB', 'BGR' or 'grey'")
     if image.dtype != "uint8" or image.ndim not in (2, 3):
         raise ValueError(f"image is {image.dtype} of shape {image.shape}, expected uint8 [H, W] or [H, W, C]")
     if image.ndim == 2:
@@ -73,7 +73,7 @@ def prepare(image, out, *, str order="RGB", mean=(0.0,), float scale=1.0):
         raise ValueError(f"out is {out.dtype} of shape {out.shape}, expected float32 [{len(planes)}, h, w] for {order}")
     means = tuple(mean) * len(planes) if len(mean) == 1 else tuple(mean)
     if len(means) != len(planes):
-        raise ValueError(f"{len(means)} means for {len(planes)} planes ({order})")
+        raise ValueError(f"{len(means)} means for {len(planes)} planes")
 
     cdef const unsigned char[:, :, :] source = image
     cdef float[:, :, :] target = out

@@ -22,7 +22,8 @@ Shape = tuple[int, ...]
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 
 # The operator of a node that a reader could not express; the attribute "reason" says why, "op" what
-# it is called there. Keeping it in the graph lets canonicalize report it with every other problem.
+# it is called there. Keeping it in the graph lets canonicalize report it with every other problem;
+# a problem of the file as a whole is a node without outputs.
 UNSUPPORTED = "Unsupported"
 
 

@@ -3,47 +3,49 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Union
+from collections.abc import Sequence
 
-from . import _core
-from .options import text
-
-if TYPE_CHECKING:
-    from .graph import Graph
-
-PathLike = Union[str, "os.PathLike[str]"]
+from . import _core, formats
+from .graph import Graph
+from .text import short
 
 
-def canonical(model: PathLike, weights: PathLike | None) -> Graph:
+def canonical(
+    model: formats.Given | formats.Source, weights: formats.Given | None, stages: Sequence[str] = ()
+) -> Graph:
     """The canonical graph of a model in files."""
-    from . import formats, passes
+    from . import passes
 
-    return passes.canonicalize(formats.read(model, weights))
+    return passes.canonicalize(formats.read(model, weights, stages=checked_stages(stages)))
 
 
-def build(model: Any, weights: PathLike | None) -> _core.GraphBuilder:
+def build(
+    model: formats.Given | Graph, weights: formats.Given | None, stages: Sequence[str] = ()
+) -> _core.GraphBuilder:
     """The core's graph of a model in files, or of a Graph.
 
     An ONNX file that is canonical is read by the core, without what takes long to import.
     """
-    from . import formats
+    stages = checked_stages(stages)
+    if isinstance(model, Graph):
+        from . import core, passes
 
-    if not isinstance(model, (str, os.PathLike)):
-        from . import core, graph, passes
-
-        if not isinstance(model, graph.Graph):
-            raise ValueError(f"model is {model!r}, expected a path or a Graph")
         return core.build(passes.canonicalize(model))
-    text("weights", weights)
-    for path in (model, weights):
-        if path is not None:
-            with open(path, "rb"):  # a file that is not there is an OSError, whatever its format
-                pass
-    if weights is None and formats.recognise(model) is formats.ONNX:
+    source = formats.Source(model)
+    plain = weights is None and not stages and source.path is not None
+    if plain and formats.recognise(source) is formats.ONNX:
         try:
-            return _core.read_onnx(os.fspath(model))
+            return _core.read_onnx(os.fsencode(source.name))
         except ValueError:
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core
 
-    return core.build(canonical(model, weights))
+    return core.build(canonical(source, weights, stages))
+
+
+def checked_stages(stages: Sequence[str]) -> list[str]:
+    """Names of stages that someone has given: a list of them, or a single one."""
+    names = [stages] if isinstance(stages, str) else stages
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"stages is {short(stages)}, expected a list of names")
+    return list(names)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .text import short
 
 OPTIONS = [option for option in _core.session_options() if not option["tuning"]]
 # How weights can be kept and stored.
@@ -30,15 +31,18 @@ def whole(what: str, value: Any) -> int:
     except TypeError:
         number = 0
     if not 1 <= number < 2**31:
-        raise ValueError(f"{what} is {value!r}, expected a whole number of at least 1")
+        raise ValueError(f"{what} is {short(value)}, expected a whole number of at least 1")
     return number
 
 
-def text(what: str, value: Any) -> str:
-    """A name or path that someone has given, empty for None."""
+def text(what: str, value: Any) -> str | bytes:
+    """A name or path that someone has given, empty for None; its bytes if they are not UTF-8."""
     if value is not None and not isinstance(value, (str, os.PathLike)):
-        raise ValueError(f"{what} is {value!r}, expected a string")
-    return "" if value is None else os.fspath(value)
+        raise ValueError(f"{what} is {short(value)}, expected a string")
+    path = "" if value is None else os.fsdecode(value)
+    if len(path) > 4096:  # longer than any path
+        raise ValueError(f"{what} is {short(path)}, which is too long")
+    return path if path.isascii() else os.fsencode(path)
 
 
 def size(what: str, value: Any) -> int:
@@ -47,16 +51,16 @@ def size(what: str, value: Any) -> int:
     if isinstance(value, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", value.strip(), re.IGNORECASE)
         if not match:
-            raise ValueError(f"{what} is {value!r}, expected a size such as '300M' or '1G'")
+            raise ValueError(f"{what} is {short(value)}, expected a size such as '300M' or '1G'")
         number = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
     if not isinstance(number, (int, float, np.integer)) or not 0 < number < math.inf:
-        raise ValueError(f"{what} is {value!r}, expected a positive number of bytes")
+        raise ValueError(f"{what} is {short(value)}, expected a positive number of bytes")
     return min(int(number), sys.maxsize)
 
 
 def truth(what: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{what} is {value!r}, expected True or False")
+        raise ValueError(f"{what} is {short(value)}, expected True or False")
     return bool(value)
 
 

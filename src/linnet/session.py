@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import _core
 from .options import whole
 from .report import Candidate, Layer, Report
-from .text import count, shape_text
+from .text import count, listed, shape_text, short
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,6 +38,7 @@ class Session:
 
     def __init__(self, core: _core.Session) -> None:
         self._open: _core.Session | None = core
+        self._names: frozenset[str] | None = None  # of all values, once one is asked for
 
     @property
     def _inner(self) -> _core.Session:
@@ -150,7 +151,7 @@ class Session:
             and fetch
             and all(isinstance(name, str) for name in fetch)
         ):
-            raise ValueError(f"fetch is {_short(fetch)}, expected names of values")
+            raise ValueError(f"fetch is {short(fetch)}, expected names of values")
         return self._run(inputs, [] if fetch is None else list(fetch), out)
 
     def explain(self, batch: int = 1) -> Report:
@@ -201,11 +202,17 @@ class Session:
         self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
     ) -> list[Array]:
         arrays = _arrays(inputs)
+        if wanted:
+            if self._names is None:
+                self._names = frozenset(name for name, _ in self._inner.values)
+            unknown = [name for name in wanted if name not in self._names]
+            if unknown:
+                raise ValueError(f"the model has no value {listed(unknown)}")
         if out is not None:
             if isinstance(out, np.ndarray):
                 out = [out]
             if not isinstance(out, (list, tuple)):
-                raise ValueError(f"out is {out!r}, expected arrays")
+                raise ValueError(f"out is {short(out)}, expected arrays")
             for i, array in enumerate(out):
                 if not isinstance(array, np.ndarray):
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
@@ -215,10 +222,12 @@ class Session:
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
         if not isinstance(feed, Mapping):
-            raise ValueError(f"the feed is {_short(feed)}, expected arrays by name")
+            raise ValueError(f"the feed is {short(feed)}, expected arrays by name")
         names = [name for name, _ in self._inner.inputs]
-        problems = [f"input '{name}' is missing" for name in names if name not in feed]
-        problems += [f"the model has no input '{name}'" for name in feed if name not in names]
+        missing = [name for name in names if name not in feed]
+        unknown = [name for name in feed if name not in names]
+        problems = [f"input {listed(missing)} is missing"] if missing else []
+        problems += [f"the model has no input {listed(unknown)}"] if unknown else []
         if problems:
             raise ValueError("; ".join(problems))
         return [feed[name] for name in names]
@@ -249,10 +258,6 @@ def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
     """As ndarrays. A float32 of another making, such as an unpickled one, becomes NumPy's own."""
     arrays = [np.asarray(x) for x in inputs]
     return [np.asarray(a, _FLOAT32) if a.dtype == _FLOAT32 else a for a in arrays]
-
-
-def _short(value: Any) -> str:
-    return f"a {type(value).__name__}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _info(name: str, shape: Sequence[int]) -> ValueInfo:

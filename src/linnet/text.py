@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
+import codecs
 import math
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+LONGEST_QUOTE = 120  # characters of what a message quotes
+
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def decode(data: bytes) -> str:
+    """Text of a file, which is UTF-8 unless it begins with another byte order mark."""
+    found = (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark))
+    return data.decode(next(found, "utf-8"))
+
+
+def short(value: Any) -> str:
+    """A value that someone has given, as a message quotes it: on one line that can be read."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        value = value[:LONGEST_QUOTE] if isinstance(value, str) else bytes(value[:LONGEST_QUOTE])
+    elif hasattr(value, "dtype") and not isinstance(value, type):
+        shape = list(getattr(value, "shape", ()))
+        return f"a {type(value).__name__} of {value.dtype} {shape}"[:LONGEST_QUOTE]
+    line = " ".join(_QUOTES.repr(value).split())
+    return line if len(line) <= LONGEST_QUOTE else f"{line[: LONGEST_QUOTE - 4]} ..."
+
+
+def listed(names: Iterable[Any], most: int = 8) -> str:
+    """Names as a message quotes them, no more than `most`."""
+    quoted = [short(name) for name in names]
+    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
+    return ", ".join(quoted[:most]) + more
+
+
+_QUOTES = reprlib.Repr()
+_QUOTES.maxother = _QUOTES.maxstring = LONGEST_QUOTE
+_QUOTES.maxlevel = 3
 
 
 def number(value: float | None, digits: int) -> str:

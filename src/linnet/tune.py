@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _core
-from .text import table
+from .options import text
+from .text import short, table
 
 COMPARE_SECONDS = 1.0  # of running the model as estimated and as tuned, in turns
 COMPARE_ROUNDS = 5  # at least, of each
@@ -101,7 +102,7 @@ def tune(
     options: isa, blas, nnpack, weights_dtype and memory_limit as of options.core_options.
     """
     if search not in ("fast", "full"):
-        raise ValueError(f"search is {search!r}, expected 'fast' or 'full'")
+        raise ValueError(f"search is {short(search)}, expected 'fast' or 'full'")
     threads = threads or [_core.default_threads()]
     start = time.monotonic()
     seen: set[str] = set()
@@ -111,7 +112,7 @@ def tune(
             progress(len(seen), problem)
         seen.add(problem)
 
-    remembering = options if cache is None else {**options, "wisdom": cache}
+    remembering = options if cache is None else {**options, "wisdom": text("cache", cache)}
     for number in threads:
         session = _core.Session(
             graph,

@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 for a failed check, 2 for bad input."""
     if sys.stdout is None:  # closed by whoever started the process
         sys.stdout = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be in any encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments = list(sys.argv[1:] if argv is None else argv)
         args = _parser(arguments).parse_args(arguments)

@@ -1,4 +1,4 @@
-"""python -m linnet.cli"""
+"""python -m linnet.cli, which is python -m linnet"""
 
 import sys
 

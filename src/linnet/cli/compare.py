@@ -19,6 +19,7 @@ from ..compare.page import as_html
 from ..compare.processes import terminable
 from ..compare.run import LEAST_SECONDS, STUDY_BATCHES, STUDY_PASSES, all_rows, measure, say
 from ..compare.runtimes import cache_folder, parts
+from ..text import short
 from .options import add_interval, add_max_regression, count, counts, positive, size
 
 WRITERS: dict[str, Callable[[Sequence[report.Data]], str | bytes]] = {
@@ -181,7 +182,7 @@ def _list(rows: Sequence[Row], as_json: bool) -> int:
 def _names(text: str) -> list[str]:
     known = list(all_rows())
     names = known if text == "all" else text.split(",")
-    unknown = [repr(name) for name in names if name not in known]
+    unknown = [short(name) for name in names if name not in known]
     if unknown:
         raise argparse.ArgumentTypeError(
             f"no {', '.join(unknown)}; there are all, {', '.join(known)}"
@@ -192,7 +193,9 @@ def _names(text: str) -> list[str]:
 def _output(text: str) -> Path:
     path = Path(text)
     if path.suffix not in WRITERS:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(WRITERS)}")
+        raise argparse.ArgumentTypeError(
+            f"{short(text)} does not end in one of {', '.join(WRITERS)}"
+        )
     if not path.absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
     if path.suffix == ".png":

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     model, weights, (target,) = files(args, outputs=1)
-    linnet.convert(model, weights, target, args.weights_dtype)
+    linnet.convert(model, weights, target, args.weights_dtype, stages=args.stages)
     size = Path(target).stat().st_size
     data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}
     return Result(data, [f"{target}: {megabytes(size)}, {args.weights_dtype} weights"])

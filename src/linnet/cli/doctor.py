@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> Result:
     }
     try:
         data.update(linnet.show_config())
-        data["import_ms"] = _import_ms()
+        if not getattr(sys, "frozen", False):  # a bundled program would start itself
+            data["import_ms"] = _import_ms()
         data["self-test"] = _self_test()
     except (RuntimeError, ValueError, MemoryError, OSError) as error:
         message = f"linnet cannot run here: {error}"
@@ -77,7 +78,10 @@ def _import_ms() -> float:
     code = (
         "import numpy, time; t = time.perf_counter(); import linnet; print(time.perf_counter() - t)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["import linnet fails"])[-1])
     return round(float(done.stdout) * 1e3, 1)

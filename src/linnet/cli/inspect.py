@@ -45,7 +45,7 @@ def _model(args: argparse.Namespace) -> Result:
     from .. import core
 
     model, weights, _ = files(args)
-    graph = canonical(model, weights)
+    graph = canonical(model, weights, args.stages)
     shapes = core.shapes(graph)
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:

@@ -8,6 +8,7 @@ from collections.abc import Container
 from typing import Any
 
 from .. import options
+from ..text import short
 
 MAX_INTERVAL_MS = 60_000
 
@@ -16,7 +17,7 @@ MAX_INTERVAL_MS = 60_000
 
 def count(text: str) -> int:
     if not text.strip().isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{short(text)} is not a positive number")
     return int(text)
 
 
@@ -31,28 +32,28 @@ def fraction(text: str) -> float:
     except (ValueError, ZeroDivisionError):
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number or fraction")
+        raise argparse.ArgumentTypeError(f"{short(text)} is not a number or fraction")
     return value
 
 
 def seconds(text: str) -> float:
     value = fraction(text)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is negative")
+        raise argparse.ArgumentTypeError(f"{short(text)} is negative")
     return value
 
 
 def positive(text: str) -> float:
     value = fraction(text)
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{short(text)} is not a positive number")
     return value
 
 
 def milliseconds(text: str) -> float:
     value = seconds(text)
     if value > MAX_INTERVAL_MS:
-        raise argparse.ArgumentTypeError(f"{text!r} is more than {MAX_INTERVAL_MS}")
+        raise argparse.ArgumentTypeError(f"{short(text)} is more than {MAX_INTERVAL_MS}")
     return value
 
 
@@ -73,10 +74,6 @@ def numbers(text: str) -> list[float]:
     return [fraction(part) for part in text.split(",")]
 
 
-def names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
 # Options.
 
 Group = Any  # an argparse.ArgumentParser, or one of its groups
@@ -88,6 +85,18 @@ def add_model(parser: Group, metavar: str = "MODEL [WEIGHTS]") -> None:
     )
     parser.add_argument("-model", "--model", help=argparse.SUPPRESS)
     parser.add_argument("-weights", "--weights", help=argparse.SUPPRESS)
+    add_stages(parser)
+
+
+def add_stages(parser: Group) -> None:
+    parser.add_argument(
+        "--stage",
+        dest="stages",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a stage of a Caffe network's state; may be repeated",
+    )
 
 
 def add_session(parser: Group, without: Container[str] = ()) -> None:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import linnet
 
 from .. import digits
-from ..text import shape_text
+from ..text import decode, shape_text
 from .inputs import check_writable, files, inputs, load
-from .options import add_inputs, add_model, add_session, count, fraction, names, numbers
+from .options import add_inputs, add_model, add_session, count, fraction, numbers
 from .result import Result
 
 Array = npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--top", type=count, metavar="K", help="print the K best classes (default for images: 5)")
     add("--print-top", dest="top", action="store_const", const=5, help="same as --top 5")
     add("--labels", metavar="FILE", help="names of the classes, one a line")
-    add("--fetch", type=names, metavar="NAME,NAME", help="values to compute instead of the outputs")
+    add("--fetch", metavar="NAME,NAME", help="values to compute instead of the outputs")
     add("--save-outputs", metavar="FILE.npz", help="write all computed values")
 
 
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> Result:
         arrays: list[npt.NDArray[Any]] = [_images(args, net, scale)]
     else:
         arrays = inputs(args, net.inputs)
-    names = args.fetch or [value.name for value in net.outputs]
+    known = [value.name for value in (net.values if args.fetch else net.outputs)]
+    names = _names(args.fetch, set(known)) if args.fetch else known
     outputs = dict(zip(names, net.run(arrays, fetch=names)))
     if args.save_outputs is not None:
         _save(args.save_outputs, outputs)
@@ -99,11 +100,23 @@ def run(args: argparse.Namespace) -> Result:
     return Result({"inputs": list(rows), "outputs": data}, lines)
 
 
+def _names(text: str, known: set[str]) -> list[str]:
+    """The values that a list with commas names, some of which may be in the names themselves."""
+    parts = [part for part in text.split(",") if part]
+    names = []
+    while parts:
+        ends = range(len(parts), 0, -1)
+        end = next((end for end in ends if ",".join(parts[:end]) in known), 1)
+        names.append(",".join(parts[:end]))
+        parts = parts[end:]
+    return names
+
+
 def _labels(path: str | None, classes: int, shipped: bool) -> dict[int, str]:
     if path is None:
         return dict(enumerate(digits.LABELS)) if shipped else {}
     try:
-        labels = Path(path).read_text(encoding="utf-8").splitlines()
+        labels = decode(Path(path).read_bytes()).splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file") from None
     if len(labels) != classes:

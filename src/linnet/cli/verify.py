@@ -18,7 +18,7 @@ from ..graph import Graph
 from ..options import WEIGHT_TYPES
 from ..verify import Side
 from .inputs import inputs, named, read_arrays
-from .options import add_inputs, seconds
+from .options import add_inputs, add_stages, seconds
 from .result import Result
 
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=WEIGHT_TYPES,
         help="in place of B: A with the weights of fully connected and 1x1 layers so rounded",
     )
+    add_stages(parser)
     add_inputs(parser)
     add(
         "--classes",
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> Result:
     sides = _sides(args.files)
     if len(sides) != (2 if args.against is None else 1):
         raise ValueError("two models or saved outputs are needed, or one model and --against")
-    graphs = [model.canonical(*files) if _is_model(files[0]) else None for files in sides]
+    graphs = [_graph(*files, args.stages) if _is_model(files[0]) else None for files in sides]
     saved = [
         None if graph else verification.saved(files[0].name, read_arrays(str(files[0]), "output"))
         for files, graph in zip(sides, graphs)
@@ -96,6 +97,12 @@ def _sides(files: Sequence[str]) -> list[tuple[Path, Path | None]]:
         else:
             sides.append((named(name), None))
     return sides
+
+
+def _graph(file: Path, weights: Path | None, stages: Sequence[str]) -> Graph:
+    """A model in canonical form; of two, only those that have stages are given them."""
+    found = formats.recognise(formats.Source(file))
+    return model.canonical(file, weights, stages if found and found.stages else ())
 
 
 def _is_model(file: Path) -> bool:

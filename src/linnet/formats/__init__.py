@@ -1,23 +1,26 @@
 """The formats that models come in. To add one: a file here, a row in FORMATS, a test.
 
 A reader translates files into a Graph and decides nothing else; passes.canonicalize does the rest.
-Its module has `read(model, weights)` and is imported only when a model of the format is: what
-readers need, such as protobuf, takes longer to import than all the rest of linnet.
+Its module has `read(model, weights)`, which takes a `stages=` too where the format has stages, and
+is imported only when a model of the format is: what readers need, such as protobuf, takes longer
+to import than all the rest of linnet.
 """
 
 from __future__ import annotations
 
+import codecs
 import importlib
-import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple
+
+from ._source import Given as Given
+from ._source import PathLike as PathLike
+from ._source import Source as Source
 
 if TYPE_CHECKING:
     from ..graph import Graph
-
-PathLike = Union[str, "os.PathLike[str]"]
 
 
 class Format(NamedTuple):
@@ -29,6 +32,7 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...]  # of the model's file
     weights: tuple[str, ...]  # of a second file with its weights; none if it holds its own
     reader: str  # the module here that reads it
+    stages: bool = False  # whether one file holds several networks, chosen by names of stages
     begins: Callable[[bytes], bool] = lambda head: False  # whether a file with this head is one
 
 
@@ -39,27 +43,29 @@ def _onnx(head: bytes) -> bool:
 
 def _prototxt(head: bytes) -> bool:
     """Text with a field of a network before any other, comments aside."""
-    return re.match(rb"\s*(#[^\n]*\n\s*)*(name|input|layers?)\s*[:{]", head) is not None
+    text = head.decode("utf-16", "replace").encode() if head[:2] in _UTF16 else head
+    return _NETWORK.match(text) is not None
 
 
-ONNX = Format("ONNX", (".onnx",), (), "onnx_read", _onnx)
-FORMATS = (
-    ONNX,
-    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", _prototxt),
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NETWORK = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*(name|input(_shape|_dim)?|layers?|state)\s*[:{<]"
 )
 
 
-def recognise(model: PathLike) -> Format | None:
-    """The format of a model's file; None if it is none of them."""
-    suffix = Path(model).suffix.lower()
+ONNX = Format("ONNX", (".onnx",), (), "onnx_read", False, _onnx)
+FORMATS = (
+    ONNX,
+    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, _prototxt),
+)
+
+
+def recognise(model: Source) -> Format | None:
+    """The format of a model; None if it is none of them."""
     for format in FORMATS:
-        if suffix in format.suffixes:
+        if model.suffix in format.suffixes:
             return format
-    try:
-        with open(model, "rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return None
+    head = model.head()
     return next((format for format in FORMATS if format.begins(head)), None)
 
 
@@ -69,14 +75,18 @@ def holds_weights(file: PathLike) -> Format | None:
     return next((format for format in FORMATS if suffix in format.weights), None)
 
 
-def read(model: PathLike, weights: PathLike | None = None) -> Graph:
+def read(
+    model: Given | Source, weights: Given | None = None, *, stages: Sequence[str] = ()
+) -> Graph:
     """The graph of a model, and of the file with its weights if it has one.
 
+    stages: which of the networks that one file may hold.
     ValueError names what is wrong with the files; what linnet cannot express is left to
     passes.canonicalize to report.
     """
-    model = Path(model)
-    if (owner := holds_weights(model)) is not None:
+    if not isinstance(model, Source):
+        model = Source(model)
+    if model.path is not None and (owner := holds_weights(model.path)) is not None:
         suffix = owner.suffixes[0]
         raise ValueError(
             f"{model}: holds weights only; the model is its {suffix}, this is its weights="
@@ -88,8 +98,12 @@ def read(model: PathLike, weights: PathLike | None = None) -> Graph:
     if weights is not None and not format.weights:
         article = "an" if format.name[0] in "AEIOU" else "a"
         raise ValueError(
-            f"{model}: {article} {format.name} file holds its own weights; {weights} is not needed"
+            f"{model}: {article} {format.name} file holds its own weights; "
+            f"{Source(weights, 'weights')} is not needed"
         )
+    if stages and not format.stages:
+        raise ValueError(f"{model}: {format.name} files have no stages")
     reader = importlib.import_module(f".{format.reader}", __name__)
-    graph: Graph = reader.read(model, None if weights is None else Path(weights))
+    given = None if weights is None else Source(weights, "weights")
+    graph: Graph = reader.read(model, given, **({"stages": stages} if format.stages else {}))
     return graph

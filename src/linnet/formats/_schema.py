@@ -1,8 +1,9 @@
 """Protocol-buffer messages of ONNX and Caffe, trimmed to what linnet reads and writes.
 
-Numbers and types are those of onnx.proto (IR version 14) and caffe.proto (1.0). Large packed arrays
-of floats are declared `repeated bytes`, the same thing on the wire, so that NumPy reads them
-without a Python list; `floats` gets their values. Fields left out are skipped by the parser.
+Numbers and types of ONNX's are those of onnx.proto (IR version 14); `_caffe_proto` has Caffe's.
+Large packed arrays of floats are declared `repeated bytes`, the same thing on the wire, so that
+NumPy reads them without a Python list; `floats` gets their values. Fields left out are skipped by
+the parser.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
+
+from . import _caffe_proto
 
 _ONNX = """
 message ModelProto {
@@ -75,157 +78,6 @@ message TensorShapeProto { repeated Dimension dim = 1; }
 message Dimension { optional int64 dim_value = 1; optional string dim_param = 2; }
 """
 
-_CAFFE = """
-enum Phase { TRAIN = 0; TEST = 1; }
-message NetParameter {
-  optional string name = 1;
-  repeated V1LayerParameter layers = 2;
-  repeated string input = 3;
-  repeated int32 input_dim = 4;
-  repeated BlobShape input_shape = 8;
-  repeated LayerParameter layer = 100;
-}
-message BlobShape { repeated int64 dim = 1; }
-message BlobProto {
-  optional int32 num = 1;
-  optional int32 channels = 2;
-  optional int32 height = 3;
-  optional int32 width = 4;
-  repeated bytes data = 5;
-  optional BlobShape shape = 7;
-  repeated bytes double_data = 8;
-}
-message BlobProtoUnpacked { repeated float data = 5; repeated double double_data = 8; }
-message NetStateRule {
-  optional Phase phase = 1;
-  optional int32 min_level = 2;
-  optional int32 max_level = 3;
-  repeated string stage = 4;
-  repeated string not_stage = 5;
-}
-message LayerParameter {
-  optional string name = 1;
-  optional string type = 2;
-  repeated string bottom = 3;
-  repeated string top = 4;
-  repeated BlobProto blobs = 7;
-  repeated NetStateRule include = 8;
-  repeated NetStateRule exclude = 9;
-  optional ConcatParameter concat_param = 104;
-  optional ConvolutionParameter convolution_param = 106;
-  optional EltwiseParameter eltwise_param = 110;
-  optional InnerProductParameter inner_product_param = 117;
-  optional PoolingParameter pooling_param = 121;
-  optional ReLUParameter relu_param = 123;
-  optional SoftmaxParameter softmax_param = 125;
-  optional ReshapeParameter reshape_param = 133;
-  optional FlattenParameter flatten_param = 135;
-  optional BatchNormParameter batch_norm_param = 139;
-  optional BiasParameter bias_param = 141;
-  optional ScaleParameter scale_param = 142;
-  optional InputParameter input_param = 143;
-}
-enum LayerType {
-  NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
-  FLATTEN=8; HDF5_DATA=9; HDF5_OUTPUT=10; IM2COL=11; IMAGE_DATA=12; INFOGAIN_LOSS=13;
-  INNER_PRODUCT=14; LRN=15; MULTINOMIAL_LOGISTIC_LOSS=16; POOLING=17; RELU=18; SIGMOID=19;
-  SOFTMAX=20; SOFTMAX_LOSS=21; SPLIT=22; TANH=23; WINDOW_DATA=24; ELTWISE=25; POWER=26;
-  SIGMOID_CROSS_ENTROPY_LOSS=27; HINGE_LOSS=28; MEMORY_DATA=29; ARGMAX=30; THRESHOLD=31;
-  DUMMY_DATA=32; SLICE=33; MVN=34; ABSVAL=35; SILENCE=36; CONTRASTIVE_LOSS=37; EXP=38;
-  DECONVOLUTION=39;
-}
-message V1LayerParameter {
-  optional V0LayerParameter layer = 1;
-  repeated string bottom = 2;
-  repeated string top = 3;
-  optional string name = 4;
-  optional LayerType type = 5;
-  repeated BlobProto blobs = 6;
-  optional ConcatParameter concat_param = 9;
-  optional ConvolutionParameter convolution_param = 10;
-  optional InnerProductParameter inner_product_param = 17;
-  optional PoolingParameter pooling_param = 19;
-  optional EltwiseParameter eltwise_param = 24;
-  optional ReLUParameter relu_param = 30;
-  repeated NetStateRule include = 32;
-  repeated NetStateRule exclude = 33;
-  optional SoftmaxParameter softmax_param = 39;
-}
-message V0LayerParameter { optional string name = 1; optional string type = 2; }
-message ConcatParameter {
-  optional uint32 concat_dim = 1 [default = 1];
-  optional int32 axis = 2 [default = 1];
-}
-message ConvolutionParameter {
-  optional uint32 num_output = 1;
-  optional bool bias_term = 2 [default = true];
-  repeated uint32 pad = 3;
-  repeated uint32 kernel_size = 4;
-  optional uint32 group = 5 [default = 1];
-  repeated uint32 stride = 6;
-  optional uint32 pad_h = 9;
-  optional uint32 pad_w = 10;
-  optional uint32 kernel_h = 11;
-  optional uint32 kernel_w = 12;
-  optional uint32 stride_h = 13;
-  optional uint32 stride_w = 14;
-  optional int32 axis = 16 [default = 1];
-  repeated uint32 dilation = 18;
-}
-enum PoolMethod { MAX = 0; AVE = 1; STOCHASTIC = 2; }
-enum RoundMode { CEIL = 0; FLOOR = 1; }
-message PoolingParameter {
-  optional PoolMethod pool = 1;
-  optional uint32 kernel_size = 2;
-  optional uint32 stride = 3;
-  optional uint32 pad = 4;
-  optional uint32 kernel_h = 5;
-  optional uint32 kernel_w = 6;
-  optional uint32 stride_h = 7;
-  optional uint32 stride_w = 8;
-  optional uint32 pad_h = 9;
-  optional uint32 pad_w = 10;
-  optional bool global_pooling = 12;
-  optional RoundMode round_mode = 13;
-}
-message InnerProductParameter {
-  optional uint32 num_output = 1;
-  optional bool bias_term = 2 [default = true];
-  optional int32 axis = 5 [default = 1];
-  optional bool transpose = 6;
-}
-enum EltwiseOp { PROD = 0; SUM = 1; MAX = 2; }
-message EltwiseParameter {
-  optional EltwiseOp operation = 1 [default = SUM];
-  repeated float coeff = 2;
-}
-message ReLUParameter { optional float negative_slope = 1; }
-message SoftmaxParameter { optional int32 axis = 2 [default = 1]; }
-message ReshapeParameter {
-  optional BlobShape shape = 1;
-  optional int32 axis = 2;
-  optional int32 num_axes = 3 [default = -1];
-}
-message FlattenParameter {
-  optional int32 axis = 1 [default = 1];
-  optional int32 end_axis = 2 [default = -1];
-}
-message BatchNormParameter {
-  optional bool use_global_stats = 1 [default = true];
-  optional float eps = 3 [default = 1e-5];
-}
-message ScaleParameter {
-  optional int32 axis = 1 [default = 1];
-  optional int32 num_axes = 2 [default = 1];
-  optional bool bias_term = 4;
-}
-message BiasParameter {
-  optional int32 axis = 1 [default = 1];
-  optional int32 num_axes = 2 [default = 1];
-}
-message InputParameter { repeated BlobShape shape = 1; }
-"""
-
 _BLOCK = re.compile(r"(message|enum)\s+(\w+)\s*\{([^}]*)\}")
 _FIELD = re.compile(
     r"(optional|repeated)\s+(\w+)\s+(\w+)\s*=\s*(\d+)\s*(?:\[default = (\S+)\])?\s*;"
@@ -283,7 +135,7 @@ def onnx(name: str) -> Any:
 
 def caffe(name: str) -> Any:
     """Message class `name` of Caffe."""
-    return _classes("caffe", _CAFFE)[name]
+    return _classes("caffe", _caffe_proto.MESSAGES)[name]
 
 
 def parse(message_class: Any, data: bytes, what: str) -> Any:

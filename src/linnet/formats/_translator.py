@@ -18,6 +18,10 @@ class Unsupported(Exception):
     """
 
 
+class MissingOperator(Unsupported):
+    """The same of an operator that is not supported at all."""
+
+
 class Translator:
     """One translation, to `graph`. What cannot be translated is in the graph, too, as nodes that
     say so: passes.canonicalize reports them together.
@@ -40,10 +44,16 @@ class Translator:
             yield
         except Unsupported as reason:
             del self.graph.nodes[before:]
-            attrs = {"op": op, "reason": str(reason)}
+            attrs: dict[str, Any] = {"op": op, "reason": str(reason)}
+            if isinstance(reason, MissingOperator):
+                attrs["missing"] = True
             self.graph.nodes.append(Node(UNSUPPORTED, name, list(inputs), list(outputs), attrs))
             for output in outputs:
                 self.shapes.pop(output, None)
+
+    def problem(self, reason: str) -> None:
+        """Note what is wrong with the file, of no single node."""
+        self.graph.nodes.append(Node(UNSUPPORTED, "", [], [], {"reason": reason}))
 
     def input(self, name: str, shape: Sequence[int]) -> None:
         """Add an input; axis 0, the batch, as the file has it."""

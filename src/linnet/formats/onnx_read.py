@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Graph, Node
+from ..ops import OPERATORS
+from ..text import short
 from . import _schema
-from ._translator import Translator, Unsupported
+from ._source import Source
+from ._translator import MissingOperator, Translator, Unsupported
 
 OPSETS = range(7, 29)  # a newer one may mean something else by the same name
 
@@ -41,29 +44,27 @@ _FLOAT, _BFLOAT16 = 1, 16
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 
-def read(path: Path, weights: Path | None = None) -> Graph:
+def read(source: Source, weights: Source | None = None) -> Graph:
     """The graph in an ONNX file; tensors in external files must lie in the same folder or below.
 
     ValueError if the file is damaged or its opset unknown. Single nodes, tensors and inputs that
     cannot be translated are left in the graph for passes.canonicalize to report together.
     """
-    model = _schema.parse(
-        _schema.onnx("ModelProto"), path.read_bytes(), f"{path}: not an ONNX model"
-    )
+    model = _schema.parse(_schema.onnx("ModelProto"), source.read(), f"{source}: not an ONNX model")
     try:
-        return _Reader(path, model).graph
+        return _Reader(source, model).graph
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: a name is not valid UTF-8") from None
+        raise ValueError(f"{source}: a name is not valid UTF-8") from None
 
 
 class _Reader(Translator):
     """One translation, from the parsed file to `graph`."""
 
-    def __init__(self, path: Path, model: Any) -> None:
-        self.path = path
+    def __init__(self, file: Source, model: Any) -> None:
+        self.file = file
         self.opset = self._opset(model)
         source = model.graph
-        super().__init__(source.name, str(path), (n for node in source.node for n in node.output))
+        super().__init__(source.name, str(file), (n for node in source.node for n in node.output))
         self.names.update(value.name for value in source.input)
         self.names.update(tensor.name for tensor in source.initializer)
         self.files: dict[Path, Array] = {}  # external data, mapped
@@ -88,13 +89,13 @@ class _Reader(Translator):
 
     def _opset(self, model: Any) -> int:
         if not model.HasField("graph") or not model.graph.output:
-            raise ValueError(f"{self.path}: not an ONNX model (it has no graph with outputs)")
+            raise ValueError(f"{self.file}: not an ONNX model (it has no graph with outputs)")
         versions = [i.version for i in model.opset_import if i.domain in ("", "ai.onnx")]
         if not versions:
-            raise ValueError(f"{self.path}: the model does not say which operator set it uses")
+            raise ValueError(f"{self.file}: the model does not say which operator set it uses")
         if versions[0] not in OPSETS:
             raise ValueError(
-                f"{self.path}: operator set {versions[0]} is not supported, "
+                f"{self.file}: operator set {versions[0]} is not supported, "
                 f"only {OPSETS[0]} to {OPSETS[-1]}"
             )
         return int(versions[0])
@@ -117,15 +118,18 @@ class _Reader(Translator):
             )
         if not tensor.HasField("shape") or not tensor.shape.dim:
             raise Unsupported("has no shape, or none with a batch axis")
-        shape = tuple(dim.dim_value for dim in tensor.shape.dim)
-        if shape[0] < 0 or min(shape[1:], default=1) < 1:
+        batch, *rest = (dim.dim_value for dim in tensor.shape.dim)
+        shape = (max(batch, 0), *rest)  # some exporters write -1 for a size that is left open
+        if min(rest, default=1) < 1:
             dims = ", ".join(dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim)
             raise Unsupported(f"its shape is [{dims}]; every axis but the batch needs a size")
         self.input(value.name, shape)
 
     def _node(self, proto: Any, name: str) -> None:
         if proto.domain not in ("", "ai.onnx"):
-            raise Unsupported(f"operators of the domain '{proto.domain}' are not supported")
+            raise MissingOperator(f"operators of the domain '{proto.domain}' are not supported")
+        if proto.op_type not in OPERATORS and proto.op_type != "Constant":
+            raise MissingOperator("the operator is not supported")  # whatever its attributes are
         node = Node(proto.op_type, name, list(proto.input), list(proto.output))
         for attribute in proto.attribute:
             if attribute.name in node.attrs:
@@ -217,20 +221,22 @@ class _Reader(Translator):
         """A tensor kept in another file, mapped, not read. Never outside the model's folder."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
+        if self.file.path is None:
+            raise ValueError("external data of a model without a file is not supported")
         try:
-            folder = self.path.parent.resolve()
+            folder = self.file.path.parent.resolve()
             file = (folder / location).resolve()
             inside = folder in file.parents and file.is_file()
             size = file.stat().st_size if inside else 0
         except (OSError, RuntimeError, ValueError):  # loops of links, names no file can have
             inside = False
         if not inside:
-            raise ValueError(f"external data {location!r} is not a file in the model's folder")
+            raise ValueError(f"external data {short(location)} is not a file in the model's folder")
         offset, nbytes = int(entries.get("offset", 0)), count * dtype.itemsize
         length = int(entries.get("length", nbytes))
         if offset < 0 or length != nbytes or offset + nbytes > size:
             raise ValueError(
-                f"bytes {offset} to {offset + length} of {location!r} ({size} bytes) "
+                f"bytes {offset} to {offset + length} of {short(location)} ({size} bytes) "
                 f"are not its {nbytes} bytes"
             )
         if nbytes == 0:
@@ -238,7 +244,7 @@ class _Reader(Translator):
         # Tensors may share bytes, but a small file must not pass for many large tensors.
         self.claimed[file] += nbytes
         if self.claimed[file] > 4 * size:
-            raise ValueError(f"the tensors in {location!r} ({size} bytes) overlap too often")
+            raise ValueError(f"the tensors in {short(location)} ({size} bytes) overlap too often")
         if file not in self.files:
             self.files[file] = np.memmap(file, np.uint8, "r")
         return self.files[file][offset : offset + nbytes].view(np.ndarray).view(dtype)

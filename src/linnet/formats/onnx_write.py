@@ -14,6 +14,7 @@ from .. import core
 from ..graph import Array, Graph, Names, Shape
 from ..ops.quant import quantize
 from ..options import WEIGHT_TYPES
+from ..text import short
 from . import PathLike, _schema
 
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 6, 7, 8  # AttributeType
@@ -39,7 +40,7 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     would exceed protobuf's 2 GB.
     """
     if weights not in WEIGHT_TYPES:
-        raise ValueError(f"weights is {weights!r}, expected 'f32', 'f16' or 'int8'")
+        raise ValueError(f"weights is {short(weights)}, expected 'f32', 'f16' or 'int8'")
     shapes = core.shapes(graph)
     if sum(array.nbytes for array in graph.initializers.values()) >= 2**31:
         raise ValueError(f"{path}: more than 2 GB of weights do not fit one ONNX file")

@@ -17,11 +17,29 @@ import numpy as np
 
 from ..core import infer_shape
 from ..graph import LONGEST_AXIS, Array, Graph, Node, Shape
-from ..text import shape_text
+from ..text import shape_text, short
 
 
 class Refusal(ValueError):
     """Why a node has no canonical form."""
+
+
+class MissingOperator(Refusal):
+    """Why no node of this operator has a canonical form, or none with inputs that are computed."""
+
+
+class Missing:
+    """An operator that linnet has not: the first node, and how many there are."""
+
+    def __init__(self, node: Node, reason: str) -> None:
+        self.node = node
+        self.op: str = node.attrs.get("op", node.op)
+        self.reason = reason
+        self.count = 0
+
+    def __str__(self) -> str:
+        more = f" ({self.count} nodes)" if self.count > 1 else ""
+        return f"{self.node}: {self.reason}{more}"
 
 
 class Batch:
@@ -61,7 +79,7 @@ class Call:
         if not fits or count not in (None, len(value)):
             wanted = "a list of" if count is None else str(count)
             only = " (only 2-D windows are supported)" if count in (2, 4) else ""
-            raise Refusal(f"attribute '{name}' is {value!r}, expected {wanted} integers{only}")
+            raise Refusal(f"attribute '{name}' is {short(value)}, expected {wanted} integers{only}")
         return list(value)
 
 
@@ -72,6 +90,7 @@ class Lowering:
         self.graph = graph
         self.nodes: list[Node] = []
         self.problems: list[str] = []
+        self.missing: dict[tuple[str, str], Missing] = {}  # by operator and reason
         self.constants: dict[str, Array] = dict(graph.initializers)
         self.shapes: dict[str, Shape] = {
             value.name: (0, *value.shape[1:]) for value in graph.inputs
@@ -79,6 +98,7 @@ class Lowering:
         self.batches = {value.shape[0] for value in graph.inputs} - {0}  # sizes the file declares
         self.alias: dict[str, str] = {}
         self.failed: set[str] = set()  # values that depend on a problem already reported
+        self.sizes: set[str] = set()  # those of them that are computed from shapes alone
         self.used = Counter(name for node in graph.nodes for name in node.inputs)
         self.used.update(graph.outputs)
         self.names = graph.names()
@@ -227,4 +247,4 @@ def as_it_is(low: Lowering, call: Call) -> None:
 
 def of_constants(low: Lowering, call: Call) -> None:
     """Of constants only."""
-    raise Refusal("is supported for constants only")
+    raise MissingOperator("is supported for constants only")

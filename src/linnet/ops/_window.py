@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import LONGEST_AXIS, Array
-from ..text import shape_text
+from ..text import shape_text, short
 from ._lowering import Call, Lowering, Refusal
 
 Pair = Sequence[int]
@@ -77,7 +77,7 @@ def explicit_pads(
     if auto_pad == "VALID":
         return [0, 0, 0, 0]
     if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
-        raise Refusal(f"auto_pad is {auto_pad!r}")
+        raise Refusal(f"auto_pad is {short(auto_pad)}")
     begin, end = [], []
     for n, k, stride, dilation in zip(size, kernel, strides, dilations):
         covered = (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1

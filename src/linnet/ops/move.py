@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array
-from ..text import shape_text
+from ..text import shape_text, short
 from ._lowering import Call, Lowering, Refusal, axis_of, of_constants
 from ._registry import Operator, as_inputs, nothing
 
@@ -61,7 +61,7 @@ def pad(
     if mode == "constant":
         return np.pad(x, widths, constant_values=0 if value is None else value.item())
     if mode not in ("edge", "reflect", "wrap"):
-        raise ValueError(f"mode is {mode!r}")
+        raise ValueError(f"mode is {short(mode)}")
     return np.pad(x, widths, mode)  # type: ignore[call-overload,no-any-return]
 
 

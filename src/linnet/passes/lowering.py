@@ -7,7 +7,16 @@ from dataclasses import replace
 
 from ..graph import UNSUPPORTED, Graph, Node
 from ..ops import OPERATORS
-from ..ops._lowering import Call, Lowering, Refusal, as_it_is
+from ..ops._lowering import (
+    Call,
+    Lowering,
+    Missing,
+    MissingOperator,
+    Refusal,
+    as_it_is,
+    of_constants,
+)
+from ..ops._registry import Operator
 from .fold import fold, foldable
 
 
@@ -17,35 +26,49 @@ def lower(graph: Graph) -> Graph:
     for node in graph.nodes:
         _visit(low, node)
     _connect_outputs(low)
-    report(graph, low.problems)
+    report(graph, low.problems, list(low.missing.values()))
     return replace(graph, nodes=low.nodes, initializers=low.constants)
 
 
-def report(graph: Graph, problems: Sequence[str]) -> None:
-    """ValueError with all problems there are, if any."""
+NEXT = (
+    "what to do: export the model without these operators, or end it before them and compute the "
+    "rest elsewhere; docs/operators.md lists those that linnet has"
+)
+
+
+def report(graph: Graph, problems: Sequence[str], missing: Sequence[Missing] = ()) -> None:
+    """ValueError with all problems there are, if any, and what to do about missing operators."""
+    problems = [*map(str, missing), *problems]
     if not problems:
         return
     where = f"{graph.source}: " if graph.source else ""
+    after = f"\n  {NEXT}" if missing else ""
     if len(problems) == 1:
-        raise ValueError(where + problems[0])
-    shown = [f"\n  {problem}" for problem in problems[:100]]
-    if len(problems) > 100:
-        shown.append(f"\n  and {len(problems) - 100} more")
-    raise ValueError(f"{where}{len(problems)} problems{''.join(shown)}")
+        raise ValueError(where + problems[0] + after)
+    most = max(100, len(missing))
+    shown = [f"\n  {problem}" for problem in problems[:most]]
+    if len(problems) > most:
+        shown.append(f"\n  and {len(problems) - most} more")
+    raise ValueError(f"{where}{len(problems)} problems{''.join(shown)}{after}")
 
 
 def _visit(low: Lowering, node: Node) -> None:
+    if node.op == UNSUPPORTED and not node.outputs:
+        low.problems.append(node.attrs["reason"])
+        return
     inputs = [low.alias.get(name, name) for name in node.inputs]
     while inputs and not inputs[-1]:
         inputs.pop()
     try:
         operator = OPERATORS.get(node.op)
         if node.op == UNSUPPORTED and node.attrs["reason"]:
-            raise Refusal(node.attrs["reason"])
+            kind = MissingOperator if node.attrs.get("missing") else Refusal
+            raise kind(node.attrs["reason"])
         if operator is None and node.op != UNSUPPORTED:
-            raise Refusal("the operator is not supported")
-        if operator is None or low.failed.intersection(inputs):
-            low.failed.update(node.outputs)
+            raise MissingOperator("the operator is not supported")
+        failed = low.failed.intersection(inputs)
+        if operator is None or failed:
+            _after_failures(low, node, operator, failed)
             return
         if not node.outputs[0] or any(name and low.used[name] for name in node.outputs[1:]):
             raise Refusal("only its first output is supported")
@@ -57,9 +80,25 @@ def _visit(low: Lowering, node: Node) -> None:
             fold(low, operator, call)
         else:
             (operator.lower or as_it_is)(low, call)
+    except MissingOperator as reason:
+        first = Missing(node, str(reason))
+        low.missing.setdefault((first.op, first.reason), first).count += 1
+        low.failed.update(node.outputs)
     except Refusal as reason:
         low.problems.append(f"{node}: {reason}")
         low.failed.update(node.outputs)
+
+
+def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed: set[str]) -> None:
+    """A node whose inputs are not all known: whether linnet had its operator can be told still."""
+    low.failed.update(node.outputs)
+    if operator is None:
+        return
+    others = set(filter(None, node.inputs)) - failed
+    if node.op == "Shape" or (failed <= low.sizes and others <= low.constants.keys()):
+        low.sizes.update(node.outputs)
+    elif operator.lower is of_constants:
+        of_constants(low, Call(node, node.inputs, {}))
 
 
 def _connect_outputs(low: Lowering) -> None:

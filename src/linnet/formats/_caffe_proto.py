@@ -1,0 +1,249 @@
+"""Caffe's messages: what linnet reads of them, and what it may ignore.
+
+Numbers and types are those of caffe.proto (1.0), from 2001 on linnet's own for fields that only
+forks have, which occur in text alone. A caffemodel is read as TrainedParameter, weights and nothing
+else, since forks have used the same numbers for other fields.
+"""
+
+from __future__ import annotations
+
+MESSAGES = """
+enum Phase { TRAIN = 0; TEST = 1; }
+message TrainedParameter {
+  repeated TrainedV1Layer layers = 2;
+  repeated TrainedLayer layer = 100;
+}
+message TrainedLayer { optional string name = 1; repeated BlobProto blobs = 7; }
+message TrainedV1Layer {
+  optional V0LayerParameter layer = 1;
+  optional string name = 4;
+  repeated BlobProto blobs = 6;
+}
+message NetParameter {
+  optional string name = 1;
+  repeated V1LayerParameter layers = 2;
+  repeated string input = 3;
+  repeated int32 input_dim = 4;
+  optional NetState state = 6;
+  repeated BlobShape input_shape = 8;
+  repeated LayerParameter layer = 100;
+}
+message BlobShape { repeated int64 dim = 1; }
+message BlobProto {
+  optional int32 num = 1;
+  optional int32 channels = 2;
+  optional int32 height = 3;
+  optional int32 width = 4;
+  repeated bytes data = 5;
+  optional BlobShape shape = 7;
+  repeated bytes double_data = 8;
+}
+message BlobProtoUnpacked { repeated float data = 5; repeated double double_data = 8; }
+message NetState {
+  optional Phase phase = 1;
+  optional int32 level = 2;
+  repeated string stage = 3;
+}
+message NetStateRule {
+  optional Phase phase = 1;
+  optional int32 min_level = 2;
+  optional int32 max_level = 3;
+  repeated string stage = 4;
+  repeated string not_stage = 5;
+}
+enum DimCheckMode { STRICT = 0; PERMISSIVE = 1; }
+message ParamSpec { optional string name = 1; optional DimCheckMode share_mode = 2; }
+message LayerParameter {
+  optional string name = 1;
+  optional string type = 2;
+  repeated string bottom = 3;
+  repeated string top = 4;
+  repeated ParamSpec param = 6;
+  repeated BlobProto blobs = 7;
+  repeated NetStateRule include = 8;
+  repeated NetStateRule exclude = 9;
+  optional ConcatParameter concat_param = 104;
+  optional ConvolutionParameter convolution_param = 106;
+  optional DropoutParameter dropout_param = 108;
+  optional EltwiseParameter eltwise_param = 110;
+  optional InnerProductParameter inner_product_param = 117;
+  optional PoolingParameter pooling_param = 121;
+  optional ReLUParameter relu_param = 123;
+  optional SoftmaxParameter softmax_param = 125;
+  optional ReshapeParameter reshape_param = 133;
+  optional FlattenParameter flatten_param = 135;
+  optional BatchNormParameter batch_norm_param = 139;
+  optional BiasParameter bias_param = 141;
+  optional ScaleParameter scale_param = 142;
+  optional InputParameter input_param = 143;
+}
+enum LayerType {
+  NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
+  FLATTEN=8; HDF5_DATA=9; HDF5_OUTPUT=10; IM2COL=11; IMAGE_DATA=12; INFOGAIN_LOSS=13;
+  INNER_PRODUCT=14; LRN=15; MULTINOMIAL_LOGISTIC_LOSS=16; POOLING=17; RELU=18; SIGMOID=19;
+  SOFTMAX=20; SOFTMAX_LOSS=21; SPLIT=22; TANH=23; WINDOW_DATA=24; ELTWISE=25; POWER=26;
+  SIGMOID_CROSS_ENTROPY_LOSS=27; HINGE_LOSS=28; MEMORY_DATA=29; ARGMAX=30; THRESHOLD=31;
+  DUMMY_DATA=32; SLICE=33; MVN=34; ABSVAL=35; SILENCE=36; CONTRASTIVE_LOSS=37; EXP=38;
+  DECONVOLUTION=39;
+}
+message V1LayerParameter {
+  optional V0LayerParameter layer = 1;
+  repeated string bottom = 2;
+  repeated string top = 3;
+  optional string name = 4;
+  optional LayerType type = 5;
+  repeated BlobProto blobs = 6;
+  optional ConcatParameter concat_param = 9;
+  optional ConvolutionParameter convolution_param = 10;
+  optional DropoutParameter dropout_param = 12;
+  optional InnerProductParameter inner_product_param = 17;
+  optional PoolingParameter pooling_param = 19;
+  optional EltwiseParameter eltwise_param = 24;
+  optional ReLUParameter relu_param = 30;
+  repeated NetStateRule include = 32;
+  repeated NetStateRule exclude = 33;
+  optional SoftmaxParameter softmax_param = 39;
+  repeated string param = 1001;
+  repeated DimCheckMode blob_share_mode = 1002;
+}
+message V0LayerParameter { optional string name = 1; optional string type = 2; }
+message ConcatParameter {
+  optional uint32 concat_dim = 1 [default = 1];
+  optional int32 axis = 2 [default = 1];
+}
+message ConvolutionParameter {
+  optional uint32 num_output = 1;
+  optional bool bias_term = 2 [default = true];
+  repeated uint32 pad = 3;
+  repeated uint32 kernel_size = 4;
+  optional uint32 group = 5 [default = 1];
+  repeated uint32 stride = 6;
+  optional uint32 pad_h = 9;
+  optional uint32 pad_w = 10;
+  optional uint32 kernel_h = 11;
+  optional uint32 kernel_w = 12;
+  optional uint32 stride_h = 13;
+  optional uint32 stride_w = 14;
+  optional int32 axis = 16 [default = 1];
+  repeated uint32 dilation = 18;
+  optional uint32 dilation_h = 2001;
+  optional uint32 dilation_w = 2002;
+  repeated uint32 hole = 2003;
+  optional uint32 hole_h = 2004;
+  optional uint32 hole_w = 2005;
+  repeated uint32 kstride = 2006;
+  optional uint32 kstride_h = 2007;
+  optional uint32 kstride_w = 2008;
+}
+message DropoutParameter {
+  optional float dropout_ratio = 1 [default = 0.5];
+  optional bool scale_train = 2001 [default = true];
+}
+enum PoolMethod { MAX = 0; AVE = 1; STOCHASTIC = 2; }
+enum RoundMode { CEIL = 0; FLOOR = 1; }
+message PoolingParameter {
+  optional PoolMethod pool = 1;
+  optional uint32 kernel_size = 2;
+  optional uint32 stride = 3;
+  optional uint32 pad = 4;
+  optional uint32 kernel_h = 5;
+  optional uint32 kernel_w = 6;
+  optional uint32 stride_h = 7;
+  optional uint32 stride_w = 8;
+  optional uint32 pad_h = 9;
+  optional uint32 pad_w = 10;
+  optional bool global_pooling = 12;
+  optional RoundMode round_mode = 13;
+  repeated uint32 dilation = 2001;
+  optional bool ceil_mode = 2002;
+  repeated uint32 kstride = 2006;
+  optional uint32 kstride_h = 2007;
+  optional uint32 kstride_w = 2008;
+}
+message InnerProductParameter {
+  optional uint32 num_output = 1;
+  optional bool bias_term = 2 [default = true];
+  optional int32 axis = 5 [default = 1];
+  optional bool transpose = 6;
+}
+enum EltwiseOp { PROD = 0; SUM = 1; MAX = 2; }
+message EltwiseParameter {
+  optional EltwiseOp operation = 1 [default = SUM];
+  repeated float coeff = 2;
+}
+message ReLUParameter { optional float negative_slope = 1; }
+message SoftmaxParameter { optional int32 axis = 2 [default = 1]; }
+message ReshapeParameter {
+  optional BlobShape shape = 1;
+  optional int32 axis = 2;
+  optional int32 num_axes = 3 [default = -1];
+}
+message FlattenParameter {
+  optional int32 axis = 1 [default = 1];
+  optional int32 end_axis = 2 [default = -1];
+}
+message BatchNormParameter {
+  optional bool use_global_stats = 1 [default = true];
+  optional float eps = 3 [default = 1e-5];
+}
+message ScaleParameter {
+  optional int32 axis = 1 [default = 1];
+  optional int32 num_axes = 2 [default = 1];
+  optional bool bias_term = 4;
+}
+message BiasParameter {
+  optional int32 axis = 1 [default = 1];
+  optional int32 num_axes = 2 [default = 1];
+}
+message InputParameter { repeated BlobShape shape = 1; }
+"""
+
+# Fields that cannot change what a network computes once it is trained, Caffe's own and those of
+# forks: how it was trained, by which engine and on which device it is computed, and, in layers, the
+# settings of other types of layers. Whatever is in neither table is an error.
+_IGNORED = {
+    "NetParameter": """
+        force_backward debug_info engine bn_stats_batch_size compile_net_state
+        default_forward_type default_backward_type default_forward_math default_backward_math
+        default_conv_algos_override default_cublas_math_override global_grad_scale
+        global_grad_scale_param reduce_buckets eltwise_mem_optimization
+        reduced_memory_inference profile_info profile_iter profile_warmup mem_param
+    """,
+    "LayerParameter": """
+        phase loss_weight propagate_down device buffer engine debug
+        forward_type backward_type forward_math backward_math cublas_math_override
+        multinode mn_activation_param mn_grad_compress_param force_backward
+        transform_param loss_param accuracy_param argmax_param contrastive_loss_param crop_param
+        data_param dummy_data_param elu_param embed_param exp_param hdf5_data_param
+        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param log_param lrn_param
+        memory_data_param mvn_param parameter_param power_param prelu_param python_param
+        recurrent_param reduction_param sigmoid_param slice_param spp_param tanh_param
+        threshold_param tile_param window_data_param
+        annotated_data_param multibox_loss_param detection_evaluate_param video_data_param
+        box_annotator_ohem_param smooth_l1_loss_param split_param
+    """,
+    "V1LayerParameter": """
+        blobs_lr weight_decay loss_weight transform_param loss_param accuracy_param argmax_param
+        contrastive_loss_param data_param dummy_data_param exp_param hdf5_data_param
+        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param lrn_param
+        memory_data_param mvn_param power_param sigmoid_param slice_param tanh_param
+        threshold_param window_data_param
+    """,
+    "ParamSpec": "lr_mult decay_mult",
+    "BlobProto": "diff double_diff",
+    "ConvolutionParameter": """
+        weight_filler bias_filler engine force_nd_im2col conv_algos_override
+        cudnn_convolution_algo_seeker cudnn_math_override
+    """,
+    "PoolingParameter": "engine",
+    "InnerProductParameter": "weight_filler bias_filler engine",
+    "EltwiseParameter": "stable_prod_grad engine",
+    "ReLUParameter": "engine",
+    "SoftmaxParameter": "engine",
+    "ConcatParameter": "engine",
+    "DropoutParameter": "engine",
+    "BatchNormParameter": "moving_average_fraction engine",
+    "ScaleParameter": "filler bias_filler engine",
+    "BiasParameter": "filler",
+}
+IGNORED = {message: frozenset(fields.split()) for message, fields in _IGNORED.items()}
