@@ -57,7 +57,9 @@ class Fuser {
       case Fuse::kResidual:
         return take_residual(node, g);
       case Fuse::kActivation:
-        g.problem.end.limits.low = 0;
+        return take_limits(node, g.problem.end);
+      case Fuse::kFunction:
+        g.problem.end.then = node.op->problem(graph_, node).map().code;
         return true;
       case Fuse::kPool:
         return take_pool(node, g.problem);
@@ -76,6 +78,14 @@ class Fuser {
     g.residual = other;
     g.problem.z.dims = g.problem.y.dims;
     return g.problem.end.residual = true;
+  }
+
+  // Padding must stay zero.
+  bool take_limits(const Node& node, Epilogue& end) const {
+    const Limits limits = node.op->problem(graph_, node).end.limits;
+    if (limits.low > 0 || limits.high < 0) return false;
+    end.limits = limits;
+    return true;
   }
 
   bool take_pool(const Node& node, Problem& p) const {

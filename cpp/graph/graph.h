@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/activation.h"
 #include "graph/weight.h"
 
 namespace linnet {
@@ -31,11 +32,15 @@ struct AxisParams {
 struct ReshapeParams {
   std::vector<int64_t> target;
 };
+struct MapParams {
+  MapCode code = MapCode::kCopy;
+  Limits limits;
+};
 struct TransposeParams {
   std::vector<int64_t> axes;  // the input's, in the order of the output
 };
 using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
-                            TransposeParams>;
+                            MapParams, TransposeParams>;
 
 struct Value {
   std::string name;

@@ -54,7 +54,7 @@ bool small_weights(const Params& params) {
 OpDef conv() {
   OpDef op{"Conv", {{Role::kActivation}, {Role::kWeight}, {Role::kBias, true}}};
   op.read = read, op.types = types, op.problem = problem, op.small_weights = small_weights;
-  op.takes = {Fuse::kResidual, Fuse::kActivation, Fuse::kPool};
+  op.takes = {Fuse::kResidual, Fuse::kActivation, Fuse::kPool, Fuse::kFunction};
   return op;
 }
 

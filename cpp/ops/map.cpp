@@ -4,19 +4,23 @@
 namespace linnet {
 namespace {
 
-Problem relu_problem(const Graph&, const Node&) {
+// Operators of one input.
+Problem map_problem(const Graph&, const Node& node) {
+  const auto& m = std::get<MapParams>(node.params);
   Problem p;
-  p.params = family::Map();
-  p.end.limits.low = 0;
+  p.params = family::Map{m.code};
+  p.end.limits = m.limits;
   return p;
 }
 
-OpDef relu() {
-  OpDef op{"Relu", {{Role::kActivation}}};
-  op.read = no_params, op.types = same_type, op.problem = relu_problem;
+OpDef limits(const char* name, Params (*read)(NodeReader&)) {
+  OpDef op{name, {{Role::kActivation}}};
+  op.read = read, op.types = same_type, op.problem = map_problem;
   op.becomes = Fuse::kActivation;
   return op;
 }
+
+Params read_relu(NodeReader&) { return MapParams{MapCode::kCopy, {0, kInfinity}}; }
 
 std::vector<TensorType> add_types(const Params&, const std::vector<TensorType>& inputs) {
   const Shape& a = inputs[0].shape;
@@ -57,7 +61,7 @@ OpDef add() {
   return op;
 }
 
-const RegisterOps kRegistered({add(), relu()});
+const RegisterOps kRegistered({add(), limits("Relu", read_relu)});
 
 }  // namespace
 }  // namespace linnet

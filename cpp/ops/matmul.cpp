@@ -36,7 +36,7 @@ OpDef gemm() {
   OpDef op{"Gemm", {{Role::kActivation}, {Role::kWeight}, {Role::kBias, true}}};
   op.read = read, op.types = types, op.problem = problem;
   op.small_weights = [](const Params&) { return true; };
-  op.takes = {Fuse::kResidual, Fuse::kActivation};
+  op.takes = {Fuse::kResidual, Fuse::kActivation, Fuse::kFunction};
   return op;
 }
 

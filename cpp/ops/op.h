@@ -48,6 +48,7 @@ enum class Fuse : uint8_t {
   kNothing,
   kResidual,    // a sum with another activation of the same shape
   kActivation,  // limits on every number
+  kFunction,    // any other function of every number
   kPool         // a max pool whose windows do not overlap
 };
 
