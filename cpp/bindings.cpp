@@ -104,21 +104,41 @@ Attributes to_attributes(const py::dict& dict) {
   return attributes;
 }
 
-void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
-  Shape shape(array.shape(), array.shape() + array.ndim());
+// A constant tensor; floats are borrowed from the array.
+Weight to_weight(const std::string& name, const py::array& array) {
+  Weight w;
+  w.name = name;
+  w.shape.assign(array.shape(), array.shape() + array.ndim());
   if (py::isinstance<py::array_t<float>>(array)) {
     if ((array.flags() & kDense) != kDense)
       throw std::invalid_argument("initializer '" + name + "' is not C-contiguous and aligned");
-    builder.initializer(name, shape, static_cast<const float*>(array.data()), keep_alive(array));
+    w.data = static_cast<const float*>(array.data()), w.owner = keep_alive(array);
   } else if (py::isinstance<py::array_t<int64_t>>(array)) {
     const auto dense = py::array_t<int64_t, py::array::c_style>::ensure(array);
-    builder.initializer(name, shape,
-                        std::vector<int64_t>(dense.data(), dense.data() + dense.size()));
+    w.integers.assign(dense.data(), dense.data() + dense.size());
   } else {
     throw std::invalid_argument("initializer '" + name + "' is " +
                                 py::cast<std::string>(py::str(array.dtype())) +
                                 ", not float32 or int64");
   }
+  return w;
+}
+
+void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
+  Weight w = to_weight(name, array);
+  if (w.data) {
+    builder.initializer(name, w.shape, w.data, w.owner);
+  } else {
+    builder.initializer(name, w.shape, w.integers);
+  }
+}
+
+// An activation's shape, a constant, or None where an optional input is absent.
+Weight to_input(const py::handle& given) {
+  if (py::isinstance<py::array>(given)) return to_weight("", py::cast<py::array>(given));
+  Weight shape;
+  if (!given.is_none()) shape.shape = py::cast<Shape>(given);
+  return shape;
 }
 
 // A Python function that C++ code may drop without holding the GIL.
@@ -432,10 +452,12 @@ PYBIND11_MODULE(_core, m) {
 
   m.def(
       "infer_shape",
-      [](const std::string& op, const py::dict& attrs, const std::vector<Shape>& shapes) {
-        return infer_shape(op, to_attributes(attrs), shapes);
+      [](const std::string& op, const py::dict& attrs, const py::sequence& inputs) {
+        std::vector<Weight> given;
+        for (const py::handle& input : inputs) given.push_back(to_input(input));
+        return infer_shape(op, to_attributes(attrs), given);
       },
-      py::arg("op"), py::arg("attrs"), py::arg("shapes"));
+      py::arg("op"), py::arg("attrs"), py::arg("inputs"));
   m.def(
       "read_onnx", [](const std::string& path) { return read_onnx(path); }, py::arg("path"),
       py::call_guard<GilRelease>());

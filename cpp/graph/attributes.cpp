@@ -77,6 +77,14 @@ const Weight* NodeReader::constant(size_t input) const {
   return input < constants_.size() ? constants_[input] : nullptr;
 }
 
+std::optional<float> NodeReader::number(size_t input) const {
+  const Weight* w = constant(input);
+  if (!w) return std::nullopt;
+  if (!w->data || w->count() != 1)
+    fail("input " + std::to_string(input) + " is not a single number of float32");
+  return w->data[0];
+}
+
 void NodeReader::finish() const {
   for (const auto& [name, value] : attributes_) {
     const bool known = std::any_of(seen_.begin(), seen_.end(),

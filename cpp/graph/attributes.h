@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -38,6 +39,8 @@ class NodeReader {
   bool integers(const char* name, int64_t* out, size_t size, int64_t low);
   // Any number of integers; null if there are none.
   const std::vector<int64_t>* list(const char* name);
+  // The one number of a constant input; nothing where the input is absent.
+  std::optional<float> number(size_t input) const;
   // The constant at that place; null if the input is none.
   const Weight* constant(size_t input) const;
   // Complains of attributes that nobody asked for.

@@ -103,6 +103,7 @@ void GraphBuilder::add(Weight weight) {
 }
 
 void GraphBuilder::make_float(Weight& weight) {
+  if (weight.type == DType::kF32) return;
   Weight& floats = floats_[weight.stored];
   if (!floats.data) floats = weight.as(DType::kF32);
   floats.name = weight.name;
@@ -168,6 +169,9 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
     std::vector<const Weight*> constants;
     for (size_t i = 0; i < count; ++i) {
       const Input input = resolve(*op, i, inputs[i]);
+      // Weights keep their types until it is known what the node makes of them.
+      if (input.weight >= 0 && op->role(i) != Role::kWeight)
+        make_float(graph_.weights[input.weight]);
       node.inputs.push_back(input);
       constants.push_back(graph_.weight(input.weight));
       types.push_back(input.value >= 0    ? graph_.values[input.value].type
@@ -191,9 +195,7 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
     node.name = name.empty() ? outputs[0] : name;
     for (size_t i = 0; i < count; ++i) {
       const int used = node.weight(i);
-      if (used >= 0 && graph_.weights[used].type != DType::kF32 &&
-          !op->keeps_small_weights(node.params, i))
-        make_float(graph_.weights[used]);
+      if (used >= 0 && !op->keeps_small_weights(node.params, i)) make_float(graph_.weights[used]);
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       node.outputs.push_back(outputs[i].empty() ? -1 : static_cast<int>(graph_.values.size()));

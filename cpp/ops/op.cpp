@@ -82,31 +82,21 @@ Shape window_output(const Window& w, const Shape& x, int64_t channels) {
   return y;
 }
 
-Shape infer_shape(const std::string& name, const Attributes& given,
-                  const std::vector<Shape>& inputs) {
+Shape infer_shape(const std::string& name, const Attributes& attributes,
+                  const std::vector<Weight>& inputs) {
   try {
     const OpDef* op = find_op(name);
     if (!op) refuse("operator is not part of the canonical form");
-    Attributes attributes = given;
-    std::vector<Weight> weights(inputs.size() + 1);
-    std::vector<const Weight*> constants(weights.size());
+    expect_inputs(*op, inputs.size());
+    std::vector<const Weight*> constants(inputs.size());
     std::vector<TensorType> types;
     for (size_t i = 0; i < inputs.size(); ++i) {
-      if (i == 0 && inputs[i].empty()) refuse("an input has no axes");
-      types.push_back({DType::kF32, inputs[i]});
-      weights[i].shape = inputs[i];
-      if (op->role(i) != Role::kActivation) constants[i] = &weights[i];
+      if (i == 0 && inputs[i].shape.empty()) refuse("an input has no axes");
+      types.push_back({DType::kF32, inputs[i].shape});
+      const bool weight = op->role(i) == Role::kWeight || op->role(i) == Role::kBias;
+      if (inputs[i].data || !inputs[i].integers.empty() || (weight && !inputs[i].shape.empty()))
+        constants[i] = &inputs[i];
     }
-    if (const auto target = attributes.find("shape"); target != attributes.end()) {
-      if (const auto* list = std::get_if<std::vector<int64_t>>(&target->second)) {
-        Weight& w = weights[inputs.size()];
-        w.integers = *list, w.shape = {static_cast<int64_t>(list->size())};
-        constants[inputs.size()] = &w;
-        types.push_back({DType::kI64, w.shape});
-        attributes.erase(target);
-      }
-    }
-    expect_inputs(*op, types.size());
     NodeReader reader(attributes, constants);
     const Params params = op->read(reader);
     reader.finish();

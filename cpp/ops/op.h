@@ -103,10 +103,10 @@ void require_rank_of_image(const Shape& shape);  // at most 4 axes
 Window read_window(NodeReader& node);
 Shape window_output(const Window& window, const Shape& x, int64_t channels);
 
-// The types of an operator's outputs by name and attributes, without a graph: inputs[i] belongs to
-// input i (weights included); axis 0 of the first passes through. A Reshape's target is the
-// attribute "shape".
+// The shape of an operator's output by name and attributes, without a graph. Each input is a
+// constant, or an activation, of which only the shape is there; one without axes or numbers is
+// absent. Axis 0 of the first passes through.
 Shape infer_shape(const std::string& op, const Attributes& attributes,
-                  const std::vector<Shape>& inputs);
+                  const std::vector<Weight>& inputs);
 
 }  // namespace linnet

@@ -22,8 +22,7 @@ def build(graph: Graph) -> _core.GraphBuilder:
                 raise ValueError(f"input '{value.name}' is {value.dtype}, not float32")
             builder.input(value.name, (0, *value.shape[1:]))
         for name, array in graph.initializers.items():
-            dtype = np.int64 if array.dtype.kind == "i" else np.float32
-            builder.initializer(name, np.require(array, dtype, ["C", "A"]))
+            builder.initializer(name, _constant(array))
         for node in graph.nodes:
             builder.node(node.op, node.name, node.inputs, node.outputs, node.attrs)
         for name in graph.outputs:
@@ -41,13 +40,16 @@ def shapes(graph: Graph) -> dict[str, Shape]:
     return {name: tuple(builder.shape(name)) for name in names}
 
 
-def infer_shape(op: str, attrs: Mapping[str, Any], inputs: Sequence[Shape | Array]) -> Shape:
+def infer_shape(op: str, attrs: Mapping[str, Any], inputs: Sequence[Shape | Array | None]) -> Shape:
     """Shape of a canonical operator's output, 0 for the batch.
 
-    inputs: an activation's shape, a constant itself. ValueError if they do not fit.
+    inputs: an activation's shape, a constant itself, None for an absent one. ValueError if they do
+    not fit.
     """
-    if op == "Reshape":  # the core takes the target as an attribute
-        attrs = {"shape": np.asarray(inputs[1]).tolist()}
-        inputs = inputs[:1]
-    known = [x.shape if isinstance(x, np.ndarray) else x for x in inputs]
-    return tuple(_core.infer_shape(op, attrs, known))
+    given = [_constant(x) if isinstance(x, np.ndarray) else x for x in inputs]
+    return tuple(_core.infer_shape(op, attrs, given))
+
+
+def _constant(array: Array) -> Array:
+    """A constant as the core takes it."""
+    return np.require(array, np.int64 if array.dtype.kind == "i" else np.float32, ["C", "A"])

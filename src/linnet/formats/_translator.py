@@ -70,9 +70,8 @@ class Translator:
         """Append a node; the shape of its output is known if those of its inputs are."""
         self.graph.nodes.append(Node(op, name or outputs[0], inputs, outputs, attrs))
         constants = self.graph.initializers
-        known = [self.shapes.get(name, constants.get(name)) for name in inputs]
-        given = [value for value in known if value is not None]
-        if len(given) < len(inputs):
+        given = [self.shapes.get(name, constants.get(name)) for name in inputs]
+        if any(name and value is None for name, value in zip(inputs, given)):
             return
         with suppress(ValueError):  # canonicalize finds and reports the same
             same = op in ("BatchNormalization", "Identity", "Sum")

@@ -189,10 +189,7 @@ class Lowering:
                 top, left, bottom, right = attrs["pads"]
                 shape = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
         else:
-            given = [
-                self.shapes[name] if name in self.shapes else self.constants[name]
-                for name in inputs
-            ]
+            given = [self.shapes.get(name, self.constants.get(name)) for name in inputs]
             try:
                 shape = infer_shape(op, attrs, given)
             except ValueError as error:
