@@ -131,6 +131,14 @@ def run(graph, x, name="y"):
     return interpret.run(graph, {"x": x}, fetch=[name])[name]
 
 
+def test_activations(tmp_path):
+    x = normal(2, 4, 9, 7)
+    graph = read(INPUT + layer("Sigmoid"), None, tmp_path)
+    close(run(graph, x), 1 / (1 + np.exp(-x)))
+    text = INPUT + layer("Clip", settings="clip_param { min: -0.5 max: 1 }")
+    close(run(read(text, None, tmp_path), x), x.clip(-0.5, 1))
+
+
 @pytest.mark.parametrize("form", ["packed", "legacy", "double", "chunks", "unpacked"])
 @pytest.mark.parametrize("field", ["layer", "layers"])
 def test_weights_in_every_form(form, field, tmp_path):

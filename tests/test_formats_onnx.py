@@ -153,6 +153,26 @@ def test_every_opset(opset, tmp_path):
             np.testing.assert_array_equal(array, interpret.run(previous, {"x": x})[name])
 
 
+@pytest.mark.parametrize("opset", [7, 10, 11, 13, 17])
+@pytest.mark.parametrize(
+    ("limits", "operator"),
+    [
+        ({"min": 0.0}, "Relu"),
+        ({"min": 0.0, "max": 6.0}, "Clip"),
+        ({"max": 0.5}, "Clip"),
+        ({"min": 0.25, "max": 0.5}, "Clip"),
+    ],
+)
+def test_limits_of_every_form(opset, limits, operator, tmp_path):
+    if opset < 11:
+        agree(model([node("Clip", ["x"], ["y"], **limits)], opset=opset), tmp_path)
+        return
+    constants = {key: np.array(value, np.float32) for key, value in limits.items()}
+    inputs = ["x", *(key if key in limits else "" for key in ("min", "max"))]
+    proto = model([node("Clip", inputs, ["y"])], constants, opset=opset)
+    agree(proto, tmp_path, operators=operator)
+
+
 def flattened_by(*names):
     """How exporters write "all but the batch into one vector": Shape, Gather, Concat, Reshape."""
     nodes = {
@@ -601,9 +621,9 @@ def test_external_weights_elsewhere_are_refused(entries, tmp_path):
 
 def test_everything_unsupported_is_reported_at_once(tmp_path):
     nodes = [
-        node("LRN", ["x"], ["a"], size=3, name="norm"),
+        node("Hardmax", ["x"], ["a"], name="norm"),
         node("Conv", ["a", "w"], ["b"], name="conv"),  # follows from norm: not reported
-        node("Sigmoid", ["b"], ["c"], name="sig"),
+        node("Sinh", ["b"], ["c"], name="sinh"),
         node("Softmax", ["x"], ["d"], axis=0, name="soft"),
         node("FusedConv", ["x", "w"], ["e"], domain="com.microsoft", name="fused"),
         node("MaxPool", ["x"], ["f", "indices"], kernel_shape=[2, 2], name="pool"),
@@ -617,8 +637,8 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         model(nodes, {"w": normal(4, 3, 3, 3)}, outputs=list("cdegfhij")),
         tmp_path,
         "model.onnx: 8 problems",
-        "node 'norm' (LRN): the operator is not supported",
-        "node 'sig' (Sigmoid): the operator is not supported",
+        "node 'norm' (Hardmax): the operator is not supported",
+        "node 'sinh' (Sinh): the operator is not supported",
         "node 'soft' (Softmax): over the batch",
         "node 'fused' (FusedConv): operators of the domain 'com.microsoft'",
         "node 'pool' (MaxPool): only its first output",

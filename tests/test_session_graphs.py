@@ -102,7 +102,7 @@ class Maker:
     def node(self, op: str, inputs: list[str], **attrs: object) -> str | None:
         """A node, if it fits its inputs."""
         constants = self.graph.initializers
-        known = [constants[n] if n in constants else self.shapes[n] for n in inputs]
+        known = [self.shapes.get(n, constants.get(n)) for n in inputs]
         try:
             shape = infer_shape(op, attrs, known)
         except ValueError:
@@ -146,7 +146,7 @@ class Maker:
             pair = [y, self.choice(others)]
             y = self.node("Add", pair if self.chance(0.5) else pair[::-1])
         if y and self.chance(0.6):
-            y = self.node("Relu", [y])
+            y = self.activation(y)
         if y and self.chance(0.4):
             size = [self.draw(1, 3), self.draw(1, 3)] if self.chance(0.5) else [2, 2]
             self.node("MaxPool", [y], kernel_shape=size, strides=size, ceil_mode=self.draw(0, 1))
@@ -188,7 +188,7 @@ class Maker:
             others = [n for n, s in self.shapes.items() if s == self.shapes[y]]
             y = self.node("Add", [self.choice(others), y])
         if y and self.chance(0.5):
-            self.node("Relu", [y])
+            self.activation(y)
 
     def concat(self) -> None:
         x = self.pick()
@@ -206,8 +206,19 @@ class Maker:
 
     def relu(self) -> None:
         x = self.pick()
+        assert x
         if len(self.shapes[x]) <= 4:
-            self.node("Relu", [x])
+            self.activation(x)
+
+    def activation(self, x: str) -> str | None:
+        op = self.choice(["Relu", "Relu", "Clip", "Sigmoid"])
+        limits = [""] * 2
+        for i in range(2 if op == "Clip" else 0):
+            limits[i] = f"limit{len(self.graph.initializers)}" if self.chance(0.7) else ""
+            if limits[i]:
+                value = np.array(self.draw(-2, 2) / 2, np.float32)
+                self.graph.initializers[limits[i]] = value
+        return self.node(op, [x, *limits] if op == "Clip" else [x])
 
     def softmax(self) -> None:
         x = self.pick()

@@ -49,10 +49,11 @@ class Elementwise final : public Plan {
     }
   }
 
-  // Whether there is padding that the function would make anything but zero.
+  // Whether there is padding that the function, or a limit, would make anything but zero.
   bool fills() const {
-    return p_.map().code == MapCode::kSigmoid && p_.y.layout == Layout::kNhwc &&
-           p_.y.dims.c % kernels_.width != 0;
+    const Limits& l = p_.end.limits;
+    const bool moves = p_.map().code == MapCode::kSigmoid || l.low > 0 || l.high < 0;
+    return moves && p_.y.layout == Layout::kNhwc && p_.y.dims.c % kernels_.width != 0;
   }
 
   void run_images(const FloatOperands& o) const {

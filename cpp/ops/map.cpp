@@ -13,6 +13,13 @@ Problem map_problem(const Graph&, const Node& node) {
   return p;
 }
 
+OpDef function(const char* name, Params (*read)(NodeReader&)) {
+  OpDef op{name, {{Role::kActivation}}};
+  op.read = read, op.types = same_type, op.problem = map_problem;
+  op.becomes = Fuse::kFunction;
+  return op;
+}
+
 OpDef limits(const char* name, Params (*read)(NodeReader&)) {
   OpDef op{name, {{Role::kActivation}}};
   op.read = read, op.types = same_type, op.problem = map_problem;
@@ -21,6 +28,22 @@ OpDef limits(const char* name, Params (*read)(NodeReader&)) {
 }
 
 Params read_relu(NodeReader&) { return MapParams{MapCode::kCopy, {0, kInfinity}}; }
+Params read_sigmoid(NodeReader&) { return MapParams{MapCode::kSigmoid, {}}; }
+
+// Where the limits cross, the upper one counts.
+Params read_clip(NodeReader& node) {
+  Limits limits;
+  limits.high = node.number(2).value_or(kInfinity);
+  limits.low = std::min(node.number(1).value_or(-kInfinity), limits.high);
+  if (!(limits.low <= limits.high)) refuse("a limit is NaN");
+  return MapParams{MapCode::kCopy, limits};
+}
+
+OpDef clip() {
+  OpDef op = limits("Clip", read_clip);
+  op.inputs.resize(3, {Role::kConstant, true});
+  return op;
+}
 
 std::vector<TensorType> add_types(const Params&, const std::vector<TensorType>& inputs) {
   const Shape& a = inputs[0].shape;
@@ -61,7 +84,8 @@ OpDef add() {
   return op;
 }
 
-const RegisterOps kRegistered({add(), limits("Relu", read_relu)});
+const RegisterOps kRegistered({add(), clip(), limits("Relu", read_relu),
+                               function("Sigmoid", read_sigmoid)});
 
 }  // namespace
 }  // namespace linnet

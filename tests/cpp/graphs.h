@@ -36,6 +36,11 @@ class Sketch {
                          std::vector<int64_t>(shape));
     return node("Reshape", name, {x, name + ".shape"});
   }
+  Sketch& number(const std::string& name, float value) {
+    const auto owner = std::make_shared<float>(value);
+    builder_.initializer(name, {}, owner.get(), owner);
+    return *this;
+  }
   Sketch& node(const std::string& op, const std::string& name,
                const std::vector<std::string>& inputs, const Attributes& attributes = {}) {
     builder_.node(op, name, inputs, {name}, attributes);

@@ -39,6 +39,39 @@ TEST_CASE("fuse: an activation and a pool go with the convolution before them") 
   CHECK(groups(*graph, {graph->find_value("r")}) == Names{"c+r", "p"});
 }
 
+TEST_CASE("fuse: limits and functions go with the step before them where padding stays zero") {
+  const auto one = [](const Sketch& sketch, const std::string& output) {
+    Sketch copy = sketch;
+    const auto graph = copy.output(output);
+    return fuse(*graph, 1, graph->outputs, 1, always);
+  };
+  const auto clipped = [&](float low, float high) {
+    return one(Sketch()
+                   .conv("c", "x", 16)
+                   .number("low", low)
+                   .number("high", high)
+                   .node("Clip", "y", {"c", "low", "high"}),
+               "y");
+  };
+  REQUIRE(clipped(0, 6).size() == 1);
+  CHECK(clipped(0, 6)[0].problem.end.limits.high == 6);
+  CHECK(clipped(-1, 1)[0].problem.end.limits.low == -1);
+  CHECK(clipped(0.5f, 6).size() == 2);
+  CHECK(clipped(-3, -1).size() == 2);
+  CHECK(clipped(0.5f, -1)[1].problem.end.limits.low == -1);  // crossed
+
+  const auto sigmoid =
+      one(Sketch().conv("c", "x", 16).pool("p", "c", 2, 2).node("Sigmoid", "y", {"p"}), "y");
+  REQUIRE(sigmoid.size() == 1);
+  CHECK(sigmoid[0].problem.end.then == MapCode::kSigmoid);
+  CHECK(one(Sketch({1, 8}).fc("c", "x", 16).node("Sigmoid", "y", {"c"}), "y").size() == 1);
+  CHECK(groups(*Sketch()
+                    .conv("c", "x", 16)
+                    .node("Sigmoid", "y", {"c"})
+                    .pool("p", "y", 2, 2)
+                    .output("p")) == Names{"c+y", "p"});
+}
+
 TEST_CASE("fuse: pools whose windows overlap or leave a rest stay") {
   CHECK(groups(*Sketch().conv("c", "x", 16).pool("p", "c", 3, 2).output("p")) == Names{"c", "p"});
   const auto rest = Sketch({1, 8, 13, 13})

@@ -158,6 +158,18 @@ def _relu(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -
     reader.add(layer.name, "Relu", inputs, outputs)
 
 
+def _clip(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    limits = [
+        reader.constant(f"{layer.name}.{key}", np.array(getattr(layer.clip_param, key), np.float32))
+        for key in ("min", "max")
+    ]
+    reader.add(layer.name, "Clip", inputs + limits, outputs)
+
+
+def _sigmoid(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    reader.add(layer.name, "Sigmoid", inputs, outputs)
+
+
 def _eltwise(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.eltwise_param
     if param.operation != _SUM:
@@ -323,6 +335,7 @@ class Rule(NamedTuple):
 RULES: dict[str, Rule] = {
     "BatchNorm": Rule(_batch_norm),
     "Bias": Rule(_bias),
+    "Clip": Rule(_clip),
     "Concat": Rule(_concat, (1, 1 << 16)),
     "Convolution": Rule(_convolution, (1, 64), (1, 64), pairs=True),
     "Dropout": Rule(_dropout),
@@ -333,6 +346,7 @@ RULES: dict[str, Rule] = {
     "ReLU": Rule(_relu),
     "Reshape": Rule(_reshape),
     "Scale": Rule(_scale),
+    "Sigmoid": Rule(_sigmoid),
     "Softmax": Rule(_softmax),
     "Split": Rule(_identity, (1, 1), (1, 1 << 16)),
 }

@@ -76,6 +76,7 @@ message LayerParameter {
   optional BiasParameter bias_param = 141;
   optional ScaleParameter scale_param = 142;
   optional InputParameter input_param = 143;
+  optional ClipParameter clip_param = 148;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -195,6 +196,7 @@ message BiasParameter {
   optional int32 axis = 1 [default = 1];
   optional int32 num_axes = 2 [default = 1];
 }
+message ClipParameter { optional float min = 1; optional float max = 2; }
 message InputParameter { repeated BlobShape shape = 1; }
 """
 

@@ -277,6 +277,16 @@ def _pad(reader: _Reader, node: Node) -> None:
         ]
 
 
+def _clip(reader: _Reader, node: Node) -> None:
+    if reader.opset < 11:
+        for key in ("min", "max"):
+            limit = node.attrs.pop(key, None)
+            if not isinstance(limit, (float, type(None))):
+                raise Unsupported(f"attribute '{key}' is not a number")
+            name = "" if limit is None else reader.numbers(f"{node.name}.{key}", limit)
+            node.inputs.append(name)
+
+
 def _softmax(reader: _Reader, node: Node) -> None:
     if "coerce" in node.attrs:  # ours, not ONNX's
         raise Unsupported("attribute 'coerce' is not supported")
@@ -304,6 +314,7 @@ def _int_list(node: Node, key: str) -> list[int]:
 
 _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "BatchNormalization": _batch_normalization,
+    "Clip": _clip,
     "Dropout": _dropout,
     "Pad": _pad,
     "ReduceMean": _axes_to_input,

@@ -31,6 +31,16 @@ def relu(x: Array) -> Array:
     return np.asarray(np.maximum(x, 0))
 
 
+def clip(x: Array, least: Array | None = None, most: Array | None = None) -> Array:
+    """Values beyond the limits become the limits; where those cross, the upper one; NaN stays."""
+    x = x if least is None else np.maximum(x, least)
+    return np.asarray(x if most is None else np.minimum(x, most))
+
+
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
 def add(a: Array, b: Array) -> Array:
     return np.asarray(a + b)
 
@@ -83,6 +93,31 @@ def cast(x: Array, *, round_mode: str = "up", saturate: int = 1, to: int) -> Arr
     if x.dtype == object and to in (6, 7):  # integers one of which is a batch of any size
         return x
     return x.astype(_DTYPES[to])
+
+
+def lower_clip(low: Lowering, call: Call) -> None:
+    """Between constants, of which one may be missing."""
+    limits = [None, None]
+    inputs = [call.input(0), "", ""]
+    for index, what in enumerate(("least value", "largest value")):
+        name = call.input(index + 1)
+        if name:
+            array = low.numbers(name, what)
+            if array.size != 1 or np.isnan(array).any():
+                raise Refusal(f"its {what} '{name}' is not a single number")
+            limits[index] = array.item()
+            plain = array.shape == () and array.dtype == np.float32
+            number = np.array(array.item(), np.float32)
+            inputs[index + 1] = (
+                name if plain else low.add_constant(f"{call.output}.{index}", number)
+            )
+    if limits == [0, None]:
+        low.emit(call, "Relu", inputs[:1])
+    elif limits == [None, None]:
+        low.shape(inputs[0])
+        low.alias[call.output] = inputs[0]
+    else:
+        low.emit(call, "Clip", inputs[: 2 if limits[1] is None else 3])
 
 
 def lower_arithmetic(low: Lowering, call: Call) -> None:
@@ -186,6 +221,8 @@ def broadcast(a: Array, b: Array) -> int:
 
 OPERATORS = (
     Operator("Relu", relu, None),
+    Operator("Clip", clip, lower_clip, as_inputs),
+    Operator("Sigmoid", sigmoid, None, as_inputs),
     Operator("Add", add, lower_arithmetic, broadcast),
     Operator("Sub", subtract, lower_arithmetic, broadcast),
     Operator("Mul", multiply, lower_arithmetic, broadcast),
