@@ -8,7 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from linnet import core, formats, interpret, passes
+import linnet
+from linnet import _core, core, formats, interpret, passes
 from linnet.core import build
 from linnet.formats.onnx_read import OPSETS
 
@@ -204,6 +205,49 @@ def test_computed_shapes_keep_the_batch(chain, rest, tmp_path):
     constants = {**INDICES, "rest": ints(*rest)}
     operator = "Flatten" if len(rest) == 1 else "Reshape"
     agree(model(flattened_by(*chain), constants), tmp_path, operators=operator)
+
+
+def shuffle(x, y, groups, c, size):
+    """The channels of `groups` by turns, as ShuffleNet has them."""
+    constants = {
+        f"{y}.split": ints(0, groups, c // groups, size, size),
+        f"{y}.join": ints(0, c, size, size),
+    }
+    nodes = [
+        node("Reshape", [x, f"{y}.split"], [f"{y}.groups"]),
+        node("Transpose", [f"{y}.groups"], [f"{y}.turned"], perm=[0, 2, 1, 3, 4]),
+        node("Reshape", [f"{y}.turned", f"{y}.join"], [y]),
+    ]
+    return nodes, constants
+
+
+def test_channel_shuffle_is_one_copy(tmp_path):
+    nodes, constants = shuffle("b", "s", 3, 24, 8)
+    nodes = [
+        node("Conv", ["x", "w1"], ["a"]),
+        node("Relu", ["a"], ["b"]),
+        *nodes,
+        node("Conv", ["s", "w2"], ["d"], group=24, pads=[1, 1, 1, 1]),
+        node("Conv", ["d", "w3"], ["e"], group=3),
+        node("Add", ["b", "e"], ["y"]),
+    ]
+    constants["w1"], constants["w3"] = normal(24, 3, 1, 1), normal(24, 8, 1, 1)
+    constants["w2"] = normal(24, 1, 3, 3)
+    proto = model(nodes, constants)
+    graph = agree(proto, tmp_path)
+    linnet.convert(tmp_path / "model.onnx", None, tmp_path / "canonical.onnx")
+    x = normal(3, 3, 8, 8)
+    wanted = interpret.run(graph, {"x": x})["y"]
+    for isa in _core.available_isas():
+        net = linnet.load(tmp_path / "canonical.onnx", isa=isa)
+        np.testing.assert_allclose(net(x), wanted, rtol=1e-4, atol=1e-4)
+        assert net.program(3).count(" strided-copy: ") == 1
+
+
+@pytest.mark.parametrize("perm", [[0, 2, 3, 1], [0, 3, 1, 2], [0, 1, 3, 2], [0, 3, 2, 1]])
+def test_transposes_move_data(perm, tmp_path):
+    nodes = [node("Transpose", ["x"], ["t"], perm=perm), node("Relu", ["t"], ["y"])]
+    agree(model(nodes, shape=("N", 3, 5, 7)), tmp_path, operators="Transpose Relu")
 
 
 def test_computed_sizes_are_multiplied(tmp_path):

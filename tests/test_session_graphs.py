@@ -114,7 +114,7 @@ class Maker:
 
     def step(self) -> None:
         kinds = ["conv"] * 3 + ["add", "view", "concat"] * 2
-        kinds += ["pool", "gemm", "relu", "softmax"]
+        kinds += ["pool", "gemm", "relu", "softmax", "transpose"]
         getattr(self, self.choice(kinds))()
 
     def conv(self) -> None:
@@ -245,6 +245,12 @@ class Maker:
         name = f"w{len(self.graph.initializers)}"
         self.graph.initializers[name] = np.array(target, np.int64)
         self.node("Reshape", [x, name])
+
+    def transpose(self) -> None:
+        x = self.pick()
+        assert x
+        rank = len(self.shapes[x])
+        self.node("Transpose", [x], perm=[0, *self.source(st.permutations(range(1, rank)))])
 
     def add(self) -> None:
         x = self.pick()

@@ -80,16 +80,18 @@ def lower_concat(low: Lowering, call: Call) -> None:
 
 
 def lower_transpose(low: Lowering, call: Call) -> None:
-    """Where it moves no data: axes of size 1 may change places."""
+    """Of axes after the batch; where only axes of size 1 change places, nothing is moved."""
     shape = low.shape(call.input(0))
     order = call.ints("perm") or list(reversed(range(len(shape))))
-    moving = [axis for axis in order if axis == 0 or shape[axis % len(shape)] != 1]
-    if sorted(order) != list(range(len(shape))) or order[0] != 0 or moving != sorted(moving):
-        raise Refusal(
-            f"order {order} of {shape_text(shape)} moves data; "
-            "only axes of size 1 may change places"
-        )
-    low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
+    if sorted(order) != list(range(len(shape))):
+        raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
+    if order[0] != 0:
+        raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
+    moving = [axis for axis in order if axis == 0 or shape[axis] != 1]
+    if moving == sorted(moving):
+        low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
+    else:
+        low.emit(call, "Transpose", [call.input(0)], {"perm": order})
 
 
 def lower_pad(low: Lowering, call: Call) -> None:
