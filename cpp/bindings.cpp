@@ -43,8 +43,8 @@ class GilRelease {
 
 // Text that may hold names of files in any encoding, which are shown escaped.
 py::str readable(const std::string& text) {
-  return py::reinterpret_steal<py::str>(PyUnicode_DecodeUTF8(
-      text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
+  return py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace"));
 }
 
 // Keeps a Python object alive from C++ code that may drop it without holding the GIL.
@@ -490,16 +490,15 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("name", [](PySession& s) { return s.session().graph().name; })
       .def_property_readonly("threads", [](PySession& s) { return s.session().threads(); })
       .def_property_readonly("isa", [](PySession& s) { return s.session().isa(); })
-      .def(
-          "wisdom_note",
-          [](PySession& s) {
-            std::string note;
-            {
-              const GilRelease release;
-              note = s.session().wisdom_note();
-            }
-            return readable(note);
-          })
+      .def("wisdom_note",
+           [](PySession& s) {
+             std::string note;
+             {
+               const GilRelease release;
+               note = s.session().wisdom_note();
+             }
+             return readable(note);
+           })
       .def(
           "save_wisdom", [](PySession& s) { s.session().save_wisdom(); },
           py::call_guard<GilRelease>())
@@ -549,8 +548,7 @@ PYBIND11_MODULE(_core, m) {
         }
         return {nnpack != nullptr, readable(nnpack ? nnpack->path : why)};
       },
-      py::arg("request") = "",
-      "Whether an NNPACK was found, and its path or why there is none.");
+      py::arg("request") = "", "Whether an NNPACK was found, and its path or why there is none.");
 
   // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the
   // problem's text key.

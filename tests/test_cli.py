@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -513,3 +515,84 @@ def test_out_of_memory(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(linnet, "load", fail)
     assert refused("run", "digits", "--fill", "zeros") == "out of memory\n"
+
+
+def test_stages_are_options(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'input: "x" input_shape { dim: 1 dim: 3 }'
+        'layer { name: "a" type: "ReLU" bottom: "x" top: "a" }'
+        'layer { name: "b" type: "Softmax" bottom: "a" top: "b" include { stage: "deploy" } }'
+    )
+    for options, output in (([], "a"), (["--stage", "x", "--stage", "deploy"], "b")):
+        assert [v["name"] for v in call("inspect", path, *options, "--json")["outputs"]] == [output]
+        data = call("run", path, *options, "--fill", "zeros", "--json")
+        assert list(data["outputs"]) == [output]
+        target = tmp_path / "out.onnx"
+        call("convert", path, target, *options)
+        assert [value.name for value in linnet.load(target).outputs] == [output]
+        call("verify", path, target, *options)
+        call("bench", path, *options, *QUICK)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a,b", ["a,b"]),
+        ("a,b,c", ["a,b", "c"]),
+        ("c,a,b", ["c", "a,b"]),
+        ("c,d", ["c", "d"]),
+        ("e,,f", ["e,,f"]),
+        ("c", ["c"]),
+    ],
+)
+def test_names_with_commas_are_fetched(
+    text: str, names: list[str], call: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'input: "x" input_shape { dim: 1 dim: 3 }'
+        + "".join(
+            f'layer {{ name: "{name}" type: "ReLU" bottom: "x" top: "{name}" }}'
+            for name in ("a,b", "c", "d", "e,,f")
+        )
+    )
+    data = call("run", path, "--fill", "zeros", "--fetch", text, "--json")
+    assert list(data["outputs"]) == names
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_labels_in_any_encoding(encoding: str, call: Call, model: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(
+        "null\r\néin\r\nzwei\r\n3\r\n4\r\n5\r\n6".encode(encoding)
+    )
+    options = ["--labels", tmp_path / "labels.txt", "--fill", "zeros", "--top", "7", "--json"]
+    found = call("run", model, *options)["outputs"]["prob"]["top"][0]
+    assert {f["index"]: f["label"] for f in found}[0] == "null"
+    assert {f["index"]: f["label"] for f in found}[1] == "éin"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["doctor"], ["bench", "digits", *QUICK]])
+def test_a_package_without_metadata(arguments: list[str], tmp_path: Path) -> None:
+    """As bundlers leave it; the module itself says its version."""
+    package = Path(linnet.__file__).parent
+    shutil.copytree(package, tmp_path / "linnet", ignore=shutil.ignore_patterns("__pycache__"))
+    hide = (
+        "import importlib.metadata, sys; sys.argv[0] = 'linnet'\n"
+        "def version(name): raise importlib.metadata.PackageNotFoundError(name)\n"
+        "importlib.metadata.version = importlib.metadata.distribution = version\n"
+        f"from linnet.cli import main; sys.exit(main({arguments}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", hide], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert linnet.__version__ in done.stdout or "bench" in arguments
+
+
+def test_python_dash_m() -> None:
+    for module in ("linnet", "linnet.cli"):
+        command = [sys.executable, "-m", module, "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, f"linnet {linnet.__version__}\n")

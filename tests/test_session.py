@@ -126,7 +126,7 @@ def test_load_refuses_what_is_no_model(small: Graph) -> None:
     for model in (None, 3, ["net.onnx"]):
         with pytest.raises(ValueError, match="expected a path, bytes, a file or a Graph"):
             linnet.load(model)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="the model's bytes: unknown model format"):
+    with pytest.raises(ValueError, match="the model given as bytes: unknown model format"):
         linnet.load(b"net.onnx")
     with pytest.raises(ValueError, match="weights is 3"):
         linnet.load(digits.MODEL, 3)  # type: ignore[arg-type]

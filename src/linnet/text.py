@@ -34,7 +34,7 @@ def short(value: Any) -> str:
     return line if len(line) <= LONGEST_QUOTE else f"{line[: LONGEST_QUOTE - 4]} ..."
 
 
-def listed(names: Iterable[Any], most: int = 8) -> str:
+def listed(names: Iterable[Any], most: int = 5) -> str:
     """Names as a message quotes them, no more than `most`."""
     quoted = [short(name) for name in names]
     more = f" and {len(quoted) - most} more" if len(quoted) > most else ""

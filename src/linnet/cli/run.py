@@ -102,14 +102,14 @@ def run(args: argparse.Namespace) -> Result:
 
 def _names(text: str, known: set[str]) -> list[str]:
     """The values that a list with commas names, some of which may be in the names themselves."""
-    parts = [part for part in text.split(",") if part]
+    parts = text.split(",")
     names = []
     while parts:
         ends = range(len(parts), 0, -1)
         end = next((end for end in ends if ",".join(parts[:end]) in known), 1)
         names.append(",".join(parts[:end]))
         parts = parts[end:]
-    return names
+    return [name for name in names if name]
 
 
 def _labels(path: str | None, classes: int, shipped: bool) -> dict[int, str]:

@@ -31,11 +31,11 @@ class Source:
             self.name = os.fsdecode(given)
             self.path = _checked(self.name, what)
         elif isinstance(given, (bytes, bytearray, memoryview)):
-            self.name = f"the {what}'s bytes"
+            self.name = f"the {what} given as bytes"
             self._data = bytes(given)
         elif callable(getattr(given, "read", None)):
             name = getattr(given, "name", None)
-            self.name = name if isinstance(name, str) else f"the {what}'s file"
+            self.name = name if isinstance(name, str) else f"the {what} given as a file"
             data = given.read()
             self._data = data.encode() if isinstance(data, str) else bytes(data)
         else:

@@ -109,7 +109,7 @@ def _connect_outputs(low: Lowering) -> None:
     for name in low.graph.outputs:
         value = low.alias.get(name, name)
         if name in low.failed:
-            if not low.problems:
+            if not low.problems and not low.missing:
                 low.problems.append(f"output '{name}' cannot be computed")
             continue
         if value in low.constants:
