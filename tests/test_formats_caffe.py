@@ -724,9 +724,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
     text = INPUT + layer("LRN", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
     text += layer("PReLU", "prelu") + layer("ReLU", "leaky", "relu_param { negative_slope: 0.1 }")
-    text += layer("Eltwise", "prod", "eltwise_param { operation: PROD }", bottom="x x")
-    text += layer("Eltwise", "coeff", "eltwise_param { coeff: 1 coeff: -1 }", bottom="x x")
-    text += layer("Pooling", "random", "pooling_param { pool: STOCHASTIC kernel_size: 2 }")
+    text += layer("Eltwise", "prod", "eltwise_param { operation: PROD coeff: 1 }", bottom="x x")
+    text += layer("Eltwise", "coeff", "eltwise_param { coeff: -1 }", bottom="x x")
+    text += layer("Python", "py", 'python_param { module: "a" layer: "B" }')
     text += layer("Pooling", "gap", "pooling_param { kernel_size: 1 stride: 5 }")
     text += layer("Softmax", "batch", "softmax_param { axis: 0 }")
     text += layer("Concat", "images", "concat_param { concat_dim: 0 }", bottom="x x")
@@ -762,9 +762,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "'norm' (LRN): layers of this type are not supported",
         "'prelu' (PReLU): layers of this type",
         "'leaky' (ReLU): negative_slope 0.1",
-        "'prod' (Eltwise): only the operation SUM",
-        "'coeff' (Eltwise): a sum with coefficients",
-        "'random' (Pooling): stochastic",
+        "'prod' (Eltwise): has 1 coefficients",
+        "'coeff' (Eltwise): has 1 coefficients",
+        "'py' (Python): layers written in Python are not supported (a.B)",
         "'gap' (Pooling): its last window lies outside the image",
         "'batch' (Softmax): over the batch",
         "'images' (Concat): over the batch",

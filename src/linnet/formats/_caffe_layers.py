@@ -12,7 +12,7 @@ from ..graph import LONGEST_AXIS, Shape
 from ._caffe_weights import Weighted
 from ._translator import Unsupported
 
-_AVE, _STOCHASTIC, _SUM = 1, 2, 1  # of caffe.proto's enums
+_SUM, _MAX, _MAX_POOL, _INFERENCE = 1, 2, 0, 1  # of caffe.proto's enums
 
 
 def _pair(param: Any, name: str, short: str, default: int) -> list[int]:
@@ -63,7 +63,7 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
         raise Unsupported(
             f"its input has {len(shape)} axes, channels axis {param.axis}; expected an image"
         )
-    group = max(param.group, 1)
+    group = shape[1] if layer.type == "ConvolutionDepthwise" else max(param.group, 1)
     if not param.num_output or 0 in kernel or shape[1] % group:
         raise Unsupported(
             f"num_output {param.num_output}, kernel {kernel} and group {group} do not fit "
@@ -87,9 +87,8 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
 
 def _pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.pooling_param
-    if param.pool == _STOCHASTIC:
-        raise Unsupported("stochastic pooling is not supported")
-    op = "AveragePool" if param.pool == _AVE else "MaxPool"
+    # What stochastic pooling picks at random in training is its average otherwise.
+    op = "MaxPool" if param.pool == _MAX_POOL else "AveragePool"
     if param.global_pooling:
         reader.add(layer.name, f"Global{op}", inputs, outputs)
         return
@@ -170,13 +169,54 @@ def _sigmoid(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
     reader.add(layer.name, "Sigmoid", inputs, outputs)
 
 
+def _relu6(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    limits = [
+        reader.constant(f"{layer.name}.{key}", np.float32(limit))
+        for key, limit in (("min", 0), ("max", 6))
+    ]
+    reader.add(layer.name, "Clip", inputs + limits, outputs)
+
+
+def _with_number(reader: Weighted, op: str, x: str, number: float, output: str) -> None:
+    constant = reader.constant(f"{output}.{op.lower()}", np.float32(number))
+    reader.add(output, op, [x, constant], [output])
+
+
+def _power(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """(shift + scale * x) ^ power"""
+    param = layer.power_param
+    steps = [("Mul", param.scale), ("Add", param.shift), ("Pow", param.power)]
+    steps = [(op, number) for op, number in steps if number != (0 if op == "Add" else 1)]
+    (x,), (y,) = inputs, outputs
+    for index, (op, number) in enumerate(steps, 1):
+        output = y if index == len(steps) else reader.names.fresh(f"{y}.{op.lower()}ed")
+        _with_number(reader, op, x, number, output)
+        x = output
+    if not steps:
+        _identity(reader, layer, inputs, outputs)
+
+
 def _eltwise(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.eltwise_param
+    if param.coeff and (param.operation != _SUM or len(param.coeff) != len(inputs)):
+        raise Unsupported(
+            f"has {len(param.coeff)} coefficients; a sum may have one for each bottom"
+        )
     if param.operation != _SUM:
-        raise Unsupported("only the operation SUM is supported")
-    if any(coeff != 1 for coeff in param.coeff):
-        raise Unsupported("a sum with coefficients is not supported")
-    reader.add(layer.name, "Sum", inputs, outputs)
+        op = "Max" if param.operation == _MAX else "Mul"
+        x = inputs[0]
+        for index, other in enumerate(inputs[1:], 2):
+            y = outputs[0]
+            output = y if index == len(inputs) else reader.names.fresh(f"{y}.{op.lower()}{index}")
+            reader.add(layer.name if output == y else output, op, [x, other], [output])
+            x = output
+        return
+    terms = list(inputs)
+    for index, coeff in enumerate(param.coeff):
+        if coeff != 1:
+            terms[index] = reader.names.fresh(f"{outputs[0]}.term{index}")
+            _with_number(reader, "Mul", inputs[index], coeff, terms[index])
+    reader.add(layer.name, "Sum", terms, outputs)
 
 
 def _concat(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -249,6 +289,28 @@ def _reshape(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
     _reshape_to(reader, layer, inputs, outputs, [*shape[:start], *new, *shape[end:]])
 
 
+def _permute(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Axes in another order; those not named follow as they are."""
+    order, rank = list(layer.permute_param.order), len(reader.shape(inputs[0]))
+    order += [axis for axis in range(rank) if axis not in order]
+    if sorted(order) != list(range(rank)):
+        raise Unsupported(f"order {order} is not one of {rank} axes")
+    reader.add(layer.name, "Transpose", inputs, outputs, perm=order)
+
+
+def _shuffle_channel(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Channels of all groups in turn: the first of each, the second of each, ..."""
+    shape, group = reader.shape(inputs[0]), layer.shuffle_channel_param.group
+    if len(shape) != 4 or not group or shape[1] % group:
+        raise Unsupported(f"group {group} does not divide the channels of {list(shape)}")
+    apart, turned = (reader.names.fresh(f"{outputs[0]}.{what}") for what in ("apart", "turned"))
+    parts = [0, group, shape[1] // group, *shape[2:]]
+    target = reader.constant(f"{apart}.shape", np.array(parts, np.int64))
+    reader.add(apart, "Reshape", [inputs[0], target], [apart])
+    reader.add(turned, "Transpose", [apart], [turned], perm=[0, 2, 1, 3, 4])
+    _reshape_to(reader, layer, [turned], outputs, list(shape))
+
+
 def _reshape_to(
     reader: Weighted, layer: Any, inputs: list[str], outputs: list[str], target: list[int]
 ) -> None:
@@ -298,6 +360,30 @@ def _batch_norm(reader: Weighted, layer: Any, inputs: list[str], outputs: list[s
     )
 
 
+def _bn(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The BN of forks: SegNet's is folded to a factor and a summand for each channel when its mode
+    is INFERENCE; others have these and the running mean and variance.
+    """
+    param = layer.bn_param
+    c = _channels(reader, inputs[0])
+    folded = param.bn_mode == _INFERENCE
+    if param.HasField("bn_mode") and not folded:
+        raise Unsupported("bn_mode: LEARN (statistics of the batch) is not supported")
+    blobs = [blob.ravel() for blob in reader.blobs(layer, *[(1, c, 1, 1)] * (2 if folded else 4))]
+    mean, variance = (np.zeros(c), np.ones(c)) if folded else blobs[2:]
+    _normalize(
+        reader,
+        layer,
+        inputs,
+        outputs,
+        scale=blobs[0],
+        bias=blobs[1],
+        mean=mean,
+        variance=variance,
+        epsilon=0.0 if folded else param.eps,
+    )
+
+
 def _scale(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.scale_param
     c = _channels(reader, inputs[0], param)
@@ -332,20 +418,29 @@ class Rule(NamedTuple):
     pairs: bool = False  # whether it has a top for each bottom
 
 
+_CONVOLUTION = Rule(_convolution, (1, 64), (1, 64), pairs=True)
+
 RULES: dict[str, Rule] = {
     "BatchNorm": Rule(_batch_norm),
     "Bias": Rule(_bias),
     "Clip": Rule(_clip),
+    "BN": Rule(_bn),
     "Concat": Rule(_concat, (1, 1 << 16)),
-    "Convolution": Rule(_convolution, (1, 64), (1, 64), pairs=True),
+    "Convolution": _CONVOLUTION,
+    "ConvolutionDepthwise": _CONVOLUTION,
+    "DepthwiseConvolution": _CONVOLUTION,
     "Dropout": Rule(_dropout),
     "Eltwise": Rule(_eltwise, (2, 64)),
     "Flatten": Rule(_flatten),
     "InnerProduct": Rule(_inner_product),
+    "Permute": Rule(_permute),
     "Pooling": Rule(_pooling),
+    "Power": Rule(_power),
     "ReLU": Rule(_relu),
+    "ReLU6": Rule(_relu6),
     "Reshape": Rule(_reshape),
     "Scale": Rule(_scale),
+    "ShuffleChannel": Rule(_shuffle_channel),
     "Sigmoid": Rule(_sigmoid),
     "Softmax": Rule(_softmax),
     "Split": Rule(_identity, (1, 1), (1, 1 << 16)),

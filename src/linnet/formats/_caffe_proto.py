@@ -68,6 +68,7 @@ message LayerParameter {
   optional EltwiseParameter eltwise_param = 110;
   optional InnerProductParameter inner_product_param = 117;
   optional PoolingParameter pooling_param = 121;
+  optional PowerParameter power_param = 122;
   optional ReLUParameter relu_param = 123;
   optional SoftmaxParameter softmax_param = 125;
   optional ReshapeParameter reshape_param = 133;
@@ -76,6 +77,10 @@ message LayerParameter {
   optional BiasParameter bias_param = 141;
   optional ScaleParameter scale_param = 142;
   optional InputParameter input_param = 143;
+  optional PythonParameter python_param = 130;
+  optional BNParameter bn_param = 2001;
+  optional PermuteParameter permute_param = 2002;
+  optional ShuffleChannelParameter shuffle_channel_param = 2003;
   optional ClipParameter clip_param = 148;
 }
 enum LayerType {
@@ -99,6 +104,7 @@ message V1LayerParameter {
   optional DropoutParameter dropout_param = 12;
   optional InnerProductParameter inner_product_param = 17;
   optional PoolingParameter pooling_param = 19;
+  optional PowerParameter power_param = 21;
   optional EltwiseParameter eltwise_param = 24;
   optional ReLUParameter relu_param = 30;
   repeated NetStateRule include = 32;
@@ -197,6 +203,19 @@ message BiasParameter {
   optional int32 num_axes = 2 [default = 1];
 }
 message ClipParameter { optional float min = 1; optional float max = 2; }
+enum BNMode { LEARN = 0; INFERENCE = 1; }
+message BNParameter {
+  optional float eps = 4 [default = 1e-5];
+  optional BNMode bn_mode = 2001;
+}
+message PermuteParameter { repeated uint32 order = 1; }
+message PowerParameter {
+  optional float power = 1 [default = 1];
+  optional float scale = 2 [default = 1];
+  optional float shift = 3;
+}
+message PythonParameter { optional string module = 1; optional string layer = 2; }
+message ShuffleChannelParameter { optional uint32 group = 1 [default = 1]; }
 message InputParameter { repeated BlobShape shape = 1; }
 """
 
@@ -218,7 +237,7 @@ _IGNORED = {
         transform_param loss_param accuracy_param argmax_param contrastive_loss_param crop_param
         data_param dummy_data_param elu_param embed_param exp_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param log_param lrn_param
-        memory_data_param mvn_param parameter_param power_param prelu_param python_param
+        memory_data_param mvn_param parameter_param prelu_param
         recurrent_param reduction_param sigmoid_param slice_param spp_param tanh_param
         threshold_param tile_param window_data_param
         annotated_data_param multibox_loss_param detection_evaluate_param video_data_param
@@ -228,7 +247,7 @@ _IGNORED = {
         blobs_lr weight_decay loss_weight transform_param loss_param accuracy_param argmax_param
         contrastive_loss_param data_param dummy_data_param exp_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param lrn_param
-        memory_data_param mvn_param power_param sigmoid_param slice_param tanh_param
+        memory_data_param mvn_param sigmoid_param slice_param tanh_param
         threshold_param window_data_param
     """,
     "ParamSpec": "lr_mult decay_mult",
@@ -247,5 +266,9 @@ _IGNORED = {
     "BatchNormParameter": "moving_average_fraction engine",
     "ScaleParameter": "filler bias_filler engine",
     "BiasParameter": "filler",
+    "BNParameter": """
+        slope_filler bias_filler scale_filler shift_filler momentum moving_average frozen engine
+    """,
+    "PythonParameter": "param_str share_in_parallel",
 }
 IGNORED = {message: frozenset(fields.split()) for message, fields in _IGNORED.items()}

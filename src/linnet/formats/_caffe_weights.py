@@ -151,13 +151,13 @@ class Weighted(Translator):
 
 
 def _array(blob: Any, shape: Shape, what: str) -> Array:
-    """A BlobProto's data in the shape it has to have; axes of 1 in front make no difference."""
+    """A BlobProto's data in the shape it has to have; axes of 1 at its ends make no difference."""
     legacy = (blob.num, blob.channels, blob.height, blob.width)
     found = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
 
     def significant(dims: Shape) -> Shape:
-        first = next((i for i, size in enumerate(dims) if size != 1), len(dims))
-        return dims[first:]
+        long = [i for i, size in enumerate(dims) if size != 1]
+        return dims[long[0] : long[-1] + 1] if long else ()
 
     if significant(found) != significant(shape):
         raise Unsupported(f"{what} has shape {list(found)}, expected {list(shape)}")

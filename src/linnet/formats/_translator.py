@@ -11,6 +11,9 @@ import numpy as np
 from .. import core
 from ..graph import UNSUPPORTED, Graph, Names, Node, Shape, Value
 
+# What readers emit of one shape, that of the first input.
+_ELEMENTWISE = {"Add", "BatchNormalization", "Identity", "Max", "Mul", "Pow", "Sum"}
+
 
 class Unsupported(Exception):
     """Something that the Graph cannot hold; its text is the reason, or empty if it follows from a
@@ -74,7 +77,7 @@ class Translator:
         if any(name and value is None for name, value in zip(inputs, given)):
             return
         with suppress(ValueError):  # canonicalize finds and reports the same
-            same = op in ("BatchNormalization", "Identity", "Sum")
+            same = op in _ELEMENTWISE
             shape = self.shape(inputs[0]) if same else core.infer_shape(op, attrs, given)
             self.shapes[outputs[0]] = shape
 

@@ -229,6 +229,9 @@ class _Reader(Weighted):
     def _translate(self, layer: Any, kind: str, inputs: list[str], outputs: list[str]) -> None:
         if kind in _SOURCES:
             raise Unsupported("reads a data set; give the network an Input layer instead")
+        if kind == "Python":
+            name = f"{layer.python_param.module}.{layer.python_param.layer}"
+            raise MissingOperator(f"layers written in Python are not supported ({name})")
         if kind not in RULES:
             raise MissingOperator("layers of this type are not supported")
         if self.unknown[id(layer)]:
