@@ -603,10 +603,16 @@ PYBIND11_MODULE(_core, m) {
           for (const Atom& a : p.move().atoms) steps.append(py::make_tuple(a.count, a.stride));
           d["first"] = p.move().first, d["steps"] = steps, d["image"] = p.move().image;
         }
-        if (p.kind() == Kind::kNormalize) d["axis"] = p.normalize().axis;
+        if (p.kind() == Kind::kNormalize) {
+          const family::Normalize& n = p.normalize();
+          d["axis"] = n.axis, d["size"] = n.size;
+          d["numbers"] = py::make_tuple(n.a, n.b, n.c);
+        }
         d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
         d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
         d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
+        if (p.kind() == Kind::kNormalize)
+          d["function"] = kNormalizeWords[static_cast<int>(p.normalize().code)];
         d["then"] = to_string(p.end.then);
         d["low"] = p.end.limits.low, d["high"] = p.end.limits.high;
         d["pool"] = list(p.end.pool, 2);

@@ -45,7 +45,8 @@ BOUNDS = {
     "nnpack-implicit-gemm": 1e-5,
     "nnpack-wt8x8": 1e-4,
     "pool": 2e-6,
-    "elementwise": 2e-5,  # a softmax's sum; its largest value is many times the rms
+    "elementwise": 2e-5,
+    "normalize": 2e-5,  # a softmax's sum; its largest value is many times the rms
     "reorder": 0.0,
 }
 GUARD = 64  # floats before and after every buffer

@@ -35,7 +35,8 @@ class DirectRef final : public Plan {
 
   void run(const Operands& operands) const override {
     const FloatOperands o(operands);
-    // A softmax needs a whole image; all other kinds write one output row of one image per task.
+    // A normalisation needs a whole image; all other kinds write one output row of one image per
+    // task.
     const bool whole = p_.kind() == Kind::kNormalize;
     const bool constant = p_.kind() == Kind::kMap && p_.map().z_constant;
     o.pool.parallel_for(p_.n * (whole ? 1 : out_.h), [&](int64_t task, int) {
@@ -44,7 +45,7 @@ class DirectRef final : public Plan {
       float* y = o.y + image * y_.n;
       const float* operand = o.operand && !constant ? o.operand + image * z_.n : o.operand;
       if (whole) {
-        softmax(x, y);
+        normalize(x, y);
         for (int64_t h = 0; h < out_.h; ++h) zero_padding(y, h);
       } else {
         row(x, operand, y, task % out_.h);
@@ -182,25 +183,32 @@ class DirectRef final : public Plan {
     return static_cast<float>(sum / static_cast<double>(inside));
   }
 
-  void softmax(const float* x, float* y) const {
+  // Each row along the axis on its own.
+  void normalize(const float* x, float* y) const {
     const int64_t sizes[3] = {p_.x.dims.c, p_.x.dims.h, p_.x.dims.w};
     const int64_t xs[3] = {x_.c, x_.h, x_.w}, ys[3] = {y_.c, y_.h, y_.w};
     const int axis = p_.normalize().axis - 1, a = (axis + 1) % 3, b = (axis + 2) % 3;
+    std::vector<double> row(static_cast<size_t>(sizes[axis]));
     for (int64_t i = 0; i < sizes[a]; ++i) {
       for (int64_t j = 0; j < sizes[b]; ++j) {
         const float* from = x + i * xs[a] + j * xs[b];
         float* to = y + i * ys[a] + j * ys[b];
-        float most = -std::numeric_limits<float>::infinity();
-        for (int64_t l = 0; l < sizes[axis]; ++l) most = std::max(most, from[l * xs[axis]]);
-        double sum = 0;
-        for (int64_t l = 0; l < sizes[axis]; ++l)
-          sum += std::exp(static_cast<double>(from[l * xs[axis]]) - most);
-        for (int64_t l = 0; l < sizes[axis]; ++l) {
-          to[l * ys[axis]] =
-              static_cast<float>(std::exp(static_cast<double>(from[l * xs[axis]]) - most) / sum);
+        for (double& value : row) value = *from, from += xs[axis];
+        switch (p_.normalize().code) {
+          case NormalizeCode::kSoftmax:
+            softmax(row);
+            break;
         }
+        for (const double value : row) *to = static_cast<float>(value), to += ys[axis];
       }
     }
+  }
+
+  static void softmax(std::vector<double>& row) {
+    const double most = *std::max_element(row.begin(), row.end());
+    double sum = 0;
+    for (double& value : row) value = std::exp(value - most), sum += value;
+    for (double& value : row) value /= sum;
   }
 
   const Problem p_;

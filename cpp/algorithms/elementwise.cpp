@@ -1,4 +1,4 @@
-// Sums, activations and softmax over contiguous memory.
+// Sums and activations over contiguous memory.
 
 #include <algorithm>
 #include <cstring>
@@ -21,15 +21,7 @@ class Elementwise final : public Plan {
 
   void run(const Operands& operands) const override {
     const FloatOperands o(operands);
-    if (p_.kind() == Kind::kNormalize) {
-      // Channels-last padding lies behind each row and stays zero.
-      o.pool.parallel_for(p_.n, [&](int64_t i, int) {
-        float* y = o.y + i * y_.n;
-        kernels_.softmax(o.x + i * x_.n, y, p_.x.dims.count());
-        std::memset(y + p_.x.dims.count(), 0,
-                    static_cast<size_t>(image_ - p_.x.dims.count()) * sizeof(float));
-      });
-    } else if (p_.x.pitch || p_.y.pitch || p_.z.pitch || fills()) {
+    if (p_.x.pitch || p_.y.pitch || p_.z.pitch || fills()) {
       run_slices(o);
     } else {
       run_images(o);
@@ -96,11 +88,9 @@ class Elementwise final : public Plan {
 class Algorithm_ final : public Algorithm {
  public:
   const char* name() const override { return "elementwise"; }
-  Kinds kinds() const override { return {Kind::kMap, Kind::kNormalize}; }
+  Kinds kinds() const override { return {Kind::kMap}; }
   std::string objection(const Problem& p, const Context& context) const override {
     const Dims& d = p.x.dims;
-    if (p.kind() == Kind::kNormalize && (d.h != 1 || d.w != 1 || p.normalize().axis != 1))
-      return "softmax over contiguous rows only";
     const bool same = image_stride(d, p.x.layout, context.kernels.width) ==
                       image_stride(d, p.y.layout, context.kernels.width);
     if (p.x.layout != p.y.layout && !(same && d.h == 1 && d.w == 1))
@@ -109,17 +99,12 @@ class Algorithm_ final : public Algorithm {
     return "";
   }
   double cost(const Problem& p, const Context& context) const override {
-    const bool softmax = p.kind() == Kind::kNormalize;
     const double elements =
         static_cast<double>(p.n * image_stride(p.x.dims, p.x.layout, context.kernels.width));
     const double bytes = elements * sizeof(float) * (p.binary() ? 3 : 2);
-    const bool sigmoid = !softmax && p.map().code == MapCode::kSigmoid;
-    const double cycles = elements *
-                          (softmax   ? 40.0
-                           : sigmoid ? 25.0
-                                     : 2.0) /
-                          context.kernels.width;
-    const double tasks = softmax ? static_cast<double>(p.n) : elements / 4096;
+    const bool sigmoid = p.map().code == MapCode::kSigmoid;
+    const double cycles = elements * (sigmoid ? 25.0 : 2.0) / context.kernels.width;
+    const double tasks = elements / 4096;
     return parallel_cycles(cycles + stream_cycles(bytes, bytes), tasks, p.threads) + 100;
   }
   std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,

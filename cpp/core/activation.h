@@ -1,5 +1,5 @@
-// Activations: limits that results are kept within, and functions of every element. Included by
-// kernels: nothing here may make code.
+// Activations: limits that results are kept within, functions of every element; and normalisations.
+// Included by kernels: nothing here may make code.
 #pragma once
 
 #include <cstdint>
@@ -20,5 +20,10 @@ struct Limits {
 // Functions of every element of an input, or of those of two inputs.
 enum class MapCode : uint8_t { kCopy, kAdd, kSigmoid };
 constexpr int kMapCodes = 3;
+
+// Normalisations, and the words of keys for them.
+enum class NormalizeCode : uint8_t { kSoftmax };
+constexpr const char* kNormalizeWords[] = {"softmax"};
+constexpr int kNormalizeCodes = sizeof kNormalizeWords / sizeof *kNormalizeWords;
 
 }  // namespace linnet

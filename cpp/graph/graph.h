@@ -36,11 +36,17 @@ struct MapParams {
   MapCode code = MapCode::kCopy;
   Limits limits;
 };
+struct NormalizeParams {
+  NormalizeCode code = NormalizeCode::kSoftmax;
+  int64_t axis = 1;  // as given: negative ones count from the last
+  int64_t size = 0;  // the rest as family::Normalize has it
+  float a = 0, b = 0, c = 0;
+};
 struct TransposeParams {
   std::vector<int64_t> axes;  // the input's, in the order of the output
 };
 using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
-                            MapParams, TransposeParams>;
+                            MapParams, NormalizeParams, TransposeParams>;
 
 struct Value {
   std::string name;

@@ -191,6 +191,17 @@ struct FourierOutput {
   int pool_rows, pool_cols;  // a max pool of this window and stride follows; 1 for none
 };
 
+// Rows that are normalised each on its own, by what neighbours along it come to; y may equal x
+// where each number needs the whole row.
+struct NormalizeRows {
+  const float* x;
+  float* y;
+  int64_t rows, count;  // numbers of a row lie side by side
+  ptrdiff_t x_row, y_row;
+  int64_t size;   // neighbours, itself included
+  float a, b, c;  // as family::Normalize has them
+};
+
 // Element-wise loops run over `count` floats; y may equal x.
 struct Kernels {
   const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
@@ -220,7 +231,7 @@ struct Kernels {
   void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
   // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.
   void (*map[kMapCodes])(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t count);
-  void (*softmax)(const float* x, float* y, int64_t count);  // one row, contiguous
+  void (*normalize[kNormalizeCodes])(const NormalizeRows&);
 
   // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel
   // is x, one vector of channels; and the way back to m x m pixels, for m in 2..7.

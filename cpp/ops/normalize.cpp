@@ -4,11 +4,15 @@
 namespace linnet {
 namespace {
 
-Params read_softmax(NodeReader& node) { return AxisParams{node.integer("axis", -1)}; }
+// Counted from the first; may lie outside the rank.
+int64_t normalized_axis(const Params& params, size_t rank) {
+  const int64_t axis = std::get<NormalizeParams>(params).axis;
+  return axis < 0 ? axis + static_cast<int64_t>(rank) : axis;
+}
 
-std::vector<TensorType> softmax_types(const Params& params, const std::vector<TensorType>& inputs) {
+std::vector<TensorType> types(const Params& params, const std::vector<TensorType>& inputs) {
   const Shape& x = inputs[0].shape;
-  const int64_t axis = axis_of(params, x.size());
+  const int64_t axis = normalized_axis(params, x.size());
   if (axis < 1 || axis >= static_cast<int64_t>(x.size())) {
     refuse("axis " + std::to_string(axis) + " of " + to_string(x) +
            " is the batch or does not exist");
@@ -16,22 +20,29 @@ std::vector<TensorType> softmax_types(const Params& params, const std::vector<Te
   return same_type(params, inputs);
 }
 
-Problem softmax_problem(const Graph& graph, const Node& node) {
-  Problem p;
+Problem problem(const Graph& graph, const Node& node) {
+  const auto& n = std::get<NormalizeParams>(node.params);
   const size_t rank = graph.values[node.value(0)].shape().size();
-  int axis = static_cast<int>(axis_of(node.params, rank));
+  int axis = static_cast<int>(normalized_axis(node.params, rank));
   if (rank == 3 && axis == 2) axis = 3;  // of [N, C, W], axis 2 is the width
-  p.params = family::Normalize{NormalizeCode::kSoftmax, axis};
+  Problem p;
+  p.params = family::Normalize{n.code, axis, n.size, n.a, n.b, n.c};
   return p;
 }
 
-OpDef softmax() {
-  OpDef op{"Softmax", {{Role::kActivation}}};
-  op.read = read_softmax, op.types = softmax_types, op.problem = softmax_problem;
+OpDef normalization(const char* name, Params (*read)(NodeReader&)) {
+  OpDef op{name, {{Role::kActivation}}};
+  op.read = read, op.types = types, op.problem = problem;
   return op;
 }
 
-const RegisterOps kRegistered({softmax()});
+Params read_softmax(NodeReader& node) {
+  NormalizeParams n;
+  n.axis = node.integer("axis", -1);
+  return n;
+}
+
+const RegisterOps kRegistered({normalization("Softmax", read_softmax)});
 
 }  // namespace
 }  // namespace linnet

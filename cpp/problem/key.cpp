@@ -16,7 +16,6 @@ namespace {
 constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool", "map", "normalize", "move"};
 constexpr const char* kMapNames[kMapCodes] = {"", "add", "sigmoid"};  // a copy is not written
 constexpr const char* kPoolNames[] = {"max", "average"};
-constexpr const char* kNormalizeNames[] = {"softmax"};
 
 // Numbers as every locale writes them; <charconv> of older libraries has none for reals.
 bool parse(const std::string& text, float& value) {
@@ -254,10 +253,16 @@ void parameters(Io& io, Problem& p, family::Map& m) {
 
 template <typename Io>
 void parameters(Io& io, Problem&, family::Normalize& n) {
-  if (!choose(io, n.code, kNormalizeNames)) io.fail("the function");
+  if (!choose(io, n.code, kNormalizeWords)) io.fail("the function");
   need(io, "axis", "the axis");
   n.axis = static_cast<int>(io.number(n.axis, 1));
   if (n.axis > 3) io.fail(nullptr);
+  if (!io.word("size", n.size > 0)) return;
+  n.size = io.number(n.size, 1);
+  for (float* number : {&n.a, &n.b, &n.c}) {
+    if (!io.part(",")) io.fail(nullptr);
+    *number = io.real(*number);
+  }
 }
 
 template <typename Io>

@@ -10,7 +10,7 @@
 //   matmul       kOUT [wTYPE]
 //   pool         WINDOW max|average [ceil] [pads]
 //   map          [add|sigmoid] [zCxHxW[c][/PITCH]]
-//   normalize    softmax axisK
+//   normalize    FUNCTION axisK [sizeN,A,B,C]
 //   move         [kOUT] [atCHANNEL] [stepsIMAGE:COUNTxSTEP,COUNTxSTEP...]
 //
 //   steps        of numbers that are no image: how far images lie apart, then the axes from the

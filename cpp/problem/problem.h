@@ -52,7 +52,6 @@ class Kinds {
 };
 
 enum class PoolCode : uint8_t { kMax, kAverage };
-enum class NormalizeCode : uint8_t { kSoftmax };
 
 // What becomes of a layer's results before they are stored, in this order.
 struct Epilogue {
@@ -86,6 +85,9 @@ struct Map {
 struct Normalize {
   NormalizeCode code = NormalizeCode::kSoftmax;
   int axis = 1;  // 1 (channels) to 3
+  // Where it has them: how many neighbours along the axis count, and three numbers.
+  int64_t size = 0;
+  float a = 0, b = 0, c = 0;
 };
 // A copy to another layout, or to some channels of an image that has more.
 struct Move {

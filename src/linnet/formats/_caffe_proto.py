@@ -67,6 +67,7 @@ message LayerParameter {
   optional DropoutParameter dropout_param = 108;
   optional EltwiseParameter eltwise_param = 110;
   optional InnerProductParameter inner_product_param = 117;
+  optional LRNParameter lrn_param = 118;
   optional PoolingParameter pooling_param = 121;
   optional PowerParameter power_param = 122;
   optional ReLUParameter relu_param = 123;
@@ -103,6 +104,7 @@ message V1LayerParameter {
   optional ConvolutionParameter convolution_param = 10;
   optional DropoutParameter dropout_param = 12;
   optional InnerProductParameter inner_product_param = 17;
+  optional LRNParameter lrn_param = 18;
   optional PoolingParameter pooling_param = 19;
   optional PowerParameter power_param = 21;
   optional EltwiseParameter eltwise_param = 24;
@@ -178,6 +180,14 @@ message EltwiseParameter {
   optional EltwiseOp operation = 1 [default = SUM];
   repeated float coeff = 2;
 }
+enum NormRegion { ACROSS_CHANNELS = 0; WITHIN_CHANNEL = 1; }
+message LRNParameter {
+  optional uint32 local_size = 1 [default = 5];
+  optional float alpha = 2 [default = 1];
+  optional float beta = 3 [default = 0.75];
+  optional NormRegion norm_region = 4 [default = ACROSS_CHANNELS];
+  optional float k = 5 [default = 1];
+}
 message ReLUParameter { optional float negative_slope = 1; }
 message SoftmaxParameter { optional int32 axis = 2 [default = 1]; }
 message ReshapeParameter {
@@ -236,7 +246,7 @@ _IGNORED = {
         multinode mn_activation_param mn_grad_compress_param force_backward
         transform_param loss_param accuracy_param argmax_param contrastive_loss_param crop_param
         data_param dummy_data_param elu_param embed_param exp_param hdf5_data_param
-        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param log_param lrn_param
+        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param log_param
         memory_data_param mvn_param parameter_param prelu_param
         recurrent_param reduction_param sigmoid_param slice_param spp_param tanh_param
         threshold_param tile_param window_data_param
@@ -246,7 +256,7 @@ _IGNORED = {
     "V1LayerParameter": """
         blobs_lr weight_decay loss_weight transform_param loss_param accuracy_param argmax_param
         contrastive_loss_param data_param dummy_data_param exp_param hdf5_data_param
-        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param lrn_param
+        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
         memory_data_param mvn_param sigmoid_param slice_param tanh_param
         threshold_param window_data_param
     """,
@@ -259,6 +269,7 @@ _IGNORED = {
     "PoolingParameter": "engine",
     "InnerProductParameter": "weight_filler bias_filler engine",
     "EltwiseParameter": "stable_prod_grad engine",
+    "LRNParameter": "engine",
     "ReLUParameter": "engine",
     "SoftmaxParameter": "engine",
     "ConcatParameter": "engine",

@@ -37,7 +37,7 @@ KNOWN: dict[str, dict[str, Any]] = {
     },
 }
 # What runs no convolution, or only depthwise ones, and the oracle of the tests, slow by design.
-NO_ROW = {"depthwise", "direct-ref", "elementwise", "pool", "reorder"}
+NO_ROW = {"depthwise", "direct-ref", "elementwise", "normalize", "pool", "reorder"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,106 @@
+// Functions of a vector that kernels share.
+#pragma once
+
+#include "vector.h"
+
+namespace linnet {
+namespace {
+
+// Of rows whose length is no multiple of a vector: lanes beyond `count` are `fill`.
+LINNET_INLINE Vec load_tail(const float* p, int64_t count, float fill) {
+  float tail[kWidth];
+  for (int i = 0; i < kWidth; ++i) tail[i] = i < count ? p[i] : fill;
+  return load(tail);
+}
+
+LINNET_INLINE void store_tail(float* p, int64_t count, Vec v) {
+  float tail[kWidth];
+  store(tail, v);
+  for (int64_t i = 0; i < count; ++i) p[i] = tail[i];
+}
+
+// Adding and subtracting this rounds to an integer, which also stays in the low bits of the
+// sum: 1.5 * 2^23.
+constexpr float kRound = 12582912.0f;
+constexpr float kLeast = -88.02969f;  // -127 ln 2
+
+// e^x = (1 + r + p r^2) * 2^n, where t holds n in its low bits.
+struct Exponential {
+  Vec r, p, t;
+};
+
+// For |x| below 90: 2^n e^r with |r| <= ln(2)/2 and the Taylor-like minimax polynomial of Cephes
+// expf (about 1 ulp).
+LINNET_INLINE Exponential exponential(Vec x) {
+  const Vec t = fma(splat(kRound), x, splat(1.44269504f));
+  const Vec n = sub(t, splat(kRound));
+  Vec r = fma(x, n, splat(-0.693359375f));
+  r = fma(r, n, splat(2.12194440e-4f));
+  Vec p = splat(1.9875691500e-4f);
+  p = fma(splat(1.3981999507e-3f), p, r);
+  p = fma(splat(8.3334519073e-3f), p, r);
+  p = fma(splat(4.1665795894e-2f), p, r);
+  p = fma(splat(1.6666665459e-1f), p, r);
+  p = fma(splat(5.0000001201e-1f), p, r);
+  return {r, p, t};
+}
+
+// e^x for x <= 0. Results below 2^-126 are zero, on every ISA.
+LINNET_INLINE Vec exp_nonpositive(Vec x) {
+  const Exponential e = exponential(max(splat(kLeast), x));
+  return mul(fma(add(e.r, splat(1.0f)), e.p, mul(e.r, e.r)), exponent(e.t));
+}
+
+// e^x for any x, about as exact, infinite where it is beyond all floats. 2^128 is no float, so the
+// last doubling is one of its own.
+LINNET_INLINE Vec exp(Vec x) {
+  const Exponential e = exponential(min(splat(89.0f), max(splat(kLeast), x)));
+  const Vec t = min(splat(kRound + 127), e.t);
+  const Vec scale = add(splat(1), fma(e.r, e.p, mul(e.r, e.r)));
+  return mul(mul(scale, exponent(t)), exponent(add(splat(kRound), sub(e.t, t))));
+}
+
+// The bits of a vector's floats.
+#if defined(LINNET_ISA_scalar)
+using Ints = int32_t;
+LINNET_INLINE Vec from_integers(Ints i) { return static_cast<Vec>(i); }
+#else
+using Ints = int32_t __attribute__((vector_size(sizeof(Vec))));
+LINNET_INLINE Vec from_integers(Ints i) { return __builtin_convertvector(i, Vec); }
+#endif
+LINNET_INLINE Ints bits_of(Vec v) {
+  Ints i;
+  __builtin_memcpy(&i, &v, sizeof i);
+  return i;
+}
+LINNET_INLINE Vec from_bits(Ints i) {
+  Vec v;
+  __builtin_memcpy(&v, &i, sizeof v);
+  return v;
+}
+
+// ln x of normal numbers x > 0: x = 2^n (1 + f) with 1 + f about 1, and the polynomial of Cephes
+// logf (about 1 ulp).
+LINNET_INLINE Vec log(Vec x) {
+  constexpr int32_t kRootHalf = 0x3f3504f3;
+  const Ints t = bits_of(x) - kRootHalf;
+  const Vec n = from_integers(t >> 23);
+  const Vec f = sub(from_bits((t & 0x7fffff) + kRootHalf), splat(1));
+  const Vec f2 = mul(f, f);
+  Vec p = splat(7.0376836292e-2f);
+  p = fma(splat(-1.1514610310e-1f), p, f);
+  p = fma(splat(1.1676998740e-1f), p, f);
+  p = fma(splat(-1.2420140846e-1f), p, f);
+  p = fma(splat(1.4249322787e-1f), p, f);
+  p = fma(splat(-1.6668057665e-1f), p, f);
+  p = fma(splat(2.0000714765e-1f), p, f);
+  p = fma(splat(-2.4999993993e-1f), p, f);
+  p = fma(splat(3.3333331174e-1f), p, f);
+  p = mul(mul(p, f), f2);
+  p = fma(p, n, splat(-2.12194440e-4f));
+  p = fma(p, f2, splat(-0.5f));
+  return fma(add(f, p), n, splat(0.693359375f));
+}
+
+}  // namespace
+}  // namespace linnet
