@@ -139,6 +139,18 @@ def test_activations(tmp_path):
     close(run(read(text, None, tmp_path), x), x.clip(-0.5, 1))
 
 
+def test_lrn(tmp_path):
+    x = normal(2, 4, 9, 7)
+    graph = read(
+        INPUT + layer("LRN", settings="lrn_param { local_size: 3 alpha: 2 }"), None, tmp_path
+    )
+    square = np.pad(x * x, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    around = square[:, :-2] + square[:, 1:-1] + square[:, 2:]
+    close(run(graph, x), x / (1 + 2 / 3 * around) ** 0.75)
+    for settings, said in (("local_size: 4", "no centre"), ("norm_region: 1", "WITHIN_CHANNEL")):
+        refuse(INPUT + layer("LRN", settings=f"lrn_param {{ {settings} }}"), None, tmp_path, said)
+
+
 @pytest.mark.parametrize("form", ["packed", "legacy", "double", "chunks", "unpacked"])
 @pytest.mark.parametrize("field", ["layer", "layers"])
 def test_weights_in_every_form(form, field, tmp_path):
@@ -721,7 +733,7 @@ def test_channels_are_concatenated(settings, tmp_path):
 
 
 def test_everything_unsupported_is_reported_at_once(tmp_path):
-    text = INPUT + layer("LRN", "norm") + layer("ReLU", "after", bottom="norm")
+    text = INPUT + layer("MVN", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
     text += layer("PReLU", "prelu") + layer("ReLU", "leaky", "relu_param { negative_slope: 0.1 }")
     text += layer("Eltwise", "prod", "eltwise_param { operation: PROD coeff: 1 }", bottom="x x")
@@ -759,7 +771,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         weights,
         tmp_path,
         "net.prototxt: 27 problems",
-        "'norm' (LRN): layers of this type are not supported",
+        "'norm' (MVN): layers of this type are not supported",
         "'prelu' (PReLU): layers of this type",
         "'leaky' (ReLU): negative_slope 0.1",
         "'prod' (Eltwise): has 1 coefficients",

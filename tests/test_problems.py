@@ -166,6 +166,9 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
             **windows,
         )
     if kind == "normalize":
+        if p["function"] == "lrn":
+            alpha, beta, bias = p["numbers"]
+            return ops.normalize.lrn(x, alpha=alpha, beta=beta, bias=bias, size=p["size"])
         return ops.normalize.softmax(x, axis=p["axis"])
     y = x
     if kind == "conv":

@@ -198,6 +198,9 @@ class DirectRef final : public Plan {
           case NormalizeCode::kSoftmax:
             softmax(row);
             break;
+          case NormalizeCode::kLrn:
+            lrn(row);
+            break;
         }
         for (const double value : row) *to = static_cast<float>(value), to += ys[axis];
       }
@@ -209,6 +212,20 @@ class DirectRef final : public Plan {
     double sum = 0;
     for (double& value : row) value = std::exp(value - most), sum += value;
     for (double& value : row) value /= sum;
+  }
+
+  void lrn(std::vector<double>& row) const {
+    const family::Normalize& n = p_.normalize();
+    const auto count = static_cast<int64_t>(row.size());
+    const int64_t before = (n.size - 1) / 2;
+    const std::vector<double> x = row;
+    for (int64_t i = 0; i < count; ++i) {
+      double sum = 0;
+      for (int64_t j = std::max<int64_t>(i - before, 0); j < std::min(i - before + n.size, count);
+           ++j)
+        sum += x[j] * x[j];
+      row[i] *= std::pow(n.c + n.a / static_cast<double>(n.size) * sum, -n.b);
+    }
   }
 
   const Problem p_;

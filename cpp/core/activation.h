@@ -22,8 +22,8 @@ enum class MapCode : uint8_t { kCopy, kAdd, kSigmoid };
 constexpr int kMapCodes = 3;
 
 // Normalisations, and the words of keys for them.
-enum class NormalizeCode : uint8_t { kSoftmax };
-constexpr const char* kNormalizeWords[] = {"softmax"};
+enum class NormalizeCode : uint8_t { kSoftmax, kLrn };
+constexpr const char* kNormalizeWords[] = {"softmax", "lrn"};
 constexpr int kNormalizeCodes = sizeof kNormalizeWords / sizeof *kNormalizeWords;
 
 }  // namespace linnet

@@ -41,6 +41,39 @@ void softmax_row(const float* x, float* y, const NormalizeRows& r) {
   if (rest) store_tail(y + whole, rest, mul(load_tail(y + whole, rest, 0), scale));
 }
 
+// Of the numbers at `first` and after it those that a row of `count` has; zero for others.
+LINNET_INLINE Vec load_within(const float* p, int64_t first, int64_t count) {
+  if (first >= 0 && first + kWidth <= count) return load(p + first);
+  float lanes[kWidth];
+  for (int i = 0; i < kWidth; ++i)
+    lanes[i] = first + i >= 0 && first + i < count ? p[first + i] : 0;
+  return load(lanes);
+}
+
+// x / (c + a / size * sum of squares of neighbours)^b.
+void lrn_row(const float* x, float* y, const NormalizeRows& r) {
+  const int64_t before = (r.size - 1) / 2, after = r.size - 1 - before;
+  const Vec scale = splat(r.a / static_cast<float>(r.size)), bias = splat(r.c);
+  for (int64_t i = 0; i < r.count; i += kWidth) {
+    const int64_t first = i > before                ? i - before
+                          : 1 - kWidth > i - before ? 1 - kWidth
+                                                    : i - before;
+    const int64_t end = i + after < r.count ? i + after + 1 : r.count;
+    Vec sum = splat(0);
+    for (int64_t j = first; j < end; ++j) {
+      const Vec v = load_within(x, j, r.count);
+      sum = fma(sum, v, v);
+    }
+    const Vec power = exp(mul(splat(-r.b), log(fma(bias, scale, sum))));
+    const Vec result = mul(load_within(x, i, r.count), power);
+    if (i + kWidth <= r.count) {
+      store(y + i, result);
+    } else {
+      store_tail(y + i, r.count - i, result);
+    }
+  }
+}
+
 template <void (*kRow)(const float* x, float* y, const NormalizeRows& r)>
 void rows(const NormalizeRows& r) {
   for (int64_t i = 0; i < r.rows; ++i) kRow(r.x + i * r.x_row, r.y + i * r.y_row, r);
@@ -52,4 +85,5 @@ void rows(const NormalizeRows& r) {
 LINNET_EXPORT(normalize)(linnet::Kernels* table) {
   using linnet::NormalizeCode;
   table->normalize[static_cast<int>(NormalizeCode::kSoftmax)] = linnet::rows<linnet::softmax_row>;
+  table->normalize[static_cast<int>(NormalizeCode::kLrn)] = linnet::rows<linnet::lrn_row>;
 }

@@ -1,4 +1,6 @@
 // Operators that divide numbers by what others of the same image come to.
+#include <cmath>
+
 #include "ops/op.h"
 
 namespace linnet {
@@ -42,7 +44,21 @@ Params read_softmax(NodeReader& node) {
   return n;
 }
 
-const RegisterOps kRegistered({normalization("Softmax", read_softmax)});
+Params read_lrn(NodeReader& node) {
+  NormalizeParams n;
+  n.code = NormalizeCode::kLrn;
+  n.size = node.integer("size", 0);
+  n.a = static_cast<float>(node.real("alpha", 1e-4)),
+  n.b = static_cast<float>(node.real("beta", 0.75));
+  n.c = static_cast<float>(node.real("bias", 1));
+  if (n.size < 1 || n.size >= kMaxAxis) refuse("size is " + std::to_string(n.size));
+  if (!(n.a >= 0 && n.c > 0 && n.a < kInfinity && n.c < kInfinity && std::abs(n.b) < kInfinity))
+    refuse("alpha is negative, bias is not positive, or a number is not finite");
+  return n;
+}
+
+const RegisterOps kRegistered({normalization("LRN", read_lrn),
+                               normalization("Softmax", read_softmax)});
 
 }  // namespace
 }  // namespace linnet

@@ -231,6 +231,16 @@ def _concat(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
     reader.add(layer.name, "Concat", inputs, outputs, axis=axis)
 
 
+def _lrn(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    param = layer.lrn_param
+    if param.norm_region:
+        raise Unsupported("the norm_region WITHIN_CHANNEL is not supported")
+    if param.local_size % 2 == 0:
+        raise Unsupported(f"its local_size is {param.local_size}, which has no centre")
+    attrs = {"size": param.local_size, "alpha": param.alpha, "beta": param.beta, "bias": param.k}
+    reader.add(layer.name, "LRN", inputs, outputs, **attrs)
+
+
 def _softmax(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     reader.add(layer.name, "Softmax", inputs, outputs, axis=layer.softmax_param.axis)
 
@@ -433,6 +443,7 @@ RULES: dict[str, Rule] = {
     "Eltwise": Rule(_eltwise, (2, 64)),
     "Flatten": Rule(_flatten),
     "InnerProduct": Rule(_inner_product),
+    "LRN": Rule(_lrn),
     "Permute": Rule(_permute),
     "Pooling": Rule(_pooling),
     "Power": Rule(_power),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import Array
 from ._lowering import Call, Lowering, Refusal, axis_of
@@ -23,6 +24,18 @@ def softmax(x: Array, *, axis: int = -1, coerce: int = 0) -> Array:
     return np.asarray(e / e.sum(axis, keepdims=True))
 
 
+def lrn(
+    x: Array, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int
+) -> Array:
+    """x / (bias + alpha * mean)^beta, of the squares of `size` neighbouring channels; those there
+    are not count as zeros.
+    """
+    before = (size - 1) // 2
+    edge = [(0, 0), (before, size - 1 - before)] + [(0, 0)] * (x.ndim - 2)
+    total = sliding_window_view(np.pad(x * x, edge), size, 1).sum(-1)
+    return np.asarray(x / (bias + alpha / size * total) ** beta)
+
+
 def lower_softmax(low: Lowering, call: Call) -> None:
     """Along any axis but the batch."""
     shape = low.shape(call.input(0))
@@ -37,4 +50,7 @@ def lower_softmax(low: Lowering, call: Call) -> None:
     low.reshape(call, y, shape)
 
 
-OPERATORS = (Operator("Softmax", softmax, lower_softmax),)
+OPERATORS = (
+    Operator("Softmax", softmax, lower_softmax),
+    Operator("LRN", lrn, None),
+)
