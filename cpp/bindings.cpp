@@ -608,6 +608,19 @@ PYBIND11_MODULE(_core, m) {
           d["axis"] = n.axis, d["size"] = n.size;
           d["numbers"] = py::make_tuple(n.a, n.b, n.c);
         }
+        if (p.kind() == Kind::kReduce) {
+          d["reduction"] = static_cast<int>(p.reduce().code);
+          d["axes"] = std::vector<bool>(p.reduce().axes, p.reduce().axes + 3);
+        }
+        if (p.kind() == Kind::kResize) {
+          const family::Resize& r = p.resize();
+          d["mode"] = static_cast<int>(r.code), d["coordinates"] = static_cast<int>(r.coordinates);
+          d["nearest"] = static_cast<int>(r.nearest), d["cubic"] = r.cubic;
+          d["scales"] = std::vector<float>(r.scale, r.scale + 2);
+          d["roi"] = std::vector<float>(r.roi, r.roi + 4);
+          d["antialias"] = r.antialias, d["exclude_outside"] = r.exclude_outside;
+          d["outside"] = r.outside;
+        }
         d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
         d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
         d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";

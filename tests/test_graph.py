@@ -213,7 +213,7 @@ def test_saved_graph_is_valid_onnx_and_means_the_same(tmp_path, weights):
     onnx.checker.check_model(path, full_check=True)
     model = onnx.load(path)
     assert model.ir_version == 8
-    assert 13 <= model.opset_import[0].version <= 17
+    assert 13 <= model.opset_import[0].version <= 18
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
 
     graph = passes.canonicalize(formats.read(path))

@@ -45,6 +45,8 @@ BOUNDS = {
     "nnpack-implicit-gemm": 1e-5,
     "nnpack-wt8x8": 1e-4,
     "pool": 2e-6,
+    "reduce": 2e-6,
+    "resize": 2e-6,
     "elementwise": 2e-5,
     "normalize": 2e-5,  # a softmax's sum; its largest value is many times the rms
     "reorder": 0.0,
@@ -165,6 +167,24 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
             count_include_pad=p["count_include_pad"],
             **windows,
         )
+    if kind == "reduce":
+        axes = tuple(axis + 1 for axis in range(3) if p["axes"][axis])
+        return list(ops.reduce.REDUCTIONS.values())[p["reduction"]](x, axes, keepdims=True)
+    if kind == "resize":
+        return ops.resize.resize(
+            x,
+            roi=np.array(p["roi"], np.float64),
+            scales=np.array(p["scales"]) if p["scales"][0] else None,
+            sizes=None if p["scales"][0] else np.array(p["out"][1:]),
+            axes=(2, 3),
+            antialias=p["antialias"],
+            coordinate_transformation_mode=ops.resize.COORDINATES[p["coordinates"]],
+            cubic_coeff_a=p["cubic"],
+            exclude_outside=p["exclude_outside"],
+            extrapolation_value=p["outside"],
+            mode=ops.resize.MODES[p["mode"]],
+            nearest_mode=ops.resize.NEAREST[p["nearest"]],
+        )
     if kind == "normalize":
         if p["function"] == "lrn":
             alpha, beta, bias = p["numbers"]
@@ -243,6 +263,15 @@ def test_key_is_canonical(line: str) -> None:
         "move f32 n1 c4h4w4 steps64:4x1,16x4 nhwc t1",
         "move f32 n1 c4h4w4 steps64 nchw t1",
         "map f32 n1 c4h4w4 k8 relu nchw t1",
+        "reduce f32 n1 c4h4w4 sum nchw t1",
+        "reduce f32 n1 c4h4w4 sum of nchw t1",
+        "reduce f32 n1 c4h4w4 median ofc nchw t1",
+        "resize f32 n1 c4h4w4 linear nchw t1",
+        "resize f32 n1 c4h4w4 to8x8 nchw t1",
+        "resize f32 n1 c4h4w4 to8x8 linear scale2 nchw t1",
+        "resize f32 n1 c4h4w4 to8x8 linear scale-1,-1 nchw t1",
+        "resize f32 n1 c4h4w4 to2x2 linear scale1e-9,1e-9 antialias nchw t1",
+        "resize f32 n1 c4h4w4 to8x8 linear tf_crop_and_resize nchw t1",
     ],
 )
 def test_bad_key_is_refused(bad: str) -> None:

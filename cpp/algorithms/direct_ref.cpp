@@ -10,6 +10,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
 #include "algorithms/epilogue.h"
+#include "algorithms/resize.h"
 
 namespace linnet {
 namespace {
@@ -31,6 +32,10 @@ class DirectRef final : public Plan {
         y_(p_.y, context.kernels.width),
         z_(p_.z, context.kernels.width),
         padded_c_(p_.y.layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width) : out_.c) {
+    if (p_.kind() == Kind::kResize) {
+      rows_ = resized(p_, 0);
+      cols_ = resized(p_, 1);
+    }
   }
 
   void run(const Operands& operands) const override {
@@ -99,6 +104,10 @@ class DirectRef final : public Plan {
       case Kind::kMove:
         if (strided()) return x[place((c * p_.x.dims.h + h) * p_.x.dims.w + w)];
         break;
+      case Kind::kResize:
+        return resize(x + c * x_.c, h, w);
+      case Kind::kReduce:
+        return reduce(x, c, h, w);
       case Kind::kNormalize:  // has its own loop
         break;
     }
@@ -183,6 +192,52 @@ class DirectRef final : public Plan {
     return static_cast<float>(sum / static_cast<double>(inside));
   }
 
+  float reduce(const float* x, int64_t c, int64_t h, int64_t w) const {
+    const family::Reduce& r = p_.reduce();
+    const Dims span{r.axes[0] ? p_.x.dims.c : 1, r.axes[1] ? p_.x.dims.h : 1,
+                    r.axes[2] ? p_.x.dims.w : 1};
+    double sum = 0, product = 1;
+    float most = -std::numeric_limits<float>::infinity(), least = -most;
+    for (int64_t i = 0; i < span.c; ++i) {
+      for (int64_t j = 0; j < span.h; ++j) {
+        for (int64_t k = 0; k < span.w; ++k) {
+          const float value = x[(c + i) * x_.c + (h + j) * x_.h + (w + k) * x_.w];
+          const double real = value;
+          most = larger(most, value), least = -larger(-least, -value), product *= real;
+          sum += r.code == ReduceCode::kSumOfMagnitudes ? std::abs(real)
+                 : r.code == ReduceCode::kSumOfSquares  ? real * real
+                                                        : real;
+        }
+      }
+    }
+    switch (r.code) {
+      case ReduceCode::kMax:
+        return most;
+      case ReduceCode::kMin:
+        return least;
+      case ReduceCode::kProduct:
+        return static_cast<float>(product);
+      case ReduceCode::kMean:
+        return static_cast<float>(sum / static_cast<double>(span.count()));
+      case ReduceCode::kSum:
+      case ReduceCode::kSumOfMagnitudes:
+      case ReduceCode::kSumOfSquares:
+        return static_cast<float>(sum);
+    }
+    return 0;
+  }
+
+  float resize(const float* x, int64_t oh, int64_t ow) const {
+    const Resampled &rows = rows_[oh], &cols = cols_[ow];
+    if (rows.outside || cols.outside) return p_.resize().outside;
+    double sum = 0;
+    for (const Tap& row : rows.taps) {
+      for (const Tap& col : cols.taps)
+        sum += static_cast<double>(x[row.at * x_.h + col.at * x_.w]) * row.weight * col.weight;
+    }
+    return static_cast<float>(sum);
+  }
+
   // Each row along the axis on its own.
   void normalize(const float* x, float* y) const {
     const int64_t sizes[3] = {p_.x.dims.c, p_.x.dims.h, p_.x.dims.w};
@@ -234,6 +289,7 @@ class DirectRef final : public Plan {
   const int64_t first_, channels_;  // written: all but of a move to a part of the output
   const Strides x_, y_, z_;
   const int64_t padded_c_;
+  std::vector<Resampled> rows_, cols_;  // of a resize
 };
 
 class Algorithm_ final : public Algorithm {
@@ -250,6 +306,7 @@ class Algorithm_ final : public Algorithm {
       const int64_t* kernel = p.pool().window.kernel;
       window = static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
     }
+    if (p.kind() == Kind::kResize) window = resize_taps(p, 0) * resize_taps(p, 1);
     const double per_element = p.kind() == Kind::kNormalize ? 60 : 8;
     const double cycles = 10 * p.macs() + per_element * elements * window;
     return parallel_cycles(cycles, elements, p.threads) + 1000;

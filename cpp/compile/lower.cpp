@@ -35,8 +35,10 @@ class SlotFinder final : public Lowering {
   }
   std::vector<Slot> slots() { return std::move(slots_); }
 
+  const Shape& shape(int value) const override { return graph_.values[value].shape(); }
   void alias(int, int) override {}
   void permute(int, int, const std::vector<int64_t>&) override {}
+  void slice(int, int, const std::vector<Section>&) override {}
   void join(const Node&, const std::vector<int>& parts, int to) override {
     int64_t first = 0;
     for (const int part : parts) {
@@ -90,6 +92,8 @@ class Lowerer final : public Lowering {
     }
   }
 
+  const Shape& shape(int value) const override { return graph_.values[value].shape(); }
+
   // The atoms are the same, whatever the shape.
   void alias(int from, int to) override { views_[to] = views_[from]; }
 
@@ -99,6 +103,24 @@ class Lowerer final : public Lowering {
     if (!transpose(view, shape, axes)) {
       view = copied(view, image(flat_dims(shape), Layout::kNchw), name_of(to));
       transpose(view, shape, axes);
+    }
+    views_[to] = view;
+  }
+
+  void slice(int from, int to, const std::vector<Section>& sections) override {
+    const Shape& whole = shape(from);
+    const auto sliced = [&](View& view) {
+      Shape now = whole;
+      for (const Section& s : sections) {
+        if (!linnet::slice(view, now, s.axis, s.first, s.step, s.count)) return false;
+        now[s.axis] = s.count;
+      }
+      return true;
+    };
+    View view = views_[from];
+    if (!sliced(view)) {
+      view = copied(views_[from], image(flat_dims(whole), Layout::kNchw), name_of(to));
+      sliced(view);
     }
     views_[to] = view;
   }

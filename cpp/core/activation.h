@@ -17,6 +17,18 @@ struct Limits {
   constexpr bool any() const { return low > -kInfinity || high < kInfinity; }
 };
 
+// What the numbers of reduced axes become.
+enum class ReduceCode : uint8_t {
+  kMean,
+  kSum,
+  kMax,
+  kMin,
+  kProduct,
+  kSumOfMagnitudes,
+  kSumOfSquares
+};
+constexpr int kReduceCodes = 7;
+
 // Functions of every element of an input, or of those of two inputs.
 enum class MapCode : uint8_t { kCopy, kAdd, kSigmoid };
 constexpr int kMapCodes = 3;

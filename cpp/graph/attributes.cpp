@@ -42,6 +42,13 @@ double NodeReader::real(const char* name, double fallback) {
   fail(std::string("attribute ") + name + " is not a number");
 }
 
+std::string NodeReader::text(const char* name, const char* fallback) {
+  const Attribute* a = find(name);
+  if (!a) return fallback;
+  if (const auto* s = std::get_if<std::string>(a)) return *s;
+  fail(std::string("attribute ") + name + " is not a text");
+}
+
 bool NodeReader::flag(const char* name) {
   const int64_t i = integer(name, 0);
   if (i != 0 && i != 1)

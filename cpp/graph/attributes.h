@@ -35,6 +35,7 @@ class NodeReader {
   int64_t integer(const char* name, int64_t fallback);
   double real(const char* name, double fallback);
   bool flag(const char* name);
+  std::string text(const char* name, const char* fallback);
   // Exactly `size` integers, each within [low, kMaxAxis); false and untouched if there are none.
   bool integers(const char* name, int64_t* out, size_t size, int64_t low);
   // Any number of integers; null if there are none.

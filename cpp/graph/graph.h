@@ -11,6 +11,7 @@
 
 #include "core/activation.h"
 #include "graph/weight.h"
+#include "problem/problem.h"
 
 namespace linnet {
 
@@ -45,8 +46,26 @@ struct NormalizeParams {
 struct TransposeParams {
   std::vector<int64_t> axes;  // the input's, in the order of the output
 };
-using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
-                            MapParams, NormalizeParams, TransposeParams>;
+// What a slice keeps of an axis after the batch: `count` numbers, every `step`th from `first` on.
+struct Section {
+  size_t axis = 1;
+  int64_t first = 0, step = 1, count = 0;
+};
+struct SliceParams {
+  std::vector<int64_t> starts, ends, axes, steps;  // as given
+};
+struct ReduceParams {
+  ReduceCode code = ReduceCode::kSum;
+  std::vector<int64_t> axes;
+};
+struct ResizeParams {
+  enum class Fit : uint8_t { kStretch, kNotLarger, kNotSmaller } fit = Fit::kStretch;
+  family::Resize resize;
+  int64_t sizes[2] = {0, 0};  // of height and width; not where there are scales
+};
+using Params =
+    std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams, MapParams,
+                 NormalizeParams, TransposeParams, SliceParams, ResizeParams, ReduceParams>;
 
 struct Value {
   std::string name;

@@ -109,6 +109,28 @@ struct PoolRow {
   bool include_pad;
 };
 
+// Weighted sums of `taps` spans of `count` numbers, `outputs` of them: number i of sum o is that of
+// weights[o * taps + t] * x[places[o * taps + t] + i], at y[o * y_step + i].
+struct Resampling {
+  const float* x;
+  const int64_t* places;
+  const float* weights;
+  int64_t taps, outputs;
+  int64_t count;  // a multiple of the vector width
+  float* y;
+  ptrdiff_t y_step;
+};
+
+// What rows[0] x rows[1] rows, so far apart, of `count` numbers come to, times `scale`.
+struct Reduction {
+  const float* x;
+  int64_t rows[2];
+  ptrdiff_t step[2];
+  int64_t count;
+  float scale;
+  float* y;
+};
+
 // The first half of the output transform: of the 8 products of row i of some 8x8 Winograd tiles,
 // vectors of channels, to m numbers each.
 struct WinogradRow {
@@ -227,6 +249,9 @@ struct Kernels {
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);
+  void (*resample)(const Resampling&);
+  void (*reduce_rows[kReduceCodes])(const Reduction&);  // count results, one of each column
+  void (*reduce_all[kReduceCodes])(const Reduction&);   // a single result
   void (*add)(const float* a, const float* b, float* y, int64_t count, Limits limits);
   void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
   // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.

@@ -75,7 +75,62 @@ OpDef transpose() {
   return op;
 }
 
-const RegisterOps kRegistered({concat(), transpose()});
+Params read_slice(NodeReader& node) {
+  const auto list = [&](size_t input) {
+    const Weight* w = node.constant(input);
+    if (!w || w->bytes()) refuse("starts, ends, axes and steps are not all integer initializers");
+    return w->integers;
+  };
+  SliceParams p{list(1), list(2), list(3), list(4)};
+  const size_t count = p.axes.size();
+  if (p.starts.size() != count || p.ends.size() != count || p.steps.size() != count)
+    refuse("starts, ends, axes and steps differ in length");
+  return p;
+}
+
+// Ends and starts beyond the axis are its ends, and count from there if they are negative.
+std::vector<Section> sections_of(const Params& params, const Shape& x) {
+  const auto& p = std::get<SliceParams>(params);
+  const auto rank = static_cast<int64_t>(x.size());
+  std::vector<Section> sections;
+  for (size_t i = 0; i < p.axes.size(); ++i) {
+    const int64_t axis = p.axes[i] < 0 ? p.axes[i] + rank : p.axes[i];
+    if (axis < 1 || axis >= rank) refuse("axis " + std::to_string(p.axes[i]) + " of " + to_string(x));
+    for (const Section& s : sections) {
+      if (s.axis == static_cast<size_t>(axis)) refuse("an axis is sliced twice");
+    }
+    if (p.steps[i] < 1) refuse("only positive steps are supported");
+    const int64_t size = x[static_cast<size_t>(axis)];
+    const auto inside = [&](int64_t at) {
+      return std::clamp<int64_t>(at < 0 ? std::max(at, -size) + size : at, 0, size);
+    };
+    const int64_t first = inside(p.starts[i]), end = inside(p.ends[i]);
+    const int64_t step = std::min(p.steps[i], size);
+    if (end <= first) refuse("nothing is left of axis " + std::to_string(axis) + " of " + to_string(x));
+    sections.push_back({static_cast<size_t>(axis), first, step, ceil_div(end - first, step)});
+  }
+  return sections;
+}
+
+std::vector<TensorType> slice_types(const Params& params, const std::vector<TensorType>& inputs) {
+  Shape y = inputs[0].shape;
+  for (const Section& s : sections_of(params, y)) y[s.axis] = s.count;
+  return {{inputs[0].dtype, y}};
+}
+
+void lower_slice(const Node& node, Lowering& lowering) {
+  const int x = node.value(0);
+  lowering.slice(x, node.output(), sections_of(node.params, lowering.shape(x)));
+}
+
+OpDef slice() {
+  const InputSpec integers{Role::kConstant};
+  OpDef op{"Slice", {{Role::kActivation}, integers, integers, integers, integers}};
+  op.read = read_slice, op.types = slice_types, op.lower = lower_slice;
+  return op;
+}
+
+const RegisterOps kRegistered({concat(), slice(), transpose()});
 
 }  // namespace
 }  // namespace linnet

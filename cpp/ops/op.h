@@ -18,10 +18,13 @@ namespace linnet {
 // How operators that are no single problem become steps; compile/lower.h does it.
 class Lowering {
  public:
+  virtual const Shape& shape(int value) const = 0;
   // `to` is `from` under another shape.
   virtual void alias(int from, int to) = 0;
   // `to` is `from` with its axes in this order, axis 0 first.
   virtual void permute(int from, int to, const std::vector<int64_t>& axes) = 0;
+  // `to` is what the sections, of axes of their own, leave of `from`.
+  virtual void slice(int from, int to, const std::vector<Section>& sections) = 0;
   // `to` is the channels of `parts`, one after the other.
   virtual void join(const Node& node, const std::vector<int>& parts, int to) = 0;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <locale>
 #include <sstream>
 #include <stdexcept>
@@ -13,9 +14,18 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool", "map", "normalize", "move"};
+constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",   "map",
+                                            "normalize", "move",   "resize", "reduce"};
 constexpr const char* kMapNames[kMapCodes] = {"", "add", "sigmoid"};  // a copy is not written
 constexpr const char* kPoolNames[] = {"max", "average"};
+constexpr const char* kReduceNames[kReduceCodes] = {"mean",    "sum",        "max",    "min",
+                                                    "product", "magnitudes", "squares"};
+constexpr const char* kResizeNames[] = {"nearest", "linear", "cubic"};
+// The first of each is not written.
+constexpr const char* kCoordinateNames[] = {
+    "",           "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
+    "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
+constexpr const char* kNearestNames[] = {"", "round_prefer_ceil", "floor", "ceil"};
 
 // Numbers as every locale writes them; <charconv> of older libraries has none for reals.
 bool parse(const std::string& text, float& value) {
@@ -281,6 +291,47 @@ void parameters(Io& io, Problem& p, family::Move& m) {
 }
 
 template <typename Io>
+void reals(Io& io, float* values, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (i && !io.part(",")) io.fail(nullptr);
+    values[i] = io.real(values[i]);
+  }
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Resize& r) {
+  need(io, "to", "the output's size");
+  p.y.dims.h = io.number(p.y.dims.h, 1);
+  if (!io.part("x")) io.fail(nullptr);
+  p.y.dims.w = io.number(p.y.dims.w, 1);
+  if (!choose(io, r.code, kResizeNames)) io.fail("nearest, linear or cubic");
+  choose(io, r.coordinates, kCoordinateNames);
+  choose(io, r.nearest, kNearestNames);
+  if (io.word("scale", r.scale[0] != 0)) reals(io, r.scale, 2);
+  if (r.coordinates == Coordinates::kTfCropAndResize) {
+    need(io, "roi", "the crop");
+    reals(io, r.roi, 4);
+  }
+  if (io.word("coeff", r.cubic != family::Resize().cubic)) r.cubic = io.real(r.cubic);
+  r.antialias = io.flag("antialias", r.antialias);
+  r.exclude_outside = io.flag("exclude_outside", r.exclude_outside);
+  if (io.word("outside", r.outside != 0)) r.outside = io.real(r.outside);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Reduce& r) {
+  if (!choose(io, r.code, kReduceNames)) io.fail("the function");
+  need(io, "of", "the axes");
+  r.axes[0] = io.part("c", r.axes[0]);
+  r.axes[1] = io.part("h", r.axes[1]);
+  r.axes[2] = io.part("w", r.axes[2]);
+  if (!Io::kReads) return;
+  if (r.axes[0]) p.y.dims.c = 1;
+  if (r.axes[1]) p.y.dims.h = 1;
+  if (r.axes[2]) p.y.dims.w = 1;
+}
+
+template <typename Io>
 void limits(Io& io, Limits& l) {
   const auto are = [&](float low, float high) { return l.low == low && l.high == high; };
   if (io.flag("relu", are(0, kInfinity))) {
@@ -321,9 +372,9 @@ template <typename Io>
 void fields(Io& io, Problem& p) {
   Kind kind = p.kind();
   if (!choose(io, kind, kKindNames)) io.fail("the kind");
-  static const family::Params kEmpty[kKinds] = {family::Conv(),      family::Matmul(),
-                                                family::Pool(),      family::Map(),
-                                                family::Normalize(), family::Move()};
+  static const family::Params kEmpty[kKinds] = {
+      family::Conv(),      family::Matmul(), family::Pool(),   family::Map(),
+      family::Normalize(), family::Move(),   family::Resize(), family::Reduce()};
   if (kind != p.kind()) p.params = kEmpty[static_cast<int>(kind)];
   need(io, "", "the type");
   type(io, p.x.dtype);
@@ -387,6 +438,22 @@ const char* objection(const Problem& p) {
   }
   if (p.kind() == Kind::kMove && y.c == x.c && p.move().first)
     return "the input is no part of the output";
+  if (p.kind() == Kind::kReduce && !p.reduce().axes[0] && !p.reduce().axes[1] &&
+      !p.reduce().axes[2])
+    return "no axis is reduced";
+  if (p.kind() == Kind::kResize) {
+    const family::Resize& r = p.resize();
+    for (const float real : {r.scale[0], r.scale[1], r.roi[0], r.roi[1], r.roi[2], r.roi[3]})
+      if (!(std::abs(real) < 1e9f)) return "a scale or crop is no number";
+    if (!(r.scale[0] >= 0 && r.scale[1] >= 0) || (r.scale[0] == 0) != (r.scale[1] == 0))
+      return "scales are not positive";
+    // Else a few numbers could be sums of any number of others.
+    for (int axis = 0; r.antialias && axis < 2; ++axis) {
+      const double scale = static_cast<double>(r.scale[axis]);
+      const auto in = static_cast<double>(axis ? x.w : x.h);
+      if (scale != 0 && scale * in < 1) return "the scale leaves nothing of the input";
+    }
+  }
   if (p.kind() == Kind::kMap &&
       ((z.c != 1 && z.c != x.c) || (z.h != 1 && z.h != x.h) || (z.w != 1 && z.w != x.w)))
     return "the second operand does not broadcast";

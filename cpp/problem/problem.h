@@ -31,8 +31,8 @@ struct Operand {
 
 // Families of problems. An operator that fits one of them is a row in the table of operators, a
 // family a struct below.
-enum class Kind : uint8_t { kConv, kMatmul, kPool, kMap, kNormalize, kMove };
-constexpr int kKinds = 6;
+enum class Kind : uint8_t { kConv, kMatmul, kPool, kMap, kNormalize, kMove, kResize, kReduce };
+constexpr int kKinds = 8;
 
 // Some kinds.
 class Kinds {
@@ -52,6 +52,19 @@ class Kinds {
 };
 
 enum class PoolCode : uint8_t { kMax, kAverage };
+enum class ResizeCode : uint8_t { kNearest, kLinear, kCubic };
+// How numbers of the output lie among those of the input, and which of two the nearest is, as
+// ONNX's Resize has it.
+enum class Coordinates : uint8_t {
+  kHalfPixel,
+  kHalfPixelSymmetric,
+  kPytorchHalfPixel,
+  kAlignCorners,
+  kAsymmetric,
+  kTfHalfPixelForNn,
+  kTfCropAndResize
+};
+enum class Nearest : uint8_t { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 
 // What becomes of a layer's results before they are stored, in this order.
 struct Epilogue {
@@ -97,7 +110,23 @@ struct Move {
   std::vector<Atom> atoms = {};
   int64_t image = 0;
 };
-using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move>;
+// Height and width become others, each number a weighted sum of some along each axis.
+struct Resize {
+  ResizeCode code = ResizeCode::kNearest;
+  Coordinates coordinates = Coordinates::kHalfPixel;
+  Nearest nearest = Nearest::kRoundPreferFloor;
+  float scale[2] = {0, 0};       // height, width; 0: the quotient of the sizes
+  float roi[4] = {0, 0, 1, 1};   // top, left, bottom, right of a crop, 1 the image's own size
+  float cubic = -0.75f;          // the coefficient of cubic interpolation
+  bool antialias = false;        // where the output is smaller, sums of all that it covers
+  bool exclude_outside = false;  // else the border's numbers go on outside
+  float outside = 0;             // what a crop has outside the image
+};
+struct Reduce {
+  ReduceCode code = ReduceCode::kSum;
+  bool axes[3] = {false, false, false};  // channels, height, width
+};
+using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce>;
 
 }  // namespace family
 
@@ -116,6 +145,8 @@ struct Problem {
   const family::Map& map() const { return std::get<family::Map>(params); }
   const family::Normalize& normalize() const { return std::get<family::Normalize>(params); }
   const family::Move& move() const { return std::get<family::Move>(params); }
+  const family::Resize& resize() const { return std::get<family::Resize>(params); }
+  const family::Reduce& reduce() const { return std::get<family::Reduce>(params); }
 
   // Whether it has weights, their type, and how many each output channel has.
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }

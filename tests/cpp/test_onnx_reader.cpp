@@ -478,8 +478,8 @@ TEST_CASE("what is not canonical is refused with its name, its operator and the 
   refused(f, {"again", "Relu", "taken"});
   (f = good).opset = 12;
   refused(f, {"operator set 12"});
-  (f = good).opset = 18;
-  refused(f, {"operator set 18"});
+  (f = good).opset = 19;
+  refused(f, {"operator set 19"});
   (f = good).model_extra = bytes(25, "");
   refused(f, {"functions"});
   (f = good).graph_extra = bytes(15, "");

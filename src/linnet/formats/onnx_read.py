@@ -17,6 +17,7 @@ import numpy as np
 
 from ..graph import Array, Graph, Node
 from ..ops import OPERATORS
+from ..ops.reduce import REDUCTIONS
 from ..text import short
 from . import _schema
 from ._source import Source
@@ -251,7 +252,7 @@ class _Reader(Translator):
 
 
 def _axes_to_input(reader: _Reader, node: Node) -> None:
-    """Squeeze, Unsqueeze (before 13) and ReduceMean (before 18) had their axes as an attribute."""
+    """Squeeze, Unsqueeze (before 13) and reductions (before 18) had their axes as an attribute."""
     if "axes" in node.attrs:
         node.inputs[1:] = [reader.numbers(f"{node.name}.axes", _int_list(node, "axes"))]
 
@@ -264,6 +265,15 @@ def _slice(reader: _Reader, node: Node) -> None:
         node.inputs[1:] = [
             reader.numbers(f"{node.name}.{key}", values) for key, values in lists.items()
         ]
+
+
+def _split(reader: _Reader, node: Node) -> None:
+    """Sizes were an attribute before opset 13; without them there are as many parts as outputs."""
+    if "split" in node.attrs:
+        sizes = _int_list(node, "split")
+        node.inputs[1:] = [reader.numbers(f"{node.name}.split", sizes)]
+    if len(node.inputs) < 2 or not node.inputs[1]:
+        node.attrs.setdefault("num_outputs", len(node.outputs))
 
 
 def _pad(reader: _Reader, node: Node) -> None:
@@ -285,6 +295,20 @@ def _clip(reader: _Reader, node: Node) -> None:
                 raise Unsupported(f"attribute '{key}' is not a number")
             name = "" if limit is None else reader.numbers(f"{node.name}.{key}", limit)
             node.inputs.append(name)
+
+
+def _resize(reader: _Reader, node: Node) -> None:
+    """Before opset 11 it is an Upsample; a place within a crop's roi came with 11."""
+    if reader.opset < 11:
+        node.op = "Upsample"
+
+
+def _upsample(reader: _Reader, node: Node) -> None:
+    if reader.opset < 9:
+        scales = node.attrs.pop("scales", None)
+        if not isinstance(scales, list) or not all(isinstance(s, (float, int)) for s in scales):
+            raise Unsupported("attribute 'scales' is not a list of numbers")
+        node.inputs[1:] = [reader.numbers(f"{node.name}.scales", scales)]
 
 
 def _softmax(reader: _Reader, node: Node) -> None:
@@ -317,9 +341,12 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "Clip": _clip,
     "Dropout": _dropout,
     "Pad": _pad,
-    "ReduceMean": _axes_to_input,
+    **{f"Reduce{name}": _axes_to_input for name in REDUCTIONS},
+    "Resize": _resize,
     "Slice": _slice,
     "Softmax": _softmax,
+    "Split": _split,
     "Squeeze": _axes_to_input,
     "Unsqueeze": _axes_to_input,
+    "Upsample": _upsample,
 }

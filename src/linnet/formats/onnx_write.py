@@ -1,4 +1,4 @@
-"""A canonical graph to an ONNX file (IR version 8, opset 13) that any ONNX runtime reads."""
+"""A canonical graph to an ONNX file (IR version 8, opset 18) that any ONNX runtime reads."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _TENSOR_TYPE = {  # TensorProto.DataType
 def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     """Write the graph to `path`.
 
-    With weights="f16" every float tensor is stored rounded to float16, followed by a Cast to
-    float32. With "int8" the weights of convolutions and fully connected layers are stored as int8
-    with a float32 scale for each output channel (quantize), followed by a DequantizeLinear; biases
-    stay float32. ValueError if a weight is outside float16's range, is not finite, or the file
-    would exceed protobuf's 2 GB.
+    With weights="f16" every float tensor but a Resize's scales is stored rounded to float16,
+    followed by a Cast to float32. With "int8" the weights of convolutions and fully connected
+    layers are stored as int8 with a float32 scale for each output channel (quantize), followed by a
+    DequantizeLinear; biases stay float32. ValueError if a weight is outside float16's range, is not
+    finite, or the file would exceed protobuf's 2 GB.
     """
     if weights not in WEIGHT_TYPES:
         raise ValueError(f"weights is {short(weights)}, expected 'f32', 'f16' or 'int8'")
@@ -45,16 +45,17 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     if sum(array.nbytes for array in graph.initializers.values()) >= 2**31:
         raise ValueError(f"{path}: more than 2 GB of weights do not fit one ONNX file")
     model = _schema.onnx("ModelProto")(ir_version=8, producer_name="linnet")
-    model.opset_import.add(domain="", version=13)
+    model.opset_import.add(domain="", version=18)
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:
         _describe(model.graph.input.add(), value.name, shapes[value.name])
     for name in graph.outputs:
         _describe(model.graph.output.add(), name, shapes[name])
     names = graph.names()
+    exact = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:]}
     kernels = {node.inputs[1] for node in graph.nodes if node.op in ("Conv", "Gemm")}
     for name, array in graph.initializers.items():
-        if weights == "f16" and array.dtype.kind == "f":
+        if weights == "f16" and array.dtype.kind == "f" and name not in exact:
             _add_half(model.graph, name, array, names)
         elif weights == "int8" and name in kernels:
             _add_quantized(model.graph, name, array, names)

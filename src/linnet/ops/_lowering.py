@@ -193,7 +193,7 @@ class Lowering:
             try:
                 shape = infer_shape(op, attrs, given)
             except ValueError as error:
-                raise Refusal(str(error).partition(": ")[2]) from None
+                raise Refusal(str(error).partition(": ")[2] or str(error)) from None
         if max(shape) >= LONGEST_AXIS:
             raise Refusal(f"its output is too large: {shape_text(shape)}")
         output = self.names.fresh(f"{call.output}.{step}") if step else call.output

@@ -25,6 +25,7 @@ class Operator(NamedTuple):
         ONNX's defaults. It returns an array, or a tuple of them if the operator has several
         outputs, in the precision of its arguments.
     lower: rewrites a call to canonical operators; None if the core takes the operator as it is.
+    several: it has several outputs, and its rule makes those that are used.
     folds: how many elements computing the operator of these constants allocates; None where
         constants are not folded.
     """
@@ -33,6 +34,7 @@ class Operator(NamedTuple):
     meaning: Callable[..., Any]
     lower: Callable[[Lowering, Call], None] | None
     folds: Callable[..., int] | None = None
+    several: bool = False
 
     @property
     def inputs(self) -> tuple[int, int]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..graph import Array
+from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
 from ._window import Pair, explicit_pads, window, windows
+from .move import slice_of, transposed
 from .pool import max_pool
 
 
@@ -84,4 +87,189 @@ def lower_conv(low: Lowering, call: Call) -> None:
     low.emit(call, "Conv", inputs, attrs)
 
 
-OPERATORS = (Operator("Conv", conv, lower_conv),)
+def conv_transpose(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Pair = (1, 1),
+    group: int = 1,
+    kernel_shape: Pair = (),
+    output_padding: Pair = (0, 0),
+    output_shape: Pair = (),
+    pads: Pair = (0, 0, 0, 0),
+    strides: Pair = (1, 1),
+) -> Array:
+    """Every number of x [N, C, H, W] times w [C, K/group, R, S], added up `strides` apart, without
+    `pads` at the borders; plus b [K]: [N, K, OH, OW].
+    """
+    if tuple(kernel_shape) not in ((), w.shape[2:]):
+        raise ValueError(f"kernel_shape {kernel_shape} does not match the weights {w.shape}")
+    if w.shape[0] != x.shape[1] or x.shape[1] % group:
+        raise ValueError(f"weights {w.shape} with group {group} do not fit the input {x.shape}")
+    axes = _spread(
+        x.shape[2:],
+        w.shape[2:],
+        auto_pad=auto_pad,
+        dilations=dilations,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        pads=pads,
+        strides=strides,
+    )
+    (channels, filters), (rows, cols) = w.shape[:2], w.shape[2:]
+    spans = (
+        max(axis.end, axis.stride * (n - 1) + axis.kernel) for axis, n in zip(axes, x.shape[2:])
+    )
+    whole = np.zeros((len(x), filters * group, *spans))
+    for g in range(group):
+        c = slice(g * channels // group, (g + 1) * channels // group)
+        k = slice(g * filters, (g + 1) * filters)
+        for r, s in np.ndindex(rows, cols):
+            spots = (
+                slice(
+                    at * axis.dilation, at * axis.dilation + axis.stride * (n - 1) + 1, axis.stride
+                )
+                for at, axis, n in zip((r, s), axes, x.shape[2:])
+            )
+            whole[(slice(None), k, *spots)] += np.einsum("nchw,ck->nkhw", x[:, c], w[c, :, r, s])
+    y = whole[:, :, axes[0].pad : axes[0].end, axes[1].pad : axes[1].end]
+    y = y if b is None else y + b.reshape(-1, 1, 1)
+    return np.asarray(y, np.result_type(x, w))
+
+
+class _Spread(NamedTuple):
+    """One axis of a transposed convolution: the output is what lies from `pad` to `end`."""
+
+    stride: int
+    dilation: int
+    kernel: int  # its extent
+    pad: int
+    end: int
+
+    @property
+    def first(self) -> int:
+        """The first group of `stride` numbers that the output has some of."""
+        return self.pad // self.stride
+
+    @property
+    def taps(self) -> int:
+        """How many numbers of the input meet in one of the output, at most."""
+        return -(-self.kernel // self.stride)
+
+
+def _spread(
+    size: Pair,
+    kernel: Pair,
+    *,
+    auto_pad: str,
+    dilations: Pair,
+    output_padding: Pair,
+    output_shape: Pair,
+    pads: Pair,
+    strides: Pair,
+) -> list[_Spread]:
+    axes = []
+    same = auto_pad in ("SAME_UPPER", "SAME_LOWER")
+    if auto_pad == "VALID":
+        pads = (0, 0, 0, 0)
+    elif auto_pad != "NOTSET" and not same:
+        raise Refusal(f"auto_pad is {auto_pad!r}")
+    for i in (0, 1):
+        extent = dilations[i] * (kernel[i] - 1) + 1
+        full = strides[i] * (size[i] - 1) + extent + output_padding[i]
+        pad, end = pads[i], full - pads[2 + i]
+        if same or len(output_shape):
+            length = output_shape[-2:][i] if len(output_shape) else size[i] * strides[i]
+            # What is too much is cut off, half of it at the beginning.
+            surplus = full - length
+            pad = surplus // 2 if auto_pad == "SAME_UPPER" else surplus - surplus // 2
+            end = pad + length
+        if end <= pad or pad < 0:
+            raise Refusal(f"pads {list(pads)} do not fit, or leave nothing")
+        axes.append(_Spread(strides[i], dilations[i], extent, pad, end))
+    return axes
+
+
+def lower_conv_transpose(low: Lowering, call: Call) -> None:
+    """Of images: a convolution whose channels are the phases of the output, then each to its place.
+
+    Output number stride * i + r is a sum over t of x[i - t] * w[stride * t + r].
+    """
+    weights = low.numbers(call.input(1), "weight")
+    shape = low.shape(call.input(0))
+    group = call.attrs["group"]
+    if weights.ndim != 4 or len(shape) != 4:
+        raise Refusal("only 2-D convolutions, of images [N, C, H, W], are supported")
+    if group < 1 or shape[1] % group or weights.shape[0] != shape[1]:
+        raise Refusal(f"its weight {list(weights.shape)} does not fit {shape_text(shape)}")
+    kernel = list(weights.shape[2:])
+    if call.ints("kernel_shape") not in ([], kernel):
+        raise Refusal(f"kernel_shape does not match the weight {list(weights.shape)}")
+    lists = {name: call.ints(name, 2) for name in ("dilations", "output_padding", "strides")}
+    lists.update(pads=call.ints("pads", 4), output_shape=call.ints("output_shape"))
+    given = [number for values in lists.values() for number in values]
+    if (
+        min(lists["dilations"] + lists["strides"]) < 1
+        or not 0 <= min(given) <= max(given) < 1 << 20
+    ):
+        raise Refusal("strides, dilations or pads do not fit")
+    if len(lists["output_shape"]) not in (0, 2, 4):
+        raise Refusal("output_shape is not that of an image")
+    axes = _spread(shape[2:], kernel, auto_pad=call.attrs["auto_pad"], **lists)
+    filters = weights.shape[1]
+    phases = [axis.stride for axis in axes]
+    if any(axis.taps - 1 < axis.first for axis in axes):
+        raise Refusal("its pads leave none of the first numbers")
+    low.spend(
+        weights.size // (kernel[0] * kernel[1]) * math.prod(a.taps * a.stride for a in axes), 4
+    )
+
+    def of_phases(w: Array) -> Array:
+        """[C, K/group, R, S] as the filters [group * phases * K/group, C/group, taps, taps]."""
+        full = np.zeros((*w.shape[:2], *(axis.taps * axis.stride for axis in axes)), np.float32)
+        full[:, :, : axes[0].kernel : axes[0].dilation, : axes[1].kernel : axes[1].dilation] = w
+        parts = full.reshape(
+            group, shape[1] // group, filters, axes[0].taps, phases[0], axes[1].taps, phases[1]
+        )
+        parts = parts.transpose(0, 4, 6, 2, 1, 3, 5)[..., ::-1, ::-1]
+        return parts.reshape(-1, shape[1] // group, axes[0].taps, axes[1].taps)
+
+    change = f"phases{phases[0]}x{phases[1]}"
+    inputs = [call.input(0), low.weight(call.input(1), "weight", change, of_phases)]
+    if call.input(2):
+        each = lambda b: np.tile(b.reshape(group, 1, -1), (1, math.prod(phases), 1)).ravel()  # noqa: E731
+        inputs.append(low.weight(call.input(2), "bias", change, each))
+    ends = [
+        max(0, (axis.end - 1) // axis.stride - (size - 1)) for size, axis in zip(shape[2:], axes)
+    ]
+    made = [size - axis.first + end for size, axis, end in zip(shape[2:], axes, ends)]
+    sections = []
+    for i, axis in enumerate(axes):
+        begin = axis.first * axis.stride
+        section = (2 + i, axis.pad - begin, axis.end - begin, 1)
+        if section[1:3] != (0, made[i] * axis.stride):
+            sections.append(section)
+    attrs = {
+        "kernel_shape": [axis.taps for axis in axes],
+        "strides": [1, 1],
+        "pads": [axis.taps - 1 - axis.first for axis in axes] + ends,
+        "dilations": [1, 1],
+        "group": group,
+    }
+    last = "whole" if sections else ""
+    y = low.emit(call, "Conv", inputs, attrs, last if phases == [1, 1] else "phases")
+    if phases != [1, 1]:
+        y = low.reshape(call, y, (0, group, *phases, filters, *made), "split")
+        y = transposed(low, call, y, (0, 1, 4, 5, 2, 6, 3), "placed")
+        target = (0, group * filters, made[0] * phases[0], made[1] * phases[1])
+        y = low.reshape(call, y, target, last)
+    if sections:
+        slice_of(low, call, y, sections)
+
+
+OPERATORS = (
+    Operator("Conv", conv, lower_conv),
+    Operator("ConvTranspose", conv_transpose, lower_conv_transpose),
+)

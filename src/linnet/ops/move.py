@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Array
+from ..graph import LONGEST_AXIS, Array, Shape
 from ..text import shape_text, short
-from ._lowering import Call, Lowering, Refusal, axis_of, of_constants
+from ._lowering import Call, Lowering, Refusal, axis_of
 from ._registry import Operator, as_inputs, nothing
+
+MOST_RUNS = 64
 
 
 def concat(*parts: Array, axis: int) -> Array:
@@ -73,10 +77,38 @@ def lower_concat(low: Lowering, call: Call) -> None:
     axis = axis_of(call.attrs["axis"], len(shapes[0]))
     if axis == 0:
         raise Refusal("over the batch is not supported")
+    for shape in shapes:
+        if (*shape[:axis], *shape[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]):
+            both = f"{shape_text(shapes[0])} and {shape_text(shape)}"
+            raise Refusal(f"inputs {both} differ in other axes than {axis}")
     if len(shapes) == 1:
         low.alias[call.output] = call.input(0)
+    elif axis == 1 and len(shapes[0]) <= 4:
+        low.emit(call, "Concat", call.inputs, {"axis": 1})
     else:
-        low.emit(call, "Concat", call.inputs, {"axis": axis})
+        concat_channels(low, call, shapes, axis)
+
+
+def concat_channels(low: Lowering, call: Call, shapes: Sequence[Shape], axis: int) -> None:
+    """Along another axis: as channels, with the axes before it behind them meanwhile."""
+    before, after = math.prod(shapes[0][1:axis]), math.prod(shapes[0][axis + 1 :])
+    parts = []
+    for index, (name, shape) in enumerate(zip(call.inputs, shapes)):
+        flat = low.reshape(call, name, (0, before, shape[axis], after), f"flat{index}")
+        parts.append(transposed(low, call, flat, (0, 2, 1, 3), f"part{index}"))
+    whole = low.emit(call, "Concat", parts, {"axis": 1}, "whole")
+    y = transposed(low, call, whole, (0, 2, 1, 3), "back")
+    low.reshape(call, y, (*shapes[0][:axis], low.shape(whole)[1], *shapes[0][axis + 1 :]))
+
+
+def transposed(low: Lowering, call: Call, x: str, order: Sequence[int], step: str = "") -> str:
+    """A value with its axes in this order; under another shape where that moves nothing."""
+    shape = low.shape(x)
+    new = tuple(shape[axis] for axis in order)
+    moving = [axis for axis in order if axis and shape[axis] != 1]
+    if moving == sorted(moving):
+        return low.reshape(call, x, new, step)
+    return low.emit(call, "Transpose", [x], {"perm": list(order)}, step)
 
 
 def lower_transpose(low: Lowering, call: Call) -> None:
@@ -92,6 +124,125 @@ def lower_transpose(low: Lowering, call: Call) -> None:
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
     else:
         low.emit(call, "Transpose", [call.input(0)], {"perm": order})
+
+
+def lower_slice(low: Lowering, call: Call) -> None:
+    """Of any axis but the batch, by constants, forwards."""
+    shape = low.shape(call.input(0))
+    starts = low.integers(call.input(1), "list of starts")
+    ends = low.integers(call.input(2), "list of ends")
+    axes = list(range(len(starts)))
+    if call.input(3):
+        axes = low.integers(call.input(3), "list of axes")
+    steps = low.integers(call.input(4), "list of steps") if call.input(4) else [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise Refusal("starts, ends, axes and steps differ in length")
+    axes = [axis_of(axis, len(shape)) for axis in axes]
+    sections = []
+    for axis, start, end, step in zip(axes, starts, ends, steps):
+        if step < 1:
+            raise Refusal(f"step {step}: only positive ones are supported")
+        if axis == 0 and ((start, step) != (0, 1) or end < LONGEST_AXIS - 1):
+            raise Refusal("the batch cannot be cut")
+        first, last, _ = slice(start, end, step).indices(shape[axis])
+        if axis and last <= first:
+            raise Refusal(f"nothing is left of axis {axis} of {shape_text(shape)}")
+        if axis and (first, last, step) != (0, shape[axis], 1):
+            sections.append((axis, first, last, step))
+    slice_of(low, call, call.input(0), sections)
+
+
+def slice_of(
+    low: Lowering, call: Call, x: str, sections: Sequence[tuple[int, int, int, int]], step: str = ""
+) -> str:
+    """What `sections`, (axis, first, end, step) of axes of their own, leave of a value."""
+    if not sections:
+        if not step:
+            low.alias[call.output] = x
+        return x
+    output = f"{call.output}.{step}" if step else call.output
+    lists = [np.array(values, np.int64) for values in zip(*sections)]
+    inputs = [
+        low.add_constant(f"{output}.{name}", lists[place])
+        for name, place in (("starts", 1), ("ends", 2), ("axes", 0), ("steps", 3))
+    ]
+    return low.emit(call, "Slice", [x, *inputs], {}, step)
+
+
+def split(
+    x: Array, sizes: Array | None = None, *, axis: int = 0, num_outputs: int = 0
+) -> tuple[Array, ...]:
+    """Parts of an axis, of these sizes; else `num_outputs` equal ones, of which the last is shorter
+    where that does not divide.
+    """
+    if sizes is None:
+        each = -(-x.shape[axis] // num_outputs)
+        return tuple(np.split(x, range(each, x.shape[axis], each), axis))
+    return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
+
+
+def lower_split(low: Lowering, call: Call) -> None:
+    """A slice for every output that is used."""
+    x, outputs = call.input(0), call.node.outputs
+    shape = low.shape(x)
+    axis = axis_of(call.attrs["axis"], len(shape))
+    if axis == 0:
+        raise Refusal("the batch cannot be cut")
+    size = shape[axis]
+    if call.input(1):
+        sizes = low.integers(call.input(1), "sizes")
+    else:
+        each = -(-size // (call.attrs["num_outputs"] or len(outputs)))
+        sizes = [min(each, size - first) for first in range(0, size, each)]
+    if len(sizes) != len(outputs) or sum(sizes) != size or min(sizes) < 1:
+        raise Refusal(f"sizes {sizes} are not {len(outputs)} parts of axis {axis} of {size}")
+    first = 0
+    for output, length in zip(outputs, sizes):
+        if output:
+            part = Call(replace(call.node, outputs=[output]), call.inputs, call.attrs)
+            slice_of(low, part, x, [] if length == size else [(axis, first, first + length, 1)])
+        first += length
+
+
+def lower_gather(low: Lowering, call: Call) -> None:
+    """Of any axis but the batch, by constants: slices of it."""
+    x = call.input(0)
+    shape = low.shape(x)
+    indices = low.constant(call.input(1), "indices")
+    if indices.dtype.kind not in "iu" or not indices.size:
+        raise Refusal("its indices are not integers, or none")
+    axis = axis_of(call.attrs["axis"], len(shape))
+    if axis == 0:
+        raise Refusal("the batch cannot be cut")
+    size = shape[axis]
+    places = [int(i) + size * (i < 0) for i in indices.ravel()]
+    if min(places) < 0 or max(places) >= size:
+        raise Refusal(f"its indices are not those of axis {axis} of {shape_text(shape)}")
+    runs: list[list[int]] = []
+    for place in places:
+        run = runs[-1] if runs else []
+        if run and place > run[-1] and (len(run) == 1 or place - run[-1] == run[1] - run[0]):
+            run.append(place)
+        else:
+            runs.append([place])
+    if len(runs) > MOST_RUNS:
+        raise Refusal(f"indices of {len(runs)} slices, more than {MOST_RUNS}, are not supported")
+    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    parts = []
+    for index, run in enumerate(runs):
+        by = run[1] - run[0] if len(run) > 1 else 1
+        whole = (run[0], run[-1], by) == (0, size - 1, 1)
+        sections = [] if whole else [(axis, run[0], run[-1] + 1, by)]
+        last = len(runs) == 1 and target == (*shape[:axis], len(places), *shape[axis + 1 :])
+        parts.append(slice_of(low, call, x, sections, "" if last else f"part{index}"))
+    if len(runs) > 1:
+        node = replace(call.node, outputs=[low.names.fresh(f"{call.output}.joined")])
+        joined = Call(node, parts, {"axis": axis})
+        lower_concat(low, joined)
+        parts = [low.alias.get(joined.output, joined.output)]
+        low.reshape(call, parts[0], target)
+    elif not last:
+        low.reshape(call, parts[0], target)
 
 
 def lower_pad(low: Lowering, call: Call) -> None:
@@ -124,8 +275,9 @@ def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
 
 OPERATORS = (
     Operator("Concat", concat, lower_concat, as_inputs),
-    Operator("Slice", slice_, of_constants, nothing),
-    Operator("Gather", gather, of_constants, gathered),
+    Operator("Slice", slice_, lower_slice, nothing),
+    Operator("Split", split, lower_split, nothing, several=True),
+    Operator("Gather", gather, lower_gather, gathered),
     Operator("Transpose", transpose, lower_transpose, nothing),
     Operator("Pad", pad, lower_pad),
 )

@@ -70,7 +70,8 @@ def _visit(low: Lowering, node: Node) -> None:
         if operator is None or failed:
             _after_failures(low, node, operator, failed)
             return
-        if not node.outputs[0] or any(name and low.used[name] for name in node.outputs[1:]):
+        more = any(name and low.used[name] for name in node.outputs[1:])
+        if not operator.several and (more or not node.outputs[0]):
             raise Refusal("only its first output is supported")
         call = Call(node, inputs, operator.bind(node.attrs))
         most = operator.inputs[1]

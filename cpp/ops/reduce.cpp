@@ -1,0 +1,71 @@
+// Axes that become one number each.
+#include "ops/op.h"
+
+namespace linnet {
+namespace {
+
+template <ReduceCode kCode>
+Params read(NodeReader& node) {
+  ReduceParams p;
+  p.code = kCode;
+  const Weight* axes = node.constant(1);
+  if (!axes || axes->bytes() || axes->integers.empty())
+    refuse("its axes are not an integer initializer");
+  p.axes = axes->integers;
+  if (node.integer("keepdims", 1) != 1) refuse("only keepdims=1 is supported");
+  return p;
+}
+
+// Whether each axis after the batch is reduced.
+std::vector<bool> reduced(const Params& params, const Shape& x) {
+  require_rank_of_image(x);
+  std::vector<bool> flags(x.size());
+  for (const int64_t axis : std::get<ReduceParams>(params).axes) {
+    if (axis < 1 || axis >= static_cast<int64_t>(x.size()) || flags[static_cast<size_t>(axis)])
+      refuse("axis " + std::to_string(axis) + " of " + to_string(x));
+    flags[static_cast<size_t>(axis)] = true;
+  }
+  return flags;
+}
+
+std::vector<TensorType> types(const Params& params, const std::vector<TensorType>& inputs) {
+  Shape y = inputs[0].shape;
+  const std::vector<bool> flags = reduced(params, y);
+  for (size_t axis = 1; axis < y.size(); ++axis) {
+    if (flags[axis]) y[axis] = 1;
+  }
+  return {{DType::kF32, y}};
+}
+
+Problem problem(const Graph& graph, const Node& node) {
+  const std::vector<bool> flags = reduced(node.params, graph.values[node.value(0)].shape());
+  family::Reduce r;
+  r.code = std::get<ReduceParams>(node.params).code;
+  for (size_t axis = 1; axis < flags.size(); ++axis) {
+    const bool width = flags.size() == 3 && axis == 2;  // of [N, C, W]
+    r.axes[width ? 2 : axis - 1] = flags[axis];
+  }
+  Problem p;
+  p.params = r;
+  return p;
+}
+
+template <ReduceCode kCode>
+OpDef reduce(const char* name) {
+  OpDef op{name, {{Role::kActivation}, {Role::kConstant}}};
+  op.read = read<kCode>, op.types = types, op.problem = problem;
+  return op;
+}
+
+const RegisterOps kRegistered({
+    reduce<ReduceCode::kMean>("ReduceMean"),
+    reduce<ReduceCode::kSum>("ReduceSum"),
+    reduce<ReduceCode::kMax>("ReduceMax"),
+    reduce<ReduceCode::kMin>("ReduceMin"),
+    reduce<ReduceCode::kProduct>("ReduceProd"),
+    reduce<ReduceCode::kSumOfMagnitudes>("ReduceL1"),
+    reduce<ReduceCode::kSumOfSquares>("ReduceSumSquare"),
+});
+
+}  // namespace
+}  // namespace linnet

@@ -1,0 +1,145 @@
+"""Parts of values, joined, cut out, taken apart: as files say them, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx_models import agree, model
+
+import linnet
+
+F4, I8 = np.float32, np.int64
+RANDOM = np.random.default_rng(6)
+SHAPE = (2, 3, 8, 10)
+WEIGHT = {"w": RANDOM.standard_normal((24, 3, 1, 1)).astype(F4)}
+
+
+def after_a_layer(nodes, constants, opset=18, outputs=("y",)):
+    nodes = [("Conv", "x,w", "c", {}), *nodes]
+    return model(nodes, {**WEIGHT, **constants}, SHAPE, opset=opset, outputs=outputs)
+
+
+def slices(**lists):
+    return {name: I8(values) for name, values in lists.items()}
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "axes", "steps"),
+    [
+        ([8], [16], [1], [1]),
+        ([3], [20], [1], [1]),
+        ([1, 2], [-1, 2**31 - 1], [2, 3], [1, 1]),
+        ([0, 1], [8, 10], [-2, -1], [2, 3]),
+        ([1, 0, 5], [23, 99, -1], [1, 2, 3], [7, 4, 2]),
+        ([0], [2**63 - 1], [0], [1]),
+        ([-5], [-2], [3], [2]),
+    ],
+)
+def test_slices(starts, ends, axes, steps, tmp_path):
+    lists = slices(s=starts, e=ends, a=axes, t=steps)
+    nodes = [("Slice", "c,s,e,a,t", "d", {}), ("Relu", "d", "y", {})]
+    agree(after_a_layer(nodes, lists), tmp_path, SHAPE)
+
+
+def test_slices_of_slices_and_of_views(tmp_path):
+    lists = slices(s=[2], e=[7], a=[2], b=[3], t=[2], f=[0, 24, 80])
+    nodes = [
+        ("Slice", "c,s,e,a", "d", {}),
+        ("Slice", "d,s,e,b,t", "e1", {}),
+        ("Reshape", "c,f", "u", {}),
+        ("Slice", "u,s,e,a", "v", {}),
+        ("Relu", "e1", "y", {}),
+        ("Relu", "v", "z", {}),
+    ]
+    agree(after_a_layer(nodes, lists, outputs=("y", "z")), tmp_path, SHAPE)
+
+
+def test_slices_written_as_attributes(tmp_path):
+    nodes = [("Slice", "c", "y", {"starts": [1, 2], "ends": [9, -1], "axes": [1, 3]})]
+    agree(after_a_layer(nodes, {}, opset=9), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "sizes", "opset", "parts"),
+    [
+        ({"axis": 1, "num_outputs": 3}, None, 18, 3),
+        ({"axis": 1}, [8, 5, 11], 13, 3),
+        ({"axis": -1}, [1, 9], 18, 2),
+        ({"axis": 2, "split": [3, 5]}, None, 11, 2),
+        ({"axis": 1}, None, 13, 2),
+        ({"axis": 3, "num_outputs": 4}, None, 18, 4),
+    ],
+)
+def test_splits(attrs, sizes, opset, parts, tmp_path):
+    names = [f"p{i}" for i in range(parts)]
+    constants = {} if sizes is None else {"n": I8(sizes)}
+    nodes = [("Split", "c" if sizes is None else "c,n", ",".join(names), attrs)]
+    nodes += [("Relu", name, f"y{i}", {}) for i, name in enumerate(names)]
+    outputs = tuple(f"y{i}" for i in range(parts))
+    agree(after_a_layer(nodes, constants, opset, outputs), tmp_path, SHAPE)
+
+
+def test_a_split_whose_parts_are_not_all_used(tmp_path):
+    nodes = [("Split", "c", "a,b,d", {"axis": 1, "num_outputs": 3}), ("Relu", "b", "y", {})]
+    agree(after_a_layer(nodes, {}), tmp_path, SHAPE, operators="Conv Slice Relu")
+
+
+@pytest.mark.parametrize(
+    ("indices", "axis"),
+    [
+        (3, 1),
+        ([2], 1),
+        ([0, 2, 4], 1),
+        ([5, 1, 1, 20], 1),
+        ([[0, 1], [-1, 3]], 1),
+        ([7, 0], 2),
+        (-1, 3),
+        ([3, 2, 1, 0], -1),
+    ],
+)
+def test_gathers(indices, axis, tmp_path):
+    nodes = [("Gather", "c,i", "d", {"axis": axis}), ("Reshape", "d,n", "y", {})]
+    agree(after_a_layer(nodes, {"i": I8(indices), "n": I8([0, -1])}), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3, -1])
+def test_concatenations_along_any_axis(axis, tmp_path):
+    nodes = [
+        ("Relu", "c", "r", {}),
+        ("Concat", "r,c,r", "d", {"axis": axis}),
+        ("Relu", "d", "y", {}),
+    ]
+    agree(after_a_layer(nodes, {}), tmp_path, SHAPE)
+
+
+def test_concatenations_of_more_axes(tmp_path):
+    nodes = [
+        ("Reshape", "c,n", "r", {}),
+        ("Concat", "r,r", "d", {"axis": 3}),
+        ("Reshape", "d,m", "e", {}),
+        ("Relu", "e", "y", {}),
+    ]
+    constants = {"n": I8([0, 2, 12, 8, 10]), "m": I8([0, 48, 8, 10])}
+    agree(after_a_layer(nodes, constants), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "said"),
+    [
+        ([("Slice", "c,s,e,a", "y", {})], slices(s=[0], e=[1], a=[0]), "batch cannot be cut"),
+        ([("Slice", "c,s,e,a", "y", {})], slices(s=[5], e=[5], a=[2]), "nothing is left"),
+        ([("Slice", "c,s,e,a", "y", {})], slices(s=[5], e=[7], a=[4]), "axis 4 does not exist"),
+        ([("Split", "c,n", "y,z", {"axis": 1})], slices(n=[20, 5]), "not 2 parts"),
+        ([("Gather", "c,i", "y", {"axis": 1})], slices(i=[24]), "not those of axis 1"),
+        ([("Gather", "c,i", "y", {"axis": 0})], slices(i=[0]), "batch cannot be cut"),
+        (
+            [("Concat", "x,c", "y", {"axis": 2})],
+            {},
+            "Nx3x8x10 and Nx24x8x10 differ in other axes than 2",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(nodes, constants, said, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(after_a_layer(nodes, constants).SerializeToString())
+    with pytest.raises(ValueError, match=said):
+        linnet.load(tmp_path / "model.onnx")
