@@ -38,6 +38,7 @@ namespace {
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
 // mul, div, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the
 // addend), and
+// - maximum(a, b): NaN where either is; what b depends on is ready the sooner;
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
@@ -71,6 +72,7 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec div(Vec a, Vec b) { return a / b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+LINNET_INLINE Vec maximum(Vec a, Vec b) { return a != a ? a : max(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
@@ -104,6 +106,9 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+LINNET_INLINE Vec maximum(Vec a, Vec b) {
+  return _mm256_or_ps(_mm256_max_ps(a, b), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
 LINNET_INLINE Value broadcast(const float* p) { return _mm256_set1_ps(*p); }
@@ -136,6 +141,9 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+LINNET_INLINE Vec maximum(Vec a, Vec b) {
+  return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
+}
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
 LINNET_INLINE Value broadcast(const float* p) { return _mm512_set1_ps(*p); }
@@ -191,6 +199,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+LINNET_INLINE Vec maximum(Vec a, Vec b) { return vmaxq_f32(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return vminq_f32(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return vfmaq_f32(acc, a, b); }
 LINNET_INLINE Vec exponent(Vec t) {

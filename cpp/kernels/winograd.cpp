@@ -138,8 +138,8 @@ LINNET_INLINE void output_pooled(const WinogradOutput& o) {
       for (int i = 0; i < kStored; ++i) {
         Vec most = y[i * kPool];
         LINNET_UNROLL
-        for (int q = 1; q < kPool; ++q) most = max(most, y[i * kPool + q]);
-        best[i][0] = j ? max(best[i][0], most) : most;
+        for (int q = 1; q < kPool; ++q) most = maximum(most, y[i * kPool + q]);
+        best[i][0] = j ? maximum(best[i][0], most) : most;
       }
     }
     LINNET_UNROLL
@@ -209,7 +209,7 @@ LINNET_INLINE void line_pooled(const WinogradLine& l) {
       for (int i = 0; i < kStored; ++i) {
         Vec r = y[i * kPool];
         LINNET_UNROLL
-        for (int q = 1; q < kPool; ++q) r = max(r, y[i * kPool + q]);
+        for (int q = 1; q < kPool; ++q) r = maximum(r, y[i * kPool + q]);
         best[i][0] = add(r, bias);
       }
       finish(best, stored, residual ? residual + (at - l.y) : nullptr, limits, l.merge, at,
