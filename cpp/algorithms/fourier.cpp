@@ -252,41 +252,42 @@ class FourierPlan final : public Plan {
     const std::string packing =
         "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.conv().window.dilation[0]) +
         "x" + std::to_string(p_.conv().window.dilation[1]) + " v" + std::to_string(width_);
-    weights_ = context.weights.get(&weight, packing, numbers * p_.x.dims.c * k_, [&](float* out) {
-      double cosine[16], sine[16];
-      for (int i = 0; i < n_; ++i)
-        cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
-      double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
-      for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-        float* to_vector = out + k / width_ * width_ * numbers * p_.x.dims.c + k % width_;
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-          const float* w = weight.data + (k * p_.x.dims.c + c) * rows * cols;
-          for (int64_t r = 0; r < rows; ++r) {
-            for (int x = 0; x <= n_ / 2; ++x) {
-              double re = 0, im = 0;
-              for (int64_t s = 0; s < cols; ++s) {
-                const int64_t turn = s * p_.conv().window.dilation[1] * x % n_;
-                re += w[r * cols + s] * cosine[turn];
-                im += w[r * cols + s] * sine[turn];
+    weights_ = context.weights.get(
+        &weight, packing, numbers * p_.x.dims.c * k_, [&](const Weight& loaded, float* out) {
+          double cosine[16], sine[16];
+          for (int i = 0; i < n_; ++i)
+            cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
+          double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
+          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+            float* to_vector = out + k / width_ * width_ * numbers * p_.x.dims.c + k % width_;
+            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+              const float* w = loaded.data + (k * p_.x.dims.c + c) * rows * cols;
+              for (int64_t r = 0; r < rows; ++r) {
+                for (int x = 0; x <= n_ / 2; ++x) {
+                  double re = 0, im = 0;
+                  for (int64_t s = 0; s < cols; ++s) {
+                    const int64_t turn = s * p_.conv().window.dilation[1] * x % n_;
+                    re += w[r * cols + s] * cosine[turn];
+                    im += w[r * cols + s] * sine[turn];
+                  }
+                  half_re[r][x] = re / (n_ * n_), half_im[r][x] = im / (n_ * n_);
+                }
               }
-              half_re[r][x] = re / (n_ * n_), half_im[r][x] = im / (n_ * n_);
+              for_each_frequency(n_, [&](int y, int x, int number) {
+                double re = 0, im = 0;
+                for (int64_t r = 0; r < rows; ++r) {
+                  const int64_t turn = r * p_.conv().window.dilation[0] * y % n_;
+                  re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
+                  im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
+                }
+                const bool real = number < kFourierReal;
+                float* to = to_vector + (number * p_.x.dims.c + (real ? 1 : 2) * c) * width_;
+                to[0] = static_cast<float>(re);
+                if (!real) to[width_] = static_cast<float>(im);
+              });
             }
           }
-          for_each_frequency(n_, [&](int y, int x, int number) {
-            double re = 0, im = 0;
-            for (int64_t r = 0; r < rows; ++r) {
-              const int64_t turn = r * p_.conv().window.dilation[0] * y % n_;
-              re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
-              im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
-            }
-            const bool real = number < kFourierReal;
-            float* to = to_vector + (number * p_.x.dims.c + (real ? 1 : 2) * c) * width_;
-            to[0] = static_cast<float>(re);
-            if (!real) to[width_] = static_cast<float>(im);
-          });
-        }
-      }
-    });
+        });
   }
 
   // Channels c.. of a tile.
@@ -381,6 +382,7 @@ class Fourier final : public Algorithm {
     const Window& w = p.conv().window;
     if (!w.unit_stride()) return "the stride is not 1";
     if (p.conv().groups != 1) return "the convolution is grouped";
+    if (p.x.dims.c > kMostTerms) return "sums over so many channels would err too much";
     if (w.extent(0) > n_ || w.extent(1) > n_) {
       return "kernel " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) +
              " does not fit tiles of " + std::to_string(n_);

@@ -230,8 +230,8 @@ class WinogradPlan final : public Plan {
     const int r = static_cast<int>(p_.conv().window.kernel[0]);
     const std::string packing =
         "winograd rows v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
-    weights_ =
-        context.weights.get(&weight, packing, kTilePoints * p_.x.dims.c * k_, [&](float* out) {
+    weights_ = context.weights.get(
+        &weight, packing, kTilePoints * p_.x.dims.c * k_, [&](const Weight& loaded, float* out) {
           double g[kPoints][kPoints];
           for (int j = 0; j < kPoints; ++j) {
             for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
@@ -241,7 +241,7 @@ class WinogradPlan final : public Plan {
             const int64_t panel = k / lanes;
             const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
             for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-              const float* w = weight.data + (k * p_.x.dims.c + c) * r * r;
+              const float* w = loaded.data + (k * p_.x.dims.c + c) * r * r;
               double half[kPoints][kPoints];
               for (int i = 0; i < kPoints; ++i) {
                 for (int s = 0; s < r; ++s) {

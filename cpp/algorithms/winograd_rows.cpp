@@ -28,7 +28,9 @@ constexpr int64_t kMostColumns = 9;
 
 // Pairs of points that keep the error of sums over this many rows and channels well below 1e-4 of
 // the results' rms (measured by bench/errors.py).
-int most_pairs(int64_t taps) { return taps <= 32 ? 5 : taps <= 1024 ? 4 : taps <= 8192 ? 3 : 0; }
+int most_pairs(int64_t taps) {
+  return taps <= 32 ? 5 : taps <= 1024 ? 4 : taps <= kMostTerms ? 3 : 0;
+}
 
 // What products may fill of a core's first-level cache.
 constexpr double kProductShare = 0.5;
@@ -175,25 +177,26 @@ class WinogradRowsPlan final : public Plan {
                   taps = taps_of(p_);
     const std::string packing = "winograd line " + std::to_string(t_.points) + " v" +
                                 std::to_string(width_) + "x" + std::to_string(t_.vecs);
-    weights_ = context.weights.get(&weight, packing, t_.points * taps * k_, [&](float* out) {
-      const int64_t lanes = t_.vecs * width_;
-      for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-        const int64_t first = k / lanes * lanes;  // channel of the panel
-        const int64_t panel_lanes = std::min(lanes, k_ - first);
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-          for (int64_t r = 0; r < rows; ++r) {
-            const float* w = weight.data + ((k * p_.x.dims.c + c) * rows + r) * s;
-            for (int j = 0; j < t_.points; ++j) {
-              double sum = 0;
-              for (int i = 0; i < s; ++i)
-                sum += winograd_weight(t_.pairs, j, i, static_cast<int>(s)) * w[i];
-              out[first * t_.points * taps + ((j * rows + r) * p_.x.dims.c + c) * panel_lanes + k -
-                  first] = static_cast<float>(sum);
+    weights_ = context.weights.get(
+        &weight, packing, t_.points * taps * k_, [&](const Weight& loaded, float* out) {
+          const int64_t lanes = t_.vecs * width_;
+          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+            const int64_t first = k / lanes * lanes;  // channel of the panel
+            const int64_t panel_lanes = std::min(lanes, k_ - first);
+            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+              for (int64_t r = 0; r < rows; ++r) {
+                const float* w = loaded.data + ((k * p_.x.dims.c + c) * rows + r) * s;
+                for (int j = 0; j < t_.points; ++j) {
+                  double sum = 0;
+                  for (int i = 0; i < s; ++i)
+                    sum += winograd_weight(t_.pairs, j, i, static_cast<int>(s)) * w[i];
+                  out[first * t_.points * taps + ((j * rows + r) * p_.x.dims.c + c) * panel_lanes +
+                      k - first] = static_cast<float>(sum);
+                }
+              }
             }
           }
-        }
-      }
-    });
+        });
   }
 
   void run_band(const FloatOperands& o, int64_t image, int64_t band, int64_t first_panel,

@@ -109,6 +109,30 @@ struct PoolRow {
   bool include_pad;
 };
 
+// One row of pooling windows over a plane: a row of one channel, all of it in memory side by side.
+// The window's rows are reduced to a line, which is divided into `stride` lines of every stride-th
+// number, so that neighbouring windows have neighbours for their taps.
+struct PoolPlane {
+  const float* x;   // first number of the first window's first valid row
+  ptrdiff_t x_row;  // between window rows
+  int64_t rows;     // window rows inside the image; at least one
+  int64_t w;        // numbers of a row that windows reach
+  int64_t pad_l;
+  int64_t columns;  // numbers that windows reach, padding included
+  int64_t stride;
+  float* line;            // scratch: columns + 4 vectors
+  float* lines;           // scratch, for a stride above 1: stride * length
+  int64_t length;         // columns / stride, and 2 vectors at least
+  const ptrdiff_t* taps;  // where the taps of a window begin: in `lines`, with stride 1 in `line`
+  int64_t kernel;         // taps in a row
+  float* y;
+  int64_t out_w;
+  // Average only: one over the columns that count towards each divisor, out_w rounded up to whole
+  // vectors, and the rows.
+  const float* scales;
+  int64_t divisor_rows;
+};
+
 // The first half of the output transform: of the 8 products of row i of some 8x8 Winograd tiles,
 // vectors of channels, to m numbers each.
 struct WinogradRow {
@@ -227,6 +251,8 @@ struct Kernels {
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);
+  void (*max_pool_plane)(const PoolPlane&);
+  void (*average_pool_plane)(const PoolPlane&);
   void (*add)(const float* a, const float* b, float* y, int64_t count, Limits limits);
   void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
   // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.
