@@ -175,3 +175,118 @@ def test_pools_of_few_channels_take_little_memory(
     net = linnet.load(pool(op, shape, size, step), threads=1)
     assert net.arena_bytes <= 2 * 4 * np.prod(shape)
     assert net.explain()  # planned
+
+
+TRANSFORMED = [
+    "conv f32 n2 c24h19w23 k20r3x3p1,1,1,1 relu nhwc t2",
+    "conv f32 n1 c8h40w40 k16r3x3 maxpool3x3 nhwc t1",
+    "conv f32 n3 c32h14w14 k32r5x5p2,2,2,2 add relu nhwc t1",
+    "conv f32 n1 c9h30w31 k17r7x7p3,3,3,3 nhwc t3",
+    "conv f32 n1 c64h7w7 k64r3x3p1,1,1,1 nhwc t1",
+    "conv f32 n1 c1h60w50 k8r5x5 relu maxpool2x2 nchw>nhwc t1",
+    "conv f32 n2 c3h33w47 k16r3x7s2x1p1,3,1,3 nchw>nhwc t2",
+    "conv f32 n1 c16h50w52 k24r9x9p4,4,4,4 nhwc t1",
+    "conv f32 n1 c5h48w45 k12r3x3p2,2,2,2d2 nhwc t2",
+    "conv f32 n1 c16h18w18 k16r2x2 nhwc/32 t1",
+    "conv f32 n1 c128h15w16 k24r3x3p1,1,1,1 nhwc t2",
+    "conv f32 n1 c2h8w8 k9r3x3 nhwc t1",
+]
+TRANSFORMS = ["winograd", "winograd-rows", "fourier-8", "fourier-16"]
+
+
+class Conv:
+    """A convolution by an algorithm, and plainly in double."""
+
+    def __init__(self, key: str, algorithm: str, isa: str) -> None:
+        self.p = _core.parse_problem(key)
+        random = np.random.default_rng(list(key.encode()))
+        shape = (self.p["out"][0], self.p["in"][0], *self.p["kernel"])
+        w = random.standard_normal(shape).astype(np.float32)
+        w[random.random(shape) < 0.1] = 0  # times infinity it is NaN
+        self.layers = [_core.Layer(key, name, isa, w, None) for name in (algorithm, "direct-ref")]
+        self.width = self.layers[0].width
+        self.x = random.standard_normal((self.p["n"], *self.p["in"])).astype(np.float32)
+        z = random.standard_normal(self.layers[0].y_count).astype(np.float32)
+        self.operand = z if self.p["binary"] else None
+
+    def __call__(self, x: Any) -> list[Any]:
+        """The results of both, [pixel, channel]."""
+        if self.p["in_layout"] == "nhwc":
+            n, c, h, w = x.shape
+            pixel = self.p["in_pitch"] or -(-c // self.width) * self.width
+            lanes = np.zeros((n, h, w, pixel), np.float32)
+            lanes[..., :c] = x.transpose(0, 2, 3, 1)
+            x = lanes
+        results = []
+        for layer in self.layers:
+            y = np.zeros(layer.y_count, np.float32)
+            layer.run(x.ravel()[: layer.x_count], self.operand, y)
+            y = np.r_[y, np.zeros(-len(y) % (self.p["out_pitch"] or 1), np.float32)]
+            pixel = self.p["out_pitch"] or -(-self.p["out"][0] // self.width) * self.width
+            results.append(y.reshape(-1, pixel)[:, : self.p["out"][0]])
+        return results
+
+    def places(self) -> list[tuple[int, ...]]:
+        """Of a pixel: corners, edges, and where tiles of 8 and of 16 meet."""
+        _, c, h, w = self.x.shape
+        n = self.p["n"] - 1
+        return [
+            (n, c // 2, *at)
+            for at in [(0, 0), (h - 1, w // 2), (h // 2, w // 2), (5, 6), (h // 3, w - 1)]
+        ]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("algorithm", TRANSFORMS)
+@pytest.mark.parametrize("key", TRANSFORMED)
+def test_a_pixel_changes_its_own_results_only(key: str, algorithm: str, isa: str) -> None:
+    """One that is no number, infinite, or up to 65,535 times the rest."""
+    if reason := _core.refusal(key, algorithm, isa):
+        pytest.skip(reason)
+    layer = Conv(key, algorithm, isa)
+    without = layer(layer.x)[1]
+    for place in layer.places():
+        for value in (np.nan, np.inf, -np.inf):
+            x = layer.x.copy()
+            x[place] = value
+            got, want = layer(x)
+            for kind in (np.isnan, np.isposinf, np.isneginf):
+                np.testing.assert_array_equal(kind(got), kind(want))
+        for value in (30, 300, 65535):
+            x = layer.x.copy()
+            x[place] = value
+            got, want = layer(x)
+            far = want == without  # exactly, since sums of doubles are
+            rms = np.sqrt(np.mean(want[far] ** 2))
+            assert np.abs(got - want)[far].max() < 1e-4 * rms, (place, value)
+            error = np.abs(got - want)[~far] / np.abs(want)[~far].max(initial=1)
+            assert error.max(initial=0) < 1e-4
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("algorithm", TRANSFORMS)
+def test_several_odd_pixels_and_images_without(algorithm: str, isa: str) -> None:
+    """Each image of a batch is judged on its own, whatever the others hold."""
+    key = "conv f32 n4 c16h44w44 k16r3x3p1,1,1,1 nhwc t2"
+    layer = Conv(key, algorithm, isa)
+    clean, _ = layer(layer.x)
+    x = layer.x.copy()
+    x[1, :, 20, 20] = np.nan  # all channels of a pixel
+    x[2, 3, 7:9, 30] = 5000
+    x[2, 4, 40, 2] = -np.inf
+    x[3] = np.inf
+    got, want = layer(x)
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(kind(got), kind(want))
+    size = len(got) // 4
+    np.testing.assert_array_equal(got[:size], clean[:size])
+    np.testing.assert_array_equal(layer(layer.x)[0], clean)  # nothing of it stays behind
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("scale", [1e-12, 1, 1e12])
+def test_any_scale_is_ordinary(isa: str, scale: float) -> None:
+    for algorithm in TRANSFORMS:
+        layer = Conv("conv f32 n1 c16h30w30 k16r3x3p1,1,1,1 nhwc t1", algorithm, isa)
+        got, want = layer(np.float32(scale) * layer.x)
+        assert np.abs(got - want).max() < 1e-4 * np.sqrt(np.mean(want.astype(np.float64) ** 2))

@@ -175,6 +175,15 @@ struct WinogradLine {
   bool merge;  // into what y holds, by max: later rows of the same window
 };
 
+// Sums of squares of some numbers of each channel of a transformed tile.
+struct Energy {
+  const float* v;           // the first vector of channels
+  const ptrdiff_t* points;  // where the numbers lie from there
+  int count;                // of points, a multiple of 2
+  int64_t runs, vecs;       // `vecs` vectors side by side, and so many times those
+  ptrdiff_t run;            // from one run to the next
+};
+
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
 // results: fourier_points.h.
 struct FourierInput {
@@ -271,6 +280,10 @@ struct Kernels {
   void (*winograd_line_input[6])(const float* x, ptrdiff_t x_col, int64_t vecs, float* v,
                                  ptrdiff_t v_point);
   void (*winograd_line[6][kMaxLineOutputs + 1])(const WinogradLine&);
+
+  // The largest sum of all channels, NaN if one is, and all of them together; and each of one run.
+  void (*energy)(const Energy&, float* most, float* total);
+  void (*energies)(const Energy&, float* each);
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);
