@@ -90,8 +90,9 @@ int64_t Repair::find(const FloatOperands& o, float* energies) const {
       found += !carried;
     }
   }
-  log_event(Topic::kRun, "%s: %lld of %lld parts computed directly", p_.key().c_str(),
-            static_cast<long long>(found), static_cast<long long>(p_.n * parts_.count));
+  if (logs(Topic::kRun))
+    log_event(Topic::kRun, "%s: %lld of %lld parts computed directly", p_.key().c_str(),
+              static_cast<long long>(found), static_cast<long long>(p_.n * parts_.count));
   return found;
 }
 
