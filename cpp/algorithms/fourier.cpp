@@ -34,7 +34,7 @@ constexpr double kTurn = 6.283185307179586;
 // Numbers that stand for all in the energy of a tile: every pixel is in each.
 constexpr int kEnergyNumbers = 8;
 // Energies beyond so many times the rest's are too large (docs/numerics.md).
-constexpr float kMostEnergy = 64;
+constexpr float kMostEnergy = 64, kMostShare = 100;
 
 // How the work is cut into tasks: a block of tiles is transformed and multiplied by one vector of
 // output channels at a time, and its buffers stay in a core's second-level cache while the weights
@@ -221,7 +221,7 @@ class FourierPlan final : public Plan {
   }
   Parts parts() const {
     return {t_.rows * t_.cols, ceil_div(n_, t_.computed[0]) * ceil_div(n_, t_.computed[1]),
-            kMostEnergy};
+            kMostEnergy, kMostShare};
   }
 
   void transform(const FloatOperands& o) const {
@@ -374,14 +374,15 @@ class FourierPlan final : public Plan {
   }
 
   void leave_energy(const FloatOperands& o, int64_t tile, const float* v) const {
-    float most = 0;
+    float most = 0, all = 0;
     for (int64_t c = 0; c < c_; c += kFourierChunk, v += 2 * n_ * kFourierChunk) {
       float some, total;
       const int64_t vecs = std::min<int64_t>(kFourierChunk, c_ - c) / width_;
       kernels_.energy({v, energy_points_, kEnergyNumbers, 1, vecs, 0}, &some, &total);
-      most = larger(some, most);
+      most = larger(some, most), all += total;
     }
-    o.workspace[scratch_floats() + tile] = most;
+    float* energies = o.workspace + scratch_floats() + tile;
+    energies[0] = most, energies[t_.all] = all;
   }
 
   // Channels c.. of a tile.

@@ -75,17 +75,25 @@ bool Repair::uneven(const float* image) const {
 
 int64_t Repair::find(const FloatOperands& o, float* energies) const {
   int64_t found = 0;
-  float* copy = energies + p_.n * parts_.count;
-  for (int64_t image = 0; image < p_.n; ++image, energies += parts_.count) {
-    bool all = false;
-    float most = kInfinity;
-    if (parts_.count > parts_.touched) {
-      most = limit(energies, copy);
-    } else {
-      all = uneven(o.x + image * p_.x.image(kernels_.width));
+  const int64_t count = parts_.count;
+  const float* totals = energies + p_.n * count;
+  float* copy = energies + 2 * p_.n * count;
+  for (int64_t image = 0; image < p_.n; ++image, energies += count, totals += count) {
+    if (count <= parts_.touched) {
+      const bool all = uneven(o.x + image * p_.x.image(kernels_.width));
+      std::fill(energies, energies + count, all ? 1.0f : 0.0f);
+      found += all ? count : 0;
+      continue;
     }
-    for (int64_t i = 0; i < parts_.count; ++i) {
-      const bool carried = !all && energies[i] <= most && energies[i] < kInfinity;
+    const float most = limit(energies, copy);
+    double rest = 0;
+    int64_t ordinary = 0;
+    for (int64_t i = 0; most < kInfinity && i < count; ++i) {
+      if (energies[i] <= most) rest += totals[i], ++ordinary;
+    }
+    const double large = parts_.share * rest / static_cast<double>(std::max<int64_t>(1, ordinary));
+    for (int64_t i = 0; i < count; ++i) {
+      const bool carried = (energies[i] <= most || totals[i] <= large) && energies[i] < kInfinity;
       energies[i] = carried ? 0.0f : 1.0f;
       found += !carried;
     }

@@ -20,7 +20,8 @@ struct Patch {
 struct Parts {
   int64_t count;    // of an image
   int64_t touched;  // by one number of the input at most
-  float factor;     // energies beyond so many times the rest's are too large
+  float factor;     // energies beyond so many times the largest of the rest are too large,
+  float share;      // in parts whose total is beyond so many times the mean
 };
 
 class Repair {
@@ -28,13 +29,13 @@ class Repair {
   // `rows` x `cols` are the results of the largest patch.
   Repair(const Problem& problem, const Kernels& kernels, Parts parts, int64_t rows, int64_t cols);
 
-  // Floats for the energies, one for each part of each image and as many for an image more; and for
-  // computing patches, at least.
-  int64_t energy_floats() const { return (p_.n + 1) * parts_.count; }
+  // Floats for the energies: of each part of each image that of the channel with most, then all of
+  // them together, and those of an image more. And for computing patches, at least.
+  int64_t energy_floats() const { return (2 * p_.n + 1) * parts_.count; }
   int64_t scratch_floats() const;
 
-  // Which parts cannot be carried; all others' energies become zero. The number of those that
-  // cannot.
+  // Which parts cannot be carried: the first energies of all others become zero. The number of
+  // those that cannot.
   int64_t find(const FloatOperands& o, float* energies) const;
 
   // Patch number `i` of all images; false if it may stay as it is.

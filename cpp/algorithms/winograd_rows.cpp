@@ -161,7 +161,7 @@ class WinogradRowsPlan final : public Plan {
   void run(const Operands& operands) const override {
     const FloatOperands o(operands);
     float* energies = o.workspace + scratch_floats();
-    std::fill(energies, energies + p_.n * p_.x.dims.h * t_.tiles, 0.0f);  // of rows no window meets
+    std::fill(energies, energies + 2 * all_parts(), 0.0f);  // of rows no window meets
     o.pool.parallel_for(p_.n * bands_ * splits_, [&](int64_t task, int thread) {
       const int64_t split = task % splits_, band = task / splits_ % bands_,
                     image = task / splits_ / bands_;
@@ -186,8 +186,13 @@ class WinogradRowsPlan final : public Plan {
   }
 
  private:
+  int64_t all_parts() const { return p_.n * p_.x.dims.h * t_.tiles; }
   // An input row by a tile is what leaves an energy.
-  Parts parts() const { return {p_.x.dims.h * t_.tiles, ceil_div(t_.points, t_.m), kMostEnergy}; }
+  Parts parts() const {
+    // Other rows of a window have their part of the errors.
+    const float share = 1 + 1.5f * static_cast<float>(p_.conv().window.kernel[0]);
+    return {p_.x.dims.h * t_.tiles, ceil_div(t_.points, t_.m), kMostEnergy, share};
+  }
   int64_t scratch_floats() const {
     return std::max(p_.threads * thread_floats(), repair_.scratch_floats());
   }
@@ -368,9 +373,13 @@ class WinogradRowsPlan final : public Plan {
       if (energies.last <= energies.first) continue;
       kernels_.energies(energy_of(v + tile * v_tile_, vecs), line);
       for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r) {
-        float most = 0;
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) most = larger(line[r * p_.x.dims.c + c], most);
-        energies.first_row[r * t_.tiles + tile] = most;
+        float most = 0, total = 0;
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+          const float each = line[r * p_.x.dims.c + c];
+          most = larger(each, most), total += each;
+        }
+        float* at = energies.first_row + r * t_.tiles + tile;
+        at[0] = most, at[all_parts()] = total;
       }
     }
   }
@@ -398,9 +407,8 @@ class WinogradRowsPlan final : public Plan {
           copy_pixels(row + from * x_pixel_, x_pixel_, patch + from * pixel, pixel, to - from);
         kernels_.winograd_line_input[t_.pairs](whole ? row : patch, whole ? x_pixel_ : pixel, vecs,
                                                at, v_point_);
-        float total;
-        if (r < energies.last)
-          kernels_.energy(energy_of(at, vecs), energies.first_row + r * t_.tiles + tile, &total);
+        float* most = energies.first_row + r * t_.tiles + tile;
+        if (r < energies.last) kernels_.energy(energy_of(at, vecs), most, most + all_parts());
       }
     }
   }
