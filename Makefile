@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests bench cpp make .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint operators format tidy asan asan-python tsan fuzz cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test lint operators format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -76,6 +76,10 @@ fuzz: build/fuzz/build.ninja
 	done
 	build/fuzz/fuzz_onnx_reader -max_total_time=60 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 \
 	  build/fuzz/corpus build/fuzz/seeds
+
+# Random layers and graphs for ten minutes, or LONG seconds.
+long: .venv/installed
+	python make/long.py --seconds $(or $(LONG),600)
 
 # The C++ tests compiled for ARM and run by an emulator; 32-bit for ARMv6, as Raspberry Pi OS's own compiler does by itself.
 cpp-armhf cpp-aarch64: cpp-%: build/%/build.ninja

@@ -106,6 +106,10 @@ struct RegisterAlgorithm {
   explicit RegisterAlgorithm(const Algorithm* algorithm);
 };
 
+// Products that are summed in float32 one after the other at most: longer sums err too much where
+// all products have one sign, and are cut into parts.
+constexpr int64_t kMostTerms = 4096;
+
 // Element strides of an activation in a layout, for code that walks any of them.
 struct Strides {
   int64_t n, c, h, w;

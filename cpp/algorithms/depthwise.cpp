@@ -62,15 +62,16 @@ class DepthwisePlan final : public Plan {
         rows_(inner(p_.conv().window, 0, p_.x.dims.h, out_.h)),
         cols_(inner(p_.conv().window, 1, p_.x.dims.w, out_.w)) {
     const int width = kernels_.width;
-    weights_ = context.weights.get(
-        &weight, "depthwise v" + std::to_string(width), vecs_ * taps_ * width, [&](float* out) {
-          const auto* from = static_cast<const char*>(weight.bytes());
-          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-            float* vec = out + k / width * taps_ * width + k % width;
-            for (int64_t t = 0; t < taps_; ++t, from += sizeof *out)
-              std::memcpy(vec + t * width, from, sizeof *out);  // it may be misaligned
-          }
-        });
+    weights_ = context.weights.get(&weight, "depthwise v" + std::to_string(width),
+                                   vecs_ * taps_ * width, [&](const Weight& loaded, float* out) {
+                                     const auto* from = static_cast<const char*>(loaded.bytes());
+                                     for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+                                       float* vec = out + k / width * taps_ * width + k % width;
+                                       for (int64_t t = 0; t < taps_; ++t, from += sizeof *out)
+                                         std::memcpy(vec + t * width, from,
+                                                     sizeof *out);  // it may be misaligned
+                                     }
+                                   });
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, vecs_ * width);
     // About eight tasks for each thread, so that one slow core cannot hold up the layer: bands of
     // output rows, and blocks of channels where there are too few rows. A band needs some rows,

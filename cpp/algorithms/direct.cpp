@@ -33,6 +33,24 @@ struct Taps {
   int64_t count() const { return outer * middle * inner; }
 };
 
+// A tile whose sums are cut into parts, with a pool: its window's pixels lie in `scratch` before
+// they are compared.
+void run_pooled_in_parts(DirectKernel kernel, const DirectTile& pooled, int64_t cols, int64_t lanes,
+                         float* scratch) {
+  DirectTile tile = pooled;
+  tile.pool_cols = 1, tile.pool_merge = false;
+  tile.y = scratch, tile.y_col = lanes;
+  run_in_parts(kernel, tile, lanes);
+  for (int64_t col = 0; col < cols; ++col) {
+    float* y = pooled.y + col / pooled.pool_cols * pooled.y_col;
+    const bool merge = pooled.pool_merge || col % pooled.pool_cols != 0;
+    for (int64_t l = 0; l < lanes; ++l) {
+      const float value = scratch[col * lanes + l];
+      y[l] = merge ? larger(y[l], value) : value;
+    }
+  }
+}
+
 // A task is a band of rows, or some whole images, by a part of the panels.
 struct Cut {
   int64_t images = 1, rows = 1;  // of a band
@@ -204,9 +222,7 @@ class DirectConv final : public Plan {
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, round_up(p_.y.dims.c, kernels_.width));
   }
 
-  size_t workspace() const override {
-    return float_bytes(p_.threads * (scratch_floats() + expanded_floats()));
-  }
+  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
 
   void run(const Operands& operands) const override {
     const FloatOperands o(operands);
@@ -225,6 +241,13 @@ class DirectConv final : public Plan {
     return weights_.floats()
                ? 0
                : scheme_.panels.size(0) * kernels_.width * round_up(scheme_.taps.count(), 64);
+  }
+
+  // Of long sums the results of a tile before the pool.
+  int64_t thread_floats() const {
+    const bool tail = p_.end.pooled() && scheme_.taps.count() > kMostTerms;
+    return scratch_floats() + expanded_floats() +
+           (tail ? kMaxTileCols * kMaxTileVecs * kernels_.width : 0);
   }
 
   // Copies the input rows of a band, padding included, into channels-last scratch.
@@ -260,7 +283,7 @@ class DirectConv final : public Plan {
     const int64_t images = std::min(s.cut.images, s.images - first_image);
     const int64_t first = band * s.cut.rows, last = std::min(s.rows, first + s.cut.rows);
     const int64_t input_row = first * p_.end.pool[0] * w.stride[0];
-    float* scratch = o.workspace + thread * (scratch_floats() + expanded_floats());
+    float* scratch = o.workspace + thread * thread_floats();
     const float* x = o.x + first_image * s.x_image;
     int64_t x_image = s.x_image;
     if (s.copy) {
@@ -280,6 +303,7 @@ class DirectConv final : public Plan {
     const int64_t taps = s.taps.count(), group_floats = round_up(per_group, width) * taps;
     const int64_t panels = s.panels.count() * p_.conv().groups;
 
+    float* tail = scratch + scratch_floats() + expanded_floats();
     DirectTile tile{};
     tile.x_col = w.stride[1] * s.x_pixel;
     tile.x_outer = s.taps.x_outer, tile.x_middle = s.taps.x_middle;
@@ -316,12 +340,24 @@ class DirectConv final : public Plan {
               tile.x = x_line + begin * p_.end.pool[1] * tile.x_col;
               tile.y = o.y + y;
               tile.residual = p_.end.residual ? o.operand + y : nullptr;
-              kernels_.direct[vecs][(end - begin) * p_.end.pool[1]](tile);
+              run_tile(tile, vecs, (end - begin) * p_.end.pool[1], tail);
             }
           }
           map_results(kernels_, p_.end.then, o.y + at + row * y_row, cols, y_pixel, channels);
         }
       }
+    }
+  }
+
+  void run_tile(const DirectTile& tile, int vecs, int64_t cols, float* tail) const {
+    const DirectKernel kernel = kernels_.direct[vecs][cols];
+    const int64_t lanes = static_cast<int64_t>(vecs) * kernels_.width;
+    if (scheme_.taps.count() <= kMostTerms) {
+      kernel(tile);
+    } else if (p_.end.pooled()) {
+      run_pooled_in_parts(kernel, tile, cols, lanes, tail);
+    } else {
+      run_in_parts(kernel, tile, lanes);
     }
   }
 

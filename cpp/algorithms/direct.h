@@ -68,8 +68,8 @@ PackedWeights pack(const Context& context, const Weight& weight, const std::stri
   const int64_t padded = round_up(per_group, width);
   const std::string packing = name + " g" + std::to_string(groups) + " v" + std::to_string(width) +
                               "x" + std::to_string(panels.vecs);
-  const auto fill = [&](auto* out) {
-    const auto* from = static_cast<const char*>(weight.bytes());
+  const auto fill = [&](const Weight& loaded, auto* out) {
+    const auto* from = static_cast<const char*>(loaded.bytes());
     for (int64_t g = 0; g < groups; ++g) {
       int64_t channel = 0;
       for (int64_t p = 0; p < panels.count(); ++p) {
@@ -87,23 +87,29 @@ PackedWeights pack(const Context& context, const Weight& weight, const std::stri
   };
   const auto size = static_cast<size_t>(size_of(weight.type));
   const size_t bytes = float_bytes(groups * padded * taps) / sizeof(float) * size;
-  auto packed = context.weights.get_bytes(&weight, packing, bytes, [&](void* out) {
-    if (weight.type == DType::kF32) {
-      fill(static_cast<float*>(out));
-    } else if (weight.type == DType::kF16) {
-      fill(static_cast<uint16_t*>(out));
-    } else {
-      fill(static_cast<int8_t*>(out));
-    }
-  });
+  auto packed =
+      context.weights.get_bytes(&weight, packing, bytes, [&](const Weight& loaded, void* out) {
+        if (weight.type == DType::kF32) {
+          fill(loaded, static_cast<float*>(out));
+        } else if (weight.type == DType::kF16) {
+          fill(loaded, static_cast<uint16_t*>(out));
+        } else {
+          fill(loaded, static_cast<int8_t*>(out));
+        }
+      });
   WeightStore::Buffer scales;
   if (weight.type == DType::kI8) {
-    scales = context.weights.get(
-        &weight, "scales v" + std::to_string(width), padded,
-        [&](float* out) { std::copy(weight.scales.begin(), weight.scales.end(), out); });
+    scales = context.weights.get(&weight, "scales v" + std::to_string(width), padded,
+                                 [&](const Weight& loaded, float* out) {
+                                   std::copy(loaded.scales.begin(), loaded.scales.end(), out);
+                                 });
   }
   return {context, weight.type, std::move(packed), std::move(scales)};
 }
+
+// A tile of `lanes` output channels whose sums are cut into parts of kMostTerms products at most;
+// in between, y holds the sum of those done. Not with a pool.
+void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes);
 
 // Fully connected layers: their plan, and cycles for the estimate.
 std::unique_ptr<Plan> prepare_direct_fc(const Problem& problem, const Weight& weight,

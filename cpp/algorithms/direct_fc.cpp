@@ -53,6 +53,7 @@ class DirectFullyConnected final : public Plan {
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, round_up(p_.y.dims.c, kernels_.width));
     const int64_t tap_bytes = static_cast<int64_t>(panels_.vecs) * width * sizeof(float);
     block_ = pixels_ > 1 ? pixels_ : channels_;  // taps (or pixels) of one block
+    block_ = std::min(block_, std::max<int64_t>(1, kMostTerms / block_step()));
     if (p_.n > kernels_.direct_cols[panels_.vecs] || expands()) {
       // Floats made on the spot should stay in the first-level cache until all images have passed.
       const int64_t bytes = expands() ? kExpandedBytes : 128 * 1024;

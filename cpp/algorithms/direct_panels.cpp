@@ -43,4 +43,31 @@ Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int
   return best;
 }
 
+void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes) {
+  const DirectTile whole = tile;
+  const auto part = [](int64_t length, int64_t each) {
+    return std::clamp<int64_t>(kMostTerms / each, 1, length);
+  };
+  const int64_t inner = part(whole.inner, 1), middle = part(whole.middle, whole.inner),
+                outer = part(whole.outer, whole.middle * whole.inner);
+  tile.residual = nullptr, tile.limits = {};
+  for (int64_t o = 0; o < whole.outer; o += outer) {
+    for (int64_t m = 0; m < whole.middle; m += middle) {
+      for (int64_t i = 0; i < whole.inner; i += inner) {
+        tile.outer = std::min(outer, whole.outer - o);
+        tile.middle = std::min(middle, whole.middle - m);
+        tile.inner = std::min(inner, whole.inner - i);
+        tile.x = whole.x + o * whole.x_outer + m * whole.x_middle + i;
+        const int64_t tap = (o * whole.middle + m) * whole.inner + i;
+        tile.w = static_cast<const float*>(whole.w) + tap * lanes;
+        const int64_t taps = whole.outer * whole.middle * whole.inner;
+        if (tap + tile.outer * tile.middle * tile.inner == taps)
+          tile.residual = whole.residual, tile.limits = whole.limits;
+        kernel(tile);
+        tile.bias = nullptr;
+      }
+    }
+  }
+}
+
 }  // namespace linnet

@@ -15,16 +15,13 @@
 namespace linnet {
 namespace {
 
-// NaN if either is.
-float larger(float a, float b) { return a > b || a != a ? a : b; }
-
 class DirectRef final : public Plan {
  public:
   DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
             const Context& context)
       : p_(problem),
-        weight_(weight ? weight->as(DType::kF32) : Weight()),
-        bias_(bias ? *bias : Weight()),
+        weight_(context.weights.get_floats(weight)),
+        bias_(context.weights.get_floats(bias)),
         out_(p_.y.dims),
         first_(p_.kind() == Kind::kMove ? p_.move().first : 0),
         channels_(p_.kind() == Kind::kMove ? p_.x.dims.c : out_.c),
@@ -125,7 +122,7 @@ class DirectRef final : public Plan {
   }
 
   float finish(double sum, const float* residual, int64_t c, int64_t h, int64_t w) const {
-    if (bias_.data) sum += bias_.data[c];
+    if (bias_.data()) sum += bias_.data()[c];
     if (p_.end.residual) sum += residual[c * y_.c + h * y_.h + w * y_.w];
     return static_cast<float>(limited(sum, p_.end.limits));
   }
@@ -136,7 +133,7 @@ class DirectRef final : public Plan {
     const Window& w = p_.conv().window;
     const int64_t channels = p_.x.dims.c / p_.conv().groups;
     const int64_t first = k / (p_.y.dims.c / p_.conv().groups) * channels;
-    const float* weight = weight_.data + k * channels * w.kernel[0] * w.kernel[1];
+    const float* weight = weight_.data() + k * channels * w.kernel[0] * w.kernel[1];
     double sum = 0;
     for (int64_t c = 0; c < channels; ++c) {
       for (int64_t r = 0; r < w.kernel[0]; ++r) {
@@ -152,7 +149,7 @@ class DirectRef final : public Plan {
   }
 
   double fully_connected(const float* x, int64_t k) const {
-    const float* weight = weight_.data + k * p_.x.dims.count();
+    const float* weight = weight_.data() + k * p_.x.dims.count();
     double sum = 0;
     for (int64_t c = 0; c < p_.x.dims.c; ++c) {
       for (int64_t h = 0; h < p_.x.dims.h; ++h) {
@@ -284,7 +281,7 @@ class DirectRef final : public Plan {
   }
 
   const Problem p_;
-  const Weight weight_, bias_;  // copies: they keep their owner alive
+  const WeightStore::Floats weight_, bias_;
   const Dims out_;
   const int64_t first_, channels_;  // written: all but of a move to a part of the output
   const Strides x_, y_, z_;

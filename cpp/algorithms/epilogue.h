@@ -16,6 +16,9 @@ Float limited(Float value, Limits l) {
   return value;
 }
 
+// NaN if either is.
+inline float larger(float a, float b) { return a > b || a != a ? a : b; }
+
 // What a map of one input means: for the same plans.
 inline double mapped(MapCode code, double x) {
   switch (code) {

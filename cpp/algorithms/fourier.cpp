@@ -21,6 +21,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
 #include "algorithms/epilogue.h"
+#include "algorithms/repair.h"
 
 namespace linnet {
 namespace {
@@ -30,6 +31,10 @@ constexpr double kCyclesPerNumber8 = 2.5, kCyclesPerNumber16 = 5;
 // Weights of one product, for the first-level cache.
 constexpr int64_t kSliceFloats = 4096;
 constexpr double kTurn = 6.283185307179586;
+// Numbers that stand for all in the energy of a tile: every pixel is in each.
+constexpr int kEnergyNumbers = 8;
+// Energies beyond so many times the rest's are too large (docs/numerics.md).
+constexpr float kMostEnergy = 64, kMostShare = 100;
 
 // How the work is cut into tasks: a block of tiles is transformed and multiplied by one vector of
 // output channels at a time, and its buffers stay in a core's second-level cache while the weights
@@ -182,15 +187,44 @@ class FourierPlan final : public Plan {
         c_(round_up(p_.x.dims.c, width_)),
         k_(round_up(p_.y.dims.c, width_)),
         x_pixel_(p_.x.pixel(width_)),
-        y_pixel_(p_.y.pixel(width_)) {
+        y_pixel_(p_.y.pixel(width_)),
+        repair_(p_, kernels_, parts(), t_.stored[0], t_.stored[1]) {
+    for (int i = 0; i < kEnergyNumbers; ++i) energy_points_[i] = v_column() + i * kFourierChunk;
+    for (int i = 0; i < n_; ++i)
+      cosine_[i] = std::cos(kTurn * i / n_), sine_[i] = std::sin(kTurn * i / n_);
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
   }
 
-  size_t workspace() const override { return float_bytes(t_.workspace(n_, p_.threads)); }
+  size_t workspace() const override {
+    return float_bytes(scratch_floats() + repair_.energy_floats());
+  }
 
   void run(const Operands& operands) const override {
     const FloatOperands o(operands);
+    transform(o);
+    float* energies = o.workspace + scratch_floats();
+    if (repair_.find(o, energies) == 0) return;
+    const auto patch = [&](int64_t tile, Patch* at) {
+      if (energies[tile] == 0) return false;
+      *at = patch_of(tile);
+      return true;
+    };
+    repair_.run(
+        o, scratch_floats(), t_.all, patch,
+        [this](int64_t k, float* weights) { recover_weights(k, weights); }, bias_->floats());
+  }
+
+ private:
+  int64_t scratch_floats() const {
+    return std::max(round_up(t_.workspace(n_, p_.threads), 64), repair_.scratch_floats());
+  }
+  Parts parts() const {
+    return {t_.rows * t_.cols, ceil_div(n_, t_.computed[0]) * ceil_div(n_, t_.computed[1]),
+            kMostEnergy, kMostShare};
+  }
+
+  void transform(const FloatOperands& o) const {
     const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
     Watch watch(o.phases);
     if (!t_.cut.together) {
@@ -229,13 +263,14 @@ class FourierPlan final : public Plan {
     }
   }
 
- private:
   // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
   // together.
   int64_t v_column() const { return t_.round_tiles() * t_.v_tile; }
 
   void run_block(const FloatOperands& o, int64_t first, int64_t tiles, int64_t k, const float* v,
                  float* m, Watch& watch) const {
+    for (int64_t tile = 0; k == 0 && tile < tiles; ++tile)
+      leave_energy(o, first + tile, v + tile * t_.v_tile);
     watch.time(&Phases::product, [&] { multiply(v, tiles, k, m); });
     watch.time(&Phases::output, [&] {
       for (int64_t tile = 0; tile < tiles; ++tile)
@@ -252,41 +287,102 @@ class FourierPlan final : public Plan {
     const std::string packing =
         "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.conv().window.dilation[0]) +
         "x" + std::to_string(p_.conv().window.dilation[1]) + " v" + std::to_string(width_);
-    weights_ = context.weights.get(&weight, packing, numbers * p_.x.dims.c * k_, [&](float* out) {
-      double cosine[16], sine[16];
-      for (int i = 0; i < n_; ++i)
-        cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
-      double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
-      for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-        float* to_vector = out + k / width_ * width_ * numbers * p_.x.dims.c + k % width_;
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-          const float* w = weight.data + (k * p_.x.dims.c + c) * rows * cols;
-          for (int64_t r = 0; r < rows; ++r) {
-            for (int x = 0; x <= n_ / 2; ++x) {
-              double re = 0, im = 0;
-              for (int64_t s = 0; s < cols; ++s) {
-                const int64_t turn = s * p_.conv().window.dilation[1] * x % n_;
-                re += w[r * cols + s] * cosine[turn];
-                im += w[r * cols + s] * sine[turn];
+    weights_ = context.weights.get(
+        &weight, packing, numbers * p_.x.dims.c * k_, [&](const Weight& loaded, float* out) {
+          double cosine[16], sine[16];
+          for (int i = 0; i < n_; ++i)
+            cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
+          double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
+          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+            float* to_vector = out + k / width_ * width_ * numbers * p_.x.dims.c + k % width_;
+            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+              const float* w = loaded.data + (k * p_.x.dims.c + c) * rows * cols;
+              for (int64_t r = 0; r < rows; ++r) {
+                for (int x = 0; x <= n_ / 2; ++x) {
+                  double re = 0, im = 0;
+                  for (int64_t s = 0; s < cols; ++s) {
+                    const int64_t turn = s * p_.conv().window.dilation[1] * x % n_;
+                    re += w[r * cols + s] * cosine[turn];
+                    im += w[r * cols + s] * sine[turn];
+                  }
+                  half_re[r][x] = re / (n_ * n_), half_im[r][x] = im / (n_ * n_);
+                }
               }
-              half_re[r][x] = re / (n_ * n_), half_im[r][x] = im / (n_ * n_);
+              for_each_frequency(n_, [&](int y, int x, int number) {
+                double re = 0, im = 0;
+                for (int64_t r = 0; r < rows; ++r) {
+                  const int64_t turn = r * p_.conv().window.dilation[0] * y % n_;
+                  re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
+                  im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
+                }
+                const bool real = number < kFourierReal;
+                float* to = to_vector + (number * p_.x.dims.c + (real ? 1 : 2) * c) * width_;
+                to[0] = static_cast<float>(re);
+                if (!real) to[width_] = static_cast<float>(im);
+              });
             }
           }
-          for_each_frequency(n_, [&](int y, int x, int number) {
-            double re = 0, im = 0;
-            for (int64_t r = 0; r < rows; ++r) {
-              const int64_t turn = r * p_.conv().window.dilation[0] * y % n_;
-              re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
-              im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
+        });
+  }
+
+  // The way back from U.
+  void recover_weights(int64_t k, float* weights) const {
+    const int64_t rows = p_.conv().window.kernel[0], cols = p_.conv().window.kernel[1],
+                  channels = p_.x.dims.c;
+    const int64_t *dilation = p_.conv().window.dilation, numbers = n_ * n_;
+    RecoveredSum re[16][9], im[16][9];  // rows of the kernel, columns transformed
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int lane = 0; lane < width_; ++lane) {
+        const float* from = weights_->floats() + k * numbers * channels + lane;
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int x = 0; x <= n_ / 2; ++x) re[r][x] = im[r][x] = {};
+        }
+        for_each_frequency(n_, [&](int y, int x, int number) {
+          const bool real = number < kFourierReal;
+          const float* u = from + (number * channels + (real ? 1 : 2) * c) * width_;
+          // The half of the frequencies that is not stored mirrors this one.
+          const double a = real ? u[0] : 2.0 * u[0], b = real ? 0 : 2.0 * u[width_];
+          for (int64_t r = 0; r < rows; ++r) {
+            const int64_t turn = r * dilation[0] * y % n_;
+            re[r][x].add(cosine_[turn], a), re[r][x].add(sine_[turn], b);
+            im[r][x].add(cosine_[turn], b), im[r][x].add(-sine_[turn], a);
+          }
+        });
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t s = 0; s < cols; ++s) {
+            RecoveredSum sum;
+            for (int x = 0; x <= n_ / 2; ++x) {
+              const int64_t turn = s * dilation[1] * x % n_;
+              sum.add(cosine_[turn], re[r][x].value, re[r][x].most);
+              sum.add(sine_[turn], im[r][x].value, im[r][x].most);
             }
-            const bool real = number < kFourierReal;
-            float* to = to_vector + (number * p_.x.dims.c + (real ? 1 : 2) * c) * width_;
-            to[0] = static_cast<float>(re);
-            if (!real) to[width_] = static_cast<float>(im);
-          });
+            weights[((r * cols + s) * channels + c) * width_ + lane] = sum.weight();
+          }
         }
       }
-    });
+    }
+  }
+
+  Patch patch_of(int64_t tile) const {
+    Patch at{};
+    at.image = tile / (t_.rows * t_.cols);
+    at.top = tile / t_.cols % t_.rows * t_.stored[0];
+    at.left = tile % t_.cols * t_.stored[1];
+    at.rows = std::min(t_.stored[0], out_.h - at.top);
+    at.cols = std::min(t_.stored[1], out_.w - at.left);
+    return at;
+  }
+
+  void leave_energy(const FloatOperands& o, int64_t tile, const float* v) const {
+    float most = 0, all = 0;
+    for (int64_t c = 0; c < c_; c += kFourierChunk, v += 2 * n_ * kFourierChunk) {
+      float some, total;
+      const int64_t vecs = std::min<int64_t>(kFourierChunk, c_ - c) / width_;
+      kernels_.energy({v, energy_points_, kEnergyNumbers, 1, vecs, 0}, &some, &total);
+      most = larger(some, most), all += total;
+    }
+    float* energies = o.workspace + scratch_floats() + tile;
+    energies[0] = most, energies[t_.all] = all;
   }
 
   // Channels c.. of a tile.
@@ -335,10 +431,8 @@ class FourierPlan final : public Plan {
   }
 
   void transform_output(const FloatOperands& o, int64_t tile, int64_t k, const float* m) const {
-    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
-                  col = tile % t_.cols;
-    const int64_t top = row * t_.stored[0], left = col * t_.stored[1];
-    const int64_t at = ((image * out_.h + top) * out_.w + left) * y_pixel_ + k;
+    const Patch place = patch_of(tile);
+    const int64_t at = ((place.image * out_.h + place.top) * out_.w + place.left) * y_pixel_ + k;
     FourierOutput out{};
     out.m = m;
     out.bias = bias_->floats() + k;
@@ -348,8 +442,8 @@ class FourierPlan final : public Plan {
     out.limits = p_.end.limits;
     out.pool_rows = static_cast<int>(p_.end.pool[0]),
     out.pool_cols = static_cast<int>(p_.end.pool[1]);
-    out.rows = static_cast<int>(std::min(t_.stored[0], out_.h - top)) * out.pool_rows;
-    out.cols = static_cast<int>(std::min(t_.stored[1], out_.w - left)) * out.pool_cols;
+    out.rows = static_cast<int>(place.rows) * out.pool_rows;
+    out.cols = static_cast<int>(place.cols) * out.pool_cols;
     kernels_.fourier_output[n_ / 16](out);
     for (int64_t i = 0; i < out.rows / out.pool_rows; ++i) {
       map_results(kernels_, p_.end.then, out.y + i * out.y_row, out.cols / out.pool_cols, out.y_col,
@@ -365,6 +459,9 @@ class FourierPlan final : public Plan {
   const Tiling t_;
   const int64_t c_, k_;  // channels, padded
   const int64_t x_pixel_, y_pixel_;
+  const Repair repair_;
+  ptrdiff_t energy_points_[kEnergyNumbers];
+  double cosine_[16], sine_[16];
   WeightStore::Buffer weights_, bias_;
 };
 
@@ -381,6 +478,7 @@ class Fourier final : public Algorithm {
     const Window& w = p.conv().window;
     if (!w.unit_stride()) return "the stride is not 1";
     if (p.conv().groups != 1) return "the convolution is grouped";
+    if (p.x.dims.c > kMostTerms) return "sums over so many channels would err too much";
     if (w.extent(0) > n_ || w.extent(1) > n_) {
       return "kernel " + std::to_string(w.extent(0)) + "x" + std::to_string(w.extent(1)) +
              " does not fit tiles of " + std::to_string(n_);

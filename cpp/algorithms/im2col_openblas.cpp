@@ -28,19 +28,11 @@ class Im2colOpenBlas final : public Plan {
                  const Context& context)
       : p_(problem),
         kernels_(context.kernels),
-        weight_(weight),
-        bias_(bias ? *bias : Weight()),
+        weight_(context.weights.get_floats(&weight)),
+        bias_(context.weights.get_floats(bias)),
         blas_(*context.backends.openblas.library()),
         out_(problem.y.dims),
-        columns_(has_columns(p_)) {
-    if (weight.type != DType::kF32) {
-      floats_ = context.weights.get(&weight, "floats", weight.count(), [&](float* out) {
-        const Weight floats = weight.as(DType::kF32);
-        std::copy_n(floats.data, floats.count(), out);
-      });
-      weight_.data = floats_->floats();
-    }
-  }
+        columns_(has_columns(p_)) {}
 
   size_t workspace() const override {
     return columns_ ? float_bytes(p_.taps() * out_.h * out_.w) : 0;
@@ -55,9 +47,9 @@ class Im2colOpenBlas final : public Plan {
       const auto taps = static_cast<int>(p_.taps());
       blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(p_.n),
                         static_cast<int>(out_.c), taps, 1, o.x, static_cast<int>(x_image),
-                        weight_.data, taps, 0, o.y, static_cast<int>(y_image));
+                        weight_.data(), taps, 0, o.y, static_cast<int>(y_image));
       for (int64_t image = 0; image < p_.n; ++image)
-        finish(o, image * y_image, out_.c, bias_.data, 1);
+        finish(o, image * y_image, out_.c, bias_.data(), 1);
       return;
     }
     const int64_t groups = p_.conv().groups, channels = p_.x.dims.c / groups,
@@ -71,12 +63,12 @@ class Im2colOpenBlas final : public Plan {
         o.pool.park();
         blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasNoTrans, static_cast<int>(outputs),
                           static_cast<int>(pixels), static_cast<int>(taps), 1,
-                          weight_.data + g * outputs * taps, static_cast<int>(taps),
+                          weight_.data() + g * outputs * taps, static_cast<int>(taps),
                           columns_ ? o.workspace : x, static_cast<int>(pixels), 0,
                           o.y + image * y_image + g * outputs * pixels, static_cast<int>(pixels));
       }
       o.pool.parallel_for(out_.c, [&](int64_t k, int) {
-        finish(o, image * y_image + k * pixels, pixels, bias_.data + k, 0);
+        finish(o, image * y_image + k * pixels, pixels, bias_.data() + k, 0);
       });
     }
   }
@@ -120,7 +112,7 @@ class Im2colOpenBlas final : public Plan {
   void finish(const FloatOperands& o, int64_t first, int64_t count, const float* bias,
               int bias_step) const {
     static const float zero = 0;
-    if (!bias_.data) bias = &zero, bias_step = 0;
+    if (!bias_.data()) bias = &zero, bias_step = 0;
     const Limits limits = p_.end.limits;  // which no result can change
     for (int64_t i = 0; i < count; ++i) {
       float value = o.y[first + i] + bias[i * bias_step];
@@ -132,9 +124,7 @@ class Im2colOpenBlas final : public Plan {
 
   const Problem p_;
   const Kernels& kernels_;
-  Weight weight_;  // of float32, here or in floats_
-  const Weight bias_;
-  WeightStore::Buffer floats_;
+  const WeightStore::Floats weight_, bias_;
   const OpenBlas blas_;
   const Dims out_;
   const bool columns_;

@@ -159,7 +159,6 @@ class NnpPlan final : public Plan {
         nnpack_(*context.backends.nnpack.library()),
         algorithm_(algorithm),
         kernels_(context.kernels),
-        weight_(weight),
         threads_(NnpThreads::get(nnpack_, p_.threads)) {
     const Call call{nnpack_, algorithm_, p_};
     const Call::Needs needs = call.needs();
@@ -170,11 +169,13 @@ class NnpPlan final : public Plan {
       // The size tells apart the layouts nnpack-auto may choose for the same kernels.
       const std::string packing = name + " " + std::to_string(needs.kernels);
       transformed_ = context.weights.get(&weight, packing, ceil_div(needs.kernels, sizeof(float)),
-                                         [&](float* out) {
+                                         [&](const Weight& loaded, float* out) {
                                            size_t bytes = needs.kernels;
-                                           check(call(kNnpPrecompute, nullptr, weight.data, nullptr,
+                                           check(call(kNnpPrecompute, nullptr, loaded.data, nullptr,
                                                       nullptr, out, &bytes, threads_->pool()));
                                          });
+    } else {
+      weight_ = context.weights.get_floats(&weight);
     }
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, p_.y.dims.c);
   }
@@ -185,7 +186,7 @@ class NnpPlan final : public Plan {
     const FloatOperands o(operands);
     o.pool.park();
     const Call call{nnpack_, algorithm_, p_};
-    const float* kernel = transformed_ ? transformed_->floats() : weight_.data;
+    const float* kernel = transformed_ ? transformed_->floats() : weight_.data();
     const int64_t x_image = p_.x.image(1), y_image = p_.y.image(1), count = p_.y.dims.count();
     for (int64_t image = 0; image < p_.n; ++image) {
       NnpProfile profile{};
@@ -219,7 +220,7 @@ class NnpPlan final : public Plan {
   const NnPack nnpack_;
   const NnpAlgorithm algorithm_;
   const Kernels& kernels_;
-  const Weight weight_;
+  WeightStore::Floats weight_;
   const std::shared_ptr<NnpThreads> threads_;
   NnpStrategy strategy_;
   size_t workspace_;

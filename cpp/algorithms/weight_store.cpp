@@ -5,20 +5,22 @@
 namespace linnet {
 
 WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& packing,
-                                     int64_t count, const std::function<void(float*)>& pack) {
+                                     int64_t count,
+                                     const std::function<void(const Weight&, float*)>& pack) {
   return get_bytes(weight, packing, float_bytes(count),
-                   [&](void* out) { pack(static_cast<float*>(out)); });
+                   [&](const Weight& w, void* out) { pack(w, static_cast<float*>(out)); });
 }
 
 WeightStore::Buffer WeightStore::get_bytes(const Weight* weight, const std::string& packing,
-                                           size_t bytes, const std::function<void(void*)>& pack) {
+                                           size_t bytes,
+                                           const std::function<void(const Weight&, void*)>& pack) {
   Entry& entry = weight ? entries_[{weight->bytes(), packing + ' ' + to_string(weight->type) + ' ' +
                                                          to_string(weight->shape)}]
                         : entries_[{nullptr, packing}];
   if (!entry.buffer || (!counting_ && entry.buffer->size() < bytes)) {
     auto fresh = counting_ ? std::make_shared<AlignedBuffer>()
                            : std::make_shared<AlignedBuffer>(bytes, true);
-    if (!counting_) pack(fresh->data());
+    if (!counting_) pack(weight ? weight->loaded() : Weight(), fresh->data());
     entry = {fresh, bytes};
   }
   return entry.buffer;
@@ -31,9 +33,21 @@ size_t WeightStore::bytes() const {
 }
 
 WeightStore::Buffer WeightStore::get_bias(const Weight* bias, int64_t k, int64_t padded) {
-  return get(bias, "bias " + std::to_string(padded), padded, [&](float* out) {
-    if (bias) std::memcpy(out, bias->data, static_cast<size_t>(k) * sizeof(float));
+  return get(bias, "bias " + std::to_string(padded), padded, [&](const Weight& w, float* out) {
+    if (bias) std::memcpy(out, w.data, static_cast<size_t>(k) * sizeof(float));
   });
+}
+
+WeightStore::Floats WeightStore::get_floats(const Weight* weight) {
+  Floats floats;
+  if (!weight) return floats;
+  floats.weight_ = *weight;
+  if (weight->data) return floats;
+  floats.copy_ = get(weight, "floats", weight->count(), [](const Weight& loaded, float* out) {
+    const Weight f32 = loaded.as(DType::kF32);
+    std::memcpy(out, f32.data, static_cast<size_t>(f32.count()) * sizeof(float));
+  });
+  return floats;
 }
 
 void WeightStore::drop_unused() {

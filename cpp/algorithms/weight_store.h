@@ -18,17 +18,29 @@ class WeightStore {
  public:
   using Buffer = std::shared_ptr<const AlignedBuffer>;
 
-  // The buffer of `count` floats for `packing` of `weight`, filled by `pack` the first time. The
-  // buffer is zeroed before, so `pack` need not write padding. `packing` names all but the tensor
-  // that the contents depend on; a null weight stands for zeros.
+  // The buffer of `count` floats for `packing` of `weight`, filled by `pack` the first time, which
+  // is given the weight in memory. The buffer is zeroed before, so `pack` need not write padding.
+  // `packing` names all but the tensor that the contents depend on; a null weight stands for zeros.
   Buffer get(const Weight* weight, const std::string& packing, int64_t count,
-             const std::function<void(float*)>& pack);
+             const std::function<void(const Weight&, float*)>& pack);
   // The same for a number of bytes.
   Buffer get_bytes(const Weight* weight, const std::string& packing, size_t bytes,
-                   const std::function<void(void*)>& pack);
+                   const std::function<void(const Weight&, void*)>& pack);
   // The `k` floats of a bias followed by zeros up to `padded`; all zeros for a null bias, shared by
   // the layers without one.
   Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
+  // A weight's float32 numbers as they are: where they lie in memory, else a copy; null for a null
+  // weight.
+  class Floats {
+   public:
+    const float* data() const { return copy_ ? copy_->floats() : weight_.data; }
+
+   private:
+    friend class WeightStore;
+    Weight weight_;  // keeps its owner alive
+    Buffer copy_;
+  };
+  Floats get_floats(const Weight* weight);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
   // While true, buffers that are not there yet count with their size, but get no memory and are not

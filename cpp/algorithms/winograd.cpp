@@ -17,6 +17,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
 #include "algorithms/epilogue.h"
+#include "algorithms/repair.h"
 
 namespace linnet {
 namespace {
@@ -28,6 +29,10 @@ constexpr int kTilePoints = kPoints * kPoints;
 constexpr double kInputCycles = 250, kOutputCycles = 160;
 // The same of copying a tile that reaches beyond the image.
 constexpr double kCopyCycles = 150;
+// Points that stand for all in the energy of a tile: each number of it is in some.
+constexpr int kEnergyPoints[] = {0, 3, 5, 7};
+// Energies beyond so many times the rest's are too large (docs/numerics.md).
+constexpr float kMostEnergy = 4;
 // What the products of a row of points may fill of a core's first-level cache; and the transformed
 // tiles of one block of its second level, weights beside them, unless larger blocks pay. Where all
 // cores share a small second level (ARM), several threads have to do with less.
@@ -183,7 +188,9 @@ class WinogradPlan final : public Plan {
         c_(round_up(p_.x.dims.c, width_)),
         k_(round_up(p_.y.dims.c, width_)),
         x_pixel_(p_.x.pixel(width_)),
-        y_pixel_(p_.y.pixel(width_)) {
+        y_pixel_(p_.y.pixel(width_)),
+        repair_(p_, kernels_, parts(), m_ / p_.end.pool[0], m_ / p_.end.pool[1]),
+        inverse_(filter_transform(), kPoints, static_cast<int>(p_.conv().window.kernel[0])) {
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
     // Steps between points stay off multiples of a cache way.
@@ -191,11 +198,14 @@ class WinogradPlan final : public Plan {
     panels_ = ceil_div(k_ / width_, blocking_.vecs);
     m_point_ = blocking_.span * blocking_.vecs * width_ + 16;
     z_tile_ = kPoints * m_ * k_ + 16;
+    int number = 0;
+    for (const int i : kEnergyPoints) {
+      for (const int j : kEnergyPoints) energy_points_[number++] = (i * kPoints + j) * v_point_;
+    }
   }
 
   size_t workspace() const override {
-    return float_bytes(blocking_.block.together ? block_floats() + p_.threads * private_floats()
-                                                : p_.threads * (block_floats() + private_floats()));
+    return float_bytes(scratch_floats() + repair_.energy_floats());
   }
 
   void run(const Operands& operands) const override {
@@ -204,15 +214,39 @@ class WinogradPlan final : public Plan {
     if (blocking_.block.together) {
       for (int64_t block = 0; block < blocks; ++block)
         run_together(o, tiles * block / blocks, tiles * (block + 1) / blocks);
-      return;
+    } else {
+      o.pool.parallel_for(blocks, [&](int64_t block, int thread) {
+        float* v = o.workspace + thread * (block_floats() + private_floats());
+        run_block(o, tiles * block / blocks, tiles * (block + 1) / blocks, v, v + block_floats());
+      });
     }
-    o.pool.parallel_for(blocks, [&](int64_t block, int thread) {
-      float* v = o.workspace + thread * (block_floats() + private_floats());
-      run_block(o, tiles * block / blocks, tiles * (block + 1) / blocks, v, v + block_floats());
-    });
+    float* energies = o.workspace + scratch_floats();
+    if (repair_.find(o, energies) == 0) return;
+    const auto patch = [&](int64_t tile, Patch* at) {
+      if (energies[tile] == 0) return false;
+      *at = patch_of(tile);
+      return true;
+    };
+    repair_.run(
+        o, scratch_floats(), tiles, patch,
+        [this](int64_t k, float* weights) { recover_weights(k, weights); }, bias_->floats());
   }
 
  private:
+  int64_t scratch_floats() const {
+    const int64_t blocks = blocking_.block.together
+                               ? block_floats() + p_.threads * private_floats()
+                               : p_.threads * (block_floats() + private_floats());
+    return std::max(round_up(blocks, 64), repair_.scratch_floats());
+  }
+  Parts parts() const {
+    const int64_t across = ceil_div(kPoints, m_);  // tiles that a number may be in
+    // Errors grow with the root of the channels (bench/errors.py): there is room for the larger
+    // ones of tiles with more energy.
+    const float room = 25 / (1 + static_cast<float>(p_.x.dims.c) / 28);
+    const float share = 1 + std::max(0.3f, (room - 1) / 2);
+    return {blocking_.rows * blocking_.cols, across * across, kMostEnergy, share};
+  }
   // V and Z of a block.
   int64_t z_offset() const { return round_up(kTilePoints * v_point_, 16); }
   int64_t block_floats() const {
@@ -225,13 +259,23 @@ class WinogradPlan final : public Plan {
     return round_up(patch_offset() + kTilePoints * std::max<int64_t>(c_, 2 * width_), 64);
   }
 
+  // G.
+  std::vector<double> filter_transform() const {
+    const int r = static_cast<int>(p_.conv().window.kernel[0]);
+    std::vector<double> g;
+    for (int j = 0; j < kPoints; ++j) {
+      for (int i = 0; i < r; ++i) g.push_back(winograd_weight(kWinogradPairs, j, i, r));
+    }
+    return g;
+  }
+
   // U[i][panel][j][c][vecs * width] = G g G^T at point (i, j), computed in double.
   void pack_weights(const Weight& weight, const Context& context) {
     const int r = static_cast<int>(p_.conv().window.kernel[0]);
     const std::string packing =
         "winograd rows v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
-    weights_ =
-        context.weights.get(&weight, packing, kTilePoints * p_.x.dims.c * k_, [&](float* out) {
+    weights_ = context.weights.get(
+        &weight, packing, kTilePoints * p_.x.dims.c * k_, [&](const Weight& loaded, float* out) {
           double g[kPoints][kPoints];
           for (int j = 0; j < kPoints; ++j) {
             for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
@@ -241,7 +285,7 @@ class WinogradPlan final : public Plan {
             const int64_t panel = k / lanes;
             const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
             for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-              const float* w = weight.data + (k * p_.x.dims.c + c) * r * r;
+              const float* w = loaded.data + (k * p_.x.dims.c + c) * r * r;
               double half[kPoints][kPoints];
               for (int i = 0; i < kPoints; ++i) {
                 for (int s = 0; s < r; ++s) {
@@ -262,9 +306,57 @@ class WinogradPlan final : public Plan {
         });
   }
 
+  // The way back from U.
+  void recover_weights(int64_t k, float* weights) const {
+    const int r = static_cast<int>(p_.conv().window.kernel[0]);
+    const int64_t lanes = blocking_.vecs * width_, first = k / lanes * lanes;
+    const int64_t panel_lanes = std::min(lanes, k_ - first), channels = p_.x.dims.c;
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int lane = 0; lane < width_; ++lane) {
+        RecoveredSum half[kPoints][kPoints];
+        for (int i = 0; i < kPoints; ++i) {
+          const float* u = weights_->floats() + (i * k_ + first) * kPoints * channels +
+                           c * panel_lanes + k - first + lane;
+          for (int j = 0; j < kPoints; ++j) {
+            const double number = u[j * channels * panel_lanes];
+            for (int s = 0; s < r; ++s) half[i][s].add(inverse_.at(s, j), number);
+          }
+        }
+        for (int t = 0; t < r; ++t) {
+          for (int s = 0; s < r; ++s) {
+            RecoveredSum sum;
+            for (int i = 0; i < kPoints; ++i)
+              sum.add(inverse_.at(t, i), half[i][s].value, half[i][s].most);
+            weights[((t * r + s) * channels + c) * width_ + lane] = sum.weight();
+          }
+        }
+      }
+    }
+  }
+
+  Patch patch_of(int64_t tile) const {
+    const int64_t stored = m_ / p_.end.pool[0];  // rows and columns of a whole tile
+    Patch at{};
+    at.image = tile / (blocking_.rows * blocking_.cols);
+    at.top = tile / blocking_.cols % blocking_.rows * stored;
+    at.left = tile % blocking_.cols * stored;
+    at.rows = std::min(stored, out_.h - at.top), at.cols = std::min(stored, out_.w - at.left);
+    return at;
+  }
+
+  void leave_energy(const FloatOperands& o, int64_t tile, const float* v) const {
+    constexpr int kCount = sizeof kEnergyPoints / sizeof kEnergyPoints[0];
+    float* most = o.workspace + scratch_floats() + tile;
+    kernels_.energy({v, energy_points_, kCount * kCount, 1, c_ / width_, 0}, most,
+                    most + blocking_.all);
+  }
+
   void run_block(const FloatOperands& o, int64_t first, int64_t last, float* v, float* m) const {
     float *z = v + z_offset(), *patch = m + patch_offset();
-    for (int64_t t = first; t < last; ++t) transform_input(o.x, t, v + (t - first) * c_, patch);
+    for (int64_t t = first; t < last; ++t) {
+      transform_input(o.x, t, v + (t - first) * c_, patch);
+      leave_energy(o, t, v + (t - first) * c_);
+    }
     for (int i = 0; i < kPoints; ++i) {
       for (int64_t panel = 0; panel < panels_; ++panel) multiply(v, i, panel, last - first, m, z);
     }
@@ -282,6 +374,7 @@ class WinogradPlan final : public Plan {
     const int64_t tiles = last - first;
     o.pool.parallel_for(tiles, [&](int64_t t, int thread) {
       transform_input(o.x, first + t, v + t * c_, own(thread) + patch_offset());
+      leave_energy(o, first + t, v + t * c_);
     });
     o.pool.parallel_for(kPoints * panels_, [&](int64_t task, int thread) {
       multiply(v, static_cast<int>(task / panels_), task % panels_, tiles, own(thread), z);
@@ -346,12 +439,10 @@ class WinogradPlan final : public Plan {
   // Channels first_k to last_k of a tile.
   void transform_output(const FloatOperands& o, int64_t tile, const float* z, int64_t first_k,
                         int64_t last_k, float* patch) const {
-    const int64_t image = tile / (blocking_.rows * blocking_.cols),
-                  row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;
+    const Patch place = patch_of(tile);
     const int64_t stored = m_ / p_.end.pool[0];  // rows and columns of a whole tile
-    const int64_t top = row * stored, left = col * stored;
-    const int64_t at = ((image * out_.h + top) * out_.w + left) * y_pixel_;
-    const int64_t height = std::min(stored, out_.h - top), width = std::min(stored, out_.w - left);
+    const int64_t at = ((place.image * out_.h + place.top) * out_.w + place.left) * y_pixel_;
+    const int64_t height = place.rows, width = place.cols;
     WinogradOutput out{};
     out.limits = p_.end.limits;
     out.pool = static_cast<int>(p_.end.pool[0]);
@@ -403,6 +494,9 @@ class WinogradPlan final : public Plan {
   const int64_t x_pixel_, y_pixel_;
   int64_t panels_;  // of output channels
   int64_t v_point_, m_point_, z_tile_;
+  const Repair repair_;
+  const LeftInverse inverse_;
+  ptrdiff_t energy_points_[16];
   WeightStore::Buffer weights_, bias_;
 };
 

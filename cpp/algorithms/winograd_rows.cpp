@@ -8,17 +8,21 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "../kernels/winograd_points.h"
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
 #include "algorithms/epilogue.h"
+#include "algorithms/repair.h"
 
 namespace linnet {
 namespace {
 
 // What the transformed rows of one band may fill of a core's second-level cache.
 constexpr int64_t kBandBytes = 192 * 1024;
+// Energies beyond so many times the rest's are too large (docs/numerics.md).
+constexpr float kMostEnergy = 4;
 constexpr double kMostRow = 1 << 24;  // floats of a band of one row
 
 int64_t taps_of(const Problem& p) { return p.conv().window.kernel[0] * p.x.dims.c; }
@@ -28,7 +32,9 @@ constexpr int64_t kMostColumns = 9;
 
 // Pairs of points that keep the error of sums over this many rows and channels well below 1e-4 of
 // the results' rms (measured by bench/errors.py).
-int most_pairs(int64_t taps) { return taps <= 32 ? 5 : taps <= 1024 ? 4 : taps <= 8192 ? 3 : 0; }
+int most_pairs(int64_t taps) {
+  return taps <= 32 ? 5 : taps <= 1024 ? 4 : taps <= kMostTerms ? 3 : 0;
+}
 
 // What products may fill of a core's first-level cache.
 constexpr double kProductShare = 0.5;
@@ -103,7 +109,10 @@ class WinogradRowsPlan final : public Plan {
         x_pixel_(p_.x.pixel(width_)),
         y_pixel_(p_.y.pixel(width_)),
         planar_(p_.x.layout == Layout::kNchw),
-        columns_((t_.tiles - 1) * t_.m + t_.points) {
+        columns_((t_.tiles - 1) * t_.m + t_.points),
+        repair_(p_, kernels_, parts(), 1, t_.m / p_.end.pool[1]),
+        inverse_(filter_transform(), static_cast<int>(t_.points),
+                 static_cast<int>(p_.conv().window.kernel[1])) {
     pack_weights(weight, context);
     bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
     const auto tile_bytes = [&](int64_t rows) {
@@ -138,21 +147,59 @@ class WinogradRowsPlan final : public Plan {
     span_ = std::clamp<int64_t>(fitting, 1, t_.tiles);
     span_ = ceil_div(t_.tiles, ceil_div(t_.tiles, span_));
     m_point_ = span_ * t_.vecs * width_ + 16;
+    // One point of each pair but the first stands for all in the energy of a tile's row, with the
+    // points 0 and infinity; an even number of them.
+    for (int j = 3; j < t_.points - 1; j += 2) energy_points_.push_back(j * v_point_);
+    energy_points_.push_back(0), energy_points_.push_back((t_.points - 1) * v_point_);
+    if (energy_points_.size() % 2) energy_points_.push_back(v_point_);
   }
 
-  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
+  size_t workspace() const override {
+    return float_bytes(scratch_floats() + repair_.energy_floats());
+  }
 
   void run(const Operands& operands) const override {
     const FloatOperands o(operands);
+    float* energies = o.workspace + scratch_floats();
+    std::fill(energies, energies + 2 * all_parts(), 0.0f);  // of rows no window meets
     o.pool.parallel_for(p_.n * bands_ * splits_, [&](int64_t task, int thread) {
       const int64_t split = task % splits_, band = task / splits_ % bands_,
                     image = task / splits_ / bands_;
       run_band(o, image, band, panels() * split / splits_, panels() * (split + 1) / splits_,
                o.workspace + thread * thread_floats());
     });
+    if (repair_.find(o, energies) == 0) return;
+    const auto patch = [&](int64_t i, Patch* at) {
+      const int64_t tile = i % t_.tiles, row = i / t_.tiles % out_.h,
+                    stored = t_.m / p_.end.pool[1];
+      *at = {i / t_.tiles / out_.h, row, tile * stored, 1,
+             std::min(stored, out_.w - tile * stored)};
+      const int64_t first = input_row(row), last = first + input_rows(1);
+      for (int64_t r = std::max<int64_t>(0, first); r < std::min(last, p_.x.dims.h); ++r) {
+        if (energies[(at->image * p_.x.dims.h + r) * t_.tiles + tile] != 0) return true;
+      }
+      return false;
+    };
+    repair_.run(
+        o, scratch_floats(), p_.n * out_.h * t_.tiles, patch,
+        [this](int64_t k, float* weights) { recover_weights(k, weights); }, bias_->floats());
   }
 
  private:
+  int64_t all_parts() const { return p_.n * p_.x.dims.h * t_.tiles; }
+  // An input row by a tile is what leaves an energy.
+  Parts parts() const {
+    // Other rows of a window have their part of the errors.
+    const float share = 1 + 1.5f * static_cast<float>(p_.conv().window.kernel[0]);
+    return {p_.x.dims.h * t_.tiles, ceil_div(t_.points, t_.m), kMostEnergy, share};
+  }
+  int64_t scratch_floats() const {
+    return std::max(p_.threads * thread_floats(), repair_.scratch_floats());
+  }
+  // The first of the input rows, padding included, of a stored row.
+  int64_t input_row(int64_t stored) const {
+    return stored * p_.end.pool[0] * p_.conv().window.stride[0] - p_.conv().window.pad[0];
+  }
   int64_t panels() const { return ceil_div(k_ / width_, t_.vecs); }
   int64_t input_rows(int64_t rows) const {
     return (rows * p_.end.pool[0] - 1) * p_.conv().window.stride[0] + p_.conv().window.kernel[0];
@@ -163,10 +210,57 @@ class WinogradRowsPlan final : public Plan {
     constexpr int64_t kLine = 16;
     return (ceil_div(round_up(input_rows(rows) * p_.x.dims.c, width_) + width_, kLine) | 1) * kLine;
   }
-  // V, M, and the band's input transposed, or a patch of one pixel row at the image's border.
+  // V, M, and the band's input transposed with a line for its energies, or a patch of one pixel row
+  // at the image's border.
   int64_t thread_floats() const {
     const int64_t input = planar_ ? columns_ * v_tile_ : t_.points * round_up(p_.x.dims.c, width_);
-    return round_up(t_.points * (v_point_ + m_point_) + input, 64);
+    return round_up(t_.points * (v_point_ + m_point_) + input + (planar_ ? v_tile_ : 0), 64);
+  }
+
+  // G.
+  std::vector<double> filter_transform() const {
+    const int taps = static_cast<int>(p_.conv().window.kernel[1]);
+    std::vector<double> g;
+    for (int j = 0; j < t_.points; ++j) {
+      for (int i = 0; i < taps; ++i) g.push_back(winograd_weight(t_.pairs, j, i, taps));
+    }
+    return g;
+  }
+
+  // The way back from U.
+  void recover_weights(int64_t k, float* weights) const {
+    const int64_t taps = taps_of(p_), cols = p_.conv().window.kernel[1], channels = p_.x.dims.c;
+    const int64_t lanes = t_.vecs * width_, first = k / lanes * lanes;
+    const int64_t panel_lanes = std::min(lanes, k_ - first);
+    const float* u = weights_->floats() + first * t_.points * taps + k - first;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t s = 0; s < cols; ++s) {
+        float* to = weights + ((tap / channels * cols + s) * channels + tap % channels) * width_;
+        for (int lane = 0; lane < width_; ++lane) {
+          RecoveredSum sum;
+          for (int j = 0; j < t_.points; ++j)
+            sum.add(inverse_.at(static_cast<int>(s), j), u[(j * taps + tap) * panel_lanes + lane]);
+          to[lane] = sum.weight();
+        }
+      }
+    }
+  }
+
+  // Where a band leaves the energies of its rows: those that no later band begins with, which
+  // number `first` to `last` of its input. Nowhere where another part of the panels does.
+  struct Energies {
+    float* first_row;  // of the band's input, [row][tile]
+    int64_t first, last;
+  };
+  Energies energies_of(const FloatOperands& o, int64_t image, int64_t band, bool leaves) const {
+    const int64_t row = band * band_rows_, top = input_row(row);
+    const int64_t end = band + 1 == bands_ ? p_.x.dims.h : input_row(row + band_rows_);
+    float* of_image = o.workspace + scratch_floats() + image * p_.x.dims.h * t_.tiles;
+    return {of_image + top * t_.tiles, std::max<int64_t>(0, -top),
+            leaves ? std::min(end, p_.x.dims.h) - top : 0};
+  }
+  Energy energy_of(const float* v, int64_t vecs) const {
+    return {v, energy_points_.data(), static_cast<int>(energy_points_.size()), 1, vecs, 0};
   }
 
   // U[panel][j][row][c][vecs * width] = G g, computed in double.
@@ -175,25 +269,26 @@ class WinogradRowsPlan final : public Plan {
                   taps = taps_of(p_);
     const std::string packing = "winograd line " + std::to_string(t_.points) + " v" +
                                 std::to_string(width_) + "x" + std::to_string(t_.vecs);
-    weights_ = context.weights.get(&weight, packing, t_.points * taps * k_, [&](float* out) {
-      const int64_t lanes = t_.vecs * width_;
-      for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-        const int64_t first = k / lanes * lanes;  // channel of the panel
-        const int64_t panel_lanes = std::min(lanes, k_ - first);
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-          for (int64_t r = 0; r < rows; ++r) {
-            const float* w = weight.data + ((k * p_.x.dims.c + c) * rows + r) * s;
-            for (int j = 0; j < t_.points; ++j) {
-              double sum = 0;
-              for (int i = 0; i < s; ++i)
-                sum += winograd_weight(t_.pairs, j, i, static_cast<int>(s)) * w[i];
-              out[first * t_.points * taps + ((j * rows + r) * p_.x.dims.c + c) * panel_lanes + k -
-                  first] = static_cast<float>(sum);
+    weights_ = context.weights.get(
+        &weight, packing, t_.points * taps * k_, [&](const Weight& loaded, float* out) {
+          const int64_t lanes = t_.vecs * width_;
+          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
+            const int64_t first = k / lanes * lanes;  // channel of the panel
+            const int64_t panel_lanes = std::min(lanes, k_ - first);
+            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+              for (int64_t r = 0; r < rows; ++r) {
+                const float* w = loaded.data + ((k * p_.x.dims.c + c) * rows + r) * s;
+                for (int j = 0; j < t_.points; ++j) {
+                  double sum = 0;
+                  for (int i = 0; i < s; ++i)
+                    sum += winograd_weight(t_.pairs, j, i, static_cast<int>(s)) * w[i];
+                  out[first * t_.points * taps + ((j * rows + r) * p_.x.dims.c + c) * panel_lanes +
+                      k - first] = static_cast<float>(sum);
+                }
+              }
             }
           }
-        }
-      }
-    });
+        });
   }
 
   void run_band(const FloatOperands& o, int64_t image, int64_t band, int64_t first_panel,
@@ -203,12 +298,12 @@ class WinogradRowsPlan final : public Plan {
     float* rest = m + t_.points * m_point_;
     const int64_t first = band * band_rows_, last = std::min(out_.h, first + band_rows_);
     const float* x = o.x + image * p_.x.image(width_);
-    const int64_t top =
-        first * p_.end.pool[0] * p_.conv().window.stride[0] - p_.conv().window.pad[0];
+    const int64_t top = input_row(first);
+    const Energies energies = energies_of(o, image, band, first_panel == 0);
     if (planar_) {
-      transform_planar(x, top, input_rows(last - first), v, rest);
+      transform_planar(x, top, input_rows(last - first), v, rest, energies);
     } else {
-      transform_pixels(x, top, input_rows(last - first), v, rest);
+      transform_pixels(x, top, input_rows(last - first), v, rest, energies);
     }
 
     const int64_t y_row = out_.w * y_pixel_, y_image = image * out_.h * y_row;
@@ -253,7 +348,9 @@ class WinogradRowsPlan final : public Plan {
   }
 
   // Lanes are rows and channels of one pixel column, once these lie together.
-  void transform_planar(const float* x, int64_t top, int64_t rows, float* v, float* columns) const {
+  void transform_planar(const float* x, int64_t top, int64_t rows, float* v, float* columns,
+                        const Energies& energies) const {
+    float* line = columns + columns_ * v_tile_;
     std::memset(columns, 0, static_cast<size_t>(columns_ * v_tile_) * sizeof(float));
     const int64_t left = p_.conv().window.pad[1];
     const int64_t count = std::min(p_.x.dims.w, columns_ - left);
@@ -273,12 +370,24 @@ class WinogradRowsPlan final : public Plan {
     for (int64_t tile = 0; tile < t_.tiles; ++tile) {
       kernels_.winograd_line_input[t_.pairs](columns + tile * t_.m * v_tile_, v_tile_, vecs,
                                              v + tile * v_tile_, v_point_);
+      if (energies.last <= energies.first) continue;
+      kernels_.energies(energy_of(v + tile * v_tile_, vecs), line);
+      for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r) {
+        float most = 0, total = 0;
+        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
+          const float each = line[r * p_.x.dims.c + c];
+          most = larger(each, most), total += each;
+        }
+        float* at = energies.first_row + r * t_.tiles + tile;
+        at[0] = most, at[all_parts()] = total;
+      }
     }
   }
 
   // Lanes are channels. Rows come in order, so what the last vector of one writes beyond its
   // channels is overwritten by the next.
-  void transform_pixels(const float* x, int64_t top, int64_t rows, float* v, float* patch) const {
+  void transform_pixels(const float* x, int64_t top, int64_t rows, float* v, float* patch,
+                        const Energies& energies) const {
     const int64_t pixel = round_up(p_.x.dims.c, width_), vecs = pixel / width_;
     for (int64_t tile = 0; tile < t_.tiles; ++tile) {
       const int64_t left = tile * t_.m - p_.conv().window.pad[1];
@@ -298,6 +407,8 @@ class WinogradRowsPlan final : public Plan {
           copy_pixels(row + from * x_pixel_, x_pixel_, patch + from * pixel, pixel, to - from);
         kernels_.winograd_line_input[t_.pairs](whole ? row : patch, whole ? x_pixel_ : pixel, vecs,
                                                at, v_point_);
+        float* most = energies.first_row + r * t_.tiles + tile;
+        if (r < energies.last) kernels_.energy(energy_of(at, vecs), most, most + all_parts());
       }
     }
   }
@@ -314,6 +425,9 @@ class WinogradRowsPlan final : public Plan {
   int64_t bands_, band_rows_, splits_;
   int64_t span_;  // tiles multiplied at a time
   int64_t v_tile_, v_point_, m_point_;
+  const Repair repair_;
+  const LeftInverse inverse_;
+  std::vector<ptrdiff_t> energy_points_;
   WeightStore::Buffer weights_, bias_;
 };
 

@@ -10,12 +10,13 @@ namespace linnet {
 namespace {
 
 // The second operand of a sum, in the layout of its result.
-WeightStore::Buffer pack_constant(const Weight& w, const Problem& problem, const Context& context) {
+WeightStore::Buffer pack_constant(const Weight& constant, const Problem& problem,
+                                  const Context& context) {
   const Dims& d = problem.z.dims;
   const Strides to(problem.z, context.kernels.width);
   const std::string packing =
       std::string("constant ") + to_string(problem.z.layout) + " " + std::to_string(d.c);
-  return context.weights.get(&w, packing, to.n, [&](float* out) {
+  return context.weights.get(&constant, packing, to.n, [&](const Weight& w, float* out) {
     for (int64_t c = 0; c < d.c; ++c) {
       for (int64_t i = 0; i < d.h; ++i) {
         for (int64_t j = 0; j < d.w; ++j)

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/buffer.h"
 #include "core/log.h"
 #include "formats/mapping.h"
 #include "formats/protobuf.h"
@@ -28,6 +29,7 @@ constexpr size_t kMaxList = 8;          // axes, an attribute's integers, a node
 constexpr size_t kMaxInputs = 1 << 16;  // of all nodes together: each part of a Concat is a step
 constexpr size_t kMaxAttributes = 16;   // of a node
 constexpr size_t kMaxProblems = 20;     // listed in one message
+constexpr size_t kMaxCopied = 4096;     // bytes of a tensor that is not left in the file
 
 constexpr int64_t kOldestOpset = 13, kNewestOpset = 18;
 
@@ -67,10 +69,13 @@ void read_integers(const Wire& wire, std::vector<int64_t>* list) {
 // One pass over a model. Field numbers are those of onnx.proto.
 class Reader {
  public:
-  Reader(std::shared_ptr<const void> owner, bool mapped)
-      : owner_(std::move(owner)), mapped_(mapped) {}
+  // Tensors are borrowed from the bytes, which `owner` keeps; or, if these are those of a file,
+  // copied if they are small and else read when they are wanted.
+  Reader(std::shared_ptr<const void> owner, std::shared_ptr<const File> file)
+      : owner_(std::move(owner)), file_(std::move(file)) {}
 
   std::shared_ptr<GraphBuilder> read(Bytes file) {
+    begin_ = file.begin;
     Bytes graph;
     int64_t opset = 0;
     bool functions = false;
@@ -271,28 +276,13 @@ class Reader {
     if (stored_.count(tensor.name)) throw NotCanonical("the name is taken");
     if (tensor.type == kFloat) {
       expect_bytes(tensor, sizeof(float));
-      std::shared_ptr<const void> owner;
-      const float* data = reinterpret_cast<const float*>(tensor.data.begin);
-      if (reinterpret_cast<uintptr_t>(data) % alignof(float) == 0) {
-        owner = owner_of(tensor.data);
-      } else {
-        auto copy = std::make_shared<std::vector<float>>(tensor.data.size() / sizeof(float));
-        std::memcpy(copy->data(), tensor.data.begin, tensor.data.size());
-        owner_of(tensor.data).reset();  // the pages just read
-        data = copy->data();
-        owner = std::move(copy);
-      }
-      builder_->initializer(tensor.name, tensor.shape, data, std::move(owner));
+      builder_->initializer(tensor.name, weight_of(tensor, DType::kF32));
     } else if ((tensor.type == kFloat16 || tensor.type == kInt8) && raw) {
       const auto type = tensor.type == kFloat16 ? DType::kF16 : DType::kI8;
       expect_bytes(tensor, static_cast<size_t>(size_of(type)));
       if (tensor.name.empty() || builder_->has(tensor.name))
         throw NotCanonical("the name is empty or taken");
-      Weight& w = stored_[tensor.name];
-      w.shape = tensor.shape;
-      w.type = type;
-      w.stored = tensor.data.begin;
-      w.owner = owner_of(tensor.data);
+      stored_[tensor.name] = weight_of(tensor, type);
     } else if (tensor.type == kInt64 && raw) {
       std::vector<int64_t> integers = tensor.integers;
       if (tensor.data_field) {
@@ -398,9 +388,10 @@ class Reader {
                   const Attributes& attributes) {
     const bool arity = (inputs.size() == 2 || inputs.size() == 3) && outputs.size() == 1;
     Weight* weight = arity ? stored(inputs[0], DType::kI8) : nullptr;
-    const Weight* scale = arity ? builder_->weight(inputs[1]) : nullptr;
-    if (!weight || !scale || !scale->data)
+    const Weight* given = arity ? builder_->weight(inputs[1]) : nullptr;
+    if (!weight || !given || !given->bytes() || given->type != DType::kF32)
       throw NotCanonical("only an int8 initializer may be dequantized, with a float32 scale");
+    const Weight loaded = given->loaded(), *scale = &loaded;
     // Each use would make other float32 weights of the same bytes.
     if (!weight->scales.empty()) throw NotCanonical("'" + inputs[0] + "' is dequantized twice");
     const bool whole = scale->shape.empty();
@@ -418,7 +409,8 @@ class Reader {
       throw NotCanonical("scale '" + inputs[1] + "' has infinities or NaN");
     if (inputs.size() == 3 && !inputs[2].empty()) {
       const Weight* zero = stored(inputs[2], DType::kI8);
-      const auto* bytes = zero ? static_cast<const int8_t*>(zero->stored) : nullptr;
+      const Weight zeros = zero ? zero->loaded() : Weight();
+      const auto* bytes = static_cast<const int8_t*>(zeros.stored);
       if (!zero || zero->shape != scale->shape ||
           std::any_of(bytes, bytes + count, [](int8_t b) { return b != 0; }))
         throw NotCanonical("zero point '" + inputs[2] + "' is not int8 zeros of the scale's shape");
@@ -487,8 +479,29 @@ class Reader {
     throw NotCanonical("attribute '" + name + "' is not a number, a string or a list of them");
   }
 
-  std::shared_ptr<const void> owner_of(Bytes data) const {
-    return mapped_ ? releasing_owner(data, owner_) : owner_;
+  Weight weight_of(const Tensor& tensor, DType type) const {
+    Weight w;
+    w.name = tensor.name, w.shape = tensor.shape, w.type = type;
+    const size_t bytes = tensor.data.size();
+    if (file_ && bytes > kMaxCopied) {
+      const auto offset = static_cast<uint64_t>(tensor.data.begin - begin_);
+      w.part = std::make_shared<const FilePart>(file_, offset, bytes);
+      return w;
+    }
+    const void* data = tensor.data.begin;
+    w.owner = owner_;
+    const bool aligned = reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
+    if (file_ || (type == DType::kF32 && !aligned)) {
+      auto copy = std::make_shared<AlignedBuffer>(bytes);
+      std::memcpy(copy->data(), data, bytes);
+      data = copy->data(), w.owner = std::move(copy);
+    }
+    if (type == DType::kF32) {
+      w.data = static_cast<const float*>(data);
+    } else {
+      w.stored = data;
+    }
+    return w;
   }
 
   void poison(const std::string& value) {
@@ -496,7 +509,8 @@ class Reader {
   }
 
   const std::shared_ptr<const void> owner_;
-  const bool mapped_;
+  const std::shared_ptr<const File> file_;
+  const uint8_t* begin_ = nullptr;
   std::shared_ptr<GraphBuilder> builder_;
   // FLOAT16 and INT8 initializers, which a Cast or DequantizeLinear makes weights of.
   std::unordered_map<std::string, Weight> stored_;
@@ -507,12 +521,12 @@ class Reader {
   std::string problems_;
 };
 
-std::shared_ptr<GraphBuilder> read(Bytes file, std::shared_ptr<const void> owner, bool mapped,
-                                   const std::string& name) {
-  Reader reader(std::move(owner), mapped);
+std::shared_ptr<GraphBuilder> read(Bytes bytes, std::shared_ptr<const void> owner,
+                                   std::shared_ptr<const File> file, const std::string& name) {
+  Reader reader(std::move(owner), std::move(file));
   std::shared_ptr<GraphBuilder> builder;
   try {
-    builder = reader.read(file);
+    builder = reader.read(bytes);
   } catch (const NotCanonical& e) {
     reader.problem(e.what());
   } catch (const Malformed& e) {
@@ -531,13 +545,13 @@ std::shared_ptr<GraphBuilder> read_onnx(const void* data, size_t size,
                                         std::shared_ptr<const void> owner,
                                         const std::string& name) {
   const uint8_t* begin = static_cast<const uint8_t*>(data);
-  return read({begin, begin + size}, std::move(owner), false, name);
+  return read({begin, begin + size}, std::move(owner), nullptr, name);
 }
 
 std::shared_ptr<GraphBuilder> read_onnx(const std::string& path) {
   LogTimer timer(Topic::kLoad);
   const Mapping file = map_file(path);
-  auto builder = read(file.bytes, file.owner, true, path);
+  auto builder = read(file.bytes, file.owner, file.file, path);
   timer.log("read %s, %zu bytes", path.c_str(), file.bytes.size());
   return builder;
 }

@@ -10,11 +10,9 @@
 namespace linnet {
 
 // Reads the ONNX file at `path`, which must be in canonical form (docs/architecture.md); other
-// models are first rewritten by `linnet convert`. The file is mapped: float32 weights stay in the
-// mapping, which lives as long as the last of them, and each weight's pages are given back to the
-// system when its owner is dropped. Only misaligned float32 weights, and FLOAT16 and INT8 ones of
-// layers that take nothing but float32, are copied. The file must not be changed in place
-// meanwhile.
+// models are first rewritten by `linnet convert`. Weights stay in the file, small ones excepted,
+// and are read from it whenever they are packed, which fails if it has been changed in place
+// meanwhile; another file may take its name.
 //
 // The file is not trusted: whatever its bytes, the outcome is a graph or an exception, with memory
 // bounded by a small multiple of its size. Throws std::invalid_argument naming the file and all

@@ -104,7 +104,7 @@ void GraphBuilder::add(Weight weight) {
 
 void GraphBuilder::make_float(Weight& weight) {
   if (weight.type == DType::kF32) return;
-  Weight& floats = floats_[weight.stored];
+  Weight& floats = floats_[weight.bytes()];
   if (!floats.data) floats = weight.as(DType::kF32);
   floats.name = weight.name;
   weight = floats;

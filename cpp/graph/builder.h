@@ -52,7 +52,7 @@ class GraphBuilder {
 
   Graph graph_;
   std::unordered_map<std::string, int> values_, weights_;
-  // By `stored`: the float32 form, which tensors of the same bytes share.
+  // By `bytes()`: the float32 form, which tensors of the same bytes share.
   std::unordered_map<const void*, Weight> floats_;
 };
 

@@ -22,9 +22,23 @@ DType weight_type(const std::string& name) {
   fail("weights_dtype is '" + name + "', expected f32, f16 or int8");
 }
 
-Weight Weight::as(DType wanted) const {
+Weight Weight::loaded() const {
   Weight w = *this;
-  if (wanted == type) return w;
+  if (data || stored || !part) return w;
+  w.owner = part->read(name);
+  if (type == DType::kF32) {
+    w.data = static_cast<const float*>(w.owner.get());
+  } else {
+    w.stored = w.owner.get();
+  }
+  w.part = nullptr;
+  return w;
+}
+
+Weight Weight::as(DType wanted) const {
+  if (wanted == type) return *this;
+  if (!data && !stored && part) return loaded().as(wanted);
+  Weight w = *this;
   const auto n = static_cast<size_t>(count());
   const size_t row = n / std::max<size_t>(1, static_cast<size_t>(shape.empty() ? 1 : shape[0]));
   w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear();

@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "core/types.h"
+#include "graph/file_part.h"
 
 namespace linnet {
 
-// Borrowed: `owner` keeps whatever holds `data` or `stored` alive (a mapped file, a NumPy array).
+// Borrowed: `owner` keeps whatever holds `data` or `stored` alive (a NumPy array, a file's bytes).
+// Or in a file: then there is neither until it is loaded.
 struct Weight {
   std::string name;
   Shape shape;
@@ -19,9 +21,16 @@ struct Weight {
   DType type = DType::kF32;
   const void* stored = nullptr;    // float16 or int8 in place of `data`, dense, of any alignment
   std::vector<float> scales = {};  // int8: one for each index of axis 0
+  std::shared_ptr<const FilePart> part = nullptr;  // where it is a file's
 
   int64_t count() const;
-  const void* bytes() const { return data ? static_cast<const void*>(data) : stored; }
+  // Where its numbers are, or what stands for them as long as they are in a file; null for an
+  // integer tensor.
+  const void* bytes() const {
+    return data ? static_cast<const void*>(data) : stored ? stored : part.get();
+  }
+  // The same tensor in memory, for as long as the caller keeps it. Throws as FilePart::read.
+  Weight loaded() const;
   // The same tensor as another type, in memory of its own. To float16 by rounding to nearest even,
   // to int8 with the scale of a row its largest magnitude / 127; throws std::invalid_argument for
   // what float16 (or, of infinities and NaN, int8) cannot hold.

@@ -141,7 +141,7 @@ LINNET_INLINE int pool(Vec (&acc)[kTileCols][kVecs]) {
     for (int v = 0; v < kVecs; ++v) {
       Vec r = acc[p * kPool][v];
       LINNET_UNROLL
-      for (int q = 1; q < kPool; ++q) r = max(r, acc[p * kPool + q][v]);
+      for (int q = 1; q < kPool; ++q) r = maximum(acc[p * kPool + q][v], r);
       acc[p][v] = r;
     }
   }

@@ -52,7 +52,7 @@ LINNET_INLINE void write(const Vec (&v)[kPixels][kVecs], int pixels, float* y, p
     if (p == pixels) break;
     LINNET_UNROLL
     for (int i = 0; i < kVecs; ++i)
-      store(y + i * kWidth, kMerge ? max(load(y + i * kWidth), v[p][i]) : v[p][i]);
+      store(y + i * kWidth, kMerge ? maximum(load(y + i * kWidth), v[p][i]) : v[p][i]);
   }
 }
 

@@ -131,6 +131,30 @@ struct Reduction {
   float* y;
 };
 
+// One row of pooling windows over a plane: a row of one channel, all of it in memory side by side.
+// The window's rows are reduced to a line, which is divided into `stride` lines of every stride-th
+// number, so that neighbouring windows have neighbours for their taps.
+struct PoolPlane {
+  const float* x;   // first number of the first window's first valid row
+  ptrdiff_t x_row;  // between window rows
+  int64_t rows;     // window rows inside the image; at least one
+  int64_t w;        // numbers of a row that windows reach
+  int64_t pad_l;
+  int64_t columns;  // numbers that windows reach, padding included
+  int64_t stride;
+  float* line;            // scratch: columns + 4 vectors
+  float* lines;           // scratch, for a stride above 1: stride * length
+  int64_t length;         // columns / stride, and 2 vectors at least
+  const ptrdiff_t* taps;  // where the taps of a window begin: in `lines`, with stride 1 in `line`
+  int64_t kernel;         // taps in a row
+  float* y;
+  int64_t out_w;
+  // Average only: one over the columns that count towards each divisor, out_w rounded up to whole
+  // vectors, and the rows.
+  const float* scales;
+  int64_t divisor_rows;
+};
+
 // The first half of the output transform: of the 8 products of row i of some 8x8 Winograd tiles,
 // vectors of channels, to m numbers each.
 struct WinogradRow {
@@ -171,6 +195,15 @@ struct WinogradLine {
   Limits limits;
   int pool;    // as in WinogradOutput, along the row
   bool merge;  // into what y holds, by max: later rows of the same window
+};
+
+// Sums of squares of some numbers of each channel of a transformed tile.
+struct Energy {
+  const float* v;           // the first vector of channels
+  const ptrdiff_t* points;  // where the numbers lie from there
+  int count;                // of points, a multiple of 2
+  int64_t runs, vecs;       // `vecs` vectors side by side, and so many times those
+  ptrdiff_t run;            // from one run to the next
 };
 
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
@@ -252,6 +285,8 @@ struct Kernels {
   void (*resample)(const Resampling&);
   void (*reduce_rows[kReduceCodes])(const Reduction&);  // count results, one of each column
   void (*reduce_all[kReduceCodes])(const Reduction&);   // a single result
+  void (*max_pool_plane)(const PoolPlane&);
+  void (*average_pool_plane)(const PoolPlane&);
   void (*add)(const float* a, const float* b, float* y, int64_t count, Limits limits);
   void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
   // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.
@@ -270,6 +305,10 @@ struct Kernels {
   void (*winograd_line_input[6])(const float* x, ptrdiff_t x_col, int64_t vecs, float* v,
                                  ptrdiff_t v_point);
   void (*winograd_line[6][kMaxLineOutputs + 1])(const WinogradLine&);
+
+  // The largest sum of all channels, NaN if one is, and all of them together; and each of one run.
+  void (*energy)(const Energy&, float* most, float* total);
+  void (*energies)(const Energy&, float* each);
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);

@@ -38,9 +38,11 @@ namespace {
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
 // mul, div, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the
 // addend), and
+// - maximum(a, b): NaN where either is; what b depends on is ready the sooner;
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
+// - even_odd(a, b, even, odd): every second number of a and b;
 // - load() of float16 bits and of int8, as floats;
 // - exponent(t): 2^n for an integer n of -127 (taken as 0) to 127 that t holds in its low bits.
 
@@ -71,10 +73,12 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec div(Vec a, Vec b) { return a / b; }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+LINNET_INLINE Vec maximum(Vec a, Vec b) { return a != a ? a : max(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc += w * x; }
+LINNET_INLINE void even_odd(Vec a, Vec b, Vec* even, Vec* odd) { *even = a, *odd = b; }
 LINNET_INLINE Vec exponent(Vec t) {
   uint32_t bits;
   __builtin_memcpy(&bits, &t, sizeof bits);
@@ -104,11 +108,20 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+LINNET_INLINE Vec maximum(Vec a, Vec b) {
+  return _mm256_or_ps(_mm256_max_ps(a, b), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
 LINNET_INLINE Value broadcast(const float* p) { return _mm256_set1_ps(*p); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) {
   __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(w), "x"(x));
+}
+LINNET_INLINE void even_odd(Vec a, Vec b, Vec* even, Vec* odd) {
+  const __m256d halves[] = {_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88)),
+                            _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd))};
+  *even = _mm256_castpd_ps(_mm256_permute4x64_pd(halves[0], 0xd8));
+  *odd = _mm256_castpd_ps(_mm256_permute4x64_pd(halves[1], 0xd8));
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127));
@@ -136,6 +149,9 @@ LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+LINNET_INLINE Vec maximum(Vec a, Vec b) {
+  return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
+}
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
 LINNET_INLINE Value broadcast(const float* p) { return _mm512_set1_ps(*p); }
@@ -145,6 +161,11 @@ LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) {
 // For a value used once.
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, const float* x) {
   __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*x));
+}
+LINNET_INLINE void even_odd(Vec a, Vec b, Vec* even, Vec* odd) {
+  const __m512i first = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  *even = _mm512_permutex2var_ps(a, first, b);
+  *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(first, _mm512_set1_epi32(1)), b);
 }
 LINNET_INLINE Vec exponent(Vec t) {
   const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(127));
@@ -191,8 +212,13 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return vmaxq_f32(a, b); }
+LINNET_INLINE Vec maximum(Vec a, Vec b) { return vmaxq_f32(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return vminq_f32(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return vfmaq_f32(acc, a, b); }
+LINNET_INLINE void even_odd(Vec a, Vec b, Vec* even, Vec* odd) {
+  const float32x4x2_t both = vuzpq_f32(a, b);
+  *even = both.val[0], *odd = both.val[1];
+}
 LINNET_INLINE Vec exponent(Vec t) {
   return vreinterpretq_f32_s32(
       vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(t), vdupq_n_s32(127)), 23));

@@ -138,8 +138,8 @@ LINNET_INLINE void output_pooled(const WinogradOutput& o) {
       for (int i = 0; i < kStored; ++i) {
         Vec most = y[i * kPool];
         LINNET_UNROLL
-        for (int q = 1; q < kPool; ++q) most = max(most, y[i * kPool + q]);
-        best[i][0] = j ? max(best[i][0], most) : most;
+        for (int q = 1; q < kPool; ++q) most = maximum(most, y[i * kPool + q]);
+        best[i][0] = j ? maximum(best[i][0], most) : most;
       }
     }
     LINNET_UNROLL
@@ -209,7 +209,7 @@ LINNET_INLINE void line_pooled(const WinogradLine& l) {
       for (int i = 0; i < kStored; ++i) {
         Vec r = y[i * kPool];
         LINNET_UNROLL
-        for (int q = 1; q < kPool; ++q) r = max(r, y[i * kPool + q]);
+        for (int q = 1; q < kPool; ++q) r = maximum(r, y[i * kPool + q]);
         best[i][0] = add(r, bias);
       }
       finish(best, stored, residual ? residual + (at - l.y) : nullptr, limits, l.merge, at,
@@ -227,6 +227,48 @@ void line(const WinogradLine& l) {
     if (l.pool == 3) return line_pooled<kPairs, kOutputs, 3>(l);
   }
   line_pooled<kPairs, kOutputs, 1>(l);
+}
+
+LINNET_INLINE Vec squares(const float* v, const ptrdiff_t* points, int count) {
+  Vec sums[2] = {splat(0), splat(0)};
+  for (int i = 0; i < count; i += 2) {
+    const Vec a = load(v + points[i]), b = load(v + points[i + 1]);
+    sums[0] = fma(sums[0], a, a);
+    sums[1] = fma(sums[1], b, b);
+  }
+  return add(sums[0], sums[1]);
+}
+
+void energy(const Energy& e, float* most, float* total) {
+  Vec largest = splat(0), sum = splat(0);
+  const float* run = e.v;
+  for (int64_t r = e.runs; r > 0; --r, run += e.run) {
+    const float* v = run;
+    for (int64_t i = e.vecs; i > 0; --i, v += kWidth) {
+      const Vec each = squares(v, e.points, e.count);
+      largest = maximum(each, largest);
+      sum = add(sum, each);
+    }
+  }
+  float lanes[2][kWidth];
+  store(lanes[0], largest);
+  store(lanes[1], sum);
+  LINNET_UNROLL
+  for (int n = kWidth / 2; n > 0; n /= 2) {
+    LINNET_UNROLL
+    for (int i = 0; i < n; ++i) {
+      const float a = lanes[0][i], b = lanes[0][i + n];
+      lanes[0][i] = a > b || a != a ? a : b;
+      lanes[1][i] += lanes[1][i + n];
+    }
+  }
+  *most = lanes[0][0];
+  *total = lanes[1][0];
+}
+
+void energies(const Energy& e, float* each) {
+  for (int64_t i = 0; i < e.vecs; ++i)
+    store(each + i * kWidth, squares(e.v + i * kWidth, e.points, e.count));
 }
 
 template <int kPairs, int kOutputs>
@@ -248,6 +290,8 @@ void fill(Kernels* table) {
 
 LINNET_EXPORT(winograd)(linnet::Kernels* table) {
   table->winograd_input = linnet::input;
+  table->energy = linnet::energy;
+  table->energies = linnet::energies;
   linnet::fill<7>(table);
   linnet::fill_line<3, linnet::kMaxLineOutputs>(table);
   linnet::fill_line<4, linnet::kMaxLineOutputs>(table);

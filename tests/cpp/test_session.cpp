@@ -187,7 +187,7 @@ TEST_CASE("a store that counts allocates and packs nothing, then all of it") {
   WeightStore store;
   int packed = 0;
   const auto get = [&](const char* packing) {
-    return store.get(&weight, packing, 6, [&](float* out) {
+    return store.get(&weight, packing, 6, [&](const Weight&, float* out) {
       std::copy(data.begin(), data.end(), out);
       ++packed;
     });

@@ -68,7 +68,7 @@ class _Reader(Translator):
         super().__init__(source.name, str(file), (n for node in source.node for n in node.output))
         self.names.update(value.name for value in source.input)
         self.names.update(tensor.name for tensor in source.initializer)
-        self.files: dict[Path, Array] = {}  # external data, mapped
+        self.files: dict[Path, Array] = {}  # external data
         self.claimed: Counter[Path] = Counter()  # bytes of them in tensors
 
         for tensor in source.initializer:
@@ -219,7 +219,10 @@ class _Reader(Translator):
             raise Unsupported(str(error)) from None
 
     def _external(self, tensor: Any, dtype: np.dtype[Any], count: int) -> Array:
-        """A tensor kept in another file, mapped, not read. Never outside the model's folder."""
+        """A tensor kept in another file, which is read whole: a mapping would change as the file does.
+
+        Never outside the model's folder.
+        """
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         if self.file.path is None:
@@ -247,7 +250,7 @@ class _Reader(Translator):
         if self.claimed[file] > 4 * size:
             raise ValueError(f"the tensors in {short(location)} ({size} bytes) overlap too often")
         if file not in self.files:
-            self.files[file] = np.memmap(file, np.uint8, "r")
+            self.files[file] = np.fromfile(file, np.uint8)
         return self.files[file][offset : offset + nbytes].view(np.ndarray).view(dtype)
 
 

@@ -1,0 +1,227 @@
+#include "algorithms/repair.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <utility>
+
+#include "algorithms/direct.h"
+#include "algorithms/epilogue.h"
+#include "core/log.h"
+
+namespace linnet {
+namespace {
+
+// Of the parts of an image, one in so many may have any energy.
+constexpr int64_t kRare = 50;
+// Squares of the values of an image with too few parts to compare, over their mean: the first, and
+// more for each channel, over which errors are averaged.
+constexpr float kPeak = 256, kPeakOfChannels = 6;
+
+}  // namespace
+
+Repair::Repair(const Problem& problem, const Kernels& kernels, Parts parts, int64_t rows,
+               int64_t cols)
+    : p_(problem),
+      kernels_(kernels),
+      parts_(parts),
+      pixel_(round_up(p_.x.dims.c, kernels.width)),
+      rows_((rows * p_.end.pool[0] - 1) * p_.conv().window.stride[0] + p_.conv().window.extent(0)),
+      cols_(cols * p_.end.pool[1] - 1 + p_.conv().window.extent(1)),
+      line_(cols * p_.end.pool[1]) {}
+
+int64_t Repair::scratch_floats() const {
+  const int64_t* kernel = p_.conv().window.kernel;
+  const int64_t weights = kernel[0] * kernel[1] * p_.x.dims.c * kernels_.width;
+  return round_up(weights, 16) + round_up(rows_ * cols_ * pixel_, 16) +
+         round_up(line_ * kernels_.width, 64);
+}
+
+// The largest energy that can be carried.
+float Repair::limit(const float* energies, float* copy) const {
+  const int64_t rare = std::max(parts_.touched, parts_.count / kRare);
+  float largest = 0;
+  for (int64_t i = 0; i < parts_.count; ++i) largest = larger(energies[i], largest);
+  if (std::isfinite(largest)) {
+    const float near = largest / parts_.factor;
+    int64_t count = 0;
+    for (int64_t i = 0; i < parts_.count; ++i) count += energies[i] >= near;
+    if (count > rare) return largest;
+  }
+  for (int64_t i = 0; i < parts_.count; ++i)
+    copy[i] = std::isfinite(energies[i]) ? energies[i] : kInfinity;
+  std::nth_element(copy, copy + rare, copy + parts_.count, std::greater<float>());
+  return parts_.factor * copy[rare];
+}
+
+// Whether an image of few parts has a value far beyond the others.
+bool Repair::uneven(const float* image) const {
+  const Dims& d = p_.x.dims;
+  float most = 0, total = 0;
+  if (p_.x.layout == Layout::kNhwc) {
+    const ptrdiff_t first[] = {0, 0};  // twice, since there must be two
+    const int64_t pixel = p_.x.pixel(kernels_.width);
+    kernels_.energy({image, first, 2, d.h * d.w, pixel_ / kernels_.width, pixel}, &most, &total);
+  } else {
+    for (int64_t i = 0; i < d.count(); ++i) {
+      const float square = 2 * image[i] * image[i];
+      most = larger(square, most), total += square;
+    }
+  }
+  const float mean = (total - most) / static_cast<float>(d.count());
+  return !(most <= (kPeak + kPeakOfChannels * static_cast<float>(d.c)) * mean) && most != 0;
+}
+
+int64_t Repair::find(const FloatOperands& o, float* energies) const {
+  int64_t found = 0;
+  const int64_t count = parts_.count;
+  const float* totals = energies + p_.n * count;
+  float* copy = energies + 2 * p_.n * count;
+  for (int64_t image = 0; image < p_.n; ++image, energies += count, totals += count) {
+    if (count <= parts_.touched) {
+      const bool all = uneven(o.x + image * p_.x.image(kernels_.width));
+      std::fill(energies, energies + count, all ? 1.0f : 0.0f);
+      found += all ? count : 0;
+      continue;
+    }
+    const float most = limit(energies, copy);
+    double rest = 0;
+    int64_t ordinary = 0;
+    for (int64_t i = 0; most < kInfinity && i < count; ++i) {
+      if (energies[i] <= most) rest += totals[i], ++ordinary;
+    }
+    const double large = parts_.share * rest / static_cast<double>(std::max<int64_t>(1, ordinary));
+    for (int64_t i = 0; i < count; ++i) {
+      const bool carried = (energies[i] <= most || totals[i] <= large) && energies[i] < kInfinity;
+      energies[i] = carried ? 0.0f : 1.0f;
+      found += !carried;
+    }
+  }
+  if (logs(Topic::kRun))
+    log_event(Topic::kRun, "%s: %lld of %lld parts computed directly", p_.key().c_str(),
+              static_cast<long long>(found), static_cast<long long>(p_.n * parts_.count));
+  return found;
+}
+
+void Repair::run(const FloatOperands& o, int64_t floats, int64_t patches, const Patches& patch,
+                 const Weights& weights, const float* bias) const {
+  const int64_t vectors = ceil_div(p_.y.dims.c, kernels_.width), each = scratch_floats();
+  const int64_t parts =
+      std::max<int64_t>(1, std::min({floats / each, vectors, static_cast<int64_t>(p_.threads)}));
+  o.pool.parallel_for(parts, [&](int64_t part, int) {
+    float* scratch = o.workspace + part * each;
+    for (int64_t v = vectors * part / parts; v < vectors * (part + 1) / parts; ++v) {
+      const int64_t k = v * kernels_.width;
+      weights(k, scratch);
+      Patch at{};
+      for (int64_t i = 0; i < patches; ++i) {
+        if (patch(i, &at)) compute(o, at, k, bias + k, scratch);
+      }
+    }
+  });
+}
+
+// Rows of an image, with zeros around it.
+void Repair::copy_input(const float* x, int64_t top, int64_t left, int64_t rows, int64_t cols,
+                        float* to) const {
+  const Strides s(p_.x, kernels_.width);
+  const Dims& d = p_.x.dims;
+  std::memset(to, 0, static_cast<size_t>(rows * cols * pixel_) * sizeof(float));
+  const int64_t from = std::max<int64_t>(0, -left), end = std::min(cols, d.w - left);
+  for (int64_t r = std::max<int64_t>(0, -top); r < std::min(rows, d.h - top); ++r) {
+    float* row = to + r * cols * pixel_;
+    const float* source = x + (top + r) * s.h + left * s.w;
+    if (s.c == 1 && from < end) {
+      copy_pixels(source + from * s.w, s.w, row + from * pixel_, pixel_, end - from);
+      continue;
+    }
+    for (int64_t i = from; i < end; ++i) {
+      for (int64_t c = 0; c < d.c; ++c) row[i * pixel_ + c] = source[i * s.w + c * s.c];
+    }
+  }
+}
+
+// The vector of output channels that begins with k, with its weights at the front of the scratch.
+void Repair::compute(const FloatOperands& o, const Patch& patch, int64_t k, const float* bias,
+                     float* scratch) const {
+  const Window& w = p_.conv().window;
+  const int64_t* pool = p_.end.pool;
+  const int64_t taps = w.kernel[0] * w.kernel[1] * p_.x.dims.c, width = kernels_.width;
+  const int64_t rows = (patch.rows * pool[0] - 1) * w.stride[0] + w.extent(0);
+  const int64_t computed = patch.cols * pool[1], cols = computed - 1 + w.extent(1);
+  float* input = scratch + round_up(taps * width, 16);
+  float* line = input + round_up(rows_ * cols_ * pixel_, 16);
+  copy_input(o.x + patch.image * p_.x.image(kernels_.width),
+             patch.top * pool[0] * w.stride[0] - w.pad[0], patch.left * pool[1] - w.pad[1], rows,
+             cols, input);
+
+  DirectTile tile{};
+  tile.x_col = pixel_;
+  tile.outer = w.kernel[0], tile.x_outer = w.dilation[0] * cols * pixel_;
+  tile.middle = w.kernel[1], tile.x_middle = w.dilation[1] * pixel_;
+  tile.inner = p_.x.dims.c;
+  tile.w = scratch;
+  tile.limits = p_.end.limits;
+  tile.pool_cols = 1;
+  const int64_t y_pixel = p_.y.pixel(kernels_.width);
+  const int64_t most = kernels_.direct_cols[1];
+  for (int64_t row = 0; row < patch.rows * pool[0]; ++row) {
+    const int64_t stored = patch.top + row / pool[0];
+    const int64_t at = patch.image * p_.y.image(kernels_.width) +
+                       (stored * p_.y.dims.w + patch.left) * y_pixel + k;
+    tile.y_col = p_.end.pooled() ? width : y_pixel;
+    for (int64_t col = 0; col < computed; col += most) {
+      const int64_t count = std::min(most, computed - col);
+      tile.x = input + (row * w.stride[0] * cols + col) * pixel_;
+      tile.y = p_.end.pooled() ? line + col * width : o.y + at + col * y_pixel;
+      tile.bias = bias;
+      tile.residual = p_.end.residual ? o.operand + at + col * y_pixel : nullptr;
+      run_in_parts(kernels_.direct[1][count], tile, width);
+    }
+    for (int64_t col = 0; p_.end.pooled() && col < computed; ++col) {
+      float* y = o.y + at + col / pool[1] * y_pixel;
+      const bool first = row % pool[0] == 0 && col % pool[1] == 0;
+      for (int64_t l = 0; l < width; ++l)
+        y[l] = first ? line[col * width + l] : larger(line[col * width + l], y[l]);
+    }
+    if ((row + 1) % pool[0] == 0)
+      map_results(kernels_, p_.end.then, o.y + at, patch.cols, y_pixel,
+                  std::min(width, p_.y.dims.c - k));
+  }
+}
+
+LeftInverse::LeftInverse(const std::vector<double>& matrix, int transformed, int taps)
+    : transformed_(transformed), factors_(static_cast<size_t>(taps * transformed)) {
+  // The pseudo-inverse of the matrix with rows of length 1, by elimination in its normal equations:
+  // transformed numbers err in proportion to their rows.
+  const auto m = [&](int j, int i) { return matrix[static_cast<size_t>(j * taps + i)]; };
+  std::vector<double> length(static_cast<size_t>(transformed));
+  for (int j = 0; j < transformed; ++j) {
+    for (int i = 0; i < taps; ++i) length[static_cast<size_t>(j)] += m(j, i) * m(j, i);
+  }
+  const int columns = taps + transformed;
+  std::vector<double> a(static_cast<size_t>(taps * columns));
+  const auto at = [&](int i, int j) -> double& { return a[static_cast<size_t>(i * columns + j)]; };
+  for (int i = 0; i < taps; ++i) {
+    for (int j = 0; j < transformed; ++j) {
+      const double scaled = m(j, i) / length[static_cast<size_t>(j)];
+      at(i, taps + j) = scaled;
+      for (int l = 0; l < taps; ++l) at(i, l) += scaled * m(j, l);
+    }
+  }
+  for (int i = 0; i < taps; ++i) {  // positive definite: no pivots
+    const double pivot = at(i, i);
+    for (int j = 0; j < columns; ++j) at(i, j) /= pivot;
+    for (int l = 0; l < taps; ++l) {
+      const double factor = at(l, i);
+      for (int j = 0; l != i && j < columns; ++j) at(l, j) -= factor * at(i, j);
+    }
+  }
+  for (int i = 0; i < taps; ++i) {
+    for (int j = 0; j < transformed; ++j)
+      factors_[static_cast<size_t>(i * transformed + j)] = at(i, taps + j);
+  }
+}
+
+}  // namespace linnet

@@ -1,0 +1,94 @@
+// What transforms cannot carry. The rounding errors of a tile's largest number, and NaN and
+// infinity, spread over all results of the tile. So each part of the input leaves the energy of its
+// transform, and tiles with one far beyond the rest of their image are computed directly in the
+// end, with weights recovered from the transformed ones. docs/numerics.md says how far is too far.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "algorithms/algorithm.h"
+
+namespace linnet {
+
+// Some results of an image, as they are stored: after a pool.
+struct Patch {
+  int64_t image, top, left, rows, cols;
+};
+
+// The parts that an image's input is cut into for the transforms.
+struct Parts {
+  int64_t count;    // of an image
+  int64_t touched;  // by one number of the input at most
+  float factor;     // energies beyond so many times the largest of the rest are too large,
+  float share;      // in parts whose total is beyond so many times the mean
+};
+
+class Repair {
+ public:
+  // `rows` x `cols` are the results of the largest patch.
+  Repair(const Problem& problem, const Kernels& kernels, Parts parts, int64_t rows, int64_t cols);
+
+  // Floats for the energies: of each part of each image that of the channel with most, then all of
+  // them together, and those of an image more. And for computing patches, at least.
+  int64_t energy_floats() const { return (2 * p_.n + 1) * parts_.count; }
+  int64_t scratch_floats() const;
+
+  // Which parts cannot be carried: the first energies of all others become zero. The number of
+  // those that cannot.
+  int64_t find(const FloatOperands& o, float* energies) const;
+
+  // Patch number `i` of all images; false if it may stay as it is.
+  using Patches = std::function<bool(int64_t i, Patch*)>;
+  // The weights [row][col][channel][lane] of the vector of output channels that begins with k.
+  using Weights = std::function<void(int64_t k, float* weights)>;
+  // Computes patches with `floats` of the workspace.
+  void run(const FloatOperands& o, int64_t floats, int64_t patches, const Patches& patch,
+           const Weights& weights, const float* bias) const;
+
+ private:
+  float limit(const float* energies, float* copy) const;
+  bool uneven(const float* image) const;
+  void compute(const FloatOperands& o, const Patch& patch, int64_t k, const float* bias,
+               float* scratch) const;
+  void copy_input(const float* x, int64_t top, int64_t left, int64_t rows, int64_t cols,
+                  float* to) const;
+
+  const Problem p_;
+  const Kernels& kernels_;
+  const Parts parts_;
+  const int64_t pixel_;        // of copied input
+  const int64_t rows_, cols_;  // of the copied input of the largest patch
+  const int64_t line_;         // results of a row of it, before a pool
+};
+
+// The way back from the transformed taps of a filter, as float32 holds them, to the taps.
+class LeftInverse {
+ public:
+  // Of a transform [transformed][taps] whose columns are independent.
+  LeftInverse(const std::vector<double>& matrix, int transformed, int taps);
+  // Factor of transformed number `j` in tap `i`.
+  double at(int i, int j) const { return factors_[static_cast<size_t>(i * transformed_ + j)]; }
+
+ private:
+  int transformed_;
+  std::vector<double> factors_;
+};
+
+// A sum of float32 numbers times factors, and how far rounding may have moved it at most: less than
+// that is zero, so that zero weights are.
+struct RecoveredSum {
+  double value = 0, most = 0;
+  void add(double factor, double number, double magnitude) {
+    value += factor * number;
+    most += (factor < 0 ? -factor : factor) * magnitude;
+  }
+  void add(double factor, double number) { add(factor, number, number < 0 ? -number : number); }
+  float weight() const {
+    constexpr double kRounding = 0x1p-24;
+    const bool zero = value <= kRounding * most && -value <= kRounding * most;
+    return zero ? 0 : static_cast<float>(value);
+  }
+};
+
+}  // namespace linnet
