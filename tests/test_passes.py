@@ -306,7 +306,7 @@ def test_every_missing_operator_is_listed_once():
         (Node("Squeeze", "n", ["x"], ["y"]), "the batch may be 1"),
         (Node("Pad", "n", ["x", "pads"], ["y"], {"mode": "edge"}), "padding with zeros"),
         (Node("Pad", "n", ["x", "crop"], ["y"]), "negative"),
-        (Node("Cast", "n", ["x"], ["y"], {"to": 10}), "activations are float32"),
+        (Node("Cast", "n", ["x"], ["y"], {"to": 11}), "to type 11 is not supported"),
         (Node("Concat", "n", ["x", "x"], ["y"], {"axis": 0}), "over the batch"),
         (Node("Concat", "n", ["x", "x"], ["y"], {"axis": -4}), "over the batch"),
         (Node("Concat", "n", ["x", "x"], ["y"], {"axis": 2}), "only channels (axis 1)"),

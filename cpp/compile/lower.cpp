@@ -75,9 +75,10 @@ class Lowerer final : public Lowering {
     for (size_t i = 0; i < graph.inputs.size(); ++i) {
       Block block;
       block.where = Block::kInput, block.index = static_cast<int>(i);
-      const Dims dims = flat_dims(graph.values[graph.inputs[i]].shape());
-      block.image = dims.count() * static_cast<int64_t>(sizeof(float));
-      views_[graph.inputs[i]] = view_of(add(block), 0, image(dims, Layout::kNchw));
+      const TensorType& type = graph.values[graph.inputs[i]].type;
+      const Operand dense = image(flat_dims(type.shape), Layout::kNchw, type.dtype);
+      block.image = dense.dims.count() * size_of(type.dtype);
+      views_[graph.inputs[i]] = view_of(add(block), 0, dense);
     }
   }
 
@@ -97,7 +98,7 @@ class Lowerer final : public Lowering {
     const Shape& shape = graph_.values[from].shape();
     View view = views_[from];
     if (!transpose(view, shape, axes)) {
-      view = copied(view, image(flat_dims(shape), Layout::kNchw), name_of(to));
+      view = copied(view, image(flat_dims(shape), Layout::kNchw, view.type), name_of(to));
       transpose(view, shape, axes);
     }
     views_[to] = view;
@@ -108,7 +109,7 @@ class Lowerer final : public Lowering {
     const Dims dims = graph_.values[to].dims();
     if (views_[to].block < 0) {
       const auto slot = slot_operand(to);
-      const Operand own = image(dims, cheapest_layout(parts, dims));
+      const Operand own = image_of(to, cheapest_layout(parts, to));
       views_[to] = place(to, slot && slot->layout == own.layout ? *slot : own);
     }
     const View whole = views_[to];
@@ -128,13 +129,14 @@ class Lowerer final : public Lowering {
   Program finish() {
     for (size_t i = 0; i < wanted_.size(); ++i) {
       const View& at = views_[wanted_[i]];
-      const Operand dense = image(flat_dims(graph_.values[wanted_[i]].shape()), Layout::kNchw);
+      const TensorType& type = graph_.values[wanted_[i]].type;
+      const Operand dense = image(flat_dims(type.shape), Layout::kNchw, type.dtype);
       const bool own = program_.blocks[at.block].where == Block::kArena && at.offset == 0 &&
                        bytes(dense) == program_.blocks[at.block].bytes && lies_as(at, dense);
       const View target = own ? at : fresh(dense);
       Block& block = program_.blocks[target.block];
       block.where = Block::kOutput, block.index = static_cast<int>(i);
-      block.image = dense.dims.count() * static_cast<int64_t>(sizeof(float));
+      block.image = dense.dims.count() * size_of(type.dtype);
       if (!own) copy(graph_.values[wanted_[i]].name + ".output", "Reorder", at, dense, 0, target);
     }
     return std::move(program_);
@@ -147,7 +149,12 @@ class Lowerer final : public Lowering {
     return shape.size() <= 4 ? dims : Dims{dims.count(), 1, 1};
   }
 
-  static Operand image(const Dims& dims, Layout layout) { return {DType::kF32, dims, layout, 0}; }
+  static Operand image(const Dims& dims, Layout layout, DType type) {
+    return {type, dims, layout, 0};
+  }
+  Operand image_of(int value, Layout layout) const {
+    return image(graph_.values[value].dims(), layout, graph_.values[value].type.dtype);
+  }
 
   const std::string& name_of(int value) const {
     return graph_.nodes[graph_.values[value].producer].name;
@@ -175,7 +182,7 @@ class Lowerer final : public Lowering {
   // The view as an image of `dims` in a layout, a slice of a larger one perhaps; nothing where its
   // numbers lie otherwise. Kernels read and write whole vectors of channels.
   std::optional<Operand> as_image(const View& view, const Dims& dims, Layout layout) const {
-    Operand o = image(dims, layout);
+    Operand o = image(dims, layout, view.type);
     const int64_t pixels = dims.h * dims.w, own = o.image(width_) / pixels;
     if (view.image % pixels != 0) return std::nullopt;
     if (view.image / pixels != own) o.pitch = view.image / pixels;
@@ -198,7 +205,7 @@ class Lowerer final : public Lowering {
   size_t bytes(const Operand& o) const {
     const int64_t numbers = o.image(width_);
     if (numbers > std::numeric_limits<int64_t>::max() / program_.batch) throw std::bad_alloc();
-    return float_bytes(program_.batch * numbers);
+    return bytes_of(program_.batch * numbers, o.dtype);
   }
 
   int add(const Block& block) {
@@ -221,7 +228,7 @@ class Lowerer final : public Lowering {
     if (preferred_ == Layout::kNhwc &&
         (slot.first % width_ != 0 || (dims.c % width_ != 0 && slot.first + dims.c != whole.c)))
       return std::nullopt;
-    Operand o = image(whole, preferred_);
+    Operand o = image_of(slot.whole, preferred_);
     if (const auto larger = slot_operand(slot.whole)) o = *larger;
     const int64_t pitch = o.image(width_) / (whole.h * whole.w);
     o.dims = dims, o.pitch = 0;
@@ -237,8 +244,7 @@ class Lowerer final : public Lowering {
     View& whole = views_[slot.whole];
     if (whole.block < 0) {
       const auto larger = slot_operand(slot.whole);
-      whole =
-          place(slot.whole, larger ? *larger : image(graph_.values[slot.whole].dims(), preferred_));
+      whole = place(slot.whole, larger ? *larger : image_of(slot.whole, preferred_));
     }
     const int64_t step = o.layout == Layout::kNhwc ? 1 : o.dims.h * o.dims.w;
     slots_[value].filled = true;
@@ -265,7 +271,7 @@ class Lowerer final : public Lowering {
     step.name = name, step.op = op;
     Problem p = move_problem(from, o, first);
     if (!planner_.moves(p)) {
-      from = copied(from, image(p.x.dims, Layout::kNchw), name);
+      from = copied(from, image(p.x.dims, Layout::kNchw, from.type), name);
       p = move_problem(from, o, first);
     }
     step.choice = planner_.move(p);
@@ -283,7 +289,7 @@ class Lowerer final : public Lowering {
     dims.c /= dims.h * dims.w;  // as many channels as there are numbers for
     auto x = as_image(from, dims, o.layout);
     if (!x) x = as_image(from, dims, o.layout == Layout::kNchw ? Layout::kNhwc : Layout::kNchw);
-    p.x = x ? *x : image(dims, Layout::kNchw);
+    p.x = x ? *x : image(dims, Layout::kNchw, from.type);
     family::Move move;
     move.first = first;
     if (!x) move.image = from.image, move.atoms = merged(from.atoms);
@@ -307,12 +313,14 @@ class Lowerer final : public Lowering {
   // The view where it is the image `o`, else a copy that is.
   View image_view(const View& view, const Operand& o, const std::string& name) {
     const auto found = as_image(view, o.dims, o.layout);
-    return found && found->pitch == o.pitch ? view : copied(view, image(o.dims, o.layout), name);
+    return found && found->pitch == o.pitch
+               ? view
+               : copied(view, image(o.dims, o.layout, view.type), name);
   }
   // The same as an image in whatever layout it lies.
   std::pair<View, Operand> image_view(const View& view, const Dims& dims, const std::string& name) {
     if (const auto found = as_image(view, dims)) return {view, *found};
-    const Operand o = image(dims, preferred_);
+    const Operand o = image(dims, preferred_, view.type);
     return {copied(view, o, name), o};
   }
 
@@ -342,16 +350,17 @@ class Lowerer final : public Lowering {
     const int second = group.residual >= 0 ? group.residual : node.value(1);
     if (second >= 0) std::tie(z, p.z) = image_view(views_[second], p.z.dims, step.name);
     const auto slot = slot_operand(result);
-    p.y = slot ? *slot : image(p.y.dims, preferred_);
+    p.y = slot ? *slot : image(p.y.dims, preferred_, p.y.dtype);
     // A residual is read like the result is written, which has no slot then.
-    p.z = group.residual >= 0 ? image(p.z.dims, preferred_) : p.z.in(preferred_);
+    p.z = group.residual >= 0 ? image(p.z.dims, preferred_, p.z.dtype) : p.z.in(preferred_);
     step.choice = planner_.choose(p, step.weight, step.bias);
     const Problem& chosen = step.choice.problem;
     x = image_view(x, chosen.x, step.name);
     if (second >= 0) z = image_view(z, chosen.z, step.name);
     const bool in_place = dies_here(node.value(0), x) && chosen.kind() == Kind::kMap && !slot &&
                           chosen.x.dims == chosen.y.dims && chosen.x.layout == chosen.y.layout &&
-                          chosen.x.pitch == 0 && z.block != x.block;
+                          chosen.x.dtype == chosen.y.dtype && chosen.x.pitch == 0 &&
+                          z.block != x.block;
     const View y = in_place ? x : place(result, chosen.y);
     step.x = place_of(x), step.z = place_of(z), step.y = place_of(y);
     views_[result] = y;
@@ -371,24 +380,24 @@ class Lowerer final : public Lowering {
   double copy_seconds(const View& from, const Operand& o, int64_t first) const {
     const Problem p = move_problem(from, o, first);
     if (planner_.moves(p)) return planner_.move(p).seconds;
-    const Problem dense = move_problem(from, image(p.x.dims, Layout::kNchw), 0);
-    return planner_.move(dense).seconds +
-           planner_.reorder(p.n, p.x.dims, Layout::kNchw, o.layout).seconds;
+    const Problem dense = move_problem(from, image(p.x.dims, Layout::kNchw, from.type), 0);
+    return planner_.move(dense).seconds + planner_.reorder(p.n, dense.y, o.layout).seconds;
   }
 
   // The layout in which the copies that a concatenation takes are the cheapest.
-  Layout cheapest_layout(const std::vector<int>& parts, const Dims& dims) const {
+  Layout cheapest_layout(const std::vector<int>& parts, int whole) const {
     Layout best = preferred_;
     double least = std::numeric_limits<double>::infinity();
     for (const Layout layout : {Layout::kNchw, Layout::kNhwc}) {
       double seconds = 0;
       int64_t first = 0;
       for (const int part : parts) {
-        seconds += copy_seconds(views_[part], image(dims, layout), first);
+        seconds += copy_seconds(views_[part], image_of(whole, layout), first);
         first += graph_.values[part].dims().c;
       }
-      if (layout != preferred_ && !layouts_coincide(dims, width_))
-        seconds += planner_.reorder(program_.batch, dims, layout, preferred_).seconds;
+      const Operand o = image_of(whole, layout);
+      if (layout != preferred_ && !layouts_coincide(o.dims, width_))
+        seconds += planner_.reorder(program_.batch, o, preferred_).seconds;
       if (seconds < least) {
         least = seconds;
         best = layout;

@@ -10,7 +10,7 @@ namespace linnet {
 // be several atoms, and an atom several axes: the shape is not part of a view.
 struct View {
   int block = -1;  // -1: nowhere yet
-  DType type = DType::kF32;
+  DType type = DType::kF32;  // of its numbers
   int64_t offset = 0;  // numbers, from the beginning of the block's first image
   int64_t image = 0;   // numbers from one image to the next
   std::vector<Atom> atoms;

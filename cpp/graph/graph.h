@@ -45,12 +45,17 @@ struct NormalizeParams {
 struct TransposeParams {
   std::vector<int64_t> axes;  // the input's, in the order of the output
 };
+struct CastParams {
+  DType to = DType::kF32;
+};
 using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
-                            MapParams, NormalizeParams, TransposeParams>;
+                            MapParams, NormalizeParams, TransposeParams, CastParams>;
 
 struct Value {
   std::string name;
-  TensorType type;    // axis 0 of the shape is 0: any batch
+  // Axis 0 of the shape is 0: any batch. Of an open graph others may be 0 too, and a value whose
+  // number of axes is not known has no shape.
+  TensorType type;
   int producer = -1;  // node index; -1 for a graph input
   const Shape& shape() const { return type.shape; }
   Dims dims() const { return dims_of(type.shape); }  // of one image
@@ -80,6 +85,7 @@ struct Graph {
   std::vector<Value> values;
   std::vector<Weight> weights;
   std::vector<int> inputs, outputs;  // values
+  bool open = false;                 // an input leaves more sizes open than the batch
 
   int find_value(const std::string& name) const;  // -1 if there is none
   const Weight* weight(int index) const { return index < 0 ? nullptr : &weights[index]; }

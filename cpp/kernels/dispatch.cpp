@@ -22,6 +22,7 @@
   extern "C" void linnet_pool_##isa(linnet::Kernels*);      \
   extern "C" void linnet_map_##isa(linnet::Kernels*);       \
   extern "C" void linnet_normalize_##isa(linnet::Kernels*); \
+  extern "C" void linnet_cast_##isa(linnet::Kernels*);      \
   extern "C" void linnet_winograd_##isa(linnet::Kernels*);  \
   extern "C" void linnet_fourier_##isa(linnet::Kernels*);   \
   extern "C" void linnet_peak_##isa(linnet::Kernels*);      \
@@ -106,6 +107,7 @@ struct Registry {
       linnet_pool_##name(&entry.table);                \
       linnet_map_##name(&entry.table);                 \
       linnet_normalize_##name(&entry.table);           \
+      linnet_cast_##name(&entry.table);                \
       linnet_winograd_##name(&entry.table);            \
       linnet_fourier_##name(&entry.table);             \
       linnet_peak_##name(&entry.table);                \

@@ -16,6 +16,7 @@ std::vector<TensorType> concat_types(const Params& params, const std::vector<Ten
   }
   for (size_t i = 1; i < inputs.size(); ++i) {
     const Shape& x = inputs[i].shape;
+    if (inputs[i].dtype != inputs[0].dtype) refuse("inputs are of several types");
     if (x.size() != y.size() || !std::equal(y.begin() + 2, y.end(), x.begin() + 2)) {
       refuse("inputs " + to_string(inputs[0].shape) + " and " + to_string(x) +
              " differ in more than their channels");
@@ -36,6 +37,7 @@ void lower_concat(const Node& node, Lowering& lowering) {
 OpDef concat() {
   OpDef op{"Concat", {{Role::kActivation}}, true};
   op.read = read_concat, op.types = concat_types, op.lower = lower_concat;
+  op.any_type = true;
   return op;
 }
 
@@ -72,6 +74,7 @@ void lower_transpose(const Node& node, Lowering& lowering) {
 OpDef transpose() {
   OpDef op{"Transpose", {{Role::kActivation}}};
   op.read = read_transpose, op.types = transpose_types, op.lower = lower_transpose;
+  op.any_type = true;
   return op;
 }
 

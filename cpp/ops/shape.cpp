@@ -58,6 +58,7 @@ OpDef view(const char* name, std::vector<InputSpec> inputs, Params (*read)(NodeR
            std::vector<TensorType> (*types)(const Params&, const std::vector<TensorType>&)) {
   OpDef op{name, std::move(inputs)};
   op.read = read, op.types = types, op.lower = lower;
+  op.any_type = true;
   return op;
 }
 

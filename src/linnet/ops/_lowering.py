@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import infer_shape
-from ..graph import LONGEST_AXIS, Array, Graph, Node, Shape
+from ..core import infer_type
+from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
 
 
@@ -95,6 +95,7 @@ class Lowering:
         self.shapes: dict[str, Shape] = {
             value.name: (0, *value.shape[1:]) for value in graph.inputs
         }
+        self.dtypes = {value.name: value.dtype for value in graph.inputs}
         self.batches = {value.shape[0] for value in graph.inputs} - {0}  # sizes the file declares
         self.alias: dict[str, str] = {}
         self.failed: set[str] = set()  # values that depend on a problem already reported
@@ -185,13 +186,21 @@ class Lowering:
         attrs = attrs or {}
         if op in ("Affine", "ZeroPad"):
             shape = attrs["shape"] = self.shape(inputs[0])
+            dtype = self.dtypes[inputs[0]]
+            if dtype != FLOAT32:
+                raise Refusal(f"an input is {dtype}, only float32 is supported; cast it")
             if op == "ZeroPad":
                 top, left, bottom, right = attrs["pads"]
                 shape = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
         else:
-            given = [self.shapes.get(name, self.constants.get(name)) for name in inputs]
+            given = [
+                (self.shapes[name], self.dtypes[name])
+                if name in self.shapes
+                else self.constants.get(name)
+                for name in inputs
+            ]
             try:
-                shape = infer_shape(op, attrs, given)
+                shape, dtype = infer_type(op, attrs, given)
             except ValueError as error:
                 raise Refusal(str(error).partition(": ")[2]) from None
         if max(shape) >= LONGEST_AXIS:
@@ -199,7 +208,7 @@ class Lowering:
         output = self.names.fresh(f"{call.output}.{step}") if step else call.output
         name = f"{call.node.name}.{step}" if step else call.node.name
         self.nodes.append(Node(op, name, inputs, [output], attrs))
-        self.shapes[output] = shape
+        self.shapes[output], self.dtypes[output] = shape, dtype
         return output
 
     def reshape(self, call: Call, x: str, target: Shape, step: str = "") -> str:
