@@ -1,9 +1,6 @@
-// The Python module `linnet._core`. Translates between Python and the core, decides nothing.
+// The Python module `linnet._core`: graphs and sessions.
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-#include <unistd.h>
+#include "bindings.h"
 
 #include <algorithm>
 #include <set>
@@ -11,35 +8,9 @@
 
 #include "core/options.h"
 #include "formats/onnx_reader.h"
-#include "layer.h"
 #include "ops/op.h"
-#include "session.h"
-
-namespace py = pybind11;
 
 namespace linnet {
-namespace {
-
-constexpr int kDense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-
-// Runs its scope without the GIL. While the interpreter ends, Python makes a thread that wants the
-// GIL back exit by unwinding, which pybind11's own guard turns into an abort; here it stops.
-class GilRelease {
- public:
-  GilRelease() : state_(PyEval_SaveThread()) {}
-  ~GilRelease() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {
-      for (;;) pause();
-    }
-  }
-  GilRelease(const GilRelease&) = delete;
-  GilRelease& operator=(const GilRelease&) = delete;
-
- private:
-  PyThreadState* state_;
-};
 
 // Text that may hold names of files in any encoding, which are shown escaped.
 py::str readable(const std::string& text) {
@@ -55,8 +26,6 @@ std::shared_ptr<const void> keep_alive(const py::object& object) {
     Py_DECREF(static_cast<PyObject*>(const_cast<void*>(p)));
   });
 }
-
-using Floats = py::array_t<float, py::array::c_style>;
 
 py::dtype numpy_type(DType type) {
   switch (type) {
@@ -84,6 +53,17 @@ bool is_of(const py::array& array, const py::dtype& type) {
   return py::detail::npy_api::get().PyArray_EquivTypes_(array.dtype().ptr(), type.ptr());
 }
 
+Search parse_search(const std::string& search) {
+  if (search == "estimate") return Search::kEstimate;
+  if (search == "fast") return Search::kFast;
+  if (search == "full") return Search::kFull;
+  throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
+}
+
+namespace {
+
+constexpr int kDense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+
 DType core_type(const py::dtype& type) {
   for (int i = 0; i < kDTypes; ++i) {
     const auto each = static_cast<DType>(i);
@@ -100,23 +80,6 @@ py::array dense(const py::array& array) {
                              py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_ | kDense, nullptr);
   if (!made) throw py::error_already_set();
   return py::reinterpret_steal<py::array>(made);
-}
-
-// A view of an array's floats.
-std::optional<Weight> weight_of(const std::optional<Floats>& array) {
-  if (!array) return std::nullopt;
-  Weight w;
-  w.shape.assign(array->shape(), array->shape() + array->ndim());
-  w.data = array->data();
-  w.owner = keep_alive(*array);
-  return w;
-}
-
-Search parse_search(const std::string& search) {
-  if (search == "estimate") return Search::kEstimate;
-  if (search == "fast") return Search::kFast;
-  if (search == "full") return Search::kFull;
-  throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
 }
 
 // A list of integers, of numbers of which some are reals, or of strings.
@@ -214,7 +177,7 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
                                 std::to_string(values.size()));
   }
   std::string problems;
-  int64_t batch = -1;
+  int64_t batch = -1;  // over own_images()
   for (size_t i = 0; i < values.size(); ++i) {
     const Value& value = graph.values[values[i]];
     const py::array& a = arrays[i];
@@ -234,19 +197,20 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
           shape.size() == 4 && matches({shape[0], shape[3], shape[1], shape[2]}, value.shape());
       complain("has shape " + text + ", expected " + to_string(value.shape()) +
                (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
-    } else if (shape[0] < 1) {
-      complain("has shape " + text + ": the batch is empty");
-    } else if (batch >= 0 && shape[0] != batch) {
+    } else if (shape[0] < 1 || shape[0] % graph.own_images(values[i]) != 0) {
+      complain("has shape " + text +
+               (shape[0] < 1 ? ": the batch is empty" : ", expected " + to_string(value.shape())));
+    } else if (batch >= 0 && shape[0] / graph.own_images(values[i]) != batch) {
       complain("has a batch of " + std::to_string(shape[0]) + ", others have " +
                std::to_string(batch));
     } else if (writable && ((a.flags() & kDense) != kDense || !a.writeable())) {
       complain("must be aligned, C-contiguous and writable");
     } else {
-      batch = shape[0];
+      batch = shape[0] / graph.own_images(values[i]);
     }
   }
   if (!problems.empty()) throw std::invalid_argument((writable ? "output " : "input ") + problems);
-  return batch;
+  return batch * graph.own_images(graph.inputs[0]);
 }
 
 std::vector<int> wanted_values(const Graph& graph, const std::vector<std::string>& names) {
@@ -411,7 +375,7 @@ class PySession {
       for (int value : wanted) {
         const TensorType& known = resolved->values[value].type;
         std::vector<py::ssize_t> shape(known.shape.begin(), known.shape.end());
-        shape[0] = batch;
+        shape[0] = Session::images(*resolved, batch, value);
         results.emplace_back(numpy_type(known.dtype), shape);
       }
     }
@@ -618,111 +582,5 @@ PYBIND11_MODULE(_core, m) {
       },
       py::arg("request") = "", "Whether an NNPACK was found, and its path or why there is none.");
 
-  // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the
-  // problem's text key.
-  m.def(
-      "refusal",
-      [](const std::string& key, const std::string& name, const std::string& isa) {
-        return refusal(Problem::parse(key), name, isa);
-      },
-      py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
-  m.def(
-      "estimate",
-      [](const std::string& key, const std::string& name, const std::string& isa) {
-        return estimate(Problem::parse(key), name, isa);
-      },
-      py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
-  m.def(
-      "choose",
-      [](const std::string& key, const std::string& isa, const std::string& search,
-         const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
-        const auto w = weight_of(weight), b = weight_of(bias);
-        const Choice c = choose(Problem::parse(key), isa, parse_search(search), w ? &*w : nullptr,
-                                b ? &*b : nullptr);
-        return py::make_tuple(c.algorithm->name(), c.problem.key());
-      },
-      py::arg("problem"), py::arg("isa"), py::arg("search"), py::arg("weight") = py::none(),
-      py::arg("bias") = py::none());
-  m.def(
-      "parse_problem",
-      [](const std::string& key) {
-        const Problem p = Problem::parse(key);
-        const auto dims = [](const Dims& d) { return py::make_tuple(d.c, d.h, d.w); };
-        py::dict d;
-        const auto list = [](const int64_t* from, int count) {
-          return std::vector<int64_t>(from, from + count);
-        };
-        d["key"] = p.key(), d["kind"] = to_string(p.kind()), d["n"] = p.n;
-        d["in"] = dims(p.x.dims), d["out"] = dims(p.y.dims);
-        d["in_dtype"] = numpy_type(p.x.dtype), d["out_dtype"] = numpy_type(p.y.dtype);
-        d["in_layout"] = to_string(p.x.layout), d["out_layout"] = to_string(p.y.layout);
-        d["in_pitch"] = p.x.pitch, d["out_pitch"] = p.y.pitch;
-        d["threads"] = p.threads, d["macs"] = p.macs();
-        d["weights"] = to_string(p.weights());
-        if (p.kind() == Kind::kConv || p.kind() == Kind::kPool) {
-          const Window& w = p.kind() == Kind::kConv ? p.conv().window : p.pool().window;
-          d["kernel"] = list(w.kernel, 2), d["strides"] = list(w.stride, 2);
-          d["pads"] = list(w.pad, 4), d["dilations"] = list(w.dilation, 2);
-          d["ceil_mode"] = w.ceil, d["count_include_pad"] = w.include_pad;
-        }
-        if (p.kind() == Kind::kConv) d["group"] = p.conv().groups;
-        if (p.kind() == Kind::kPool) d["average"] = p.pool().code == PoolCode::kAverage;
-        if (p.kind() == Kind::kMove) {
-          py::list steps;
-          for (const Atom& a : p.move().atoms) steps.append(py::make_tuple(a.count, a.stride));
-          d["first"] = p.move().first, d["steps"] = steps, d["image"] = p.move().image;
-        }
-        if (p.kind() == Kind::kNormalize) {
-          const family::Normalize& n = p.normalize();
-          d["axis"] = n.axis, d["size"] = n.size;
-          d["numbers"] = py::make_tuple(n.a, n.b, n.c);
-        }
-        d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
-        d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
-        d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
-        if (p.kind() == Kind::kNormalize)
-          d["function"] = kNormalizeWords[static_cast<int>(p.normalize().code)];
-        d["then"] = to_string(p.end.then);
-        d["low"] = p.end.limits.low, d["high"] = p.end.limits.high;
-        d["pool"] = list(p.end.pool, 2);
-        return d;
-      },
-      py::arg("problem"));
-  py::class_<Layer>(m, "Layer")
-      .def(py::init([](const std::string& key, const std::string& name, const std::string& isa,
-                       const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
-             const auto w = weight_of(weight), b = weight_of(bias);
-             return std::make_unique<Layer>(Problem::parse(key), name, isa, w ? &*w : nullptr,
-                                            b ? &*b : nullptr);
-           }),
-           py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(),
-           py::arg("bias") = py::none())
-      .def_property_readonly("width", &Layer::width)
-      .def_property_readonly("x_count", &Layer::x_count)
-      .def_property_readonly("y_count", &Layer::y_count)
-      .def_property_readonly("operand_count", &Layer::operand_count)
-      .def(
-          "run",
-          [](Layer& layer, const py::array& x, const std::optional<py::array>& operand, py::array y,
-             int times, bool settle) {
-            const Problem& p = layer.problem();
-            const auto check = [](const py::array& a, int64_t count, DType type, const char* what) {
-              if (a.ndim() != 1 || a.size() != count || !(a.flags() & py::array::c_style) ||
-                  !is_of(a, numpy_type(type))) {
-                throw std::invalid_argument(std::string(what) + " is not a flat array of " +
-                                            std::to_string(count) + " " + to_string(type));
-              }
-            };
-            check(x, layer.x_count(), p.x.dtype, "x");
-            check(y, layer.y_count(), p.y.dtype, "y");
-            if (operand) check(*operand, layer.operand_count(), p.z.dtype, "operand");
-            if (!operand && layer.operand_count())
-              throw std::invalid_argument("operand is missing");
-            const void *from = x.data(), *second = operand ? operand->data() : nullptr;
-            void* to = y.mutable_data();
-            const GilRelease release;
-            return layer.run(from, second, to, times, settle);
-          },
-          py::arg("x"), py::arg("operand"), py::arg("y"), py::arg("times") = 1,
-          py::arg("settle") = false);
+  define_layer(m);
 }

@@ -181,7 +181,7 @@ linnet_status linnet_output_shapes(linnet_session* s, const int64_t* const* shap
     const auto graph = s->session.resolved(given);
     for (size_t i = 0; i < graph->outputs.size(); ++i) {
       linnet::Shape shape = graph->values[graph->outputs[i]].shape();
-      shape[0] = given[0][0];
+      shape[0] = linnet::Session::images(*graph, given[0][0], graph->outputs[i]);
       std::copy(shape.begin(), shape.end(), output_shapes[i]);
     }
   });

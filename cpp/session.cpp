@@ -32,6 +32,9 @@ double image_bytes(const TensorType& type) {
   return bytes;
 }
 
+// Images of one program's run of a fixed graph.
+int64_t fixed_batch(const Graph& graph) { return graph.own_images(graph.inputs[0]); }
+
 // Bytes of memory that this process can have: the machine's, its cgroup's, or half of a 32-bit
 // address space.
 double process_memory() {
@@ -94,24 +97,40 @@ void Session::warm_up() {
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
   const auto buffer = [&](int value) {
-    const double bytes = image_bytes(graph_->values[value].type);
+    const double bytes =
+        image_bytes(graph_->values[value].type) * static_cast<double>(graph_->own_images(value));
     buffers.emplace_back(bytes_of(static_cast<int64_t>(bytes), DType::kU8), true);
     return buffers.back().data();
   };
+  const int64_t batch = fixed_batch(*graph_);
   // Fails on a memory limit before anything large is allocated.
-  runner({graph_, 1, graph_->outputs});
+  runner({graph_, batch, graph_->outputs});
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
   for (int o : graph_->outputs) outputs.push_back(buffer(o));
   // The first pass touches memory for the first time, the second finds the caches as later calls
   // do.
   LogTimer timer(Topic::kLoad);
   for (int pass = 1; pass <= 2; ++pass) {
-    run(1, inputs, graph_->outputs, outputs);
+    run(batch, inputs, graph_->outputs, outputs);
     timer.log("run %d", pass);
   }
 }
 
 Session::~Session() = default;
+
+int64_t Session::images(const Graph& graph, int64_t batch, int value) {
+  if (batch < 1) throw std::invalid_argument("the batch is empty");
+  if (!graph.fixed) return batch;
+  const int64_t own = fixed_batch(graph);
+  const auto along = [&](int v) { return graph.own_images(v) == own; };
+  // Groups of that size, where each value has an image for each of the input's.
+  const bool groups = batch % own == 0 && along(value) &&
+                      std::all_of(graph.inputs.begin(), graph.inputs.end(), along);
+  if (batch != own && !groups)
+    throw std::invalid_argument("a batch of " + std::to_string(batch) + ": the model is for " +
+                                std::to_string(own) + ", since it mixes axis 0 with others");
+  return batch / own * graph.own_images(value);
+}
 
 Session::Resolved Session::resolved(const std::vector<Shape>& inputs) {
   if (!graph_->open) return graph_;
@@ -119,6 +138,7 @@ Session::Resolved Session::resolved(const std::vector<Shape>& inputs) {
   const auto known = std::find_if(resolved_.begin(), resolved_.end(), [&](const Resolved& graph) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       const Shape& shape = graph->values[graph->inputs[i]].shape();
+      if (graph->fixed && shape[0] != inputs[i][0]) return false;
       if (!std::equal(shape.begin() + 1, shape.end(), inputs[i].begin() + 1, inputs[i].end()))
         return false;
     }
@@ -171,7 +191,9 @@ Program Session::compile(const Request& request) {
   const double available = process_memory();
   double callers = 0;  // bytes of inputs and outputs
   for (const auto* values : {&graph.inputs, &request.wanted}) {
-    for (int v : *values) callers += static_cast<double>(batch) * image_bytes(graph.values[v].type);
+    for (int v : *values) {
+      callers += static_cast<double>(images(graph, batch, v)) * image_bytes(graph.values[v].type);
+    }
   }
   Program fresh;
   const auto plan = [&](const Planner& planner) {
@@ -227,7 +249,8 @@ Program Session::compile(const Request& request) {
 // Images per run: equal chunks, as large as cache and memory limit allow.
 int64_t Session::chunk_size(const Request& request) {
   const int64_t batch = request.batch;
-  if (batch == 1) return 1;
+  for (const int value : request.wanted) images(*request.graph, batch, value);
+  if (batch == 1 || request.graph->fixed) return fixed_batch(*request.graph);
   for (const Chunking& c : chunkings_) {
     if (c.graph == request.graph && c.batch == batch && c.wanted == request.wanted) return c.chunk;
   }
@@ -263,7 +286,6 @@ int64_t Session::chunk_size(const Request& request) {
 void Session::run(const Resolved& graph, int64_t batch, const std::vector<const void*>& inputs,
                   const std::vector<int>& wanted, const std::vector<void*>& outputs,
                   std::vector<StepTime>* times) {
-  if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());
   const ThreadPool::Region region(pool_);
   const Request request{graph, batch, wanted};
@@ -293,7 +315,6 @@ void Session::run(const Resolved& graph, int64_t batch, const std::vector<const 
 
 std::vector<StepReport> Session::plan(const Resolved& graph, int64_t batch,
                                       const std::vector<int>& wanted) {
-  if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());
   const Request request{graph, batch, wanted};
   std::vector<StepReport> reports;
@@ -303,7 +324,6 @@ std::vector<StepReport> Session::plan(const Resolved& graph, int64_t batch,
 }
 
 std::string Session::dump(const Resolved& graph, int64_t batch, const std::vector<int>& wanted) {
-  if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());
   const Request request{graph, batch, wanted};
   std::ostringstream text;

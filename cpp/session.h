@@ -58,6 +58,10 @@ class Session {
   // The graph of the sizes last asked for. Throws std::invalid_argument before the first.
   Resolved resolved();
 
+  // How many images of a value a run of `batch` has. Throws std::invalid_argument for a batch that
+  // the graph does not take.
+  static int64_t images(const Graph& graph, int64_t batch, int value);
+
   // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph.inputs and of
   // `wanted` (value indices). Callers queue. Fills `times`, one entry per step of plan(graph,
   // batch, wanted), when given.

@@ -154,3 +154,70 @@ def test_what_rests_on_the_size_is_refused() -> None:
     graph.outputs.append("y")
     with pytest.raises(ValueError, match=r"node 'same' \(Conv\) depends on the size"):
         passes.canonicalize(graph)
+
+
+def mixing(batch: int, target: list[int], back: list[int] | None = None) -> Graph:
+    """A convolution, a reshape that joins the batch with others, classes, perhaps the way back."""
+    random = np.random.default_rng(3)
+    weights = {
+        "w": random.normal(size=(8, 3, 3, 3)).astype("f4"),
+        "m": random.normal(size=(4, target[1])).astype("f4"),
+        "target": np.array(target),
+    }
+    nodes = [
+        Node("Conv", "c", ["x", "w"], ["c"], {"pads": [1, 1, 1, 1]}),
+        Node("Reshape", "r", ["c", "target"], ["r"]),
+        Node("Gemm", "g", ["r", "m"], ["g"], {"transB": 1}),
+        Node("Softmax", "s", ["g"], ["y"], {"axis": 1}),
+    ]
+    outputs = ["y"]
+    if back:
+        weights["back"] = np.array(back)
+        nodes.append(Node("Reshape", "b", ["y", "back"], ["z"]))
+        outputs = ["z"]
+    return Graph("mixing", nodes, weights, [Value("x", (batch, 3, 6, 5))], outputs)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("isa", _core.available_isas())
+def test_axis_0_may_be_an_axis_like_others(batch: int, isa: str, tmp_path: Path) -> None:
+    graph = mixing(batch, [-1, 10])
+    canonical = passes.canonicalize(graph)
+    onnx_write.save(canonical, tmp_path / "mixing.onnx")
+    x = np.random.default_rng(4).normal(size=(batch, 3, 6, 5)).astype("f4")
+    want = interpret.run(graph, {"x": x})["y"]
+    for builder in (core.build(canonical), _core.read_onnx(str(tmp_path / "mixing.onnx"))):
+        net = linnet.Session(_core.Session(builder, isa=isa, threads=2))
+        assert net.inputs[0].shape == (batch, 3, 6, 5)
+        assert net.outputs[0].shape == (batch * 24, 4)
+        np.testing.assert_allclose(net(x), want, rtol=1e-4, atol=1e-5)
+        everything = net.run(x, fetch=[value.name for value in net.values])
+        np.testing.assert_allclose(everything[-1], want, rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match=f"the model is for {batch}"):
+            net(np.concatenate([x, x]))
+
+
+def test_a_larger_batch_runs_in_groups_where_each_image_has_its_results() -> None:
+    graph = mixing(2, [-1, 10], [2, 96])
+    net = linnet.load(graph, threads=1)
+    x = np.random.default_rng(5).normal(size=(6, 3, 6, 5)).astype("f4")
+    want = [interpret.run(graph, {"x": x[i : i + 2]})["z"] for i in (0, 2, 4)]
+    np.testing.assert_allclose(net(x), np.concatenate(want), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="'x' has shape"):
+        net(x[:3])
+    with pytest.raises(ValueError, match="the model is for 2"):
+        net.run(x, fetch=["r"])
+
+
+def test_axis_0_may_be_transposed() -> None:
+    nodes = [
+        Node("Transpose", "t", ["x"], ["t"], {"perm": [1, 2, 0, 3]}),
+        Node("Relu", "r", ["t"], ["r"]),
+        Node("Transpose", "u", ["r"], ["u"], {"perm": [3, 0, 2, 1]}),
+    ]
+    graph = Graph("g", nodes, {}, [Value("x", (2, 3, 4, 5))], ["r", "u"])
+    net = linnet.Session(_core.Session(core.build(graph)))
+    x = np.random.default_rng(6).normal(size=(2, 3, 4, 5)).astype("f4")
+    want = interpret.run(graph, {"x": x}, np.float32)
+    for got, name in zip(net(x), graph.outputs):
+        np.testing.assert_array_equal(got, want[name])

@@ -78,7 +78,7 @@ class Lowerer final : public Lowering {
       const TensorType& type = graph.values[graph.inputs[i]].type;
       const Operand dense = image(flat_dims(type.shape), Layout::kNchw, type.dtype);
       block.image = dense.dims.count() * size_of(type.dtype);
-      views_[graph.inputs[i]] = view_of(add(block), 0, dense);
+      views_[graph.inputs[i]] = view_of(add(block), 0, dense, images(graph.inputs[i]));
     }
   }
 
@@ -92,11 +92,27 @@ class Lowerer final : public Lowering {
   }
 
   // The atoms are the same, whatever the shape.
-  void alias(int from, int to) override { views_[to] = views_[from]; }
+  void alias(int from, int to) override {
+    views_[to] = views_[from];
+    if (images(from) != images(to)) regroup(joined(views_[from]), to);
+  }
 
   void permute(int from, int to, const std::vector<int64_t>& axes) override {
     const Shape& shape = graph_.values[from].shape();
     View view = views_[from];
+    if (axes[0] != 0) {
+      Shape whole = shape;
+      whole.insert(whole.begin(), 1);
+      std::vector<int64_t> order = {0};
+      for (const int64_t axis : axes) order.push_back(axis + 1);
+      view = joined(view);
+      if (!transpose(view, whole, order)) {
+        view = joined(
+            copied(views_[from], image(flat_dims(shape), Layout::kNchw, view.type), name_of(to)));
+        transpose(view, whole, order);
+      }
+      return regroup(view, to);
+    }
     if (!transpose(view, shape, axes)) {
       view = copied(view, image(flat_dims(shape), Layout::kNchw, view.type), name_of(to));
       transpose(view, shape, axes);
@@ -132,8 +148,8 @@ class Lowerer final : public Lowering {
       const TensorType& type = graph_.values[wanted_[i]].type;
       const Operand dense = image(flat_dims(type.shape), Layout::kNchw, type.dtype);
       const bool own = program_.blocks[at.block].where == Block::kArena && at.offset == 0 &&
-                       bytes(dense) == program_.blocks[at.block].bytes && lies_as(at, dense);
-      const View target = own ? at : fresh(dense);
+                       bytes(dense, at.n) == program_.blocks[at.block].bytes && lies_as(at, dense);
+      const View target = own ? at : fresh(dense, at.n);
       Block& block = program_.blocks[target.block];
       block.where = Block::kOutput, block.index = static_cast<int>(i);
       block.image = dense.dims.count() * size_of(type.dtype);
@@ -156,15 +172,34 @@ class Lowerer final : public Lowering {
     return image(graph_.values[value].dims(), layout, graph_.values[value].type.dtype);
   }
 
+  // How many images a value is: the batch, or what a fixed graph says.
+  int64_t images(int value) const {
+    return graph_.fixed ? graph_.values[value].shape()[0] : program_.batch;
+  }
+
+  // `to` is the numbers of a single image, cut into its own.
+  void regroup(View whole, int to) {
+    const Shape& shape = graph_.values[to].shape();
+    int64_t count = 1;
+    for (const Atom& atom : whole.atoms) count *= atom.count;
+    if (!part(whole, shape)) {
+      whole = copied(whole, image({count, 1, 1}, Layout::kNchw, whole.type), name_of(to));
+      part(whole, shape);
+    }
+    if (whole.n == 1) whole.image = count;
+    whole.made = {}, whole.zeros = false;
+    views_[to] = whole;
+  }
+
   const std::string& name_of(int value) const {
     return graph_.nodes[graph_.values[value].producer].name;
   }
 
   // Views and operands
 
-  View view_of(int block, int64_t offset, const Operand& o) const {
+  View view_of(int block, int64_t offset, const Operand& o, int64_t n) const {
     View view;
-    view.block = block, view.type = o.dtype, view.offset = offset;
+    view.block = block, view.n = n, view.type = o.dtype, view.offset = offset;
     view.image = o.image(width_);
     view.atoms = atoms_of(o.dims, o.layout, o.pitch, width_);
     view.made = o.dims;
@@ -175,7 +210,7 @@ class Lowerer final : public Lowering {
   static Place place_of(const View& view) { return {view.block, view.offset * size_of(view.type)}; }
 
   bool lies_as(const View& view, const Operand& o) const {
-    return (view.image == o.image(width_) || program_.batch == 1) &&
+    return (view.image == o.image(width_) || view.n == 1) &&
            merged(view.atoms) == merged(atoms_of(o.dims, o.layout, o.pitch, width_));
   }
 
@@ -202,10 +237,10 @@ class Lowerer final : public Lowering {
 
   // Memory
 
-  size_t bytes(const Operand& o) const {
+  size_t bytes(const Operand& o, int64_t n) const {
     const int64_t numbers = o.image(width_);
-    if (numbers > std::numeric_limits<int64_t>::max() / program_.batch) throw std::bad_alloc();
-    return bytes_of(program_.batch * numbers, o.dtype);
+    if (numbers > std::numeric_limits<int64_t>::max() / n) throw std::bad_alloc();
+    return bytes_of(n * numbers, o.dtype);
   }
 
   int add(const Block& block) {
@@ -213,10 +248,10 @@ class Lowerer final : public Lowering {
     return static_cast<int>(program_.blocks.size()) - 1;
   }
 
-  View fresh(const Operand& o) {
+  View fresh(const Operand& o, int64_t n) {
     Block block;
-    block.bytes = bytes(o);
-    return view_of(add(block), 0, o);
+    block.bytes = bytes(o, n);
+    return view_of(add(block), 0, o, n);
   }
 
   // What a value may be written as where the concatenation it is a part of lies: its channels must
@@ -239,7 +274,8 @@ class Lowerer final : public Lowering {
   // Where a value lies that is written as `o` says.
   View place(int value, const Operand& o) {
     const auto in_slot = slot_operand(value);
-    if (!in_slot || in_slot->layout != o.layout || in_slot->pitch != o.pitch) return fresh(o);
+    if (!in_slot || in_slot->layout != o.layout || in_slot->pitch != o.pitch)
+      return fresh(o, images(value));
     const Slot& slot = slots_[value];
     View& whole = views_[slot.whole];
     if (whole.block < 0) {
@@ -248,7 +284,7 @@ class Lowerer final : public Lowering {
     }
     const int64_t step = o.layout == Layout::kNhwc ? 1 : o.dims.h * o.dims.w;
     slots_[value].filled = true;
-    return view_of(whole.block, whole.offset + slot.first * step, o);
+    return view_of(whole.block, whole.offset + slot.first * step, o, whole.n);
   }
 
   // Steps
@@ -281,7 +317,7 @@ class Lowerer final : public Lowering {
 
   Problem move_problem(const View& from, const Operand& o, int64_t first) const {
     Problem p;
-    p.n = program_.batch, p.threads = planner_.threads();
+    p.n = from.n, p.threads = planner_.threads();
     p.y = o;
     Dims dims = o.dims;
     dims.c = 1;
@@ -301,10 +337,11 @@ class Lowerer final : public Lowering {
   View copied(const View& from, const Operand& o, const std::string& name) {
     for (const auto& [source, operand, known] : copies_) {
       if (source.block == from.block && source.offset == from.offset &&
-          source.atoms == from.atoms && operand.dims == o.dims && operand.layout == o.layout)
+          source.atoms == from.atoms && source.n == from.n && operand.dims == o.dims &&
+          operand.layout == o.layout)
         return known;
     }
-    const View to = fresh(o);
+    const View to = fresh(o, from.n);
     copy(name + ".reorder", "Reorder", from, o, 0, to);
     copies_.push_back({from, o, to});
     return to;
@@ -397,7 +434,7 @@ class Lowerer final : public Lowering {
       }
       const Operand o = image_of(whole, layout);
       if (layout != preferred_ && !layouts_coincide(o.dims, width_))
-        seconds += planner_.reorder(program_.batch, o, preferred_).seconds;
+        seconds += planner_.reorder(images(whole), o, preferred_).seconds;
       if (seconds < least) {
         least = seconds;
         best = layout;

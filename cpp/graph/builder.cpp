@@ -75,7 +75,9 @@ void GraphBuilder::input(const std::string& name, Shape shape, DType type) {
     fail("input '" + name + "' has shape " + to_string(shape) +
          ", expected a batch axis and at least one other");
   if (shape.size() > 8) fail("input '" + name + "' has more than 8 axes");
-  shape[0] = 0;
+  if (shape[0] < 0) fail("input '" + name + "' has a batch of " + std::to_string(shape[0]));
+  declared_.push_back(std::max<int64_t>(1, shape[0]));
+  shape[0] = graph_.fixed ? declared_.back() : 0;
   const bool open = std::count(shape.begin() + 1, shape.end(), 0) != 0;
   if (open && !graph_.nodes.empty()) fail("input '" + name + "' of open size after nodes");
   // Even numbers that many layers can halve; rows and columns differ, as do the examples.
@@ -189,6 +191,38 @@ std::vector<TensorType> GraphBuilder::example_types(const std::vector<TensorType
   }
 }
 
+// Makes axis 0 an axis like others.
+void GraphBuilder::fix() {
+  std::vector<Shape> inputs;
+  for (size_t i = 0; i < graph_.inputs.size(); ++i) {
+    inputs.push_back(graph_.values[graph_.inputs[i]].shape());
+    inputs.back()[0] = declared_[i];
+  }
+  graph_.fixed = true;
+  graph_ = *resolve(graph_, inputs);
+}
+
+// The types of a node's outputs. The batch is free until an operator does not keep it apart.
+std::vector<TensorType> GraphBuilder::types(const Node& node) {
+  const auto known = [&] {
+    return node_types(graph_, node,
+                      [&](int value) -> const TensorType& { return graph_.values[value].type; });
+  };
+  try {
+    return known();
+  } catch (const std::invalid_argument&) {
+    if (graph_.fixed) throw;
+    Graph free = graph_;
+    try {
+      fix();
+      return known();
+    } catch (const std::invalid_argument&) {  // the first reason says more
+      graph_ = std::move(free);
+    }
+    throw;
+  }
+}
+
 void GraphBuilder::node(const std::string& op_name, const std::string& name,
                         const std::vector<std::string>& inputs,
                         const std::vector<std::string>& outputs, const Attributes& attributes) {
@@ -218,8 +252,7 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
       for (int i = 0; i < 2; ++i) examples[i] = example_types(examples_[i], node, outputs.size());
       results = common_types(examples[0], examples[1]);
     } else {
-      results = node_types(
-          graph_, node, [&](int value) -> const TensorType& { return graph_.values[value].type; });
+      results = types(node);
     }
     check_outputs(outputs, results.size());
     node.name = name.empty() ? outputs[0] : name;

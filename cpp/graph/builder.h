@@ -21,7 +21,9 @@ class GraphBuilder {
  public:
   explicit GraphBuilder(std::string name = "");
 
-  // shape[0] is the batch and ignored; another axis of 0 makes the graph open: it runs at any size.
+  // shape[0] is the batch the file declares, 0 where it is open. It counts where an operator takes
+  // it for an axis like others, 1 if it is open. Another axis of 0 makes the graph open: it runs at
+  // any size.
   void input(const std::string& name, Shape shape, DType type = DType::kF32);
   // `data` is float32, dense, 4-byte aligned, and lives as long as `owner`.
   void initializer(const std::string& name, Shape shape, const float* data,
@@ -53,7 +55,11 @@ class GraphBuilder {
                                         size_t outputs) const;
   Input find(const OpDef& op, size_t place, const std::string& name) const;
 
+  std::vector<TensorType> types(const Node& node);
+  void fix();
+
   Graph graph_;
+  std::vector<int64_t> declared_;  // batch of each input
   // Of an open graph, the types of all values for two examples of sizes: what differs is free.
   std::vector<TensorType> examples_[2];
   std::unordered_map<std::string, int> values_, weights_;

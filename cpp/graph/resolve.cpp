@@ -7,18 +7,42 @@
 namespace linnet {
 namespace {
 
-TensorType input_type(const Value& input, const Shape& given) {
+TensorType input_type(const Value& input, const Shape& given, bool fixed) {
   TensorType type = input.type;
   bool fits = given.size() == type.shape.size();
-  for (size_t axis = 1; axis < type.shape.size() && fits; ++axis) {
+  for (size_t axis = 0; axis < type.shape.size() && fits; ++axis) {
+    if (axis == 0 && !fixed) continue;
     fits = type.shape[axis] == 0 || type.shape[axis] == given[axis];
     type.shape[axis] = given[axis];
   }
   if (!fits)
     refuse("input '" + input.name + "' has shape " + to_string(given) + ", expected " +
            to_string(input.type.shape));
-  checked_count(type.shape, 1);
+  if (!fixed) type.shape[0] = 0;
+  checked_count(type.shape, fixed ? 0 : 1);
   return type;
+}
+
+std::shared_ptr<const Graph> resolve(const Graph& graph, const std::vector<Shape>& inputs,
+                                     bool fixed) {
+  auto resolved = std::make_shared<Graph>(graph);
+  resolved->open = false, resolved->fixed = fixed;
+  std::vector<Value>& values = resolved->values;
+  for (size_t i = 0; i < graph.inputs.size(); ++i)
+    values[graph.inputs[i]].type = input_type(graph.values[graph.inputs[i]], inputs.at(i), fixed);
+  const auto type_of = [&](int value) -> const TensorType& { return values[value].type; };
+  for (const Node& node : resolved->nodes) {
+    try {
+      const std::vector<TensorType> results = node_types(*resolved, node, type_of);
+      for (size_t i = 0; i < node.outputs.size(); ++i) {
+        if (node.outputs[i] >= 0) values[node.outputs[i]].type = results.at(i);
+      }
+    } catch (const std::invalid_argument& e) {
+      throw std::invalid_argument("node '" + node.name + "' (" + node.op->name +
+                                  "), for inputs of these sizes: " + e.what());
+    }
+  }
+  return resolved;
 }
 
 }  // namespace
@@ -41,29 +65,24 @@ std::vector<TensorType> node_types(const Graph& graph, const Node& node,
              " differ in their number of axes");
   }
   std::vector<TensorType> results = types_of(*node.op, node.params, types);
-  for (const TensorType& type : results) checked_count(type.shape, 1);
+  for (const TensorType& type : results) {
+    if (type.shape.empty()) refuse("a result has no axes");
+    checked_count(type.shape, type.shape[0] ? 0 : 1);
+  }
   return results;
 }
 
 std::shared_ptr<const Graph> resolve(const Graph& graph, const std::vector<Shape>& inputs) {
-  auto resolved = std::make_shared<Graph>(graph);
-  resolved->open = false;
-  std::vector<Value>& values = resolved->values;
-  for (size_t i = 0; i < graph.inputs.size(); ++i)
-    values[graph.inputs[i]].type = input_type(graph.values[graph.inputs[i]], inputs.at(i));
-  const auto type_of = [&](int value) -> const TensorType& { return values[value].type; };
-  for (const Node& node : resolved->nodes) {
+  if (graph.fixed) return resolve(graph, inputs, true);
+  try {
+    return resolve(graph, inputs, false);
+  } catch (const std::invalid_argument&) {
     try {
-      const std::vector<TensorType> results = node_types(*resolved, node, type_of);
-      for (size_t i = 0; i < node.outputs.size(); ++i) {
-        if (node.outputs[i] >= 0) values[node.outputs[i]].type = results.at(i);
-      }
-    } catch (const std::invalid_argument& e) {
-      throw std::invalid_argument("node '" + node.name + "' (" + node.op->name +
-                                  "), for inputs of these sizes: " + e.what());
+      return resolve(graph, inputs, true);
+    } catch (const std::invalid_argument&) {  // the first reason says more
     }
+    throw;
   }
-  return resolved;
 }
 
 }  // namespace linnet

@@ -14,8 +14,9 @@ namespace linnet {
 std::vector<TensorType> node_types(const Graph& graph, const Node& node,
                                    const std::function<const TensorType&(int)>& type_of);
 
-// An open graph with the sizes that follow from these shapes of its inputs, whose axis 0 is
-// ignored. Throws std::invalid_argument naming the input or node that does not fit.
+// The graph with the sizes that follow from these shapes of its inputs: with a free batch, whatever
+// axis 0 is, if all operators keep that apart; else fixed. Throws std::invalid_argument naming the
+// input or node that does not fit.
 std::shared_ptr<const Graph> resolve(const Graph& graph, const std::vector<Shape>& inputs);
 
 }  // namespace linnet

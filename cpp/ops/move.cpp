@@ -53,7 +53,7 @@ Params read_transpose(NodeReader& node) {
   for (size_t i = 0; i < sorted.size(); ++i) {
     if (sorted[i] != static_cast<int64_t>(i)) refuse("perm is no order of the axes");
   }
-  if (p.axes.empty() || p.axes[0] != 0) refuse("perm must be given and begin with 0, the batch");
+  if (p.axes.empty()) refuse("perm must be given");
   return p;
 }
 
@@ -62,6 +62,7 @@ std::vector<TensorType> transpose_types(const Params& params,
   const std::vector<int64_t> axes = axes_of(params);
   const Shape& x = inputs[0].shape;
   require_rank(x, axes.size(), "input");
+  if (axes[0] != 0 && x[0] == 0) refuse("perm must begin with 0, the batch");
   Shape y;
   for (const int64_t axis : axes) y.push_back(x[static_cast<size_t>(axis)]);
   return {{inputs[0].dtype, y}};

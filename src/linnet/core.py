@@ -18,7 +18,7 @@ def build(graph: Graph) -> _core.GraphBuilder:
     try:
         builder = _core.GraphBuilder(graph.name)
         for value in graph.inputs:
-            builder.input(value.name, (0, *value.shape[1:]), value.dtype)
+            builder.input(value.name, value.shape, value.dtype)
         for name, array in graph.initializers.items():
             builder.initializer(name, _constant(array))
         for node in graph.nodes:

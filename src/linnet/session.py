@@ -203,7 +203,7 @@ class Session:
         arrays = _arrays(inputs)
         if wanted:
             if self._names is None:
-                self._names = frozenset(name for name, _ in self._inner.values)
+                self._names = frozenset(name for name, _, _ in self._inner.values)
             unknown = [name for name in wanted if name not in self._names]
             if unknown:
                 raise ValueError(f"the model has no value {listed(unknown)}")

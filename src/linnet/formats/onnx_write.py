@@ -106,13 +106,16 @@ def _write_tensor(tensor: Any, array: Array) -> None:
 
 
 def _describe(info: Any, name: str, builder: GraphBuilder) -> None:
-    """Fill in a ValueInfoProto, with a free batch."""
+    """Fill in a ValueInfoProto, sizes that are open left so."""
     info.name = name
     tensor = info.type.tensor_type
     tensor.elem_type = _TENSOR_TYPE[builder.dtype(name).name]
-    tensor.shape.dim.add(dim_param="N")
-    for size in builder.shape(name)[1:]:
-        tensor.shape.dim.add(dim_value=size)
+    for axis, size in enumerate(builder.shape(name)):
+        dim = tensor.shape.dim.add()
+        if size:
+            dim.dim_value = size
+        elif axis == 0:
+            dim.dim_param = "N"
 
 
 def _write_attribute(proto: Any, setting: Any) -> None:

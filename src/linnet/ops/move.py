@@ -80,14 +80,14 @@ def lower_concat(low: Lowering, call: Call) -> None:
 
 
 def lower_transpose(low: Lowering, call: Call) -> None:
-    """Of axes after the batch; where only axes of size 1 change places, nothing is moved."""
+    """Of any axes; where only axes of size 1 change places, nothing is moved."""
     shape = low.shape(call.input(0))
     order = call.ints("perm") or list(reversed(range(len(shape))))
     if sorted(order) != list(range(len(shape))):
         raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
-    if order[0] != 0:
+    if order[0] != 0 and not low.fixed:
         raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
-    moving = [axis for axis in order if axis == 0 or shape[axis] != 1]
+    moving = [axis for axis in order if shape[axis] != 1]
     if moving == sorted(moving):
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
     else:
