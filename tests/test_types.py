@@ -221,3 +221,19 @@ def test_axis_0_may_be_transposed() -> None:
     want = interpret.run(graph, {"x": x}, np.float32)
     for got, name in zip(net(x), graph.outputs):
         np.testing.assert_array_equal(got, want[name])
+
+
+def test_shapes_given_to_load_settle_what_a_model_leaves_open(tmp_path: Path) -> None:
+    same = Node("Conv", "same", ["x", "w1"], ["y"], {"strides": [2, 2], "auto_pad": "SAME_UPPER"})
+    graph = open_network([same])
+    graph.outputs.append("y")
+    net = linnet.load(graph, shapes={"x": (None, 3, 25, 30)}, threads=1)
+    assert net.inputs[0].shape == (None, 3, 25, 30)
+    x = np.random.default_rng(7).normal(size=(2, 3, 25, 30)).astype("f4")
+    np.testing.assert_allclose(net(x)[2], interpret.run(graph, {"x": x})["y"], rtol=1e-4, atol=1e-4)
+    onnx_write.save(passes.canonicalize(open_network()), tmp_path / "open.onnx")
+    linnet.convert(tmp_path / "open.onnx", None, tmp_path / "set.onnx", shapes={"x": (1, 3, 8, 9)})
+    assert linnet.load(tmp_path / "set.onnx", threads=1).inputs[0].shape == (None, 3, 8, 9)
+    for wrong, said in (({"z": (1, 3, 8, 9)}, "no input 'z'"), ({"x": (3, 8, 9)}, "4 sizes")):
+        with pytest.raises(ValueError, match=said):
+            linnet.load(graph, shapes=wrong)

@@ -6,17 +6,36 @@ what they have in common is that of the open graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Array, Graph, Shape
+from ..graph import LONGEST_AXIS, Array, Graph, Shape
+from ..text import short
 
 # For axes of odd and of even number. The first two can be halved often; where the third fits as
 # well, nothing may rest on whole halves: its halves are odd.
 _EXAMPLES = ((256, 320), (448, 384), (225, 299))
+
+
+def with_shapes(graph: Graph, shapes: Mapping[str, Sequence[int | None]]) -> Graph:
+    """The graph with inputs of these shapes, None where a size is open."""
+    if not isinstance(shapes, Mapping):
+        raise ValueError(f"shapes is {short(shapes)}, expected sizes by name of input")
+    known = {value.name: value for value in graph.inputs}
+    for name, shape in shapes.items():
+        if name not in known:
+            raise ValueError(f"shapes: the model has no input {short(name)}")
+        rank = len(known[name].shape)
+        sizes = isinstance(shape, (list, tuple)) and all(
+            n is None or (isinstance(n, int) and 0 < n < LONGEST_AXIS) for n in shape
+        )
+        if not sizes or len(shape) != rank:
+            raise ValueError(f"shapes: {short(shape)} for '{name}', expected {rank} sizes")
+        known[name] = known[name]._replace(shape=tuple(n or 0 for n in shape))
+    return replace(graph, inputs=list(known.values()))
 
 
 def is_open(graph: Graph) -> bool:
