@@ -1,9 +1,6 @@
-// The Python module `linnet._core`. Translates between Python and the core, decides nothing.
+// The Python module `linnet._core`: graphs and sessions.
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-#include <unistd.h>
+#include "bindings.h"
 
 #include <algorithm>
 #include <set>
@@ -11,35 +8,9 @@
 
 #include "core/options.h"
 #include "formats/onnx_reader.h"
-#include "layer.h"
 #include "ops/op.h"
-#include "session.h"
-
-namespace py = pybind11;
 
 namespace linnet {
-namespace {
-
-constexpr int kDense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-
-// Runs its scope without the GIL. While the interpreter ends, Python makes a thread that wants the
-// GIL back exit by unwinding, which pybind11's own guard turns into an abort; here it stops.
-class GilRelease {
- public:
-  GilRelease() : state_(PyEval_SaveThread()) {}
-  ~GilRelease() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {
-      for (;;) pause();
-    }
-  }
-  GilRelease(const GilRelease&) = delete;
-  GilRelease& operator=(const GilRelease&) = delete;
-
- private:
-  PyThreadState* state_;
-};
 
 // Text that may hold names of files in any encoding, which are shown escaped.
 py::str readable(const std::string& text) {
@@ -56,16 +27,30 @@ std::shared_ptr<const void> keep_alive(const py::object& object) {
   });
 }
 
-using Floats = py::array_t<float, py::array::c_style>;
+py::dtype numpy_type(DType type) {
+  switch (type) {
+    case DType::kF32:
+      return py::dtype::of<float>();
+    case DType::kF16:
+      return py::dtype("float16");
+    case DType::kI8:
+      return py::dtype::of<int8_t>();
+    case DType::kU8:
+      return py::dtype::of<uint8_t>();
+    case DType::kI16:
+      return py::dtype::of<int16_t>();
+    case DType::kI32:
+      return py::dtype::of<int32_t>();
+    case DType::kI64:
+      return py::dtype::of<int64_t>();
+    case DType::kBool:
+      return py::dtype::of<bool>();
+  }
+  throw std::logic_error("no such type");
+}
 
-// A view of an array's floats.
-std::optional<Weight> weight_of(const std::optional<Floats>& array) {
-  if (!array) return std::nullopt;
-  Weight w;
-  w.shape.assign(array->shape(), array->shape() + array->ndim());
-  w.data = array->data();
-  w.owner = keep_alive(*array);
-  return w;
+bool is_of(const py::array& array, const py::dtype& type) {
+  return py::detail::npy_api::get().PyArray_EquivTypes_(array.dtype().ptr(), type.ptr());
 }
 
 Search parse_search(const std::string& search) {
@@ -73,6 +58,28 @@ Search parse_search(const std::string& search) {
   if (search == "fast") return Search::kFast;
   if (search == "full") return Search::kFull;
   throw std::invalid_argument("search is '" + search + "', expected estimate, fast or full");
+}
+
+namespace {
+
+constexpr int kDense = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+
+DType core_type(const py::dtype& type) {
+  for (int i = 0; i < kDTypes; ++i) {
+    const auto each = static_cast<DType>(i);
+    if (type.equal(numpy_type(each))) return each;
+  }
+  throw std::invalid_argument("there is no type " + py::cast<std::string>(py::str(type)));
+}
+
+// The array, or a copy that lies densely. NumPy's errors stay, which ensure() drops.
+py::array dense(const py::array& array) {
+  const auto& numpy = py::detail::npy_api::get();
+  PyObject* made =
+      numpy.PyArray_FromAny_(array.ptr(), array.dtype().release().ptr(), 0, 0,
+                             py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_ | kDense, nullptr);
+  if (!made) throw py::error_already_set();
+  return py::reinterpret_steal<py::array>(made);
 }
 
 // A list of integers, of numbers of which some are reals, or of strings.
@@ -133,12 +140,15 @@ void add_initializer(GraphBuilder& builder, const std::string& name, const py::a
   }
 }
 
-// An activation's shape, a constant, or None where an optional input is absent.
+// An activation's shape and type, a constant, or None where an optional input is absent.
 Weight to_input(const py::handle& given) {
   if (py::isinstance<py::array>(given)) return to_weight("", py::cast<py::array>(given));
-  Weight shape;
-  if (!given.is_none()) shape.shape = py::cast<Shape>(given);
-  return shape;
+  Weight activation;
+  if (!given.is_none()) {
+    const auto [shape, dtype] = py::cast<std::pair<Shape, py::dtype>>(given);
+    activation.shape = shape, activation.type = core_type(dtype);
+  }
+  return activation;
 }
 
 // A Python function that C++ code may drop without holding the GIL.
@@ -150,6 +160,14 @@ struct GilFunction {
   }
 };
 
+// Whether an array's shape is one that a value may have: free sizes are 0.
+bool matches(const Shape& given, const Shape& wanted) {
+  bool same = given.size() == wanted.size();
+  for (size_t axis = 1; axis < wanted.size() && same; ++axis)
+    same = given[axis] == wanted[axis] || (wanted[axis] == 0 && given[axis] > 0);
+  return same;
+}
+
 // The batch that `arrays` agree on; throws for a wrong dtype or shape, naming every wrong one.
 int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
                       const std::vector<py::array>& arrays, bool writable) {
@@ -159,40 +177,40 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
                                 std::to_string(values.size()));
   }
   std::string problems;
-  int64_t batch = -1;
+  int64_t batch = -1;  // over own_images()
   for (size_t i = 0; i < values.size(); ++i) {
     const Value& value = graph.values[values[i]];
     const py::array& a = arrays[i];
-    Shape shape(a.shape(), a.shape() + a.ndim());
-    const Shape given = shape;
-    if (!shape.empty()) shape[0] = 0;
+    const Shape shape(a.shape(), a.shape() + a.ndim());
     const auto complain = [&](const std::string& what) {
       problems += (problems.empty() ? "'" : "; '") + value.name + "' " + what;
     };
     std::string text = "(";
-    for (int64_t d : given) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
+    for (int64_t d : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
     text += ")";
-    if (!py::isinstance<py::array_t<float>>(a)) {
-      complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected float32");
-    } else if (shape != value.shape()) {
-      const bool last = shape.size() == 4 && value.shape().size() == 4 &&
-                        shape[3] == value.shape()[1] && shape[1] == value.shape()[2] &&
-                        shape[2] == value.shape()[3];
+    const py::dtype wanted = numpy_type(value.type.dtype);
+    if (!is_of(a, wanted)) {
+      complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected " +
+               py::cast<std::string>(py::str(wanted)));
+    } else if (!matches(shape, value.shape())) {
+      const bool last =
+          shape.size() == 4 && matches({shape[0], shape[3], shape[1], shape[2]}, value.shape());
       complain("has shape " + text + ", expected " + to_string(value.shape()) +
                (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
-    } else if (given[0] < 1) {
-      complain("has shape " + text + ": the batch is empty");
-    } else if (batch >= 0 && given[0] != batch) {
-      complain("has a batch of " + std::to_string(given[0]) + ", others have " +
+    } else if (shape[0] < 1 || shape[0] % graph.own_images(values[i]) != 0) {
+      complain("has shape " + text +
+               (shape[0] < 1 ? ": the batch is empty" : ", expected " + to_string(value.shape())));
+    } else if (batch >= 0 && shape[0] / graph.own_images(values[i]) != batch) {
+      complain("has a batch of " + std::to_string(shape[0]) + ", others have " +
                std::to_string(batch));
     } else if (writable && ((a.flags() & kDense) != kDense || !a.writeable())) {
       complain("must be aligned, C-contiguous and writable");
     } else {
-      batch = given[0];
+      batch = shape[0] / graph.own_images(values[i]);
     }
   }
   if (!problems.empty()) throw std::invalid_argument((writable ? "output " : "input ") + problems);
-  return batch;
+  return batch * graph.own_images(graph.inputs[0]);
 }
 
 std::vector<int> wanted_values(const Graph& graph, const std::vector<std::string>& names) {
@@ -339,29 +357,32 @@ class PySession {
     const Graph& graph = session_->graph();
     const std::vector<int> wanted = wanted_values(graph, names);
     const int64_t batch = checked_batch(graph, graph.inputs, inputs, false);
-    std::vector<py::array> dense, results;
+    std::vector<Shape> shapes;
+    for (const py::array& a : inputs) shapes.emplace_back(a.shape(), a.shape() + a.ndim());
+    const Session::Resolved resolved = session_->resolved(shapes);
+    std::vector<py::array> given, results;
     std::vector<const void*> from;
     std::vector<void*> to;
     for (const py::array& a : inputs) {
-      dense.push_back(py::array_t<float, kDense>(a));  // not ensure(), which drops NumPy's error
-      from.push_back(dense.back().data());
+      given.push_back(dense(a));
+      from.push_back(given.back().data());
     }
     if (!out.is_none()) {
       results = py::cast<std::vector<py::array>>(out);
-      if (checked_batch(graph, wanted, results, true) != batch)
+      if (checked_batch(*resolved, wanted, results, true) != batch)
         throw std::invalid_argument("out has another batch than the input");
     } else {
       for (int value : wanted) {
-        const Shape& known = graph.values[value].shape();
-        std::vector<py::ssize_t> shape(known.begin(), known.end());
-        shape[0] = batch;
-        results.push_back(py::array_t<float>(shape));
+        const TensorType& known = resolved->values[value].type;
+        std::vector<py::ssize_t> shape(known.shape.begin(), known.shape.end());
+        shape[0] = Session::images(*resolved, batch, value);
+        results.emplace_back(numpy_type(known.dtype), shape);
       }
     }
     for (py::array& a : results) to.push_back(a.mutable_data());
     {
       const GilRelease release;
-      session_->run(batch, from, wanted, to, times);
+      session_->run(resolved, batch, from, wanted, to, times);
     }
     py::list list;
     for (const py::array& a : results) list.append(a);
@@ -381,14 +402,14 @@ class PySession {
   std::string dump(int64_t batch, const std::vector<std::string>& names) {
     const std::vector<int> wanted = wanted_values(session_->graph(), names);
     const GilRelease release;
-    return session_->dump(batch, wanted);
+    return session_->dump(session_->resolved(), batch, wanted);
   }
 
   py::list values(const std::vector<int>& indices) const {
     py::list list;
     for (int i : indices) {
       const Value& v = session_->graph().values[i];
-      list.append(py::make_tuple(v.name, v.shape()));
+      list.append(py::make_tuple(v.name, v.shape(), numpy_type(v.type.dtype)));
     }
     return list;
   }
@@ -399,7 +420,7 @@ class PySession {
   std::vector<StepReport> steps(int64_t batch, const std::vector<std::string>& names) {
     const std::vector<int> wanted = wanted_values(session_->graph(), names);
     const GilRelease release;  // another caller may be running
-    return session_->plan(batch, wanted);
+    return session_->plan(session_->resolved(), batch, wanted);
   }
 
   std::unique_ptr<Session> session_;
@@ -439,7 +460,13 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<GraphBuilder, std::shared_ptr<GraphBuilder>>(m, "GraphBuilder")
       .def(py::init<std::string>(), py::arg("name") = "")
-      .def("input", &GraphBuilder::input, py::arg("name"), py::arg("shape"))
+      .def(
+          "input",
+          [](GraphBuilder& b, const std::string& name, const Shape& shape,
+             const py::object& dtype) {
+            b.input(name, shape, core_type(py::dtype::from_args(dtype)));
+          },
+          py::arg("name"), py::arg("shape"), py::arg("dtype") = "float32")
       .def("initializer", &add_initializer, py::arg("name"), py::arg("array"))
       .def(
           "node",
@@ -448,14 +475,19 @@ PYBIND11_MODULE(_core, m) {
              const py::dict& attrs) { b.node(op, name, inputs, outputs, to_attributes(attrs)); },
           py::arg("op"), py::arg("name"), py::arg("inputs"), py::arg("outputs"), py::arg("attrs"))
       .def("output", &GraphBuilder::output, py::arg("name"))
-      .def("shape", &GraphBuilder::shape, py::arg("value"));
+      .def("shape", &GraphBuilder::shape, py::arg("value"))
+      .def(
+          "dtype",
+          [](const GraphBuilder& b, const std::string& value) { return numpy_type(b.type(value)); },
+          py::arg("value"));
 
   m.def(
-      "infer_shape",
+      "infer_type",
       [](const std::string& op, const py::dict& attrs, const py::sequence& inputs) {
         std::vector<Weight> given;
         for (const py::handle& input : inputs) given.push_back(to_input(input));
-        return infer_shape(op, to_attributes(attrs), given);
+        const TensorType type = infer_type(op, to_attributes(attrs), given);
+        return std::make_pair(type.shape, numpy_type(type.dtype));
       },
       py::arg("op"), py::arg("attrs"), py::arg("inputs"));
   m.def(
@@ -550,121 +582,5 @@ PYBIND11_MODULE(_core, m) {
       },
       py::arg("request") = "", "Whether an NNPACK was found, and its path or why there is none.");
 
-  // One layer on its own, for tests and layer benches; arrays are flat, in the layouts of the
-  // problem's text key.
-  m.def(
-      "refusal",
-      [](const std::string& key, const std::string& name, const std::string& isa) {
-        return refusal(Problem::parse(key), name, isa);
-      },
-      py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
-  m.def(
-      "estimate",
-      [](const std::string& key, const std::string& name, const std::string& isa) {
-        return estimate(Problem::parse(key), name, isa);
-      },
-      py::arg("problem"), py::arg("algorithm"), py::arg("isa"));
-  m.def(
-      "choose",
-      [](const std::string& key, const std::string& isa, const std::string& search,
-         const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
-        const auto w = weight_of(weight), b = weight_of(bias);
-        const Choice c = choose(Problem::parse(key), isa, parse_search(search), w ? &*w : nullptr,
-                                b ? &*b : nullptr);
-        return py::make_tuple(c.algorithm->name(), c.problem.key());
-      },
-      py::arg("problem"), py::arg("isa"), py::arg("search"), py::arg("weight") = py::none(),
-      py::arg("bias") = py::none());
-  m.def(
-      "parse_problem",
-      [](const std::string& key) {
-        const Problem p = Problem::parse(key);
-        const auto dims = [](const Dims& d) { return py::make_tuple(d.c, d.h, d.w); };
-        py::dict d;
-        const auto list = [](const int64_t* from, int count) {
-          return std::vector<int64_t>(from, from + count);
-        };
-        d["key"] = p.key(), d["kind"] = to_string(p.kind()), d["n"] = p.n;
-        d["in"] = dims(p.x.dims), d["out"] = dims(p.y.dims);
-        d["in_layout"] = to_string(p.x.layout), d["out_layout"] = to_string(p.y.layout);
-        d["in_pitch"] = p.x.pitch, d["out_pitch"] = p.y.pitch;
-        d["threads"] = p.threads, d["macs"] = p.macs();
-        d["weights"] = to_string(p.weights());
-        if (p.kind() == Kind::kConv || p.kind() == Kind::kPool) {
-          const Window& w = p.kind() == Kind::kConv ? p.conv().window : p.pool().window;
-          d["kernel"] = list(w.kernel, 2), d["strides"] = list(w.stride, 2);
-          d["pads"] = list(w.pad, 4), d["dilations"] = list(w.dilation, 2);
-          d["ceil_mode"] = w.ceil, d["count_include_pad"] = w.include_pad;
-        }
-        if (p.kind() == Kind::kConv) d["group"] = p.conv().groups;
-        if (p.kind() == Kind::kPool) d["average"] = p.pool().code == PoolCode::kAverage;
-        if (p.kind() == Kind::kMove) {
-          py::list steps;
-          for (const Atom& a : p.move().atoms) steps.append(py::make_tuple(a.count, a.stride));
-          d["first"] = p.move().first, d["steps"] = steps, d["image"] = p.move().image;
-        }
-        if (p.kind() == Kind::kNormalize) {
-          const family::Normalize& n = p.normalize();
-          d["axis"] = n.axis, d["size"] = n.size;
-          d["numbers"] = py::make_tuple(n.a, n.b, n.c);
-        }
-        if (p.kind() == Kind::kReduce) {
-          d["reduction"] = static_cast<int>(p.reduce().code);
-          d["axes"] = std::vector<bool>(p.reduce().axes, p.reduce().axes + 3);
-        }
-        if (p.kind() == Kind::kResize) {
-          const family::Resize& r = p.resize();
-          d["mode"] = static_cast<int>(r.code), d["coordinates"] = static_cast<int>(r.coordinates);
-          d["nearest"] = static_cast<int>(r.nearest), d["cubic"] = r.cubic;
-          d["scales"] = std::vector<float>(r.scale, r.scale + 2);
-          d["roi"] = std::vector<float>(r.roi, r.roi + 4);
-          d["antialias"] = r.antialias, d["exclude_outside"] = r.exclude_outside;
-          d["outside"] = r.outside;
-        }
-        d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
-        d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
-        d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
-        if (p.kind() == Kind::kNormalize)
-          d["function"] = kNormalizeWords[static_cast<int>(p.normalize().code)];
-        d["then"] = to_string(p.end.then);
-        d["low"] = p.end.limits.low, d["high"] = p.end.limits.high;
-        d["pool"] = list(p.end.pool, 2);
-        return d;
-      },
-      py::arg("problem"));
-  py::class_<Layer>(m, "Layer")
-      .def(py::init([](const std::string& key, const std::string& name, const std::string& isa,
-                       const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
-             const auto w = weight_of(weight), b = weight_of(bias);
-             return std::make_unique<Layer>(Problem::parse(key), name, isa, w ? &*w : nullptr,
-                                            b ? &*b : nullptr);
-           }),
-           py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(),
-           py::arg("bias") = py::none())
-      .def_property_readonly("width", &Layer::width)
-      .def_property_readonly("x_count", &Layer::x_count)
-      .def_property_readonly("y_count", &Layer::y_count)
-      .def_property_readonly("operand_count", &Layer::operand_count)
-      .def(
-          "run",
-          [](Layer& layer, py::array_t<float> x, std::optional<py::array_t<float>> operand,
-             py::array_t<float> y, int times, bool settle) {
-            const auto check = [](const py::array& a, int64_t count, const char* what) {
-              if (a.ndim() != 1 || a.size() != count || !(a.flags() & py::array::c_style)) {
-                throw std::invalid_argument(std::string(what) + " is not a flat array of " +
-                                            std::to_string(count) + " floats");
-              }
-            };
-            check(x, layer.x_count(), "x");
-            check(y, layer.y_count(), "y");
-            if (operand) check(*operand, layer.operand_count(), "operand");
-            if (!operand && layer.operand_count())
-              throw std::invalid_argument("operand is missing");
-            const float *from = x.data(), *second = operand ? operand->data() : nullptr;
-            float* to = y.mutable_data();
-            const GilRelease release;
-            return layer.run(from, second, to, times, settle);
-          },
-          py::arg("x").noconvert(), py::arg("operand"), py::arg("y").noconvert(),
-          py::arg("times") = 1, py::arg("settle") = false);
+  define_layer(m);
 }

@@ -89,6 +89,35 @@ void assign(const linnet::Option&, const char* value, std::string* field) {
   if (value) *field = value;
 }
 
+// The shapes that a caller says its inputs have, of one batch.
+std::vector<linnet::Shape> checked_shapes(const linnet_session* s, const int64_t* const* shapes) {
+  std::vector<linnet::Shape> given;
+  for (size_t i = 0; i < s->inputs.size(); ++i) {
+    if (!shapes[i]) throw std::invalid_argument("the shape of an input is NULL");
+    given.emplace_back(shapes[i], shapes[i] + s->inputs[i].rank);
+    const linnet::Shape& wanted = s->session.graph().values[s->session.graph().inputs[i]].shape();
+    bool fits = given[i][0] == given[0][0];
+    for (size_t axis = 1; axis < wanted.size(); ++axis)
+      fits = fits && (wanted[axis] == 0 || wanted[axis] == given[i][axis]);
+    if (!fits)
+      throw std::invalid_argument("input '" + std::string(s->inputs[i].name) + "' has shape " +
+                                  linnet::to_string(given[i]) + ", expected " +
+                                  linnet::to_string(wanted) + " and one batch");
+  }
+  return given;
+}
+
+void run(linnet_session* s, const linnet::Session::Resolved& graph, int64_t batch,
+         const void* const* inputs, void* const* outputs) {
+  const std::vector<const void*> from(inputs, inputs + s->inputs.size());
+  const std::vector<void*> to(outputs, outputs + s->outputs.size());
+  if (std::count(from.begin(), from.end(), nullptr))
+    throw std::invalid_argument("linnet_run: an input is NULL");
+  if (std::count(to.begin(), to.end(), nullptr))
+    throw std::invalid_argument("linnet_run: an output is NULL");
+  s->session.run(graph, batch, from, graph->outputs, to);
+}
+
 }  // namespace
 
 linnet_status linnet_load(const char* path, const linnet_options* options,
@@ -125,17 +154,36 @@ linnet_status linnet_run(linnet_session* s, int64_t batch, const void* const* in
   return guarded([&] {
     if (!s || !inputs || !outputs)
       throw std::invalid_argument("linnet_run: session, inputs and outputs must not be NULL");
-    std::vector<const void*> from;
-    std::vector<void*> to;
-    for (size_t i = 0; i < s->inputs.size(); ++i) {
-      if (!inputs[i]) throw std::invalid_argument("linnet_run: an input is NULL");
-      from.push_back(inputs[i]);
+    if (s->session.graph().open)
+      throw std::invalid_argument("linnet_run: sizes are open, use linnet_run_shaped");
+    run(s, s->session.resolved({}), batch, inputs, outputs);
+  });
+}
+
+linnet_status linnet_run_shaped(linnet_session* s, const int64_t* const* shapes,
+                                const void* const* inputs, void* const* outputs) {
+  return guarded([&] {
+    if (!s || !shapes || !inputs || !outputs)
+      throw std::invalid_argument(
+          "linnet_run_shaped: session, shapes, inputs and outputs must not be NULL");
+    const auto given = checked_shapes(s, shapes);
+    run(s, s->session.resolved(given), given[0][0], inputs, outputs);
+  });
+}
+
+linnet_status linnet_output_shapes(linnet_session* s, const int64_t* const* shapes,
+                                   int64_t* const* output_shapes) {
+  return guarded([&] {
+    if (!s || !shapes || !output_shapes)
+      throw std::invalid_argument(
+          "linnet_output_shapes: session, shapes and output_shapes must not be NULL");
+    const auto given = checked_shapes(s, shapes);
+    const auto graph = s->session.resolved(given);
+    for (size_t i = 0; i < graph->outputs.size(); ++i) {
+      linnet::Shape shape = graph->values[graph->outputs[i]].shape();
+      shape[0] = linnet::Session::images(*graph, given[0][0], graph->outputs[i]);
+      std::copy(shape.begin(), shape.end(), output_shapes[i]);
     }
-    for (size_t i = 0; i < s->outputs.size(); ++i) {
-      if (!outputs[i]) throw std::invalid_argument("linnet_run: an output is NULL");
-      to.push_back(outputs[i]);
-    }
-    s->session.run(batch, from, s->session.graph().outputs, to);
   });
 }
 

@@ -49,17 +49,17 @@ int64_t Layer::operand_count() const {
   return problem_.z.extent(constant ? 1 : problem_.n, width());
 }
 
-std::vector<double> Layer::run(const float* x, const float* operand, float* y, int times,
+std::vector<double> Layer::run(const void* x, const void* operand, void* y, int times,
                                bool settle) {
-  const Operands operands{x, operand, y, workspace_.floats(), pool_};
+  const Operands operands{x, operand, y, workspace_.data(), pool_};
   const ThreadPool::Region region(pool_);
   std::vector<double> seconds;
   if (settle && !caches_) caches_.emplace(pool_);
   for (int i = 0; i < times; ++i) {
     if (settle) {
-      caches_->settle({{y, static_cast<size_t>(y_count()) * sizeof(float)},
+      caches_->settle({{y, bytes_of(y_count(), problem_.y.dtype)},
                        {workspace_.data(), workspace_.size()},
-                       {x, static_cast<size_t>(x_count()) * sizeof(float)}});
+                       {x, bytes_of(x_count(), problem_.x.dtype)}});
     }
     const auto start = std::chrono::steady_clock::now();
     plan_->run(operands);
@@ -85,8 +85,7 @@ Choice choose(const Problem& problem, const std::string& isa, Search search, con
   PlannerOptions options;
   options.search = search, options.wisdom.clear();
   const Weight typed = checked(problem, weight, bias);
-  return Planner(options, context.get(), pool)
-      .choose(problem, weight ? &typed : nullptr, bias);
+  return Planner(options, context.get(), pool).choose(problem, weight ? &typed : nullptr, bias);
 }
 
 }  // namespace linnet

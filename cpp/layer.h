@@ -34,17 +34,18 @@ class Layer {
   Layer(const Problem& problem, const std::string& algorithm, const std::string& isa,
         const Weight* weight, const Weight* bias);
 
-  // Floats of x, y and the second operand (0 if there is none), from the first to the last of each,
-  // in the layouts of the problem.
+  // Numbers of x, y and the second operand (0 if there is none), from the first to the last of
+  // each, in the layouts of the problem.
   int64_t x_count() const;
   int64_t y_count() const;
   int64_t operand_count() const;
+  const Problem& problem() const { return problem_; }
   int width() const { return context_.get().kernels.width; }
   size_t weight_bytes() const { return context_.weights().bytes(); }  // packed
 
   // Runs `times` times on the same operands; returns the seconds of each run. With `settle` each
   // finds the caches as in a network, see Caches.
-  std::vector<double> run(const float* x, const float* operand, float* y, int times = 1,
+  std::vector<double> run(const void* x, const void* operand, void* y, int times = 1,
                           bool settle = false);
 
  private:

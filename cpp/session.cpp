@@ -11,24 +11,29 @@
 
 #include "core/log.h"
 #include "graph/builder.h"
+#include "graph/resolve.h"
 #include "run/cgroup.h"
 #include "run/peak.h"
 
 namespace linnet {
 namespace {
 
-constexpr size_t kProgramsKept = 4, kChunkingsKept = 16;
+constexpr size_t kProgramsKept = 8, kChunkingsKept = 16, kSizesKept = 8;
 // Activations of a chunk beyond this no longer stay in a core's own cache; beyond kMaxChunk images
 // nothing more is gained.
 constexpr size_t kChunkBytes = 3 << 20;
 constexpr int64_t kMaxChunk = 16;
 
-// Floats of one image of a value, exact: the graph bounds them to 2^40.
-double count(const Shape& shape) {
-  double floats = 1;
-  for (size_t axis = 1; axis < shape.size(); ++axis) floats *= static_cast<double>(shape[axis]);
-  return floats;
+// Bytes of one image of a value, exact: the graph bounds its numbers to 2^40.
+double image_bytes(const TensorType& type) {
+  auto bytes = static_cast<double>(size_of(type.dtype));
+  for (size_t axis = 1; axis < type.shape.size(); ++axis)
+    bytes *= static_cast<double>(type.shape[axis]);
+  return bytes;
 }
+
+// Images of one program's run of a fixed graph.
+int64_t fixed_batch(const Graph& graph) { return graph.own_images(graph.inputs[0]); }
 
 // Bytes of memory that this process can have: the machine's, its cgroup's, or half of a 32-bit
 // address space.
@@ -38,10 +43,6 @@ double process_memory() {
   const double limit = cgroup_memory_limit();
   return std::min(limit > 0 ? std::min(physical, limit) : physical,
                   static_cast<double>(std::numeric_limits<ptrdiff_t>::max()));
-}
-
-bool serves(const Runner& runner, int64_t batch, const std::vector<int>& wanted) {
-  return runner.program().batch == batch && runner.program().wanted == wanted;
 }
 
 // What each layer runs with, and where values lie.
@@ -86,37 +87,89 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
   planner.memory_limit = 0;
   lean_planner_.emplace(std::move(planner), *context_, pool_);
 
+  if (graph_->open) return;
+  resolved_.push_front(graph_);
+  warm_up();
+}
+
+void Session::warm_up() {
   std::vector<AlignedBuffer> buffers;
   std::vector<const void*> inputs;
   std::vector<void*> outputs;
   const auto buffer = [&](int value) {
-    const double floats = count(graph_->values[value].shape());
-    buffers.emplace_back(float_bytes(static_cast<int64_t>(floats)), true);
+    const double bytes =
+        image_bytes(graph_->values[value].type) * static_cast<double>(graph_->own_images(value));
+    buffers.emplace_back(bytes_of(static_cast<int64_t>(bytes), DType::kU8), true);
     return buffers.back().data();
   };
-  runner(1, graph_->outputs);  // fails on a memory limit before anything large is allocated
+  const int64_t batch = fixed_batch(*graph_);
+  // Fails on a memory limit before anything large is allocated.
+  runner({graph_, batch, graph_->outputs});
   for (int i : graph_->inputs) inputs.push_back(buffer(i));
   for (int o : graph_->outputs) outputs.push_back(buffer(o));
   // The first pass touches memory for the first time, the second finds the caches as later calls
   // do.
   LogTimer timer(Topic::kLoad);
   for (int pass = 1; pass <= 2; ++pass) {
-    run(1, inputs, graph_->outputs, outputs);
+    run(batch, inputs, graph_->outputs, outputs);
     timer.log("run %d", pass);
   }
 }
 
 Session::~Session() = default;
 
-Runner& Session::runner(int64_t batch, const std::vector<int>& wanted) {
-  for (auto r = runners_.begin(); r != runners_.end(); ++r) {
-    if (serves(*r, batch, wanted)) {
-      runners_.splice(runners_.begin(), runners_, r);
-      return runners_.front();
+int64_t Session::images(const Graph& graph, int64_t batch, int value) {
+  if (batch < 1) throw std::invalid_argument("the batch is empty");
+  if (!graph.fixed) return batch;
+  const int64_t own = fixed_batch(graph);
+  const auto along = [&](int v) { return graph.own_images(v) == own; };
+  // Groups of that size, where each value has an image for each of the input's.
+  const bool groups = batch % own == 0 && along(value) &&
+                      std::all_of(graph.inputs.begin(), graph.inputs.end(), along);
+  if (batch != own && !groups)
+    throw std::invalid_argument("a batch of " + std::to_string(batch) + ": the model is for " +
+                                std::to_string(own) + ", since it mixes axis 0 with others");
+  return batch / own * graph.own_images(value);
+}
+
+Session::Resolved Session::resolved(const std::vector<Shape>& inputs) {
+  if (!graph_->open) return graph_;
+  std::lock_guard<std::mutex> lock(resolving_);
+  const auto known = std::find_if(resolved_.begin(), resolved_.end(), [&](const Resolved& graph) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Shape& shape = graph->values[graph->inputs[i]].shape();
+      if (graph->fixed && shape[0] != inputs[i][0]) return false;
+      if (!std::equal(shape.begin() + 1, shape.end(), inputs[i].begin() + 1, inputs[i].end()))
+        return false;
+    }
+    return true;
+  });
+  if (known != resolved_.end()) {
+    resolved_.splice(resolved_.begin(), resolved_, known);
+  } else {
+    resolved_.push_front(resolve(*graph_, inputs));
+    if (resolved_.size() > kSizesKept) resolved_.pop_back();
+  }
+  return resolved_.front();
+}
+
+Session::Resolved Session::resolved() {
+  std::lock_guard<std::mutex> lock(resolving_);
+  if (resolved_.empty())
+    throw std::invalid_argument("the model leaves sizes of its inputs open; run it first");
+  return resolved_.front();
+}
+
+Runner& Session::runner(const Request& request) {
+  for (auto k = kept_.begin(); k != kept_.end(); ++k) {
+    if (k->serves(request)) {
+      kept_.splice(kept_.begin(), kept_, k);
+      return kept_.front().runner;
     }
   }
   try {
-    runners_.emplace_front(compile(batch, wanted));
+    Program program = compile(request);
+    kept_.push_front({request.graph, Runner(std::move(program))});
   } catch (const MemoryLimit&) {
     throw;
   } catch (const std::bad_alloc&) {
@@ -124,24 +177,27 @@ Runner& Session::runner(int64_t batch, const std::vector<int>& wanted) {
     char text[96];
     std::snprintf(text, sizeof text,
                   "a batch of %lld needs more than the %.1f GB this process can have",
-                  static_cast<long long>(batch), process_memory() / (1 << 30));
+                  static_cast<long long>(request.batch), process_memory() / (1 << 30));
     throw MemoryLimit(text);
   }
-  return runners_.front();
+  return kept_.front().runner;
 }
 
 // Nothing large is allocated until the sum is known and allowed: the system may grant more than it
 // has, and end the process when that is written to.
-Program Session::compile(int64_t batch, const std::vector<int>& wanted) {
+Program Session::compile(const Request& request) {
+  const Graph& graph = *request.graph;
+  const int64_t batch = request.batch;
   const double available = process_memory();
   double callers = 0;  // bytes of inputs and outputs
-  for (const auto* values : {&graph_->inputs, &wanted}) {
-    for (int v : *values)
-      callers += sizeof(float) * static_cast<double>(batch) * count(graph_->values[v].shape());
+  for (const auto* values : {&graph.inputs, &request.wanted}) {
+    for (int v : *values) {
+      callers += static_cast<double>(images(graph, batch, v)) * image_bytes(graph.values[v].type);
+    }
   }
   Program fresh;
   const auto plan = [&](const Planner& planner) {
-    fresh = linnet::compile(*graph_, {batch, wanted}, planner, *context_, pool_.threads());
+    fresh = linnet::compile(graph, {batch, request.wanted}, planner, *context_, pool_.threads());
   };
   const auto total = [&] { return fresh.arena + arenas() + weights_.bytes(); };
   const auto beyond_limit = [&] {
@@ -154,8 +210,8 @@ Program Session::compile(int64_t batch, const std::vector<int>& wanted) {
   try {
     weights_.set_counting(true);
     plan(*planner_);
-    while (!runners_.empty() && (runners_.size() >= kProgramsKept || too_large())) {
-      runners_.pop_back();
+    while (!kept_.empty() && (kept_.size() >= kProgramsKept || too_large())) {
+      kept_.pop_back();
       if (too_large()) weights_.drop_unused();
     }
     if (too_large()) {
@@ -191,12 +247,14 @@ Program Session::compile(int64_t batch, const std::vector<int>& wanted) {
 }
 
 // Images per run: equal chunks, as large as cache and memory limit allow.
-int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
-  if (batch == 1) return 1;
+int64_t Session::chunk_size(const Request& request) {
+  const int64_t batch = request.batch;
+  for (const int value : request.wanted) images(*request.graph, batch, value);
+  if (batch == 1 || request.graph->fixed) return fixed_batch(*request.graph);
   for (const Chunking& c : chunkings_) {
-    if (c.batch == batch && c.wanted == wanted) return c.chunk;
+    if (c.graph == request.graph && c.batch == batch && c.wanted == request.wanted) return c.chunk;
   }
-  const Program& single = runner(1, wanted).program();
+  const Program& single = runner(request.of(1)).program();
   const size_t activations = std::max<size_t>(1, single.activations);
   int64_t most = std::clamp<int64_t>(static_cast<int64_t>(kChunkBytes / activations), 1, kMaxChunk);
   if (options_.memory_limit) {
@@ -207,16 +265,17 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
   for (;; most = ceil_div(most, 2)) {
     int64_t chunk = ceil_div(batch, ceil_div(batch, most));
     try {
-      runner(chunk, wanted);
+      runner(request.of(chunk));
       if (batch % chunk) {
-        runner(batch % chunk, wanted);
-        const bool both = std::any_of(runners_.begin(), runners_.end(),
-                                      [&](const Runner& r) { return serves(r, chunk, wanted); });
+        runner(request.of(batch % chunk));
+        const Request first = request.of(chunk);
+        const bool both =
+            std::any_of(kept_.begin(), kept_.end(), [&](const Kept& k) { return k.serves(first); });
         // Equal chunks rather than two programs that drop each other again and again.
         while (!both && batch % chunk) --chunk;
       }
       if (chunkings_.size() == kChunkingsKept) chunkings_.erase(chunkings_.begin());
-      chunkings_.push_back({batch, wanted, chunk});
+      chunkings_.push_back({request.graph, batch, request.wanted, chunk});
       return chunk;
     } catch (const MemoryLimit&) {
       if (chunk == 1) throw;
@@ -224,19 +283,19 @@ int64_t Session::chunk_size(int64_t batch, const std::vector<int>& wanted) {
   }
 }
 
-void Session::run(int64_t batch, const std::vector<const void*>& inputs,
+void Session::run(const Resolved& graph, int64_t batch, const std::vector<const void*>& inputs,
                   const std::vector<int>& wanted, const std::vector<void*>& outputs,
                   std::vector<StepTime>* times) {
-  if (batch < 1) throw std::invalid_argument("the batch is empty");
   std::lock_guard<std::mutex> lock(pool_.turn());
   const ThreadPool::Region region(pool_);
-  const int64_t chunk = chunk_size(batch, wanted);
+  const Request request{graph, batch, wanted};
+  const int64_t chunk = chunk_size(request);
   LogTimer timer(Topic::kRun);
-  if (times) times->assign(runner(chunk, wanted).program().steps.size(), {});
+  if (times) times->assign(runner(request.of(chunk)).program().steps.size(), {});
   std::vector<StepTime> rest;
   for (int64_t first = 0; first < batch; first += chunk) {
     const int64_t size = std::min(chunk, batch - first);
-    Runner& r = runner(size, wanted);
+    Runner& r = runner(request.of(size));
     // A last, smaller chunk may have other steps; its time counts step by step where they are the
     // same.
     if (times) rest.assign(std::max(times->size(), r.program().steps.size()), {});
@@ -254,20 +313,21 @@ void Session::run(int64_t batch, const std::vector<const void*>& inputs,
             static_cast<long long>(chunk));
 }
 
-std::vector<StepReport> Session::plan(int64_t batch, const std::vector<int>& wanted) {
-  if (batch < 1) throw std::invalid_argument("the batch is empty");
+std::vector<StepReport> Session::plan(const Resolved& graph, int64_t batch,
+                                      const std::vector<int>& wanted) {
   std::lock_guard<std::mutex> lock(pool_.turn());
+  const Request request{graph, batch, wanted};
   std::vector<StepReport> reports;
-  for (const Step& step : runner(chunk_size(batch, wanted), wanted).program().steps)
+  for (const Step& step : runner(request.of(chunk_size(request))).program().steps)
     reports.push_back({step.name, step.op, step.choice});
   return reports;
 }
 
-std::string Session::dump(int64_t batch, const std::vector<int>& wanted) {
-  if (batch < 1) throw std::invalid_argument("the batch is empty");
+std::string Session::dump(const Resolved& graph, int64_t batch, const std::vector<int>& wanted) {
   std::lock_guard<std::mutex> lock(pool_.turn());
+  const Request request{graph, batch, wanted};
   std::ostringstream text;
-  runner(chunk_size(batch, wanted), wanted).program().dump(text);
+  runner(request.of(chunk_size(request))).program().dump(text);
   return text.str();
 }
 
@@ -298,7 +358,7 @@ size_t Session::arena_bytes() {
 
 size_t Session::arenas() const {
   size_t bytes = 0;
-  for (const Runner& r : runners_) bytes += r.program().arena;
+  for (const Kept& k : kept_) bytes += k.runner.program().arena;
   return bytes;
 }
 

@@ -2,7 +2,8 @@
 //
 // A Program is the graph for one batch size and one set of wanted values: fused steps, each a
 // prepared Plan, and one arena for all values and workspaces. A Session compiles programs as batch
-// sizes come up, keeps a few, and cuts large batches into chunks whose activations stay in cache.
+// sizes come up, keeps the last few, and cuts large batches into chunks whose activations stay in
+// cache. An open graph, which leaves sizes of its inputs free, is resolved for each that comes up.
 // All programs share the packed weights.
 #pragma once
 
@@ -39,8 +40,11 @@ struct StepReport {
 
 class Session {
  public:
+  using Resolved = std::shared_ptr<const Graph>;  // a graph that is not open
+
   // Packs weights, starts the threads and runs once, so that the first call is as fast as later
-  // ones. Throws std::invalid_argument, std::runtime_error, or MemoryLimit.
+  // ones; the first run of each size of an open graph does so for that. Throws
+  // std::invalid_argument, std::runtime_error, or MemoryLimit.
   Session(std::shared_ptr<const Graph> graph, SessionOptions options);
   ~Session();
 
@@ -48,16 +52,32 @@ class Session {
   int threads() const { return pool_.threads(); }
   const char* isa() const { return kernels_.isa; }
 
-  // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph().inputs and of
-  // `wanted` (value indices). Callers queue. Fills `times`, one entry per step of plan(batch,
-  // wanted), when given.
+  // The graph for inputs of these shapes, whose axis 0 is ignored. Throws std::invalid_argument
+  // where they do not fit.
+  Resolved resolved(const std::vector<Shape>& inputs);
+  // The graph of the sizes last asked for. Throws std::invalid_argument before the first.
+  Resolved resolved();
+
+  // How many images of a value a run of `batch` has. Throws std::invalid_argument for a batch that
+  // the graph does not take.
+  static int64_t images(const Graph& graph, int64_t batch, int value);
+
+  // Runs `batch` images: inputs[i] and outputs[i] are dense, in the order of graph.inputs and of
+  // `wanted` (value indices). Callers queue. Fills `times`, one entry per step of plan(graph,
+  // batch, wanted), when given.
+  void run(const Resolved& graph, int64_t batch, const std::vector<const void*>& inputs,
+           const std::vector<int>& wanted, const std::vector<void*>& outputs,
+           std::vector<StepTime>* times = nullptr);
   void run(int64_t batch, const std::vector<const void*>& inputs, const std::vector<int>& wanted,
-           const std::vector<void*>& outputs, std::vector<StepTime>* times = nullptr);
+           const std::vector<void*>& outputs) {
+    run(resolved(), batch, inputs, wanted, outputs);
+  }
 
   // The steps a batch runs in; for a batch cut into chunks, those of its first chunk.
-  std::vector<StepReport> plan(int64_t batch, const std::vector<int>& wanted);
+  std::vector<StepReport> plan(const Resolved& graph, int64_t batch,
+                               const std::vector<int>& wanted);
   // The same steps with the memory they use, as text; see Program::dump.
-  std::string dump(int64_t batch, const std::vector<int>& wanted);
+  std::string dump(const Resolved& graph, int64_t batch, const std::vector<int>& wanted);
 
   // What its threads can compute at best, see peak_flops().
   double peak();
@@ -68,12 +88,39 @@ class Session {
   void save_wisdom();
 
  private:
-  int64_t chunk_size(int64_t batch, const std::vector<int>& wanted);
-  Runner& runner(int64_t batch, const std::vector<int>& wanted);
-  Program compile(int64_t batch, const std::vector<int>& wanted);
+  // What a program is compiled for; of a caller's, hence no copies.
+  struct Request {
+    const Resolved& graph;
+    int64_t batch;
+    const std::vector<int>& wanted;
+    Request of(int64_t images) const { return {graph, images, wanted}; }
+  };
+  struct Kept {
+    Resolved graph;
+    Runner runner;
+    bool serves(const Request& request) const {
+      const Program& program = runner.program();
+      return graph == request.graph && program.batch == request.batch &&
+             program.wanted == request.wanted;
+    }
+  };
+  // What chunk_size() found: under a memory limit that takes programs that do not fit.
+  struct Chunking {
+    Resolved graph;
+    int64_t batch;
+    std::vector<int> wanted;
+    int64_t chunk;
+  };
+
+  int64_t chunk_size(const Request& request);
+  Runner& runner(const Request& request);
+  Program compile(const Request& request);
+  void warm_up();
   size_t arenas() const;
 
   const std::shared_ptr<const Graph> graph_;
+  std::mutex resolving_;
+  std::list<Resolved> resolved_;  // most recently asked for first
   const SessionOptions options_;
   const Kernels& kernels_;
   Backends backends_;
@@ -81,13 +128,7 @@ class Session {
   ThreadPool pool_;
   std::optional<Context> context_;
   std::optional<Planner> planner_, lean_planner_;
-  std::list<Runner> runners_;  // most recently used first
-  // What chunk_size() found: under a memory limit that takes programs that do not fit.
-  struct Chunking {
-    int64_t batch;
-    std::vector<int> wanted;
-    int64_t chunk;
-  };
+  std::list<Kept> kept_;  // most recently used first
   std::vector<Chunking> chunkings_;
 };
 

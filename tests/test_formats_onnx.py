@@ -269,14 +269,9 @@ def test_a_batch_written_as_a_number_is_the_files_own(tmp_path):
     agree(model(nodes, {"target": ints(1, -1)}, (1, 3, 8, 8)), tmp_path, (1,), "Flatten")
     agree(model(nodes, {"target": ints(4, 3, -1)}, (4, 3, 8, 8)), tmp_path, (4,), "Reshape")
     agree(model(nodes, {"target": ints(-1, 192)}), tmp_path, operators="Flatten")
-    for target in (
-        ints(1, -1),
-        ints(-1, 96),
-        ints(3, -1, 64),
-        ints(-1),
-        ints(0, 5, -1),
-        ints(0, -3),
-    ):
+    for target in (ints(1, -1), ints(-1, 96), ints(3, -1, 64), ints(-1)):
+        agree(model(nodes, {"target": target}), tmp_path, (1,))
+    for target in (ints(5, -1), ints(0, 5, -1), ints(0, -3)):
         refuse(model(nodes, {"target": target}), tmp_path, "'y' (Reshape)")
 
 
@@ -696,8 +691,6 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
 
 def test_inputs_that_are_not_images_of_floats(tmp_path):
     nodes = [node("Relu", ["x"], ["y"])]
-    refuse(model(nodes, shape=("N", 3, "height", "width")), tmp_path, "[N, 3, height, width]")
-    refuse(model(nodes, shape=("N", 0)), tmp_path, "'x' (input)")
     refuse(model(nodes, shape=()), tmp_path, "no shape")
     refuse(model(nodes, shape=("N", 1 << 31)), tmp_path, "input 'x' is too large: Nx2147483648")
     refuse(model(nodes, shape=("N", 3, (1 << 63) - 1)), tmp_path, "'x' is too large")
@@ -706,7 +699,9 @@ def test_inputs_that_are_not_images_of_floats(tmp_path):
     refuse(model(nodes, shape=("N",)), tmp_path, "at least one other")
     proto = model(nodes)
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    refuse(proto, tmp_path, "'x' (input): its element type is 10")
+    refuse(proto, tmp_path, "only float32 is supported")
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+    refuse(proto, tmp_path, "'x' (input): its element type is 8")
 
 
 def test_names_that_do_not_fit(tmp_path):

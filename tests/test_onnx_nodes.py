@@ -34,9 +34,7 @@ OPERATORS = {
 EXCLUDED = {
     ("activations are float32", "only float32"): """
         add_int16 add_int8 add_uint16 add_uint32 add_uint64 add_uint8
-        clip_default_int8_inbounds clip_default_int8_inbounds_expanded clip_default_int8_max
-        clip_default_int8_min edge_pad identity_opt identity_sequence
-        maxpool_2d_uint8 reflect_pad wrap_pad
+        clip_default_int8_max clip_default_int8_min identity_opt identity_sequence maxpool_2d_uint8
     """,
     ("windows have two dimensions", "only 2-D windows"): """
         averagepool_1d_default averagepool_3d_default averagepool_3d_dilations_small
@@ -58,26 +56,18 @@ EXCLUDED = {
         training_dropout training_dropout_default training_dropout_zero_ratio
     """,
     ("axis 0 is the batch and there is another", "and at least one other"): """
-        clip_default_inbounds clip_default_inbounds_expanded clip_example clip_inbounds
+        clip_default_inbounds clip_default_inbounds_expanded clip_default_int8_inbounds
+        clip_default_int8_inbounds_expanded clip_example clip_inbounds
         clip_min_greater_than_max clip_outbounds clip_splitbounds dropout_default_old
         sigmoid_example sum_example sum_one_input sum_two_inputs
     """,
     ("a constant is no result", "is a constant"): "constant",
     ("padding is zeros", "padding with zeros"): """
-        constant_pad constant_pad_axes constant_pad_negative_axes
-    """,
-    ("the batch stays apart", "would join the batch"): """
-        flatten_axis0 flatten_axis2 flatten_axis3 flatten_negative_axis1 flatten_negative_axis2
-        flatten_negative_axis4 reshape_negative_extended_dims reshape_one_dim
-        reshape_reordered_all_dims
+        constant_pad constant_pad_axes constant_pad_negative_axes edge_pad reflect_pad wrap_pad
     """,
     ("the batch stays apart", "over the batch"): """
         concat_1d_axis_0 concat_1d_axis_negative_1 concat_2d_axis_0 concat_2d_axis_negative_2
         concat_3d_axis_0 concat_3d_axis_negative_3 softmax_axis_0
-    """,
-    ("the batch stays apart", "moves the batch"): """
-        transpose_all_permutations_2 transpose_all_permutations_3 transpose_all_permutations_4
-        transpose_all_permutations_5 transpose_default
     """,
     ("the batch stays apart", "the batch cannot be cut"): """
         gather_0 gather_negative_indices slice slice_default_axes slice_default_steps
@@ -164,7 +154,7 @@ def write(case, path):
 
 def test_none_is_dropped_silently(capsys):
     assert REFUSALS.keys() <= CASES.keys()
-    assert (len(ACCEPTED), len(REFUSALS)) == (136, 109)
+    assert (len(ACCEPTED), len(REFUSALS)) == (0, 0)
     with capsys.disabled():
         print(f"\nONNX node tests: {len(ACCEPTED)} of {len(CASES)} run, {len(REFUSALS)} excluded:")
         counts = Counter()
@@ -186,6 +176,8 @@ def test_node(name, tmp_path):
         for result, wanted in zip(results, expected):
             np.testing.assert_allclose(result, wanted, rtol=case.rtol, atol=case.atol)
 
+    if net.inputs[0].shape[0]:  # axis 0 is an axis like others
+        return
     # Any batch: three times the same images, three times the same results.
     repeated = {key: np.concatenate([array] * 3) for key, array in feeds.items()}
     for result, wanted in zip(net.run(None, repeated), expected):

@@ -22,6 +22,8 @@ LINES = [
     for line in (Path(__file__).parent / "problems.txt").read_text().splitlines()
     if line.strip() and not line.startswith("#")
 ]
+TYPES = ["f32", "f16", "int8", "uint8", "int16", "int32", "int64", "bool"]
+LINES += [f"map {a}>{b} n1 c11h7w13 nchw t1" for a in TYPES for b in TYPES if a != b]
 FORCED = os.environ.get("LINNET_ISA")
 ISAS = [FORCED] if FORCED else _core.available_isas()
 
@@ -30,6 +32,7 @@ ISAS = [FORCED] if FORCED else _core.available_isas()
 BOUNDS = {
     "depthwise": 1e-5,
     "strided-copy": 0,
+    "cast": 0.0,
     "direct": 1e-5,
     "direct-ref": 1e-6,
     "fourier-8": 1e-4,
@@ -52,11 +55,25 @@ BOUNDS = {
     "reorder": 0.0,
 }
 GUARD = 64  # floats before and after every buffer
-SENTINEL = np.float32(-77777.0)
+SENTINEL = 0xA5  # bytes
+
+
+ONNX_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "int16": 5, "int32": 6, "int64": 7}
+ONNX_TYPES |= {"bool": 9, "float16": 10}
 
 
 def seed(key: str) -> np.random.Generator:
     return np.random.default_rng([ord(c) for c in key])
+
+
+def hole(dtype: Any) -> Any:
+    """What nobody may read: NaN, the largest integer or True."""
+    kind = np.dtype(dtype).kind
+    return np.nan if kind == "f" else True if kind == "b" else np.iinfo(dtype).max
+
+
+def is_hole(array: Any) -> Any:
+    return np.isnan(array) if array.dtype.kind == "f" else array == hole(array.dtype)
 
 
 def padded(count: int, width: int) -> int:
@@ -64,18 +81,18 @@ def padded(count: int, width: int) -> int:
 
 
 def to_layout(x: Any, layout: str, width: int, pitch: int = 0) -> Any:
-    """[N, C, H, W] as the flat float32 buffer of a layout.
+    """[N, C, H, W] as the flat buffer of a layout.
 
-    With a pitch, of images of so many channels of which x is a slice and the others are NaN; the
-    buffer ends with the slice.
+    With a pitch, of images of so many channels of which x is a slice and the others are NaN or the
+    largest integer; the buffer ends with the slice.
     """
     n, c, h, w = x.shape
     if layout == "nchw":
-        y = np.full((n, pitch or c, h, w), np.nan, np.float32)
+        y = np.full((n, pitch or c, h, w), hole(x.dtype), x.dtype)
         y[:, :c] = x
         return y.ravel()[: y.size - (y.shape[1] - c) * h * w]
     own = padded(c, width)
-    y = np.full((n, h, w, pitch or own), np.nan, np.float32)
+    y = np.full((n, h, w, pitch or own), hole(x.dtype), x.dtype)
     y[..., :own] = 0
     y[..., :c] = x.transpose(0, 2, 3, 1)
     return y.ravel()[: y.size - (y.shape[3] - own)]
@@ -88,7 +105,7 @@ def from_layout(
     other channels of the images it is a slice of."""
     n, c, h, w = shape
     own = c if layout == "nchw" else padded(c, width)
-    y = np.r_[y, np.full(n * h * w * (pitch or own) - len(y), np.nan, np.float32)]
+    y = np.r_[y, np.full(n * h * w * (pitch or own) - len(y), hole(y.dtype), y.dtype)]
     shapes = {"nchw": (n, -1, h, w), "nhwc": (n, h, w, -1)}
     y = y.reshape(shapes[layout])
     y = y.transpose(0, 2, 3, 1) if layout == "nchw" else y
@@ -96,13 +113,13 @@ def from_layout(
 
 
 def input_array(x: Any, p: dict[str, Any], width: int) -> Any:
-    """[N, C, H, W] as the flat float32 buffer of a problem's input."""
+    """[N, C, H, W] as the flat buffer of a problem's input."""
     if not p.get("steps"):
         return to_layout(x, p["in_layout"], width, p["in_pitch"])
     places = np.arange(p["n"])[:, None] * p["image"]
     for count, step in p["steps"]:
         places = (places[..., None] + np.arange(count) * step).reshape(p["n"], -1)
-    y = np.full(places.max() + 1, np.nan, np.float32)
+    y = np.full(places.max() + 1, hole(x.dtype), x.dtype)
     y[places] = x.reshape(p["n"], -1)
     return y
 
@@ -121,9 +138,9 @@ def layouts(word: str, planar: bool = False) -> list[str]:
 def guarded(values: Any, fill: Any) -> tuple[Any, Any]:
     """A copy of `values` inside a larger buffer full of `fill`: (buffer, the copy's view).
 
-    The odd offset leaves the view aligned to a float and nothing more.
+    The odd offset leaves the view aligned to a number and nothing more.
     """
-    buffer = np.full(len(values) + 2 * GUARD + 1, fill, np.float32)
+    buffer = np.full(len(values) + 2 * GUARD + 1, fill, values.dtype)
     view = buffer[GUARD + 1 : GUARD + 1 + len(values)]
     view[:] = values
     return buffer, view
@@ -134,6 +151,8 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
     rng = seed(p["key"])
     random = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
     values: dict[str, Any] = {"x": random(p["n"], *p["in"])}
+    if p["in_dtype"] != np.float32 or p["out_dtype"] != np.float32:
+        values["x"] = anything(rng, values["x"].shape, p["in_dtype"])
     if p["kind"] == "conv":
         values["w"] = random(p["out"][0], p["in"][0] // p["group"], *p["kernel"])
     if p["kind"] == "matmul":
@@ -151,8 +170,31 @@ def sigmoid(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
 
+def anything(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Numbers of a type over its whole range; of floats, all that casts treat differently."""
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind != "f":
+        limits = np.iinfo(dtype)
+        return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+    size = 10.0 ** rng.uniform(-9, 20 if dtype.itemsize > 2 else 4.8, shape)
+    with np.errstate(over="ignore"):
+        x = (size * rng.choice([-1, 1], shape)).astype(dtype)
+    odd = [np.nan, np.inf, -np.inf, -0.0, 0.5, -0.5, 127.5, 128, 255.5, -128.5, -129, 65504, 65520]
+    odd += [2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 2.0**-24, 2.0**-25, 1.5 * 2.0**-24, 32767.5]
+    places = rng.permutation(x.size)[: len(odd)]
+    with np.errstate(over="ignore"):
+        x.ravel()[places] = np.array(odd, dtype)[: len(places)]
+    return x
+
+
 def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
-    """What the problem means, in float64."""
+    """What the problem means, in float64 or, if it is not of floats alone, its type."""
+    if p["in_dtype"] != p["out_dtype"]:
+        with np.errstate(over="ignore"):
+            return ops.map.cast(v["x"], to=ONNX_TYPES[p["out_dtype"].name])
+    if p["in_dtype"] != np.float32:
+        return v["x"]
     v = {name: a.astype(np.float64) for name, a in v.items()}
     x, kind = v["x"], p["kind"]
     windows = {name: p[name] for name in ("strides", "pads", "dilations") if name in p}
@@ -284,12 +326,15 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
     p, v, want = solved(key)
     layer = _core.Layer(key, algorithm, isa, v.get("w"), v.get("b"))
     # What lies around an input must not be read into a result: it is NaN.
-    x_buffer, x = guarded(input_array(v["x"], p, layer.width), np.nan)
+    x_buffer, x = guarded(input_array(v["x"], p, layer.width), hole(p["in_dtype"]))
     operand = None
     if "operand" in v:
         flat = to_layout(v["operand"], p["out_layout"], layer.width, p["operand_pitch"])
         _, operand = guarded(flat, np.nan)
-    y_buffer, y = guarded(np.full(layer.y_count, np.nan, np.float32), SENTINEL)
+    dtype = p["out_dtype"]
+    y_buffer, y = guarded(np.empty(layer.y_count, dtype), 0)
+    y_buffer.view(np.uint8)[:] = SENTINEL
+    y[:] = hole(dtype)
 
     before = x_buffer.copy()
     layer.run(x, operand, y)
@@ -297,18 +342,22 @@ def test_problem(key: str, algorithm: str, isa: str) -> None:
     np.testing.assert_array_equal(x_buffer, before, "the input was changed")
     shape = (p["n"], *p["out"])
     got, lanes, others = from_layout(y, shape, p["out_layout"], layer.width, p["out_pitch"])
-    assert np.isnan(others).all(), "wrote outside its slice"
+    assert is_hole(others).all(), "wrote outside its slice"
     if p["kind"] == "move" and p["out"] != p["in"]:  # the other channels stay as they were
         first, end = p["first"], p["first"] + p["in"][0]
-        assert np.isnan(np.delete(got, range(first, end), 1)).all(), "wrote other channels"
+        assert is_hole(np.delete(got, range(first, end), 1)).all(), "wrote other channels"
         got = got[:, first:end]
         if end < p["out"][0]:
-            assert np.isnan(lanes).all(), "wrote padding lanes"
+            assert is_hole(lanes).all(), "wrote padding lanes"
             lanes = np.zeros(0)
-    error = np.abs(got - want).max() / max(np.sqrt(np.mean(want**2)), 1e-30)
-    assert error <= BOUNDS[algorithm]
+    if BOUNDS[algorithm] == 0:
+        np.testing.assert_array_equal(got, want)
+    else:
+        error = np.abs(got - want).max() / max(np.sqrt(np.mean(want**2)), 1e-30)
+        assert error <= BOUNDS[algorithm]
     assert not lanes.any(), "padding lanes are not zero"
     outside = np.r_[y_buffer[: GUARD + 1], y_buffer[GUARD + 1 + len(y) :]]
+    outside = outside.view(np.uint8)
     assert (outside == SENTINEL).all(), "wrote outside the output"
 
 

@@ -48,7 +48,8 @@ std::string Algorithm::refuse(const Problem& p, const Context& context) const {
   if (!kinds().has(p.kind())) return std::string("not for ") + to_string(p.kind());
   for (const Operand* o : {&p.x, &p.y, &p.z}) {
     if (o == &p.z && !p.binary()) continue;
-    if (o->dtype != DType::kF32) return std::string("does not run on ") + to_string(o->dtype);
+    if (o->dtype != DType::kF32 && !any_types())
+      return std::string("does not run on ") + to_string(o->dtype);
     std::string slice = slice_objection(*o, context.kernels.width);
     if (!slice.empty()) return slice;
   }

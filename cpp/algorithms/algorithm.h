@@ -82,6 +82,8 @@ class Algorithm {
   virtual bool exact() const { return true; }
   // Whether it takes weights of any type, not only float32.
   virtual bool any_weights() const { return false; }
+  // Whether it runs on operands of any type, not only float32.
+  virtual bool any_types() const { return false; }
   // False for what runs the same scalar code whatever the ISA.
   virtual bool uses_kernels() const { return true; }
   virtual std::unique_ptr<Plan> prepare(const Problem& problem, const Weight* weight,

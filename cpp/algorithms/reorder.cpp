@@ -27,22 +27,36 @@ class ReorderPlan final : public Plan {
                    ? p_.x.dims.c
                    : round_up(p_.y.dims.c, width_) - p_.move().first) {}
 
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
+  void run(const Operands& o) const override {
+    switch (size_of(p_.y.dtype)) {
+      case 1:
+        return move(static_cast<const uint8_t*>(o.x), static_cast<uint8_t*>(o.y), o.pool);
+      case 2:
+        return move(static_cast<const uint16_t*>(o.x), static_cast<uint16_t*>(o.y), o.pool);
+      case 4:
+        return move(static_cast<const float*>(o.x), static_cast<float*>(o.y), o.pool);
+      default:
+        return move(static_cast<const uint64_t*>(o.x), static_cast<uint64_t*>(o.y), o.pool);
+    }
+  }
+
+ private:
+  template <typename T>
+  void move(const T* images, T* results, ThreadPool& pool) const {
     const int64_t blocks = ceil_div(pixels_, kBlock);
     const int64_t from = p_.x.image(width_), to = p_.y.image(width_),
                   first = p_.move().first * (p_.y.layout == Layout::kNchw ? pixels_ : 1);
-    o.pool.parallel_for(p_.n * blocks, [&](int64_t task, int) {
+    pool.parallel_for(p_.n * blocks, [&](int64_t task, int) {
       const int64_t image = task / blocks, begin = task % blocks * kBlock,
                     end = std::min(pixels_, begin + kBlock);
-      const float* x = o.x + image * from;
-      float* y = o.y + image * to + first;
+      const T* x = images + image * from;
+      T* y = results + image * to + first;
       if (p_.x.layout == Layout::kNchw && p_.y.layout == Layout::kNchw) {
         copy(x + begin * p_.x.dims.c, y + begin * p_.x.dims.c,
              (end - begin) * p_.x.dims.c);  // its share
       } else if (p_.x.layout == p_.y.layout) {
         for (int64_t i = begin; i < end; ++i) {
-          for (int64_t c = 0; c < p_.x.dims.c; c += kAlignment / sizeof(float))
+          for (int64_t c = 0; c < p_.x.dims.c; c += kAlignment / sizeof(T))
             __builtin_prefetch(y + (i + kAhead) * y_pixel_ + c, 1);
           copy(x + i * x_pixel_, y + i * y_pixel_, p_.x.dims.c);
           zero(y + i * y_pixel_);
@@ -60,11 +74,12 @@ class ReorderPlan final : public Plan {
     });
   }
 
- private:
-  static void copy(const float* x, float* y, int64_t count) {
-    std::memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
+  template <typename T>
+  static void copy(const T* x, T* y, int64_t count) {
+    std::memcpy(y, x, static_cast<size_t>(count) * sizeof(T));
   }
-  void zero(float* pixel) const {
+  template <typename T>
+  void zero(T* pixel) const {
     for (int64_t c = p_.x.dims.c; c < lanes_; ++c) pixel[c] = 0;
   }
 
@@ -81,13 +96,14 @@ class Reorder final : public Algorithm {
     return p.move().atoms.empty() ? "" : "the input is no image";
   }
   bool uses_kernels() const override { return false; }
+  bool any_types() const override { return true; }
   double cost(const Problem& p, const Context& context) const override {
     const double dense = static_cast<double>(p.n * p.x.dims.count());
     const double padded =
         static_cast<double>(p.n * image_stride(p.x.dims, Layout::kNhwc, context.kernels.width));
     const bool same = p.x.layout == p.y.layout;
     const double moved = same ? 2 * (p.x.layout == Layout::kNhwc ? padded : dense) : dense + padded;
-    const double bytes = moved * sizeof(float);
+    const double bytes = moved * static_cast<double>(size_of(p.y.dtype));
     // Without a change of layout, whole vectors at a time, and a call for each pixel.
     const double cycles = same ? moved / context.kernels.width +
                                      10.0 * static_cast<double>(p.n * p.x.dims.h * p.x.dims.w)

@@ -119,6 +119,7 @@ class StridedCopy final : public Algorithm {
   const char* name() const override { return "strided-copy"; }
   Kinds kinds() const override { return {Kind::kMove}; }
   bool uses_kernels() const override { return false; }
+  bool any_types() const override { return true; }
   double cost(const Problem& p, const Context&) const override {
     const double numbers = static_cast<double>(p.n * p.x.dims.count());
     const double bytes = 2 * numbers * static_cast<double>(size_of(p.y.dtype));

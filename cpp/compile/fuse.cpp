@@ -33,9 +33,10 @@ class Fuser {
     if (!node.op->problem) return g;
     Problem& p = g.problem;
     p = node.op->problem(graph_, node);
-    p.n = batch, p.threads = threads;
-    p.x.dims = graph_.values[node.value(0)].dims();
-    p.y.dims = graph_.values[node.output()].dims();
+    const Value &x = graph_.values[node.value(0)], &y = graph_.values[node.output()];
+    p.x.dims = x.dims(), p.x.dtype = x.type.dtype;
+    p.n = graph_.fixed ? x.shape()[0] : batch, p.threads = threads;
+    p.y.dims = y.dims(), p.y.dtype = y.type.dtype;
     for (const Fuse fuse : node.op->takes) {
       const Node* n = sole_user(g.output(graph_));
       if (n && n->op->becomes == fuse && take(*n, fuse, g))

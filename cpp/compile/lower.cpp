@@ -77,9 +77,10 @@ class Lowerer final : public Lowering {
     for (size_t i = 0; i < graph.inputs.size(); ++i) {
       Block block;
       block.where = Block::kInput, block.index = static_cast<int>(i);
-      const Dims dims = flat_dims(graph.values[graph.inputs[i]].shape());
-      block.image = dims.count() * static_cast<int64_t>(sizeof(float));
-      views_[graph.inputs[i]] = view_of(add(block), 0, image(dims, Layout::kNchw));
+      const TensorType& type = graph.values[graph.inputs[i]].type;
+      const Operand dense = image(flat_dims(type.shape), Layout::kNchw, type.dtype);
+      block.image = dense.dims.count() * size_of(type.dtype);
+      views_[graph.inputs[i]] = view_of(add(block), 0, dense, images(graph.inputs[i]));
     }
   }
 
@@ -95,13 +96,29 @@ class Lowerer final : public Lowering {
   const Shape& shape(int value) const override { return graph_.values[value].shape(); }
 
   // The atoms are the same, whatever the shape.
-  void alias(int from, int to) override { views_[to] = views_[from]; }
+  void alias(int from, int to) override {
+    views_[to] = views_[from];
+    if (images(from) != images(to)) regroup(joined(views_[from]), to);
+  }
 
   void permute(int from, int to, const std::vector<int64_t>& axes) override {
     const Shape& shape = graph_.values[from].shape();
     View view = views_[from];
+    if (axes[0] != 0) {
+      Shape whole = shape;
+      whole.insert(whole.begin(), 1);
+      std::vector<int64_t> order = {0};
+      for (const int64_t axis : axes) order.push_back(axis + 1);
+      view = joined(view);
+      if (!transpose(view, whole, order)) {
+        view = joined(
+            copied(views_[from], image(flat_dims(shape), Layout::kNchw, view.type), name_of(to)));
+        transpose(view, whole, order);
+      }
+      return regroup(view, to);
+    }
     if (!transpose(view, shape, axes)) {
-      view = copied(view, image(flat_dims(shape), Layout::kNchw), name_of(to));
+      view = copied(view, image(flat_dims(shape), Layout::kNchw, view.type), name_of(to));
       transpose(view, shape, axes);
     }
     views_[to] = view;
@@ -112,14 +129,19 @@ class Lowerer final : public Lowering {
     const auto sliced = [&](View& view) {
       Shape now = whole;
       for (const Section& s : sections) {
-        if (!linnet::slice(view, now, s.axis, s.first, s.step, s.count)) return false;
+        if (s.axis == 0) {
+          view.offset += s.first * view.image;
+          view.image *= s.step, view.n = s.count;
+        } else if (!linnet::slice(view, now, s.axis, s.first, s.step, s.count)) {
+          return false;
+        }
         now[s.axis] = s.count;
       }
       return true;
     };
     View view = views_[from];
     if (!sliced(view)) {
-      view = copied(views_[from], image(flat_dims(whole), Layout::kNchw), name_of(to));
+      view = copied(views_[from], image(flat_dims(whole), Layout::kNchw, view.type), name_of(to));
       sliced(view);
     }
     views_[to] = view;
@@ -130,7 +152,7 @@ class Lowerer final : public Lowering {
     const Dims dims = graph_.values[to].dims();
     if (views_[to].block < 0) {
       const auto slot = slot_operand(to);
-      const Operand own = image(dims, cheapest_layout(parts, dims));
+      const Operand own = image_of(to, cheapest_layout(parts, to));
       views_[to] = place(to, slot && slot->layout == own.layout ? *slot : own);
     }
     const View whole = views_[to];
@@ -150,13 +172,14 @@ class Lowerer final : public Lowering {
   Program finish() {
     for (size_t i = 0; i < wanted_.size(); ++i) {
       const View& at = views_[wanted_[i]];
-      const Operand dense = image(flat_dims(graph_.values[wanted_[i]].shape()), Layout::kNchw);
+      const TensorType& type = graph_.values[wanted_[i]].type;
+      const Operand dense = image(flat_dims(type.shape), Layout::kNchw, type.dtype);
       const bool own = program_.blocks[at.block].where == Block::kArena && at.offset == 0 &&
-                       bytes(dense) == program_.blocks[at.block].bytes && lies_as(at, dense);
-      const View target = own ? at : fresh(dense);
+                       bytes(dense, at.n) == program_.blocks[at.block].bytes && lies_as(at, dense);
+      const View target = own ? at : fresh(dense, at.n);
       Block& block = program_.blocks[target.block];
       block.where = Block::kOutput, block.index = static_cast<int>(i);
-      block.image = dense.dims.count() * static_cast<int64_t>(sizeof(float));
+      block.image = dense.dims.count() * size_of(type.dtype);
       if (!own) copy(graph_.values[wanted_[i]].name + ".output", "Reorder", at, dense, 0, target);
     }
     return std::move(program_);
@@ -169,7 +192,31 @@ class Lowerer final : public Lowering {
     return shape.size() <= 4 ? dims : Dims{dims.count(), 1, 1};
   }
 
-  static Operand image(const Dims& dims, Layout layout) { return {DType::kF32, dims, layout, 0}; }
+  static Operand image(const Dims& dims, Layout layout, DType type) {
+    return {type, dims, layout, 0};
+  }
+  Operand image_of(int value, Layout layout) const {
+    return image(graph_.values[value].dims(), layout, graph_.values[value].type.dtype);
+  }
+
+  // How many images a value is: the batch, or what a fixed graph says.
+  int64_t images(int value) const {
+    return graph_.fixed ? graph_.values[value].shape()[0] : program_.batch;
+  }
+
+  // `to` is the numbers of a single image, cut into its own.
+  void regroup(View whole, int to) {
+    const Shape& shape = graph_.values[to].shape();
+    int64_t count = 1;
+    for (const Atom& atom : whole.atoms) count *= atom.count;
+    if (!part(whole, shape)) {
+      whole = copied(whole, image({count, 1, 1}, Layout::kNchw, whole.type), name_of(to));
+      part(whole, shape);
+    }
+    if (whole.n == 1) whole.image = count;
+    whole.made = {}, whole.zeros = false;
+    views_[to] = whole;
+  }
 
   const std::string& name_of(int value) const {
     return graph_.nodes[graph_.values[value].producer].name;
@@ -177,9 +224,9 @@ class Lowerer final : public Lowering {
 
   // Views and operands
 
-  View view_of(int block, int64_t offset, const Operand& o) const {
+  View view_of(int block, int64_t offset, const Operand& o, int64_t n) const {
     View view;
-    view.block = block, view.type = o.dtype, view.offset = offset;
+    view.block = block, view.n = n, view.type = o.dtype, view.offset = offset;
     view.image = o.image(width_);
     view.atoms = atoms_of(o.dims, o.layout, o.pitch, width_);
     view.made = o.dims;
@@ -190,14 +237,14 @@ class Lowerer final : public Lowering {
   static Place place_of(const View& view) { return {view.block, view.offset * size_of(view.type)}; }
 
   bool lies_as(const View& view, const Operand& o) const {
-    return (view.image == o.image(width_) || program_.batch == 1) &&
+    return (view.image == o.image(width_) || view.n == 1) &&
            merged(view.atoms) == merged(atoms_of(o.dims, o.layout, o.pitch, width_));
   }
 
   // The view as an image of `dims` in a layout, a slice of a larger one perhaps; nothing where its
   // numbers lie otherwise. Kernels read and write whole vectors of channels.
   std::optional<Operand> as_image(const View& view, const Dims& dims, Layout layout) const {
-    Operand o = image(dims, layout);
+    Operand o = image(dims, layout, view.type);
     const int64_t pixels = dims.h * dims.w, own = o.image(width_) / pixels;
     if (view.image % pixels != 0) return std::nullopt;
     if (view.image / pixels != own) o.pitch = view.image / pixels;
@@ -217,10 +264,10 @@ class Lowerer final : public Lowering {
 
   // Memory
 
-  size_t bytes(const Operand& o) const {
+  size_t bytes(const Operand& o, int64_t n) const {
     const int64_t numbers = o.image(width_);
-    if (numbers > std::numeric_limits<int64_t>::max() / program_.batch) throw std::bad_alloc();
-    return float_bytes(program_.batch * numbers);
+    if (numbers > std::numeric_limits<int64_t>::max() / n) throw std::bad_alloc();
+    return bytes_of(n * numbers, o.dtype);
   }
 
   int add(const Block& block) {
@@ -228,10 +275,10 @@ class Lowerer final : public Lowering {
     return static_cast<int>(program_.blocks.size()) - 1;
   }
 
-  View fresh(const Operand& o) {
+  View fresh(const Operand& o, int64_t n) {
     Block block;
-    block.bytes = bytes(o);
-    return view_of(add(block), 0, o);
+    block.bytes = bytes(o, n);
+    return view_of(add(block), 0, o, n);
   }
 
   // What a value may be written as where the concatenation it is a part of lies: its channels must
@@ -243,7 +290,7 @@ class Lowerer final : public Lowering {
     if (preferred_ == Layout::kNhwc &&
         (slot.first % width_ != 0 || (dims.c % width_ != 0 && slot.first + dims.c != whole.c)))
       return std::nullopt;
-    Operand o = image(whole, preferred_);
+    Operand o = image_of(slot.whole, preferred_);
     if (const auto larger = slot_operand(slot.whole)) o = *larger;
     const int64_t pitch = o.image(width_) / (whole.h * whole.w);
     o.dims = dims, o.pitch = 0;
@@ -254,17 +301,17 @@ class Lowerer final : public Lowering {
   // Where a value lies that is written as `o` says.
   View place(int value, const Operand& o) {
     const auto in_slot = slot_operand(value);
-    if (!in_slot || in_slot->layout != o.layout || in_slot->pitch != o.pitch) return fresh(o);
+    if (!in_slot || in_slot->layout != o.layout || in_slot->pitch != o.pitch)
+      return fresh(o, images(value));
     const Slot& slot = slots_[value];
     View& whole = views_[slot.whole];
     if (whole.block < 0) {
       const auto larger = slot_operand(slot.whole);
-      whole =
-          place(slot.whole, larger ? *larger : image(graph_.values[slot.whole].dims(), preferred_));
+      whole = place(slot.whole, larger ? *larger : image_of(slot.whole, preferred_));
     }
     const int64_t step = o.layout == Layout::kNhwc ? 1 : o.dims.h * o.dims.w;
     slots_[value].filled = true;
-    return view_of(whole.block, whole.offset + slot.first * step, o);
+    return view_of(whole.block, whole.offset + slot.first * step, o, whole.n);
   }
 
   // Steps
@@ -287,7 +334,7 @@ class Lowerer final : public Lowering {
     step.name = name, step.op = op;
     Problem p = move_problem(from, o, first);
     if (!planner_.moves(p)) {
-      from = copied(from, image(p.x.dims, Layout::kNchw), name);
+      from = copied(from, image(p.x.dims, Layout::kNchw, from.type), name);
       p = move_problem(from, o, first);
     }
     step.choice = planner_.move(p);
@@ -297,7 +344,7 @@ class Lowerer final : public Lowering {
 
   Problem move_problem(const View& from, const Operand& o, int64_t first) const {
     Problem p;
-    p.n = program_.batch, p.threads = planner_.threads();
+    p.n = from.n, p.threads = planner_.threads();
     p.y = o;
     Dims dims = o.dims;
     dims.c = 1;
@@ -305,7 +352,7 @@ class Lowerer final : public Lowering {
     dims.c /= dims.h * dims.w;  // as many channels as there are numbers for
     auto x = as_image(from, dims, o.layout);
     if (!x) x = as_image(from, dims, o.layout == Layout::kNchw ? Layout::kNhwc : Layout::kNchw);
-    p.x = x ? *x : image(dims, Layout::kNchw);
+    p.x = x ? *x : image(dims, Layout::kNchw, from.type);
     family::Move move;
     move.first = first;
     if (!x) move.image = from.image, move.atoms = merged(from.atoms);
@@ -317,10 +364,11 @@ class Lowerer final : public Lowering {
   View copied(const View& from, const Operand& o, const std::string& name) {
     for (const auto& [source, operand, known] : copies_) {
       if (source.block == from.block && source.offset == from.offset &&
-          source.atoms == from.atoms && operand.dims == o.dims && operand.layout == o.layout)
+          source.atoms == from.atoms && source.n == from.n && operand.dims == o.dims &&
+          operand.layout == o.layout)
         return known;
     }
-    const View to = fresh(o);
+    const View to = fresh(o, from.n);
     copy(name + ".reorder", "Reorder", from, o, 0, to);
     copies_.push_back({from, o, to});
     return to;
@@ -329,12 +377,14 @@ class Lowerer final : public Lowering {
   // The view where it is the image `o`, else a copy that is.
   View image_view(const View& view, const Operand& o, const std::string& name) {
     const auto found = as_image(view, o.dims, o.layout);
-    return found && found->pitch == o.pitch ? view : copied(view, image(o.dims, o.layout), name);
+    return found && found->pitch == o.pitch
+               ? view
+               : copied(view, image(o.dims, o.layout, view.type), name);
   }
   // The same as an image in whatever layout it lies.
   std::pair<View, Operand> image_view(const View& view, const Dims& dims, const std::string& name) {
     if (const auto found = as_image(view, dims)) return {view, *found};
-    const Operand o = image(dims, preferred_);
+    const Operand o = image(dims, preferred_, view.type);
     return {copied(view, o, name), o};
   }
 
@@ -364,16 +414,17 @@ class Lowerer final : public Lowering {
     const int second = group.residual >= 0 ? group.residual : node.value(1);
     if (second >= 0) std::tie(z, p.z) = image_view(views_[second], p.z.dims, step.name);
     const auto slot = slot_operand(result);
-    p.y = slot ? *slot : image(p.y.dims, preferred_);
+    p.y = slot ? *slot : image(p.y.dims, preferred_, p.y.dtype);
     // A residual is read like the result is written, which has no slot then.
-    p.z = group.residual >= 0 ? image(p.z.dims, preferred_) : p.z.in(preferred_);
+    p.z = group.residual >= 0 ? image(p.z.dims, preferred_, p.z.dtype) : p.z.in(preferred_);
     step.choice = planner_.choose(p, step.weight, step.bias);
     const Problem& chosen = step.choice.problem;
     x = image_view(x, chosen.x, step.name);
     if (second >= 0) z = image_view(z, chosen.z, step.name);
     const bool in_place = dies_here(node.value(0), x) && chosen.kind() == Kind::kMap && !slot &&
                           chosen.x.dims == chosen.y.dims && chosen.x.layout == chosen.y.layout &&
-                          chosen.x.pitch == 0 && z.block != x.block;
+                          chosen.x.dtype == chosen.y.dtype && chosen.x.pitch == 0 &&
+                          z.block != x.block;
     const View y = in_place ? x : place(result, chosen.y);
     step.x = place_of(x), step.z = place_of(z), step.y = place_of(y);
     views_[result] = y;
@@ -393,24 +444,24 @@ class Lowerer final : public Lowering {
   double copy_seconds(const View& from, const Operand& o, int64_t first) const {
     const Problem p = move_problem(from, o, first);
     if (planner_.moves(p)) return planner_.move(p).seconds;
-    const Problem dense = move_problem(from, image(p.x.dims, Layout::kNchw), 0);
-    return planner_.move(dense).seconds +
-           planner_.reorder(p.n, p.x.dims, Layout::kNchw, o.layout).seconds;
+    const Problem dense = move_problem(from, image(p.x.dims, Layout::kNchw, from.type), 0);
+    return planner_.move(dense).seconds + planner_.reorder(p.n, dense.y, o.layout).seconds;
   }
 
   // The layout in which the copies that a concatenation takes are the cheapest.
-  Layout cheapest_layout(const std::vector<int>& parts, const Dims& dims) const {
+  Layout cheapest_layout(const std::vector<int>& parts, int whole) const {
     Layout best = preferred_;
     double least = std::numeric_limits<double>::infinity();
     for (const Layout layout : {Layout::kNchw, Layout::kNhwc}) {
       double seconds = 0;
       int64_t first = 0;
       for (const int part : parts) {
-        seconds += copy_seconds(views_[part], image(dims, layout), first);
+        seconds += copy_seconds(views_[part], image_of(whole, layout), first);
         first += graph_.values[part].dims().c;
       }
-      if (layout != preferred_ && !layouts_coincide(dims, width_))
-        seconds += planner_.reorder(program_.batch, dims, layout, preferred_).seconds;
+      const Operand o = image_of(whole, layout);
+      if (layout != preferred_ && !layouts_coincide(o.dims, width_))
+        seconds += planner_.reorder(images(whole), o, preferred_).seconds;
       if (seconds < least) {
         least = seconds;
         best = layout;

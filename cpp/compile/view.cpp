@@ -2,6 +2,27 @@
 
 namespace linnet {
 
+View joined(View view) {
+  view.atoms.insert(view.atoms.begin(), {view.n, view.image});
+  view.image *= view.n;
+  view.n = 1;
+  view.made = {}, view.zeros = false;
+  return view;
+}
+
+bool part(View& view, const Shape& shape) {
+  Shape inside = shape;
+  inside.insert(inside.begin(), 0);
+  const auto parts = split(view.atoms, inside);
+  if (!parts || (*parts)[0].size() > 1) return false;
+  view.n = shape[0];
+  if (!(*parts)[0].empty()) view.image = (*parts)[0][0].stride;
+  view.atoms.clear();
+  for (size_t axis = 1; axis < parts->size(); ++axis)
+    view.atoms.insert(view.atoms.end(), (*parts)[axis].begin(), (*parts)[axis].end());
+  return true;
+}
+
 bool transpose(View& view, const Shape& shape, const std::vector<int64_t>& axes) {
   const auto parts = split(view.atoms, shape);
   if (!parts) return false;

@@ -7,10 +7,10 @@
 
 namespace linnet {
 
-size_t float_bytes(int64_t count) {
-  if (count < 0 || static_cast<uint64_t>(count) > PTRDIFF_MAX / sizeof(float))
-    throw std::bad_alloc();
-  return static_cast<size_t>(count) * sizeof(float);
+size_t bytes_of(int64_t count, DType type) {
+  const auto size = static_cast<size_t>(size_of(type));
+  if (count < 0 || static_cast<uint64_t>(count) > PTRDIFF_MAX / size) throw std::bad_alloc();
+  return static_cast<size_t>(count) * size;
 }
 
 AlignedBuffer::AlignedBuffer(size_t size, bool zero) : size_(size) {

@@ -9,8 +9,9 @@
 
 namespace linnet {
 
-// Bytes of `count` floats. Throws std::bad_alloc where they exceed the address space.
-size_t float_bytes(int64_t count);
+// Bytes of `count` numbers. Throws std::bad_alloc where they exceed the address space.
+size_t bytes_of(int64_t count, DType type);
+inline size_t float_bytes(int64_t count) { return bytes_of(count, DType::kF32); }
 
 // Owns a block of memory aligned to kAlignment; its contents are undefined unless zeroed. Throws
 // std::bad_alloc.

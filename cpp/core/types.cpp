@@ -6,7 +6,7 @@ std::string to_string(const Shape& shape) {
   std::string s;
   for (size_t i = 0; i < shape.size(); ++i) {
     if (i) s += 'x';
-    s += i == 0 && shape[i] == 0 ? "N" : std::to_string(shape[i]);
+    s += shape[i] ? std::to_string(shape[i]) : i ? "?" : "N";
   }
   return s.empty() ? "scalar" : s;
 }

@@ -15,7 +15,7 @@ namespace linnet {
 // its number.
 using Shape = std::vector<int64_t>;
 
-std::string to_string(const Shape& shape);  // "Nx3x224x224"
+std::string to_string(const Shape& shape);  // "Nx3x224x224"; "?" for an open size
 
 // "f32", "f16", "int8", "uint8", "int16", "int32", "int64" and "bool".
 const char* to_string(DType type);

@@ -183,10 +183,11 @@ class Reader {
           Shape shape;
           int64_t type = 0;
           read_value_type(message, &type, &shape);
-          if (type != kFloat) throw NotCanonical("is not a float32 tensor");
+          const auto known = onnx_type(type);
+          if (!known) throw NotCanonical("has elements of type " + std::to_string(type));
           // Some exporters write -1 for a size that is left open.
-          if (!shape.empty()) shape[0] = std::max<int64_t>(shape[0], 0);
-          builder_->input(name, shape);
+          for (int64_t& size : shape) size = std::max<int64_t>(size, 0);
+          builder_->input(name, shape, *known);
         }))
       poison(name);
   }
@@ -356,7 +357,9 @@ class Reader {
             if (stored_.count(output))
               throw NotCanonical("output '" + output + "': the name is taken");
           const Attributes attributes = read_attributes(message);
-          if (op == "Cast") return cast(inputs, outputs, attributes);
+          const bool value =
+              inputs.size() == 1 && builder_->has(inputs[0]) && !builder_->weight(inputs[0]);
+          if (op == "Cast" && !value) return cast(inputs, outputs, attributes);
           if (op == "DequantizeLinear") return dequantize(inputs, outputs, attributes);
           for (const std::string& input : inputs)
             if (stored_.count(input))

@@ -21,6 +21,14 @@ int64_t checked_count(const Shape& shape, size_t first_axis) {
   return count;
 }
 
+std::optional<DType> onnx_type(int64_t number) {
+  constexpr int64_t kNumbers[kDTypes] = {1, 10, 3, 2, 5, 6, 7, 9};
+  for (int i = 0; i < kDTypes; ++i) {
+    if (kNumbers[i] == number) return static_cast<DType>(i);
+  }
+  return std::nullopt;
+}
+
 const Attribute* NodeReader::find(const char* name) {
   seen_.push_back(name);
   const auto it = attributes_.find(name);
@@ -54,6 +62,13 @@ bool NodeReader::flag(const char* name) {
   if (i != 0 && i != 1)
     fail(std::string("attribute ") + name + " is " + std::to_string(i) + ", not 0 or 1");
   return i != 0;
+}
+
+DType NodeReader::type(const char* name) {
+  const int64_t number = integer(name, 0);
+  if (const auto type = onnx_type(number)) return *type;
+  fail(std::string("attribute ") + name + " is " + std::to_string(number) +
+       ", no type that is supported");
 }
 
 bool NodeReader::integers(const char* name, int64_t* out, size_t size, int64_t low) {

@@ -23,6 +23,9 @@ constexpr int64_t kMaxCount = int64_t{1} << 40;
 // positive or too large.
 int64_t checked_count(const Shape& shape, size_t first_axis);
 
+// The type with that number in ONNX (TensorProto.DataType); nothing for others.
+std::optional<DType> onnx_type(int64_t number);
+
 // A node's attributes and constant inputs, read by name and place. Remembers which attributes were
 // asked for, so that a misspelt or unsupported one is an error instead of being silently ignored.
 // Every method throws std::invalid_argument saying what does not fit.
@@ -36,6 +39,8 @@ class NodeReader {
   double real(const char* name, double fallback);
   bool flag(const char* name);
   std::string text(const char* name, const char* fallback);
+  // One of ONNX's numbers of types, which must be there.
+  DType type(const char* name);
   // Exactly `size` integers, each within [low, kMaxAxis); false and untouched if there are none.
   bool integers(const char* name, int64_t* out, size_t size, int64_t low);
   // Any number of integers; null if there are none.

@@ -4,12 +4,25 @@
 #include <map>
 #include <stdexcept>
 
+#include "graph/resolve.h"
 #include "ops/op.h"
 
 namespace linnet {
 namespace {
 
 [[noreturn]] void fail(const std::string& what) { throw std::invalid_argument(what); }
+
+// What two examples have in common: sizes that differ are free (0).
+std::vector<TensorType> common_types(std::vector<TensorType> a, const std::vector<TensorType>& b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    Shape& shape = a[i].shape;
+    if (i >= b.size() || b[i].shape.size() != shape.size()) shape.clear();
+    for (size_t axis = 1; axis < shape.size(); ++axis) {
+      if (shape[axis] != b[i].shape[axis]) shape[axis] = 0;
+    }
+  }
+  return a;
+}
 
 }  // namespace
 
@@ -56,21 +69,34 @@ bool GraphBuilder::has(const std::string& name) const {
   return values_.count(name) || weights_.count(name);
 }
 
-void GraphBuilder::input(const std::string& name, Shape shape) {
+void GraphBuilder::input(const std::string& name, Shape shape, DType type) {
   claim(name, "input");
   if (shape.size() < 2)
     fail("input '" + name + "' has shape " + to_string(shape) +
          ", expected a batch axis and at least one other");
   if (shape.size() > 8) fail("input '" + name + "' has more than 8 axes");
-  shape[0] = 0;
+  if (shape[0] < 0) fail("input '" + name + "' has a batch of " + std::to_string(shape[0]));
+  declared_.push_back(std::max<int64_t>(1, shape[0]));
+  shape[0] = graph_.fixed ? declared_.back() : 0;
+  const bool open = std::count(shape.begin() + 1, shape.end(), 0) != 0;
+  if (open && !graph_.nodes.empty()) fail("input '" + name + "' of open size after nodes");
+  // Even numbers that many layers can halve; rows and columns differ, as do the examples.
+  Shape examples[2] = {shape, shape};
+  for (size_t axis = 1; axis < shape.size(); ++axis) {
+    if (shape[axis]) continue;
+    examples[0][axis] = axis % 2 ? 256 : 320;
+    examples[1][axis] = axis % 2 ? 448 : 384;
+  }
   try {
-    checked_count(shape, 1);
+    for (const Shape& example : examples) checked_count(example, 1);
   } catch (const std::invalid_argument& e) {
     fail("input '" + name + "': " + e.what());
   }
+  graph_.open |= open;
+  for (int i = 0; i < 2; ++i) examples_[i].push_back({type, examples[i]});
   values_[name] = static_cast<int>(graph_.values.size());
   graph_.inputs.push_back(static_cast<int>(graph_.values.size()));
-  graph_.values.push_back({name, {DType::kF32, std::move(shape)}, -1});
+  graph_.values.push_back({name, {type, std::move(shape)}, -1});
 }
 
 void GraphBuilder::initializer(const std::string& name, Shape shape, const float* data,
@@ -119,7 +145,7 @@ void GraphBuilder::initializer(const std::string& name, Shape shape,
 }
 
 // The value or weight of that name, as the operator takes it at that place.
-Input GraphBuilder::resolve(const OpDef& op, size_t place, const std::string& name) const {
+Input GraphBuilder::find(const OpDef& op, size_t place, const std::string& name) const {
   const Role role = op.role(place);
   if (name.empty() && place < op.inputs.size() && op.inputs[place].optional) return {};
   const auto value = values_.find(name);
@@ -137,20 +163,64 @@ Input GraphBuilder::resolve(const OpDef& op, size_t place, const std::string& na
        (weight != weights_.end() ? "an activation" : "an initializer"));
 }
 
-// Checks names and sizes of all outputs before any is added.
-void GraphBuilder::check_outputs(const std::vector<std::string>& names,
-                                 const std::vector<TensorType>& types) const {
+// Checks the names of all outputs before any is added.
+void GraphBuilder::check_outputs(const std::vector<std::string>& names, size_t count) const {
   size_t used = 0;
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i].empty()) continue;
     ++used;
     claim(names[i], "output");
-    if (i < types.size()) checked_count(types[i].shape, 1);
     if (std::count(names.begin(), names.end(), names[i]) > 1)
       fail("output '" + names[i] + "': the name is taken");
   }
-  if (used == 0 || names[0].empty() || names.size() > types.size())
-    fail("has " + std::to_string(used) + " outputs, expected " + std::to_string(types.size()));
+  if (used == 0 || names[0].empty() || names.size() > count)
+    fail("has " + std::to_string(used) + " outputs, expected " + std::to_string(count));
+}
+
+// The types of a node's outputs for an example; without shapes where the example does not fit,
+// since the sizes that will come may.
+std::vector<TensorType> GraphBuilder::example_types(const std::vector<TensorType>& example,
+                                                    const Node& node, size_t outputs) const {
+  try {
+    return node_types(graph_, node, [&](int value) -> const TensorType& {
+      if (example[value].shape.empty()) fail("not known");
+      return example[value];
+    });
+  } catch (const std::invalid_argument&) {
+    return std::vector<TensorType>(outputs);
+  }
+}
+
+// Makes axis 0 an axis like others.
+void GraphBuilder::fix() {
+  std::vector<Shape> inputs;
+  for (size_t i = 0; i < graph_.inputs.size(); ++i) {
+    inputs.push_back(graph_.values[graph_.inputs[i]].shape());
+    inputs.back()[0] = declared_[i];
+  }
+  graph_.fixed = true;
+  graph_ = *resolve(graph_, inputs);
+}
+
+// The types of a node's outputs. The batch is free until an operator does not keep it apart.
+std::vector<TensorType> GraphBuilder::types(const Node& node) {
+  const auto known = [&] {
+    return node_types(graph_, node,
+                      [&](int value) -> const TensorType& { return graph_.values[value].type; });
+  };
+  try {
+    return known();
+  } catch (const std::invalid_argument&) {
+    if (graph_.fixed) throw;
+    Graph free = graph_;
+    try {
+      fix();
+      return known();
+    } catch (const std::invalid_argument&) {  // the first reason says more
+      graph_ = std::move(free);
+    }
+    throw;
+  }
 }
 
 void GraphBuilder::node(const std::string& op_name, const std::string& name,
@@ -165,33 +235,26 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
 
     Node node;
     node.op = op;
-    std::vector<TensorType> types;
     std::vector<const Weight*> constants;
     for (size_t i = 0; i < count; ++i) {
-      const Input input = resolve(*op, i, inputs[i]);
+      const Input input = find(*op, i, inputs[i]);
       // Weights keep their types until it is known what the node makes of them.
       if (input.weight >= 0 && op->role(i) != Role::kWeight)
         make_float(graph_.weights[input.weight]);
       node.inputs.push_back(input);
       constants.push_back(graph_.weight(input.weight));
-      types.push_back(input.value >= 0    ? graph_.values[input.value].type
-                      : input.weight >= 0 ? TensorType{DType::kF32, constants.back()->shape}
-                                          : TensorType{});
-      // A constant has no batch of its own, so an axis 0 it may have must be 1.
-      const Shape& s = types.back().shape;
-      if (op->role(i) == Role::kEither) {
-        if (input.weight >= 0 && !s.empty() && s.size() == types[0].shape.size() && s[0] != 1)
-          fail("constant " + to_string(s) + " has a batch axis");
-        if (input.value >= 0 && s.size() != types[0].shape.size())
-          fail("activations of " + to_string(types[0].shape) + " and " + to_string(s) +
-               " differ in their number of axes");
-      }
     }
     NodeReader reader(attributes, constants);
     node.params = op->read(reader);
     reader.finish();
-    const std::vector<TensorType> results = op->types(node.params, types);
-    check_outputs(outputs, results);
+    std::vector<TensorType> results, examples[2];
+    if (graph_.open) {
+      for (int i = 0; i < 2; ++i) examples[i] = example_types(examples_[i], node, outputs.size());
+      results = common_types(examples[0], examples[1]);
+    } else {
+      results = types(node);
+    }
+    check_outputs(outputs, results.size());
     node.name = name.empty() ? outputs[0] : name;
     for (size_t i = 0; i < count; ++i) {
       const int used = node.weight(i);
@@ -202,6 +265,7 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
       if (outputs[i].empty()) continue;
       values_[outputs[i]] = node.outputs[i];
       graph_.values.push_back({outputs[i], results[i], static_cast<int>(graph_.nodes.size())});
+      for (int k = 0; k < 2 && graph_.open; ++k) examples_[k].push_back(examples[k][i]);
     }
     graph_.nodes.push_back(std::move(node));
   } catch (const std::invalid_argument& e) {
@@ -230,6 +294,12 @@ const Shape& GraphBuilder::shape(const std::string& value) const {
   const auto w = weights_.find(value);
   if (w != weights_.end()) return graph_.weights[w->second].shape;
   fail("value '" + value + "' is not defined");
+}
+
+DType GraphBuilder::type(const std::string& value) const {
+  const auto v = values_.find(value);
+  if (v == values_.end()) fail("value '" + value + "' is not defined");
+  return graph_.values[v->second].type.dtype;
 }
 
 std::shared_ptr<const Graph> GraphBuilder::build() const {

@@ -21,7 +21,10 @@ class GraphBuilder {
  public:
   explicit GraphBuilder(std::string name = "");
 
-  void input(const std::string& name, Shape shape);  // shape[0] is the batch and ignored
+  // shape[0] is the batch the file declares, 0 where it is open. It counts where an operator takes
+  // it for an axis like others, 1 if it is open. Another axis of 0 makes the graph open: it runs at
+  // any size.
+  void input(const std::string& name, Shape shape, DType type = DType::kF32);
   // `data` is float32, dense, 4-byte aligned, and lives as long as `owner`.
   void initializer(const std::string& name, Shape shape, const float* data,
                    std::shared_ptr<const void> owner);
@@ -35,6 +38,7 @@ class GraphBuilder {
   void output(const std::string& name);
 
   const Shape& shape(const std::string& value) const;
+  DType type(const std::string& value) const;
   bool has(const std::string& name) const;  // a value or an initializer of this name exists
   const Weight* weight(const std::string& name) const;  // null if there is none
 
@@ -44,13 +48,20 @@ class GraphBuilder {
 
  private:
   void claim(const std::string& name, const std::string& what) const;
-  void check_outputs(const std::vector<std::string>& names,
-                     const std::vector<TensorType>& types) const;
+  void check_outputs(const std::vector<std::string>& names, size_t count) const;
   void add(Weight weight);
   void make_float(Weight& weight);
-  Input resolve(const OpDef& op, size_t place, const std::string& name) const;
+  std::vector<TensorType> example_types(const std::vector<TensorType>& example, const Node& node,
+                                        size_t outputs) const;
+  Input find(const OpDef& op, size_t place, const std::string& name) const;
+
+  std::vector<TensorType> types(const Node& node);
+  void fix();
 
   Graph graph_;
+  std::vector<int64_t> declared_;  // batch of each input
+  // Of an open graph, the types of all values for two examples of sizes: what differs is free.
+  std::vector<TensorType> examples_[2];
   std::unordered_map<std::string, int> values_, weights_;
   // By `bytes()`: the float32 form, which tensors of the same bytes share.
   std::unordered_map<const void*, Weight> floats_;

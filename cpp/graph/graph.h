@@ -63,13 +63,18 @@ struct ResizeParams {
   family::Resize resize;
   int64_t sizes[2] = {0, 0};  // of height and width; not where there are scales
 };
-using Params =
-    std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams, MapParams,
-                 NormalizeParams, TransposeParams, SliceParams, ResizeParams, ReduceParams>;
+struct CastParams {
+  DType to = DType::kF32;
+};
+using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
+                            MapParams, NormalizeParams, TransposeParams, SliceParams, ResizeParams,
+                            ReduceParams, CastParams>;
 
 struct Value {
   std::string name;
-  TensorType type;    // axis 0 of the shape is 0: any batch
+  // Axis 0 of the shape is 0: any batch, unless that of the graph is fixed. Of an open graph others
+  // may be 0 too, and a value whose number of axes is not known has no shape.
+  TensorType type;
   int producer = -1;  // node index; -1 for a graph input
   const Shape& shape() const { return type.shape; }
   Dims dims() const { return dims_of(type.shape); }  // of one image
@@ -99,7 +104,13 @@ struct Graph {
   std::vector<Value> values;
   std::vector<Weight> weights;
   std::vector<int> inputs, outputs;  // values
+  bool open = false;                 // an input leaves more sizes open than the batch
+  // Some operator takes axis 0 for an axis like others: all shapes say how long it is, and the
+  // batch is that of the inputs.
+  bool fixed = false;
 
+  // Images of a value in a run, where axis 0 is their number: of a fixed graph 1.
+  int64_t own_images(int value) const { return fixed ? values[value].shape()[0] : 1; }
   int find_value(const std::string& name) const;  // -1 if there is none
   const Weight* weight(int index) const { return index < 0 ? nullptr : &weights[index]; }
 };

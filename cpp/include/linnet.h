@@ -88,7 +88,7 @@ typedef struct linnet_tensor {
   const char* name;
   const int64_t* shape; /* `rank` sizes; 0: any, as the first, the batch */
   size_t rank;
-  size_t count; /* elements of one image */
+  size_t count; /* elements of one image; 0 where a size besides the batch is open */
   linnet_dtype dtype;
 } linnet_tensor;
 
@@ -113,6 +113,16 @@ LINNET_API const linnet_tensor* linnet_output(const linnet_session* session, siz
  * input's type, likewise outputs[i]. */
 LINNET_API linnet_status linnet_run(linnet_session* session, int64_t batch,
                                     const void* const* inputs, void* const* outputs);
+
+/* The same for a model that leaves sizes open, and any other: `shapes[i]` are the sizes of input i,
+ * linnet_input(session, i)->rank of them, the batch first, which is the same for all. */
+LINNET_API linnet_status linnet_run_shaped(linnet_session* session, const int64_t* const* shapes,
+                                           const void* const* inputs, void* const* outputs);
+
+/* The sizes of the outputs for inputs of such shapes: fills output_shapes[i] with
+ * linnet_output(session, i)->rank sizes. */
+LINNET_API linnet_status linnet_output_shapes(linnet_session* session, const int64_t* const* shapes,
+                                              int64_t* const* output_shapes);
 
 /* Threads the session computes with, and the instruction set of its kernels, for example
  * "neon_vfpv4". */

@@ -24,6 +24,7 @@
   extern "C" void linnet_normalize_##isa(linnet::Kernels*); \
   extern "C" void linnet_resize_##isa(linnet::Kernels*);    \
   extern "C" void linnet_reduce_##isa(linnet::Kernels*);    \
+  extern "C" void linnet_cast_##isa(linnet::Kernels*);      \
   extern "C" void linnet_winograd_##isa(linnet::Kernels*);  \
   extern "C" void linnet_fourier_##isa(linnet::Kernels*);   \
   extern "C" void linnet_peak_##isa(linnet::Kernels*);      \
@@ -110,6 +111,7 @@ struct Registry {
       linnet_normalize_##name(&entry.table);           \
       linnet_resize_##name(&entry.table);              \
       linnet_reduce_##name(&entry.table);              \
+      linnet_cast_##name(&entry.table);                \
       linnet_winograd_##name(&entry.table);            \
       linnet_fourier_##name(&entry.table);             \
       linnet_peak_##name(&entry.table);                \

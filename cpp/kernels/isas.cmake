@@ -73,7 +73,8 @@ endfunction()
 
 linnet_add_isa_objects(LINNET_KERNEL_OBJECTS linnet_kernels
   ${LINNET_KERNELS_DIR}/direct.cpp ${LINNET_KERNELS_DIR}/depthwise.cpp ${LINNET_KERNELS_DIR}/pool.cpp
-  ${LINNET_KERNELS_DIR}/map.cpp ${LINNET_KERNELS_DIR}/normalize.cpp ${LINNET_KERNELS_DIR}/peak.cpp
+  ${LINNET_KERNELS_DIR}/map.cpp ${LINNET_KERNELS_DIR}/normalize.cpp ${LINNET_KERNELS_DIR}/cast.cpp
+  ${LINNET_KERNELS_DIR}/peak.cpp
   ${LINNET_KERNELS_DIR}/reduce.cpp ${LINNET_KERNELS_DIR}/resize.cpp
   ${LINNET_KERNELS_DIR}/winograd.cpp ${LINNET_KERNELS_DIR}/fourier.cpp
   ${LINNET_KERNELS_DIR}/scheduled.cpp)

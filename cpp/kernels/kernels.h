@@ -292,6 +292,9 @@ struct Kernels {
   // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.
   void (*map[kMapCodes])(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t count);
   void (*normalize[kNormalizeCodes])(const NormalizeRows&);
+  // Any type as any other: floats towards zero and within what an integer holds, NaN as 0; integers
+  // by their low bits; truth values as 0 and 1. x and y lie apart.
+  void (*cast)(DType from, DType to, const void* x, void* y, int64_t count);
 
   // 8x8 Winograd tiles: v[(8 * i + j) * v_point] = point (i, j) of the patch whose top left pixel
   // is x, one vector of channels; and the way back to m x m pixels, for m in 2..7.

@@ -84,7 +84,26 @@ OpDef add() {
   return op;
 }
 
-const RegisterOps kRegistered({add(), clip(), limits("Relu", read_relu),
+Params read_cast(NodeReader& node) { return CastParams{node.type("to")}; }
+
+std::vector<TensorType> cast_types(const Params& params, const std::vector<TensorType>& inputs) {
+  return {{std::get<CastParams>(params).to, inputs[0].shape}};
+}
+
+// A copy whose operands differ in their types.
+Problem cast_problem(const Graph&, const Node&) {
+  Problem p;
+  p.params = family::Map();
+  return p;
+}
+
+OpDef cast() {
+  OpDef op{"Cast", {{Role::kActivation}}};
+  op.read = read_cast, op.types = cast_types, op.problem = cast_problem, op.any_type = true;
+  return op;
+}
+
+const RegisterOps kRegistered({add(), cast(), clip(), limits("Relu", read_relu),
                                function("Sigmoid", read_sigmoid)});
 
 }  // namespace

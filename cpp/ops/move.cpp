@@ -16,6 +16,7 @@ std::vector<TensorType> concat_types(const Params& params, const std::vector<Ten
   }
   for (size_t i = 1; i < inputs.size(); ++i) {
     const Shape& x = inputs[i].shape;
+    if (inputs[i].dtype != inputs[0].dtype) refuse("inputs are of several types");
     if (x.size() != y.size() || !std::equal(y.begin() + 2, y.end(), x.begin() + 2)) {
       refuse("inputs " + to_string(inputs[0].shape) + " and " + to_string(x) +
              " differ in more than their channels");
@@ -36,6 +37,7 @@ void lower_concat(const Node& node, Lowering& lowering) {
 OpDef concat() {
   OpDef op{"Concat", {{Role::kActivation}}, true};
   op.read = read_concat, op.types = concat_types, op.lower = lower_concat;
+  op.any_type = true;
   return op;
 }
 
@@ -51,7 +53,7 @@ Params read_transpose(NodeReader& node) {
   for (size_t i = 0; i < sorted.size(); ++i) {
     if (sorted[i] != static_cast<int64_t>(i)) refuse("perm is no order of the axes");
   }
-  if (p.axes.empty() || p.axes[0] != 0) refuse("perm must be given and begin with 0, the batch");
+  if (p.axes.empty()) refuse("perm must be given");
   return p;
 }
 
@@ -60,6 +62,7 @@ std::vector<TensorType> transpose_types(const Params& params,
   const std::vector<int64_t> axes = axes_of(params);
   const Shape& x = inputs[0].shape;
   require_rank(x, axes.size(), "input");
+  if (axes[0] != 0 && x[0] == 0) refuse("perm must begin with 0, the batch");
   Shape y;
   for (const int64_t axis : axes) y.push_back(x[static_cast<size_t>(axis)]);
   return {{inputs[0].dtype, y}};
@@ -72,6 +75,7 @@ void lower_transpose(const Node& node, Lowering& lowering) {
 OpDef transpose() {
   OpDef op{"Transpose", {{Role::kActivation}}};
   op.read = read_transpose, op.types = transpose_types, op.lower = lower_transpose;
+  op.any_type = true;
   return op;
 }
 
@@ -95,7 +99,8 @@ std::vector<Section> sections_of(const Params& params, const Shape& x) {
   std::vector<Section> sections;
   for (size_t i = 0; i < p.axes.size(); ++i) {
     const int64_t axis = p.axes[i] < 0 ? p.axes[i] + rank : p.axes[i];
-    if (axis < 1 || axis >= rank) refuse("axis " + std::to_string(p.axes[i]) + " of " + to_string(x));
+    if (axis < (x[0] ? 0 : 1) || axis >= rank)
+      refuse("axis " + std::to_string(p.axes[i]) + " of " + to_string(x));
     for (const Section& s : sections) {
       if (s.axis == static_cast<size_t>(axis)) refuse("an axis is sliced twice");
     }
@@ -106,7 +111,8 @@ std::vector<Section> sections_of(const Params& params, const Shape& x) {
     };
     const int64_t first = inside(p.starts[i]), end = inside(p.ends[i]);
     const int64_t step = std::min(p.steps[i], size);
-    if (end <= first) refuse("nothing is left of axis " + std::to_string(axis) + " of " + to_string(x));
+    if (end <= first)
+      refuse("nothing is left of axis " + std::to_string(axis) + " of " + to_string(x));
     sections.push_back({static_cast<size_t>(axis), first, step, ceil_div(end - first, step)});
   }
   return sections;
@@ -127,6 +133,7 @@ OpDef slice() {
   const InputSpec integers{Role::kConstant};
   OpDef op{"Slice", {{Role::kActivation}, integers, integers, integers, integers}};
   op.read = read_slice, op.types = slice_types, op.lower = lower_slice;
+  op.any_type = true;
   return op;
 }
 

@@ -82,8 +82,20 @@ Shape window_output(const Window& w, const Shape& x, int64_t channels) {
   return y;
 }
 
-Shape infer_shape(const std::string& name, const Attributes& attributes,
-                  const std::vector<Weight>& inputs) {
+std::vector<TensorType> types_of(const OpDef& op, const Params& params,
+                                 const std::vector<TensorType>& inputs) {
+  for (size_t i = 0; i < inputs.size() && !op.any_type; ++i) {
+    const bool activation = op.role(i) == Role::kActivation || op.role(i) == Role::kEither;
+    if (activation && inputs[i].dtype != DType::kF32) {
+      refuse(std::string("an input is ") + to_string(inputs[i].dtype) +
+             ", only float32 is supported; cast it");
+    }
+  }
+  return op.types(params, inputs);
+}
+
+TensorType infer_type(const std::string& name, const Attributes& attributes,
+                      const std::vector<Weight>& inputs) {
   try {
     const OpDef* op = find_op(name);
     if (!op) refuse("operator is not part of the canonical form");
@@ -92,7 +104,7 @@ Shape infer_shape(const std::string& name, const Attributes& attributes,
     std::vector<TensorType> types;
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (i == 0 && inputs[i].shape.empty()) refuse("an input has no axes");
-      types.push_back({DType::kF32, inputs[i].shape});
+      types.push_back({inputs[i].type, inputs[i].shape});
       const bool weight = op->role(i) == Role::kWeight || op->role(i) == Role::kBias;
       if (inputs[i].data || !inputs[i].integers.empty() || (weight && !inputs[i].shape.empty()))
         constants[i] = &inputs[i];
@@ -100,9 +112,9 @@ Shape infer_shape(const std::string& name, const Attributes& attributes,
     NodeReader reader(attributes, constants);
     const Params params = op->read(reader);
     reader.finish();
-    const Shape shape = op->types(params, types).at(0).shape;
-    checked_count(shape, 1);
-    return shape;
+    const TensorType type = types_of(*op, params, types).at(0);
+    checked_count(type.shape, 1);
+    return type;
   } catch (const std::invalid_argument& e) {
     throw std::invalid_argument(name + ": " + e.what());
   }

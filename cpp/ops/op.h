@@ -65,6 +65,7 @@ struct OpDef {
   // std::invalid_argument saying what does not fit.
   std::vector<TensorType> (*types)(const Params& params,
                                    const std::vector<TensorType>& inputs) = nullptr;
+  bool any_type = false;  // activations need not be float32
   // The problem that one step solves: kind, dims and parameters, for one image; null for operators
   // that have a `lower` of their own.
   Problem (*problem)(const Graph& graph, const Node& node) = nullptr;
@@ -106,10 +107,14 @@ void require_rank_of_image(const Shape& shape);  // at most 4 axes
 Window read_window(NodeReader& node);
 Shape window_output(const Window& window, const Shape& x, int64_t channels);
 
-// The shape of an operator's output by name and attributes, without a graph. Each input is a
-// constant, or an activation, of which only the shape is there; one without axes or numbers is
-// absent. Axis 0 of the first passes through.
-Shape infer_shape(const std::string& op, const Attributes& attributes,
-                  const std::vector<Weight>& inputs);
+// op.types(), and that the operator takes activations of these types.
+std::vector<TensorType> types_of(const OpDef& op, const Params& params,
+                                 const std::vector<TensorType>& inputs);
+
+// The type of an operator's first output by name and attributes, without a graph. Each input is a
+// constant, or an activation, of which only shape and type are there; one without axes or numbers
+// is absent. Axis 0 of the first passes through.
+TensorType infer_type(const std::string& op, const Attributes& attributes,
+                      const std::vector<Weight>& inputs);
 
 }  // namespace linnet

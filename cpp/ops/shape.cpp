@@ -1,4 +1,6 @@
 // Operators that move nothing: the same numbers under another shape.
+#include <optional>
+
 #include "ops/op.h"
 
 namespace linnet {
@@ -20,19 +22,21 @@ Params read_reshape(NodeReader& node) {
   const Weight* target = node.constant(1);
   if (!target || target->bytes()) refuse("the target shape is not an integer initializer");
   ReshapeParams p{target->integers};
-  if (p.target.empty() || p.target.size() > 8 || p.target[0] != 0)
-    refuse("target must begin with 0 (the batch) and have at most 8 axes");
+  if (p.target.empty() || p.target.size() > 8) refuse("target must have 1 to 8 axes");
   return p;
 }
 
 std::vector<TensorType> reshape_types(const Params& params, const std::vector<TensorType>& inputs) {
   const std::vector<int64_t>& target = std::get<ReshapeParams>(params).target;
   const Shape& x = inputs[0].shape;
-  const int64_t count = checked_count(x, 1);
-  Shape y = {x[0]};
+  const bool fixed = x[0] != 0;  // else the batch, which has to stay apart
+  if (!fixed && target[0] != 0) refuse("target must begin with 0 (the batch)");
+  const int64_t count = checked_count(x, fixed ? 0 : 1);
+  Shape y;
   int64_t known = 1;
-  size_t free_axis = 0;
-  for (size_t i = 1; i < target.size(); ++i) {
+  std::optional<size_t> free_axis;
+  if (!fixed) y.push_back(0);
+  for (size_t i = y.size(); i < target.size(); ++i) {
     int64_t axis = target[i];
     if (axis == 0) {
       if (i >= x.size())
@@ -48,7 +52,7 @@ std::vector<TensorType> reshape_types(const Params& params, const std::vector<Te
     known *= axis;
     y.push_back(axis);
   }
-  if (free_axis) y[free_axis] = count / known;
+  if (free_axis) y[*free_axis] = count / known;
   if (free_axis ? count % known != 0 : count != known)
     refuse("target " + to_string(y) + " does not fit the input " + to_string(x));
   return {{inputs[0].dtype, y}};
@@ -58,6 +62,7 @@ OpDef view(const char* name, std::vector<InputSpec> inputs, Params (*read)(NodeR
            std::vector<TensorType> (*types)(const Params&, const std::vector<TensorType>&)) {
   OpDef op{name, std::move(inputs)};
   op.read = read, op.types = types, op.lower = lower;
+  op.any_type = true;
   return op;
 }
 

@@ -57,7 +57,8 @@ double median(std::vector<double> values) {
 // Images full of numbers like those after an activation: about half are zero. Padding lanes are all
 // zero, as in a session.
 AlignedBuffer made_up(int64_t n, const Operand& operand, int width) {
-  AlignedBuffer buffer(static_cast<size_t>(n * operand.image(width)) * sizeof(float), true);
+  AlignedBuffer buffer(bytes_of(n * operand.image(width), operand.dtype), true);
+  if (operand.dtype != DType::kF32) return buffer;  // zeros: what numbers are takes no time
   const Dims& d = operand.dims;
   const Strides s(operand, width);
   uint32_t state = 1;
@@ -116,12 +117,12 @@ Wisdom& Planner::wisdom() const {
   return *wisdom_;
 }
 
-Choice Planner::reorder(int64_t n, const Dims& dims, Layout from, Layout to) const {
+Choice Planner::reorder(int64_t n, const Operand& from, Layout to) const {
   Problem p;
   p.params = family::Move();
   p.n = n, p.threads = pool_.threads();
-  p.x.dims = p.y.dims = dims;
-  p.x.layout = from, p.y.layout = to;
+  p.x = p.y = {from.dtype, from.dims, from.layout, 0};
+  p.y.layout = to;
   return move(p);
 }
 
@@ -151,9 +152,9 @@ Choice Planner::move(const Problem& problem) const {
       v.algorithm, problem, v.seconds(), {{v.algorithm, problem, v.seconds(), "", source}}, source};
 }
 
-double Planner::reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout to) const {
-  if (from == to || layouts_coincide(dims, context_.kernels.width)) return 0;
-  return reorder(n, dims, from, to).seconds;
+double Planner::reorder_seconds(int64_t n, const Operand& from, Layout to) const {
+  if (from.layout == to || layouts_coincide(from.dims, context_.kernels.width)) return 0;
+  return reorder(n, from, to).seconds;
 }
 
 // Whether the algorithm asked for accepts the layer in any layout; else the layer is planned
@@ -238,8 +239,8 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
   for (Variant& v : variants) {
     const Layout in = v.problem.x.layout, out = v.problem.y.layout;
     auto &x = before[static_cast<int>(in)], &y = after[static_cast<int>(out)];
-    if (!x) x = reorder_seconds(problem.n, problem.x.dims, problem.x.layout, in);
-    if (!y) y = reorder_seconds(problem.n, problem.y.dims, out, problem.y.layout);
+    if (!x) x = reorder_seconds(problem.n, problem.x, in);
+    if (!y) y = reorder_seconds(problem.n, problem.y.in(out), problem.y.layout);
     v.around = *x + *y;
   }
   if (options_.lean) {
@@ -356,7 +357,7 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
                    {workspace.data(), t.plan->workspace()},
                    {x[in].data(), x[in].size()}});
     const auto start = Clock::now();
-    t.plan->run({x[in].floats(), z[out].floats(), y[out].floats(), workspace.floats(), pool_});
+    t.plan->run({x[in].data(), z[out].data(), y[out].data(), workspace.data(), pool_});
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
 

@@ -69,7 +69,7 @@ class Planner {
   Choice choose(const Problem& problem, const Weight* weight, const Weight* bias) const;
 
   // The way to copy `n` images to a layout.
-  Choice reorder(int64_t n, const Dims& dims, Layout from, Layout to) const;
+  Choice reorder(int64_t n, const Operand& from, Layout to) const;
 
   // The way to copy as `problem`, a move, says.
   Choice move(const Problem& problem) const;
@@ -111,7 +111,7 @@ class Planner {
                       size_t memory_limit) const;
   bool restricted(const Problem& problem) const;
   std::vector<Variant>& ways_to_move(const Problem& problem) const;
-  double reorder_seconds(int64_t n, const Dims& dims, Layout from, Layout to) const;
+  double reorder_seconds(int64_t n, const Operand& from, Layout to) const;
   void recall(std::vector<Variant>& variants) const;
   bool worth_measuring(const std::vector<Variant>& variants) const;
   void measure(std::vector<Variant>& variants, const Weight* weight, const Weight* bias) const;

@@ -436,6 +436,7 @@ const char* objection(const Problem& p) {
     if (left != 1) return "the steps are not as many numbers as the input";
     if (p.x.layout != Layout::kNchw || p.x.pitch) return "an input with steps has no layout";
   }
+  if (p.kind() == Kind::kMove && p.y.dtype != p.x.dtype) return "a move keeps the type";
   if (p.kind() == Kind::kMove && y.c == x.c && p.move().first)
     return "the input is no part of the output";
   if (p.kind() == Kind::kReduce && !p.reduce().axes[0] && !p.reduce().axes[1] &&

@@ -44,16 +44,18 @@ std::vector<Range> in_use(const Program& program, size_t i) {
 // The lanes beside the channels of each pixel of an operand.
 void check_padding(const Program& program, size_t i, const Place& place, const Operand& operand,
                    const char* arena) {
-  if (place.block < 0 || operand.layout != Layout::kNhwc || operand.dtype != DType::kF32) return;
+  if (place.block < 0 || operand.layout != Layout::kNhwc) return;
   const Block& block = program.blocks[place.block];
   if (block.where != Block::kArena) return;
-  const auto* image = reinterpret_cast<const float*>(arena + block.offset + place.offset);
+  const char* image = arena + block.offset + place.offset;
+  const int64_t size = size_of(operand.dtype);
+  const char zero[8] = {};
   const int64_t pixel = operand.pixel(program.width);
   const int64_t lanes = round_up(operand.dims.c, program.width);
-  for (int64_t n = 0; n < program.batch; ++n, image += operand.image(program.width)) {
+  for (int64_t n = 0; n < program.steps[i].choice.problem.n; ++n, image += operand.image(program.width) * size) {
     for (int64_t p = 0; p < operand.dims.h * operand.dims.w; ++p) {
       for (int64_t lane = operand.dims.c; lane < lanes; ++lane) {
-        if (image[p * pixel + lane] != 0)
+        if (std::memcmp(image + (p * pixel + lane) * size, zero, static_cast<size_t>(size)) != 0)
           fail(program, i,
                "reads block " + std::to_string(place.block) + ", in which lane " +
                    std::to_string(lane) + " of pixel " + std::to_string(p) +

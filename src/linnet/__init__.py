@@ -31,6 +31,7 @@ from .text import short
 
 if TYPE_CHECKING:
     from .graph import Graph
+    from .model import Shapes
 
 __all__ = ["Layer", "Report", "Session", "ValueInfo", "convert", "load", "show_config"]
 
@@ -42,6 +43,7 @@ def load(
     weights: Given | None = None,
     *,
     stages: Sequence[str] = (),
+    shapes: Shapes | None = None,
     threads: int | None = None,
     algorithm: str | None = None,
     strict: bool = False,
@@ -57,6 +59,8 @@ def load(
         holds, as bytes or an open binary file; or a Graph.
     stages: what a Caffe network's rules (`include { stage: "deploy" }`) may ask for, beside the
         stages its own `state` names.
+    shapes: sizes of inputs by name, {"data": (1, 3, 224, 224)}, for a model that leaves them open
+        or is to run at others than it says; None for an axis leaves it open.
     threads: how many compute; by default one for every core this process may use (its affinity
         mask and cgroup).
     algorithm: run convolutions and fully connected layers with this one only, where it accepts
@@ -93,7 +97,7 @@ def load(
             weights_dtype=weights_dtype,
         )
     )
-    return Session(_core.Session(_model.build(model, weights, stages), **options))
+    return Session(_core.Session(_model.build(model, weights, stages, shapes), **options))
 
 
 def convert(
@@ -103,6 +107,7 @@ def convert(
     weights_dtype: str = "f32",
     *,
     stages: Sequence[str] = (),
+    shapes: Shapes | None = None,
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
 
@@ -120,7 +125,7 @@ def convert(
         raise ValueError(f"{dst}: the file to write must end in .onnx")
     from .formats import onnx_write
 
-    onnx_write.save(_model.canonical(model, weights, stages), Path(dst), weights_dtype)
+    onnx_write.save(_model.canonical(model, weights, stages, shapes), Path(dst), weights_dtype)
 
 
 class Config(dict[str, Any]):

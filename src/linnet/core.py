@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .graph import Array, Graph, Shape
+from .graph import FLOAT32, Array, Graph, Shape
 
 
 def build(graph: Graph) -> _core.GraphBuilder:
@@ -18,9 +18,7 @@ def build(graph: Graph) -> _core.GraphBuilder:
     try:
         builder = _core.GraphBuilder(graph.name)
         for value in graph.inputs:
-            if value.dtype != np.float32:
-                raise ValueError(f"input '{value.name}' is {value.dtype}, not float32")
-            builder.input(value.name, (0, *value.shape[1:]))
+            builder.input(value.name, value.shape, value.dtype)
         for name, array in graph.initializers.items():
             builder.initializer(name, _constant(array))
         for node in graph.nodes:
@@ -40,14 +38,23 @@ def shapes(graph: Graph) -> dict[str, Shape]:
     return {name: tuple(builder.shape(name)) for name in names}
 
 
-def infer_shape(op: str, attrs: Mapping[str, Any], inputs: Sequence[Shape | Array | None]) -> Shape:
-    """Shape of a canonical operator's output, 0 for the batch.
+def infer_type(
+    op: str, attrs: Mapping[str, Any], inputs: Sequence[tuple[Shape, np.dtype[Any]] | Array | None]
+) -> tuple[Shape, np.dtype[Any]]:
+    """Shape, 0 for the batch, and type of a canonical operator's output.
 
-    inputs: an activation's shape, a constant itself, None for an absent one. ValueError if they do
-    not fit.
+    inputs: an activation's shape and type, a constant itself, None for an absent one. ValueError if
+    they do not fit.
     """
     given = [_constant(x) if isinstance(x, np.ndarray) else x for x in inputs]
-    return tuple(_core.infer_shape(op, attrs, given))
+    shape, dtype = _core.infer_type(op, attrs, given)
+    return tuple(shape), dtype
+
+
+def infer_shape(op: str, attrs: Mapping[str, Any], inputs: Sequence[Shape | Array | None]) -> Shape:
+    """The same of float32 activations, given by their shapes alone."""
+    known = [(x, FLOAT32) if isinstance(x, (tuple, list)) else x for x in inputs]
+    return infer_type(op, attrs, known)[0]
 
 
 def _constant(array: Array) -> Array:

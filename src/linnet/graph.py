@@ -19,6 +19,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 
+FLOAT32: np.dtype[Any] = np.dtype(np.float32)
+
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 
 # The operator of a node that a reader could not express; the attribute "reason" says why, "op" what
@@ -39,13 +41,13 @@ class Names(set[str]):
 
 
 class Value(NamedTuple):
-    """A graph input of `shape`. Axis 0 is the batch; its size is the file's, or 0 where that leaves
-    it free.
+    """A graph input of `shape`. Axis 0 is the batch. Sizes are the file's, 0 where that leaves them
+    open.
     """
 
     name: str
     shape: Shape
-    dtype: np.dtype[Any] = np.dtype(np.float32)
+    dtype: np.dtype[Any] = FLOAT32
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Graph:
     inputs: list[Value]
     outputs: list[str]
     source: str = ""
+    example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
 
     def names(self) -> Names:
         """The names of all values."""

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 from . import _core, formats
 from .graph import Graph
 from .text import short
 
+Shapes = Mapping[str, Sequence[Optional[int]]]
+
 
 def canonical(
-    model: formats.Given | formats.Source, weights: formats.Given | None, stages: Sequence[str] = ()
+    model: formats.Given | formats.Source,
+    weights: formats.Given | None,
+    stages: Sequence[str] = (),
+    shapes: Shapes | None = None,
 ) -> Graph:
     """The canonical graph of a model in files."""
     from . import passes
+    from .passes.sizes import with_shapes
 
-    return passes.canonicalize(formats.read(model, weights, stages=checked_stages(stages)))
+    graph = formats.read(model, weights, stages=checked_stages(stages))
+    return passes.canonicalize(graph if shapes is None else with_shapes(graph, shapes))
 
 
 def build(
-    model: formats.Given | Graph, weights: formats.Given | None, stages: Sequence[str] = ()
+    model: formats.Given | Graph,
+    weights: formats.Given | None,
+    stages: Sequence[str] = (),
+    shapes: Shapes | None = None,
 ) -> _core.GraphBuilder:
     """The core's graph of a model in files, or of a Graph.
 
@@ -29,10 +40,12 @@ def build(
     stages = checked_stages(stages)
     if isinstance(model, Graph):
         from . import core, passes
+        from .passes.sizes import with_shapes
 
+        model = model if shapes is None else with_shapes(model, shapes)
         return core.build(passes.canonicalize(model))
     source = formats.Source(model)
-    plain = weights is None and not stages and source.path is not None
+    plain = weights is None and not stages and shapes is None and source.path is not None
     if plain and formats.recognise(source) is formats.ONNX:
         try:
             return _core.read_onnx(os.fsencode(source.name))
@@ -40,7 +53,7 @@ def build(
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core
 
-    return core.build(canonical(source, weights, stages))
+    return core.build(canonical(source, weights, stages, shapes))
 
 
 def checked_stages(stages: Sequence[str]) -> list[str]:

@@ -16,12 +16,11 @@ from .text import count, listed, shape_text, short
 if TYPE_CHECKING:
     from types import TracebackType
 
-Array = npt.NDArray[np.float32]
-_FLOAT32 = np.dtype(np.float32)
+Array = npt.NDArray[Any]
 
 
 class ValueInfo(NamedTuple):
-    """An input or output of a model. The batch, axis 0 of its shape, is None: any size."""
+    """An input or output of a model. None in its shape is any size, as of axis 0, the batch."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -111,10 +110,10 @@ class Session:
     def __call__(
         self, x: npt.ArrayLike, *more: npt.ArrayLike, out: Array | Sequence[Array] | None = None
     ) -> Any:
-        """Run the model on a batch of any size: one float32 array for each of `inputs`, in order.
+        """Run the model on a batch of any size: an array for each of `inputs`, in order.
 
-        Returns the output, a float32 array; a tuple of them where the model has several. `out` is
-        what to write them into instead of new arrays: C-contiguous float32 of the right shape.
+        Returns the output, an array; a tuple of them where the model has several. `out` is what to
+        write them into instead of new arrays: C-contiguous, of the right type and shape.
         ValueError says what is wrong with which input.
         """
         results = self._run([x, *more], [], out)
@@ -204,7 +203,7 @@ class Session:
         arrays = _arrays(inputs)
         if wanted:
             if self._names is None:
-                self._names = frozenset(name for name, _ in self._inner.values)
+                self._names = frozenset(name for name, _, _ in self._inner.values)
             unknown = [name for name in wanted if name not in self._names]
             if unknown:
                 raise ValueError(f"the model has no value {listed(unknown)}")
@@ -223,7 +222,7 @@ class Session:
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
         if not isinstance(feed, Mapping):
             raise ValueError(f"the feed is {short(feed)}, expected arrays by name")
-        names = [name for name, _ in self._inner.inputs]
+        names = [name for name, _, _ in self._inner.inputs]
         missing = [name for name in names if name not in feed]
         unknown = [name for name in feed if name not in names]
         problems = [f"input {listed(missing)} is missing"] if missing else []
@@ -255,10 +254,14 @@ class Session:
 
 
 def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
-    """As ndarrays. A float32 of another making, such as an unpickled one, becomes NumPy's own."""
-    arrays = [np.asarray(x) for x in inputs]
-    return [np.asarray(a, _FLOAT32) if a.dtype == _FLOAT32 else a for a in arrays]
+    """As ndarrays. A type of another making, such as an unpickled one, becomes NumPy's own."""
+    return [_plain(np.asarray(x)) for x in inputs]
 
 
-def _info(name: str, shape: Sequence[int]) -> ValueInfo:
-    return ValueInfo(name, (None, *shape[1:]), _FLOAT32)
+def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    own = array.dtype.kind in "fiub" and array.dtype.isnative
+    return np.asarray(array, array.dtype.type) if own else array
+
+
+def _info(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> ValueInfo:
+    return ValueInfo(name, tuple(size or None for size in shape), dtype)

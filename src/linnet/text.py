@@ -55,8 +55,8 @@ def count(number: int, noun: str) -> str:
 
 
 def shape_text(shape: Sequence[int | None]) -> str:
-    """As Nx3x224x224; None and 0 stand for a batch of any size."""
-    return "x".join(str(size) if size else "N" for size in shape)
+    """As Nx3x224x224; None and 0 stand for any size, N for any batch."""
+    return "x".join(str(size) if size else "?" if axis else "N" for axis, size in enumerate(shape))
 
 
 def table(

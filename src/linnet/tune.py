@@ -142,7 +142,10 @@ def tune(
 def _compare(estimated: _core.Session, tuned: _core.Session, threads: int, batch: int) -> Plan:
     """Run both in turns on the same input."""
     random = np.random.default_rng(0)
-    x = [random.random((batch, *shape[1:]), np.float32) for _, shape in tuned.inputs]
+    x = [
+        random.random((batch, *shape[1:]), np.float32).astype(dtype)
+        for _, shape, dtype in tuned.inputs
+    ]
     changes = _changes(estimated.plan(batch, []), tuned.plan(batch, []))
     times: dict[int, list[float]] = {0: [], 1: []}
     for session in (estimated, tuned):

@@ -214,3 +214,25 @@ TEST_CASE("C: every failure has a status and a message, and no session") {
   CHECK(linnet_run(s.net, 1, from, to) == LINNET_OK);
   linnet_free(nullptr);
 }
+
+TEST_CASE("C: shapes say how large the inputs are, and give those of the outputs") {
+  const Loaded s;
+  const linnet_tensor &x = *linnet_input(s.net, 0), &y = *linnet_output(s.net, 0);
+  std::vector<int64_t> shape(x.shape, x.shape + x.rank), result(y.rank);
+  shape[0] = 2;
+  const int64_t* const shapes[] = {shape.data()};
+  int64_t* const results[] = {result.data()};
+  REQUIRE(linnet_output_shapes(s.net, shapes, results) == LINNET_OK);
+  CHECK(result == std::vector<int64_t>{2, y.shape[1]});
+  const std::vector<float> in = images(2 * x.count);
+  std::vector<float> plain(2 * y.count), shaped(2 * y.count);
+  const void* inputs[] = {in.data()};
+  void* outputs[] = {plain.data()};
+  REQUIRE(linnet_run(s.net, 2, inputs, outputs) == LINNET_OK);
+  outputs[0] = shaped.data();
+  REQUIRE(linnet_run_shaped(s.net, shapes, inputs, outputs) == LINNET_OK);
+  CHECK(shaped == plain);
+  ++shape[2];
+  CHECK(linnet_run_shaped(s.net, shapes, inputs, outputs) == LINNET_INVALID);
+  CHECK(std::string(linnet_error()).find(x.name) != std::string::npos);
+}

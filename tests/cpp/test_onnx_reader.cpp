@@ -550,9 +550,9 @@ TEST_CASE("what is not canonical is refused with its name, its operator and the 
   (f = good).outputs = {value_info("z", {})};
   refused(f, {"'z'"});
   (f = good).inputs = {value_info("x", {0, 2, 4, 4}, kInt64)};
-  refused(f, {"'x'", "float32"});
-  (f = good).inputs = {value_info("x", {0, 2, 0, 4})};
-  refused(f, {"'x'"});
+  refused(f, {"conv", "int64", "float32"});
+  (f = good).inputs = {value_info("x", {0, 2, 4, 4}, 8)};
+  refused(f, {"'x'", "type 8"});
   (f = good).inputs = {value_info("x", Shape(9, 1))};
   refused(f, {"'x'", "8"});
   (f = good).inputs.push_back(value_info("w", {3, 2, 3, 3}));

@@ -35,8 +35,8 @@ TEST_CASE("every field of a key is read and written") {
         "matmul f32 n1 c9h1w1 k3 add nhwc/16 t1", "map bool n1 c9h2w1 nhwc>nhwc/16 t1",
         "map f32 n1 c9h2w3 add z1x2x1c/4 relu nchw t1", "map f32 n1 c9h2w3 add nhwc/16>nchw t1",
         "pool f32 n1 c9h5w5 r2x3s2x1p1,0,0,1d1x2 average ceil pads nhwc t1",
-        "normalize f32 n1 c9h2w3 softmax axis2 nchw t1",
-        "move f32>int32 n2 c13h5w7 k40 at11 nchw>nhwc/48 t1"}) {
+        "normalize f32 n1 c9h2w3 softmax axis2 nchw t1", "map f32>int32 n2 c13h5w7 nchw/20 t1",
+        "move int32 n2 c13h5w7 k40 at11 nchw>nhwc/48 t1"}) {
     CAPTURE(key);
     CHECK(Problem::parse(key).key() == key);
   }

@@ -65,3 +65,20 @@ TEST_CASE("view: a slice moves the beginning") {
   CHECK_FALSE(slice(flat, {0, 48}, 1, 4, 1, 8));
   CHECK(flat.offset == 0);
 }
+
+TEST_CASE("axis 0 becomes an axis like others and back") {
+  View view;
+  view.n = 2, view.image = 12;
+  view.atoms = {{3, 4}, {4, 1}};
+  View whole = joined(view);
+  CHECK(whole.n == 1);
+  REQUIRE(part(whole, {6, 4}));
+  CHECK(whole.n == 6);
+  CHECK(whole.image == 4);
+  CHECK(merged(whole.atoms) == std::vector<Atom>{{4, 1}});
+  // Rows of channels-last pixels lie in no equal steps.
+  view.atoms = {{3, 1}, {4, 3}};
+  whole = joined(view);
+  CHECK_FALSE(part(whole, {6, 4}));
+  CHECK(whole.n == 1);
+}

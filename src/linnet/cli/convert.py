@@ -10,18 +10,26 @@ import linnet
 from ..options import WEIGHT_TYPES
 from ..text import megabytes
 from .inputs import files
-from .options import add_model
+from .options import add_model, shapes
 from .result import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, "MODEL [WEIGHTS] OUT.onnx")
+    parser.add_argument(
+        "--shapes",
+        type=shapes,
+        metavar="NAME=1x3x224x224[,...]",
+        help="sizes of inputs, ? for one that stays open (default: the model's)",
+    )
     parser.add_argument("--weights-dtype", choices=WEIGHT_TYPES, default="f32", help="default: f32")
 
 
 def run(args: argparse.Namespace) -> Result:
     model, weights, (target,) = files(args, outputs=1)
-    linnet.convert(model, weights, target, args.weights_dtype, stages=args.stages)
+    linnet.convert(
+        model, weights, target, args.weights_dtype, stages=args.stages, shapes=args.shapes
+    )
     size = Path(target).stat().st_size
     data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}
     return Result(data, [f"{target}: {megabytes(size)}, {args.weights_dtype} weights"])

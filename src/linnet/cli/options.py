@@ -25,6 +25,16 @@ def counts(text: str) -> list[int]:
     return [count(part) for part in text.split(",")]
 
 
+def shapes(text: str) -> dict[str, tuple[int | None, ...]]:
+    found = {}
+    for part in text.split(","):
+        name, _, sizes = part.rpartition("=")
+        if not name:
+            raise argparse.ArgumentTypeError(f"{short(part)} is not NAME=SIZExSIZE...")
+        found[name] = tuple(None if n in ("?", "N") else count(n) for n in sizes.split("x"))
+    return found
+
+
 def fraction(text: str) -> float:
     try:
         above, _, below = text.partition("/")

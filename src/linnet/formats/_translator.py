@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import core
-from ..graph import UNSUPPORTED, Graph, Names, Node, Shape, Value
+from ..graph import FLOAT32, UNSUPPORTED, Graph, Names, Node, Shape, Value
 
 # What readers emit of one shape, that of the first input.
 _ELEMENTWISE = {"Add", "BatchNormalization", "Identity", "Max", "Mul", "Pow", "Sum"}
@@ -58,9 +58,9 @@ class Translator:
         """Note what is wrong with the file, of no single node."""
         self.graph.nodes.append(Node(UNSUPPORTED, "", [], [], {"reason": reason}))
 
-    def input(self, name: str, shape: Sequence[int]) -> None:
+    def input(self, name: str, shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> None:
         """Add an input; axis 0, the batch, as the file has it."""
-        self.graph.inputs.append(Value(name, tuple(shape)))
+        self.graph.inputs.append(Value(name, tuple(shape), dtype))
         self.shapes[name] = (0, *shape[1:])
 
     def constant(self, hint: str, values: Any) -> str:

@@ -41,7 +41,8 @@ _TENSOR_TYPES = {
     13: ("<u8", "uint64_data"),
     16: ("<u2", "int32_data"),
 }
-_FLOAT, _BFLOAT16 = 1, 16
+_BFLOAT16 = 16
+_INPUT_TYPES = {1, 2, 3, 5, 6, 7, 9, 10}
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 
@@ -113,18 +114,17 @@ class _Reader(Translator):
 
     def _input(self, value: Any) -> None:
         tensor = value.type.tensor_type
-        if tensor.elem_type != _FLOAT:
+        if tensor.elem_type not in _INPUT_TYPES:
             raise Unsupported(
-                f"its element type is {tensor.elem_type}, only float32 (1) is supported"
+                f"its element type is {tensor.elem_type}; only float32 (1), float16, int8 to "
+                "int64, uint8 and bool are supported"
             )
         if not tensor.HasField("shape") or not tensor.shape.dim:
             raise Unsupported("has no shape, or none with a batch axis")
-        batch, *rest = (dim.dim_value for dim in tensor.shape.dim)
-        shape = (max(batch, 0), *rest)  # some exporters write -1 for a size that is left open
-        if min(rest, default=1) < 1:
-            dims = ", ".join(dim.dim_param or str(dim.dim_value) for dim in tensor.shape.dim)
-            raise Unsupported(f"its shape is [{dims}]; every axis but the batch needs a size")
-        self.input(value.name, shape)
+        # Some exporters write -1 for a size that is left open.
+        shape = tuple(max(dim.dim_value, 0) for dim in tensor.shape.dim)
+        stored = np.dtype(_TENSOR_TYPES[tensor.elem_type][0])
+        self.input(value.name, shape, stored.newbyteorder("="))
 
     def _node(self, proto: Any, name: str) -> None:
         if proto.domain not in ("", "ai.onnx"):

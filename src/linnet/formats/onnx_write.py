@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import core
-from ..graph import Array, Graph, Names, Shape
+from .._core import GraphBuilder
+from ..graph import Array, Graph, Names
 from ..ops.quant import quantize
 from ..options import WEIGHT_TYPES
 from ..text import short
@@ -41,16 +42,16 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     """
     if weights not in WEIGHT_TYPES:
         raise ValueError(f"weights is {short(weights)}, expected 'f32', 'f16' or 'int8'")
-    shapes = core.shapes(graph)
+    builder = core.build(graph)
     if sum(array.nbytes for array in graph.initializers.values()) >= 2**31:
         raise ValueError(f"{path}: more than 2 GB of weights do not fit one ONNX file")
     model = _schema.onnx("ModelProto")(ir_version=8, producer_name="linnet")
     model.opset_import.add(domain="", version=18)
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:
-        _describe(model.graph.input.add(), value.name, shapes[value.name])
+        _describe(model.graph.input.add(), value.name, builder)
     for name in graph.outputs:
-        _describe(model.graph.output.add(), name, shapes[name])
+        _describe(model.graph.output.add(), name, builder)
     names = graph.names()
     exact = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:]}
     kernels = {node.inputs[1] for node in graph.nodes if node.op in ("Conv", "Gemm")}
@@ -105,14 +106,17 @@ def _write_tensor(tensor: Any, array: Array) -> None:
     tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _describe(info: Any, name: str, shape: Shape) -> None:
-    """Fill in a ValueInfoProto: float32, free batch."""
+def _describe(info: Any, name: str, builder: GraphBuilder) -> None:
+    """Fill in a ValueInfoProto, sizes that are open left so."""
     info.name = name
     tensor = info.type.tensor_type
-    tensor.elem_type = _TENSOR_TYPE["float32"]
-    tensor.shape.dim.add(dim_param="N")
-    for size in shape[1:]:
-        tensor.shape.dim.add(dim_value=size)
+    tensor.elem_type = _TENSOR_TYPE[builder.dtype(name).name]
+    for axis, size in enumerate(builder.shape(name)):
+        dim = tensor.shape.dim.add()
+        if size:
+            dim.dim_value = size
+        elif axis == 0:
+            dim.dim_param = "N"
 
 
 def _write_attribute(proto: Any, setting: Any) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core import infer_shape
-from ..graph import LONGEST_AXIS, Array, Graph, Node, Shape
+from ..core import infer_type
+from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
 
 
@@ -86,15 +86,18 @@ class Call:
 class Lowering:
     """The graph being made: its nodes, and what is known of every value of the source graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, fixed: bool = False) -> None:
         self.graph = graph
+        self.fixed = fixed  # axis 0 is an axis like others, as long as the file says
         self.nodes: list[Node] = []
         self.problems: list[str] = []
         self.missing: dict[tuple[str, str], Missing] = {}  # by operator and reason
         self.constants: dict[str, Array] = dict(graph.initializers)
         self.shapes: dict[str, Shape] = {
-            value.name: (0, *value.shape[1:]) for value in graph.inputs
+            value.name: ((value.shape[0] or 1) if fixed else 0, *value.shape[1:])
+            for value in graph.inputs
         }
+        self.dtypes = {value.name: value.dtype for value in graph.inputs}
         self.batches = {value.shape[0] for value in graph.inputs} - {0}  # sizes the file declares
         self.alias: dict[str, str] = {}
         self.failed: set[str] = set()  # values that depend on a problem already reported
@@ -185,13 +188,21 @@ class Lowering:
         attrs = attrs or {}
         if op in ("Affine", "ZeroPad"):
             shape = attrs["shape"] = self.shape(inputs[0])
+            dtype = self.dtypes[inputs[0]]
+            if dtype != FLOAT32:
+                raise Refusal(f"an input is {dtype}, only float32 is supported; cast it")
             if op == "ZeroPad":
                 top, left, bottom, right = attrs["pads"]
                 shape = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
         else:
-            given = [self.shapes.get(name, self.constants.get(name)) for name in inputs]
+            given = [
+                (self.shapes[name], self.dtypes[name])
+                if name in self.shapes
+                else self.constants.get(name)
+                for name in inputs
+            ]
             try:
-                shape = infer_shape(op, attrs, given)
+                shape, dtype = infer_type(op, attrs, given)
             except ValueError as error:
                 raise Refusal(str(error).partition(": ")[2] or str(error)) from None
         if max(shape) >= LONGEST_AXIS:
@@ -199,19 +210,20 @@ class Lowering:
         output = self.names.fresh(f"{call.output}.{step}") if step else call.output
         name = f"{call.node.name}.{step}" if step else call.node.name
         self.nodes.append(Node(op, name, inputs, [output], attrs))
-        self.shapes[output] = shape
+        self.shapes[output], self.dtypes[output] = shape, dtype
         return output
 
     def reshape(self, call: Call, x: str, target: Shape, step: str = "") -> str:
         """`x` with new axes after the batch: an alias, a Flatten or a Reshape."""
         old = self.shape(x)
-        if math.prod(old[1:]) != math.prod(target[1:]) or 0 in target[1:]:
+        first = 0 if self.fixed else 1
+        if math.prod(old[first:]) != math.prod(target[first:]) or 0 in target[first:]:
             raise Refusal(f"{shape_text(old)} cannot become {shape_text(target)}")
         if old == target:
             if not step:
                 self.alias[call.output] = x
             return x
-        if len(target) == 2:
+        if len(target) == 2 and target[0] == old[0]:
             return self.emit(call, "Flatten", [x], {"axis": 1}, step)
         names = [f"{call.output}.{step}.shape" if step else f"{call.output}.shape"]
         if call.node.op == "Reshape":
@@ -220,7 +232,7 @@ class Lowering:
 
     def target(self, shape: Shape, *names: str) -> str:
         """Name of the constant a Reshape needs: one of `names` if it is that, else a new one."""
-        array = np.array((0, *shape[1:]), np.int64)
+        array = np.array(shape, np.int64)
         for name in names:
             known = self.constants.get(name)
             if known is not None and known.dtype == np.int64 and np.array_equal(known, array):

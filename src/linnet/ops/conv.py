@@ -261,9 +261,9 @@ def lower_conv_transpose(low: Lowering, call: Call) -> None:
     last = "whole" if sections else ""
     y = low.emit(call, "Conv", inputs, attrs, last if phases == [1, 1] else "phases")
     if phases != [1, 1]:
-        y = low.reshape(call, y, (0, group, *phases, filters, *made), "split")
+        y = low.reshape(call, y, (shape[0], group, *phases, filters, *made), "split")
         y = transposed(low, call, y, (0, 1, 4, 5, 2, 6, 3), "placed")
-        target = (0, group * filters, made[0] * phases[0], made[1] * phases[1])
+        target = (shape[0], group * filters, made[0] * phases[0], made[1] * phases[1])
         y = low.reshape(call, y, target, last)
     if sections:
         slice_of(low, call, y, sections)

@@ -92,7 +92,15 @@ def cast(x: Array, *, round_mode: str = "up", saturate: int = 1, to: int) -> Arr
         raise ValueError(f"type {to} is not supported")
     if x.dtype == object and to in (6, 7):  # integers one of which is a batch of any size
         return x
-    return x.astype(_DTYPES[to])
+    dtype = np.dtype(_DTYPES[to])
+    if x.dtype.kind == "f" and dtype.kind in "iu":
+        # Towards zero; beyond the type its nearest number, for NaN 0: ONNX leaves those open.
+        limits, x = np.iinfo(dtype), x.astype(np.float64)
+        below, beyond = x < limits.min, x >= float(limits.max) + 1
+        y = np.where(below | beyond | np.isnan(x), 0, x).astype(dtype)
+        y[below], y[beyond] = limits.min, limits.max
+        return y
+    return x.astype(dtype)
 
 
 def lower_clip(low: Lowering, call: Call) -> None:
@@ -208,11 +216,15 @@ def lower_batch_normalization(low: Lowering, call: Call) -> None:
 
 
 def lower_cast(low: Lowering, call: Call) -> None:
-    """To float32, which activations are."""
-    if call.attrs["to"] != 1:
-        raise Refusal("activations are float32, other types are not supported")
-    low.shape(call.input(0))
-    low.alias[call.output] = call.input(0)
+    """To float32, float16, an integer of up to 64 bits with a sign, uint8 or bool."""
+    x, to = call.input(0), call.attrs["to"]
+    low.shape(x)
+    if _DTYPES.get(to, np.float64) == np.float64:
+        raise Refusal(f"to type {to} is not supported")
+    if low.dtypes[x] == _DTYPES[to]:
+        low.alias[call.output] = x
+    else:
+        low.emit(call, "Cast", [x], {"to": to})
 
 
 def broadcast(a: Array, b: Array) -> int:

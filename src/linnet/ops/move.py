@@ -94,7 +94,7 @@ def concat_channels(low: Lowering, call: Call, shapes: Sequence[Shape], axis: in
     before, after = math.prod(shapes[0][1:axis]), math.prod(shapes[0][axis + 1 :])
     parts = []
     for index, (name, shape) in enumerate(zip(call.inputs, shapes)):
-        flat = low.reshape(call, name, (0, before, shape[axis], after), f"flat{index}")
+        flat = low.reshape(call, name, (shape[0], before, shape[axis], after), f"flat{index}")
         parts.append(transposed(low, call, flat, (0, 2, 1, 3), f"part{index}"))
     whole = low.emit(call, "Concat", parts, {"axis": 1}, "whole")
     y = transposed(low, call, whole, (0, 2, 1, 3), "back")
@@ -112,14 +112,14 @@ def transposed(low: Lowering, call: Call, x: str, order: Sequence[int], step: st
 
 
 def lower_transpose(low: Lowering, call: Call) -> None:
-    """Of axes after the batch; where only axes of size 1 change places, nothing is moved."""
+    """Of any axes; where only axes of size 1 change places, nothing is moved."""
     shape = low.shape(call.input(0))
     order = call.ints("perm") or list(reversed(range(len(shape))))
     if sorted(order) != list(range(len(shape))):
         raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
-    if order[0] != 0:
+    if order[0] != 0 and not low.fixed:
         raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
-    moving = [axis for axis in order if axis == 0 or shape[axis] != 1]
+    moving = [axis for axis in order if shape[axis] != 1]
     if moving == sorted(moving):
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
     else:
@@ -142,12 +142,13 @@ def lower_slice(low: Lowering, call: Call) -> None:
     for axis, start, end, step in zip(axes, starts, ends, steps):
         if step < 1:
             raise Refusal(f"step {step}: only positive ones are supported")
-        if axis == 0 and ((start, step) != (0, 1) or end < LONGEST_AXIS - 1):
+        batch = axis == 0 and not low.fixed
+        if batch and ((start, step) != (0, 1) or end < LONGEST_AXIS - 1):
             raise Refusal("the batch cannot be cut")
         first, last, _ = slice(start, end, step).indices(shape[axis])
-        if axis and last <= first:
+        if not batch and last <= first:
             raise Refusal(f"nothing is left of axis {axis} of {shape_text(shape)}")
-        if axis and (first, last, step) != (0, shape[axis], 1):
+        if not batch and (first, last, step) != (0, shape[axis], 1):
             sections.append((axis, first, last, step))
     slice_of(low, call, call.input(0), sections)
 
@@ -186,7 +187,7 @@ def lower_split(low: Lowering, call: Call) -> None:
     x, outputs = call.input(0), call.node.outputs
     shape = low.shape(x)
     axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0:
+    if axis == 0 and not low.fixed:
         raise Refusal("the batch cannot be cut")
     size = shape[axis]
     if call.input(1):
@@ -212,7 +213,7 @@ def lower_gather(low: Lowering, call: Call) -> None:
     if indices.dtype.kind not in "iu" or not indices.size:
         raise Refusal("its indices are not integers, or none")
     axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0:
+    if axis == 0 and not low.fixed:
         raise Refusal("the batch cannot be cut")
     size = shape[axis]
     places = [int(i) + size * (i < 0) for i in indices.ravel()]

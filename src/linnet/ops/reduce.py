@@ -84,7 +84,7 @@ def _flat(low: Lowering, call: Call, shape: Shape, axes: Sequence[int]) -> tuple
         groups = [[axis for axis in range(1, len(shape)) if axis not in axes], list(axes)]
         x = transposed(low, call, x, (0, *groups[0], *groups[1]), "last")
     sizes = [math.prod(shape[axis] for axis in group) for group in groups]
-    flat = low.reshape(call, x, (0, *sizes), "flat")
+    flat = low.reshape(call, x, (shape[0], *sizes), "flat")
     return flat, [index + 1 for index, group in enumerate(groups) if group[0] in axes]
 
 

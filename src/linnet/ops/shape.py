@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import Array, Shape
 from ..text import shape_text
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_of, of_constants, settled
 from ._registry import Operator, nothing
@@ -64,6 +64,9 @@ def lower_flatten(low: Lowering, call: Call) -> None:
     """Where the batch stays apart."""
     shape, axis = low.shape(call.input(0)), call.attrs["axis"]
     axis = len(shape) if axis == len(shape) else axis_of(axis, len(shape))
+    if low.fixed:
+        low.reshape(call, call.input(0), (math.prod(shape[:axis]), math.prod(shape[axis:])))
+        return
     if axis == 0 or math.prod(shape[1:axis]) != 1:
         raise Refusal(f"axis {axis} of {shape_text(shape)} would join the batch with other axes")
     low.reshape(call, call.input(0), (0, math.prod(shape[1:])))
@@ -76,6 +79,9 @@ def lower_reshape(low: Lowering, call: Call) -> None:
     if target.ndim != 1 or target.dtype.kind not in "iO" or not 1 <= target.size <= 8:
         raise Refusal("its target shape is not a vector of 1 to 8 integers")
     wanted: list[Any] = target.tolist()
+    if low.fixed:
+        low.reshape(call, call.input(0), _resized(shape, wanted, call.attrs["allowzero"]))
+        return
     for index, size in enumerate(wanted):
         if size is not BATCH and size == 0:
             if call.attrs["allowzero"] or index >= len(shape):
@@ -101,13 +107,28 @@ def lower_reshape(low: Lowering, call: Call) -> None:
     low.reshape(call, call.input(0), (0, *rest))
 
 
+def _resized(shape: Shape, target: list[int], allowzero: int) -> Shape:
+    """What a Reshape to `target` makes of `shape`, all axes alike."""
+    sizes = [
+        shape[axis] if n == 0 and not allowzero and axis < len(shape) else n
+        for axis, n in enumerate(target)
+    ]
+    known = math.prod(n for n in sizes if n != -1)
+    if min(sizes) < -1 or sizes.count(-1) > 1 or known < 1 or math.prod(shape) % known:
+        raise Refusal(f"target {target} does not fit {shape_text(shape)}")
+    return tuple(math.prod(shape) // known if n == -1 else n for n in sizes)
+
+
 def lower_squeeze(low: Lowering, call: Call) -> None:
     """Of given axes, not the batch."""
     shape = low.shape(call.input(0))
-    if not call.input(1):
+    if not call.input(1) and not low.fixed:
         raise Refusal("needs a list of axes, since the batch may be 1")
-    axes = {axis_of(axis, len(shape)) for axis in low.integers(call.input(1), "list of axes")}
-    if any(axis == 0 or shape[axis] != 1 for axis in axes):
+    given = [axis for axis, n in enumerate(shape) if n == 1]
+    if call.input(1):
+        given = low.integers(call.input(1), "list of axes")
+    axes = {axis_of(axis, len(shape)) for axis in given}
+    if len(axes) == len(shape) or any(shape[axis] != 1 for axis in axes):
         raise Refusal(f"axes {sorted(axes)} of {shape_text(shape)} cannot be dropped")
     low.reshape(call, call.input(0), tuple(n for axis, n in enumerate(shape) if axis not in axes))
 
@@ -118,7 +139,7 @@ def lower_unsqueeze(low: Lowering, call: Call) -> None:
     axes = low.integers(call.input(1), "list of axes")
     rank = len(shape) + len(axes)
     new = {axis_of(axis, rank) for axis in axes}
-    if 0 in new or len(new) != len(axes):
+    if (0 in new and not low.fixed) or len(new) != len(axes):
         raise Refusal(f"axes {axes} cannot be added to {shape_text(shape)}")
     old = iter(shape)
     low.reshape(call, call.input(0), tuple(1 if axis in new else next(old) for axis in range(rank)))
@@ -139,7 +160,8 @@ def lower_dropout(low: Lowering, call: Call) -> None:
 
 def lower_shape(low: Lowering, call: Call) -> None:
     """A constant, but for the batch, with which nothing can be computed."""
-    dims = [BATCH, *low.shape(call.input(0))[1:]]
+    first, *rest = low.shape(call.input(0))
+    dims = [first if low.fixed else BATCH, *rest]
     array = np.empty(len(dims), object)
     array[:] = dims
     low.constants[call.output] = settled(array[call.attrs["start"] : call.attrs["end"]])

@@ -19,6 +19,7 @@ from .expand import expand
 from .lowering import lower, report
 from .names import name_nodes
 from .pad import fold_zero_pad
+from .sizes import common_form, is_open
 from .unused import remove_unused
 
 PASSES: list[Callable[[Graph], Graph]] = [
@@ -37,6 +38,8 @@ def canonicalize(graph: Graph) -> Graph:
 
     ValueError lists every node that has none, with the reason.
     """
+    if is_open(graph):
+        return common_form(graph, canonicalize)
     graph = replace(graph, nodes=[replace(node, attrs=dict(node.attrs)) for node in graph.nodes])
     graph = remove_unused(graph)
     report(graph, graph.sort())

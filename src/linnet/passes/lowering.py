@@ -22,12 +22,22 @@ from .fold import fold, foldable
 
 def lower(graph: Graph) -> Graph:
     """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
-    low = Lowering(graph)
-    for node in graph.nodes:
-        _visit(low, node)
-    _connect_outputs(low)
+    low = _lowered(graph, fixed=False)
+    if low.problems and not low.missing:
+        fixed = _lowered(graph, fixed=True)
+        if not fixed.problems and not fixed.missing:
+            inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
+            graph, low = replace(graph, inputs=inputs), fixed
     report(graph, low.problems, list(low.missing.values()))
     return replace(graph, nodes=low.nodes, initializers=low.constants)
+
+
+def _lowered(graph: Graph, fixed: bool) -> Lowering:
+    low = Lowering(graph, fixed)
+    for node in graph.nodes:
+        _visit(low, replace(node, inputs=list(node.inputs)))
+    _connect_outputs(low)
+    return low
 
 
 NEXT = (

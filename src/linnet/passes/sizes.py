@@ -1,0 +1,106 @@
+"""Graphs whose inputs leave height, width or other sizes open.
+
+Most canonical forms are the same whatever the size. So the form is made for several examples, and
+what they have in common is that of the open graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from ..graph import LONGEST_AXIS, Array, Graph, Shape
+from ..text import short
+
+# For axes of odd and of even number. The first two can be halved often; where the third fits as
+# well, nothing may rest on whole halves: its halves are odd.
+_EXAMPLES = ((256, 320), (448, 384), (225, 299))
+
+
+def with_shapes(graph: Graph, shapes: Mapping[str, Sequence[int | None]]) -> Graph:
+    """The graph with inputs of these shapes, None where a size is open."""
+    if not isinstance(shapes, Mapping):
+        raise ValueError(f"shapes is {short(shapes)}, expected sizes by name of input")
+    known = {value.name: value for value in graph.inputs}
+    for name, shape in shapes.items():
+        if name not in known:
+            raise ValueError(f"shapes: the model has no input {short(name)}")
+        rank = len(known[name].shape)
+        sizes = isinstance(shape, (list, tuple)) and all(
+            n is None or (isinstance(n, int) and 0 < n < LONGEST_AXIS) for n in shape
+        )
+        if not sizes or len(shape) != rank:
+            raise ValueError(f"shapes: {short(shape)} for '{name}', expected {rank} sizes")
+        known[name] = known[name]._replace(shape=tuple(n or 0 for n in shape))
+    return replace(graph, inputs=list(known.values()))
+
+
+def is_open(graph: Graph) -> bool:
+    return any(0 in value.shape[1:] for value in graph.inputs)
+
+
+def common_form(graph: Graph, canonicalize: Callable[[Graph], Graph]) -> Graph:
+    """The canonical form of an open graph. ValueError if it depends on the sizes."""
+    try:
+        forms = [canonicalize(_with_sizes(graph, sizes)) for sizes in _EXAMPLES[:2]]
+    except ValueError as error:
+        sizes = " and ".join(map(str, _EXAMPLES[0]))
+        raise ValueError(f"{error} (sizes that the model leaves open taken as {sizes})") from None
+    with suppress(ValueError):  # it needs sizes that can be halved
+        forms.append(canonicalize(_with_sizes(graph, _EXAMPLES[2])))
+    common = replace(forms[0], inputs=graph.inputs, example=False)
+    common.initializers = dict(common.initializers)
+    for other in forms[1:]:
+        _keep_common(common, other)
+    return common
+
+
+def _with_sizes(graph: Graph, sizes: tuple[int, int]) -> Graph:
+    def size(shape: Shape) -> Shape:
+        rest = (given or sizes[axis % 2] for axis, given in enumerate(shape[1:]))
+        return (shape[0], *rest)
+
+    inputs = [value._replace(shape=size(value.shape)) for value in graph.inputs]
+    return replace(graph, inputs=inputs, example=True)
+
+
+def _keep_common(common: Graph, other: Graph) -> None:
+    """Make the targets of Reshapes in `common` those that fit both."""
+    if len(common.nodes) != len(other.nodes):
+        raise ValueError(_refusal(common, "the model"))
+    for node, same in zip(common.nodes, other.nodes):
+        alike = (node.op, node.inputs, node.outputs) == (same.op, same.inputs, same.outputs)
+        if not alike or not _equal(node.attrs, same.attrs):
+            raise ValueError(_refusal(common, str(node)))
+        for index, name in enumerate(node.inputs):
+            array, again = common.initializers.get(name), other.initializers.get(name)
+            if array is None or again is None or _same(array, again):
+                continue
+            target = _target(array, again) if (node.op, index) == ("Reshape", 1) else None
+            if target is None:
+                raise ValueError(_refusal(common, str(node)))
+            common.initializers[name] = target
+
+
+def _target(a: Array, b: Array) -> Array | None:
+    """A Reshape's target for both sizes: -1 where they differ, which may be in one place."""
+    if a.shape != b.shape:
+        return None
+    free = (a != b) | (a == -1)
+    return np.where(free, -1, a) if np.count_nonzero(free) == 1 else None
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a is b or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+
+
+def _equal(a: dict[str, object], b: dict[str, object]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)  # type: ignore[arg-type]
+
+
+def _refusal(graph: Graph, what: str) -> str:
+    where = f"{graph.source}: " if graph.source else ""
+    return f"{where}{what} depends on the size of the input, which the model leaves open"
