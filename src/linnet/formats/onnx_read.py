@@ -219,7 +219,7 @@ class _Reader(Translator):
             raise Unsupported(str(error)) from None
 
     def _external(self, tensor: Any, dtype: np.dtype[Any], count: int) -> Array:
-        """A tensor kept in another file, which is read whole: a mapping would change as the file does.
+        """A tensor kept in another file, read whole: a mapping would change as the file does.
 
         Never outside the model's folder.
         """
