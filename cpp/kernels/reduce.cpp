@@ -23,16 +23,16 @@ struct SumOfMagnitudes : Sum {
 struct SumOfSquares : Sum {
   static LINNET_INLINE Vec each(Vec x) { return mul(x, x); }
 };
-struct Product : Sum {
+struct Multiplied : Sum {
   static constexpr bool kSums = false;
   static constexpr float kNone = 1;
   static LINNET_INLINE Vec combine(Vec more, Vec acc) { return mul(acc, more); }
 };
-struct Max : Product {
+struct Max : Multiplied {
   static constexpr float kNone = -kInfinity;
   static LINNET_INLINE Vec combine(Vec more, Vec acc) { return maximum(more, acc); }
 };
-struct Min : Product {
+struct Min : Multiplied {
   static constexpr float kNone = kInfinity;
   static LINNET_INLINE Vec combine(Vec more, Vec acc) {
     return negated(maximum(negated(more), negated(acc)));
@@ -158,7 +158,7 @@ LINNET_EXPORT(reduce)(linnet::Kernels* table) {
   linnet::set<linnet::Sum>(table, ReduceCode::kSum);
   linnet::set<linnet::Max>(table, ReduceCode::kMax);
   linnet::set<linnet::Min>(table, ReduceCode::kMin);
-  linnet::set<linnet::Product>(table, ReduceCode::kProduct);
+  linnet::set<linnet::Multiplied>(table, ReduceCode::kProduct);
   linnet::set<linnet::SumOfMagnitudes>(table, ReduceCode::kSumOfMagnitudes);
   linnet::set<linnet::SumOfSquares>(table, ReduceCode::kSumOfSquares);
 }
