@@ -431,7 +431,7 @@ def test_compare_is_wired(call: Call) -> None:
         (["run", "digits", "--fill", "zeros", "--memory-limit", "1K"], "memory_limit is 1024"),
         (["run", "none.onnx", "--fill", "zeros"], "none.onnx: No such file"),
         (["run", __file__, "--fill", "zeros"], "test_cli.py"),
-        (["bench", "a", "b", "c"], "too many files: a b c"),
+        (["bench", "a", "b", "c"], "too many files: 'a', 'b', 'c'"),
         (["bench", "digits", "--shapes", "data:1x2"], "'data' is Nx1x88x88, not 1x2"),
         (["bench", "digits", "--shapes", "image:1x1x88x88"], "no input 'image'"),
         (["bench", "digits", "--shapes", "1x1x88x-88"], "expected NAME:"),
@@ -596,3 +596,23 @@ def test_python_dash_m() -> None:
         command = [sys.executable, "-m", module, "--version"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, f"linnet {linnet.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "digits", "--fill", "zeros", "--shapes", "x" * 100_000],
+        ["run", "digits", "--fill", "zeros", "--shapes", "x" * 100_000 + ":1x1"],
+        ["run", "digits", "--fill", "x" * 100_000],
+        ["run", "digits", "--fill", "zeros", "--fetch", "x" * 100_000],
+        ["run", "digits", "--inputs", "x" * 100_000],
+        ["bench", "digits", "--iterations", "x" * 100_000],
+        ["convert", "digits", "x" * 100_000],
+        ["inspect", "x" * 100_000, "y" * 100_000, "z" * 100_000],
+        ["compare", "--runtimes", "x," * 50_000],
+        ["x" * 100_000],
+    ],
+    ids=lambda arguments: arguments[0][:10],
+)
+def test_long_arguments_are_quoted_short(arguments: list[str], refused: Refused) -> None:
+    assert len(refused(*arguments)) < 1200

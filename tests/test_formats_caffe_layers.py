@@ -118,6 +118,10 @@ def test_stochastic_pooling_is_the_average() -> None:
         ("ShuffleChannel", "shuffle_channel_param { group: 0 }", "group 0 does not divide"),
         ("BN", "bn_param { bn_mode: LEARN }", "statistics of the batch"),
         ("ReLU6", "relu6_param { }", "not known: relu6_param"),
+        ("Tile", "tile_param { axis: 1 }", "tiles 0 is not 1 to"),
+        ("Tile", "tile_param { tiles: 1000000 }", "tiles 1000000 is not 1 to"),
+        ("Scale", 'bottom: "x" scale_param { axis: 1 }', "from axis 1 are not supported"),
+        ("Axpy", "", "has 1 bottoms and 1 tops, expected 3 and 1"),
     ],
 )
 def test_settings_that_do_not_fit(kind: str, settings: str, said: str) -> None:
@@ -125,3 +129,54 @@ def test_settings_that_do_not_fit(kind: str, settings: str, said: str) -> None:
     with pytest.raises(ValueError) as error:
         passes.canonicalize(formats.read(text.encode()))
     assert f"'y' ({kind}): " in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("tiles: 1", X),
+        ("tiles: 3", np.tile(X, (1, 3, 1, 1))),
+        ("axis: 1 tiles: 2", np.tile(X, (1, 2, 1, 1))),
+        ("axis: -3 tiles: 2", np.tile(X, (1, 2, 1, 1))),
+    ],
+)
+def test_tile(settings: str, expected: Any) -> None:
+    check("Tile", f"tile_param {{ {settings} }}", expected)
+
+
+def of_two(kind: str, settings: str, bottoms: str) -> tuple[Any, Any]:
+    """The second bottom and the layer's result, by what the operators mean."""
+    text = f'{INPUT} layer {{ name: "p" type: "Pooling" bottom: "x" top: "p" pooling_param '
+    text += "{ global_pooling: true pool: AVE } }"
+    text += 'layer { name: "f" type: "Flatten" bottom: "p" top: "f" }'
+    text += 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" }'
+    names = " ".join(f'bottom: "{name}"' for name in bottoms.split())
+    text += f'layer {{ name: "y" type: "{kind}" {names} top: "y" {settings} }}'
+    graph = formats.read(text.encode())
+    found = interpret.run(graph, {"x": X}, fetch=["p", "f", "r", "y"])
+    return found, found["y"]
+
+
+@pytest.mark.parametrize("axis", [0, -4])
+@pytest.mark.parametrize("other", ["f", "r"])
+def test_layers_of_two_bottoms(other: str, axis: int) -> None:
+    found, y = of_two("Scale", f"scale_param {{ axis: {axis} }}", f"x {other}")
+    wide = found[other].reshape(*found[other].shape, *(1,) * (4 - found[other].ndim))
+    np.testing.assert_allclose(y, X * wide, rtol=1e-6)
+    found, y = of_two("Bias", f"bias_param {{ axis: {axis} }}", f"x {other}")
+    np.testing.assert_allclose(y, X + wide, rtol=1e-6)
+
+
+def test_axpy() -> None:
+    found, y = of_two("Axpy", "", "p x r")
+    np.testing.assert_allclose(y, X * found["p"] + found["r"], rtol=1e-6)
+
+
+def test_a_bias_for_every_channel_of_every_image() -> None:
+    text = f'{INPUT} input: "b" input_shape {{ dim: 1 dim: 6 }}'
+    text += (
+        'layer { name: "y" type: "Bias" bottom: "x" bottom: "b" top: "y" bias_param { axis: 0 } }'
+    )
+    bias = normal(2, 6)
+    (y,) = linnet.load(text.encode()).run(None, {"x": X, "b": bias})
+    np.testing.assert_allclose(y, X + bias[:, :, None, None], rtol=1e-6)

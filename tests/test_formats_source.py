@@ -230,3 +230,10 @@ def test_batches_of_any_size_in_the_file(opset: int, batch: int, onnx: Path) -> 
     np.testing.assert_array_equal(net(image(net)), again(image(net)))
     graph = formats.read(onnx.parent / "again.onnx")
     assert core.build(graph).shape("prob") == [0, 5, 9, 11]
+
+
+def test_targets_are_quoted_short(onnx: Path) -> None:
+    for target in ("x" * 1_000_000, "x" * 1_000_000 + ".onnx", 3, onnx.parent / "out.pb"):
+        with pytest.raises(ValueError) as error:
+            linnet.convert(onnx, None, target)  # type: ignore[arg-type]
+        assert len(str(error.value)) < 1000

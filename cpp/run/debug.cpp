@@ -52,7 +52,8 @@ void check_padding(const Program& program, size_t i, const Place& place, const O
   const char zero[8] = {};
   const int64_t pixel = operand.pixel(program.width);
   const int64_t lanes = round_up(operand.dims.c, program.width);
-  for (int64_t n = 0; n < program.steps[i].choice.problem.n; ++n, image += operand.image(program.width) * size) {
+  for (int64_t n = 0; n < program.steps[i].choice.problem.n;
+       ++n, image += operand.image(program.width) * size) {
     for (int64_t p = 0; p < operand.dims.h * operand.dims.w; ++p) {
       for (int64_t lane = operand.dims.c; lane < lanes; ++lane) {
         if (std::memcmp(image + (p * pixel + lane) * size, zero, static_cast<size_t>(size)) != 0)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from . import machine
 from . import model as _model
 from .formats import Given, PathLike
 from .options import WEIGHT_TYPES, core_options
+from .options import text as _text
 from .report import Layer, Report
 from .session import Session, ValueInfo
 from .text import short
@@ -121,11 +123,12 @@ def convert(
         raise ValueError(
             f"weights_dtype is {short(weights_dtype)}, expected 'f32', 'f16' or 'int8'"
         )
-    if Path(dst).suffix.lower() != ".onnx":
-        raise ValueError(f"{dst}: the file to write must end in .onnx")
+    target = Path(os.fsdecode(_text("dst", dst)))
+    if target.suffix.lower() != ".onnx":
+        raise ValueError(f"{short(str(dst))}: the file to write must end in .onnx")
     from .formats import onnx_write
 
-    onnx_write.save(_model.canonical(model, weights, stages, shapes), Path(dst), weights_dtype)
+    onnx_write.save(_model.canonical(model, weights, stages, shapes), target, weights_dtype)
 
 
 class Config(dict[str, Any]):

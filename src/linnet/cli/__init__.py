@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 
 import linnet
 
-from ..text import finite
+from ..formats import LONGEST_SHOWN
+from ..text import finite, short
 from .result import Result
 
 VERBS = {
@@ -38,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
     """Reports bad arguments as all other bad input is reported."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise ValueError(message if len(message) <= 1000 else f"{message[:1000]} ...")
 
 
 class _Version(argparse.Action):
@@ -77,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        name = str(error.filename)
+        return f"{name if len(name) <= LONGEST_SHOWN else short(name)}: {error.strerror}"
     if isinstance(error, MemoryError) and str(error) in ("", "std::bad_alloc"):
         return "out of memory"
     return re.sub(r"\s*\n\s*", "; ", str(error).strip()).replace(":;", ":")

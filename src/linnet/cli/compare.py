@@ -19,7 +19,7 @@ from ..compare.page import as_html
 from ..compare.processes import terminable
 from ..compare.run import LEAST_SECONDS, STUDY_BATCHES, STUDY_PASSES, all_rows, measure, say
 from ..compare.runtimes import cache_folder, parts
-from ..text import short
+from ..text import listed, short
 from .options import add_interval, add_max_regression, count, counts, positive, size
 
 WRITERS: dict[str, Callable[[Sequence[report.Data]], str | bytes]] = {
@@ -182,11 +182,9 @@ def _list(rows: Sequence[Row], as_json: bool) -> int:
 def _names(text: str) -> list[str]:
     known = list(all_rows())
     names = known if text == "all" else text.split(",")
-    unknown = [short(name) for name in names if name not in known]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(
-            f"no {', '.join(unknown)}; there are all, {', '.join(known)}"
-        )
+        raise argparse.ArgumentTypeError(f"no {listed(unknown)}; there are all, {', '.join(known)}")
     return names
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import linnet
 
 from .. import digits
-from ..text import shape_text
+from ..text import listed, shape_text, short
 from .options import session_options
 
 
@@ -36,7 +36,7 @@ def files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | None
     if not found or len(rest) < outputs:
         raise ValueError("a model is needed" + (", and a file to write" if outputs else ""))
     if len(found) > 2:
-        raise ValueError(f"too many files: {' '.join(found)}")
+        raise ValueError(f"too many files: {listed(found)}")
     return named(found[0]), Path(found[1]) if len(found) == 2 else None, rest
 
 
@@ -94,11 +94,11 @@ def _shapes(text: str | None, inputs: Sequence[linnet.ValueInfo]) -> list[tuple[
     for part in (text or "").split(",") if text else []:
         name, _, sizes = part.rpartition(":")
         if not re.fullmatch(r"\d+(x\d+)*", sizes):
-            raise ValueError(f"--shapes {part}: expected NAME:16x1x88x88")
+            raise ValueError(f"--shapes {short(part)}: expected NAME:16x1x88x88")
         given[name or inputs[0].name] = tuple(map(int, sizes.split("x")))
     unknown = given.keys() - {value.name for value in inputs}
     if unknown:
-        raise ValueError(f"--shapes: the model has no input '{min(unknown)}'")
+        raise ValueError(f"--shapes: the model has no input {short(min(unknown))}")
     for value in inputs:
         shape = given.get(value.name, value.shape)
         if len(shape) != len(value.shape) or shape[1:] != value.shape[1:]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ._source import LONGEST_SHOWN as LONGEST_SHOWN
 from ._source import Given as Given
 from ._source import PathLike as PathLike
 from ._source import Source as Source

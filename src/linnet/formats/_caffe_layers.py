@@ -241,6 +241,16 @@ def _lrn(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) ->
     reader.add(layer.name, "LRN", inputs, outputs, **attrs)
 
 
+def _tile(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    param = layer.tile_param
+    if not 1 <= param.tiles <= _MOST_TILES:
+        raise Unsupported(f"tiles {param.tiles} is not 1 to {_MOST_TILES}")
+    if param.tiles == 1:
+        _identity(reader, layer, inputs, outputs)
+    else:
+        reader.add(layer.name, "Concat", inputs * param.tiles, outputs, axis=param.axis)
+
+
 def _softmax(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     reader.add(layer.name, "Softmax", inputs, outputs, axis=layer.softmax_param.axis)
 
@@ -394,8 +404,38 @@ def _bn(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> 
     )
 
 
+def _beside(reader: Weighted, layer: Any, inputs: list[str], axis: int) -> str:
+    """The second bottom, whose axes are those of the first from `axis` on, with as many axes."""
+    shape, other = (reader.shape(name) for name in inputs)
+    if axis not in (0, -len(shape)) or shape[: len(other)] != other:
+        raise Unsupported(
+            f"its bottoms of {list(shape)} and {list(other)} from axis {axis} are not supported; "
+            "the second has to begin with the first's axes, the batch included"
+        )
+    if len(other) == len(shape):
+        return inputs[1]
+    wide = reader.names.fresh(f"{layer.name}.wide")
+    target = [*other, *(1,) * (len(shape) - len(other))]
+    _reshape_to(reader, layer, inputs[1:], [wide], target)
+    return wide
+
+
+def _axpy(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The first bottom, a number per channel of each image, times the second, plus the third."""
+    factor, x, y = inputs
+    product = reader.names.fresh(f"{outputs[0]}.product")
+    reader.add(product, "Mul", [x, factor], [product])
+    reader.add(layer.name, "Add", [product, y], outputs)
+
+
 def _scale(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.scale_param
+    if len(inputs) == 2:
+        if param.bias_term:
+            raise Unsupported("a bias_term beside two bottoms is not supported")
+        factor = _beside(reader, layer, inputs, param.axis)
+        reader.add(layer.name, "Mul", [inputs[0], factor], outputs)
+        return
     c = _channels(reader, inputs[0], param)
     scale, *bias = reader.blobs(layer, (c,), *[(c,)] * param.bias_term)
     _normalize(
@@ -412,11 +452,18 @@ def _scale(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
 
 
 def _bias(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    if len(inputs) == 2:
+        other = _beside(reader, layer, inputs, layer.bias_param.axis)
+        reader.add(layer.name, "Add", [inputs[0], other], outputs)
+        return
     c = _channels(reader, inputs[0], layer.bias_param)
     (bias,) = reader.blobs(layer, (c,))
     ones = (1,) * (len(reader.shape(inputs[0])) - 2)
     name = reader.constant(f"{layer.name}.bias", bias.reshape(c, *ones))
     reader.add(layer.name, "Add", [*inputs, name], outputs)
+
+
+_MOST_TILES = 4096  # each is a part of a concatenation
 
 
 class Rule(NamedTuple):
@@ -431,8 +478,9 @@ class Rule(NamedTuple):
 _CONVOLUTION = Rule(_convolution, (1, 64), (1, 64), pairs=True)
 
 RULES: dict[str, Rule] = {
+    "Axpy": Rule(_axpy, (3, 3)),
     "BatchNorm": Rule(_batch_norm),
-    "Bias": Rule(_bias),
+    "Bias": Rule(_bias, (1, 2)),
     "Clip": Rule(_clip),
     "BN": Rule(_bn),
     "Concat": Rule(_concat, (1, 1 << 16)),
@@ -450,9 +498,10 @@ RULES: dict[str, Rule] = {
     "ReLU": Rule(_relu),
     "ReLU6": Rule(_relu6),
     "Reshape": Rule(_reshape),
-    "Scale": Rule(_scale),
+    "Scale": Rule(_scale, (1, 2)),
     "ShuffleChannel": Rule(_shuffle_channel),
     "Sigmoid": Rule(_sigmoid),
     "Softmax": Rule(_softmax),
     "Split": Rule(_identity, (1, 1), (1, 1 << 16)),
+    "Tile": Rule(_tile),
 }

@@ -77,6 +77,7 @@ message LayerParameter {
   optional BatchNormParameter batch_norm_param = 139;
   optional BiasParameter bias_param = 141;
   optional ScaleParameter scale_param = 142;
+  optional TileParameter tile_param = 138;
   optional InputParameter input_param = 143;
   optional PythonParameter python_param = 130;
   optional BNParameter bn_param = 2001;
@@ -226,6 +227,7 @@ message PowerParameter {
 }
 message PythonParameter { optional string module = 1; optional string layer = 2; }
 message ShuffleChannelParameter { optional uint32 group = 1 [default = 1]; }
+message TileParameter { optional int32 axis = 1 [default = 1]; optional int32 tiles = 2; }
 message InputParameter { repeated BlobShape shape = 1; }
 """
 
@@ -249,7 +251,7 @@ _IGNORED = {
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param log_param
         memory_data_param mvn_param parameter_param prelu_param
         recurrent_param reduction_param sigmoid_param slice_param spp_param tanh_param
-        threshold_param tile_param window_data_param
+        threshold_param window_data_param
         annotated_data_param multibox_loss_param detection_evaluate_param video_data_param
         box_annotator_ohem_param smooth_l1_loss_param split_param
     """,
