@@ -39,6 +39,7 @@ namespace {
 // mul, div, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the
 // addend), and
 // - maximum(a, b): NaN where either is; what b depends on is ready the sooner;
+// - sqrt, but in A32;
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
@@ -72,6 +73,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return a + b; }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec div(Vec a, Vec b) { return a / b; }
+LINNET_INLINE Vec sqrt(Vec a) { return __builtin_sqrtf(a); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 LINNET_INLINE Vec maximum(Vec a, Vec b) { return a != a ? a : max(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
@@ -107,6 +109,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+LINNET_INLINE Vec sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 LINNET_INLINE Vec maximum(Vec a, Vec b) {
   return _mm256_or_ps(_mm256_max_ps(a, b), _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
@@ -148,6 +151,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+LINNET_INLINE Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 LINNET_INLINE Vec maximum(Vec a, Vec b) {
   return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
@@ -227,6 +231,7 @@ LINNET_INLINE Vec exponent(Vec t) {
 #if defined(LINNET_ISA_neon)
 using Value = float;
 LINNET_INLINE Vec div(Vec a, Vec b) { return vdivq_f32(a, b); }
+LINNET_INLINE Vec sqrt(Vec a) { return vsqrtq_f32(a); }
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vfmaq_n_f32(acc, w, x); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) {
