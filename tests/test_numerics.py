@@ -158,6 +158,17 @@ def test_long_sums_of_one_sign(isa: str, key: str) -> None:
         assert abs(most / want - 1) < 1e-4, algorithm
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("count", [4096, 100_000, 999_999])
+def test_softmax_of_many(isa: str, count: int) -> None:
+    nodes = [Node("Softmax", "softmax", ["x"], ["y"], {"axis": 1})]
+    net = linnet.load(graph(nodes, (count,), {}), isa=isa)
+    x = np.random.default_rng(1).random((2, count)).astype(np.float32)
+    want = np.exp(x.astype(np.float64))
+    want /= want.sum(1, keepdims=True)
+    np.testing.assert_allclose(net(x), want, 2e-6)
+
+
 @pytest.mark.parametrize(
     ("op", "shape", "size", "step"),
     [

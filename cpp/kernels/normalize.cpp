@@ -5,6 +5,9 @@
 namespace linnet {
 namespace {
 
+// Numbers of a row that are summed before their sum is added to the others'.
+constexpr int64_t kPart = 1024;
+
 void softmax_row(const float* x, float* y, const NormalizeRows& r) {
   const int64_t count = r.count;
   const float infinity = __builtin_inff();
@@ -22,10 +25,15 @@ void softmax_row(const float* x, float* y, const NormalizeRows& r) {
   // The shift is exact mathematics and keeps the exponential from overflowing.
   const Vec shift = splat(largest);
   Vec total = splat(0);
-  for (int64_t i = 0; i < whole; i += kWidth) {
-    const Vec e = exp_nonpositive(sub(load(x + i), shift));
-    store(y + i, e);
-    total = add(total, e);
+  for (int64_t part = 0; part < whole; part += kPart) {
+    const int64_t end = whole - part < kPart ? whole : part + kPart;
+    Vec sum = splat(0);
+    for (int64_t i = part; i < end; i += kWidth) {
+      const Vec e = exp_nonpositive(sub(load(x + i), shift));
+      store(y + i, e);
+      sum = add(sum, e);
+    }
+    total = add(total, sum);
   }
   if (rest) {
     const Vec e = exp_nonpositive(sub(load_tail(x + whole, rest, -infinity), shift));
