@@ -83,7 +83,9 @@ void define_layer(py::module_& m) {
         d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
         if (p.kind() == Kind::kNormalize)
           d["function"] = kNormalizeWords[static_cast<int>(p.normalize().code)];
-        d["then"] = to_string(p.end.then);
+        d["then"] = to_string(p.end.then.code);
+        const Function& f = p.kind() == Kind::kMap ? p.map() : p.end.then;
+        d["parameters"] = py::make_tuple(f.a, f.b);
         d["low"] = p.end.limits.low, d["high"] = p.end.limits.high;
         d["pool"] = list(p.end.pool, 2);
         return d;

@@ -137,6 +137,10 @@ def test_activations(tmp_path):
     close(run(graph, x), 1 / (1 + np.exp(-x)))
     text = INPUT + layer("Clip", settings="clip_param { min: -0.5 max: 1 }")
     close(run(read(text, None, tmp_path), x), x.clip(-0.5, 1))
+    close(run(read(INPUT + layer("TanH"), None, tmp_path), x), np.tanh(x))
+    close(run(read(INPUT + layer("AbsVal"), None, tmp_path), x), np.abs(x))
+    text = INPUT + layer("ReLU", settings="relu_param { negative_slope: 0.1 }")
+    close(run(read(text, None, tmp_path), x), np.where(x < 0, 0.1 * x, x))
 
 
 def test_lrn(tmp_path):
@@ -735,7 +739,7 @@ def test_channels_are_concatenated(settings, tmp_path):
 def test_everything_unsupported_is_reported_at_once(tmp_path):
     text = INPUT + layer("MVN", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
-    text += layer("PReLU", "prelu") + layer("ReLU", "leaky", "relu_param { negative_slope: 0.1 }")
+    text += layer("PReLU", "prelu")
     text += layer("Eltwise", "prod", "eltwise_param { operation: PROD coeff: 1 }", bottom="x x")
     text += layer("Eltwise", "coeff", "eltwise_param { coeff: -1 }", bottom="x x")
     text += layer("Python", "py", 'python_param { module: "a" layer: "B" }')
@@ -770,10 +774,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         text,
         weights,
         tmp_path,
-        "net.prototxt: 27 problems",
+        "net.prototxt: 26 problems",
         "'norm' (MVN): layers of this type are not supported",
         "'prelu' (PReLU): layers of this type",
-        "'leaky' (ReLU): negative_slope 0.1",
         "'prod' (Eltwise): has 1 coefficients",
         "'coeff' (Eltwise): has 1 coefficients",
         "'py' (Python): layers written in Python are not supported (a.B)",

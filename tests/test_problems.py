@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,28 @@ BOUNDS = {
     "elementwise": 2e-5,
     "normalize": 2e-5,  # a softmax's sum; its largest value is many times the rms
     "reorder": 0.0,
+}
+# What the words of keys for functions mean; parameters that a function has not are 0.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "add": ops.map.add,
+    "sub": ops.map.subtract,
+    "mul": ops.map.multiply,
+    "div": ops.map.divide,
+    "max": ops.map.largest,
+    "min": ops.map.smallest,
+    "prelu": ops.map.prelu,
+    "sigmoid": lambda x, *_: ops.map.sigmoid(x),
+    "tanh": lambda x, *_: ops.map.tanh(x),
+    "exp": lambda x, *_: ops.map.exp(x),
+    "sqrt": lambda x, *_: ops.map.sqrt(np.abs(x)),
+    "reciprocal": lambda x, *_: ops.map.reciprocal(x),
+    "softplus": lambda x, *_: ops.map.softplus(x),
+    "swish": lambda x, *_: ops.map.swish(x),
+    "hardswish": lambda x, *_: ops.map.hard_swish(x),
+    "mish": lambda x, *_: ops.map.mish(x),
+    "leaky": lambda x, a, _: ops.map.leaky_relu(x, alpha=a),
+    "elu": lambda x, a, b: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), b * x),
+    "hardsigmoid": lambda x, a, b: ops.map.hard_sigmoid(x, alpha=a, beta=b),
 }
 GUARD = 64  # floats before and after every buffer
 SENTINEL = 0xA5  # bytes
@@ -164,10 +187,6 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
 def anything(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
     """Numbers of a type over its whole range; of floats, all that casts treat differently."""
     if dtype.kind == "b":
@@ -218,12 +237,14 @@ def expected(p: dict[str, Any], v: dict[str, Any]) -> Any:
     if kind == "matmul":
         y = ops.matmul.gemm(x.reshape(p["n"], -1), v["w"], v.get("b"), transB=1)
         y = y.reshape(p["n"], -1, 1, 1)
-    if p["function"] == "sigmoid":
-        y = sigmoid(y)
-    y = np.clip(y + v.get("operand", 0.0), p["low"], p["high"])
+    if p["function"]:
+        y = FUNCTIONS[p["function"]](y, *([v["operand"]] if p["binary"] else p["parameters"]))
+    elif p["binary"]:
+        y = y + v["operand"]
+    y = np.clip(y, p["low"], p["high"])
     if max(p["pool"]) > 1:
         y = ops.pool.max_pool(y, kernel_shape=p["pool"], strides=p["pool"])
-    return sigmoid(y) if p["then"] == "sigmoid" else y
+    return FUNCTIONS[p["then"]](y, *p["parameters"]) if p["then"] else y
 
 
 @functools.lru_cache(maxsize=1)  # one problem after the other, each by all who can

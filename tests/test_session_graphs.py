@@ -211,7 +211,7 @@ class Maker:
             self.activation(x)
 
     def activation(self, x: str) -> str | None:
-        op = self.choice(["Relu", "Relu", "Clip", "Sigmoid"])
+        op = self.choice(["Relu", "Relu", "Clip", "Sigmoid", "Tanh", "HardSwish", "LeakyRelu"])
         limits = [""] * 2
         for i in range(2 if op == "Clip" else 0):
             limits[i] = f"limit{len(self.graph.initializers)}" if self.chance(0.7) else ""
@@ -260,10 +260,10 @@ class Maker:
             return
         if self.chance(0.5):
             same = [n for n, s in self.shapes.items() if len(s) == len(shape)]
-            self.node("Add", [x, self.choice(same)])
+            self.node(self.choice(["Add", "Sub", "Mul", "Max"]), [x, self.choice(same)])
         else:
             axes = [n if self.chance(0.6) else 1 for n in shape[1:]][self.draw(0, len(shape) - 2) :]
-            self.node("Add", [x, self.constant(*axes)])
+            self.node(self.choice(["Add", "Sub", "Mul", "Min"]), [x, self.constant(*axes)])
         y = list(self.shapes)[-1]
         if self.chance(0.4) and len(self.shapes[y]) <= 4:
             self.node("Relu", [y])

@@ -75,7 +75,7 @@ class Cast final : public Algorithm {
  private:
   std::string objection(const Problem& p, const Context&) const override {
     if (p.x.dtype == p.y.dtype) return "the type stays";
-    if (p.map().code != MapCode::kCopy || p.end.then != MapCode::kCopy || p.end.limits.any())
+    if (p.map().code != MapCode::kCopy || p.end.then.code != MapCode::kCopy || p.end.limits.any())
       return "does more than a cast";
     if (p.x.layout != p.y.layout) return "does not change the layout";
     return "";

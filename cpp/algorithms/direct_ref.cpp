@@ -87,14 +87,10 @@ class DirectRef final : public Plan {
       case Kind::kPool:
         return pool(x + c * x_.c, h, w);
       case Kind::kMap: {
-        if (p_.map().code != MapCode::kAdd) {
-          const double value = mapped(p_.map().code, x[at]);
-          return static_cast<float>(limited(value, p_.end.limits));
-        }
         const Dims& b = p_.z.dims;
-        return limited(
-            x[at] + operand[(b.c > 1) * c * z_.c + (b.h > 1) * h * z_.h + (b.w > 1) * w * z_.w],
-            p_.end.limits);
+        const int64_t other = (b.c > 1) * c * z_.c + (b.h > 1) * h * z_.h + (b.w > 1) * w * z_.w;
+        const double value = mapped(p_.map(), x[at], p_.binary() ? operand[other] : 0);
+        return static_cast<float>(limited(value, p_.end.limits));
       }
       case Kind::kMove:
         if (strided()) return x[place((c * p_.x.dims.h + h) * p_.x.dims.w + w)];
@@ -121,7 +117,7 @@ class DirectRef final : public Plan {
     return static_cast<float>(limited(sum, p_.end.limits));
   }
 
-  float then(float result) const { return static_cast<float>(mapped(p_.end.then, result)); }
+  float then(float result) const { return static_cast<float>(mapped(p_.end.then, result, 0)); }
 
   double conv(const float* x, int64_t k, int64_t oh, int64_t ow) const {
     const Window& w = p_.conv().window;

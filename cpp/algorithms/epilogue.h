@@ -16,14 +16,66 @@ Float limited(Float value, Limits l) {
   return value;
 }
 
-// What a map of one input means: for the same plans.
-inline double mapped(MapCode code, double x) {
-  switch (code) {
+// What a map means, for the same plans; z where it has two inputs.
+inline double mapped(const Function& f, double x, double z) {
+  const auto less = [](double a, double b) { return a < b || a != a ? a : b; };
+  switch (f.code) {
+    case MapCode::kCopy:
+      return x;
+    case MapCode::kAdd:
+      return x + z;
+    case MapCode::kSub:
+      return x - z;
+    case MapCode::kMul:
+      return x * z;
+    case MapCode::kDiv:
+      return x / z;
+    case MapCode::kMax:
+      return -less(-x, -z);
+    case MapCode::kMin:
+      return less(x, z);
+    case MapCode::kPRelu:
+      return x < 0 ? x * z : x;
     case MapCode::kSigmoid:
       return 1 / (1 + std::exp(-x));
-    case MapCode::kCopy:
-    case MapCode::kAdd:  // has two
-      break;
+    case MapCode::kTanh:
+      return std::tanh(x);
+    case MapCode::kExp:
+      return std::exp(x);
+    case MapCode::kLog:
+      return std::log(x);
+    case MapCode::kSqrt:
+      return std::sqrt(x);
+    case MapCode::kReciprocal:
+      return 1 / x;
+    case MapCode::kNeg:
+      return -x;
+    case MapCode::kAbs:
+      return std::fabs(x);
+    case MapCode::kSign:
+      return x > 0 ? 1 : x < 0 ? -1 : x;
+    case MapCode::kFloor:
+      return std::floor(x);
+    case MapCode::kCeil:
+      return std::ceil(x);
+    case MapCode::kRound:
+      return std::nearbyint(x);
+    case MapCode::kSoftplus:
+      return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x)));
+    case MapCode::kSoftsign:
+      return x / (1 + std::fabs(x));
+    case MapCode::kSwish:
+      return x / (1 + std::exp(-x));
+    case MapCode::kHardSwish:
+      return x * std::min(1.0, std::max(0.0, x / 6 + 0.5));
+    case MapCode::kMish:
+      return x * std::tanh(std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))));
+    case MapCode::kLeaky:
+      return x < 0 ? f.a * x : x;
+    case MapCode::kElu:
+      return x < 0 ? f.a * std::expm1(x) : f.b * x;
+    case MapCode::kHardSigmoid:
+      return std::min(1.0, std::max(0.0, f.a * x + f.b));
   }
   return x;
 }
@@ -31,9 +83,13 @@ inline double mapped(MapCode code, double x) {
 // Applies the map that ends a layer to results just stored, while they are in the first-level
 // cache: `channels` neighbours of each of `pixels` pixels that lie `step` floats apart. The
 // channels do not include padding, which stays zero.
-inline void map_results(const Kernels& kernels, MapCode then, float* y, int64_t pixels,
+inline void map_results(const Kernels& kernels, const Function& then, float* y, int64_t pixels,
                         ptrdiff_t step, int64_t channels) {
-  if (then != MapCode::kCopy) kernels.map[static_cast<int>(then)](y, y, pixels, step, channels);
+  if (then.code == MapCode::kCopy) return;
+  MapRows rows{};
+  rows.x = rows.y = y, rows.rows = pixels, rows.count = channels;
+  rows.x_row = rows.y_row = step, rows.function = then;
+  kernels.map[static_cast<int>(then.code)](rows);
 }
 
 }  // namespace linnet

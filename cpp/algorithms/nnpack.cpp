@@ -200,10 +200,11 @@ class NnpPlan final : public Plan {
         o.phases->product += profile.block_multiplication;
         o.phases->output += profile.output_transform;
       }
-      if (p_.end.residual) {
-        kernels_.add(y, o.operand + image * y_image, y, count, p_.end.limits);
-      } else if (p_.end.limits.any() && !call.relu()) {
-        kernels_.clamp(y, y, count, p_.end.limits);
+      if (p_.end.residual || (p_.end.limits.any() && !call.relu())) {
+        MapRows rows{};
+        rows.x = rows.y = y, rows.rows = 1, rows.count = count, rows.limits = p_.end.limits;
+        rows.z = p_.end.residual ? o.operand + image * y_image : nullptr;
+        kernels_.map[static_cast<int>(rows.z ? MapCode::kAdd : MapCode::kCopy)](rows);
       }
       map_results(kernels_, p_.end.then, y, 1, count, count);
     }

@@ -41,6 +41,7 @@ class Fuser {
       const Node* n = sole_user(g.output(graph_));
       if (n && n->op->becomes == fuse && take(*n, fuse, g))
         g.nodes.push_back(static_cast<int>(n - graph_.nodes.data()));
+      if (fuse == Fuse::kFunction) take_swish(g);
     }
     return g;
   }
@@ -60,7 +61,7 @@ class Fuser {
       case Fuse::kActivation:
         return take_limits(node, g.problem.end);
       case Fuse::kFunction:
-        g.problem.end.then = node.op->problem(graph_, node).map().code;
+        g.problem.end.then = node.op->problem(graph_, node).map();
         return true;
       case Fuse::kPool:
         return take_pool(node, g.problem);
@@ -79,6 +80,23 @@ class Fuser {
     g.residual = other;
     g.problem.z.dims = g.problem.y.dims;
     return g.problem.end.residual = true;
+  }
+
+  // A product with the value's own sigmoid, which nobody else reads.
+  void take_swish(Group& g) const {
+    const int value = g.output(graph_);
+    if (readers_[value] != 2 || users_[value] < 0) return;
+    const Node& product = graph_.nodes[users_[value]];
+    if (product.op->name != std::string("Mul")) return;
+    const int other = product.value(product.value(0) == value ? 1 : 0);
+    if (other < 0 || other == value || graph_.values[other].producer < 0) return;
+    const int factor = graph_.values[other].producer;
+    const Node& sigmoid = graph_.nodes[factor];
+    if (sigmoid.op->name != std::string("Sigmoid") || sigmoid.value(0) != value ||
+        readers_[other] != 1)
+      return;
+    g.problem.end.then = {MapCode::kSwish};
+    g.nodes.insert(g.nodes.end(), {factor, users_[value]});
   }
 
   // Padding must stay zero.

@@ -17,9 +17,60 @@ struct Limits {
   constexpr bool any() const { return low > -kInfinity || high < kInfinity; }
 };
 
-// Functions of every element of an input, or of those of two inputs.
-enum class MapCode : uint8_t { kCopy, kAdd, kSigmoid };
-constexpr int kMapCodes = 3;
+// Functions of every element of an input, or of those of two: their codes, the words of keys for
+// them, how many inputs they have and how many parameters, and what a vector costs.
+#define LINNET_MAP_CODES(X)             \
+  X(kCopy, "", 1, 0, 2)                 \
+  X(kAdd, "add", 2, 0, 2)               \
+  X(kSub, "sub", 2, 0, 2)               \
+  X(kMul, "mul", 2, 0, 2)               \
+  X(kDiv, "div", 2, 0, 6)               \
+  X(kMax, "max", 2, 0, 2)               \
+  X(kMin, "min", 2, 0, 2)               \
+  X(kPRelu, "prelu", 2, 0, 2)           \
+  X(kSigmoid, "sigmoid", 1, 0, 25)      \
+  X(kTanh, "tanh", 1, 0, 40)            \
+  X(kExp, "exp", 1, 0, 25)              \
+  X(kLog, "log", 1, 0, 40)              \
+  X(kSqrt, "sqrt", 1, 0, 6)             \
+  X(kReciprocal, "reciprocal", 1, 0, 6) \
+  X(kNeg, "neg", 1, 0, 2)               \
+  X(kAbs, "abs", 1, 0, 2)               \
+  X(kSign, "sign", 1, 0, 2)             \
+  X(kFloor, "floor", 1, 0, 2)           \
+  X(kCeil, "ceil", 1, 0, 2)             \
+  X(kRound, "round", 1, 0, 2)           \
+  X(kSoftplus, "softplus", 1, 0, 60)    \
+  X(kSoftsign, "softsign", 1, 0, 6)     \
+  X(kSwish, "swish", 1, 0, 25)          \
+  X(kHardSwish, "hardswish", 1, 0, 2)   \
+  X(kMish, "mish", 1, 0, 40)            \
+  X(kLeaky, "leaky", 1, 1, 2)           \
+  X(kElu, "elu", 1, 2, 25)              \
+  X(kHardSigmoid, "hardsigmoid", 1, 2, 2)
+enum class MapCode : uint8_t {
+#define LINNET_CODE(code, word, inputs, parameters, cycles) code,
+  LINNET_MAP_CODES(LINNET_CODE)
+#undef LINNET_CODE
+};
+struct MapInfo {
+  const char* word;
+  int inputs, parameters;
+  int cycles;  // of a vector, about
+};
+constexpr MapInfo kMapInfos[] = {
+#define LINNET_INFO(code, word, inputs, parameters, cycles) {word, inputs, parameters, cycles},
+    LINNET_MAP_CODES(LINNET_INFO)
+#undef LINNET_INFO
+};
+constexpr int kMapCodes = sizeof kMapInfos / sizeof *kMapInfos;
+static constexpr const MapInfo& info(MapCode code) { return kMapInfos[static_cast<int>(code)]; }
+
+// One of them with its parameters.
+struct Function {
+  MapCode code = MapCode::kCopy;
+  float a = 0, b = 0;
+};
 
 // Normalisations, and the words of keys for them.
 enum class NormalizeCode : uint8_t { kSoftmax, kLrn };

@@ -29,7 +29,7 @@ constexpr size_t kMaxInputs = 1 << 16;  // of all nodes together: each part of a
 constexpr size_t kMaxAttributes = 16;   // of a node
 constexpr size_t kMaxProblems = 20;     // listed in one message
 
-constexpr int64_t kOldestOpset = 13, kNewestOpset = 17;
+constexpr int64_t kOldestOpset = 13, kNewestOpset = 18;
 
 // It is ONNX, but this piece of it is not in canonical form.
 struct NotCanonical : std::invalid_argument {

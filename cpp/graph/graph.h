@@ -33,7 +33,7 @@ struct ReshapeParams {
   std::vector<int64_t> target;
 };
 struct MapParams {
-  MapCode code = MapCode::kCopy;
+  Function function;
   Limits limits;
 };
 struct NormalizeParams {

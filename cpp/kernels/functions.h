@@ -79,6 +79,35 @@ LINNET_INLINE Vec from_bits(Ints i) {
   return v;
 }
 
+// All ones where the comparison holds, else zeros.
+#if defined(LINNET_ISA_scalar)
+LINNET_INLINE Ints less(Vec a, Vec b) { return -static_cast<Ints>(a < b); }
+LINNET_INLINE Ints equal(Vec a, Vec b) { return -static_cast<Ints>(a == b); }
+#else
+template <typename Mask>
+LINNET_INLINE Ints ints_of(Mask m) {
+  Ints i;
+  __builtin_memcpy(&i, &m, sizeof i);
+  return i;
+}
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+LINNET_INLINE Ints less(Vec a, Vec b) { return ints_of(vcltq_f32(a, b)); }
+LINNET_INLINE Ints equal(Vec a, Vec b) { return ints_of(vceqq_f32(a, b)); }
+#else
+LINNET_INLINE Ints less(Vec a, Vec b) { return ints_of(a < b); }
+LINNET_INLINE Ints equal(Vec a, Vec b) { return ints_of(a == b); }
+#endif
+#endif
+LINNET_INLINE Vec select(Ints mask, Vec yes, Vec no) {
+  return from_bits((bits_of(yes) & mask) | (bits_of(no) & ~mask));
+}
+
+LINNET_INLINE Vec negative(Vec x) { return from_bits(bits_of(x) ^ INT32_MIN); }
+LINNET_INLINE Vec absolute(Vec x) { return from_bits(bits_of(x) & INT32_MAX); }
+LINNET_INLINE Vec with_sign(Vec magnitude, Vec x) {
+  return from_bits((bits_of(magnitude) & INT32_MAX) | (bits_of(x) & INT32_MIN));
+}
+
 // ln x of normal numbers x > 0: x = 2^n (1 + f) with 1 + f about 1, and the polynomial of Cephes
 // logf (about 1 ulp).
 LINNET_INLINE Vec log(Vec x) {
@@ -100,6 +129,27 @@ LINNET_INLINE Vec log(Vec x) {
   p = fma(p, n, splat(-2.12194440e-4f));
   p = fma(p, f2, splat(-0.5f));
   return fma(add(f, p), n, splat(0.693359375f));
+}
+
+// e^x - 1 for x <= 0.
+LINNET_INLINE Vec exp_less_one(Vec x) {
+  const Exponential e = exponential(max(splat(kLeast), x));
+  const Vec scale = exponent(e.t);
+  return add(mul(fma(e.r, e.p, mul(e.r, e.r)), scale), sub(scale, splat(1)));
+}
+
+LINNET_INLINE Vec square_root(Vec x) {
+#if defined(LINNET_ISA_neon_vfpv4)
+  // From an estimate of 8 bits by Newton's steps, the last one on the root itself.
+  Vec r = vrsqrteq_f32(x);
+  r = mul(r, vrsqrtsq_f32(mul(x, r), r));
+  r = mul(r, vrsqrtsq_f32(mul(x, r), r));
+  const Vec y = mul(x, r);
+  const Vec root = fma(y, sub(x, mul(y, y)), mul(splat(0.5f), r));
+  return select(equal(x, splat(0)) | equal(x, splat(kInfinity)), x, root);
+#else
+  return sqrt(x);
+#endif
 }
 
 }  // namespace

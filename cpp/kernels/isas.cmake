@@ -63,7 +63,7 @@ function(linnet_add_isa_objects objects_var name)
     target_compile_definitions(${target} PRIVATE LINNET_ISA=${isa} LINNET_ISA_${isa})
     # No LTO: it would mix these flags with baseline code (see kernels.h).
     target_compile_options(${target} PRIVATE
-      $<$<NOT:$<CONFIG:Debug>>:${optimize}> ${LINNET_FLAGS_${isa}} -fno-exceptions -fno-rtti -fno-lto)
+      $<$<NOT:$<CONFIG:Debug>>:${optimize}> ${LINNET_FLAGS_${isa}} -fno-exceptions -fno-rtti -fno-math-errno -fno-lto)
     set_target_properties(${target} PROPERTIES
       POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
     list(APPEND objects $<TARGET_OBJECTS:${target}>)

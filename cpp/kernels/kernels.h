@@ -191,6 +191,18 @@ struct FourierOutput {
   int pool_rows, pool_cols;  // a max pool of this window and stride follows; 1 for none
 };
 
+// Rows of numbers that lie side by side, to which a function of one input or two is applied: f(x)
+// or f(x, z), kept within limits; y may equal x or z.
+struct MapRows {
+  const float *x, *z;
+  float* y;
+  int64_t rows, count;
+  ptrdiff_t x_row, z_row, y_row;
+  bool z_one;  // z has one number for a row
+  Function function;
+  Limits limits;
+};
+
 // Rows that are normalised each on its own, by what neighbours along it come to; y may equal x
 // where each number needs the whole row.
 struct NormalizeRows {
@@ -202,7 +214,6 @@ struct NormalizeRows {
   float a, b, c;  // as family::Normalize has them
 };
 
-// Element-wise loops run over `count` floats; y may equal x.
 struct Kernels {
   const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
   int width;        // floats per vector; channels-last rows are padded to a multiple of it
@@ -227,10 +238,7 @@ struct Kernels {
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);
-  void (*add)(const float* a, const float* b, float* y, int64_t count, Limits limits);
-  void (*clamp)(const float* x, float* y, int64_t count, Limits limits);
-  // y = f(x) for the codes of one input but kCopy: rows of `count` floats, `step` floats apart.
-  void (*map[kMapCodes])(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t count);
+  void (*map[kMapCodes])(const MapRows&);  // by code; null for what only direct-ref does
   void (*normalize[kNormalizeCodes])(const NormalizeRows&);
   // Any type as any other: floats towards zero and within what an integer holds, NaN as 0; integers
   // by their low bits; truth values as 0 and 1. x and y lie apart.

@@ -1,4 +1,4 @@
-// Loops over contiguous floats: add, clamp, functions of one input.
+// Functions of every element, of one input or of two, within limits.
 #include "epilogue.h"
 #include "functions.h"
 #include "vector.h"
@@ -12,32 +12,125 @@ LINNET_INLINE Vec limited(Vec v, Limits limits) {
   return one[0][0];
 }
 
-void add_rows(const float* a, const float* b, float* y, int64_t count, Limits limits) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth)
-    store(y + i, limited(add(load(a + i), load(b + i)), limits));
-  const int64_t rest = count - i;
-  if (rest) {
-    const Vec sum = add(load_tail(a + i, rest, 0), load_tail(b + i, rest, 0));
-    store_tail(y + i, rest, limited(sum, limits));
-  }
+// The functions. A new one is a function here and a row of the table at the end.
+
+LINNET_INLINE Vec same(Vec x) { return x; }
+// NaN if either is.
+LINNET_INLINE Vec larger(Vec x, Vec z) { return select(equal(x, x), max(x, z), x); }
+LINNET_INLINE Vec smaller(Vec x, Vec z) { return select(equal(x, x), min(x, z), x); }
+LINNET_INLINE Vec prelu(Vec x, Vec z) { return select(less(x, splat(0)), mul(x, z), x); }
+
+LINNET_INLINE Vec reciprocal(Vec x) { return div(splat(1), x); }
+LINNET_INLINE Vec sign(Vec x) {
+  return select(less(splat(0), x), splat(1), select(less(x, splat(0)), splat(-1), x));
+}
+// To even where two are as near. From 2^23 on all are whole.
+LINNET_INLINE Vec round(Vec x) {
+  const Vec whole = splat(8388608.0f), m = absolute(x);
+  return select(less(m, whole), with_sign(sub(add(m, whole), whole), x), x);
+}
+LINNET_INLINE Vec floor(Vec x) {
+  const Vec r = round(x);
+  return select(less(x, r), sub(r, splat(1)), r);
+}
+LINNET_INLINE Vec ceil(Vec x) { return negative(floor(negative(x))); }
+
+// Of any number: those below 2^-126 are scaled first.
+LINNET_INLINE Vec log_of_any(Vec x) {
+  const Ints tiny = less(x, splat(0x1p-126f));
+  Vec y = log(select(tiny, mul(x, splat(0x1p23f)), x));
+  y = sub(y, select(tiny, splat(15.9423851f), splat(0)));  // 23 ln 2
+  y = select(equal(x, splat(0)), splat(-kInfinity), y);
+  y = select(less(x, splat(0)), splat(__builtin_nanf("")), y);
+  return select(less(x, splat(kInfinity)), y, x);  // NaN and infinity stay
+}
+// ln(1 + t) for 0 <= t <= 1: the logarithm of what 1 + t is rounded to, and what that lost.
+LINNET_INLINE Vec log_of_one_and(Vec t) {
+  const Vec u = add(splat(1), t);
+  return add(log(u), div(sub(t, sub(u, splat(1))), u));
 }
 
-void clamp_rows(const float* x, float* y, int64_t count, Limits limits) {
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) store(y + i, limited(load(x + i), limits));
-  if (i < count) store_tail(y + i, count - i, limited(load_tail(x + i, count - i, 0), limits));
+LINNET_INLINE Vec sigmoid(Vec x) { return div(splat(1), add(splat(1), exp(negative(x)))); }
+// Near zero the polynomial of Cephes tanhf.
+LINNET_INLINE Vec tanh(Vec x) {
+  const Vec z = mul(x, x), m = absolute(x);
+  Vec p = splat(-5.70498872745e-3f);
+  p = fma(splat(2.06390887954e-2f), p, z);
+  p = fma(splat(-5.37397155531e-2f), p, z);
+  p = fma(splat(1.33314422036e-1f), p, z);
+  p = fma(splat(-3.33332819422e-1f), p, z);
+  const Vec near = fma(x, mul(p, z), x);
+  const Vec far = sub(splat(1), div(splat(2), add(splat(1), exp(add(m, m)))));
+  return select(less(m, splat(0.625f)), near, with_sign(far, x));
+}
+LINNET_INLINE Vec softplus(Vec x) {
+  return add(max(splat(0), x), log_of_one_and(exp(negative(absolute(x)))));
+}
+LINNET_INLINE Vec softsign(Vec x) { return div(x, add(splat(1), absolute(x))); }
+LINNET_INLINE Vec swish(Vec x) {
+  const Vec finite = max(splat(-3e38f), x);
+  return div(finite, add(splat(1), exp(negative(finite))));
+}
+LINNET_INLINE Vec clipped_line(Vec x, Vec a, Vec b) {
+  return min(splat(1), max(splat(0), fma(b, a, x)));
+}
+LINNET_INLINE Vec hard_swish(Vec x) {
+  return mul(x, clipped_line(x, splat(1.0f / 6), splat(0.5f)));
+}
+// x tanh(ln(1 + e^x)), by e^x alone.
+LINNET_INLINE Vec mish(Vec x) {
+  const Vec finite = max(splat(-3e38f), x), e = exp(min(splat(20), finite));
+  const Vec n = mul(e, add(e, splat(2)));
+  return mul(finite, div(n, add(n, splat(2))));
+}
+LINNET_INLINE Vec leaky(Vec x, Vec a, Vec) { return select(less(x, splat(0)), mul(a, x), x); }
+// b x, or a (e^x - 1) below zero.
+LINNET_INLINE Vec elu(Vec x, Vec a, Vec b) {
+  return select(less(x, splat(0)), mul(a, exp_less_one(min(splat(0), x))), mul(b, x));
 }
 
-// Functions of one input: a new one is a function here and a row in the table below.
-LINNET_INLINE Vec sigmoid(Vec x) { return div(splat(1), add(splat(1), exp(sub(splat(0), x)))); }
+// What is done with each vector of a row.
 
 template <Vec (*kFunction)(Vec)>
-void map_rows(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t count) {
-  for (; rows > 0; --rows, x += step, y += step) {
-    int64_t i = 0;
-    for (; i + kWidth <= count; i += kWidth) store(y + i, kFunction(load(x + i)));
-    if (i < count) store_tail(y + i, count - i, kFunction(load_tail(x + i, count - i, 0)));
+struct Of {
+  static constexpr bool kTwo = false;
+  explicit Of(const MapRows&) {}
+  LINNET_INLINE Vec operator()(Vec x, Vec) const { return kFunction(x); }
+};
+
+template <Vec (*kFunction)(Vec, Vec, Vec)>
+struct With {
+  static constexpr bool kTwo = false;
+  explicit With(const MapRows& r) : a(splat(r.function.a)), b(splat(r.function.b)) {}
+  LINNET_INLINE Vec operator()(Vec x, Vec) const { return kFunction(x, a, b); }
+  const Vec a, b;
+};
+
+template <Vec (*kFunction)(Vec, Vec)>
+struct OfTwo {
+  static constexpr bool kTwo = true;
+  explicit OfTwo(const MapRows&) {}
+  LINNET_INLINE Vec operator()(Vec x, Vec z) const { return kFunction(x, z); }
+};
+
+template <typename F>
+void rows(const MapRows& r) {
+  const F f(r);
+  const float *x = r.x, *z = r.z;
+  float* y = r.y;
+  for (int64_t row = 0; row < r.rows; ++row, x += r.x_row, z += r.z_row, y += r.y_row) {
+    const int64_t rest = r.count % kWidth, whole = r.count - rest;
+    if (F::kTwo && !r.z_one) {
+      for (int64_t i = 0; i < whole; i += kWidth)
+        store(y + i, limited(f(load(x + i), load(z + i)), r.limits));
+    } else {
+      const Vec one = F::kTwo ? splat(*z) : splat(0);
+      for (int64_t i = 0; i < whole; i += kWidth)
+        store(y + i, limited(f(load(x + i), one), r.limits));
+    }
+    if (rest == 0) continue;
+    const Vec last = !F::kTwo ? splat(0) : r.z_one ? splat(*z) : load_tail(z + whole, rest, 0);
+    store_tail(y + whole, rest, limited(f(load_tail(x + whole, rest, 0), last), r.limits));
   }
 }
 
@@ -45,7 +138,35 @@ void map_rows(const float* x, float* y, int64_t rows, ptrdiff_t step, int64_t co
 }  // namespace linnet
 
 LINNET_EXPORT(map)(linnet::Kernels* table) {
-  table->add = linnet::add_rows;
-  table->clamp = linnet::clamp_rows;
-  table->map[static_cast<int>(linnet::MapCode::kSigmoid)] = linnet::map_rows<linnet::sigmoid>;
+  using namespace linnet;  // NOLINT: of this file alone
+#define LINNET_ROW(code, ...) table->map[static_cast<int>(MapCode::code)] = rows<__VA_ARGS__>
+  LINNET_ROW(kCopy, Of<same>);
+  LINNET_ROW(kAdd, OfTwo<add>);
+  LINNET_ROW(kSub, OfTwo<sub>);
+  LINNET_ROW(kMul, OfTwo<mul>);
+  LINNET_ROW(kDiv, OfTwo<div>);
+  LINNET_ROW(kMax, OfTwo<larger>);
+  LINNET_ROW(kMin, OfTwo<smaller>);
+  LINNET_ROW(kPRelu, OfTwo<prelu>);
+  LINNET_ROW(kSigmoid, Of<sigmoid>);
+  LINNET_ROW(kTanh, Of<tanh>);
+  LINNET_ROW(kExp, Of<exp>);
+  LINNET_ROW(kLog, Of<log_of_any>);
+  LINNET_ROW(kSqrt, Of<square_root>);
+  LINNET_ROW(kReciprocal, Of<reciprocal>);
+  LINNET_ROW(kNeg, Of<negative>);
+  LINNET_ROW(kAbs, Of<absolute>);
+  LINNET_ROW(kSign, Of<sign>);
+  LINNET_ROW(kFloor, Of<floor>);
+  LINNET_ROW(kCeil, Of<ceil>);
+  LINNET_ROW(kRound, Of<round>);
+  LINNET_ROW(kSoftplus, Of<softplus>);
+  LINNET_ROW(kSoftsign, Of<softsign>);
+  LINNET_ROW(kSwish, Of<swish>);
+  LINNET_ROW(kHardSwish, Of<hard_swish>);
+  LINNET_ROW(kMish, Of<mish>);
+  LINNET_ROW(kLeaky, With<leaky>);
+  LINNET_ROW(kElu, With<elu>);
+  LINNET_ROW(kHardSigmoid, With<clipped_line>);
+#undef LINNET_ROW
 }

@@ -38,6 +38,7 @@ namespace {
 // Each block defines a vector Vec of kWidth floats and the obvious load, store, splat, add, sub,
 // mul, div, max and min (b where either of max(a, b) is NaN) and fma (the first argument is the
 // addend), and
+// - sqrt, but in A32;
 // - Value, broadcast(p): an input value at p in the form multiply_add() takes;
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
@@ -70,6 +71,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return a + b; }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return a - b; }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return a * b; }
 LINNET_INLINE Vec div(Vec a, Vec b) { return a / b; }
+LINNET_INLINE Vec sqrt(Vec a) { return __builtin_sqrtf(a); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
 LINNET_INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return acc + a * b; }
@@ -103,6 +105,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
+LINNET_INLINE Vec sqrt(Vec a) { return _mm256_sqrt_ps(a); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
@@ -135,6 +138,7 @@ LINNET_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 LINNET_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
 LINNET_INLINE Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
 LINNET_INLINE Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
+LINNET_INLINE Vec sqrt(Vec a) { return _mm512_sqrt_ps(a); }
 LINNET_INLINE Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
 LINNET_INLINE Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 LINNET_INLINE Vec fma(Vec acc, Vec a, Vec b) { return _mm512_fmadd_ps(a, b, acc); }
@@ -201,6 +205,7 @@ LINNET_INLINE Vec exponent(Vec t) {
 #if defined(LINNET_ISA_neon)
 using Value = float;
 LINNET_INLINE Vec div(Vec a, Vec b) { return vdivq_f32(a, b); }
+LINNET_INLINE Vec sqrt(Vec a) { return vsqrtq_f32(a); }
 LINNET_INLINE Value broadcast(const float* p) { return *p; }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Value x) { acc = vfmaq_n_f32(acc, w, x); }
 LINNET_INLINE void multiply_add(Vec& acc, Vec w, Vec x) {

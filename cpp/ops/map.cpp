@@ -1,34 +1,54 @@
 // Element-wise operators.
+#include <algorithm>
+
 #include "ops/op.h"
 
 namespace linnet {
 namespace {
 
 // Operators of one input.
+
 Problem map_problem(const Graph&, const Node& node) {
   const auto& m = std::get<MapParams>(node.params);
   Problem p;
-  p.params = family::Map{m.code};
+  p.params = family::Map{m.function};
   p.end.limits = m.limits;
   return p;
 }
 
-OpDef function(const char* name, Params (*read)(NodeReader&)) {
+OpDef one_input(const char* name, Params (*read)(NodeReader&), Fuse becomes) {
   OpDef op{name, {{Role::kActivation}}};
-  op.read = read, op.types = same_type, op.problem = map_problem;
-  op.becomes = Fuse::kFunction;
+  op.read = read, op.types = same_type, op.problem = map_problem, op.becomes = becomes;
   return op;
 }
 
-OpDef limits(const char* name, Params (*read)(NodeReader&)) {
-  OpDef op{name, {{Role::kActivation}}};
-  op.read = read, op.types = same_type, op.problem = map_problem;
-  op.becomes = Fuse::kActivation;
-  return op;
+template <MapCode kCode>
+OpDef function(const char* name) {
+  const auto read = [](NodeReader&) -> Params { return MapParams{{kCode}, {}}; };
+  return one_input(name, read, Fuse::kFunction);
 }
 
-Params read_relu(NodeReader&) { return MapParams{MapCode::kCopy, {0, kInfinity}}; }
-Params read_sigmoid(NodeReader&) { return MapParams{MapCode::kSigmoid, {}}; }
+float real(NodeReader& node, const char* name, double fallback) {
+  return static_cast<float>(node.real(name, fallback));
+}
+
+Params read_leaky(NodeReader& node) {
+  return MapParams{{MapCode::kLeaky, real(node, "alpha", 0.01)}, {}};
+}
+Params read_elu(NodeReader& node) {
+  return MapParams{{MapCode::kElu, real(node, "alpha", 1), 1}, {}};
+}
+Params read_selu(NodeReader& node) {
+  const float gamma = real(node, "gamma", 1.05070102214813232421875);
+  return MapParams{{MapCode::kElu, gamma * real(node, "alpha", 1.67326319217681884765625), gamma},
+                   {}};
+}
+Params read_hard_sigmoid(NodeReader& node) {
+  const float alpha = real(node, "alpha", 0.2);
+  return MapParams{{MapCode::kHardSigmoid, alpha, real(node, "beta", 0.5)}, {}};
+}
+
+Params read_relu(NodeReader&) { return MapParams{{}, {0, kInfinity}}; }
 
 // Where the limits cross, the upper one counts.
 Params read_clip(NodeReader& node) {
@@ -36,16 +56,18 @@ Params read_clip(NodeReader& node) {
   limits.high = node.number(2).value_or(kInfinity);
   limits.low = std::min(node.number(1).value_or(-kInfinity), limits.high);
   if (!(limits.low <= limits.high)) refuse("a limit is NaN");
-  return MapParams{MapCode::kCopy, limits};
+  return MapParams{{}, limits};
 }
 
 OpDef clip() {
-  OpDef op = limits("Clip", read_clip);
+  OpDef op = one_input("Clip", read_clip, Fuse::kActivation);
   op.inputs.resize(3, {Role::kConstant, true});
   return op;
 }
 
-std::vector<TensorType> add_types(const Params&, const std::vector<TensorType>& inputs) {
+// Operators of two inputs.
+
+std::vector<TensorType> two_types(const Params&, const std::vector<TensorType>& inputs) {
   const Shape& a = inputs[0].shape;
   Shape b = inputs[1].shape;
   require_rank_of_image(a);
@@ -62,9 +84,10 @@ std::vector<TensorType> add_types(const Params&, const std::vector<TensorType>& 
   return {inputs[0]};
 }
 
-Problem add_problem(const Graph& graph, const Node& node) {
+template <MapCode kCode>
+Problem two_problem(const Graph& graph, const Node& node) {
   Problem p;
-  p.params = family::Map{MapCode::kAdd, node.weight(1) >= 0};
+  p.params = family::Map{{kCode}, node.weight(1) >= 0};
   if (node.weight(1) >= 0) {
     Shape operand = graph.weights[node.weight(1)].shape;
     const size_t rank = graph.values[node.value(0)].shape().size();
@@ -76,10 +99,10 @@ Problem add_problem(const Graph& graph, const Node& node) {
   return p;
 }
 
-OpDef add() {
-  OpDef op{"Add", {{Role::kActivation}, {Role::kEither}}};
-  op.read = no_params, op.types = add_types, op.problem = add_problem;
-  op.becomes = Fuse::kResidual;
+template <MapCode kCode>
+OpDef two_inputs(const char* name) {
+  OpDef op{name, {{Role::kActivation}, {Role::kEither}}};
+  op.read = no_params, op.types = two_types, op.problem = two_problem<kCode>;
   op.takes = {Fuse::kActivation};
   return op;
 }
@@ -103,8 +126,44 @@ OpDef cast() {
   return op;
 }
 
-const RegisterOps kRegistered({add(), cast(), clip(), limits("Relu", read_relu),
-                               function("Sigmoid", read_sigmoid)});
+OpDef add() {
+  OpDef op = two_inputs<MapCode::kAdd>("Add");
+  op.becomes = Fuse::kResidual;
+  return op;
+}
+
+const RegisterOps kRegistered({
+    add(),
+    two_inputs<MapCode::kSub>("Sub"),
+    two_inputs<MapCode::kMul>("Mul"),
+    two_inputs<MapCode::kDiv>("Div"),
+    two_inputs<MapCode::kMax>("Max"),
+    two_inputs<MapCode::kMin>("Min"),
+    two_inputs<MapCode::kPRelu>("PRelu"),
+    one_input("Relu", read_relu, Fuse::kActivation),
+    cast(),
+    clip(),
+    function<MapCode::kSigmoid>("Sigmoid"),
+    function<MapCode::kTanh>("Tanh"),
+    function<MapCode::kExp>("Exp"),
+    function<MapCode::kLog>("Log"),
+    function<MapCode::kSqrt>("Sqrt"),
+    function<MapCode::kReciprocal>("Reciprocal"),
+    function<MapCode::kNeg>("Neg"),
+    function<MapCode::kAbs>("Abs"),
+    function<MapCode::kSign>("Sign"),
+    function<MapCode::kFloor>("Floor"),
+    function<MapCode::kCeil>("Ceil"),
+    function<MapCode::kRound>("Round"),
+    function<MapCode::kSoftplus>("Softplus"),
+    function<MapCode::kSoftsign>("Softsign"),
+    function<MapCode::kHardSwish>("HardSwish"),
+    function<MapCode::kMish>("Mish"),
+    one_input("LeakyRelu", read_leaky, Fuse::kFunction),
+    one_input("Elu", read_elu, Fuse::kFunction),
+    one_input("Selu", read_selu, Fuse::kFunction),
+    one_input("HardSigmoid", read_hard_sigmoid, Fuse::kFunction),
+});
 
 }  // namespace
 }  // namespace linnet

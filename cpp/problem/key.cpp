@@ -14,7 +14,6 @@ namespace linnet {
 namespace {
 
 constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool", "map", "normalize", "move"};
-constexpr const char* kMapNames[kMapCodes] = {"", "add", "sigmoid"};  // a copy is not written
 constexpr const char* kPoolNames[] = {"max", "average"};
 
 // Numbers as every locale writes them; <charconv> of older libraries has none for reals.
@@ -179,6 +178,26 @@ void type(Io& io, DType& value) {
   io.fail(nullptr);
 }
 
+// A function by its word, which parameters follow; none for a copy.
+template <typename Io>
+void function(Io& io, Function& f, int inputs) {
+  for (int i = 1; i < kMapCodes; ++i) {
+    const auto code = static_cast<MapCode>(i);
+    if (info(code).inputs > inputs) continue;
+    const std::string word = std::string(info(code).word) + (info(code).parameters ? ":" : "");
+    const bool present = info(code).parameters ? io.word(word.c_str(), f.code == code)
+                                               : io.flag(word.c_str(), f.code == code);
+    if (!present) continue;
+    f.code = code;
+    if (info(code).parameters > 0) f.a = io.real(f.a);
+    if (info(code).parameters > 1) {
+      if (!io.part(",")) io.fail(nullptr);
+      f.b = io.real(f.b);
+    }
+    return;
+  }
+}
+
 template <typename Io>
 void pair(Io& io, int64_t* values, int64_t least) {
   values[0] = io.number(values[0], least);
@@ -238,7 +257,7 @@ void parameters(Io& io, Problem&, family::Pool& pool) {
 
 template <typename Io>
 void parameters(Io& io, Problem& p, family::Map& m) {
-  choose(io, m.code, kMapNames);
+  function(io, m, 2);
   if (!p.binary()) return;
   if (io.word("z", p.z.dims != p.x.dims || m.z_constant || p.z.pitch)) {
     p.z.dims.c = io.number(p.z.dims.c, 1);
@@ -305,8 +324,7 @@ void results(Io& io, Epilogue& end, Kind kind) {
     if (!io.part("x")) io.fail(nullptr);
     end.pool[1] = io.number(end.pool[1], 1);
   }
-  if (weighted) choose(io, end.then, kMapNames);
-  if (end.then == MapCode::kAdd) io.fail(nullptr);
+  if (weighted) function(io, end.then, 1);
 }
 
 template <typename Io>
@@ -397,7 +415,7 @@ const char* objection(const Problem& p) {
 }  // namespace
 
 const char* to_string(Kind kind) { return kKindNames[static_cast<int>(kind)]; }
-const char* to_string(MapCode code) { return kMapNames[static_cast<int>(code)]; }
+const char* to_string(MapCode code) { return info(code).word; }
 
 std::string Problem::key() const {
   Writer writer;

@@ -9,7 +9,7 @@
 //   conv         kOUT WINDOW [wTYPE] [gGROUPS]
 //   matmul       kOUT [wTYPE]
 //   pool         WINDOW max|average [ceil] [pads]
-//   map          [add|sigmoid] [zCxHxW[c][/PITCH]]
+//   map          [FUNCTION[:A[,B]]] [zCxHxW[c][/PITCH]]
 //   normalize    FUNCTION axisK [sizeN,A,B,C]
 //   move         [kOUT] [atCHANNEL] [stepsIMAGE:COUNTxSTEP,COUNTxSTEP...]
 //
@@ -24,7 +24,8 @@
 //   zCxHxW       second operand, where it is not like the input: each size is the input's or 1;
 //                c: one for all images
 //   axisK        1 (channels) to 3
-//   RESULTS      of conv: [add] [relu|relu6|clipLOW,HIGH] [maxpoolPxQ] [sigmoid]; of matmul without
+//   RESULTS      of conv: [add] [relu|relu6|clipLOW,HIGH] [maxpoolPxQ] [FUNCTION]; of matmul
+//   without
 //                the pool, of map only the limits. add: a residual laid out like the result;
 //                maxpool: a following one of that window and stride, without padding
 //   LAYOUT       nchw or nhwc, or IN>OUT where they differ, each with /PITCH where it is a slice of

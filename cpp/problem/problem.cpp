@@ -43,7 +43,7 @@ int64_t Problem::taps() const {
 }
 
 bool Problem::binary() const {
-  return end.residual || (kind() == Kind::kMap && map().code == MapCode::kAdd);
+  return end.residual || (kind() == Kind::kMap && info(map().code).inputs == 2);
 }
 
 Dims Problem::unpooled() const {

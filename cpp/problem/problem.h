@@ -57,8 +57,8 @@ enum class PoolCode : uint8_t { kMax, kAverage };
 struct Epilogue {
   bool residual = false;  // z, of the result's shape, is added
   Limits limits;
-  int64_t pool[2] = {1, 1};       // window and stride of a max pool without padding
-  MapCode then = MapCode::kCopy;  // of one input
+  int64_t pool[2] = {1, 1};  // window and stride of a max pool without padding
+  Function then;             // of one input
 
   bool pooled() const { return pool[0] > 1 || pool[1] > 1; }
 };
@@ -78,8 +78,7 @@ struct Pool {
   PoolCode code = PoolCode::kMax;
   Window window;  // of a global pool the whole image
 };
-struct Map {
-  MapCode code = MapCode::kCopy;
+struct Map : Function {
   bool z_constant = false;  // one z for all images of the batch
 };
 struct Normalize {

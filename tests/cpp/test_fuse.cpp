@@ -63,7 +63,7 @@ TEST_CASE("fuse: limits and functions go with the step before them where padding
   const auto sigmoid =
       one(Sketch().conv("c", "x", 16).pool("p", "c", 2, 2).node("Sigmoid", "y", {"p"}), "y");
   REQUIRE(sigmoid.size() == 1);
-  CHECK(sigmoid[0].problem.end.then == MapCode::kSigmoid);
+  CHECK(sigmoid[0].problem.end.then.code == MapCode::kSigmoid);
   CHECK(one(Sketch({1, 8}).fc("c", "x", 16).node("Sigmoid", "y", {"c"}), "y").size() == 1);
   CHECK(groups(*Sketch()
                     .conv("c", "x", 16)

@@ -152,9 +152,19 @@ def _inner_product(reader: Weighted, layer: Any, inputs: list[str], outputs: lis
 
 
 def _relu(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    if layer.relu_param.negative_slope != 0:
-        raise Unsupported(f"negative_slope {layer.relu_param.negative_slope:g} is not supported")
-    reader.add(layer.name, "Relu", inputs, outputs)
+    slope = layer.relu_param.negative_slope
+    if slope == 0:
+        reader.add(layer.name, "Relu", inputs, outputs)
+    else:
+        reader.add(layer.name, "LeakyRelu", inputs, outputs, alpha=slope)
+
+
+def _absolute(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    reader.add(layer.name, "Abs", inputs, outputs)
+
+
+def _tanh(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    reader.add(layer.name, "Tanh", inputs, outputs)
 
 
 def _clip(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -478,6 +488,7 @@ class Rule(NamedTuple):
 _CONVOLUTION = Rule(_convolution, (1, 64), (1, 64), pairs=True)
 
 RULES: dict[str, Rule] = {
+    "AbsVal": Rule(_absolute),
     "Axpy": Rule(_axpy, (3, 3)),
     "BatchNorm": Rule(_batch_norm),
     "Bias": Rule(_bias, (1, 2)),
@@ -503,5 +514,6 @@ RULES: dict[str, Rule] = {
     "Sigmoid": Rule(_sigmoid),
     "Softmax": Rule(_softmax),
     "Split": Rule(_identity, (1, 1), (1, 1 << 16)),
+    "TanH": Rule(_tanh),
     "Tile": Rule(_tile),
 }

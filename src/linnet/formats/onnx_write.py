@@ -1,4 +1,4 @@
-"""A canonical graph to an ONNX file (IR version 8, opset 13) that any ONNX runtime reads."""
+"""A canonical graph to an ONNX file that any runtime reads: IR version 8, opset 13 if possible."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _TENSOR_TYPE = {  # TensorProto.DataType
     "bool": 9,
     "float16": 10,
 }
+_SINCE = {"HardSwish": 14, "Mish": 18}  # operators newer than operator set 13
 
 
 def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
@@ -46,7 +47,8 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     if sum(array.nbytes for array in graph.initializers.values()) >= 2**31:
         raise ValueError(f"{path}: more than 2 GB of weights do not fit one ONNX file")
     model = _schema.onnx("ModelProto")(ir_version=8, producer_name="linnet")
-    model.opset_import.add(domain="", version=13)
+    version = max([13, *(_SINCE.get(node.op, 13) for node in graph.nodes)])
+    model.opset_import.add(domain="", version=version)
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:
         _describe(model.graph.input.add(), value.name, builder)

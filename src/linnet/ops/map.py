@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import Array, Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator, as_inputs
@@ -39,6 +39,111 @@ def clip(x: Array, least: Array | None = None, most: Array | None = None) -> Arr
 
 def sigmoid(x: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def tanh(x: Array) -> Array:
+    return np.asarray(np.tanh(x))
+
+
+def exp(x: Array) -> Array:
+    return np.asarray(np.exp(x))
+
+
+def log(x: Array) -> Array:
+    return np.asarray(np.log(x))
+
+
+def sqrt(x: Array) -> Array:
+    return np.asarray(np.sqrt(x))
+
+
+def reciprocal(x: Array) -> Array:
+    return np.asarray(1 / x)
+
+
+def negative(x: Array) -> Array:
+    return np.asarray(-x)
+
+
+def absolute(x: Array) -> Array:
+    return np.asarray(np.abs(x))
+
+
+def sign(x: Array) -> Array:
+    return np.asarray(np.sign(x))
+
+
+def floor(x: Array) -> Array:
+    return np.asarray(np.floor(x))
+
+
+def ceil(x: Array) -> Array:
+    return np.asarray(np.ceil(x))
+
+
+def round_(x: Array) -> Array:
+    """To the nearest integer, the even one of two."""
+    return np.asarray(np.rint(x))
+
+
+def softplus(x: Array) -> Array:
+    return np.asarray(np.logaddexp(x, 0).astype(x.dtype))
+
+
+def softsign(x: Array) -> Array:
+    return np.asarray(x / (1 + np.abs(x)))
+
+
+def mish(x: Array) -> Array:
+    return np.asarray(x * np.tanh(softplus(x)))
+
+
+def swish(x: Array, *, alpha: float = 1.0) -> Array:
+    return np.asarray(x * sigmoid(alpha * x))
+
+
+def hard_swish(x: Array) -> Array:
+    return np.asarray(x * np.clip(x / 6 + 0.5, 0, 1))
+
+
+def hard_sigmoid(x: Array, *, alpha: float = 0.2, beta: float = 0.5) -> Array:
+    return np.asarray(np.clip(alpha * x + beta, 0, 1))
+
+
+def leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
+    return np.asarray(np.where(x < 0, alpha * x, x))
+
+
+def elu(x: Array, *, alpha: float = 1.0) -> Array:
+    return np.asarray(np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))
+
+
+def selu(
+    x: Array, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875
+) -> Array:
+    return np.asarray(gamma * elu(x, alpha=alpha))
+
+
+def prelu(x: Array, slope: Array) -> Array:
+    """Negative values times the slope, which broadcasts to x."""
+    return np.asarray(np.where(x < 0, slope * x, x))
+
+
+def largest(*terms: Array) -> Array:
+    return reduce(np.maximum, terms)
+
+
+def smallest(*terms: Array) -> Array:
+    return reduce(np.minimum, terms)
+
+
+def mean(*terms: Array) -> Array:
+    return np.asarray(total(*terms) / len(terms))
+
+
+def power(a: Array, b: Array) -> Array:
+    """a^b, in the type of a."""
+    return np.asarray(np.power(a, b).astype(a.dtype))
 
 
 def add(a: Array, b: Array) -> Array:
@@ -129,69 +234,129 @@ def lower_clip(low: Lowering, call: Call) -> None:
 
 
 def lower_arithmetic(low: Lowering, call: Call) -> None:
-    """With constants: one for all, one for each channel or, Add and Sub, any that broadcast over
-    the axes after the batch. Add of two activations, one of which broadcasts to the other.
+    """Of two activations, one of which broadcasts to the other, or of one and a constant that
+    broadcasts to it.
     """
     x, y = call.input(0), call.input(1)
     op = call.node.op
-    if op in ("Add", "Mul") and x in low.constants:
+    if x in low.constants or (y not in low.constants and _smaller(low.shape(x), low.shape(y))):
+        if op == "Sub":
+            op, y = "Add", low.emit(call, "Neg", [y], step="negative")
+        elif op == "Div":
+            op, y = "Mul", low.emit(call, "Reciprocal", [y], step="reciprocal")
         x, y = y, x
+    _arithmetic(low, call, op, (x, y))
+
+
+def _smaller(a: Shape, b: Shape) -> bool:
+    """Whether a broadcasts to b and is not the same."""
+    return len(a) == len(b) and a != b and all(i in (1, j) for i, j in zip(a[1:], b[1:]))
+
+
+def _arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
+    """`op` of an activation and what broadcasts to it; its output."""
+    x, y = pair
     shape = low.shape(x)
     if y in low.constants:
-        _with_constant(low, call, x, y)
-        return
-    if op != "Add":
-        raise Refusal("of two computed values is not supported")
-    if len(low.shape(y)) != len(shape):
-        raise Refusal(f"of {shape_text(shape)} and {shape_text(low.shape(y))} is not supported")
-    try:
-        low.emit(call, "Add", [x, y])
-    except Refusal:
-        low.emit(call, "Add", [y, x])  # the second one is broadcast to the first
+        return _with_constant(low, call, op, pair, step)
+    other = low.shape(y)
+    if len(other) != len(shape):
+        raise Refusal(f"of {shape_text(shape)} and {shape_text(other)} is not supported")
+    return low.emit(call, op, [x, y], step=step)
 
 
-def _with_constant(low: Lowering, call: Call, x: str, y: str) -> None:
-    op, shape, array = call.node.op, low.shape(x), low.numbers(y, "constant")
+def _with_constant(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str) -> str:
+    x, y = pair
+    shape, array = low.shape(x), low.numbers(y, "constant")
     dims = array.shape
-    if len(dims) >= len(shape) > 0 and math.prod(dims[: len(dims) - len(shape) + 1]) == 1:
-        dims = dims[len(dims) - len(shape) + 1 :]  # leading ones, the batch axis included
-    if len(dims) >= len(shape):
-        found = f"the constant {list(array.shape)} has a batch axis, or more axes than"
+    if len(dims) > len(shape) or (len(dims) == len(shape) and dims[0] != 1):
+        found = f"the constant {list(dims)} has a batch axis, or more axes than"
         raise Refusal(f"{found} {shape_text(shape)}")
+    dims = dims[1:] if len(dims) == len(shape) else dims
     channels = shape[1] if len(shape) > 1 else 0
-    if channels and (array.size == 1 or dims == (channels,) + (1,) * (len(shape) - 2)):
+    each = array.size == 1 or dims == (channels,) + (1,) * (len(shape) - 2)
+    if channels and each and op in ("Add", "Sub", "Mul", "Div"):
         low.spend(2 * channels)
         values = np.broadcast_to(array.astype(np.float64).ravel(), channels)
         if op == "Div":
             values = 1 / values
-            if not np.isfinite(values).all():
-                raise Refusal(f"divides by '{y}', which holds zeros")
-        scale = values if op in ("Mul", "Div") else np.ones(channels)
-        shift = np.zeros(channels) if op in ("Mul", "Div") else values if op == "Add" else -values
-        low.emit(call, "Affine", [x], {"scale": scale, "shift": shift})
-    elif op in ("Add", "Sub"):
-        change = ("minus" if op == "Sub" else "plus") + "x".join(map(str, dims))
-        sign = -1 if op == "Sub" else 1
-        plain = op == "Add" and dims == array.shape
-        name = low.weight(
-            y, "constant", *(() if plain else (change, lambda c: sign * c.reshape(dims)))
-        )
-        low.emit(call, "Add", [x, name])
+        if np.isfinite(values).all():
+            factor = op in ("Mul", "Div")
+            scale = values if factor else np.ones(channels)
+            shift = np.zeros(channels) if factor else values if op == "Add" else -values
+            return low.emit(call, "Affine", [x], {"scale": scale, "shift": shift}, step)
+    return low.emit(call, op, [x, low.weight(y, "constant")], step=step)
+
+
+def _scaled(low: Lowering, call: Call, x: str, factor: float, step: str = "") -> str:
+    """The product with a number."""
+    shape = low.shape(x)
+    if len(shape) < 2:
+        raise Refusal(f"of {shape_text(shape)}, which has no axis but the batch, is not supported")
+    attrs = {"scale": np.full(shape[1], factor), "shift": np.zeros(shape[1])}
+    return low.emit(call, "Affine", [x], attrs, step)
+
+
+def lower_chain(low: Lowering, call: Call) -> None:
+    """Of any number of activations and constants, each of which broadcasts to the largest."""
+    op = {"Sum": "Add", "Mean": "Add"}.get(call.node.op, call.node.op)
+    if not call.inputs:
+        raise Refusal("has no inputs")
+    given = [name for name in call.inputs if name not in low.constants]
+    if not given:
+        raise Refusal("of constants only is not supported")
+    result = max(given, key=lambda name: math.prod(low.shape(name)[1:]))
+    others = list(call.inputs)
+    others.remove(result)
+    mean = call.node.op == "Mean" and len(call.inputs) > 1
+    for index, name in enumerate(others, 1):
+        step = f"{op.lower()}{index}" if mean or index < len(others) else ""
+        result = _arithmetic(low, call, op, (result, name), step)
+    if mean:
+        _scaled(low, call, result, 1 / len(call.inputs))
+    elif not others:
+        low.alias[call.output] = result
+
+
+def lower_power(low: Lowering, call: Call) -> None:
+    """To the power -1, 0.5, 1, 2 or 3; of one positive number to any."""
+    x, y = call.input(0), call.input(1)
+    number = (
+        low.constants[x if x in low.constants else y] if {x, y} & low.constants.keys() else None
+    )
+    if number is None or number.size != 1:
+        raise Refusal("is supported with one constant number only")
+    value = float(number.item())
+    if x in low.constants:
+        if value <= 0:
+            raise Refusal(f"of {value:g} is not supported")
+        low.emit(call, "Exp", [_scaled(low, call, y, math.log(value), "log")])
+    elif value == 1:
+        low.shape(x)
+        low.alias[call.output] = x
+    elif value in (-1, 0.5):
+        low.emit(call, "Sqrt" if value == 0.5 else "Reciprocal", [x])
+    elif value in (2, 3):
+        square = low.emit(call, "Mul", [x, x], step="" if value == 2 else "square")
+        if value == 3:
+            low.emit(call, "Mul", [square, x])
     else:
-        found = f"the factor {list(array.shape)} is not one per channel of"
-        raise Refusal(f"{found} {shape_text(shape)}")
+        raise Refusal(f"to the power {value:g} is not supported")
 
 
-def lower_sum(low: Lowering, call: Call) -> None:
-    """Of activations of one shape."""
-    sum_ = call.input(0)
-    low.shape(sum_)
-    if len(call.inputs) == 1:
-        low.alias[call.output] = sum_
-    for index, name in enumerate(call.inputs[1:], 1):
-        low.shape(name)
-        step = f"sum{index}" if index + 1 < len(call.inputs) else ""
-        sum_ = low.emit(call, "Add", [sum_, name], step=step)
+def lower_prelu(low: Lowering, call: Call) -> None:
+    """With a constant slope, or a computed one."""
+    _arithmetic(low, call, "PRelu", (call.input(0), call.input(1)))
+
+
+def lower_swish(low: Lowering, call: Call) -> None:
+    """The product with its sigmoid."""
+    x = call.input(0)
+    scaled = x
+    if call.attrs["alpha"] != 1:
+        scaled = _scaled(low, call, x, call.attrs["alpha"], "scaled")
+    factor = low.emit(call, "Sigmoid", [scaled], step="sigmoid")
+    low.emit(call, "Mul", [x, factor])
 
 
 def lower_batch_normalization(low: Lowering, call: Call) -> None:
@@ -233,13 +398,38 @@ def broadcast(a: Array, b: Array) -> int:
 
 OPERATORS = (
     Operator("Relu", relu, None),
-    Operator("Clip", clip, lower_clip, as_inputs),
     Operator("Sigmoid", sigmoid, None, as_inputs),
+    Operator("Tanh", tanh, None, as_inputs),
+    Operator("Exp", exp, None, as_inputs),
+    Operator("Log", log, None, as_inputs),
+    Operator("Sqrt", sqrt, None, as_inputs),
+    Operator("Reciprocal", reciprocal, None, as_inputs),
+    Operator("Neg", negative, None, as_inputs),
+    Operator("Abs", absolute, None, as_inputs),
+    Operator("Sign", sign, None, as_inputs),
+    Operator("Floor", floor, None, as_inputs),
+    Operator("Ceil", ceil, None, as_inputs),
+    Operator("Round", round_, None, as_inputs),
+    Operator("Softplus", softplus, None, as_inputs),
+    Operator("Softsign", softsign, None, as_inputs),
+    Operator("HardSwish", hard_swish, None),
+    Operator("HardSigmoid", hard_sigmoid, None),
+    Operator("Mish", mish, None),
+    Operator("LeakyRelu", leaky_relu, None),
+    Operator("Elu", elu, None),
+    Operator("Selu", selu, None),
+    Operator("PRelu", prelu, lower_prelu),
+    Operator("Swish", swish, lower_swish),
+    Operator("Clip", clip, lower_clip, as_inputs),
     Operator("Add", add, lower_arithmetic, broadcast),
     Operator("Sub", subtract, lower_arithmetic, broadcast),
     Operator("Mul", multiply, lower_arithmetic, broadcast),
     Operator("Div", divide, lower_arithmetic, broadcast),
-    Operator("Sum", total, lower_sum),
+    Operator("Pow", power, lower_power, broadcast),
+    Operator("Sum", total, lower_chain),
+    Operator("Mean", mean, lower_chain),
+    Operator("Max", largest, lower_chain),
+    Operator("Min", smallest, lower_chain),
     Operator("BatchNormalization", batch_normalization, lower_batch_normalization),
     Operator("Cast", cast, lower_cast, as_inputs),
 )
