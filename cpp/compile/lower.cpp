@@ -400,7 +400,7 @@ class Lowerer final : public Lowering {
     }
     if (node.op->role(1) == Role::kWeight) {
       step.weight = graph_.weight(node.weight(1)), step.bias = graph_.weight(node.weight(2));
-    } else {
+    } else if (node.op->role(1) == Role::kEither) {
       step.constant = graph_.weight(node.weight(1));
     }
     Problem p = group.problem;
