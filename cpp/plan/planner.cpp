@@ -195,8 +195,10 @@ bool Planner::allows(const Algorithm& a, const Problem& problem) const {
 
 Planner::Answers& Planner::ask(const Problem& problem) const {
   // Slices stay where they are; other operands may be brought to any layout.
+  // The second operand has the result's layout.
+  const bool stays = problem.y.pitch || (problem.binary() && problem.z.pitch);
   const std::string key = in_layouts(problem, problem.x.pitch ? problem.x.layout : Layout::kNchw,
-                                     problem.y.pitch ? problem.y.layout : Layout::kNchw)
+                                     stays ? problem.y.layout : Layout::kNchw)
                               .key();
   const auto known = answers_.find(key);
   if (known != answers_.end()) return known->second;
