@@ -774,7 +774,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         text,
         weights,
         tmp_path,
-        "net.prototxt: 26 problems",
+        "net.prototxt: 25 problems",
         "'norm' (MVN): layers of this type are not supported",
         "'prelu' (PReLU): layers of this type",
         "'prod' (Eltwise): has 1 coefficients",

@@ -90,13 +90,14 @@ EXCLUDED = {
         concat_1d_axis_0 concat_1d_axis_negative_1 concat_2d_axis_0 concat_2d_axis_negative_2
         concat_3d_axis_0 concat_3d_axis_negative_3 softmax_axis_0
     """,
-    ("the batch stays apart", "the batch cannot be cut"): """
-        gather_0 gather_negative_indices slice slice_default_axes slice_default_steps
-        slice_negative_axes split_1d_uneven_split_opset18 split_equal_parts_1d_opset13
-        split_equal_parts_1d_opset18 split_equal_parts_default_axis_opset13
-        split_equal_parts_default_axis_opset18 split_variable_parts_1d_opset13
-        split_variable_parts_1d_opset18 split_variable_parts_default_axis_opset13
-        split_variable_parts_default_axis_opset18 split_zero_size_splits_opset13
+    ("axis 0 is the batch and there is another", "expected a batch axis"): """
+        split_1d_uneven_split_opset18 split_equal_parts_1d_opset13 split_equal_parts_1d_opset18
+        split_equal_parts_default_axis_opset13 split_equal_parts_default_axis_opset18
+        split_variable_parts_1d_opset13 split_variable_parts_1d_opset18
+        split_variable_parts_default_axis_opset13 split_variable_parts_default_axis_opset18
+    """,
+    ("axis 0 is the batch and there is another", "batch cannot be cut"): """
+        gather_0 gather_negative_indices split_zero_size_splits_opset13
         split_zero_size_splits_opset18
     """,
     ("slices go forwards", "only positive ones"): "slice_neg_steps",
@@ -124,6 +125,7 @@ NO_MEANING = {
     "indices and masks are not computed": r"dropout_default_mask.*|maxpool_with_argmax_.*",
     "scales of blocks are not computed": "dequantizelinear_blocked",
     OTHERS: "resize_downsample_scales_(linear|cubic)_align_corners",
+    "nothing to compare": "reduce_(min|max)_empty_set.*",
     "sequences and optional values are no arrays": "identity_sequence|identity_opt",
     "no such type": r".*(float8|float4|bfloat16|e4m3fn|e5m2|e8m0|int4|int2(_|$)).*",
 }
@@ -175,7 +177,7 @@ def write(case, path):
 
 def test_none_is_dropped_silently(capsys):
     assert REFUSALS.keys() <= CASES.keys()
-    assert (len(ACCEPTED), len(REFUSALS)) == (0, 0)
+    assert (len(ACCEPTED), len(REFUSALS)) == (182, 167)
     with capsys.disabled():
         print(f"\nONNX node tests: {len(ACCEPTED)} of {len(CASES)} run, {len(REFUSALS)} excluded:")
         counts = Counter()

@@ -126,12 +126,10 @@ def test_concatenations_of_more_axes(tmp_path):
 @pytest.mark.parametrize(
     ("nodes", "constants", "said"),
     [
-        ([("Slice", "c,s,e,a", "y", {})], slices(s=[0], e=[1], a=[0]), "batch cannot be cut"),
         ([("Slice", "c,s,e,a", "y", {})], slices(s=[5], e=[5], a=[2]), "nothing is left"),
         ([("Slice", "c,s,e,a", "y", {})], slices(s=[5], e=[7], a=[4]), "axis 4 does not exist"),
         ([("Split", "c,n", "y,z", {"axis": 1})], slices(n=[20, 5]), "not 2 parts"),
         ([("Gather", "c,i", "y", {"axis": 1})], slices(i=[24]), "not those of axis 1"),
-        ([("Gather", "c,i", "y", {"axis": 0})], slices(i=[0]), "batch cannot be cut"),
         (
             [("Concat", "x,c", "y", {"axis": 2})],
             {},

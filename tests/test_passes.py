@@ -314,7 +314,7 @@ def test_every_missing_operator_is_listed_once():
         (Node("BatchNormalization", "n", ["x", *["row"] * 4], ["y"]), "its scale has shape [1, 7]"),
         (Node("BatchNormalization", "n", ["x", *["less"] * 4], ["y"]), "is not positive"),
         (Node("Dropout", "n", ["x", "", "yes"], ["y"]), "training_mode is set"),
-        (Node("ReduceMean", "n", ["x", "zeros"], ["y"]), "only over height and width"),
+        (Node("ReduceMean", "n", ["x", "zeros"], ["y"]), "the batch cannot be reduced"),
     ],
 )
 def test_refusals_say_why(node, reason):

@@ -149,7 +149,7 @@ def test_estimate_of_what_is_refused() -> None:
 
 def test_rows_too_large_to_transform_are_refused() -> None:
     """The stride would make a band of rows overflow, the padding a single row."""
-    key = "conv f32 n1 c8192h1w1 k1r1x3s2145388541x1p0,0,2145388541,787201 nhwc t1"
+    key = "conv f32 n1 c4096h1w1 k1r1x3s2145388541x1p0,0,2145388541,787201 nhwc t1"
     assert _core.refusal(key, "winograd-rows", ISAS[0]) == "the padded window is too large"
 
 
