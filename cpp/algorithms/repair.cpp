@@ -100,7 +100,7 @@ int64_t Repair::find(const FloatOperands& o, float* energies) const {
   }
   if (logs(Topic::kRun))
     log_event(Topic::kRun, "%s: %lld of %lld parts computed directly", p_.key().c_str(),
-              static_cast<long long>(found), static_cast<long long>(p_.n * parts_.count));
+              static_cast<long long>(found), static_cast<long long>(p_.n) * parts_.count);
   return found;
 }
 
@@ -195,14 +195,14 @@ LeftInverse::LeftInverse(const std::vector<double>& matrix, int transformed, int
     : transformed_(transformed), factors_(static_cast<size_t>(taps * transformed)) {
   // The pseudo-inverse of the matrix with rows of length 1, by elimination in its normal equations:
   // transformed numbers err in proportion to their rows.
-  const auto m = [&](int j, int i) { return matrix[static_cast<size_t>(j * taps + i)]; };
+  const auto m = [&](int j, int i) { return matrix[static_cast<size_t>(j) * taps + i]; };
   std::vector<double> length(static_cast<size_t>(transformed));
   for (int j = 0; j < transformed; ++j) {
     for (int i = 0; i < taps; ++i) length[static_cast<size_t>(j)] += m(j, i) * m(j, i);
   }
   const int columns = taps + transformed;
-  std::vector<double> a(static_cast<size_t>(taps * columns));
-  const auto at = [&](int i, int j) -> double& { return a[static_cast<size_t>(i * columns + j)]; };
+  std::vector<double> a(static_cast<size_t>(taps) * columns);
+  const auto at = [&](int i, int j) -> double& { return a[static_cast<size_t>(i) * columns + j]; };
   for (int i = 0; i < taps; ++i) {
     for (int j = 0; j < transformed; ++j) {
       const double scaled = m(j, i) / length[static_cast<size_t>(j)];
@@ -220,7 +220,7 @@ LeftInverse::LeftInverse(const std::vector<double>& matrix, int transformed, int
   }
   for (int i = 0; i < taps; ++i) {
     for (int j = 0; j < transformed; ++j)
-      factors_[static_cast<size_t>(i * transformed + j)] = at(i, taps + j);
+      factors_[static_cast<size_t>(i) * transformed + j] = at(i, taps + j);
   }
 }
 

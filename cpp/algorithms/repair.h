@@ -68,7 +68,7 @@ class LeftInverse {
   // Of a transform [transformed][taps] whose columns are independent.
   LeftInverse(const std::vector<double>& matrix, int transformed, int taps);
   // Factor of transformed number `j` in tap `i`.
-  double at(int i, int j) const { return factors_[static_cast<size_t>(i * transformed_ + j)]; }
+  double at(int i, int j) const { return factors_[static_cast<size_t>(i) * transformed_ + j]; }
 
  private:
   int transformed_;

@@ -76,12 +76,12 @@ std::shared_ptr<const Graph> resolve(const Graph& graph, const std::vector<Shape
   if (graph.fixed) return resolve(graph, inputs, true);
   try {
     return resolve(graph, inputs, false);
-  } catch (const std::invalid_argument&) {
+  } catch (const std::invalid_argument& first) {
     try {
       return resolve(graph, inputs, true);
-    } catch (const std::invalid_argument&) {  // the first reason says more
+    } catch (const std::invalid_argument&) {
+      throw std::invalid_argument(first.what());  // which says more
     }
-    throw;
   }
 }
 

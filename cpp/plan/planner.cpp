@@ -177,7 +177,7 @@ std::string Planner::refusal(const Algorithm& a, const Problem& problem, bool re
   if (restricted && !std::count(asked_.begin(), asked_.end(), &a))
     return "not the algorithm asked for";
   if (options_.strict && !a.exact()) return "looser than strict allows";
-  const std::string reason = a.refuse(problem, context_);
+  std::string reason = a.refuse(problem, context_);
   if (!reason.empty() || !memory_limit) return reason;
   const double bytes = a.memory(problem, context_);
   if (bytes <= static_cast<double>(memory_limit)) return "";
