@@ -112,7 +112,8 @@ LINNET_INLINE Vec with_sign(Vec magnitude, Vec x) {
 // logf (about 1 ulp).
 LINNET_INLINE Vec log(Vec x) {
   constexpr int32_t kRootHalf = 0x3f3504f3;
-  const Ints t = bits_of(x) - kRootHalf;
+  // Without the sign, of which the callers take care: with it the difference may overflow.
+  const Ints t = (bits_of(x) & INT32_MAX) - kRootHalf;
   const Vec n = from_integers(t >> 23);
   const Vec f = sub(from_bits((t & 0x7fffff) + kRootHalf), splat(1));
   const Vec f2 = mul(f, f);
