@@ -68,7 +68,9 @@ void check_padding(const Program& program, size_t i, const Place& place, const O
 
 }  // namespace
 
-void debug_begin(const Program& program, char* arena) { std::memset(arena, kNan, program.arena); }
+void debug_begin(const Program& program, char* arena) {
+  if (program.arena > 0) std::memset(arena, kNan, program.arena);
+}
 
 void debug_before(const Program& program, size_t i, char* arena) {
   const Step& step = program.steps[i];
