@@ -27,7 +27,8 @@ class Elementwise final : public Plan {
     const Strides x(problem.x, width), y(problem.y, width);
     Strides z(problem.z, width);
     // A channel, a row or a column that all others share, and one image that all share.
-    z.c *= b.c > 1, z.h *= b.h > 1, z.w *= b.w > 1;
+    // Of a single channel the padding is shared out too, which is zero in both.
+    z.c *= b.c > 1 || d.c == 1, z.h *= b.h > 1, z.w *= b.w > 1;
     if (problem.map().z_constant) z.n = 0;
     if (!problem.binary()) z.n = z.c = z.h = z.w = 0;
     const bool last = problem.y.layout == Layout::kNhwc;
