@@ -91,7 +91,7 @@ deps:
 
 .venv/installed: $(SOURCES) | deps
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	python -m pip install --disable-pip-version-check -q '.[image,test,dev]'
+	python -m pip install --disable-pip-version-check -q -Cbuild-dir=build/wheel -Ccmake.define.LINNET_WERROR=ON '.[image,test,dev]'
 	touch $@
 
 build/armhf/build.ninja: | armhf-packages

@@ -2,6 +2,7 @@
 
 #if defined(LINNET_DEBUG)
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -41,6 +42,17 @@ std::vector<Range> in_use(const Program& program, size_t i) {
   return ranges;
 }
 
+// Whether a lane of padding holds what it may: zero, or the NaN that its zero weights make of an
+// input that is not finite. No kernel lets one lane's value into another's, so that NaN goes
+// nowhere.
+bool zero_or_nan(const char* lane, DType dtype) {
+  const char zero[8] = {};
+  if (std::memcmp(lane, zero, static_cast<size_t>(size_of(dtype))) == 0) return true;
+  float value = 0;
+  if (dtype == DType::kF32) std::memcpy(&value, lane, sizeof value);
+  return std::isnan(value);
+}
+
 // The lanes beside the channels of each pixel of an operand.
 void check_padding(const Program& program, size_t i, const Place& place, const Operand& operand,
                    const char* arena) {
@@ -49,14 +61,13 @@ void check_padding(const Program& program, size_t i, const Place& place, const O
   if (block.where != Block::kArena) return;
   const char* image = arena + block.offset + place.offset;
   const int64_t size = size_of(operand.dtype);
-  const char zero[8] = {};
   const int64_t pixel = operand.pixel(program.width);
   const int64_t lanes = round_up(operand.dims.c, program.width);
   for (int64_t n = 0; n < program.steps[i].choice.problem.n;
        ++n, image += operand.image(program.width) * size) {
     for (int64_t p = 0; p < operand.dims.h * operand.dims.w; ++p) {
       for (int64_t lane = operand.dims.c; lane < lanes; ++lane) {
-        if (std::memcmp(image + (p * pixel + lane) * size, zero, static_cast<size_t>(size)) != 0)
+        if (!zero_or_nan(image + (p * pixel + lane) * size, operand.dtype))
           fail(program, i,
                "reads block " + std::to_string(place.block) + ", in which lane " +
                    std::to_string(lane) + " of pixel " + std::to_string(p) +
