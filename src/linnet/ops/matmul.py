@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from ..graph import Array
+from ..graph import Array, Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
@@ -37,6 +39,8 @@ def lower_product(low: Lowering, call: Call) -> None:
     turned = bool(call.attrs.get("transB", 0))
     if call.attrs.get("transA", 0):
         raise Refusal("transA=1 is not supported")
+    if call.input(0) in low.constants and call.input(1) not in low.constants:
+        raise Refusal("its first factor is a constant: the batch would not stay the first axis")
     x, matrix = low.shape(call.input(0)), low.numbers(call.input(1), "second factor")
     if len(x) != 2 or matrix.ndim != 2:
         found = f"{shape_text(x)} times {list(matrix.shape)}"
@@ -65,7 +69,73 @@ def lower_product(low: Lowering, call: Call) -> None:
     low.emit(call, "Gemm", inputs, {"transB": 1})
 
 
+def lower_matmul(low: Lowering, call: Call) -> None:
+    """A value times a matrix or a matrix times a value, one matrix for all or one for each index
+    of the axes between: convolutions of 1x1 whose channels are the summed axis."""
+    first = call.input(0) not in low.constants
+    x, name = (call.input(0), call.input(1)) if first else (call.input(1), call.input(0))
+    shape, matrix = low.shape(x), low.numbers(name, "second factor" if first else "first factor")
+    if first and len(shape) == 2 and matrix.ndim == 2:
+        return lower_product(low, call)
+    terms = -2 if matrix.ndim > 1 and first else -1
+    between, rest = shape[1:-2], (1, *shape)[-2 if first else -1]
+    each = matrix.reshape(-1, 1) if matrix.ndim == 1 and first else np.atleast_2d(matrix)
+    while each.ndim > 2 and each.shape[0] == 1:
+        each = each[0]
+    groups = math.prod(between) if each.ndim > 2 else 1
+    summed = shape[-1 if first else -2] if len(shape) > 2 else 0
+    if not summed or summed != matrix.shape[terms] or each.shape[:-2] not in ((), between):
+        a, b = shape_text(shape), str(list(matrix.shape))
+        found = f"{a} times {b}" if first else f"{b} times {a}"
+        raise Refusal(f"{found} is not supported, only along an axis after the batch")
+
+    outputs = each.shape[-1 if first else -2]
+    filters = (groups * outputs, summed, 1, 1)
+    weight = low.weight(
+        name,
+        "factor",
+        f"{'T' if first else ''}{filters[0]}x{summed}x1x1",
+        lambda w: (np.swapaxes(w.reshape(each.shape), -1, -2) if first else w).reshape(filters),
+    )
+    # The convolution's image: channels, then all that is not summed.
+    count = math.prod(between)
+    steps: list[tuple[str, Shape]]
+    if groups > 1 or not between:
+        turned = [("Transpose", (0, 1, 3, 2))] if first else []
+        inner = (summed, rest) if not first else (rest, summed)
+        steps = [
+            ("Reshape", (groups, *inner)),
+            *turned,
+            ("Reshape", (groups * summed, rest, 1)),
+            ("Conv", ()),
+            ("Reshape", (groups, outputs, rest)),
+            *turned,
+        ]
+    elif first:
+        steps = [
+            ("Reshape", (count * rest, summed)),
+            ("Transpose", (0, 2, 1)),
+            ("Reshape", (summed, count, rest)),
+            ("Conv", ()),
+            ("Reshape", (outputs, count * rest)),
+            ("Transpose", (0, 2, 1)),
+        ]
+    else:
+        swap = ("Transpose", (0, 2, 1, 3))
+        steps = [("Reshape", (count, summed, rest)), swap, ("Conv", ()), swap]
+    for i, (op, numbers) in enumerate(steps):
+        step = f"{op.lower()}{i}"
+        if op == "Reshape":
+            x = low.reshape(call, x, (shape[0], *numbers), step)
+        elif op == "Transpose":
+            x = low.emit(call, op, [x], {"perm": list(numbers)}, step)
+        else:
+            x = low.emit(call, op, [x, weight], {"group": groups}, step)
+    kept = (rest,) if matrix.ndim == 1 else (rest, outputs) if first else (outputs, rest)
+    low.reshape(call, x, (shape[0], *between, *kept))
+
+
 OPERATORS = (
     Operator("Gemm", gemm, lower_product),
-    Operator("MatMul", matmul, lower_product),
+    Operator("MatMul", matmul, lower_matmul),
 )
