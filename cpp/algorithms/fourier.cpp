@@ -220,8 +220,15 @@ class FourierPlan final : public Plan {
     return std::max(round_up(t_.workspace(n_, p_.threads), 64), repair_.scratch_floats());
   }
   Parts parts() const {
-    return {t_.rows * t_.cols, ceil_div(n_, t_.computed[0]) * ceil_div(n_, t_.computed[1]),
-            kMostEnergy, kMostShare};
+    return {t_.rows * t_.cols,
+            ceil_div(n_, t_.computed[0]) * ceil_div(n_, t_.computed[1]),
+            kMostEnergy,
+            kMostShare,
+            static_cast<float>(kEnergyNumbers / 2 * n_ * n_),
+            t_.cols,
+            t_.computed[0],
+            n_,
+            -p_.conv().window.pad[0]};
   }
 
   void transform(const FloatOperands& o) const {

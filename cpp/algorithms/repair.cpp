@@ -55,48 +55,102 @@ float Repair::limit(const float* energies, float* copy) const {
   return parts_.factor * copy[rare];
 }
 
+// The sum of the squares of some rows of an image, and the largest.
+double Repair::squares(const float* image, int64_t first, int64_t last, float* most) const {
+  const Dims& d = p_.x.dims;
+  if (p_.x.layout == Layout::kNhwc) {
+    const ptrdiff_t points[] = {0, 0};  // twice, since there must be two
+    const int64_t pixel = p_.x.pixel(kernels_.width);
+    float total;
+    kernels_.energy({image + first * d.w * pixel, points, 2, (last - first) * d.w,
+                     pixel_ / kernels_.width, pixel},
+                    most, &total);
+    *most /= 2;
+    return total / 2;
+  }
+  double total = 0;
+  *most = 0;
+  for (int64_t c = 0; c < d.c; ++c) {
+    for (int64_t i = first * d.w; i < last * d.w; ++i) {
+      const float square = image[c * d.h * d.w + i] * image[c * d.h * d.w + i];
+      *most = larger(square, *most), total += square;
+    }
+  }
+  return total;
+}
+
 // Whether an image of few parts has a value far beyond the others.
 bool Repair::uneven(const float* image) const {
   const Dims& d = p_.x.dims;
-  float most = 0, total = 0;
-  if (p_.x.layout == Layout::kNhwc) {
-    const ptrdiff_t first[] = {0, 0};  // twice, since there must be two
-    const int64_t pixel = p_.x.pixel(kernels_.width);
-    kernels_.energy({image, first, 2, d.h * d.w, pixel_ / kernels_.width, pixel}, &most, &total);
-  } else {
-    for (int64_t i = 0; i < d.count(); ++i) {
-      const float square = 2 * image[i] * image[i];
-      most = larger(square, most), total += square;
+  float most;
+  const double total = squares(image, 0, d.h, &most);
+  const double mean = (total - most) / static_cast<double>(d.count());
+  const float peak = kPeak + kPeakOfChannels * static_cast<float>(d.c);
+  return !(most <= peak * mean) && most != 0;
+}
+
+// The energy of a part by the squares of those of the image's values that are in no part with an
+// energy beyond `most`: what is smooth leaves less, but at borders, where zeros begin.
+float Repair::usual(const float* image, const float* energies, float most) const {
+  const int64_t rows = parts_.count / parts_.in_row;
+  const auto clean = [&](int64_t row) {
+    const float* begin = energies + std::clamp<int64_t>(row, 0, rows - 1) * parts_.in_row;
+    return std::all_of(begin, begin + parts_.in_row, [&](float e) { return e <= most; });
+  };
+  double sum = 0;
+  int64_t pixels = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t top = parts_.first + row * parts_.step;
+    const int64_t first = std::max<int64_t>(0, top),
+                  last = std::min(p_.x.dims.h, top + parts_.step);
+    bool all = first < last;
+    for (int64_t r = row - ceil_div(parts_.height, parts_.step) + 1; all && r <= row; ++r)
+      all = clean(r);
+    if (!all) continue;
+    float largest;
+    sum += squares(image, first, last, &largest);
+    pixels += (last - first) * p_.x.dims.w;
+  }
+  return parts_.white * static_cast<float>(sum / static_cast<double>(std::max<int64_t>(1, pixels)));
+}
+
+int64_t Repair::find(const float* image, float* energies, const float* totals, float* copy) const {
+  const int64_t count = parts_.count;
+  // Where one number can touch half of the parts, the others do not tell what is usual.
+  if (count <= 2 * parts_.touched + 1) {
+    const bool all = uneven(image);
+    std::fill(energies, energies + count, all ? 1.0f : 0.0f);
+    return all ? count : 0;
+  }
+  const float most = limit(energies, copy);
+  double rest = 0;
+  int64_t ordinary = 0, odd = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (energies[i] <= most && most < kInfinity) {
+      rest += totals[i], ++ordinary;
+    } else {
+      odd += energies[i] < kInfinity;
     }
   }
-  const float mean = (total - most) / static_cast<float>(d.count());
-  return !(most <= (kPeak + kPeakOfChannels * static_cast<float>(d.c)) * mean) && most != 0;
+  double large = rest / static_cast<double>(std::max<int64_t>(1, ordinary));
+  if (odd > 0) large = std::max<double>(large, usual(image, energies, most));
+  int64_t found = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const bool carried =
+        (energies[i] <= most || totals[i] <= parts_.share * large) && energies[i] < kInfinity;
+    energies[i] = carried ? 0.0f : 1.0f;
+    found += !carried;
+  }
+  return found;
 }
 
 int64_t Repair::find(const FloatOperands& o, float* energies) const {
   int64_t found = 0;
-  const int64_t count = parts_.count;
-  const float* totals = energies + p_.n * count;
-  float* copy = energies + 2 * p_.n * count;
-  for (int64_t image = 0; image < p_.n; ++image, energies += count, totals += count) {
-    if (count <= parts_.touched) {
-      const bool all = uneven(o.x + image * p_.x.image(kernels_.width));
-      std::fill(energies, energies + count, all ? 1.0f : 0.0f);
-      found += all ? count : 0;
-      continue;
-    }
-    const float most = limit(energies, copy);
-    double rest = 0;
-    int64_t ordinary = 0;
-    for (int64_t i = 0; most < kInfinity && i < count; ++i) {
-      if (energies[i] <= most) rest += totals[i], ++ordinary;
-    }
-    const double large = parts_.share * rest / static_cast<double>(std::max<int64_t>(1, ordinary));
-    for (int64_t i = 0; i < count; ++i) {
-      const bool carried = (energies[i] <= most || totals[i] <= large) && energies[i] < kInfinity;
-      energies[i] = carried ? 0.0f : 1.0f;
-      found += !carried;
-    }
+  const float* totals = energies + p_.n * parts_.count;
+  float* copy = energies + 2 * p_.n * parts_.count;
+  for (int64_t i = 0; i < p_.n; ++i) {
+    const int64_t first = i * parts_.count;
+    found += find(o.x + i * p_.x.image(kernels_.width), energies + first, totals + first, copy);
   }
   if (logs(Topic::kRun))
     log_event(Topic::kRun, "%s: %lld of %lld parts computed directly", p_.key().c_str(),

@@ -18,10 +18,14 @@ struct Patch {
 
 // The parts that an image's input is cut into for the transforms.
 struct Parts {
-  int64_t count;    // of an image
-  int64_t touched;  // by one number of the input at most
-  float factor;     // energies beyond so many times the largest of the rest are too large,
-  float share;      // in parts whose total is beyond so many times the mean
+  int64_t count;         // of an image
+  int64_t touched;       // by one number of the input at most
+  float factor;          // energies beyond so many times the largest of the rest are too large,
+  float share;           // in parts whose total is beyond so many times what is usual
+  float white;           // usual: the energy of white noise of rms 1, one channel
+  int64_t in_row;        // parts that lie side by side
+  int64_t step, height;  // rows of the input from such a row to the next, and in each
+  int64_t first;         // row where the first begins
 };
 
 class Repair {
@@ -49,6 +53,9 @@ class Repair {
  private:
   float limit(const float* energies, float* copy) const;
   bool uneven(const float* image) const;
+  int64_t find(const float* image, float* energies, const float* totals, float* copy) const;
+  float usual(const float* image, const float* energies, float most) const;
+  double squares(const float* image, int64_t first, int64_t last, float* most) const;
   void compute(const FloatOperands& o, const Patch& patch, int64_t k, const float* bias,
                float* scratch) const;
   void copy_input(const float* x, int64_t top, int64_t left, int64_t rows, int64_t cols,

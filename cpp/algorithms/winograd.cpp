@@ -33,6 +33,8 @@ constexpr double kCopyCycles = 150;
 constexpr int kEnergyPoints[] = {0, 3, 5, 7};
 // Energies beyond so many times the rest's are too large (docs/numerics.md).
 constexpr float kMostEnergy = 4;
+// The squares of the factors of those points, summed.
+constexpr float kWhite = 179.875f * 179.875f;
 // What the products of a row of points may fill of a core's first-level cache; and the transformed
 // tiles of one block of its second level, weights beside them, unless larger blocks pay. Where all
 // cores share a small second level (ARM), several threads have to do with less.
@@ -243,9 +245,17 @@ class WinogradPlan final : public Plan {
     const int64_t across = ceil_div(kPoints, m_);  // tiles that a number may be in
     // Errors grow with the root of the channels (bench/errors.py): there is room for the larger
     // ones of tiles with more energy.
-    const float room = 25 / (1 + static_cast<float>(p_.x.dims.c) / 28);
+    const float room = 22 / (1 + static_cast<float>(p_.x.dims.c) / 28);
     const float share = 1 + std::max(0.3f, (room - 1) / 2);
-    return {blocking_.rows * blocking_.cols, across * across, kMostEnergy, share};
+    return {blocking_.rows * blocking_.cols,
+            across * across,
+            kMostEnergy,
+            share,
+            kWhite,
+            blocking_.cols,
+            m_,
+            kPoints,
+            -p_.conv().window.pad[0]};
   }
   // V and Z of a block.
   int64_t z_offset() const { return round_up(kTilePoints * v_point_, 16); }

@@ -191,7 +191,17 @@ class WinogradRowsPlan final : public Plan {
   Parts parts() const {
     // Other rows of a window have their part of the errors.
     const float share = 1 + 1.5f * static_cast<float>(p_.conv().window.kernel[0]);
-    return {p_.x.dims.h * t_.tiles, ceil_div(t_.points, t_.m), kMostEnergy, share};
+    // The squares of the factors of the points in an energy, by pairs.
+    constexpr float kWhite[] = {0, 0, 0, 179.9f, 527.6f, 4620.1f};
+    return {p_.x.dims.h * t_.tiles,
+            ceil_div(t_.points, t_.m),
+            kMostEnergy,
+            share,
+            kWhite[t_.pairs],
+            t_.tiles,
+            1,
+            1,
+            0};
   }
   int64_t scratch_floats() const {
     return std::max(p_.threads * thread_floats(), repair_.scratch_floats());
