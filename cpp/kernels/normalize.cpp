@@ -8,45 +8,63 @@ namespace {
 // Numbers of a row that are summed before their sum is added to the others'.
 constexpr int64_t kPart = 1024;
 
+// The lanes of a vector together, by halves.
+template <typename Op>
+LINNET_INLINE float together(Vec v, Op op) {
+  float lanes[kWidth];
+  store(lanes, v);
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] = op(lanes[i], lanes[i + half]);
+  }
+  return lanes[0];
+}
+LINNET_INLINE float largest(Vec v) {
+  return together(v, [](float a, float b) { return b > a ? b : a; });
+}
+LINNET_INLINE float sum_of(Vec v) {
+  return together(v, [](float a, float b) { return a + b; });
+}
+
+// The largest is subtracted first, which is exact mathematics and keeps the exponential from
+// overflowing.
+void softmax_short_row(const float* x, float* y, int64_t count) {
+  const Vec v = load_tail(x, count, -__builtin_inff());
+  const Vec e = exp_nonpositive(sub(v, splat(largest(v))));
+  store_tail(y, count, mul(e, splat(1.0f / sum_of(e))));
+}
+
 void softmax_row(const float* x, float* y, const NormalizeRows& r) {
   const int64_t count = r.count;
-  const float infinity = __builtin_inff();
-  const int64_t whole = count - count % kWidth;
-  const int64_t rest = count - whole;
-  float lanes[kWidth];
+  if (count < kWidth) return softmax_short_row(x, y, count);
+  // What is left after the whole vectors is the end of one that overlaps the last of them.
+  const int64_t whole = count - count % kWidth, last = count - kWidth;
+  float fresh[2 * kWidth];
+  for (int i = 0; i < 2 * kWidth; ++i) fresh[i] = i < kWidth ? 0.0f : 1.0f;
 
-  Vec top = splat(-infinity);
-  for (int64_t i = 0; i < whole; i += kWidth) top = max(top, load(x + i));
-  if (rest) top = max(top, load_tail(x + whole, rest, -infinity));
-  store(lanes, top);
-  float largest = lanes[0];
-  for (int i = 1; i < kWidth; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
+  Vec tops[4];
+  for (Vec& top : tops) top = load(x + last);
+  int64_t i = 0;
+  for (; i + 4 * kWidth <= whole; i += 4 * kWidth) {
+    for (int j = 0; j < 4; ++j) tops[j] = max(tops[j], load(x + i + j * kWidth));
+  }
+  for (; i < whole; i += kWidth) tops[0] = max(tops[0], load(x + i));
+  const Vec shift = splat(largest(max(max(tops[0], tops[1]), max(tops[2], tops[3]))));
 
-  // The shift is exact mathematics and keeps the exponential from overflowing.
-  const Vec shift = splat(largest);
-  Vec total = splat(0);
+  const Vec end = exp_nonpositive(sub(load(x + last), shift));  // before y, which may be x
+  Vec total = mul(end, load(fresh + count % kWidth));
   for (int64_t part = 0; part < whole; part += kPart) {
-    const int64_t end = whole - part < kPart ? whole : part + kPart;
+    const int64_t stop = whole - part < kPart ? whole : part + kPart;
     Vec sum = splat(0);
-    for (int64_t i = part; i < end; i += kWidth) {
+    for (i = part; i < stop; i += kWidth) {
       const Vec e = exp_nonpositive(sub(load(x + i), shift));
       store(y + i, e);
       sum = add(sum, e);
     }
     total = add(total, sum);
   }
-  if (rest) {
-    const Vec e = exp_nonpositive(sub(load_tail(x + whole, rest, -infinity), shift));
-    store_tail(y + whole, rest, e);
-    total = add(total, e);
-  }
-  store(lanes, total);
-  float sum = 0;
-  for (int i = 0; i < kWidth; ++i) sum += lanes[i];
-
-  const Vec scale = splat(1.0f / sum);
-  for (int64_t i = 0; i < whole; i += kWidth) store(y + i, mul(load(y + i), scale));
-  if (rest) store_tail(y + whole, rest, mul(load_tail(y + whole, rest, 0), scale));
+  const Vec scale = splat(1.0f / sum_of(total));
+  for (i = 0; i < whole; i += kWidth) store(y + i, mul(load(y + i), scale));
+  store(y + last, mul(end, scale));
 }
 
 // Of the numbers at `first` and after it those that a row of `count` has; zero for others.

@@ -11,8 +11,8 @@ from ..graph import Array, Graph, Node, Shape
 
 
 def expand(graph: Graph) -> Graph:
-    """What is left of Affine and ZeroPad becomes an Add or a convolution of every channel with a
-    1x1 kernel.
+    """What is left of Affine becomes a Mul or an Add, if it does both a convolution of every
+    channel with a 1x1 kernel, as ZeroPad does.
     """
     initializers = dict(graph.initializers)
     names = graph.names()
@@ -37,9 +37,12 @@ def expand(graph: Graph) -> Graph:
 
         scale = node.attrs.get("scale", np.ones(channels))
         shift = node.attrs.get("shift", np.zeros(channels))
-        if node.op == "Affine" and (scale == 1).all():
-            shift = shift.astype(np.float32).reshape(-1, *(1,) * (len(shape) - 2))
-            nodes.append(Node("Add", node.name, [x, constant("shift", shift)], [y], {}))
+        if node.op == "Affine" and ((scale == 1).all() or not shift.any()):
+            op, what, array = (
+                ("Mul", "scale", scale) if not shift.any() else ("Add", "shift", shift)
+            )
+            array = array.astype(np.float32).reshape(-1, *(1,) * (len(shape) - 2))
+            nodes.append(Node(op, node.name, [x, constant(what, array)], [y], {}))
             continue
         image = len(shape) == 4
         if not image:
