@@ -107,6 +107,9 @@ PackedWeights pack(const Context& context, const Weight& weight, const std::stri
   return {context, weight.type, std::move(packed), std::move(scales)};
 }
 
+// The bias of a tile that adds to what y holds, its residual.
+extern const float kNoBias[];
+
 // A tile of `lanes` output channels whose sums are cut into parts of kMostTerms products at most;
 // in between, y holds the sum of those done. Not with a pool.
 void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes);

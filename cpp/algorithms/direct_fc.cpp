@@ -137,14 +137,16 @@ class DirectFullyConnected final : public Plan {
         float* space = o.workspace + thread * expanded_floats();
         weights_.expand(&tile, space, size * block_step(), vecs);
       }
-      tile.bias = begin == 0 ? bias_->floats() + channel : nullptr;
+      tile.bias = begin == 0 ? bias_->floats() + channel : kNoBias;
       tile.limits = ends ? p_.end.limits : Limits();
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t from = first + (last - first) * t / tiles,
                       to = first + (last - first) * (t + 1) / tiles;
         tile.x = o.x + from * x_step_ + begin * x_unit;
         tile.y = o.y + from * y_image_ + channel;
-        tile.residual = p_.end.residual && ends ? o.operand + from * y_image_ + channel : nullptr;
+        tile.residual = begin > 0         ? tile.y
+                        : p_.end.residual ? o.operand + from * y_image_ + channel
+                                          : nullptr;
         if (to - from == 1) {
           kernels_.gemv[static_cast<int>(expands() ? DType::kF32 : weights_.type())][vecs](tile);
         } else {

@@ -43,6 +43,8 @@ Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int
   return best;
 }
 
+alignas(64) const float kNoBias[kMaxTileVecs * kMaxWidth] = {};
+
 void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes) {
   const DirectTile whole = tile;
   const auto part = [](int64_t length, int64_t each) {
@@ -50,7 +52,7 @@ void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes) {
   };
   const int64_t inner = part(whole.inner, 1), middle = part(whole.middle, whole.inner),
                 outer = part(whole.outer, whole.middle * whole.inner);
-  tile.residual = nullptr, tile.limits = {};
+  tile.limits = {};
   for (int64_t o = 0; o < whole.outer; o += outer) {
     for (int64_t m = 0; m < whole.middle; m += middle) {
       for (int64_t i = 0; i < whole.inner; i += inner) {
@@ -61,10 +63,9 @@ void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes) {
         const int64_t tap = (o * whole.middle + m) * whole.inner + i;
         tile.w = static_cast<const float*>(whole.w) + tap * lanes;
         const int64_t taps = whole.outer * whole.middle * whole.inner;
-        if (tap + tile.outer * tile.middle * tile.inner == taps)
-          tile.residual = whole.residual, tile.limits = whole.limits;
+        if (tap + tile.outer * tile.middle * tile.inner == taps) tile.limits = whole.limits;
         kernel(tile);
-        tile.bias = nullptr;
+        tile.bias = kNoBias, tile.residual = tile.y;
       }
     }
   }

@@ -167,23 +167,15 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
 template <int kVecs, int kTileCols>
 void direct(const DirectTile& t) {
   Vec acc[kTileCols][kVecs];
-  if (t.bias) {
-    const float* bias = t.bias;
-    LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p) {
+  const float* bias = t.bias;
+  LINNET_UNROLL
+  for (int p = 0; p < kTileCols; ++p) {
 #if defined(__x86_64__)
-      // Loaded for every pixel: copies from register to register take turns with multiply-adds.
-      __asm__("" : "+r"(bias));
+    // Loaded for every pixel: copies from register to register take turns with multiply-adds.
+    __asm__("" : "+r"(bias));
 #endif
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = load(bias + v * kWidth);
-    }
-  } else {
     LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p) {
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = splat(0);
-    }
+    for (int v = 0; v < kVecs; ++v) acc[p][v] = load(bias + v * kWidth);
   }
 
   const float* w = static_cast<const float*>(t.w);
@@ -210,14 +202,6 @@ void direct(const DirectTile& t) {
       if constexpr (kWeightPlaces > 1) w += t.w_middle;
     }
     if constexpr (kWeightPlaces > 1) w += t.w_outer;
-  }
-  if (!t.bias) {  // added last, for the sums to stay short and with them the error
-    const float* y = t.y;
-    LINNET_UNROLL
-    for (int p = 0; p < kTileCols; ++p, y += t.y_col) {
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v) acc[p][v] = add(acc[p][v], load(y + v * kWidth));
-    }
   }
   finish(acc, t);
 }
@@ -286,7 +270,7 @@ void gemv(const DirectTile& t) {
   Vec acc[1][kVecs], extra[kSums][kVecs];
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) {
-    acc[0][v] = load((t.bias ? t.bias : t.y) + v * kWidth);
+    acc[0][v] = load(t.bias + v * kWidth);
     LINNET_UNROLL
     for (int s = 0; s < kSums; ++s) extra[s][v] = splat(0);
   }

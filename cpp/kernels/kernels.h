@@ -22,8 +22,8 @@ namespace linnet {
 // the same tile with images in place of pixels.
 //   acc[p][k] = init[p][k] + sum over taps of x[p * x_col + tap] * w[tap][k]
 // All strides count elements. `y` has channels contiguous; stores cover whole vectors, so its rows
-// are padded to them. There is at least one tap; a residual or a null bias goes with pool_cols 1
-// and no pool_merge.
+// are padded to them. There is at least one tap; a residual goes with pool_cols 1 and no
+// pool_merge.
 struct DirectTile {
   const float* x;      // first tap of the first pixel
   ptrdiff_t x_col;     // from one output pixel to the next
@@ -32,8 +32,10 @@ struct DirectTile {
   int64_t outer, middle, inner;
   const void* w;       // [outer][middle][inner][vecs * width]; floats unless the kernel says else
   const float* scale;  // vecs * width, for int8 weights
-  const float* bias;   // vecs * width; nullptr adds to what y holds (reduction split over calls)
-  const float* residual;  // added before the activation, laid out like y; nullptr for none
+  const float* bias;   // vecs * width
+  // Added before the activation, laid out like y; nullptr for none. It may be y: a reduction split
+  // over calls, whose sums stay short, and with them the error.
+  const float* residual;
   float* y;
   ptrdiff_t y_col;  // from one stored pixel to the next
   Limits limits;
@@ -50,6 +52,7 @@ using DirectKernel = void (*)(const DirectTile&);
 
 constexpr int kMaxTileVecs = 8;
 constexpr int kMaxTileCols = 16;
+constexpr int kMaxWidth = 16;  // floats of a vector
 
 // Matrix products, one for each point of a transform domain, with results of `vecs` vectors:
 //   y[point][col][lane] = sum over taps of x[point][col][tap] * w[point][tap][lane]

@@ -280,12 +280,9 @@ W, BIAS, RESIDUAL, Y, Y_COL, LOW, HIGH, POOL_COLS, POOL_MERGE = 40, 48, 52, 56, 
 def direct(a: Assembly, cols: int) -> None:
     """A whole DirectTile. r8, r9: runs left of middle and outer loops; r12: step after a run."""
     a.function(f"linnet_a32_direct_{cols}")
-    accumulate, run, after = a.label(), a.label(), a.label()
+    run, after = a.label(), a.label()
     a.plain("mov r11, r0")
-    # The sums start from the bias, or from what y holds.
-    a.plain(f"ldr r4, [r11, #{BIAS}]", f"ldr r2, [r11, #{X_COL}]", "cmp r4, #0")
-    a.plain(f"beq {accumulate}", "vld1.32 {d8-d11}, [r4]")
-    ready = a.label()
+    a.plain(f"ldr r4, [r11, #{BIAS}]", f"ldr r2, [r11, #{X_COL}]", "vld1.32 {d8-d11}, [r4]")
     copies = [f"vmov q{4 + 2 * c + v}, q{4 + v}" for c in range(1, cols) for v in range(2)]
     # Steps from the last tap of a run to the first of the next, in the middle and the outer loop.
     setup = [
@@ -310,7 +307,6 @@ def direct(a: Assembly, cols: int) -> None:
         "str r5, [sp, #4]",
     ]
     a.scheduled(copies + setup)
-    a.at(ready)
     # The first tap's values step by a run if runs are single taps.
     a.plain("subs r8, r8, #1", "mov r12, r4")
     a.plain("moveq r12, r5", f"ldreq r8, [r11, #{MIDDLE}]", "subeq r9, r9, #1")
@@ -337,10 +333,6 @@ def direct(a: Assembly, cols: int) -> None:
     a.at(end)
     a.scheduled(tap(cols, 0, "", last=True))
     finish_direct(a, cols)
-    a.at(accumulate)
-    a.plain(f"ldr r4, [r11, #{Y}]", f"ldr r5, [r11, #{Y_COL}]", "lsl r5, r5, #2")
-    a.plain(*[f"vld1.32 {sums(c)}, [r4], r5" for c in range(cols)])
-    a.plain(*setup, f"b {ready}")
 
 
 def finish_direct(a: Assembly, cols: int) -> None:

@@ -43,7 +43,6 @@ const Variant kVariants[] = {
     {"accumulate", true, false, false, {0.25f, kInfinity}, 1},
     {"residual", false, true, false, kRelu, 1},
     {"residual relu6", false, true, false, kRelu6, 1},
-    {"all", true, true, false, {-0.5f, kInfinity}, 1},
     {"pool2", false, false, false, kRelu, 2},
     {"pool2 relu6", false, false, false, kRelu6, 2},
     {"pool3", false, false, false, kNone, 3},
@@ -82,7 +81,7 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
       const ptrdiff_t at = s * y_col + c;
       double best = -std::numeric_limits<double>::infinity();
       for (int p = s * variant.pool; p < (s + 1) * variant.pool; ++p) {
-        double sum = variant.accumulate ? y.get()[at] : bias.get()[c];
+        double sum = bias.get()[c];
         const float* weight = w.get() + c;
         for (int64_t o = 0; o < r.outer; ++o) {
           for (int64_t m = 0; m < r.middle; ++m) {
@@ -92,6 +91,7 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
             }
           }
         }
+        if (variant.accumulate) sum += y.get()[at];
         if (variant.residual) sum += residual.get()[at];
         best = std::max(best, sum);
       }
@@ -110,8 +110,8 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
   t.middle = r.middle;
   t.inner = r.inner;
   t.w = w.get();
-  t.bias = variant.accumulate ? nullptr : bias.get();
-  t.residual = variant.residual ? residual.get() : nullptr;
+  t.bias = bias.get();
+  t.residual = variant.accumulate ? y.get() : variant.residual ? residual.get() : nullptr;
   t.y = y.get();
   t.y_col = y_col;
   t.limits = variant.limits;
