@@ -151,8 +151,9 @@ def test_lrn(tmp_path):
     square = np.pad(x * x, ((0, 0), (1, 1), (0, 0), (0, 0)))
     around = square[:, :-2] + square[:, 1:-1] + square[:, 2:]
     close(run(graph, x), x / (1 + 2 / 3 * around) ** 0.75)
-    for settings, said in (("local_size: 4", "no centre"), ("norm_region: 1", "WITHIN_CHANNEL")):
-        refuse(INPUT + layer("LRN", settings=f"lrn_param {{ {settings} }}"), None, tmp_path, said)
+    for settings in ("local_size: 4", "local_size: 2 norm_region: WITHIN_CHANNEL"):
+        text = INPUT + layer("LRN", settings=f"lrn_param {{ {settings} }}")
+        refuse(text, None, tmp_path, "'y' (LRN): its local_size is ", "no centre")
 
 
 @pytest.mark.parametrize("form", ["packed", "legacy", "double", "chunks", "unpacked"])
@@ -737,9 +738,9 @@ def test_channels_are_concatenated(settings, tmp_path):
 
 
 def test_everything_unsupported_is_reported_at_once(tmp_path):
-    text = INPUT + layer("MVN", "norm") + layer("ReLU", "after", bottom="norm")
+    text = INPUT + layer("Im2col", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
-    text += layer("PReLU", "prelu")
+    text += layer("LSTM", "sequence")
     text += layer("Eltwise", "prod", "eltwise_param { operation: PROD coeff: 1 }", bottom="x x")
     text += layer("Eltwise", "coeff", "eltwise_param { coeff: -1 }", bottom="x x")
     text += layer("Python", "py", 'python_param { module: "a" layer: "B" }')
@@ -775,8 +776,8 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         weights,
         tmp_path,
         "net.prototxt: 25 problems",
-        "'norm' (MVN): layers of this type are not supported",
-        "'prelu' (PReLU): layers of this type",
+        "'norm' (Im2col): layers of this type are not supported",
+        "'sequence' (LSTM): layers of this type are not supported: they keep a state",
         "'prod' (Eltwise): has 1 coefficients",
         "'coeff' (Eltwise): has 1 coefficients",
         "'py' (Python): layers written in Python are not supported (a.B)",
@@ -785,7 +786,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "'images' (Concat): over the batch",
         "'two' (Concat): has both axis and concat_dim",
         "'stats' (BatchNorm): use_global_stats",
-        "'data' (Data): reads a data set",
+        "'data' (Data): reads a data set; instead, write an Input layer",
         "'missing' (Convolution): has no weights in ",
         "'shape' (Convolution): ",
         "blob 0 has shape [2, 4, 3, 5], expected [2, 4, 3, 3]",
