@@ -33,6 +33,9 @@ def _permute(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
     if sorted(order) != list(range(rank)):
         raise Unsupported(f"order {order} is not one of {rank} axes")
     reader.add(layer.name, "Transpose", inputs, outputs, perm=order)
+    if order[0] != 0:  # the batch is an axis like others then, as long as the prototxt says
+        sizes = reader.sizes(inputs[0])
+        reader.shapes[outputs[0]] = tuple(sizes[axis] for axis in order)
 
 
 def _shuffle_channel(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -190,7 +193,6 @@ def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
     turned = [(batch, *split)[axis] for axis in order]
     x = reader.part(layer, "Transpose", [x], tuple(turned), perm=order)
     reshaped(reader, layer, [x], outputs, target)
-    reader.shapes[outputs[0]] = tuple(target)
 
 
 def _prior_box(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:

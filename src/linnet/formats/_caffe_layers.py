@@ -720,12 +720,23 @@ def _reshape(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
 def reshaped(
     reader: Weighted, layer: Any, inputs: list[str], outputs: list[str], target: list[int]
 ) -> None:
-    if 0 in target[1:]:
-        raise Unsupported("moves the batch to another axis")
-    if max(target) >= LONGEST_AXIS:
-        raise Unsupported(f"its output is too large: {target}")
-    name = reader.constant(f"{outputs[0]}.shape", np.array(target, np.int64))
+    """Under another shape, one of whose sizes may be -1. A batch that the prototxt writes as a
+    number is the batch still, of any size, where it stays apart.
+    """
+    shape, sizes = reader.shape(inputs[0]), reader.sizes(inputs[0])
+    new = [n or sizes[0] for n in target]
+    total, known = math.prod(sizes), math.prod(n for n in new if n != -1)
+    if new.count(-1) == 1 and known > 0 and total % known == 0:
+        new[new.index(-1)] = total // known
+    if min(new, default=0) < 1 or math.prod(new) != total:
+        raise Unsupported(f"{list(sizes)} cannot become {target}")
+    if max(new) >= LONGEST_AXIS:
+        raise Unsupported(f"its output is too large: {new}")
+    apart = shape[0] == 0 and new[0] == sizes[0]
+    written = [0 if apart else target[0] or new[0], *(n or sizes[0] for n in target[1:])]
+    name = reader.integers(layer, "shape", written)
     reader.add(layer.name, "Reshape", [*inputs, name], outputs)
+    reader.shapes[outputs[0]] = (0 if apart else new[0], *new[1:])
 
 
 def normalized(

@@ -112,6 +112,11 @@ class Weighted(Translator):
             arrays.append(array)
         return arrays
 
+    def sizes(self, name: str) -> Shape:
+        """The shape of an activation with the batch that the prototxt says."""
+        batch = self.graph.inputs[0].shape[0] if self.graph.inputs else 1
+        return tuple(n or batch for n in self.shape(name))
+
     def trained(self, layer: Any) -> bool:
         """Whether the file may have weights for the layer, its own or shared ones."""
         own = self.weights is not None and layer.name in self.weights
