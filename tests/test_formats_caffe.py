@@ -585,7 +585,7 @@ def test_a_convolution_of_several_bottoms(count, tmp_path):
 def test_numbers_of_bottoms_and_tops(tmp_path):
     text = INPUT + conv("num_output: 2 kernel_size: 3", "c", bottom="x x")
     text += layer("ReLU", "r").replace('top: "r"', 'top: "r" top: "s"')
-    text += layer("Pooling", "m", "pooling_param { kernel_size: 2 }").replace(
+    text += layer("Pooling", "m", "pooling_param { pool: AVE kernel_size: 2 }").replace(
         'top: "m"', 'top: "m" top: "mask"'
     )
     text += layer("Concat", "z").replace('bottom: "x"', "")
@@ -599,7 +599,7 @@ def test_numbers_of_bottoms_and_tops(tmp_path):
         tmp_path,
         "'c' (Convolution): has 2 bottoms and 1 tops, expected as many tops as bottoms",
         "'r' (ReLU): has 1 bottoms and 2 tops, expected 1 and 1",
-        "'m' (Pooling): has 1 bottoms and 2 tops",
+        "'m' (Pooling): has 2 tops, of which only a MAX pool",
         "'z' (Concat): has 0 bottoms and 1 tops",
         "'d' (Convolution): its bottoms have shapes [0, 4, 9, 7] and [0, 4, 3, 7]",
     )
@@ -831,6 +831,63 @@ def test_networks_without_input_or_layers(tmp_path):
     refuse(text + layer("ReLU"), None, tmp_path, "'x' (Input) has 0 shapes")
 
 
+def test_images_from_memory_are_an_input(tmp_path):
+    data = "memory_data_param { batch_size: 1 channels: 4 height: 9 width: 7 }"
+    text = layer("MemoryData", "d", data, top="x").replace('bottom: "x"', "")
+    text = text.replace('top: "x"', 'top: "x" top: "label"') + layer("ReLU")
+    text += layer("SoftmaxWithLoss", "loss", bottom="y label")
+    graph = read(text, None, tmp_path)
+    assert [value.name for value in graph.inputs] == ["x"]
+    assert graph.outputs == ["y"]
+    x = normal(2, 4, 9, 7)
+    close(run(graph, x), np.maximum(x, 0))
+    refuse(text.replace("width: 7", ""), None, tmp_path, "'d' (MemoryData): reads a data set")
+    refuse(text.replace("width: 7", "width: 7 wide: 7"), None, tmp_path, "'d' (MemoryData): ")
+
+
+OLD = 'input: "x" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 7'
+
+
+def test_layers_of_the_form_of_2014(tmp_path):
+    """Types whose settings have other numbers there."""
+    x = normal(2, 4, 9, 7)
+    flat = x.reshape(2, -1)
+    square = np.pad(x * x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    around = sum(square[:, :, i : i + 9, j : j + 7] for i in range(3) for j in range(3)) / 9
+    expected = {
+        "ABSVAL": ("", np.abs(x)),
+        "ARGMAX": (
+            "argmax_param { out_max_val: true }",
+            np.stack([flat.argmax(1), flat.max(1)], 1).reshape(2, 2, 1, 1),
+        ),
+        "BNLL": ("", np.log1p(np.exp(x))),
+        "EXP": ("exp_param { base: 2 scale: 0.5 }", 2 ** (x / 2)),
+        "MVN": (
+            "mvn_param { normalize_variance: false across_channels: true }",
+            x - x.mean((1, 2, 3), keepdims=True),
+        ),
+        "THRESHOLD": ("threshold_param { threshold: 0.5 }", (x > 0.5).astype(np.float32)),
+        "LRN": (
+            "lrn_param { local_size: 3 norm_region: WITHIN_CHANNEL }",
+            x * (1 + around) ** -0.75,
+        ),
+    }
+    for kind, (settings, y) in expected.items():
+        text = f'{OLD} layers {{ name: "y" type: {kind} bottom: "x" top: "y" {settings} }}'
+        close(run(read(text, None, tmp_path), x), y)
+    text = f"""{OLD} layers {{ name: "s" type: SLICE bottom: "x" top: "a" top: "b"
+            slice_param {{ slice_dim: 2 slice_point: 4 }} }}
+        layers {{ name: "y" type: DECONVOLUTION bottom: "b" top: "y"
+            convolution_param {{ num_output: 3 kernel_size: 2 stride: 2 }} }}
+        layers {{ name: "e" type: ELTWISE bottom: "a" bottom: "a" top: "e"
+            eltwise_param {{ operation: MAX }} }}"""
+    w, b = normal(4, 3, 2, 2), normal(3)
+    graph = read(text, weights_file({"y": [w, b]}, "legacy", "layers"), tmp_path)
+    y = np.einsum("nchw,ckrs->nkhrws", x[:, :, 4:], w).reshape(2, 3, 10, 14)
+    close(run(graph, x), y + b[:, None, None])
+    close(run(graph, x, "e"), x[:, :, :4])
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -865,6 +922,8 @@ def test_weights_files_of_another_kind(tmp_path):
         refuse(text, data, tmp_path, "not a caffemodel")
     refuse(text, b"\x89HDF\r\n\x1a\n", tmp_path, "HDF5")
     refuse(text, b"\xa2\x06\x02\x0a\x00", tmp_path, "'y' (Convolution): has no weights")
+    for form in ("packed", "legacy", "double"):
+        refuse(text, blob(normal(3, 4, 5), form).SerializeToString(), tmp_path, "holds an image")
     with pytest.raises(ValueError, match="holds weights only"):
         formats.read(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
 

@@ -668,7 +668,7 @@ def test_prior_boxes_of_another_size_are_an_error() -> None:
             "Deconvolution",
             "convolution_param { num_output: 4000000000 kernel_size: 4 "
             'weight_filler { type: "bilinear" } }',
-            "its bilinear weights would have the shape",
+            "the constants it stands for need too much memory",
         ),
         (
             "Deconvolution",
@@ -680,7 +680,10 @@ def test_prior_boxes_of_another_size_are_an_error() -> None:
         ("DetectionOutput", "detection_output_param { num_classes: 3 }", "leave this layer out"),
         ("AnnotatedData", "", 'layer { name: "y" type: "Input" top: "y" input_param'),
         ("HDF5Data", "hdf5_data_param { source: 'a' }", "write an Input layer"),
-        ("Upsample", 'bottom: "x"', "to where a pool found"),
+        ("Upsample", 'bottom: "x"', "has to be that of a MAX pool of 10x8"),
+        ("Upsample", "upsample_param { upsample_h: 3 }", "are for a second bottom"),
+        ("Pooling", 'top: "m" pooling_param { kernel_size: 2 pad: 1 }', "places of a pool"),
+        ("Pooling", 'top: "m" pooling_param { global_pooling: true }', "has 2 tops"),
         ("Upsample", "upsample_param { scale: 4000000000 }", "scale [4000000000, 4000000000]"),
         ("Interp", "", "height and width [0, 0] have to be positive"),
         ("Interp", "interp_param { pad_beg: 1 height: 2 width: 2 }", "not 0 or negative"),
@@ -713,5 +716,102 @@ def test_settings_that_cannot_be(kind: str, settings: str, said: str) -> None:
 def test_boxes_for_images_of_absurd_sizes() -> None:
     text = 'input: "x" input_shape { dim: 1 dim: 1 dim: 9999 dim: 9999 }'
     text += 'layer { name: "p" type: "ReLU" bottom: "x" top: "p" }' + priors("min_size: 2")
-    with pytest.raises(ValueError, match="boxes are more than"):
+    with pytest.raises(ValueError, match="need too much memory"):
         passes.canonicalize(formats.read(text.encode()))
+
+
+def test_a_detector_up_to_its_boxes() -> None:
+    """Scores and places of two maps side by side, with the boxes they are of."""
+    text = of(X) + POOLED
+    for blob in "xp":
+        text += f'''layer {{ name: "t{blob}" type: "Permute" bottom: "{blob}" top: "t{blob}"
+                permute_param {{ order: [0, 2, 3, 1] }} }}
+            layer {{ name: "f{blob}" type: "Flatten" bottom: "t{blob}" top: "f{blob}"
+                flatten_param {{ axis: 1 }} }}'''
+    text += """layer { name: "c" type: "Concat" bottom: "fx" bottom: "fp" top: "c"
+            concat_param { axis: 1 } }
+        layer { name: "r" type: "Reshape" bottom: "c" top: "r"
+            reshape_param { shape { dim: 0 dim: -1 dim: 3 } } }
+        layer { name: "s" type: "Softmax" bottom: "r" top: "s" softmax_param { axis: 2 } }
+        layer { name: "y" type: "Flatten" bottom: "s" top: "y" flatten_param { axis: 1 } }"""
+    text += priors("min_size: 2")
+    pooled = np.stack([X[:, :, i : i + 2].max(2) for i in (0, 2, 4)], 2)
+    pooled = np.maximum(pooled[..., ::2], pooled[..., 1::2])
+    rows = [a.transpose(0, 2, 3, 1).reshape(2, -1) for a in (X, pooled)]
+    e = np.exp(np.concatenate(rows, 1).reshape(2, -1, 3))
+    boxes = prior_boxes((3, 2), (5, 4), [(2, 2)])
+    scores = (e / e.sum(2, keepdims=True)).reshape(2, -1)
+    same(text, None, X, [scores, np.broadcast_to(boxes, (2, *boxes.shape))])
+
+
+@pytest.mark.parametrize(
+    "dims", ["dim: 1 dim: -1 dim: 3", "dim: 1 dim: 40 dim: 3", "dim: 0 dim: 40 dim: 3"]
+)
+def test_a_batch_written_as_a_number_is_of_any_size(dims: str) -> None:
+    text = f"""{of(X)} layer {{ name: "r" type: "Reshape" bottom: "x" top: "r"
+            reshape_param {{ shape {{ {dims} }} }} }}
+        layer {{ name: "y" type: "Concat" bottom: "r" bottom: "r" top: "y"
+            concat_param {{ axis: 2 }} }}"""
+    flat = X.reshape(2, 40, 3)
+    same(text, None, X, [np.concatenate([flat, flat], 2)])
+
+
+def test_a_sequence_whose_batch_moves() -> None:
+    text = f"""{of(X)} layer {{ name: "p" type: "Permute" bottom: "x" top: "p"
+            permute_param {{ order: [3, 0, 1, 2] }} }}
+        layer {{ name: "r" type: "Reshape" bottom: "p" top: "y"
+            reshape_param {{ shape {{ dim: 4 dim: -1 dim: 30 }} }} }}"""
+    x = X[:1]
+    same(text, None, x, [x.transpose(3, 0, 1, 2).reshape(4, 1, 30)])
+    with pytest.raises(ValueError, match="cannot become"):
+        wrong = text.replace("dim: 4 dim: -1", "dim: 7 dim: -1")
+        passes.canonicalize(formats.read(wrong.encode()))
+
+
+def caffes_places(x: Any, kernel: int, stride: int) -> tuple[Any, Any]:
+    """Its loops: the largest number of each window and where it is, the first of several."""
+    n, c, h, w = x.shape
+    count = [-(-(size - kernel) // stride) + 1 for size in (h, w)]
+    y, place = (np.empty((n, c, *count), np.float32) for _ in "ab")
+    for b, k, i, j in np.ndindex(*y.shape):
+        y[b, k, i, j] = -np.inf
+        for r in range(i * stride, min(i * stride + kernel, h)):
+            for s in range(j * stride, min(j * stride + kernel, w)):
+                if x[b, k, r, s] > y[b, k, i, j]:
+                    y[b, k, i, j], place[b, k, i, j] = x[b, k, r, s], r * w + s
+    return y, place
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 3), (2, 1), (4, 4)])
+def test_places_of_a_pool(kernel: int, stride: int) -> None:
+    for x in (X, np.round(X), normal(1, 2, 7, 9)):  # also with equal numbers
+        y, place = caffes_places(x, kernel, stride)
+        text = of(x) + 'layer { name: "y" type: "Pooling" bottom: "x" top: "y" top: "m" '
+        text += f"pooling_param {{ kernel_size: {kernel} stride: {stride} }} }}"
+        same(text, None, x, [y, place])
+
+
+@pytest.mark.parametrize(
+    ("settings", "scale", "size"),
+    [
+        ("", 2, (6, 4)),
+        ("scale: 2", 2, (4, 8)),
+        ("scale: 2 pad_out_h: true", 2, (5, 4)),
+        ("scale: 2 upsample_h: 7 upsample_w: 5", 2, (7, 5)),
+        ("scale: 3", 3, (6, 3)),
+    ],
+)
+def test_numbers_go_back_to_their_places(settings: str, scale: int, size: tuple[int, int]) -> None:
+    x = np.round(normal(2, 3, *size) * 2)
+    y, place = caffes_places(x, scale, scale)
+    y = np.maximum(y, 0)
+    expected = np.zeros(x.shape, np.float32)
+    np.put_along_axis(
+        expected.reshape(2, 3, -1), place.reshape(2, 3, -1).astype(int), y.reshape(2, 3, -1), 2
+    )
+    text = f"""{of(x)} layer {{ name: "p" type: "Pooling" bottom: "x" top: "p" top: "m"
+            pooling_param {{ kernel_size: {scale} stride: {scale} }} }}
+        layer {{ name: "r" type: "ReLU" bottom: "p" top: "p" }}
+        layer {{ name: "y" type: "Upsample" bottom: "p" bottom: "m" top: "y"
+            upsample_param {{ {settings} }} }}"""
+    same(text, None, x, [expected])

@@ -8,12 +8,19 @@ from typing import Any
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Shape
-from ._caffe_layers import CONVOLUTION, Rule, channels_of, normalized, pinned, reshaped
+from ._caffe_layers import (
+    CONVOLUTION,
+    Rule,
+    channels_of,
+    first_places,
+    normalized,
+    pinned,
+    reshaped,
+)
 from ._caffe_weights import Weighted
 from ._translator import Unsupported
 
 _INFERENCE = 1  # of BNMode
-_MOST_BOXES = 1 << 20
 
 
 def _relu6(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -147,13 +154,11 @@ def _interp(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
 
 
 def _upsample(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """Every pixel becomes `scale` pixels a side."""
+    """Every pixel becomes `scale` pixels a side; with a second bottom only the one where a pool
+    found it, and the others zero.
+    """
     param = layer.upsample_param
     shape = _image(reader, inputs[0])
-    if len(inputs) == 2:
-        raise Unsupported("to where a pool found its largest values is not supported")
-    if param.HasField("upsample_h") or param.HasField("upsample_w"):
-        raise Unsupported("upsample_h and upsample_w are for a second bottom, of places")
     scale = [
         getattr(param, key) if param.HasField(key) else param.scale
         for key in ("scale_h", "scale_w")
@@ -161,9 +166,59 @@ def _upsample(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str
     sizes = [n * s for n, s in zip(shape[2:], scale)]
     if not 1 <= min(sizes) <= max(sizes) < LONGEST_AXIS:
         raise Unsupported(f"scale {scale} of {shape[2]}x{shape[3]} is not supported")
+    if len(inputs) == 2:
+        sizes = [
+            getattr(param, key) if param.HasField(key) else n - getattr(param, cut)
+            for n, key, cut in zip(sizes, ("upsample_h", "upsample_w"), ("pad_out_h", "pad_out_w"))
+        ]
+        if reader.places.get(inputs[1]) != (scale, tuple(sizes)):
+            raise Unsupported(
+                f"its second bottom has to be that of a MAX pool of {sizes[0]}x{sizes[1]} with "
+                f"kernel and stride {scale}"
+            )
+        _back_to_places(reader, layer, inputs, outputs, scale)
+        return
+    if any(param.HasField(key) for key in ("upsample_h", "upsample_w", "pad_out_h", "pad_out_w")):
+        raise Unsupported("upsample_h, upsample_w and pad_out are for a second bottom, of places")
     scales = reader.constant(f"{layer.name}.scales", np.array([1, 1, *scale], np.float32))
     reader.add(layer.name, "Upsample", [inputs[0], scales], outputs)
     reader.shapes[outputs[0]] = (*shape[:2], *sizes)
+
+
+def _back_to_places(
+    reader: Weighted, layer: Any, inputs: list[str], outputs: list[str], scale: list[int]
+) -> None:
+    """What a pool found goes where it found it: each place of a window in turn, side by side as
+    channels, then every one to its place.
+    """
+    x, where = inputs
+    batch, c, high, wide = shape = reader.shape(x)
+    if reader.shape(where) != shape:
+        raise Unsupported(f"its bottoms have shapes {list(shape)} and {list(reader.shape(where))}")
+    _, size = reader.places[where]
+    first = first_places(reader, layer, shape[2:], scale, size[1])
+    off = reader.part(layer, "Sub", [where, first])
+    phases = []
+    for begin in np.ndindex(*scale):
+        place = reader.number(layer, "place", begin[0] * size[1] + begin[1])
+        gap = reader.part(layer, "Sub", [off, place])
+        gap = reader.part(layer, "Abs", [reader.part(layer, "Sign", [gap])])  # 0 where it is here
+        here = reader.part(layer, "Sub", [reader.number(layer, "one", 1), gap], shape)
+        phases.append(reader.part(layer, "Mul", [x, here]))
+    split = (batch, *scale, c, high, wide)
+    y = reader.part(layer, "Concat", phases, axis=1)
+    y = reader.part(layer, "Reshape", [y, reader.integers(layer, "parts", split)], split)
+    order = [0, 3, 4, 1, 5, 2]
+    y = reader.part(layer, "Transpose", [y], tuple(split[axis] for axis in order), perm=order)
+    target = (batch, c, high * scale[0], wide * scale[1])
+    y = reader.part(layer, "Reshape", [y, reader.integers(layer, "shape", target)], target)
+    if target[2:] != size:
+        sections = [
+            reader.integers(layer, what, values)
+            for what, values in (("begins", [0, 0]), ("ends", size), ("axes", [2, 3]))
+        ]
+        y = reader.part(layer, "Slice", [y, *sections])
+    reader.finish(layer, y, outputs[0], (batch, c, *size))
 
 
 def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -199,11 +254,11 @@ def _prior_box(reader: Weighted, layer: Any, inputs: list[str], outputs: list[st
     """[1, 2, 4 x boxes]: corners of boxes around every pixel of the first bottom, as parts of the
     second's height and width, then variances. They depend on the shapes alone.
     """
-    boxes = _boxes(layer.prior_box_param, _image(reader, inputs[0]), _image(reader, inputs[1]))
-    reader.fixed(outputs[0], boxes)
+    shapes = [_image(reader, x) for x in inputs]
+    reader.fixed(outputs[0], _boxes(reader, layer.prior_box_param, *shapes))
 
 
-def _boxes(param: Any, shape: Shape, image: Shape) -> Array:
+def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
     high, wide = shape[2:]
     smallest, largest = list(param.min_size), list(param.max_size)
     if not smallest or len(largest) not in (0, len(smallest)):
@@ -217,8 +272,7 @@ def _boxes(param: Any, shape: Shape, image: Shape) -> Array:
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
             ratios += [ratio, 1 / ratio] if param.flip else [ratio]
     count = len(smallest) * len(ratios) + len(largest)
-    if count * high * wide > _MOST_BOXES:
-        raise Unsupported(f"{count * high * wide} boxes are more than {_MOST_BOXES}")
+    reader.spend(8 * count * high * wide)
     variances = list(param.variance) or [0.1]
     if len(variances) not in (1, 4) or min(variances) <= 0:
         raise Unsupported(f"has {len(variances)} values of variance, expected 1 or 4, positive")

@@ -148,7 +148,7 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
             raise Unsupported(f"its output would have height and width {sizes}")
         size = (shape[0], filters, *sizes)
     if transposed and param.weight_filler.type == "bilinear" and not reader.trained(layer):
-        arrays = _bilinear(param, weight_shape)
+        arrays = _bilinear(reader, param, weight_shape)
     else:
         arrays = reader.blobs(layer, weight_shape, *[(filters,)] * param.bias_term)
     names = [reader.weight(f"{layer.name}.{w}", a) for w, a in zip(("weight", "bias"), arrays)]
@@ -160,13 +160,12 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
             reader.shapes[y] = size
 
 
-def _bilinear(param: Any, shape: Shape) -> list[Array]:
+def _bilinear(reader: Weighted, param: Any, shape: Shape) -> list[Array]:
     """What a layer that was never trained, and is in no caffemodel, is filled with."""
     high, wide = shape[2:]
     if high != wide:
         raise Unsupported(f"its bilinear weights have a kernel of {high}x{wide}, expected a square")
-    if max(high, math.prod(shape) >> 14) > _MOST_FILLED:
-        raise Unsupported(f"its bilinear weights would have the shape {list(shape)}")
+    reader.spend(math.prod(shape) + wide * wide)
     if param.bias_term and param.bias_filler.type != "constant":
         raise Unsupported("has no weights in the caffemodel, and its bias_filler is not constant")
     half = -(-wide // 2)
@@ -180,6 +179,8 @@ def _pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
     param = layer.pooling_param
     # What stochastic pooling picks at random in training is its average otherwise.
     op = "MaxPool" if param.pool == _MAX_POOL else "AveragePool"
+    if len(outputs) == 2 and (op != "MaxPool" or param.global_pooling):
+        raise Unsupported("has 2 tops, of which only a MAX pool that is not global has the second")
     if param.global_pooling:
         reader.add(layer.name, f"Global{op}", inputs, outputs)
         return
@@ -190,7 +191,76 @@ def _pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
         _dilations(param),
         _rounds_up(param),
     )
-    reader.add(layer.name, op, inputs, outputs, **window.attrs(op, reader.shape(inputs[0])))
+    attrs = window.attrs(op, reader.shape(inputs[0]))
+    reader.add(layer.name, op, inputs, outputs[:1], **attrs)
+    if len(outputs) == 2:
+        _places(reader, layer, inputs[0], outputs, window)
+
+
+def _places(reader: Weighted, layer: Any, x: str, outputs: Sequence[str], window: _Window) -> None:
+    """The second top of a pool: where each of the first was found, as row * width + column, and
+    the first of several that are as large.
+    """
+    kernel, strides = window.kernel, window.strides
+    shape, pooled = reader.shape(x), reader.shape(outputs[0])
+    whole = math.prod(shape[2:])
+    if any(window.pad) or max(window.dilations) > 1 or math.prod(kernel) > _MOST_PHASES:
+        raise Unsupported(
+            f"the places of a pool with kernel {kernel}, pad {window.pad} and dilation "
+            f"{window.dilations} are not supported"
+        )
+    if 2 * whole > _MOST_PLACES:
+        raise Unsupported(f"{shape[2]}x{shape[3]} are more places than a float tells apart")
+    x = pinned(reader, layer, x)
+    for axis in (2, 3):
+        # The last row again where a window reaches beyond it: the row itself comes first.
+        missing = (pooled[axis] - 1) * strides[axis - 2] + kernel[axis - 2] - shape[axis]
+        if missing > 0:
+            last = _section(reader, layer, x, {axis: (shape[axis] - 1, shape[axis], 1)})
+            parts = [x, *[last] * missing]
+            grown = _joined([reader.shape(part) for part in parts], axis)
+            x = reader.part(layer, "Concat", parts, grown, axis=axis)
+    first = first_places(reader, layer, pooled[2:], strides, shape[3])
+    found = ""
+    for row, column in np.ndindex(*kernel):
+        begin = (row, column)
+        cut = {
+            2 + i: (begin[i], begin[i] + (pooled[2 + i] - 1) * strides[i] + 1, strides[i])
+            for i in (0, 1)
+        }
+        less = _less(reader, layer, _section(reader, layer, x, cut), outputs[0])
+        lost = _times(reader, layer, reader.part(layer, "Sign", [less]), -whole)
+        place = reader.part(layer, "Add", [lost, first])
+        place = _plus(reader, layer, place, row * shape[3] + column)
+        found = reader.part(layer, "Min", [found, place], pooled) if found else place
+    reader.finish(layer, found, outputs[1], pooled)
+    if kernel == strides:
+        reader.places[outputs[1]] = (strides, shape[2:])
+
+
+def first_places(
+    reader: Weighted, layer: Any, size: Shape, strides: Sequence[int], width: int
+) -> str:
+    """Name of a constant: row * width + column of the first number of each window."""
+    reader.spend(math.prod(size))
+    rows = np.arange(size[0]) * strides[0]
+    columns = np.arange(size[1]) * strides[1]
+    places = (rows[:, None] * width + columns).astype(np.float32)[None]
+    return reader.constant(f"{layer.name}.places", places)
+
+
+def _section(reader: Weighted, layer: Any, x: str, cut: dict[int, tuple[int, int, int]]) -> str:
+    """What is left of a value after (begin, end, step) of some of its axes."""
+    shape = list(reader.shape(x))
+    for axis, (begin, end, step) in cut.items():
+        shape[axis] = -(-(end - begin) // step)
+    lists = [list(values) for values in zip(*cut.values())]
+    begins, ends, steps = (
+        reader.integers(layer, what, values)
+        for what, values in zip(("begins", "ends", "steps"), lists)
+    )
+    axes = reader.integers(layer, "axes", list(cut))
+    return reader.part(layer, "Slice", [x, begins, ends, axes, steps], tuple(shape))
 
 
 class _Window(NamedTuple):
@@ -626,7 +696,7 @@ def _arg_max(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
             raise Unsupported("over the batch is not supported")
     elif len(shape) != 2:
         x = reader.part(layer, "Flatten", [x], axis=1)
-    if count > _MOST_PLACES or count < 1:
+    if count > _MOST_PLACES or count < 1:  # of which each has its number as a constant
         raise Unsupported(f"of {count} numbers is not supported, at most {_MOST_PLACES}")
     axes = reader.integers(layer, "axes", [axis])
     largest = reader.part(layer, "ReduceMax", [x, axes], keepdims=1)
@@ -634,6 +704,7 @@ def _arg_max(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
     if not (param.HasField("axis") and param.out_max_val):
         # A number's place, less more than there are places where it is not the largest.
         rest = len(reader.shape(x)) - 1 - axis
+        reader.spend(count)
         places = np.arange(count, dtype=np.float32).reshape(-1, *(1,) * rest)
         gap = reader.part(layer, "Sub", [x, largest], reader.shape(x))
         lost = _times(reader, layer, reader.part(layer, "Sign", [gap]), count)
@@ -830,7 +901,7 @@ def _bias(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -
 
 _MOST_TILES = 4096  # each is a part of a concatenation
 _MOST_LEVELS = 16  # of a pyramid, each of twice as many windows a side
-_MOST_FILLED = 1 << 14
+_MOST_PHASES = 64
 _MOST_PLACES = 1 << 24  # integers that a float32 tells apart
 _FRACTIONS = 16  # a power that is no multiple of their inverse is computed by its logarithm
 _MOST_POWER = 1 << 20
@@ -867,7 +938,7 @@ RULES: dict[str, Rule] = {
     "Log": Rule(_log),
     "LRN": Rule(_lrn),
     "MVN": Rule(_mvn),
-    "Pooling": Rule(_pooling),
+    "Pooling": Rule(_pooling, (1, 1), (1, 2)),
     "Power": Rule(_power),
     "PReLU": Rule(_prelu),
     "Reduction": Rule(_reduction),

@@ -21,6 +21,11 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
         raise ValueError(f"{source}: weights in HDF5 form are not supported, only binary protobuf")
     net = _schema.parse(_schema.caffe("TrainedParameter"), data, f"{source}: not a caffemodel")
     layers = layers_of(net, source)
+    if not layers and _is_mean(data):
+        raise ValueError(
+            f"{source}: holds an image, likely the mean of those of training, and no weights; "
+            "subtract it from what you feed the network, and give its .caffemodel"
+        )
     if not layers:
         raise ValueError(f"{source}: not a caffemodel (it has no layers)")
     weights: dict[str, Sequence[Any]] = {}
@@ -29,6 +34,15 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
             weights.pop(layer.name, None)  # a later one of the same name stands where it is
             weights[layer.name] = layer.blobs
     return weights
+
+
+def _is_mean(data: bytes) -> bool:
+    """Whether a file is one BlobProto, as Caffe keeps mean images (.binaryproto)."""
+    try:
+        blob = _schema.parse(_schema.caffe("BlobProto"), data, "")
+    except ValueError:
+        return False
+    return bool(blob.data or blob.double_data) and (blob.HasField("width") or bool(blob.shape.dim))
 
 
 def layers_of(net: Any, source: Source) -> Sequence[Any]:
@@ -61,6 +75,9 @@ def _param(layer: Any, index: int) -> _Param:
     return _Param(layer.param[index], index < len(modes) and bool(modes[index]))
 
 
+_MOST_MADE = 1 << 24  # numbers
+
+
 class Weighted(Translator):
     """A translation of layers that may have weights."""
 
@@ -75,6 +92,10 @@ class Weighted(Translator):
         super().__init__(name, str(source), names)
         self.weights = None if caffemodel is None else read(caffemodel)
         self.file = str(caffemodel)
+        self.budget = _MOST_MADE
+        # Of the values that say where a pool found its largest ones: how far apart its windows are,
+        # which do not overlap, and the height and width that they cover.
+        self.places: dict[str, tuple[list[int], Shape]] = {}
         self.weighted: set[str] = set()  # layers that have asked for their weights
         # Of every name of a shared blob: who has it, and where in them.
         self._members: dict[str, list[tuple[str, int]]] = {}
@@ -122,6 +143,12 @@ class Weighted(Translator):
         own = self.weights is not None and layer.name in self.weights
         return own or any(_param(layer, index).name for index in range(len(layer.param)))
 
+    def spend(self, count: int) -> None:
+        """Before numbers are made that no file holds: a small one must not become large arrays."""
+        self.budget -= count
+        if self.budget < 0:
+            raise Unsupported("the constants it stands for need too much memory")
+
     def part(
         self, layer: Any, op: str, inputs: Sequence[str], shape: Shape | None = None, **attrs: Any
     ) -> str:
@@ -158,8 +185,9 @@ class Weighted(Translator):
         values = [value for value in graph.inputs if len(value.shape) > 1]
         for name in outputs:
             shape = self.shapes.get(name)
-            if name not in fixed or not values or not shape:
+            if name not in fixed or not values or not shape or math.prod(shape) > self.budget:
                 continue
+            self.budget -= math.prod(shape)
             constant = self.names.fresh(f"{name}.constant")
             for node in graph.nodes:
                 node.inputs = [constant if x == name else x for x in node.inputs]

@@ -179,6 +179,8 @@ class _Reader(Weighted):
                 self.writes[blob] -= 1
                 self._declare(blob, shapes[index % len(shapes)])
             return
+        if kind == "MemoryData" and not self.unknown[id(layer)] and self._memory_data(layer):
+            return
         inputs = [self.current.get(blob, "") for blob in layer.bottom]
         outputs = []
         for blob in layer.top:
@@ -191,6 +193,19 @@ class _Reader(Weighted):
         self.tops += outputs
         self.read.update(inputs)
         self.current.update(zip(layer.top, outputs))
+
+    def _memory_data(self, layer: Any) -> bool:
+        """Images and labels that a program hands over, as it does those of an Input; their sizes
+        have to be there.
+        """
+        param = layer.memory_data_param
+        image = [param.batch_size, param.channels, param.height, param.width]
+        if 0 in image:
+            return False
+        for blob, dims in zip(layer.top, (image, image[:1])):
+            self.writes[blob] -= 1
+            self._declare(blob, dims)
+        return True
 
     def _translate(self, layer: Any, kind: str, inputs: list[str], outputs: list[str]) -> None:
         if kind.endswith("Data"):
