@@ -397,3 +397,32 @@ _IGNORED = {
     "PythonParameter": "param_str share_in_parallel",
 }
 IGNORED = {message: frozenset(fields.split()) for message, fields in _IGNORED.items()}
+
+FORKS = 2001  # the first of linnet's own numbers, which no file has
+
+# Of Caffe's own fields among these, the numbers.
+_IGNORED_NUMBERS = {
+    "NetParameter": "5 7",
+    "LayerParameter": """
+        5 10 11 100 101 102 105 107 109 112 113 114 115 116 124 127 129 137 145 146
+    """,
+    "V1LayerParameter": "7 8 11 13 14 15 16 20 26 27 29 35 36 37 38 40 42",
+    "ParamSpec": "3 4",
+    "FillerParameter": "3 4 5 6 7 8",
+    "ConvolutionParameter": "15 17",
+    "PoolingParameter": "11",
+    "InnerProductParameter": "3 4",
+    "EltwiseParameter": "3",
+    "LRNParameter": "6",
+    "ReLUParameter": "2",
+    "SoftmaxParameter": "1",
+    "BatchNormParameter": "2",
+    "ScaleParameter": "3 5",
+    "BiasParameter": "3",
+    "PReLUParameter": "1",
+    "PythonParameter": "3 4",
+    "SPPParameter": "6",
+}
+IGNORED_NUMBERS = {
+    message: frozenset(map(int, numbers.split())) for message, numbers in _IGNORED_NUMBERS.items()
+}

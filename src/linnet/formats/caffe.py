@@ -16,6 +16,7 @@ from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph
 from . import _caffe_forks, _caffe_layers
+from ._caffe_binary import carried
 from ._caffe_layers import Rule, layer_type, passes_on
 from ._caffe_text import Network, parse
 from ._caffe_weights import Weighted, layers_of
@@ -38,14 +39,17 @@ _TRAIN = 0  # of caffe.proto's Phase
 def read(
     prototxt: Source, caffemodel: Source | None = None, *, stages: Sequence[str] = ()
 ) -> Graph:
-    """The graph of a prototxt with the weights of a caffemodel.
+    """The graph of a prototxt with the weights of a caffemodel, or of a caffemodel that holds both.
 
     stages: of the network's state, beside those the prototxt says.
     ValueError if a file is damaged or of a form before 2014. What is wrong with single layers is
     left in the graph for passes.canonicalize to report together.
     """
-    network = parse(prototxt.read(), str(prototxt))
     try:
+        if prototxt.suffix == ".caffemodel":
+            network, caffemodel = carried(prototxt), prototxt
+        else:
+            network = parse(prototxt.read(), str(prototxt))
         return _Reader(prototxt, network, caffemodel, stages).graph
     except UnicodeDecodeError:
         raise ValueError(f"{caffemodel}: a name is not valid UTF-8") from None
