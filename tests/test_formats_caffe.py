@@ -982,6 +982,12 @@ def test_a_carried_network_is_caffes_own(tmp_path):
     (tmp_path / "net.caffemodel").write_bytes(b"hello")
     with pytest.raises(ValueError, match="not a caffemodel"):
         formats.read(tmp_path / "net.caffemodel")
+    data = whole(CARRIED, weights).SerializeToString()
+    for name in (b"Input", b"ReLU", b"c"):
+        wrong = data.replace(name, b"\xff" * len(name), 1)
+        (tmp_path / "net.caffemodel").write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"net\.caffemodel.* not valid UTF-8"):
+            formats.read(tmp_path / "net.caffemodel")
 
 
 def test_absurd_sizes(tmp_path):

@@ -332,6 +332,17 @@ def test_arg_max_along_an_axis(axis: int) -> None:
     check("ArgMax", settings, x.max(axis, keepdims=True), x=x)
 
 
+def test_reductions_of_many_axes() -> None:
+    """Whose shapes the layers after them know."""
+    x = normal(2, 3, 2, 4, 5)
+    text = f"""{of(x)} layer {{ name: "a" type: "ArgMax" bottom: "x" top: "a"
+            argmax_param {{ axis: 3 out_max_val: true }} }}
+        layer {{ name: "y" type: "Flatten" bottom: "a" top: "y" flatten_param {{ axis: 2 }} }}"""
+    same(text, None, x, [x.max(3).reshape(2, 3, 10)])
+    with pytest.raises(ValueError, match="the place along an axis of 5 is not supported"):
+        passes.canonicalize(formats.read(text.replace("out_max_val: true", "").encode()))
+
+
 def test_arg_max_of_images() -> None:
     for x in (X, normal(3, 9)):
         flat = x.reshape(len(x), -1)
@@ -684,6 +695,7 @@ def test_prior_boxes_of_another_size_are_an_error() -> None:
         ("Upsample", "upsample_param { upsample_h: 3 }", "are for a second bottom"),
         ("Pooling", 'top: "m" pooling_param { kernel_size: 2 pad: 1 }', "places of a pool"),
         ("Pooling", 'top: "m" pooling_param { global_pooling: true }', "has 2 tops"),
+        ("Pooling", 'top: "m" pooling_param { kernel_size: 9 }', "window [9, 9] does not fit"),
         ("Upsample", "upsample_param { scale: 4000000000 }", "scale [4000000000, 4000000000]"),
         ("Interp", "", "height and width [0, 0] have to be positive"),
         ("Interp", "interp_param { pad_beg: 1 height: 2 width: 2 }", "not 0 or negative"),

@@ -22,22 +22,30 @@ def carried(source: Source) -> Network:
     """
     net = _schema.parse(_schema.caffe("NetParameter"), source.read(), f"{source}: not a caffemodel")
     layers = net.layer or net.layers
+    outside, inside = list(_unknown(net)), [list(_unknown(layer)) for layer in layers]
     if not net.input and not any(layer_type(layer) in ("Input", "MemoryData") for layer in layers):
         raise ValueError(
             f"{source}: holds weights only; the model is its .prototxt, this is its weights= "
             "(the network in it has no Input layer)"
         )
-    return Network(net, list(_unknown(net)), [list(_unknown(layer)) for layer in layers])
+    return Network(net, outside, inside)
 
 
 def _unknown(message: Any) -> Iterator[str]:
-    """Paths of the fields that are set and not Caffe's, layers and weights aside."""
+    """Paths of the fields that are set and not Caffe's, layers and weights aside.
+
+    UnicodeDecodeError for a name that is no text, which protobuf may hand out as bytes.
+    """
     known = IGNORED_NUMBERS.get(message.DESCRIPTOR.name, frozenset())
     for number in sorted(_numbers(message) - known):
         yield f"field {number}"
     for field, value in message.ListFields():
         if field.number >= FORKS:
             yield f"field {field.number}"
+        elif field.type == field.TYPE_STRING:
+            for item in [value] if isinstance(value, (str, bytes)) else value:
+                if isinstance(item, bytes):
+                    item.decode()
         elif field.message_type is not None and field.name not in _APART:
             inner = [value] if hasattr(value, "DESCRIPTOR") else value
             for item in inner:

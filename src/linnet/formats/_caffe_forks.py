@@ -15,6 +15,7 @@ from ._caffe_layers import (
     first_places,
     normalized,
     pinned,
+    reduced,
     reshaped,
 )
 from ._caffe_weights import Weighted
@@ -96,8 +97,8 @@ def _normalize(reader: Weighted, layer: Any, inputs: list[str], outputs: list[st
     x, shape = inputs[0], reader.shape(inputs[0])
     c = channels_of(reader, x)
     (scale,) = reader.blobs(layer, () if param.channel_shared else (c,))
-    axes = reader.integers(layer, "axes", range(1, len(shape) if param.across_spatial else 2))
-    square = reader.part(layer, "ReduceSumSquare", [x, axes], keepdims=1)
+    axes = range(1, len(shape) if param.across_spatial else 2)
+    square = reduced(reader, layer, "SumSquare", x, axes)
     total = reader.part(layer, "Add", [square, reader.number(layer, "eps", param.eps)])
     y = reader.part(layer, "Div", [x, reader.part(layer, "Sqrt", [total])], shape)
     wide = scale.reshape(-1, *(1,) * (len(shape) - 2)) if scale.ndim else scale

@@ -194,6 +194,8 @@ def _pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
     attrs = window.attrs(op, reader.shape(inputs[0]))
     reader.add(layer.name, op, inputs, outputs[:1], **attrs)
     if len(outputs) == 2:
+        if outputs[0] not in reader.shapes:
+            raise Unsupported(f"its window {window.kernel} does not fit the input")
         _places(reader, layer, inputs[0], outputs, window)
 
 
@@ -655,14 +657,21 @@ def _mvn(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) ->
     first = 1 if param.across_channels else 2
     if len(shape) <= first:
         raise Unsupported(f"of {len(shape)} axes is not supported")
-    axes = reader.integers(layer, "axes", range(first, len(shape)))
-    y = _less(reader, layer, x, reader.part(layer, "ReduceMean", [x, axes], keepdims=1))
+    axes = range(first, len(shape))
+    y = _less(reader, layer, x, reduced(reader, layer, "Mean", x, axes))
     if param.normalize_variance:
         square = reader.part(layer, "Mul", [y, y])
-        variance = reader.part(layer, "ReduceMean", [square, axes], keepdims=1)
+        variance = reduced(reader, layer, "Mean", square, axes)
         deviation = _plus(reader, layer, reader.part(layer, "Sqrt", [variance]), param.eps)
         y = reader.part(layer, "Div", [y, deviation], shape)
     reader.finish(layer, y, outputs[0])
+
+
+def reduced(reader: Weighted, layer: Any, what: str, x: str, axes: Sequence[int]) -> str:
+    """A value with these axes as long as one."""
+    shape = tuple(1 if axis in axes else n for axis, n in enumerate(reader.shape(x)))
+    names = [x, reader.integers(layer, "axes", axes)]
+    return reader.part(layer, f"Reduce{what}", names, shape, keepdims=1)
 
 
 def _less(reader: Weighted, layer: Any, x: str, y: str) -> str:
@@ -698,18 +707,19 @@ def _arg_max(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
         x = reader.part(layer, "Flatten", [x], axis=1)
     if count > _MOST_PLACES or count < 1:  # of which each has its number as a constant
         raise Unsupported(f"of {count} numbers is not supported, at most {_MOST_PLACES}")
-    axes = reader.integers(layer, "axes", [axis])
-    largest = reader.part(layer, "ReduceMax", [x, axes], keepdims=1)
+    largest = reduced(reader, layer, "Max", x, [axis])
     found = [largest] if param.out_max_val else []
     if not (param.HasField("axis") and param.out_max_val):
         # A number's place, less more than there are places where it is not the largest.
         rest = len(reader.shape(x)) - 1 - axis
+        if axis + rest > 3:
+            raise Unsupported(f"the place along an axis of {axis + rest + 1} is not supported")
         reader.spend(count)
         places = np.arange(count, dtype=np.float32).reshape(-1, *(1,) * rest)
         gap = reader.part(layer, "Sub", [x, largest], reader.shape(x))
         lost = _times(reader, layer, reader.part(layer, "Sign", [gap]), count)
         place = reader.part(layer, "Add", [lost, reader.constant(f"{layer.name}.places", places)])
-        found.insert(0, reader.part(layer, "ReduceMax", [place, axes], keepdims=1))
+        found.insert(0, reduced(reader, layer, "Max", place, [axis]))
     y = found[0] if len(found) == 1 else reader.part(layer, "Concat", found, axis=1)
     if not param.HasField("axis"):
         target = (shape[0], len(found), *(1,) * max(1, len(shape) - 2))

@@ -47,7 +47,8 @@ def read(
     """
     try:
         if prototxt.suffix == ".caffemodel":
-            network, caffemodel = carried(prototxt), prototxt
+            caffemodel = prototxt
+            network = carried(caffemodel)
         else:
             network = parse(prototxt.read(), str(prototxt))
         return _Reader(prototxt, network, caffemodel, stages).graph
