@@ -63,6 +63,8 @@ def test_a_trained_network():
     close(results["fc2"], blobs["fc2"])
     close(results["prob"], blobs["prob"])
     np.testing.assert_array_equal(results["prob"].argmax(1), blobs["labels"])
+    alone = passes.canonicalize(formats.read(DATA / "digits.caffemodel"))
+    close(interpret.run(alone, {"data": images}, fetch=["prob"])["prob"], blobs["prob"])
 
 
 # --- files written here ---------------------------------------------------------------------------
