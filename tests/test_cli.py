@@ -450,7 +450,7 @@ def test_compare_is_wired(call: Call) -> None:
         (["convert", "digits", "out.caffemodel"], "must end in .onnx"),
         (["convert", "digits", "/no/such/folder/out.onnx"], "/no/such/folder/out.onnx"),
         (["inspect", str(DATA / "digits.prototxt")], "caffemodel"),
-        (["inspect", str(DATA / "digits.caffemodel")], "holds weights only"),
+        (["inspect", f"{DATA}/digits.caffemodel", f"{DATA}/digits.prototxt"], "holds weights only"),
     ],
 )
 def test_bad_input(refused: Refused, argv: list[str], message: str) -> None:

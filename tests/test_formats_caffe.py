@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 import linnet
 from linnet import core, formats, interpret, ops, passes
@@ -62,6 +63,8 @@ def test_a_trained_network():
     close(results["fc2"], blobs["fc2"])
     close(results["prob"], blobs["prob"])
     np.testing.assert_array_equal(results["prob"].argmax(1), blobs["labels"])
+    alone = passes.canonicalize(formats.read(DATA / "digits.caffemodel"))
+    close(interpret.run(alone, {"data": images}, fetch=["prob"])["prob"], blobs["prob"])
 
 
 # --- files written here ---------------------------------------------------------------------------
@@ -151,8 +154,9 @@ def test_lrn(tmp_path):
     square = np.pad(x * x, ((0, 0), (1, 1), (0, 0), (0, 0)))
     around = square[:, :-2] + square[:, 1:-1] + square[:, 2:]
     close(run(graph, x), x / (1 + 2 / 3 * around) ** 0.75)
-    for settings, said in (("local_size: 4", "no centre"), ("norm_region: 1", "WITHIN_CHANNEL")):
-        refuse(INPUT + layer("LRN", settings=f"lrn_param {{ {settings} }}"), None, tmp_path, said)
+    for settings in ("local_size: 4", "local_size: 2 norm_region: WITHIN_CHANNEL"):
+        text = INPUT + layer("LRN", settings=f"lrn_param {{ {settings} }}")
+        refuse(text, None, tmp_path, "'y' (LRN): its local_size is ", "no centre")
 
 
 @pytest.mark.parametrize("form", ["packed", "legacy", "double", "chunks", "unpacked"])
@@ -584,7 +588,7 @@ def test_a_convolution_of_several_bottoms(count, tmp_path):
 def test_numbers_of_bottoms_and_tops(tmp_path):
     text = INPUT + conv("num_output: 2 kernel_size: 3", "c", bottom="x x")
     text += layer("ReLU", "r").replace('top: "r"', 'top: "r" top: "s"')
-    text += layer("Pooling", "m", "pooling_param { kernel_size: 2 }").replace(
+    text += layer("Pooling", "m", "pooling_param { pool: AVE kernel_size: 2 }").replace(
         'top: "m"', 'top: "m" top: "mask"'
     )
     text += layer("Concat", "z").replace('bottom: "x"', "")
@@ -598,7 +602,7 @@ def test_numbers_of_bottoms_and_tops(tmp_path):
         tmp_path,
         "'c' (Convolution): has 2 bottoms and 1 tops, expected as many tops as bottoms",
         "'r' (ReLU): has 1 bottoms and 2 tops, expected 1 and 1",
-        "'m' (Pooling): has 1 bottoms and 2 tops",
+        "'m' (Pooling): has 2 tops, of which only a MAX pool",
         "'z' (Concat): has 0 bottoms and 1 tops",
         "'d' (Convolution): its bottoms have shapes [0, 4, 9, 7] and [0, 4, 3, 7]",
     )
@@ -737,9 +741,9 @@ def test_channels_are_concatenated(settings, tmp_path):
 
 
 def test_everything_unsupported_is_reported_at_once(tmp_path):
-    text = INPUT + layer("MVN", "norm") + layer("ReLU", "after", bottom="norm")
+    text = INPUT + layer("Im2col", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
-    text += layer("PReLU", "prelu")
+    text += layer("LSTM", "sequence")
     text += layer("Eltwise", "prod", "eltwise_param { operation: PROD coeff: 1 }", bottom="x x")
     text += layer("Eltwise", "coeff", "eltwise_param { coeff: -1 }", bottom="x x")
     text += layer("Python", "py", 'python_param { module: "a" layer: "B" }')
@@ -775,8 +779,8 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         weights,
         tmp_path,
         "net.prototxt: 25 problems",
-        "'norm' (MVN): layers of this type are not supported",
-        "'prelu' (PReLU): layers of this type",
+        "'norm' (Im2col): layers of this type are not supported",
+        "'sequence' (LSTM): layers of this type are not supported: they keep a state",
         "'prod' (Eltwise): has 1 coefficients",
         "'coeff' (Eltwise): has 1 coefficients",
         "'py' (Python): layers written in Python are not supported (a.B)",
@@ -785,7 +789,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "'images' (Concat): over the batch",
         "'two' (Concat): has both axis and concat_dim",
         "'stats' (BatchNorm): use_global_stats",
-        "'data' (Data): reads a data set",
+        "'data' (Data): reads a data set; instead, write an Input layer",
         "'missing' (Convolution): has no weights in ",
         "'shape' (Convolution): ",
         "blob 0 has shape [2, 4, 3, 5], expected [2, 4, 3, 3]",
@@ -830,6 +834,63 @@ def test_networks_without_input_or_layers(tmp_path):
     refuse(text + layer("ReLU"), None, tmp_path, "'x' (Input) has 0 shapes")
 
 
+def test_images_from_memory_are_an_input(tmp_path):
+    data = "memory_data_param { batch_size: 1 channels: 4 height: 9 width: 7 }"
+    text = layer("MemoryData", "d", data, top="x").replace('bottom: "x"', "")
+    text = text.replace('top: "x"', 'top: "x" top: "label"') + layer("ReLU")
+    text += layer("SoftmaxWithLoss", "loss", bottom="y label")
+    graph = read(text, None, tmp_path)
+    assert [value.name for value in graph.inputs] == ["x"]
+    assert graph.outputs == ["y"]
+    x = normal(2, 4, 9, 7)
+    close(run(graph, x), np.maximum(x, 0))
+    refuse(text.replace("width: 7", ""), None, tmp_path, "'d' (MemoryData): reads a data set")
+    refuse(text.replace("width: 7", "width: 7 wide: 7"), None, tmp_path, "'d' (MemoryData): ")
+
+
+OLD = 'input: "x" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 7'
+
+
+def test_layers_of_the_form_of_2014(tmp_path):
+    """Types whose settings have other numbers there."""
+    x = normal(2, 4, 9, 7)
+    flat = x.reshape(2, -1)
+    square = np.pad(x * x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    around = sum(square[:, :, i : i + 9, j : j + 7] for i in range(3) for j in range(3)) / 9
+    expected = {
+        "ABSVAL": ("", np.abs(x)),
+        "ARGMAX": (
+            "argmax_param { out_max_val: true }",
+            np.stack([flat.argmax(1), flat.max(1)], 1).reshape(2, 2, 1, 1),
+        ),
+        "BNLL": ("", np.log1p(np.exp(x))),
+        "EXP": ("exp_param { base: 2 scale: 0.5 }", 2 ** (x / 2)),
+        "MVN": (
+            "mvn_param { normalize_variance: false across_channels: true }",
+            x - x.mean((1, 2, 3), keepdims=True),
+        ),
+        "THRESHOLD": ("threshold_param { threshold: 0.5 }", (x > 0.5).astype(np.float32)),
+        "LRN": (
+            "lrn_param { local_size: 3 norm_region: WITHIN_CHANNEL }",
+            x * (1 + around) ** -0.75,
+        ),
+    }
+    for kind, (settings, y) in expected.items():
+        text = f'{OLD} layers {{ name: "y" type: {kind} bottom: "x" top: "y" {settings} }}'
+        close(run(read(text, None, tmp_path), x), y)
+    text = f"""{OLD} layers {{ name: "s" type: SLICE bottom: "x" top: "a" top: "b"
+            slice_param {{ slice_dim: 2 slice_point: 4 }} }}
+        layers {{ name: "y" type: DECONVOLUTION bottom: "b" top: "y"
+            convolution_param {{ num_output: 3 kernel_size: 2 stride: 2 }} }}
+        layers {{ name: "e" type: ELTWISE bottom: "a" bottom: "a" top: "e"
+            eltwise_param {{ operation: MAX }} }}"""
+    w, b = normal(4, 3, 2, 2), normal(3)
+    graph = read(text, weights_file({"y": [w, b]}, "legacy", "layers"), tmp_path)
+    y = np.einsum("nchw,ckrs->nkhrws", x[:, :, 4:], w).reshape(2, 3, 10, 14)
+    close(run(graph, x), y + b[:, None, None])
+    close(run(graph, x, "e"), x[:, :, :4])
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -864,8 +925,71 @@ def test_weights_files_of_another_kind(tmp_path):
         refuse(text, data, tmp_path, "not a caffemodel")
     refuse(text, b"\x89HDF\r\n\x1a\n", tmp_path, "HDF5")
     refuse(text, b"\xa2\x06\x02\x0a\x00", tmp_path, "'y' (Convolution): has no weights")
+    for form in ("packed", "legacy", "double"):
+        refuse(text, blob(normal(3, 4, 5), form).SerializeToString(), tmp_path, "holds an image")
     with pytest.raises(ValueError, match="holds weights only"):
         formats.read(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
+
+
+CARRIED = INPUT + conv("num_output: 3 kernel_size: 3 pad: 1 stride: 2", "c")
+CARRIED += layer("ReLU", "r", "relu_param { negative_slope: 0.5 }", bottom="c", top="c")
+CARRIED += layer("Pooling", "y", "pooling_param { kernel_size: 2 }", bottom="c")
+
+
+def whole(text, weights):
+    """A caffemodel with the network and its weights, as a program saves one."""
+    net = text_format.Parse(text, _schema.caffe("NetParameter")())
+    for entry in net.layer:
+        entry.blobs.extend(blob(array) for array in weights.get(entry.name, ()))
+    return net
+
+
+def test_a_caffemodel_that_carries_its_network(tmp_path):
+    weights, x = {"c": [normal(3, 4, 3, 3), normal(3)]}, normal(2, 4, 9, 7)
+    net = whole(CARRIED, weights)
+    # Settings of training, by their numbers: a filler's deviation, the engine, rates of learning.
+    param = net.layer[1].convolution_param
+    param.weight_filler.MergeFromString(b"\x35\0\0\0\0")
+    param.MergeFromString(b"\x78\x01")
+    net.layer[1].param.add().MergeFromString(b"\x1d\0\0\0\0")
+    net.layer[1].MergeFromString(b"\x50\x01")
+    (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
+    expected = ops.conv.conv(x, *weights["c"], strides=(2, 2), pads=(1, 1, 1, 1))
+    expected = np.where(expected < 0, expected / 2, expected)
+    expected = ops.pool.max_pool(expected, kernel_shape=(2, 2))
+    close(run(passes.canonicalize(formats.read(tmp_path / "net.caffemodel")), x), expected)
+    close(linnet.load(tmp_path / "net.caffemodel")(x), expected)
+
+
+def test_a_carried_network_is_caffes_own(tmp_path):
+    """Forks used the same numbers for other fields: what Caffe has not is named."""
+    weights = {"c": [normal(3, 4, 3, 3), normal(3)]}
+    for change, said in (
+        (lambda net: net.layer[1].MergeFromString(b"\xd0\x0c\x01"), "not known: field 202"),
+        (lambda net: net.layer[3].pooling_param.MergeFromString(b"\xf8\x01\x01"), "field 31"),
+        (lambda net: net.MergeFromString(b"\xa0\x06\x01"), "field 100"),
+        (lambda net: net.layer[2].permute_param.order.append(1), "field 2002"),
+    ):
+        net = whole(CARRIED, weights)
+        change(net)
+        (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
+        with pytest.raises(ValueError, match=r"net\.caffemodel") as error:
+            passes.canonicalize(formats.read(tmp_path / "net.caffemodel"))
+        assert said in str(error.value)
+    net = whole(CARRIED, weights)
+    del net.layer[0]
+    (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
+    with pytest.raises(ValueError, match=r"holds weights only.*has no Input layer"):
+        formats.read(tmp_path / "net.caffemodel")
+    (tmp_path / "net.caffemodel").write_bytes(b"hello")
+    with pytest.raises(ValueError, match="not a caffemodel"):
+        formats.read(tmp_path / "net.caffemodel")
+    data = whole(CARRIED, weights).SerializeToString()
+    for name in (b"Input", b"ReLU", b"c"):
+        wrong = data.replace(name, b"\xff" * len(name), 1)
+        (tmp_path / "net.caffemodel").write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"net\.caffemodel.* not valid UTF-8"):
+            formats.read(tmp_path / "net.caffemodel")
 
 
 def test_absurd_sizes(tmp_path):

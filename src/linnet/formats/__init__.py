@@ -34,6 +34,7 @@ class Format(NamedTuple):
     weights: tuple[str, ...]  # of a second file with its weights; none if it holds its own
     reader: str  # the module here that reads it
     stages: bool = False  # whether one file holds several networks, chosen by names of stages
+    alone: bool = False  # whether that second file may hold the network, too
     begins: Callable[[bytes], bool] = lambda head: False  # whether a file with this head is one
 
 
@@ -54,10 +55,10 @@ _NETWORK = re.compile(
 )
 
 
-ONNX = Format("ONNX", (".onnx",), (), "onnx_read", False, _onnx)
+ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
-    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, _prototxt),
+    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt),
 )
 
 
@@ -87,12 +88,13 @@ def read(
     """
     if not isinstance(model, Source):
         model = Source(model)
-    if model.path is not None and (owner := holds_weights(model.path)) is not None:
+    owner = None if model.path is None else holds_weights(model.path)
+    if owner is not None and not (owner.alone and weights is None):
         suffix = owner.suffixes[0]
         raise ValueError(
             f"{model}: holds weights only; the model is its {suffix}, this is its weights="
         )
-    format = recognise(model)
+    format = owner or recognise(model)
     if format is None:
         known = " or ".join(suffix for format in FORMATS for suffix in format.suffixes)
         raise ValueError(f"{model}: unknown model format, expected {known}")

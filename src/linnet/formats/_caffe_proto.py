@@ -62,28 +62,46 @@ message LayerParameter {
   repeated BlobProto blobs = 7;
   repeated NetStateRule include = 8;
   repeated NetStateRule exclude = 9;
+  optional ArgMaxParameter argmax_param = 103;
   optional ConcatParameter concat_param = 104;
   optional ConvolutionParameter convolution_param = 106;
   optional DropoutParameter dropout_param = 108;
   optional EltwiseParameter eltwise_param = 110;
+  optional ExpParameter exp_param = 111;
   optional InnerProductParameter inner_product_param = 117;
   optional LRNParameter lrn_param = 118;
+  optional MemoryDataParameter memory_data_param = 119;
+  optional MVNParameter mvn_param = 120;
   optional PoolingParameter pooling_param = 121;
   optional PowerParameter power_param = 122;
   optional ReLUParameter relu_param = 123;
   optional SoftmaxParameter softmax_param = 125;
+  optional SliceParameter slice_param = 126;
+  optional ThresholdParameter threshold_param = 128;
+  optional PythonParameter python_param = 130;
+  optional PReLUParameter prelu_param = 131;
+  optional SPPParameter spp_param = 132;
   optional ReshapeParameter reshape_param = 133;
+  optional LogParameter log_param = 134;
   optional FlattenParameter flatten_param = 135;
+  optional ReductionParameter reduction_param = 136;
+  optional TileParameter tile_param = 138;
   optional BatchNormParameter batch_norm_param = 139;
+  optional ELUParameter elu_param = 140;
   optional BiasParameter bias_param = 141;
   optional ScaleParameter scale_param = 142;
-  optional TileParameter tile_param = 138;
   optional InputParameter input_param = 143;
-  optional PythonParameter python_param = 130;
+  optional CropParameter crop_param = 144;
+  optional SwishParameter swish_param = 147;
+  optional ClipParameter clip_param = 148;
   optional BNParameter bn_param = 2001;
   optional PermuteParameter permute_param = 2002;
   optional ShuffleChannelParameter shuffle_channel_param = 2003;
-  optional ClipParameter clip_param = 148;
+  optional NormalizeParameter norm_param = 2004;
+  optional PriorBoxParameter prior_box_param = 2005;
+  optional InterpParameter interp_param = 2006;
+  optional UpsampleParameter upsample_param = 2007;
+  optional ReorgParameter reorg_param = 2008;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -108,15 +126,30 @@ message V1LayerParameter {
   optional LRNParameter lrn_param = 18;
   optional PoolingParameter pooling_param = 19;
   optional PowerParameter power_param = 21;
+  optional MemoryDataParameter memory_data_param = 22;
+  optional ArgMaxParameter argmax_param = 23;
   optional EltwiseParameter eltwise_param = 24;
+  optional ThresholdParameter threshold_param = 25;
   optional ReLUParameter relu_param = 30;
+  optional SliceParameter slice_param = 31;
   repeated NetStateRule include = 32;
   repeated NetStateRule exclude = 33;
+  optional MVNParameter mvn_param = 34;
   optional SoftmaxParameter softmax_param = 39;
+  optional ExpParameter exp_param = 41;
   repeated string param = 1001;
   repeated DimCheckMode blob_share_mode = 1002;
 }
 message V0LayerParameter { optional string name = 1; optional string type = 2; }
+message FillerParameter {
+  optional string type = 1 [default = constant];
+  optional float value = 2;
+}
+message ArgMaxParameter {
+  optional bool out_max_val = 1;
+  optional uint32 top_k = 2 [default = 1];
+  optional int32 axis = 3;
+}
 message ConcatParameter {
   optional uint32 concat_dim = 1 [default = 1];
   optional int32 axis = 2 [default = 1];
@@ -128,6 +161,8 @@ message ConvolutionParameter {
   repeated uint32 kernel_size = 4;
   optional uint32 group = 5 [default = 1];
   repeated uint32 stride = 6;
+  optional FillerParameter weight_filler = 7;
+  optional FillerParameter bias_filler = 8;
   optional uint32 pad_h = 9;
   optional uint32 pad_w = 10;
   optional uint32 kernel_h = 11;
@@ -145,6 +180,7 @@ message ConvolutionParameter {
   optional uint32 kstride_h = 2007;
   optional uint32 kstride_w = 2008;
 }
+message CropParameter { optional int32 axis = 1 [default = 2]; repeated uint32 offset = 2; }
 message DropoutParameter {
   optional float dropout_ratio = 1 [default = 0.5];
   optional bool scale_train = 2001 [default = true];
@@ -181,6 +217,43 @@ message EltwiseParameter {
   optional EltwiseOp operation = 1 [default = SUM];
   repeated float coeff = 2;
 }
+message ELUParameter { optional float alpha = 1 [default = 1]; }
+message ExpParameter {
+  optional float base = 1 [default = -1];
+  optional float scale = 2 [default = 1];
+  optional float shift = 3;
+}
+message LogParameter {
+  optional float base = 1 [default = -1];
+  optional float scale = 2 [default = 1];
+  optional float shift = 3;
+}
+message MemoryDataParameter {
+  optional uint32 batch_size = 1;
+  optional uint32 channels = 2;
+  optional uint32 height = 3;
+  optional uint32 width = 4;
+}
+message MVNParameter {
+  optional bool normalize_variance = 1 [default = true];
+  optional bool across_channels = 2;
+  optional float eps = 3 [default = 1e-9];
+}
+message PReLUParameter { optional bool channel_shared = 2; }
+enum ReductionOp { SUM = 1; ASUM = 2; SUMSQ = 3; MEAN = 4; }
+message ReductionParameter {
+  optional ReductionOp operation = 1 [default = SUM];
+  optional int32 axis = 2;
+  optional float coeff = 3 [default = 1];
+}
+message SliceParameter {
+  optional uint32 slice_dim = 1 [default = 1];
+  repeated uint32 slice_point = 2;
+  optional int32 axis = 3 [default = 1];
+}
+message SPPParameter { optional uint32 pyramid_height = 1; optional PoolMethod pool = 2; }
+message SwishParameter { optional float beta = 1 [default = 1]; }
+message ThresholdParameter { optional float threshold = 1; }
 enum NormRegion { ACROSS_CHANNELS = 0; WITHIN_CHANNEL = 1; }
 message LRNParameter {
   optional uint32 local_size = 1 [default = 5];
@@ -219,15 +292,53 @@ message BNParameter {
   optional float eps = 4 [default = 1e-5];
   optional BNMode bn_mode = 2001;
 }
+message InterpParameter {
+  optional int32 height = 1;
+  optional int32 width = 2;
+  optional int32 zoom_factor = 3 [default = 1];
+  optional int32 shrink_factor = 4 [default = 1];
+  optional int32 pad_beg = 5;
+  optional int32 pad_end = 6;
+}
+message NormalizeParameter {
+  optional bool across_spatial = 1 [default = true];
+  optional bool channel_shared = 3 [default = true];
+  optional float eps = 4 [default = 1e-10];
+}
 message PermuteParameter { repeated uint32 order = 1; }
 message PowerParameter {
   optional float power = 1 [default = 1];
   optional float scale = 2 [default = 1];
   optional float shift = 3;
 }
+message PriorBoxParameter {
+  repeated float min_size = 1;
+  repeated float max_size = 2;
+  repeated float aspect_ratio = 3;
+  optional bool flip = 4 [default = true];
+  optional bool clip = 5;
+  repeated float variance = 6;
+  optional uint32 img_size = 7;
+  optional uint32 img_h = 8;
+  optional uint32 img_w = 9;
+  optional float step = 10;
+  optional float step_h = 11;
+  optional float step_w = 12;
+  optional float offset = 13 [default = 0.5];
+}
 message PythonParameter { optional string module = 1; optional string layer = 2; }
+message ReorgParameter { optional uint32 stride = 1; optional bool reverse = 2; }
 message ShuffleChannelParameter { optional uint32 group = 1 [default = 1]; }
 message TileParameter { optional int32 axis = 1 [default = 1]; optional int32 tiles = 2; }
+message UpsampleParameter {
+  optional uint32 scale = 1 [default = 2];
+  optional uint32 scale_h = 2;
+  optional uint32 scale_w = 3;
+  optional bool pad_out_h = 4;
+  optional bool pad_out_w = 5;
+  optional uint32 upsample_h = 6;
+  optional uint32 upsample_w = 7;
+}
 message InputParameter { repeated BlobShape shape = 1; }
 """
 
@@ -246,29 +357,30 @@ _IGNORED = {
         phase loss_weight propagate_down device buffer engine debug
         forward_type backward_type forward_math backward_math cublas_math_override
         multinode mn_activation_param mn_grad_compress_param force_backward
-        transform_param loss_param accuracy_param argmax_param contrastive_loss_param crop_param
-        data_param dummy_data_param elu_param embed_param exp_param hdf5_data_param
-        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param log_param
-        memory_data_param mvn_param parameter_param prelu_param
-        recurrent_param reduction_param sigmoid_param slice_param spp_param tanh_param
-        threshold_param window_data_param
+        transform_param loss_param accuracy_param contrastive_loss_param
+        data_param dummy_data_param embed_param hdf5_data_param
+        hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
+        parameter_param recurrent_param sigmoid_param tanh_param window_data_param
         annotated_data_param multibox_loss_param detection_evaluate_param video_data_param
         box_annotator_ohem_param smooth_l1_loss_param split_param
     """,
     "V1LayerParameter": """
-        blobs_lr weight_decay loss_weight transform_param loss_param accuracy_param argmax_param
-        contrastive_loss_param data_param dummy_data_param exp_param hdf5_data_param
+        blobs_lr weight_decay loss_weight transform_param loss_param accuracy_param
+        contrastive_loss_param data_param dummy_data_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
-        memory_data_param mvn_param sigmoid_param slice_param tanh_param
-        threshold_param window_data_param
+        sigmoid_param tanh_param window_data_param
     """,
     "ParamSpec": "lr_mult decay_mult",
     "BlobProto": "diff double_diff",
     "ConvolutionParameter": """
-        weight_filler bias_filler engine force_nd_im2col conv_algos_override
+        engine force_nd_im2col conv_algos_override
         cudnn_convolution_algo_seeker cudnn_math_override
     """,
+    "FillerParameter": "min max mean std sparse variance_norm n diag_val",
+    "NormalizeParameter": "scale_filler",
     "PoolingParameter": "engine",
+    "PReLUParameter": "filler",
+    "SPPParameter": "engine",
     "InnerProductParameter": "weight_filler bias_filler engine",
     "EltwiseParameter": "stable_prod_grad engine",
     "LRNParameter": "engine",
@@ -285,3 +397,32 @@ _IGNORED = {
     "PythonParameter": "param_str share_in_parallel",
 }
 IGNORED = {message: frozenset(fields.split()) for message, fields in _IGNORED.items()}
+
+FORKS = 2001  # the first of linnet's own numbers, which no file has
+
+# Of Caffe's own fields among these, the numbers.
+_IGNORED_NUMBERS = {
+    "NetParameter": "5 7",
+    "LayerParameter": """
+        5 10 11 100 101 102 105 107 109 112 113 114 115 116 124 127 129 137 145 146
+    """,
+    "V1LayerParameter": "7 8 11 13 14 15 16 20 26 27 29 35 36 37 38 40 42",
+    "ParamSpec": "3 4",
+    "FillerParameter": "3 4 5 6 7 8",
+    "ConvolutionParameter": "15 17",
+    "PoolingParameter": "11",
+    "InnerProductParameter": "3 4",
+    "EltwiseParameter": "3",
+    "LRNParameter": "6",
+    "ReLUParameter": "2",
+    "SoftmaxParameter": "1",
+    "BatchNormParameter": "2",
+    "ScaleParameter": "3 5",
+    "BiasParameter": "3",
+    "PReLUParameter": "1",
+    "PythonParameter": "3 4",
+    "SPPParameter": "6",
+}
+IGNORED_NUMBERS = {
+    message: frozenset(map(int, numbers.split())) for message, numbers in _IGNORED_NUMBERS.items()
+}

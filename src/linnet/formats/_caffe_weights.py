@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array, Shape
+from ..graph import UNSUPPORTED, Array, Shape
 from . import _schema
 from ._source import Source
 from ._translator import Translator, Unsupported
@@ -21,6 +21,11 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
         raise ValueError(f"{source}: weights in HDF5 form are not supported, only binary protobuf")
     net = _schema.parse(_schema.caffe("TrainedParameter"), data, f"{source}: not a caffemodel")
     layers = layers_of(net, source)
+    if not layers and _is_mean(data):
+        raise ValueError(
+            f"{source}: holds an image, likely the mean of those of training, and no weights; "
+            "subtract it from what you feed the network, and give its .caffemodel"
+        )
     if not layers:
         raise ValueError(f"{source}: not a caffemodel (it has no layers)")
     weights: dict[str, Sequence[Any]] = {}
@@ -29,6 +34,15 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
             weights.pop(layer.name, None)  # a later one of the same name stands where it is
             weights[layer.name] = layer.blobs
     return weights
+
+
+def _is_mean(data: bytes) -> bool:
+    """Whether a file is one BlobProto, as Caffe keeps mean images (.binaryproto)."""
+    try:
+        blob = _schema.parse(_schema.caffe("BlobProto"), data, "")
+    except ValueError:
+        return False
+    return bool(blob.data or blob.double_data) and (blob.HasField("width") or bool(blob.shape.dim))
 
 
 def layers_of(net: Any, source: Source) -> Sequence[Any]:
@@ -61,6 +75,9 @@ def _param(layer: Any, index: int) -> _Param:
     return _Param(layer.param[index], index < len(modes) and bool(modes[index]))
 
 
+_MOST_MADE = 1 << 24  # numbers
+
+
 class Weighted(Translator):
     """A translation of layers that may have weights."""
 
@@ -75,6 +92,10 @@ class Weighted(Translator):
         super().__init__(name, str(source), names)
         self.weights = None if caffemodel is None else read(caffemodel)
         self.file = str(caffemodel)
+        self.budget = _MOST_MADE
+        # Of the values that say where a pool found its largest ones: how far apart its windows are,
+        # which do not overlap, and the height and width that they cover.
+        self.places: dict[str, tuple[list[int], Shape]] = {}
         self.weighted: set[str] = set()  # layers that have asked for their weights
         # Of every name of a shared blob: who has it, and where in them.
         self._members: dict[str, list[tuple[str, int]]] = {}
@@ -111,6 +132,107 @@ class Weighted(Translator):
                 array = self._shared(param, layer.name, shape)
             arrays.append(array)
         return arrays
+
+    def sizes(self, name: str) -> Shape:
+        """The shape of an activation with the batch that the prototxt says."""
+        batch = self.graph.inputs[0].shape[0] if self.graph.inputs else 1
+        return tuple(n or batch for n in self.shape(name))
+
+    def trained(self, layer: Any) -> bool:
+        """Whether the file may have weights for the layer, its own or shared ones."""
+        own = self.weights is not None and layer.name in self.weights
+        return own or any(_param(layer, index).name for index in range(len(layer.param)))
+
+    def spend(self, count: int) -> None:
+        """Before numbers are made that no file holds: a small one must not become large arrays."""
+        self.budget -= count
+        if self.budget < 0:
+            raise Unsupported("the constants it stands for need too much memory")
+
+    def part(
+        self, layer: Any, op: str, inputs: Sequence[str], shape: Shape | None = None, **attrs: Any
+    ) -> str:
+        """A value on the way to the layer's, which `finish` makes of the last one.
+
+        shape: where the core's rules, which are for canonical operators, do not say it.
+        """
+        name = self.names.fresh(f"{layer.name}.{op.lower()}")
+        self.add(name, op, list(inputs), [name], **attrs)
+        if shape is not None:
+            self.shapes[name] = shape
+        return name
+
+    def number(self, layer: Any, what: str, value: float) -> str:
+        """Name of a new constant of one number."""
+        return self.constant(f"{layer.name}.{what}", np.float32(value))
+
+    def integers(self, layer: Any, what: str, values: Sequence[int]) -> str:
+        """Name of a new constant vector of integers."""
+        return self.constant(f"{layer.name}.{what}", np.array(values, np.int64))
+
+    def fixed(self, output: str, array: Array) -> None:
+        """Make a layer's output a constant, the same for all images."""
+        self.graph.initializers[output] = array
+        self.shapes[output] = array.shape
+
+    def settle(self, outputs: Sequence[str]) -> None:
+        """Those outputs that are constants become values of each image, as the core wants it."""
+        graph = self.graph
+        fixed = set(graph.initializers)
+        for node in graph.nodes:
+            if node.op != UNSUPPORTED and fixed.issuperset(filter(None, node.inputs)):
+                fixed.update(node.outputs)
+        values = [value for value in graph.inputs if len(value.shape) > 1]
+        for name in outputs:
+            shape = self.shapes.get(name)
+            if name not in fixed or not values or not shape or math.prod(shape) > self.budget:
+                continue
+            self.budget -= math.prod(shape)
+            constant = self.names.fresh(f"{name}.constant")
+            for node in graph.nodes:
+                node.inputs = [constant if x == name else x for x in node.inputs]
+                node.outputs = [constant if x == name else x for x in node.outputs]
+            if name in graph.initializers:
+                graph.initializers[constant] = graph.initializers.pop(name)
+            # A product of zero and a number of each image, plus the constant.
+            count = math.prod(shape)
+            rank = len(values[0].shape)
+
+            def integers(what: str, numbers: Sequence[int], owner: str = name) -> str:
+                return self.constant(f"{owner}.{what}", np.array(numbers, np.int64))
+
+            hints = ("same", "number", "zero", "flat", "vector", "wide")
+            same, number, zero, flat, vector, wide = (
+                self.names.fresh(f"{name}.{hint}") for hint in hints
+            )
+            sections = [
+                integers("begins", [0] * (rank - 1)),
+                integers("ends", [1] * (rank - 1)),
+                integers("axes", range(1, rank)),
+            ]
+            limit = self.constant(f"{name}.limit", np.float32(0))
+            zeros = self.constant(f"{name}.zeros", np.zeros((count, 1), np.float32))
+            # An error if the image has another size than the one the constant is for.
+            size = integers("size", [0, *values[0].shape[1:]])
+            self.add(same, "Reshape", [values[0].name, size], [same])
+            self.add(number, "Slice", [same, *sections], [number])
+            self.add(zero, "Clip", [number, limit, limit], [zero])
+            self.add(flat, "Flatten", [zero], [flat], axis=1)
+            self.add(vector, "Reshape", [constant, integers("length", [count])], [vector])
+            self.add(wide, "Gemm", [flat, zeros, vector], [wide], transB=1)
+            self.add(name, "Reshape", [wide, integers("shape", [0, *shape[1:]])], [name])
+
+    def finish(self, layer: Any, value: str, output: str, shape: Shape | None = None) -> None:
+        """Make `value`, the last `part` or an input of the layer's, its output."""
+        last = self.graph.nodes[-1] if self.graph.nodes else None
+        known = shape or self.shapes.get(value)
+        if last is not None and last.outputs == [value] and last.name == value:
+            last.name, last.outputs = layer.name or output, [output]
+            self.shapes.pop(value, None)
+        else:
+            self.add(layer.name, "Identity", [value], [output])
+        if known is not None:
+            self.shapes[output] = known
 
     def _shared(self, param: _Param, layer: str, shape: Shape) -> Array:
         owner, owned = self._owners.setdefault(param.name, (layer, shape))

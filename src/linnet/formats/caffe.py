@@ -15,78 +15,45 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph
-from ._caffe_layers import RULES, Rule, passes_on
+from . import _caffe_forks, _caffe_layers
+from ._caffe_binary import carried
+from ._caffe_layers import Rule, layer_type, passes_on
 from ._caffe_text import Network, parse
 from ._caffe_weights import Weighted, layers_of
 from ._source import Source
 from ._translator import MissingOperator, Unsupported
 
-# The types of `layers`, by number, as `layer` names them.
-_V1_TYPES = [
-    "None",
-    "Accuracy",
-    "BNLL",
-    "Concat",
-    "Convolution",
-    "Data",
-    "Dropout",
-    "EuclideanLoss",
-    "Flatten",
-    "HDF5Data",
-    "HDF5Output",
-    "Im2col",
-    "ImageData",
-    "InfogainLoss",
-    "InnerProduct",
-    "LRN",
-    "MultinomialLogisticLoss",
-    "Pooling",
-    "ReLU",
-    "Sigmoid",
-    "Softmax",
-    "SoftmaxWithLoss",
-    "Split",
-    "TanH",
-    "WindowData",
-    "Eltwise",
-    "Power",
-    "SigmoidCrossEntropyLoss",
-    "HingeLoss",
-    "MemoryData",
-    "ArgMax",
-    "Threshold",
-    "DummyData",
-    "Slice",
-    "MVN",
-    "AbsVal",
-    "Silence",
-    "ContrastiveLoss",
-    "Exp",
-    "Deconvolution",
-]
-_SOURCES = ("Data", "DummyData", "HDF5Data", "ImageData", "MemoryData", "WindowData")
+_RULES = {**_caffe_layers.RULES, **_caffe_forks.RULES}
 _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
+_STATE = ": they keep a state from one step of a sequence to the next, linnet's networks have none"
+_DETECTIONS = ": leave this layer out, its bottoms are outputs then, and find the boxes yourself"
+_INSTEAD = {  # what else there is to say of layers that are not supported
+    **dict.fromkeys(("LSTM", "RNN", "LSTMUnit", "Lstm"), _STATE),
+    **dict.fromkeys(("DetectionOutput", "Yolov3DetectionOutput"), _DETECTIONS),
+    "CTCGreedyDecoder": ": leave this layer out, its bottoms are outputs then, and decode them "
+    "yourself",
+}
 _TRAIN = 0  # of caffe.proto's Phase
 
 
 def read(
     prototxt: Source, caffemodel: Source | None = None, *, stages: Sequence[str] = ()
 ) -> Graph:
-    """The graph of a prototxt with the weights of a caffemodel.
+    """The graph of a prototxt with the weights of a caffemodel, or of a caffemodel that holds both.
 
     stages: of the network's state, beside those the prototxt says.
     ValueError if a file is damaged or of a form before 2014. What is wrong with single layers is
     left in the graph for passes.canonicalize to report together.
     """
-    network = parse(prototxt.read(), str(prototxt))
     try:
+        if prototxt.suffix == ".caffemodel":
+            caffemodel = prototxt
+            network = carried(caffemodel)
+        else:
+            network = parse(prototxt.read(), str(prototxt))
         return _Reader(prototxt, network, caffemodel, stages).graph
     except UnicodeDecodeError:
         raise ValueError(f"{caffemodel}: a name is not valid UTF-8") from None
-
-
-def _type(layer: Any) -> str:
-    return layer.type if isinstance(layer.type, str) else _V1_TYPES[layer.type]
 
 
 def _included(layer: Any, level: int, stages: set[str]) -> bool:
@@ -129,6 +96,7 @@ class _Reader(Weighted):
         self.current: dict[str, str] = {}  # blob to the value it holds at this point
         self.tops: list[str] = []  # every layer's values
         self.read: set[str] = set()  # those that a layer has read
+        self.silenced: set[str] = set()  # those that are not wanted
         self.declared: set[str] = set()  # inputs
 
         state = {*net.state.stage, *stages}
@@ -142,16 +110,18 @@ class _Reader(Weighted):
         layers = [
             layer
             for layer in layers
-            if not (passes_on(layer, _type(layer)) and layer.top == layer.bottom)
+            if not (passes_on(layer, layer_type(layer)) and layer.top == layer.bottom)
         ]
         self.names.update(net.input)
         self.writes = Counter(blob for layer in layers for blob in layer.top)  # still to come
         self._net_inputs(net)
         scored: set[str] = set()
         for layer in layers:
-            kind = _type(layer)
+            kind = layer_type(layer)
             if _scores(kind):
                 scored.update(self.current.get(blob, blob) for blob in layer.bottom)
+                if kind == "Silence":
+                    self.silenced.update(self.current.get(blob, blob) for blob in layer.bottom)
             else:
                 self._layer(layer, kind)
         if self.weights is None and self.weighted:
@@ -160,7 +130,8 @@ class _Reader(Weighted):
         graph = self.graph
         # Labels: nothing but a loss or a score reads them.
         graph.inputs = [v for v in graph.inputs if v.name in self.read or v.name not in scored]
-        graph.outputs = [name for name in self.tops if name not in self.read]
+        graph.outputs = [name for name in self.tops if name not in self.read | self.silenced]
+        self.settle(graph.outputs)
         if not graph.outputs:
             raise ValueError(f"{source}: not a network (it has no layers that compute something)")
 
@@ -172,7 +143,7 @@ class _Reader(Weighted):
             self.problem(f"the network {_fields(network.unknown)}")
         kept = {id(layer) for layer in layers}
         for layer, paths in zip(every, network.unknown_in_layers):
-            kind = _type(layer)
+            kind = layer_type(layer)
             if id(layer) in kept and not _scores(kind) and kind != "Input":
                 self.unknown[id(layer)] = paths
                 continue
@@ -213,6 +184,8 @@ class _Reader(Weighted):
                 self.writes[blob] -= 1
                 self._declare(blob, shapes[index % len(shapes)])
             return
+        if kind == "MemoryData" and not self.unknown[id(layer)] and self._memory_data(layer):
+            return
         inputs = [self.current.get(blob, "") for blob in layer.bottom]
         outputs = []
         for blob in layer.top:
@@ -226,14 +199,34 @@ class _Reader(Weighted):
         self.read.update(inputs)
         self.current.update(zip(layer.top, outputs))
 
+    def _memory_data(self, layer: Any) -> bool:
+        """Images and labels that a program hands over, as it does those of an Input; their sizes
+        have to be there.
+        """
+        param = layer.memory_data_param
+        image = [param.batch_size, param.channels, param.height, param.width]
+        if 0 in image:
+            return False
+        for blob, dims in zip(layer.top, (image, image[:1])):
+            self.writes[blob] -= 1
+            self._declare(blob, dims)
+        return True
+
     def _translate(self, layer: Any, kind: str, inputs: list[str], outputs: list[str]) -> None:
-        if kind in _SOURCES:
-            raise Unsupported("reads a data set; give the network an Input layer instead")
+        if kind.endswith("Data"):
+            tops = " ".join(f'top: "{blob}"' for blob in layer.top[:1])
+            raise Unsupported(
+                "reads a data set; instead, write an Input layer with the shape of the images: "
+                f'layer {{ name: "{layer.name}" type: "Input" {tops} input_param '
+                "{ shape { dim: 1 dim: 3 dim: 224 dim: 224 } } }, and scale and crop what you feed "
+                "it, less its mean, as transform_param says"
+            )
         if kind == "Python":
             name = f"{layer.python_param.module}.{layer.python_param.layer}"
             raise MissingOperator(f"layers written in Python are not supported ({name})")
-        if kind not in RULES:
-            raise MissingOperator("layers of this type are not supported")
+        if kind not in _RULES:
+            reason = "layers of this type are not supported"
+            raise MissingOperator(reason + _INSTEAD.get(kind, ""))
         if self.unknown[id(layer)]:
             raise Unsupported(_fields(self.unknown[id(layer)]))
         for blob, value in zip(layer.bottom, inputs):
@@ -242,7 +235,7 @@ class _Reader(Weighted):
         for blob in layer.top:
             if blob in self.current and blob not in layer.bottom:
                 raise Unsupported(f"its top '{blob}' is already produced by another layer")
-        rule = RULES[kind]
+        rule = _RULES[kind]
         fits = [
             least <= len(blobs) <= most
             for (least, most), blobs in ((rule.bottoms, inputs), (rule.tops, outputs))

@@ -1,0 +1,329 @@
+"""What layers of Caffe's forks mean, as those published them; RULES is the table of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph import LONGEST_AXIS, Array, Shape
+from ._caffe_layers import (
+    CONVOLUTION,
+    Rule,
+    channels_of,
+    first_places,
+    normalized,
+    pinned,
+    reduced,
+    reshaped,
+)
+from ._caffe_weights import Weighted
+from ._translator import Unsupported
+
+_INFERENCE = 1  # of BNMode
+
+
+def _relu6(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    limits = [reader.number(layer, key, limit) for key, limit in (("min", 0), ("max", 6))]
+    reader.add(layer.name, "Clip", inputs + limits, outputs)
+
+
+def _mish(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """x * tanh(log(1 + exp(x)))"""
+    reader.add(layer.name, "Mish", inputs, outputs)
+
+
+def _permute(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Axes in another order; those not named follow as they are."""
+    order, rank = list(layer.permute_param.order), len(reader.shape(inputs[0]))
+    order += [axis for axis in range(rank) if axis not in order]
+    if sorted(order) != list(range(rank)):
+        raise Unsupported(f"order {order} is not one of {rank} axes")
+    reader.add(layer.name, "Transpose", inputs, outputs, perm=order)
+    if order[0] != 0:  # the batch is an axis like others then, as long as the prototxt says
+        sizes = reader.sizes(inputs[0])
+        reader.shapes[outputs[0]] = tuple(sizes[axis] for axis in order)
+
+
+def _shuffle_channel(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Channels of all groups in turn: the first of each, the second of each, ..."""
+    shape, group = reader.shape(inputs[0]), layer.shuffle_channel_param.group
+    if len(shape) != 4 or not group or shape[1] % group:
+        raise Unsupported(f"group {group} does not divide the channels of {list(shape)}")
+    apart, turned = (reader.names.fresh(f"{outputs[0]}.{what}") for what in ("apart", "turned"))
+    parts = [0, group, shape[1] // group, *shape[2:]]
+    target = reader.constant(f"{apart}.shape", np.array(parts, np.int64))
+    reader.add(apart, "Reshape", [inputs[0], target], [apart])
+    reader.add(turned, "Transpose", [apart], [turned], perm=[0, 2, 1, 3, 4])
+    reshaped(reader, layer, [turned], outputs, list(shape))
+
+
+def _bn(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The BN of forks: SegNet's is folded to a factor and a summand for each channel when its mode
+    is INFERENCE; others have these and the running mean and variance.
+    """
+    param = layer.bn_param
+    c = channels_of(reader, inputs[0])
+    folded = param.bn_mode == _INFERENCE
+    if param.HasField("bn_mode") and not folded:
+        raise Unsupported("bn_mode: LEARN (statistics of the batch) is not supported")
+    blobs = [blob.ravel() for blob in reader.blobs(layer, *[(1, c, 1, 1)] * (2 if folded else 4))]
+    mean, variance = (np.zeros(c), np.ones(c)) if folded else blobs[2:]
+    normalized(
+        reader,
+        layer,
+        inputs,
+        outputs,
+        scale=blobs[0],
+        bias=blobs[1],
+        mean=mean,
+        variance=variance,
+        epsilon=0.0 if folded else param.eps,
+    )
+
+
+def _axpy(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The first bottom, a number per channel of each image, times the second, plus the third."""
+    factor, x, y = inputs
+    product = reader.names.fresh(f"{outputs[0]}.product")
+    reader.add(product, "Mul", [x, factor], [product])
+    reader.add(layer.name, "Add", [product, y], outputs)
+
+
+def _normalize(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Divided by the root of the sum of squares, of each pixel or each image, times a scale."""
+    param = layer.norm_param
+    x, shape = inputs[0], reader.shape(inputs[0])
+    c = channels_of(reader, x)
+    (scale,) = reader.blobs(layer, () if param.channel_shared else (c,))
+    axes = range(1, len(shape) if param.across_spatial else 2)
+    square = reduced(reader, layer, "SumSquare", x, axes)
+    total = reader.part(layer, "Add", [square, reader.number(layer, "eps", param.eps)])
+    y = reader.part(layer, "Div", [x, reader.part(layer, "Sqrt", [total])], shape)
+    wide = scale.reshape(-1, *(1,) * (len(shape) - 2)) if scale.ndim else scale
+    y = reader.part(layer, "Mul", [y, reader.constant(f"{layer.name}.scale", wide)])
+    reader.finish(layer, y, outputs[0])
+
+
+def _image(reader: Weighted, x: str) -> Shape:
+    shape = reader.shape(x)
+    if len(shape) != 4:
+        raise Unsupported(f"its input has {len(shape)} axes; expected an image")
+    return shape
+
+
+def _interp(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Bilinear, with the corners of input and output in the same places; negative pads crop."""
+    param = layer.interp_param
+    x, shape = inputs[0], _image(reader, inputs[0])
+    begin, end = param.pad_beg, param.pad_end
+    if begin > 0 or end > 0:
+        raise Unsupported(f"pad_beg {begin} and pad_end {end} are not 0 or negative")
+    if param.shrink_factor < 1 or param.zoom_factor < 1:
+        raise Unsupported("shrink_factor and zoom_factor have to be positive")
+    left = [n + begin + end for n in shape[2:]]
+    if min(left) < 1:
+        raise Unsupported(f"pad_beg {begin} and pad_end {end} leave nothing of the image")
+    factors = param.HasField("shrink_factor") or param.HasField("zoom_factor")
+    if len(inputs) == 2:
+        sizes = list(_image(reader, inputs[1])[2:])
+    elif factors:
+        shrunk = [(n - 1) // param.shrink_factor + 1 for n in left]
+        sizes = [n + (n - 1) * (param.zoom_factor - 1) for n in shrunk]
+    else:
+        sizes = [param.height, param.width]
+    if not 1 <= min(sizes) <= max(sizes) < LONGEST_AXIS:
+        raise Unsupported(f"height and width {sizes} have to be positive")
+    if len(inputs) == 2 or factors:
+        for value in inputs:
+            x = pinned(reader, layer, value) if value == inputs[0] else x
+    if begin or end:
+        sections = [
+            reader.integers(layer, what, values)
+            for what, values in (
+                ("begins", [-begin] * 2),
+                ("ends", [n + end for n in shape[2:]]),
+                ("axes", [2, 3]),
+            )
+        ]
+        x = reader.part(layer, "Slice", [x, *sections])
+    target = reader.integers(layer, "sizes", sizes)
+    how = {"mode": "linear", "coordinate_transformation_mode": "align_corners", "axes": [2, 3]}
+    y = reader.part(layer, "Resize", [x, "", "", target], (*shape[:2], *sizes), **how)
+    reader.finish(layer, y, outputs[0])
+
+
+def _upsample(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Every pixel becomes `scale` pixels a side; with a second bottom only the one where a pool
+    found it, and the others zero.
+    """
+    param = layer.upsample_param
+    shape = _image(reader, inputs[0])
+    scale = [
+        getattr(param, key) if param.HasField(key) else param.scale
+        for key in ("scale_h", "scale_w")
+    ]
+    sizes = [n * s for n, s in zip(shape[2:], scale)]
+    if not 1 <= min(sizes) <= max(sizes) < LONGEST_AXIS:
+        raise Unsupported(f"scale {scale} of {shape[2]}x{shape[3]} is not supported")
+    if len(inputs) == 2:
+        sizes = [
+            getattr(param, key) if param.HasField(key) else n - getattr(param, cut)
+            for n, key, cut in zip(sizes, ("upsample_h", "upsample_w"), ("pad_out_h", "pad_out_w"))
+        ]
+        if reader.places.get(inputs[1]) != (scale, tuple(sizes)):
+            raise Unsupported(
+                f"its second bottom has to be that of a MAX pool of {sizes[0]}x{sizes[1]} with "
+                f"kernel and stride {scale}"
+            )
+        _back_to_places(reader, layer, inputs, outputs, scale)
+        return
+    if any(param.HasField(key) for key in ("upsample_h", "upsample_w", "pad_out_h", "pad_out_w")):
+        raise Unsupported("upsample_h, upsample_w and pad_out are for a second bottom, of places")
+    scales = reader.constant(f"{layer.name}.scales", np.array([1, 1, *scale], np.float32))
+    reader.add(layer.name, "Upsample", [inputs[0], scales], outputs)
+    reader.shapes[outputs[0]] = (*shape[:2], *sizes)
+
+
+def _back_to_places(
+    reader: Weighted, layer: Any, inputs: list[str], outputs: list[str], scale: list[int]
+) -> None:
+    """What a pool found goes where it found it: each place of a window in turn, side by side as
+    channels, then every one to its place.
+    """
+    x, where = inputs
+    batch, c, high, wide = shape = reader.shape(x)
+    if reader.shape(where) != shape:
+        raise Unsupported(f"its bottoms have shapes {list(shape)} and {list(reader.shape(where))}")
+    _, size = reader.places[where]
+    first = first_places(reader, layer, shape[2:], scale, size[1])
+    off = reader.part(layer, "Sub", [where, first])
+    phases = []
+    for begin in np.ndindex(*scale):
+        place = reader.number(layer, "place", begin[0] * size[1] + begin[1])
+        gap = reader.part(layer, "Sub", [off, place])
+        gap = reader.part(layer, "Abs", [reader.part(layer, "Sign", [gap])])  # 0 where it is here
+        here = reader.part(layer, "Sub", [reader.number(layer, "one", 1), gap], shape)
+        phases.append(reader.part(layer, "Mul", [x, here]))
+    split = (batch, *scale, c, high, wide)
+    y = reader.part(layer, "Concat", phases, axis=1)
+    y = reader.part(layer, "Reshape", [y, reader.integers(layer, "parts", split)], split)
+    order = [0, 3, 4, 1, 5, 2]
+    y = reader.part(layer, "Transpose", [y], tuple(split[axis] for axis in order), perm=order)
+    target = (batch, c, high * scale[0], wide * scale[1])
+    y = reader.part(layer, "Reshape", [y, reader.integers(layer, "shape", target)], target)
+    if target[2:] != size:
+        sections = [
+            reader.integers(layer, what, values)
+            for what, values in (("begins", [0, 0]), ("ends", size), ("axes", [2, 3]))
+        ]
+        y = reader.part(layer, "Slice", [y, *sections])
+    reader.finish(layer, y, outputs[0], (batch, c, *size))
+
+
+def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The pixels of each square of `stride` a side become channels; `reverse` undoes it.
+
+    Darknet's loops take the numbers of an image of C channels for one of C / stride^2 channels,
+    `stride` times as high and wide, and what they make of it again for C channels.
+    """
+    param = layer.reorg_param
+    batch, c, high, wide = shape = _image(reader, inputs[0])
+    s = param.stride
+    fits = 0 < s < LONGEST_AXIS and c % (s * s) == 0
+    if not fits or (not param.reverse and (high % s or wide % s)):
+        raise Unsupported(f"stride {s} does not divide {list(shape)}")
+    # Channel = (row in the square, column in it, channel of the wide image).
+    split, order = [c // (s * s), high, s, wide, s], [0, 3, 5, 1, 2, 4]
+    target = [batch, c * s * s, high // s, wide // s]
+    if param.reverse:
+        split, order = [s, s, c // (s * s), high, wide], [0, 3, 4, 1, 5, 2]
+        target = [batch, c // (s * s), high * s, wide * s]
+    x = reader.part(
+        layer,
+        "Reshape",
+        [inputs[0], reader.integers(layer, "parts", [batch, *split])],
+        (batch, *split),
+    )
+    turned = [(batch, *split)[axis] for axis in order]
+    x = reader.part(layer, "Transpose", [x], tuple(turned), perm=order)
+    reshaped(reader, layer, [x], outputs, target)
+
+
+def _prior_box(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """[1, 2, 4 x boxes]: corners of boxes around every pixel of the first bottom, as parts of the
+    second's height and width, then variances. They depend on the shapes alone.
+    """
+    shapes = [_image(reader, x) for x in inputs]
+    reader.fixed(outputs[0], _boxes(reader, layer.prior_box_param, *shapes))
+
+
+def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
+    high, wide = shape[2:]
+    smallest, largest = list(param.min_size), list(param.max_size)
+    if not smallest or len(largest) not in (0, len(smallest)):
+        raise Unsupported(f"has {len(smallest)} values of min_size and {len(largest)} of max_size")
+    if min(smallest) <= 0 or any(b <= a for a, b in zip(smallest, largest)):
+        raise Unsupported("min_size has to be positive and smaller than max_size")
+    ratios = [1.0]
+    for ratio in param.aspect_ratio:
+        if not ratio > 0:
+            raise Unsupported(f"aspect_ratio {ratio:g} is not positive")
+        if all(abs(ratio - known) >= 1e-6 for known in ratios):
+            ratios += [ratio, 1 / ratio] if param.flip else [ratio]
+    count = len(smallest) * len(ratios) + len(largest)
+    reader.spend(8 * count * high * wide)
+    variances = list(param.variance) or [0.1]
+    if len(variances) not in (1, 4) or min(variances) <= 0:
+        raise Unsupported(f"has {len(variances)} values of variance, expected 1 or 4, positive")
+    height, width = _given(param, "img_size", "img_h", "img_w") or image[2:]
+    step_h, step_w = _given(param, "step", "step_h", "step_w") or (height / high, width / wide)
+    sizes = []  # of the boxes of a pixel, height and width
+    for index, side in enumerate(smallest):
+        sizes.append((side, side))
+        if largest:
+            sizes.append((math.sqrt(side * largest[index]),) * 2)
+        sizes += [(side / math.sqrt(ratio), side * math.sqrt(ratio)) for ratio in ratios[1:]]
+    centre_y = ((np.arange(high) + param.offset) * step_h)[:, None, None]
+    centre_x = ((np.arange(wide) + param.offset) * step_w)[None, :, None]
+    half_h, half_w = (np.array(half) / 2 for half in zip(*sizes))
+    corners = np.empty((high, wide, count, 4))
+    corners[..., 0] = (centre_x - half_w) / width
+    corners[..., 1] = (centre_y - half_h) / height
+    corners[..., 2] = (centre_x + half_w) / width
+    corners[..., 3] = (centre_y + half_h) / height
+    if param.clip:
+        corners = corners.clip(0, 1)
+    spread = np.broadcast_to(np.array(variances), corners.shape)
+    return np.stack([corners.ravel(), spread.ravel()])[None].astype(np.float32)
+
+
+def _given(param: Any, both: str, high: str, wide: str) -> tuple[float, float] | None:
+    """Height and width, given as one number or two; None if they are not."""
+    two = [getattr(param, name) for name in (high, wide) if param.HasField(name)]
+    if two and param.HasField(both):
+        raise Unsupported(f"has both {both} and {high} or {wide}")
+    values = [getattr(param, both)] * 2 if param.HasField(both) else two
+    if not values or values == [0, 0]:
+        return None
+    if len(values) != 2 or min(values) <= 0:
+        raise Unsupported(f"{high} and {wide} have to be given together, and positive")
+    return values[0], values[1]
+
+
+RULES: dict[str, Rule] = {
+    "Axpy": Rule(_axpy, (3, 3)),
+    "BN": Rule(_bn),
+    "ConvolutionDepthwise": CONVOLUTION,
+    "DepthwiseConvolution": CONVOLUTION,
+    "Interp": Rule(_interp, (1, 2)),
+    "Mish": Rule(_mish),
+    "Normalize": Rule(_normalize),
+    "Permute": Rule(_permute),
+    "PriorBox": Rule(_prior_box, (2, 2)),
+    "ReLU6": Rule(_relu6),
+    "Reorg": Rule(_reorg),
+    "ShuffleChannel": Rule(_shuffle_channel),
+    "Upsample": Rule(_upsample, (1, 2)),
+}
