@@ -371,11 +371,11 @@ def lower_batch_normalization(low: Lowering, call: Call) -> None:
             raise Refusal(
                 f"its {what} has shape {list(array.shape)}, its input {shape_text(shape)}"
             )
+        low.spend(array.size)
         parameters.append(array.astype(np.float64))
     scale, bias, mean, variance = parameters
     if not (variance + call.attrs["epsilon"] > 0).all():
         raise Refusal("variance + epsilon is not positive everywhere")
-    low.spend(4 * shape[1])
     scale = scale / np.sqrt(variance + call.attrs["epsilon"])
     low.emit(call, "Affine", [call.input(0)], {"scale": scale, "shift": bias - mean * scale})
 

@@ -91,6 +91,15 @@ def lower_concat(low: Lowering, call: Call) -> None:
 
 def concat_channels(low: Lowering, call: Call, shapes: Sequence[Shape], axis: int) -> None:
     """Along another axis: as channels, with the axes before it behind them meanwhile."""
+    rank = len(shapes[0])
+    if rank <= 4:
+        order = [0, axis, *(other for other in range(1, rank) if other != axis)]
+        parts = [
+            transposed(low, call, name, order, f"part{i}") for i, name in enumerate(call.inputs)
+        ]
+        whole = low.emit(call, "Concat", parts, {"axis": 1}, "whole")
+        transposed(low, call, whole, [order.index(other) for other in range(rank)])
+        return
     before, after = math.prod(shapes[0][1:axis]), math.prod(shapes[0][axis + 1 :])
     parts = []
     for index, (name, shape) in enumerate(zip(call.inputs, shapes)):
@@ -106,7 +115,8 @@ def transposed(low: Lowering, call: Call, x: str, order: Sequence[int], step: st
     shape = low.shape(x)
     new = tuple(shape[axis] for axis in order)
     moving = [axis for axis in order if axis and shape[axis] != 1]
-    if moving == sorted(moving):
+    # What is open may move to other places, which a Reshape cannot say of two sizes.
+    if moving == sorted(moving) and not low.graph.example:
         return low.reshape(call, x, new, step)
     return low.emit(call, "Transpose", [x], {"perm": list(order)}, step)
 
@@ -120,7 +130,7 @@ def lower_transpose(low: Lowering, call: Call) -> None:
     if order[0] != 0 and not low.fixed:
         raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
     moving = [axis for axis in order if shape[axis] != 1]
-    if moving == sorted(moving):
+    if moving == sorted(moving) and not low.graph.example:
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
     else:
         low.emit(call, "Transpose", [call.input(0)], {"perm": order})
@@ -149,6 +159,9 @@ def lower_slice(low: Lowering, call: Call) -> None:
         if not batch and last <= first:
             raise Refusal(f"nothing is left of axis {axis} of {shape_text(shape)}")
         if not batch and (first, last, step) != (0, shape[axis], 1):
+            # Of a size that is left open, the places count from whichever end the file means.
+            if low.graph.example:
+                first, last = start, LONGEST_AXIS if last == shape[axis] else end
             sections.append((axis, first, last, step))
     slice_of(low, call, call.input(0), sections)
 
@@ -168,6 +181,28 @@ def slice_of(
         for name, place in (("starts", 1), ("ends", 2), ("axes", 0), ("steps", 3))
     ]
     return low.emit(call, "Slice", [x, *inputs], {}, step)
+
+
+def blocks_to_pixels(
+    low: Lowering, call: Call, x: str, sizes: tuple[int, int, int, int], step: str = ""
+) -> str:
+    """An image whose channels are (g, p, q, f), of these sizes, as one with channels (g, f), p
+    times as high and q times as wide.
+    """
+    batch, _, height, width = low.shape(x)
+    g, p, q, f = sizes
+    if not low.graph.example:
+        x = low.reshape(call, x, (batch, g, p, q, f, height, width), "split")
+        x = transposed(low, call, x, (0, 1, 4, 5, 2, 6, 3), "placed")
+        return low.reshape(call, x, (batch, g * f, height * p, width * q), step)
+    # The same, but no Reshape changes more than one size that is open, nor its place.
+    x = transposed(low, call, x, (0, 2, 3, 1), "last")
+    x = low.reshape(call, x, (batch, height, width, g, p, q, f), "split")
+    x = transposed(low, call, x, (0, 1, 4, 2, 5, 3, 6), "placed")
+    x = low.reshape(call, x, (batch, height, p, width * q, g * f), "wide")
+    x = transposed(low, call, x, (0, 3, 1, 2, 4), "turned")
+    x = low.reshape(call, x, (batch, width * q, height * p, g * f), "high")
+    return transposed(low, call, x, (0, 3, 2, 1), step)
 
 
 def split(
@@ -212,6 +247,7 @@ def lower_gather(low: Lowering, call: Call) -> None:
     indices = low.constant(call.input(1), "indices")
     if indices.dtype.kind not in "iu" or not indices.size:
         raise Refusal("its indices are not integers, or none")
+    low.spend(indices.size)
     axis = axis_of(call.attrs["axis"], len(shape))
     if axis == 0 and not low.fixed:
         raise Refusal("the batch cannot be cut")
