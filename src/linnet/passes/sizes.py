@@ -119,7 +119,8 @@ def _same(a: Array, b: Array) -> bool:
         return True
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
-    return np.array_equal(*(np.ascontiguousarray(x).view(np.uint8) for x in (a, b)))
+    one, other = (np.ascontiguousarray(x).view(np.uint8) for x in (a, b))
+    return np.array_equal(one, other)
 
 
 def _equal(a: dict[str, object], b: dict[str, object]) -> bool:
