@@ -58,8 +58,6 @@ def lower_reduction(low: Lowering, call: Call) -> None:
     target = kept
     if not call.attrs["keepdims"]:
         target = tuple(n for axis, n in enumerate(shape) if axis not in axes)
-        if len(target) < 2:
-            raise Refusal("nothing but the batch would be left")
     op = call.node.op
     if len(shape) == 4 and axes == [2, 3] and op == "ReduceMean":
         last = "" if target == kept else "mean"
