@@ -12,11 +12,12 @@ from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
-from ._window import Pair, explicit_pads, window, windows
+from ._window import Pair, explicit_pads, lower_rows_too, rows_too, window, windows
 from .move import blocks_to_pixels, slice_of
 from .pool import max_pool
 
 
+@rows_too
 def conv(
     x: Array,
     w: Array,
@@ -70,8 +71,9 @@ def conv_fused(
     return y if pool is None else max_pool(y, **pool)
 
 
+@lower_rows_too
 def lower_conv(low: Lowering, call: Call) -> None:
-    """Of images, with any strides, pads, dilations and groups."""
+    """Of images or rows [N, C, W], with any strides, pads, dilations and groups."""
     weights = low.numbers(call.input(1), "weight")
     if weights.ndim != 4:
         raise Refusal(
@@ -87,6 +89,7 @@ def lower_conv(low: Lowering, call: Call) -> None:
     low.emit(call, "Conv", inputs, attrs)
 
 
+@rows_too
 def conv_transpose(
     x: Array,
     w: Array,
@@ -192,8 +195,10 @@ def _spread(
     return axes
 
 
+@lower_rows_too
 def lower_conv_transpose(low: Lowering, call: Call) -> None:
-    """Of images: a convolution whose channels are the phases of the output, then each to its place.
+    """Of images or rows [N, C, W]: a convolution whose channels are the phases of the output, then
+    each to its place.
 
     Output number stride * i + r is a sum over t of x[i - t] * w[stride * t + r].
     """

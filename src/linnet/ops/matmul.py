@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..graph import Array
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
+from .move import transposed
 
 
 def gemm(
@@ -65,7 +68,46 @@ def lower_product(low: Lowering, call: Call) -> None:
     low.emit(call, "Gemm", inputs, {"transB": 1})
 
 
+def lower_matmul(low: Lowering, call: Call) -> None:
+    """A matrix that is constant, on either side, and activations of two or more axes."""
+    left = call.input(0) in low.constants
+    x, w = (call.input(1), call.input(0)) if left else (call.input(0), call.input(1))
+    shape, matrix = low.shape(x), low.numbers(w, "second factor")
+    rank = len(shape)
+    if rank < 3:
+        lower_product(low, call)
+        return
+    if matrix.ndim < 2 or math.prod(matrix.shape[:-2]) != 1 or matrix.ndim > rank:
+        found = f"{shape_text(shape)} times {list(matrix.shape)}"
+        raise Refusal(f"{found} is not supported, only [N, C] times a matrix, or [N, ..., C]")
+    # The axis that goes is that of channels, and all others are pixels.
+    axis = rank - 2 if left else rank - 1
+    if axis == 0 or shape[axis] != matrix.shape[-1 if left else -2]:
+        raise Refusal(f"{shape_text(shape)} does not fit {list(matrix.shape)}")
+    others = [other for other in range(1, rank) if other != axis]
+    order = [0, axis, *others]
+    y = transposed(low, call, x, order, "turned")
+    sizes = [shape[other] for other in others]
+    y = low.reshape(call, y, (shape[0], shape[axis], math.prod(sizes[:-1]), sizes[-1]), "image")
+
+    def filters(w: Array) -> Array:
+        w = w.reshape(w.shape[-2:])
+        return (w if left else w.T)[:, :, None, None]
+
+    weight = low.weight(w, "weight", "filters" if left else "filtersT", filters)
+    attrs = {
+        "kernel_shape": [1, 1],
+        "strides": [1, 1],
+        "pads": [0, 0, 0, 0],
+        "dilations": [1, 1],
+        "group": 1,
+    }
+    y = low.emit(call, "Conv", [y, weight], attrs, "product")
+    y = low.reshape(call, y, (*low.shape(y)[:2], *sizes), "split")
+    transposed(low, call, y, [order.index(other) for other in range(rank)])
+
+
 OPERATORS = (
     Operator("Gemm", gemm, lower_product),
-    Operator("MatMul", matmul, lower_product),
+    Operator("MatMul", matmul, lower_matmul),
 )
