@@ -1,4 +1,4 @@
-"""Transposed convolutions as files say them, against ONNX Runtime."""
+"""Convolutions of one dimension and transposed ones as files say them, against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -68,3 +68,48 @@ def test_what_does_not_fit_is_refused(weight, attrs, said, tmp_path):
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(ValueError, match=said):
         linnet.load(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {},
+        {"strides": [2], "pads": [1, 2]},
+        {"dilations": [3], "group": 2, "kernel_shape": [3]},
+        {"auto_pad": "SAME_UPPER", "strides": [2]},
+    ],
+)
+def test_one_dimension(op, attrs, tmp_path):
+    shape, group = (2, 6, 19), attrs.get("group", 1)
+    weight = (8, 6 // group, 3) if op == "Conv" else (6, 8 // group, 3)
+    constants = {"w": RANDOM.standard_normal(weight).astype(F4), "b": np.arange(8, dtype=F4)}
+    nodes = [(op, "x,w,b", "c", attrs), ("Relu", "c", "y", {})]
+    agree(model(nodes, constants, shape), tmp_path, shape)
+
+
+def test_one_dimension_of_open_size(tmp_path):
+    nodes = [
+        ("Conv", "x,w", "c", {"pads": [1, 1]}),
+        ("MaxPool", "c", "y", {"kernel_shape": [2], "strides": [2]}),
+    ]
+    proto = model(nodes, {"w": np.ones((4, 3, 3), F4)}, ("N", 3, "L"))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    net = linnet.load(tmp_path / "m.onnx")
+    for size in (6, 11):
+        np.testing.assert_array_equal(net(np.ones((2, 3, size), F4))[:, :, 1:-1], 9)
+
+
+@pytest.mark.parametrize(
+    ("weight", "attrs", "said"),
+    [
+        ((4, 3, 1, 1), {}, "weight does not fit"),
+        ((4, 3, 3), {"pads": [1, 1, 1, 1]}, "one dimension"),
+        ((4, 3, 3), {"kernel_shape": [4]}, "kernel_shape"),
+    ],
+)
+def test_what_does_not_fit_one_dimension_is_refused(weight, attrs, said, tmp_path):
+    proto = model([("Conv", "x,w", "y", attrs)], {"w": np.ones(weight, F4)}, (1, 3, 9))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=said):
+        linnet.load(tmp_path / "m.onnx")

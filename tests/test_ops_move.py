@@ -33,6 +33,10 @@ def slices(**lists):
         ([1, 0, 5], [23, 99, -1], [1, 2, 3], [7, 4, 2]),
         ([0], [2**63 - 1], [0], [1]),
         ([-5], [-2], [3], [2]),
+        ([-1], [-(2**31)], [3], [-1]),
+        ([20, -1], [2, 0], [1, 2], [-3, -2]),
+        ([23, 3], [-(2**63), 1], [1, 3], [-1, -1]),
+        ([0], [-99], [2], [-1]),
     ],
 )
 def test_slices(starts, ends, axes, steps, tmp_path):
@@ -95,6 +99,7 @@ def test_a_split_whose_parts_are_not_all_used(tmp_path):
         ([7, 0], 2),
         (-1, 3),
         ([3, 2, 1, 0], -1),
+        ([*range(7, -1, -1)] * 9, 2),
     ],
 )
 def test_gathers(indices, axis, tmp_path):
@@ -123,11 +128,120 @@ def test_concatenations_of_more_axes(tmp_path):
     agree(after_a_layer(nodes, constants), tmp_path, SHAPE)
 
 
+MODES = ["constant", "edge", "reflect", "wrap"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "pads",
+    [
+        (0, 0, 3, 2, 0, 0, 0, 5),
+        (0, 2, 0, 0, 0, 1, 0, 0),
+        (0, 1, 2, 3, 0, 0, 1, 1),
+        (0, -3, 2, -1, 0, -1, -2, 2),
+        (0, 0, 0, 0, 0, 0, 0, -4),
+        (0, 0, 0, 0, 0, 0, 0, 0),
+    ],
+)
+def test_pads(mode, pads, tmp_path):
+    constants = {"p": I8(pads), "v": F4(-1.5)}
+    names = ["c,p,v", "c,p"] if mode == "constant" else ["c,p"]
+    for inputs in names:
+        nodes = [("Pad", inputs, "d", {"mode": mode}), ("Relu", "d", "y", {})]
+        agree(after_a_layer(nodes, constants, 19), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pads_of_other_arrays(mode, tmp_path):
+    for target, pads in (
+        ([0, 3, 80], [0, 0, 40, 0, 0, 37]),
+        ([0, 240], [0, 19, 0, 20]),
+        ([0, 3, 2, 4, 10], [0, 1, 0, 2, 3, 0, 1, 1, 0, 2]),
+    ):
+        constants = {"n": I8(target), "p": I8(pads)}
+        nodes = [("Reshape", "x,n", "r", {}), ("Pad", "r,p", "y", {"mode": mode})]
+        agree(model(nodes, constants, SHAPE, opset=19), tmp_path, SHAPE)
+
+
+def test_pads_of_a_list_of_axes(tmp_path):
+    constants = {"p": I8([2, 1, 0, 3]), "v": F4(7), "a": I8([-1, 1])}
+    agree(after_a_layer([("Pad", "c,p,v,a", "y", {})], constants), tmp_path, SHAPE)
+    nodes = [("Pad", "c", "y", {"mode": "reflect", "pads": [0, 0, 1, 2, 0, 0, 3, 4]})]
+    agree(after_a_layer(nodes, {}, opset=10), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_depth_to_space_and_back(mode, tmp_path):
+    nodes = [
+        ("DepthToSpace", "c", "d", {"blocksize": 2, "mode": mode}),
+        ("Relu", "d", "y", {}),
+        ("SpaceToDepth", "d", "z", {"blocksize": 2}),
+    ]
+    agree(after_a_layer(nodes, {}, outputs=("y", "z")), tmp_path, SHAPE)
+    nodes = [("SpaceToDepth", "x", "d", {"blocksize": 2}), ("Relu", "d", "y", {})]
+    agree(model(nodes, {}, SHAPE), tmp_path, SHAPE)
+
+
+def test_tiles(tmp_path):
+    for counts in ([1, 2, 1, 3], [1, 1, 35, 1], [1, 1, 1, 1], [1, 32, 1, 2]):
+        nodes = [("Tile", "c,n", "d", {}), ("Relu", "d", "y", {})]
+        agree(after_a_layer(nodes, {"n": I8(counts)}), tmp_path, SHAPE)
+
+
+def test_expansions(tmp_path):
+    for axes, target in (
+        ([2, 3], [1, 1, 9, 37]),
+        ([1], [2, 5, 1, 1]),
+        ([3], [12]),
+        ([1], [1, 1, 1, 1]),
+    ):
+        nodes = [("ReduceSum", "c,a", "s", {}), ("Expand", "s,n", "d", {}), ("Relu", "d", "y", {})]
+        constants = {"a": I8(axes), "n": I8(target)}
+        agree(after_a_layer(nodes, constants), tmp_path, SHAPE)
+
+
+def test_expansion_to_the_shape_of_another_value(tmp_path):
+    nodes = [
+        ("Shape", "c", "n", {}),
+        ("ReduceSum", "c,a", "s", {}),
+        ("Expand", "s,n", "y", {}),
+    ]
+    agree(after_a_layer(nodes, {"a": I8([1, 3])}), tmp_path, SHAPE)
+
+
+def test_constants_are_tiled_and_expanded(tmp_path):
+    weight = RANDOM.standard_normal((1, 3, 1, 1)).astype(F4)
+    nodes = [
+        ("Tile", "k,n", "t", {}),
+        ("Conv", "x,t", "c", {}),
+        ("Expand", "k,e", "u", {}),
+        ("Conv", "x,u", "d", {}),
+        ("Concat", "c,d", "y", {"axis": 1}),
+    ]
+    constants = {"k": weight, "n": I8([4, 1, 1, 1]), "e": I8([2, 3, 1, 1])}
+    agree(model(nodes, constants, SHAPE), tmp_path, SHAPE, operators="Conv Conv Concat")
+
+
 @pytest.mark.parametrize(
     ("nodes", "constants", "said"),
     [
         ([("Slice", "c,s,e,a", "y", {})], slices(s=[5], e=[5], a=[2]), "nothing is left"),
         ([("Slice", "c,s,e,a", "y", {})], slices(s=[5], e=[7], a=[4]), "axis 4 does not exist"),
+        ([("Slice", "c,s,e,a,t", "y", {})], slices(s=[5], e=[7], a=[2], t=[0]), "a step is 0"),
+        ([("Pad", "c,p", "y", {})], slices(p=[0, 0, 0, -4, 0, 0, 0, -6]), "nothing is left"),
+        ([("Pad", "c,p", "y", {})], slices(p=[1, 0, 0, 0, 0, 0, 0, 0]), "of the batch"),
+        ([("Pad", "c,p", "y", {})], slices(p=[1, 0]), "do not fit"),
+        (
+            [("Pad", "c,p", "y", {"mode": "reflect"})],
+            slices(p=[0, 0, 0, 10, 0, 0, 0, 0]),
+            "larger than axis 3 of 10",
+        ),
+        ([("DepthToSpace", "c", "y", {"blocksize": 5})], {}, "blocksize 5"),
+        ([("SpaceToDepth", "c", "y", {"blocksize": 3})], {}, "blocksize 3"),
+        ([("Tile", "c,n", "y", {})], slices(n=[2, 1, 1, 1]), "the batch cannot be repeated"),
+        ([("Tile", "c,n", "y", {})], slices(n=[1, 1, 0, 1]), "repeats"),
+        ([("Tile", "c,n", "y", {})], slices(n=[1, 1, 1 << 30, 1 << 30]), "too many"),
+        ([("Expand", "c,n", "y", {})], slices(n=[1, 3, 8, 10]), "does not broadcast"),
         ([("Split", "c,n", "y,z", {"axis": 1})], slices(n=[20, 5]), "not 2 parts"),
         ([("Gather", "c,i", "y", {"axis": 1})], slices(i=[24]), "not those of axis 1"),
         (

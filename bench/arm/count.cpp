@@ -63,8 +63,8 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   Session session(read_onnx(path)->build(), options);
   const Graph& graph = session.graph();
   std::vector<std::vector<float>> from, to;
-  std::vector<const float*> x;
-  std::vector<float*> y;
+  std::vector<const void*> x;
+  std::vector<void*> y;
   const auto floats = [&](int value) {
     int64_t n = batch;
     for (size_t axis = 1; axis < graph.values[value].shape().size(); ++axis)
@@ -81,7 +81,7 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   end_region();
   std::printf("whole\t%s\t%s batch %lld\t%zu\t%zu\n", algorithm.c_str(), session.isa(),
               static_cast<long long>(batch), session.weight_bytes(), session.arena_bytes());
-  for (const StepReport& step : session.plan(batch, graph.outputs))
+  for (const StepReport& step : session.plan(session.resolved(), batch, graph.outputs))
     count_layer(step, session.isa());
 }
 

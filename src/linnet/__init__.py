@@ -77,7 +77,8 @@ def load(
         Without it, or if it cannot be used, linnet goes on with its own algorithms and explain()
         says why.
     memory_limit: most bytes of packed weights and activations together, as a number or as "300M",
-        "1G" (powers of 1024).
+        "1G" (powers of 1024). Weights that a file does not hold but only says how to fill may take
+        as much, by default half of the memory available.
     weights_dtype: how to keep the weights of fully connected layers and ungrouped 1x1
         convolutions: "f32", "f16" (half the memory), or "int8" with a scale for each output channel
         (a quarter). They are rounded to it; arithmetic is float32. By default they are kept as the
@@ -99,7 +100,8 @@ def load(
             weights_dtype=weights_dtype,
         )
     )
-    return Session(_core.Session(_model.build(model, weights, stages, shapes), **options))
+    graph = _model.build(model, weights, stages, shapes, options.get("memory_limit"))
+    return Session(_core.Session(graph, **options))
 
 
 def convert(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 # Of a Raspberry Pi's firmware: bits of what holds the clock back now; 16 bits on, of what has.
@@ -35,6 +37,29 @@ def cpu_model() -> str:
     info = cpuinfo()
     names = [info[key] for key in ("model name", "Model") if info.get(key)]
     return ", ".join(names) or "unknown"
+
+
+def available_memory() -> int:
+    """Bytes that this process could still use: what the kernel can free, within its cgroups."""
+    found = re.search(r"^MemAvailable:\s*(\d+)", read("/proc/meminfo"), re.MULTILINE)
+    least = min(int(found[1]) << 10 if found else 1 << 30, sys.maxsize)
+    for line in read("/proc/self/cgroup").splitlines():
+        _, kinds, path = (line + "::").split(":", 2)
+        if kinds == "":
+            root, limit, used = Path("/sys/fs/cgroup"), "memory.max", "memory.current"
+        elif "memory" in kinds.split(","):
+            root = Path("/sys/fs/cgroup/memory")
+            limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
+            continue
+        group = root / path.rstrip(":").lstrip("/")
+        for folder in (group, *group.parents):
+            numbers = [read(folder / name).strip() for name in (limit, used)]
+            if all(number.isdecimal() for number in numbers):
+                least = min(least, max(int(numbers[0]) - int(numbers[1]), 0))
+            if folder == root:
+                break
+    return least
 
 
 def governor() -> str:

@@ -18,13 +18,15 @@ def canonical(
     weights: formats.Given | None,
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
+    memory_limit: int | None = None,
 ) -> Graph:
-    """The canonical graph of a model in files."""
+    """The canonical graph of a model in files; memory_limit as of passes.canonicalize."""
     from . import passes
     from .passes.sizes import with_shapes
 
     graph = formats.read(model, weights, stages=checked_stages(stages))
-    return passes.canonicalize(graph if shapes is None else with_shapes(graph, shapes))
+    graph = graph if shapes is None else with_shapes(graph, shapes)
+    return passes.canonicalize(graph, memory_limit)
 
 
 def build(
@@ -32,6 +34,7 @@ def build(
     weights: formats.Given | None,
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
+    memory_limit: int | None = None,
 ) -> _core.GraphBuilder:
     """The core's graph of a model in files, or of a Graph.
 
@@ -43,7 +46,7 @@ def build(
         from .passes.sizes import with_shapes
 
         model = model if shapes is None else with_shapes(model, shapes)
-        return core.build(passes.canonicalize(model))
+        return core.build(passes.canonicalize(model, memory_limit))
     source = formats.Source(model)
     plain = weights is None and not stages and shapes is None and source.path is not None
     if plain and formats.recognise(source) is formats.ONNX:
@@ -53,7 +56,7 @@ def build(
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core
 
-    return core.build(canonical(source, weights, stages, shapes))
+    return core.build(canonical(source, weights, stages, shapes, memory_limit))
 
 
 def checked_stages(stages: Sequence[str]) -> list[str]:

@@ -343,6 +343,7 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
     "Dropout": _dropout,
+    "LogSoftmax": _softmax,
     "Pad": _pad,
     **{f"Reduce{name}": _axes_to_input for name in REDUCTIONS},
     "Resize": _resize,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import machine
 from ..core import infer_type
 from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
@@ -86,7 +87,7 @@ class Call:
 class Lowering:
     """The graph being made: its nodes, and what is known of every value of the source graph."""
 
-    def __init__(self, graph: Graph, fixed: bool = False) -> None:
+    def __init__(self, graph: Graph, fixed: bool = False, memory_limit: int | None = None) -> None:
         self.graph = graph
         self.fixed = fixed  # axis 0 is an axis like others, as long as the file says
         self.nodes: list[Node] = []
@@ -112,11 +113,24 @@ class Lowering:
                 self.failed.add(name)
         # What folding may allocate: small files must not grow into large arrays.
         self.budget = 8 * sum(array.nbytes for array in self.constants.values()) + (16 << 20)
+        # Weights that a file only says how to fill may be as large as memory allows: as long as
+        # nobody reads them they are views of one number.
+        self.room = memory_limit or machine.available_memory() // 2
+        self.filled = 0
 
     def spend(self, elements: int, itemsize: int = 8) -> None:
         self.budget -= abs(elements) * itemsize
         if self.budget < 0:
             raise Refusal("computing its constants would need far more memory than the file has")
+
+    def fill(self, name: str, nbytes: int) -> None:
+        self.filled += nbytes
+        if self.filled > self.room:
+            raise Refusal(
+                f"with its constant '{name}', constants that the file does not hold but makes take "
+                f"{self.filled / 1e6:.0f} MB, more than the {self.room / 1e6:.0f} MB allowed "
+                "(memory_limit, by default half of the memory available)"
+            )
 
     def shape(self, name: str) -> Shape:
         """Shape of an activation."""
@@ -145,6 +159,7 @@ class Lowering:
         array = self.constant(name, what)
         if array.dtype.kind not in "iu" or array.ndim != 1:
             raise Refusal(f"its {what} '{name}' is not a vector of integers")
+        self.spend(array.size)
         return [int(value) for value in array]
 
     def weight(
@@ -164,7 +179,10 @@ class Lowering:
             return name
         key = (name, change)
         if key not in self.derived:
-            self.spend(array.size, 4)
+            if any(n > 1 and by == 0 for n, by in zip(array.shape, array.strides)):
+                self.fill(name, (4 if compute is None else 8) * array.size)
+            else:
+                self.spend(array.size, 4)
             array = array.astype(np.float32, order="C")
             if compute is not None:
                 array = np.ascontiguousarray(compute(array))

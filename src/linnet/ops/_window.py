@@ -5,7 +5,10 @@ Images are [N, C, H, W], pads [top, left, bottom, right].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -100,3 +103,54 @@ def window(low: Lowering, call: Call, kernel: list[int]) -> dict[str, list[int]]
     how = {"kernel": kernel, "strides": strides, "dilations": dilations}
     pads = list(explicit_pads(call.attrs["auto_pad"], pads, shape[2:], **how))
     return {"kernel_shape": kernel, "strides": strides, "pads": pads, "dilations": dilations}
+
+
+def _lifted(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of windows of one dimension as those of windows one pixel high."""
+    given = {}
+    for name, value in attrs.items():
+        given[name] = value
+        if not isinstance(value, list) or not value:  # a default is that of images
+            continue
+        if len(value) != (2 if name == "pads" else 1):
+            raise Refusal(f"attribute '{name}' is {short(value)}, its input has one dimension")
+        high = 0 if name in ("pads", "output_padding") else 1
+        given[name] = [item for n in value for item in (high, n)]
+    return given
+
+
+def rows_too(meaning: Callable[..., Array]) -> Callable[..., Array]:
+    """What windows over an image mean, of [N, C, W] as well."""
+
+    @wraps(meaning)
+    def either(x: Array, *weights: Array | None, **attrs: Any) -> Array:
+        if x.ndim != 3:
+            return meaning(x, *weights, **attrs)
+        high = (w[:, :, None] if w is not None and w.ndim == 3 else w for w in weights)
+        return meaning(x[:, :, None], *high, **_lifted(attrs))[:, :, 0]
+
+    return either
+
+
+def lower_rows_too(rule: Callable[[Lowering, Call], None]) -> Callable[[Lowering, Call], None]:
+    """A rule for images, of [N, C, W] as well: images one pixel high."""
+
+    @wraps(rule)
+    def either(low: Lowering, call: Call) -> None:
+        shape = low.shape(call.input(0))
+        if len(shape) != 3:
+            rule(low, call)
+            return
+        inputs = [low.reshape(call, call.input(0), (*shape[:2], 1, shape[2]), "image")]
+        for name in call.inputs[1:2]:
+            if low.numbers(name, "weight").ndim != 3:
+                raise Refusal(f"its weight does not fit {shape_text(shape)}")
+            inputs.append(low.weight(name, "weight", "rows", lambda w: w[:, :, None]))
+        output = low.names.fresh(f"{call.output}.row")
+        node = replace(call.node, name=f"{call.node.name}.row", outputs=[output])
+        rule(low, Call(node, inputs + call.inputs[2:], _lifted(call.attrs)))
+        y = low.alias.get(output, output)
+        batch, channels, _, width = low.shape(y)
+        low.reshape(call, y, (batch, channels, width))
+
+    return either

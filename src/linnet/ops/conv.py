@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
-from ._window import Pair, explicit_pads, window, windows
-from .move import slice_of, transposed
+from ._window import Pair, explicit_pads, lower_rows_too, rows_too, window, windows
+from .move import blocks_to_pixels, slice_of
 from .pool import max_pool
 
 
+@rows_too
 def conv(
     x: Array,
     w: Array,
@@ -70,8 +71,9 @@ def conv_fused(
     return y if pool is None else max_pool(y, **pool)
 
 
+@lower_rows_too
 def lower_conv(low: Lowering, call: Call) -> None:
-    """Of images, with any strides, pads, dilations and groups."""
+    """Of images or rows [N, C, W], with any strides, pads, dilations and groups."""
     weights = low.numbers(call.input(1), "weight")
     if weights.ndim != 4:
         raise Refusal(
@@ -87,6 +89,7 @@ def lower_conv(low: Lowering, call: Call) -> None:
     low.emit(call, "Conv", inputs, attrs)
 
 
+@rows_too
 def conv_transpose(
     x: Array,
     w: Array,
@@ -192,8 +195,10 @@ def _spread(
     return axes
 
 
+@lower_rows_too
 def lower_conv_transpose(low: Lowering, call: Call) -> None:
-    """Of images: a convolution whose channels are the phases of the output, then each to its place.
+    """Of images or rows [N, C, W]: a convolution whose channels are the phases of the output, then
+    each to its place.
 
     Output number stride * i + r is a sum over t of x[i - t] * w[stride * t + r].
     """
@@ -248,9 +253,11 @@ def lower_conv_transpose(low: Lowering, call: Call) -> None:
     sections = []
     for i, axis in enumerate(axes):
         begin = axis.first * axis.stride
-        section = (2 + i, axis.pad - begin, axis.end - begin, 1)
-        if section[1:3] != (0, made[i] * axis.stride):
-            sections.append(section)
+        end, size = axis.end - begin, made[i] * axis.stride
+        if (axis.pad - begin, end) != (0, size):
+            if low.graph.example:  # counted from what is open
+                end = end - size or LONGEST_AXIS
+            sections.append((2 + i, axis.pad - begin, end, 1))
     attrs = {
         "kernel_shape": [axis.taps for axis in axes],
         "strides": [1, 1],
@@ -261,10 +268,7 @@ def lower_conv_transpose(low: Lowering, call: Call) -> None:
     last = "whole" if sections else ""
     y = low.emit(call, "Conv", inputs, attrs, last if phases == [1, 1] else "phases")
     if phases != [1, 1]:
-        y = low.reshape(call, y, (shape[0], group, *phases, filters, *made), "split")
-        y = transposed(low, call, y, (0, 1, 4, 5, 2, 6, 3), "placed")
-        target = (shape[0], group * filters, made[0] * phases[0], made[1] * phases[1])
-        y = low.reshape(call, y, target, last)
+        y = blocks_to_pixels(low, call, y, (group, phases[0], phases[1], filters), last)
     if sections:
         slice_of(low, call, y, sections)
 

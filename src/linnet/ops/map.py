@@ -239,21 +239,21 @@ def lower_arithmetic(low: Lowering, call: Call) -> None:
     """
     x, y = call.input(0), call.input(1)
     op = call.node.op
-    if x in low.constants or (y not in low.constants and _smaller(low.shape(x), low.shape(y))):
+    if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
         if op == "Sub":
             op, y = "Add", low.emit(call, "Neg", [y], step="negative")
         elif op == "Div":
             op, y = "Mul", low.emit(call, "Reciprocal", [y], step="reciprocal")
         x, y = y, x
-    _arithmetic(low, call, op, (x, y))
+    arithmetic(low, call, op, (x, y))
 
 
-def _smaller(a: Shape, b: Shape) -> bool:
+def smaller(a: Shape, b: Shape) -> bool:
     """Whether a broadcasts to b and is not the same."""
     return len(a) == len(b) and a != b and all(i in (1, j) for i, j in zip(a[1:], b[1:]))
 
 
-def _arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
+def arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
     """`op` of an activation and what broadcasts to it; its output."""
     x, y = pair
     shape = low.shape(x)
@@ -288,12 +288,14 @@ def _with_constant(low: Lowering, call: Call, op: str, pair: tuple[str, str], st
     return low.emit(call, op, [x, low.weight(y, "constant")], step=step)
 
 
-def _scaled(low: Lowering, call: Call, x: str, factor: float, step: str = "") -> str:
-    """The product with a number."""
+def scaled(
+    low: Lowering, call: Call, x: str, factor: float, step: str = "", *, shift: float = 0
+) -> str:
+    """The product with a number, plus another."""
     shape = low.shape(x)
     if len(shape) < 2:
         raise Refusal(f"of {shape_text(shape)}, which has no axis but the batch, is not supported")
-    attrs = {"scale": np.full(shape[1], factor), "shift": np.zeros(shape[1])}
+    attrs = {"scale": np.full(shape[1], factor), "shift": np.full(shape[1], float(shift))}
     return low.emit(call, "Affine", [x], attrs, step)
 
 
@@ -311,9 +313,9 @@ def lower_chain(low: Lowering, call: Call) -> None:
     mean = call.node.op == "Mean" and len(call.inputs) > 1
     for index, name in enumerate(others, 1):
         step = f"{op.lower()}{index}" if mean or index < len(others) else ""
-        result = _arithmetic(low, call, op, (result, name), step)
+        result = arithmetic(low, call, op, (result, name), step)
     if mean:
-        _scaled(low, call, result, 1 / len(call.inputs))
+        scaled(low, call, result, 1 / len(call.inputs))
     elif not others:
         low.alias[call.output] = result
 
@@ -330,7 +332,7 @@ def lower_power(low: Lowering, call: Call) -> None:
     if x in low.constants:
         if value <= 0:
             raise Refusal(f"of {value:g} is not supported")
-        low.emit(call, "Exp", [_scaled(low, call, y, math.log(value), "log")])
+        low.emit(call, "Exp", [scaled(low, call, y, math.log(value), "log")])
     elif value == 1:
         low.shape(x)
         low.alias[call.output] = x
@@ -346,16 +348,16 @@ def lower_power(low: Lowering, call: Call) -> None:
 
 def lower_prelu(low: Lowering, call: Call) -> None:
     """With a constant slope, or a computed one."""
-    _arithmetic(low, call, "PRelu", (call.input(0), call.input(1)))
+    arithmetic(low, call, "PRelu", (call.input(0), call.input(1)))
 
 
 def lower_swish(low: Lowering, call: Call) -> None:
     """The product with its sigmoid."""
     x = call.input(0)
-    scaled = x
+    argument = x
     if call.attrs["alpha"] != 1:
-        scaled = _scaled(low, call, x, call.attrs["alpha"], "scaled")
-    factor = low.emit(call, "Sigmoid", [scaled], step="sigmoid")
+        argument = scaled(low, call, x, call.attrs["alpha"], "scaled")
+    factor = low.emit(call, "Sigmoid", [argument], step="sigmoid")
     low.emit(call, "Mul", [x, factor])
 
 
@@ -371,11 +373,11 @@ def lower_batch_normalization(low: Lowering, call: Call) -> None:
             raise Refusal(
                 f"its {what} has shape {list(array.shape)}, its input {shape_text(shape)}"
             )
+        low.spend(array.size)
         parameters.append(array.astype(np.float64))
     scale, bias, mean, variance = parameters
     if not (variance + call.attrs["epsilon"] > 0).all():
         raise Refusal("variance + epsilon is not positive everywhere")
-    low.spend(4 * shape[1])
     scale = scale / np.sqrt(variance + call.attrs["epsilon"])
     low.emit(call, "Affine", [call.input(0)], {"scale": scale, "shift": bias - mean * scale})
 

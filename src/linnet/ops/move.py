@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Shape
 from ..text import shape_text, short
-from ._lowering import Call, Lowering, Refusal, axis_of
+from ._lowering import BATCH, Call, Lowering, Refusal, axis_of
 from ._registry import Operator, as_inputs, nothing
 
 MOST_RUNS = 64
+MOST_PARTS = 16  # of what a rule takes apart, or repeats, at once
 
 
 def concat(*parts: Array, axis: int) -> Array:
@@ -69,6 +71,42 @@ def pad(
     return np.pad(x, widths, mode)  # type: ignore[call-overload,no-any-return]
 
 
+def depth_to_space(x: Array, *, blocksize: int, mode: str = "DCR") -> Array:
+    """Channels as blocks of pixels; in mode CRD, those of one block are neighbours."""
+    (n, c, h, w), b = x.shape, blocksize
+    if mode == "DCR":
+        y = x.reshape(n, b, b, c // b**2, h, w).transpose(0, 3, 4, 1, 5, 2)
+    elif mode == "CRD":
+        y = x.reshape(n, c // b**2, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
+    else:
+        raise ValueError(f"mode is {short(mode)}")
+    return y.reshape(n, c // b**2, h * b, w * b)
+
+
+def space_to_depth(x: Array, *, blocksize: int, mode: str = "DCR") -> Array:
+    """Blocks of pixels as channels; in mode CRD, those of one block are neighbours."""
+    (n, c, h, w), b = x.shape, blocksize
+    y = x.reshape(n, c, h // b, b, w // b, b)
+    if mode not in ("DCR", "CRD"):
+        raise ValueError(f"mode is {short(mode)}")
+    y = y.transpose((0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4))
+    return y.reshape(n, c * b**2, h // b, w // b)
+
+
+def tile(x: Array, repeats: Array) -> Array:
+    """The whole of `x` as often along each axis as `repeats` says."""
+    counts = repeats.tolist()
+    new = [(count, n) for count, n in zip(counts, x.shape)]
+    between = x.reshape([n for size in x.shape for n in (1, size)])
+    y = np.broadcast_to(between, [n for pair in new for n in pair])
+    return y.reshape([count * n for count, n in new])
+
+
+def expand(x: Array, shape: Array) -> Array:
+    """`x` broadcast with an array of this shape."""
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape.tolist())))
+
+
 def lower_concat(low: Lowering, call: Call) -> None:
     """Along the channels."""
     if not call.inputs:
@@ -91,6 +129,15 @@ def lower_concat(low: Lowering, call: Call) -> None:
 
 def concat_channels(low: Lowering, call: Call, shapes: Sequence[Shape], axis: int) -> None:
     """Along another axis: as channels, with the axes before it behind them meanwhile."""
+    rank = len(shapes[0])
+    if rank <= 4:
+        order = [0, axis, *(other for other in range(1, rank) if other != axis)]
+        parts = [
+            transposed(low, call, name, order, f"part{i}") for i, name in enumerate(call.inputs)
+        ]
+        whole = low.emit(call, "Concat", parts, {"axis": 1}, "whole")
+        transposed(low, call, whole, [order.index(other) for other in range(rank)])
+        return
     before, after = math.prod(shapes[0][1:axis]), math.prod(shapes[0][axis + 1 :])
     parts = []
     for index, (name, shape) in enumerate(zip(call.inputs, shapes)):
@@ -106,7 +153,8 @@ def transposed(low: Lowering, call: Call, x: str, order: Sequence[int], step: st
     shape = low.shape(x)
     new = tuple(shape[axis] for axis in order)
     moving = [axis for axis in order if axis and shape[axis] != 1]
-    if moving == sorted(moving):
+    # What is open may move to other places, which a Reshape cannot say of two sizes.
+    if moving == sorted(moving) and (new == shape or not low.graph.example):
         return low.reshape(call, x, new, step)
     return low.emit(call, "Transpose", [x], {"perm": list(order)}, step)
 
@@ -120,14 +168,14 @@ def lower_transpose(low: Lowering, call: Call) -> None:
     if order[0] != 0 and not low.fixed:
         raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
     moving = [axis for axis in order if shape[axis] != 1]
-    if moving == sorted(moving):
+    if moving == sorted(moving) and not low.graph.example:
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))
     else:
         low.emit(call, "Transpose", [call.input(0)], {"perm": order})
 
 
 def lower_slice(low: Lowering, call: Call) -> None:
-    """Of any axis but the batch, by constants, forwards."""
+    """Of any axis but the batch, by constants."""
     shape = low.shape(call.input(0))
     starts = low.integers(call.input(1), "list of starts")
     ends = low.integers(call.input(2), "list of ends")
@@ -138,19 +186,30 @@ def lower_slice(low: Lowering, call: Call) -> None:
     if not len(starts) == len(ends) == len(axes) == len(steps):
         raise Refusal("starts, ends, axes and steps differ in length")
     axes = [axis_of(axis, len(shape)) for axis in axes]
-    sections = []
+    sections, turned = [], []
     for axis, start, end, step in zip(axes, starts, ends, steps):
-        if step < 1:
-            raise Refusal(f"step {step}: only positive ones are supported")
+        if step == 0:
+            raise Refusal("a step is 0")
         batch = axis == 0 and not low.fixed
         if batch and ((start, step) != (0, 1) or end < LONGEST_AXIS - 1):
             raise Refusal("the batch cannot be cut")
         first, last, _ = slice(start, end, step).indices(shape[axis])
-        if not batch and last <= first:
+        if not batch and not range(first, last, step):
             raise Refusal(f"nothing is left of axis {axis} of {shape_text(shape)}")
-        if not batch and (first, last, step) != (0, shape[axis], 1):
+        if step < 0:
+            places = range(first, last, step)
+            if len(places) > 1:
+                turned.append(axis)
+            if (places[-1], first, step) != (0, shape[axis] - 1, -1):
+                sections.append((axis, places[-1], first + 1, -step))
+        elif not batch and (first, last, step) != (0, shape[axis], 1):
+            # Of a size that is left open, the places count from whichever end the file means.
+            if low.graph.example:
+                first, last = start, LONGEST_AXIS if last == shape[axis] else end
             sections.append((axis, first, last, step))
-    slice_of(low, call, call.input(0), sections)
+    x = slice_of(low, call, call.input(0), sections, "forwards" if turned else "")
+    for index, axis in enumerate(turned, 1):
+        x = backwards(low, call, x, axis, f"turned{index}" if index < len(turned) else "")
 
 
 def slice_of(
@@ -168,6 +227,75 @@ def slice_of(
         for name, place in (("starts", 1), ("ends", 2), ("axes", 0), ("steps", 3))
     ]
     return low.emit(call, "Slice", [x, *inputs], {}, step)
+
+
+def joined(low: Lowering, call: Call, parts: list[str], axis: int, step: str = "") -> str:
+    """The parts one after the other along an axis."""
+    output = low.names.fresh(f"{call.output}.{step}") if step else call.output
+    name = f"{call.node.name}.{step}" if step else call.node.name
+    whole = Call(replace(call.node, name=name, outputs=[output]), parts, {"axis": axis})
+    lower_concat(low, whole)
+    return low.alias.get(output, output)
+
+
+def backwards(low: Lowering, call: Call, x: str, axis: int, step: str = "") -> str:
+    """An axis from its last number to its first: taken apart, or as rows that are turned, and each
+    of their numbers.
+    """
+    shape, at = low.shape(x), step or "backwards"
+    if shape[axis] <= MOST_PARTS:
+        places = reversed(range(shape[axis]))
+        parts = [slice_of(low, call, x, [(axis, i, i + 1, 1)], f"{at}.{i}") for i in places]
+        return joined(low, call, parts, axis, step)
+    rows, rest = divmod(shape[axis], MOST_PARTS)
+    sections = [(axis, rest, shape[axis], 1)] if rest else []
+    whole = slice_of(low, call, x, sections, f"{at}.whole")
+    size = (rows, MOST_PARTS)
+    y = low.reshape(call, whole, (*shape[:axis], *size, *shape[axis + 1 :]), f"{at}.rows")
+    y = backwards(low, call, y, axis, f"{at}.high")
+    y = backwards(low, call, y, axis + 1, f"{at}.wide")
+    target = (*shape[:axis], shape[axis] - rest, *shape[axis + 1 :])
+    y = low.reshape(call, y, target, f"{at}.most" if rest else step)
+    if rest:
+        first = slice_of(low, call, x, [(axis, 0, rest, 1)], f"{at}.first")
+        first = backwards(low, call, first, axis, f"{at}.last")
+        y = joined(low, call, [y, first], axis, step)
+    return y
+
+
+def repeated(low: Lowering, call: Call, x: str, times: tuple[int, int], step: str = "") -> str:
+    """A value along an axis as often as `times`, (axis, count), says: at least twice."""
+    axis, count = times
+    if count <= MOST_PARTS:
+        return joined(low, call, [x] * count, axis, step)
+    at = step or "repeated"
+    many, rest = divmod(count, MOST_PARTS)
+    block = joined(low, call, [x] * MOST_PARTS, axis, f"{at}.block")
+    if many > 1:
+        block = repeated(low, call, block, (axis, many), f"{at}.blocks" if rest else step)
+    return joined(low, call, [block, *[x] * rest], axis, step) if rest or many == 1 else block
+
+
+def blocks_to_pixels(
+    low: Lowering, call: Call, x: str, sizes: tuple[int, int, int, int], step: str = ""
+) -> str:
+    """An image whose channels are (g, p, q, f), of these sizes, as one with channels (g, f), p
+    times as high and q times as wide.
+    """
+    batch, _, height, width = low.shape(x)
+    g, p, q, f = sizes
+    if not low.graph.example:
+        x = low.reshape(call, x, (batch, g, p, q, f, height, width), "split")
+        x = transposed(low, call, x, (0, 1, 4, 5, 2, 6, 3), "placed")
+        return low.reshape(call, x, (batch, g * f, height * p, width * q), step)
+    # The same, but no Reshape changes more than one size that is open, nor its place.
+    x = transposed(low, call, x, (0, 2, 3, 1), "last")
+    x = low.reshape(call, x, (batch, height, width, g, p, q, f), "split")
+    x = transposed(low, call, x, (0, 1, 4, 2, 5, 3, 6), "placed")
+    x = low.reshape(call, x, (batch, height, p, width * q, g * f), "wide")
+    x = transposed(low, call, x, (0, 3, 1, 2, 4), "turned")
+    x = low.reshape(call, x, (batch, width * q, height * p, g * f), "high")
+    return transposed(low, call, x, (0, 3, 2, 1), step)
 
 
 def split(
@@ -212,6 +340,7 @@ def lower_gather(low: Lowering, call: Call) -> None:
     indices = low.constant(call.input(1), "indices")
     if indices.dtype.kind not in "iu" or not indices.size:
         raise Refusal("its indices are not integers, or none")
+    low.spend(indices.size)
     axis = axis_of(call.attrs["axis"], len(shape))
     if axis == 0 and not low.fixed:
         raise Refusal("the batch cannot be cut")
@@ -219,59 +348,211 @@ def lower_gather(low: Lowering, call: Call) -> None:
     places = [int(i) + size * (i < 0) for i in indices.ravel()]
     if min(places) < 0 or max(places) >= size:
         raise Refusal(f"its indices are not those of axis {axis} of {shape_text(shape)}")
-    runs: list[list[int]] = []
-    for place in places:
-        run = runs[-1] if runs else []
-        if run and place > run[-1] and (len(run) == 1 or place - run[-1] == run[1] - run[0]):
-            run.append(place)
-        else:
-            runs.append([place])
+    runs = _runs(places)
+    if len(runs) > MOST_RUNS:
+        runs = _runs(places, turned=True)
     if len(runs) > MOST_RUNS:
         raise Refusal(f"indices of {len(runs)} slices, more than {MOST_RUNS}, are not supported")
     target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
     parts = []
     for index, run in enumerate(runs):
         by = run[1] - run[0] if len(run) > 1 else 1
-        whole = (run[0], run[-1], by) == (0, size - 1, 1)
-        sections = [] if whole else [(axis, run[0], run[-1] + 1, by)]
+        first, end = (run[-1], run[0]) if by < 0 else (run[0], run[-1])
+        whole = (first, end, abs(by)) == (0, size - 1, 1)
+        sections = [] if whole else [(axis, first, end + 1, abs(by))]
         last = len(runs) == 1 and target == (*shape[:axis], len(places), *shape[axis + 1 :])
-        parts.append(slice_of(low, call, x, sections, "" if last else f"part{index}"))
+        step = "" if last else f"part{index}"
+        part = slice_of(low, call, x, sections, f"forwards{index}" if by < 0 else step)
+        parts.append(backwards(low, call, part, axis, step) if by < 0 else part)
     if len(runs) > 1:
-        node = replace(call.node, outputs=[low.names.fresh(f"{call.output}.joined")])
-        joined = Call(node, parts, {"axis": axis})
-        lower_concat(low, joined)
-        parts = [low.alias.get(joined.output, joined.output)]
-        low.reshape(call, parts[0], target)
+        low.reshape(call, joined(low, call, parts, axis, "joined"), target)
     elif not last:
         low.reshape(call, parts[0], target)
 
 
+def _runs(places: Sequence[int], turned: bool = False) -> list[list[int]]:
+    """Cut into pieces that go on in equal steps, also backwards if `turned`."""
+    runs: list[list[int]] = []
+    for place in places:
+        run = runs[-1] if runs else []
+        onwards = place != run[-1] if run and turned else run and place > run[-1]
+        if onwards and (len(run) == 1 or place - run[-1] == run[1] - run[0]):
+            run.append(place)
+        else:
+            runs.append([place])
+    return runs
+
+
 def lower_pad(low: Lowering, call: Call) -> None:
-    """Zeros around images."""
-    shape = low.shape(call.input(0))
+    """In every mode, by constants, of any axis but the batch; less where pads are negative."""
+    x, mode = call.input(0), call.attrs["mode"]
+    shape = low.shape(x)
     rank = len(shape)
     pads = low.integers(call.input(1), "list of pads")
     axes = list(range(rank))
     if call.input(3):
         axes = [axis_of(axis, rank) for axis in low.integers(call.input(3), "list of axes")]
     fill = low.numbers(call.input(2), "value") if call.input(2) else np.zeros(())
-    if call.attrs["mode"] != "constant" or fill.size != 1 or fill.item() != 0:
-        raise Refusal("only padding with zeros is supported")
-    if rank != 4 or len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
-        raise Refusal(f"pads {pads} do not fit {shape_text(shape)}, or not an image [N, C, H, W]")
-    begin, end = [0] * rank, [0] * rank
-    for index, axis in enumerate(axes):
-        begin[axis], end[axis] = pads[index], pads[index + len(axes)]
-    if min(pads) < 0 or max(pads) >= LONGEST_AXIS or any(begin[:2] + end[:2]):
-        raise Refusal(f"pads {pads} are negative, or not of height and width")
-    if any(pads):
-        low.emit(call, "ZeroPad", [call.input(0)], {"pads": begin[2:] + end[2:]})
-    else:
-        low.alias[call.output] = call.input(0)
+    if fill.size != 1 or mode not in ("constant", "edge", "reflect", "wrap"):
+        raise Refusal(f"mode is {short(mode)}, or its value is not a single number")
+    if len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
+        raise Refusal(f"pads {pads} do not fit {shape_text(shape)}")
+    widths = {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
+    widths = {axis: widths[axis] for axis in sorted(axes) if any(widths[axis])}
+    if 0 in widths or max(map(abs, pads), default=0) >= LONGEST_AXIS:
+        raise Refusal(f"pads {pads} are too large, or of the batch")
+    sections = []
+    for axis, (begin, end) in widths.items():
+        if shape[axis] + min(begin, 0) + min(end, 0) < 1:
+            raise Refusal(f"nothing is left of axis {axis} of {shape_text(shape)}")
+        if min(begin, end) < 0:
+            sections.append((axis, max(-begin, 0), end if end < 0 else LONGEST_AXIS, 1))
+    wider = {a: (max(b, 0), max(e, 0)) for a, (b, e) in widths.items() if max(b, e) > 0}
+    x = slice_of(low, call, x, sections, "cropped" if wider else "")
+    if mode == "constant":
+        _filled_borders(low, call, x, wider, float(fill.item()))
+        return
+    for index, (axis, (begin, end)) in enumerate(wider.items(), 1):
+        size = low.shape(x)[axis]
+        if max(begin, end) > size - (mode == "reflect") and mode != "edge":
+            raise Refusal(f"pads {begin} and {end} are larger than axis {axis} of {size}")
+        parts = [
+            _border(low, call, x, (axis, begin, True)),
+            x,
+            _border(low, call, x, (axis, end, False)),
+        ]
+        step = f"axis{axis}" if index < len(wider) else ""
+        x = joined(low, call, [part for part in parts if part], axis, step)
+
+
+def _border(low: Lowering, call: Call, x: str, side: tuple[int, int, bool]) -> str:
+    """What a Pad puts before or behind an axis of a value, "" if that is nothing."""
+    axis, width, before = side
+    mode, step = call.attrs["mode"], f"{'before' if before else 'behind'}{axis}"
+    if width == 0:
+        return ""
+    if mode == "wrap":
+        first, end = (-width, LONGEST_AXIS) if before else (0, width)
+        return slice_of(low, call, x, [(axis, first, end, 1)], step)
+    if mode == "reflect":
+        first, end = (1, width + 1) if before else (-width - 1, -1)
+        part = slice_of(low, call, x, [(axis, first, end, 1)], f"{step}.image")
+        return backwards(low, call, part, axis, step) if width > 1 else part
+    first, end = (0, 1) if before else (-1, LONGEST_AXIS)
+    part = slice_of(low, call, x, [(axis, first, end, 1)], f"{step}.edge")
+    return repeated(low, call, part, (axis, width), step) if width > 1 else part
+
+
+def _filled_borders(
+    low: Lowering, call: Call, x: str, wider: dict[int, tuple[int, int]], fill: float
+) -> None:
+    """A number around a value: zeros around images of two of its axes at a time, and what is added
+    to those.
+    """
+    axes, step = list(wider), "zeros" if fill != 0 else ""
+    while axes:
+        shape = low.shape(x)
+        rank = len(shape)
+        pair = [2, 3] if rank == 4 and min(axes) > 1 else axes[-2:]
+        axes = [axis for axis in axes if axis not in pair]
+        others = [axis for axis in range(1, rank) if axis not in pair]
+        order = [0, *others, *pair]
+        turned = transposed(low, call, x, order, f"last{pair[0]}")
+        height, width = [1, *(shape[axis] for axis in pair)][-2:]
+        flat = (shape[0], math.prod(shape[axis] for axis in others), height, width)
+        image = low.reshape(call, turned, flat, f"image{pair[0]}")
+        (top, bottom), (left, right) = [(0, 0), *(wider.get(axis, (0, 0)) for axis in pair)][-2:]
+        plain = order == list(range(rank)) and rank == 4
+        last = step if not axes else f"axes{pair[0]}"
+        pads = {"pads": [top, left, bottom, right]}
+        x = low.emit(call, "ZeroPad", [image], pads, last if plain else f"wider{pair[0]}")
+        if not plain:
+            new = [n + sum(wider[a]) if a in pair else n for a, n in enumerate(shape)]
+            x = low.reshape(call, x, tuple(new[axis] for axis in order), f"back{pair[0]}")
+            x = transposed(low, call, x, [order.index(axis) for axis in range(rank)], last)
+    if fill != 0 and wider:
+        sizes = [n if a in wider else 1 for a, n in enumerate(low.shape(x))]
+        low.spend(math.prod(sizes), 4)
+        mask = np.full(sizes, fill, np.float32)
+        edges = (wider.get(axis, (0, 0)) for axis in range(len(sizes)))
+        mask[tuple(slice(b, n - e) for n, (b, e) in zip(sizes, edges))] = 0
+        low.emit(call, "Add", [x, low.add_constant(f"{call.output}.border", mask)])
+
+
+def lower_depth_to_space(low: Lowering, call: Call) -> None:
+    """Of images, in both modes."""
+    shape, block, mode = low.shape(call.input(0)), call.attrs["blocksize"], call.attrs["mode"]
+    if len(shape) != 4 or not 1 <= block < 1 << 15 or shape[1] % block**2:
+        raise Refusal(f"blocksize {block} does not fit {shape_text(shape)}")
+    if mode not in ("DCR", "CRD"):
+        raise Refusal(f"mode is {short(mode)}")
+    channels = shape[1] // block**2
+    sizes = (1, block, block, channels) if mode == "DCR" else (channels, block, block, 1)
+    blocks_to_pixels(low, call, call.input(0), sizes)
+
+
+def lower_space_to_depth(low: Lowering, call: Call) -> None:
+    """Of images whose height and width are multiples of the blocks', in both modes."""
+    x, size, mode = call.input(0), call.attrs["blocksize"], call.attrs["mode"]
+    shape = low.shape(x)
+    if len(shape) != 4 or not 1 <= size < 1 << 15 or shape[2] % size or shape[3] % size:
+        raise Refusal(f"blocksize {size} does not fit {shape_text(shape)}")
+    if mode not in ("DCR", "CRD"):
+        raise Refusal(f"mode is {short(mode)}")
+    batch, channels, height, width = shape[0], shape[1], shape[2] // size, shape[3] // size
+    # No Reshape changes more than one size that may be open, nor its place.
+    x = transposed(low, call, x, (0, 3, 2, 1), "last")
+    x = low.reshape(call, x, (batch, width * size, height, size, channels), "high")
+    x = transposed(low, call, x, (0, 2, 1, 3, 4), "turned")
+    x = low.reshape(call, x, (batch, height, width, size, size, channels), "wide")
+    order = (0, 1, 2, 4, 3, 5) if mode == "DCR" else (0, 1, 2, 5, 4, 3)
+    x = transposed(low, call, x, order, "blocks")
+    x = low.reshape(call, x, (batch, height, width, size * size * channels), "joined")
+    transposed(low, call, x, (0, 3, 1, 2))
+
+
+def lower_tile(low: Lowering, call: Call) -> None:
+    """Of any axis but the batch, by constants."""
+    x = call.input(0)
+    shape, counts = low.shape(x), low.integers(call.input(1), "list of repeats")
+    if len(counts) != len(shape) or min(counts) < 1 or max(counts) >= LONGEST_AXIS:
+        raise Refusal(f"repeats {counts} do not fit {shape_text(shape)}")
+    _repeat_axes(low, call, x, counts)
+
+
+def lower_expand(low: Lowering, call: Call) -> None:
+    """Of any axis but the batch, to a constant shape or one computed from shapes."""
+    x = call.input(0)
+    shape, target = low.shape(x), low.constant(call.input(1), "shape")
+    if target.ndim != 1 or target.dtype.kind not in "iO" or target.size > len(shape):
+        raise Refusal(f"its shape is not a vector of at most {len(shape)} integers")
+    wanted: list[Any] = [1] * (len(shape) - target.size) + target.tolist()
+    batch = wanted[0] in ((shape[0], 1) if low.fixed else (BATCH, 1, *low.batches))
+    rest = list(zip(shape[1:], wanted[1:]))
+    if not batch or any(n is BATCH or not (n in (1, old) or old == 1 <= n) for old, n in rest):
+        raise Refusal(f"{shape_text(shape)} does not broadcast to {wanted}")
+    _repeat_axes(low, call, x, [1, *(1 if n == 1 else n // old for old, n in rest)])
+
+
+def _repeat_axes(low: Lowering, call: Call, x: str, counts: Sequence[int]) -> None:
+    many = [axis for axis, count in enumerate(counts) if count > 1]
+    if 0 in many:
+        raise Refusal("the batch cannot be repeated")
+    for index, axis in enumerate(many, 1):
+        step = f"axis{axis}" if index < len(many) else ""
+        x = repeated(low, call, x, (axis, counts[axis]), step)
+    if not many:
+        low.alias[call.output] = x
 
 
 def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
     return int(data.size // max(data.shape[axis], 1) * indices.size)
+
+
+def tiled(x: Array, repeats: Array) -> int:
+    pairs = list(zip(repeats.tolist(), x.shape))
+    copied = any(count > 1 and n > 1 for count, n in pairs)
+    return math.prod(count * n for count, n in pairs) if copied else 0
 
 
 OPERATORS = (
@@ -281,4 +562,8 @@ OPERATORS = (
     Operator("Gather", gather, lower_gather, gathered),
     Operator("Transpose", transpose, lower_transpose, nothing),
     Operator("Pad", pad, lower_pad),
+    Operator("DepthToSpace", depth_to_space, lower_depth_to_space),
+    Operator("SpaceToDepth", space_to_depth, lower_space_to_depth),
+    Operator("Tile", tile, lower_tile, tiled),
+    Operator("Expand", expand, lower_expand, nothing),
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..core import infer_shape
 from ..graph import Array
+from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
-from ._window import Pair, explicit_pads, window, windows
+from ._window import Pair, explicit_pads, lower_rows_too, output_size, rows_too, window, windows
+from .reduce import over_axes
 
 
+@rows_too
 def max_pool(
     x: Array,
     *,
@@ -34,6 +38,7 @@ def max_pool(
     return np.asarray(view.max((-2, -1)))
 
 
+@rows_too
 def average_pool(
     x: Array,
     *,
@@ -72,8 +77,11 @@ def global_max_pool(x: Array) -> Array:
     return np.asarray(x.max(tuple(range(2, x.ndim)), keepdims=True))
 
 
+@lower_rows_too
 def lower_pool(low: Lowering, call: Call) -> None:
-    """Of images, with any window; averages without dilation; indices are not computed."""
+    """Of images or rows [N, C, W], with any window; averages without dilation; indices are not
+    computed.
+    """
     op = call.node.op
     attrs: dict[str, Any] = window(low, call, call.ints("kernel_shape", 2))
     attrs["ceil_mode"] = call.attrs["ceil_mode"]
@@ -91,9 +99,82 @@ def lower_pool(low: Lowering, call: Call) -> None:
             attrs["ceil_mode"] = 0
 
 
+@rows_too
+def lp_pool(
+    x: Array,
+    *,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Pair = (1, 1),
+    kernel_shape: Pair,
+    p: int = 2,
+    pads: Pair = (0, 0, 0, 0),
+    strides: Pair = (1, 1),
+) -> Array:
+    """The p-th root of the sum of p-th powers of each window's magnitudes."""
+    how = {"strides": strides, "dilations": dilations}
+    pads = explicit_pads(auto_pad, pads, x.shape[2:], kernel=kernel_shape, **how)
+    powers = np.abs(x) ** p
+    view = windows(powers, 0, kernel_shape, pads=pads, ceil_mode=bool(ceil_mode), **how)
+    return np.asarray(view.sum((-2, -1)) ** (1 / p), x.dtype)
+
+
+def global_lp_pool(x: Array, *, p: int = 2) -> Array:
+    """The p-th root of the sum of p-th powers of each channel's magnitudes."""
+    powers = np.abs(x) ** p
+    return np.asarray(powers.sum(tuple(range(2, x.ndim)), keepdims=True) ** (1 / p), x.dtype)
+
+
+@lower_rows_too
+def lower_lp_pool(low: Lowering, call: Call) -> None:
+    """Of images or rows [N, C, W], with p of 1, 2 or 4: a convolution of each channel with ones."""
+    x, p = call.input(0), call.attrs["p"]
+    if p not in (1, 2, 4):
+        raise Refusal(f"p={p} is not supported")
+    attrs: dict[str, Any] = window(low, call, call.ints("kernel_shape", 2))
+    shape = low.shape(x)
+    if call.attrs["ceil_mode"]:
+        for i in (0, 1):
+            size, kernel, stride = shape[2 + i], attrs["kernel_shape"][i], attrs["strides"][i]
+            pads, dilation = attrs["pads"][i::2], attrs["dilations"][i]
+            how: dict[str, Any] = {"dilation": dilation, "ceil_mode": True}
+            count = output_size(size, kernel, stride, pads, **how)
+            reach = (count - 1) * stride + dilation * (kernel - 1) + 1
+            attrs["pads"][2 + i] = max(pads[1], reach - pads[0] - size)
+    low.spend(shape[1] * math.prod(attrs["kernel_shape"]), 4)
+    ones = np.ones((shape[1], 1, *attrs["kernel_shape"]), np.float32)
+    weight = low.add_constant(f"{call.output}.ones", ones)
+    if p == 1:
+        x = low.emit(call, "Abs", [x], step="magnitudes")
+    for power in (2, 4):
+        if p >= power:
+            x = low.emit(call, "Mul", [x, x], step=f"power{power}")
+    y = low.emit(call, "Conv", [x, weight], {**attrs, "group": shape[1]}, "" if p == 1 else "sums")
+    for power in (2, 4):
+        if p >= power:
+            y = low.emit(call, "Sqrt", [y], step="" if p == power else "root")
+
+
+def lower_global_lp_pool(low: Lowering, call: Call) -> None:
+    """With p of 1 or 2."""
+    x, p = call.input(0), call.attrs["p"]
+    shape = low.shape(x)
+    if p not in (1, 2) or len(shape) < 3:
+        raise Refusal(f"p={p} of {shape_text(shape)} is not supported")
+    if len(shape) > 4:
+        x = low.reshape(call, x, (*shape[:2], math.prod(shape[2:])), "flat")
+    axes = list(range(2, len(low.shape(x))))
+    y = over_axes(low, call, "L1" if p == 1 else "SumSquare", (x, axes), "sum")
+    if p == 2:
+        y = low.emit(call, "Sqrt", [y], step="root")
+    low.reshape(call, y, (*shape[:2], *(1,) * (len(shape) - 2)))
+
+
 OPERATORS = (
     Operator("MaxPool", max_pool, lower_pool),
     Operator("AveragePool", average_pool, lower_pool),
     Operator("GlobalMaxPool", global_max_pool, None),
     Operator("GlobalAveragePool", global_average_pool, None),
+    Operator("LpPool", lp_pool, lower_lp_pool),
+    Operator("GlobalLpPool", global_lp_pool, lower_global_lp_pool),
 )

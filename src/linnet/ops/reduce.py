@@ -14,7 +14,15 @@ from ._lowering import Call, Lowering, Refusal, axis_of
 from ._registry import Operator
 from .move import transposed
 
-# By the names that follow "Reduce" in ONNX: what the core computes in one step.
+
+def _log_sum_exp(x: Array, axes: tuple[int, ...] | None, *, keepdims: bool) -> Array:
+    top = np.max(x, axes, keepdims=True, initial=-np.inf)
+    top = np.clip(top, np.finfo(np.float32).min, np.finfo(np.float32).max)
+    y = np.log(np.sum(np.exp(x - top), axes, keepdims=True)) + top
+    return np.asarray(y if keepdims else np.squeeze(y, axes))
+
+
+# By the names that follow "Reduce" in ONNX: what the core computes in one step, then the others.
 REDUCTIONS: dict[str, Callable[..., Any]] = {
     "Mean": np.mean,
     "Sum": np.sum,
@@ -23,6 +31,9 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "Prod": np.prod,
     "L1": lambda x, axes, **how: np.sum(np.abs(x), axes, **how),
     "SumSquare": lambda x, axes, **how: np.sum(x * x, axes, **how),
+    "L2": lambda x, axes, **how: np.sqrt(np.sum(x * x, axes, **how)),
+    "LogSum": lambda x, axes, **how: np.log(np.sum(x, axes, **how)),
+    "LogSumExp": _log_sum_exp,
 }
 
 
@@ -54,24 +65,60 @@ def lower_reduction(low: Lowering, call: Call) -> None:
         return
     if not axes or axes[0] == 0:
         raise Refusal("the batch cannot be reduced")
-    kept = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
-    target = kept
+    target = _kept(shape, axes)
     if not call.attrs["keepdims"]:
         target = tuple(n for axis, n in enumerate(shape) if axis not in axes)
-        if len(target) < 2:
-            raise Refusal("nothing but the batch would be left")
-    op = call.node.op
-    if len(shape) == 4 and axes == [2, 3] and op == "ReduceMean":
-        last = "" if target == kept else "mean"
-        y = low.emit(call, "GlobalAveragePool", [x], step=last)
+    if len(shape) > 4:
+        x, axes = _flat(low, call, shape, axes)
+    op, last = call.node.op, "" if target == _kept(low.shape(x), axes) else "reduced"
+    if op in ("ReduceL2", "ReduceLogSum"):
+        step, then = ("SumSquare", "Sqrt") if op == "ReduceL2" else ("Sum", "Log")
+        y = low.emit(call, then, [over_axes(low, call, step, (x, axes), "sum")], step=last)
+    elif op == "ReduceLogSumExp":
+        y = log_sum_exp(low, call, x, axes, last)
     else:
-        if len(shape) > 4:
-            x, axes = _flat(low, call, shape, axes)
-        constant = low.add_constant(f"{call.output}.axes", np.array(axes, np.int64))
-        same = target == tuple(1 if axis in axes else n for axis, n in enumerate(low.shape(x)))
-        y = low.emit(call, op, [x, constant], {}, "" if same else "reduced")
+        y = over_axes(low, call, op.removeprefix("Reduce"), (x, axes), last)
     if y != call.output:
         low.reshape(call, y, target)
+
+
+def _kept(shape: Shape, axes: Sequence[int]) -> Shape:
+    return tuple(1 if axis in axes else n for axis, n in enumerate(shape))
+
+
+def over_axes(
+    low: Lowering, call: Call, name: str, what: tuple[str, Sequence[int]], step: str = ""
+) -> str:
+    """A reduction of the core, of a value of at most four axes over some of them, which stay."""
+    x, axes = what
+    if len(low.shape(x)) == 4 and list(axes) == [2, 3] and name == "Mean":
+        return low.emit(call, "GlobalAveragePool", [x], step=step)
+    constant = f"{call.output}.{step}.axes" if step else f"{call.output}.axes"
+    constant = low.add_constant(constant, np.array(axes, np.int64))
+    return low.emit(call, f"Reduce{name}", [x, constant], {}, step)
+
+
+def log_sum_exp(
+    low: Lowering, call: Call, x: str, axes: Sequence[int], step: str = "", *, keep: bool = True
+) -> str:
+    """The logarithm of a sum of exponentials, of a value of at most four axes; without `keep`, the
+    value less that.
+    """
+    # Nothing overflows after the largest number is taken away, but from infinity: its limit.
+    top = over_axes(low, call, "Max", (x, axes), "top")
+    limits = np.finfo(np.float32)
+    bounds = [
+        low.add_constant(f"{call.output}.{name}", np.array(value, np.float32))
+        for name, value in (("lowest", limits.min), ("highest", limits.max))
+    ]
+    top = low.emit(call, "Clip", [top, *bounds], step="limit")
+    less = low.emit(call, "Sub", [x, top], step="less")
+    powers = low.emit(call, "Exp", [less], step="powers")
+    total = over_axes(low, call, "Sum", (powers, axes), "total")
+    logarithm = low.emit(call, "Log", [total], step="logarithm")
+    if keep:
+        return low.emit(call, "Add", [logarithm, top], step=step)
+    return low.emit(call, "Sub", [less, logarithm], step=step)
 
 
 def _flat(low: Lowering, call: Call, shape: Shape, axes: Sequence[int]) -> tuple[str, list[int]]:

@@ -57,7 +57,7 @@ def shape(x: Array, *, end: int = 1 << 31, start: int = 0) -> Array:
 
 def constant_of_shape(shape: Array, *, value: Array = _ZERO) -> Array:
     """`value`, an array of one number, everywhere."""
-    return np.full(shape.tolist(), value.item(), value.dtype)
+    return np.broadcast_to(np.array(value.item(), value.dtype), shape.tolist())
 
 
 def lower_flatten(low: Lowering, call: Call) -> None:
@@ -168,11 +168,7 @@ def lower_shape(low: Lowering, call: Call) -> None:
 
 
 def copied(x: Array, shape: Array, **attrs: Any) -> int:
-    return 0 if x.flags.c_contiguous else x.size
-
-
-def filled(shape: Array, **attrs: Any) -> int:
-    return math.prod(shape.tolist())
+    return 0 if x.flags.c_contiguous or not any(x.strides) else x.size
 
 
 OPERATORS = (
@@ -183,5 +179,5 @@ OPERATORS = (
     Operator("Identity", identity, lower_identity, nothing),
     Operator("Dropout", dropout, lower_dropout),
     Operator("Shape", shape, lower_shape, nothing),
-    Operator("ConstantOfShape", constant_of_shape, of_constants, filled),
+    Operator("ConstantOfShape", constant_of_shape, of_constants, nothing),
 )

@@ -1,8 +1,7 @@
 """Rewriting an imported graph to the canonical operators, the only ones the core knows.
 
-`canonicalize` runs PASSES in order. `lower` goes through the nodes once, in execution order, and
-does all that needs shapes or constants, by the operators' rules; the small passes after it match
-patterns.
+`lower` goes through the nodes once, in execution order, and does all that needs shapes or
+constants, by the operators' rules; the small PASSES after it, in order, match patterns.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from .sizes import common_form, is_open
 from .unused import remove_unused
 
 PASSES: list[Callable[[Graph], Graph]] = [
-    lower,
     remove_unused,
     fold_affine,
     fold_zero_pad,
@@ -33,17 +31,21 @@ PASSES: list[Callable[[Graph], Graph]] = [
 ]
 
 
-def canonicalize(graph: Graph) -> Graph:
+def canonicalize(graph: Graph, memory_limit: int | None = None) -> Graph:
     """The canonical form of an imported graph; a canonical graph stays as it is.
+
+    memory_limit: bytes that constants may take that the graph does not hold but makes, by default
+    half of the memory available.
 
     ValueError lists every node that has none, with the reason.
     """
     if is_open(graph):
-        return common_form(graph, canonicalize)
+        return common_form(graph, canonicalize, memory_limit)
     graph = replace(graph, nodes=[replace(node, attrs=dict(node.attrs)) for node in graph.nodes])
     graph = remove_unused(graph)
     report(graph, graph.sort())
     with np.errstate(all="ignore"):  # what is not finite in the file stays so
+        graph = lower(graph, memory_limit)
         for rewrite in PASSES:
             graph = rewrite(graph)
     build(graph)

@@ -20,11 +20,12 @@ from ..ops._registry import Operator
 from .fold import fold, foldable
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
-    low = _lowered(graph, fixed=False)
+    low = _lowered(graph, False, memory_limit)
     if low.problems and not low.missing:
-        fixed = _lowered(graph, fixed=True)
+        low.constants.clear()  # which may be large
+        fixed = _lowered(graph, True, memory_limit)
         if not fixed.problems and not fixed.missing:
             inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
             graph, low = replace(graph, inputs=inputs), fixed
@@ -32,8 +33,8 @@ def lower(graph: Graph) -> Graph:
     return replace(graph, nodes=low.nodes, initializers=low.constants)
 
 
-def _lowered(graph: Graph, fixed: bool) -> Lowering:
-    low = Lowering(graph, fixed)
+def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
+    low = Lowering(graph, fixed, memory_limit)
     for node in graph.nodes:
         _visit(low, replace(node, inputs=list(node.inputs)))
     _connect_outputs(low)

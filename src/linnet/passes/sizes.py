@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import core, machine
 from ..graph import LONGEST_AXIS, Array, Graph, Shape
 from ..text import short
 
@@ -42,19 +43,21 @@ def is_open(graph: Graph) -> bool:
     return any(0 in value.shape[1:] for value in graph.inputs)
 
 
-def common_form(graph: Graph, canonicalize: Callable[[Graph], Graph]) -> Graph:
+def common_form(
+    graph: Graph, canonicalize: Callable[[Graph, int], Graph], memory_limit: int | None = None
+) -> Graph:
     """The canonical form of an open graph. ValueError if it depends on the sizes."""
+    each = (memory_limit or machine.available_memory() // 2) // len(_EXAMPLES)
     try:
-        forms = [canonicalize(_with_sizes(graph, sizes)) for sizes in _EXAMPLES[:2]]
+        forms = [canonicalize(_with_sizes(graph, sizes), each) for sizes in _EXAMPLES[:2]]
     except ValueError as error:
         sizes = " and ".join(map(str, _EXAMPLES[0]))
         raise ValueError(f"{error} (sizes that the model leaves open taken as {sizes})") from None
     with suppress(ValueError):  # it needs sizes that can be halved
-        forms.append(canonicalize(_with_sizes(graph, _EXAMPLES[2])))
+        forms.append(canonicalize(_with_sizes(graph, _EXAMPLES[2]), each))
     common = replace(forms[0], inputs=graph.inputs, example=False)
     common.initializers = dict(common.initializers)
-    for other in forms[1:]:
-        _keep_common(common, other)
+    _keep_common(common, forms)
     return common
 
 
@@ -67,34 +70,57 @@ def _with_sizes(graph: Graph, sizes: tuple[int, int]) -> Graph:
     return replace(graph, inputs=inputs, example=True)
 
 
-def _keep_common(common: Graph, other: Graph) -> None:
-    """Make the targets of Reshapes in `common` those that fit both."""
-    if len(common.nodes) != len(other.nodes):
+def _keep_common(common: Graph, forms: Sequence[Graph]) -> None:
+    """Make the targets of Reshapes in `common` those that fit all forms."""
+    if {len(form.nodes) for form in forms} != {len(common.nodes)}:
         raise ValueError(_refusal(common, "the model"))
-    for node, same in zip(common.nodes, other.nodes):
-        alike = (node.op, node.inputs, node.outputs) == (same.op, same.inputs, same.outputs)
-        if not alike or not _equal(node.attrs, same.attrs):
-            raise ValueError(_refusal(common, str(node)))
+    shapes: list[dict[str, Shape]] = []  # of each form, once they are needed
+    settled: dict[str, dict[bytes, str]] = {}  # targets by their old names: the new ones
+    names = common.names()
+    for node, *others in zip(*(form.nodes for form in forms)):
+        for same in others:
+            alike = (node.op, node.inputs, node.outputs) == (same.op, same.inputs, same.outputs)
+            if not alike or not _equal(node.attrs, same.attrs):
+                raise ValueError(_refusal(common, str(node)))
         for index, name in enumerate(node.inputs):
-            array, again = common.initializers.get(name), other.initializers.get(name)
-            if array is None or again is None or _same(array, again):
+            arrays = [form.initializers[name] for form in forms if name in form.initializers]
+            if not arrays or all(_same(arrays[0], array) for array in arrays):
                 continue
-            target = _target(array, again) if (node.op, index) == ("Reshape", 1) else None
+            target = None
+            if (node.op, index) == ("Reshape", 1):
+                shapes = shapes or [core.shapes(form) for form in forms]
+                target = _target(arrays, [known[node.inputs[0]] for known in shapes])
             if target is None:
                 raise ValueError(_refusal(common, str(node)))
-            common.initializers[name] = target
+            new = settled.setdefault(name, {})
+            fresh = names.fresh(name) if new else name
+            node.inputs[index] = new.setdefault(target.tobytes(), fresh)
+            common.initializers[node.inputs[index]] = target
 
 
-def _target(a: Array, b: Array) -> Array | None:
-    """A Reshape's target for both sizes: -1 where they differ, which may be in one place."""
-    if a.shape != b.shape:
+def _target(targets: Sequence[Array], inputs: Sequence[Shape]) -> Array | None:
+    """A Reshape's target for all sizes: where they differ 0, which is the size the input has there,
+    or else -1, which may be in one place.
+    """
+    if len({target.shape for target in targets}) > 1:
         return None
-    free = (a != b) | (a == -1)
-    return np.where(free, -1, a) if np.count_nonzero(free) == 1 else None
+    merged = []
+    for axis, sizes in enumerate(zip(*targets)):
+        if len(set(sizes)) == 1:
+            merged.append(sizes[0])
+        else:
+            kept = all(axis < len(x) and x[axis] == n for x, n in zip(inputs, sizes))
+            merged.append(0 if kept else -1)
+    return np.array(merged, np.int64) if merged.count(-1) <= 1 else None
 
 
 def _same(a: Array, b: Array) -> bool:
-    return a is b or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+    if a is b:
+        return True
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    one, other = (np.ascontiguousarray(x).view(np.uint8) for x in (a, b))
+    return np.array_equal(one, other)
 
 
 def _equal(a: dict[str, object], b: dict[str, object]) -> bool:

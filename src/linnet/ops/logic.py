@@ -1,0 +1,202 @@
+"""Truth values: comparisons, and what is chosen by them.
+
+The core has no such operators. A comparison is made of the sign of a difference, and a choice of
+least and largest values, in which infinities choose.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..graph import Array, Node
+from ._lowering import Call, Lowering, Refusal
+from ._registry import Operator, as_inputs
+from .map import arithmetic, broadcast, scaled, smaller
+
+_BOOL, _FLOAT, _INT8 = 9, 1, 3  # of TensorProto.DataType
+_MIRRORED = {
+    "Equal": "Equal",
+    "Less": "Greater",
+    "LessOrEqual": "GreaterOrEqual",
+    "Greater": "Less",
+    "GreaterOrEqual": "LessOrEqual",
+}
+
+
+def equal(a: Array, b: Array) -> Array:
+    return np.asarray(a == b, bool)
+
+
+def less(a: Array, b: Array) -> Array:
+    return np.asarray(a < b)
+
+
+def less_or_equal(a: Array, b: Array) -> Array:
+    return np.asarray(a <= b)
+
+
+def greater(a: Array, b: Array) -> Array:
+    return np.asarray(a > b)
+
+
+def greater_or_equal(a: Array, b: Array) -> Array:
+    return np.asarray(a >= b)
+
+
+def not_(x: Array) -> Array:
+    return np.asarray(np.logical_not(x))
+
+
+def and_(a: Array, b: Array) -> Array:
+    return np.asarray(np.logical_and(a, b))
+
+
+def or_(a: Array, b: Array) -> Array:
+    return np.asarray(np.logical_or(a, b))
+
+
+def where(condition: Array, x: Array, y: Array) -> Array:
+    """The numbers of x where the condition holds, else those of y."""
+    return np.asarray(np.where(condition, x, y))
+
+
+def lower_comparison(low: Lowering, call: Call) -> None:
+    """Of float32, with NaN to nothing; where both may be equal, one is a constant without
+    infinities.
+    """
+    op, x, y = call.node.op, call.input(0), call.input(1)
+    if x in low.constants:
+        op, x, y = _MIRRORED[op], y, x
+    # The difference of equal infinities is no number.
+    strict = op in ("Less", "Greater")
+    if not strict and not np.isfinite(low.numbers(y, "second input")).all():
+        raise Refusal("of infinity or NaN is not supported")
+    if y not in low.constants and smaller(low.shape(x), low.shape(y)):
+        op, x, y = _MIRRORED[op], y, x
+    d = arithmetic(low, call, "Sub", (x, y), "difference")
+    if op == "Equal":
+        _not(low, call, low.emit(call, "Cast", [d], {"to": _BOOL}, "differs"))
+        return
+    if op.startswith("Less"):
+        d = low.emit(call, "Neg", [d], step="turned")
+    sign = low.emit(call, "Sign", [d], step="sign")
+    if op.endswith("OrEqual"):
+        sign = scaled(low, call, sign, 1, "more", shift=1)
+    else:
+        sign = low.emit(call, "Relu", [sign], step="more")
+    known = low.emit(call, "Cast", [sign], {"to": _INT8}, "known")  # NaN is 0
+    low.emit(call, "Cast", [known], {"to": _BOOL})
+
+
+def _number(low: Lowering, call: Call, x: str, step: str) -> str:
+    """A truth value as 0 or 1."""
+    if x in low.constants and low.constants[x].dtype.kind == "b":
+        low.spend(low.constants[x].size, 4)
+        return low.add_constant(f"{call.output}.{step}", low.constants[x].astype(np.float32))
+    low.shape(x)
+    if low.dtypes[x].kind != "b":
+        raise Refusal(f"its input '{x}' is {low.dtypes[x]}, not bool")
+    return low.emit(call, "Cast", [x], {"to": _FLOAT}, step)
+
+
+def _not(low: Lowering, call: Call, x: str) -> None:
+    number = _number(low, call, x, "number")
+    other = scaled(low, call, number, -1, "other", shift=1)
+    low.emit(call, "Cast", [other], {"to": _BOOL})
+
+
+def lower_not(low: Lowering, call: Call) -> None:
+    """Of computed truth values."""
+    _not(low, call, call.input(0))
+
+
+def lower_both(low: Lowering, call: Call) -> None:
+    """Of truth values, of which those of one input broadcast to those of the other."""
+    x, y = (_number(low, call, call.input(i), f"number{i}") for i in (0, 1))
+    if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
+        x, y = y, x
+    op = "Mul" if call.node.op == "And" else "Max"
+    result = arithmetic(low, call, op, (x, y), "result")
+    low.emit(call, "Cast", [result], {"to": _BOOL})
+
+
+def lower_where(low: Lowering, call: Call) -> None:
+    """Of float32; NaN among what is not chosen stays, but for a quotient not chosen where its
+    divisor is 0.
+    """
+    condition, x, y = (call.input(i) for i in range(3))
+    if condition in low.constants:
+        if low.constants[condition].dtype.kind != "b":
+            raise Refusal("its condition is not of truth values")
+        array = low.constants[condition]
+        low.spend(2 * array.size, 4)
+        signs = (math.inf, -math.inf), (-math.inf, math.inf)
+        least, most = (
+            low.add_constant(f"{call.output}.{name}", np.where(array, *pair).astype(np.float32))
+            for name, pair in zip(("if", "unless"), signs)
+        )
+    else:
+        number = _number(low, call, condition, "number")
+        other = scaled(low, call, number, -1, "other", shift=1)
+        logs = [low.emit(call, "Log", [v], step=f"log{i}") for i, v in enumerate((number, other))]
+        least = low.emit(call, "Sub", logs, step="if")  # infinity where x is chosen, else -infinity
+        most = low.emit(call, "Neg", [least], step="unless")
+        y = _safe_quotient(low, call, y, number)
+    low_limit = _extreme(low, call, "Min", (x, least), "least")
+    high_limit = _extreme(low, call, "Max", (x, most), "most")
+    limited = _extreme(low, call, "Min", (y, high_limit), "limited")
+    _extreme(low, call, "Max", (limited, low_limit))
+
+
+def _extreme(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
+    x, y = pair
+    if x in low.constants and y in low.constants:
+        a, b = (low.numbers(name, "input").astype(np.float32) for name in pair)
+        low.spend(math.prod(np.broadcast_shapes(a.shape, b.shape)), 4)
+        array: Array = np.minimum(a, b) if op == "Min" else np.maximum(a, b)
+        return low.add_constant(f"{call.output}.{step}", array)
+    if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
+        x, y = y, x
+    return arithmetic(low, call, op, (x, y), step)
+
+
+def _safe_quotient(low: Lowering, call: Call, y: str, zero: str) -> str:
+    """`y`; if that is a quotient, and `zero` is 1 where its divisor is 0: one without NaN there."""
+
+    def maker(nodes: list[Node], name: str) -> Node | None:
+        return next((node for node in nodes if name in node.outputs), None)
+
+    quotient = maker(low.nodes, y)
+    compared = maker(low.graph.nodes, call.node.inputs[0])
+    if not quotient or not compared or (quotient.op, compared.op) != ("Div", "Equal"):
+        return y
+    dividend, divisor = quotient.inputs
+    names = [low.alias.get(name, name) for name in compared.inputs]
+    if divisor not in names or divisor in low.constants:
+        return y
+    others = [low.constants[name] for name in names if name in low.constants]
+    if len(others) != 1 or others[0].any():
+        return y
+    if low.shape(divisor) != low.shape(zero):
+        return y
+    divisor = low.emit(call, "Add", [divisor, zero], step="divisor")
+    return low.emit(call, "Div", [dividend, divisor], step="quotient")
+
+
+def chosen(condition: Array, x: Array, y: Array) -> int:
+    return math.prod(np.broadcast_shapes(condition.shape, x.shape, y.shape))
+
+
+OPERATORS = (
+    Operator("Equal", equal, lower_comparison, broadcast),
+    Operator("Less", less, lower_comparison, broadcast),
+    Operator("LessOrEqual", less_or_equal, lower_comparison, broadcast),
+    Operator("Greater", greater, lower_comparison, broadcast),
+    Operator("GreaterOrEqual", greater_or_equal, lower_comparison, broadcast),
+    Operator("Not", not_, lower_not, as_inputs),
+    Operator("And", and_, lower_both, broadcast),
+    Operator("Or", or_, lower_both, broadcast),
+    Operator("Where", where, lower_where, chosen),
+)
