@@ -7,7 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from google.protobuf import text_format
+from caffe_models import (
+    INPUT,
+    RANDOM,
+    blob,
+    close,
+    conv,
+    layer,
+    normal,
+    read,
+    refuse,
+    run,
+    weights_file,
+)
 
 import linnet
 from linnet import core, formats, interpret, ops, passes
@@ -20,23 +32,11 @@ FIXTURES = sorted((DATA / "caffe").glob("*.prototxt"))
 # Values of Caffe's that folding merges into another: their blobs are not computed any more.
 FOLDED = {"batchnorm": {"conv1", "bn1"}, "inner_product": {"drop"}}
 
-RANDOM = np.random.default_rng(3)
-
 
 @pytest.fixture(autouse=True)
 def seeded():
     """The same numbers for a test whatever ran before it."""
     RANDOM.bit_generator.state = np.random.default_rng(3).bit_generator.state
-
-
-def normal(*shape):
-    return RANDOM.standard_normal(shape).astype(np.float32)
-
-
-def close(a, b):
-    """Within float32 rounding of results this size."""
-    assert a.shape == b.shape
-    np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * max(1, np.abs(b).max()))
 
 
 @pytest.mark.parametrize("prototxt", FIXTURES, ids=lambda path: path.stem)
@@ -68,70 +68,6 @@ def test_a_trained_network():
 
 
 # --- files written here ---------------------------------------------------------------------------
-
-INPUT = """
-layer {
-  name: "x" type: "Input" top: "x"
-  input_param { shape { dim: 1 dim: 4 dim: 9 dim: 7 } }
-}
-"""
-
-
-def layer(kind, name="y", settings="", bottom="x", top=None):
-    bottoms = " ".join(f'bottom: "{blob}"' for blob in bottom.split())
-    return f'\nlayer {{ name: "{name}" type: "{kind}" {bottoms} top: "{top or name}" {settings} }}'
-
-
-def conv(settings, name="y", **names):
-    return layer("Convolution", name, f"convolution_param {{ {settings} }}", **names)
-
-
-def blob(array, form="packed"):
-    proto = _schema.caffe("BlobProto")()
-    if form == "legacy":
-        dims = (1,) * (4 - array.ndim) + array.shape
-        proto.num, proto.channels, proto.height, proto.width = dims
-    else:
-        proto.shape.dim.extend(array.shape)
-    if form == "double":
-        proto.double_data.append(array.astype(np.float64).tobytes())
-    elif form == "chunks":  # a packed field may come in pieces
-        proto.data.extend([array.ravel()[:3].tobytes(), array.ravel()[3:].tobytes()])
-    elif form == "unpacked":  # one tag (field 5, 32 bits) per value
-        values = (b"\x2d" + value.tobytes() for value in array.ravel())
-        proto.MergeFromString(b"".join(values))
-    else:
-        proto.data.append(array.tobytes())
-    return proto
-
-
-def weights_file(weights, form="packed", field="layer"):
-    net = _schema.caffe("NetParameter")()
-    for name, arrays in weights.items():
-        entry = getattr(net, field).add(name=name)
-        entry.blobs.extend(blob(array, form) for array in arrays)
-    return net.SerializeToString()
-
-
-def read(text, weights, folder):
-    (folder / "net.prototxt").write_text(text)
-    if weights is not None:
-        data = weights if isinstance(weights, bytes) else weights_file(weights)
-        (folder / "net.caffemodel").write_bytes(data)
-        weights = folder / "net.caffemodel"
-    return passes.canonicalize(formats.read(folder / "net.prototxt", weights))
-
-
-def refuse(text, weights, folder, *said):
-    with pytest.raises(ValueError, match=r"net\.(prototxt|caffemodel)") as error:
-        read(text, weights, folder)
-    for part in said:
-        assert part in str(error.value)
-    return str(error.value)
-
-
-def run(graph, x, name="y"):
-    return interpret.run(graph, {"x": x}, fetch=[name])[name]
 
 
 def test_activations(tmp_path):
@@ -929,67 +865,6 @@ def test_weights_files_of_another_kind(tmp_path):
         refuse(text, blob(normal(3, 4, 5), form).SerializeToString(), tmp_path, "holds an image")
     with pytest.raises(ValueError, match="holds weights only"):
         formats.read(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
-
-
-CARRIED = INPUT + conv("num_output: 3 kernel_size: 3 pad: 1 stride: 2", "c")
-CARRIED += layer("ReLU", "r", "relu_param { negative_slope: 0.5 }", bottom="c", top="c")
-CARRIED += layer("Pooling", "y", "pooling_param { kernel_size: 2 }", bottom="c")
-
-
-def whole(text, weights):
-    """A caffemodel with the network and its weights, as a program saves one."""
-    net = text_format.Parse(text, _schema.caffe("NetParameter")())
-    for entry in net.layer:
-        entry.blobs.extend(blob(array) for array in weights.get(entry.name, ()))
-    return net
-
-
-def test_a_caffemodel_that_carries_its_network(tmp_path):
-    weights, x = {"c": [normal(3, 4, 3, 3), normal(3)]}, normal(2, 4, 9, 7)
-    net = whole(CARRIED, weights)
-    # Settings of training, by their numbers: a filler's deviation, the engine, rates of learning.
-    param = net.layer[1].convolution_param
-    param.weight_filler.MergeFromString(b"\x35\0\0\0\0")
-    param.MergeFromString(b"\x78\x01")
-    net.layer[1].param.add().MergeFromString(b"\x1d\0\0\0\0")
-    net.layer[1].MergeFromString(b"\x50\x01")
-    (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
-    expected = ops.conv.conv(x, *weights["c"], strides=(2, 2), pads=(1, 1, 1, 1))
-    expected = np.where(expected < 0, expected / 2, expected)
-    expected = ops.pool.max_pool(expected, kernel_shape=(2, 2))
-    close(run(passes.canonicalize(formats.read(tmp_path / "net.caffemodel")), x), expected)
-    close(linnet.load(tmp_path / "net.caffemodel")(x), expected)
-
-
-def test_a_carried_network_is_caffes_own(tmp_path):
-    """Forks used the same numbers for other fields: what Caffe has not is named."""
-    weights = {"c": [normal(3, 4, 3, 3), normal(3)]}
-    for change, said in (
-        (lambda net: net.layer[1].MergeFromString(b"\xd0\x0c\x01"), "not known: field 202"),
-        (lambda net: net.layer[3].pooling_param.MergeFromString(b"\xf8\x01\x01"), "field 31"),
-        (lambda net: net.MergeFromString(b"\xa0\x06\x01"), "field 100"),
-        (lambda net: net.layer[2].permute_param.order.append(1), "field 2002"),
-    ):
-        net = whole(CARRIED, weights)
-        change(net)
-        (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
-        with pytest.raises(ValueError, match=r"net\.caffemodel") as error:
-            passes.canonicalize(formats.read(tmp_path / "net.caffemodel"))
-        assert said in str(error.value)
-    net = whole(CARRIED, weights)
-    del net.layer[0]
-    (tmp_path / "net.caffemodel").write_bytes(net.SerializeToString())
-    with pytest.raises(ValueError, match=r"holds weights only.*has no Input layer"):
-        formats.read(tmp_path / "net.caffemodel")
-    (tmp_path / "net.caffemodel").write_bytes(b"hello")
-    with pytest.raises(ValueError, match="not a caffemodel"):
-        formats.read(tmp_path / "net.caffemodel")
-    data = whole(CARRIED, weights).SerializeToString()
-    for name in (b"Input", b"ReLU", b"c"):
-        wrong = data.replace(name, b"\xff" * len(name), 1)
-        (tmp_path / "net.caffemodel").write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"net\.caffemodel.* not valid UTF-8"):
-            formats.read(tmp_path / "net.caffemodel")
 
 
 def test_absurd_sizes(tmp_path):

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Shape
-from ._caffe_layers import (
-    CONVOLUTION,
-    Rule,
-    channels_of,
-    first_places,
-    normalized,
-    pinned,
-    reduced,
-    reshaped,
-)
-from ._caffe_weights import Weighted
+from ._caffe_functions import channels_of
+from ._caffe_layers import normalized, reduced, reshaped
+from ._caffe_weights import Rule, Weighted
+from ._caffe_windows import CONVOLUTION, first_places, pinned
 from ._translator import Unsupported
 
 _INFERENCE = 1  # of BNMode

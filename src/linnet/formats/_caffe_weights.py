@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -292,3 +292,12 @@ def _values(blob: Any, count: int, what: str) -> Array:
         return _schema.floats(blob, field, _schema.caffe("BlobProtoUnpacked"), count)
     except ValueError as error:
         raise Unsupported(f"{what} {error}") from None
+
+
+class Rule(NamedTuple):
+    """How a type of layer is translated, and how many bottoms and tops it may have."""
+
+    translate: Callable[[Weighted, Any, list[str], list[str]], None]
+    bottoms: tuple[int, int] = (1, 1)
+    tops: tuple[int, int] = (1, 1)
+    pairs: bool = False  # whether it has a top for each bottom

@@ -15,15 +15,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph
-from . import _caffe_forks, _caffe_layers
+from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_windows
 from ._caffe_binary import carried
-from ._caffe_layers import Rule, layer_type, passes_on
+from ._caffe_layers import layer_type, passes_on
 from ._caffe_text import Network, parse
-from ._caffe_weights import Weighted, layers_of
+from ._caffe_weights import Rule, Weighted, layers_of
 from ._source import Source
 from ._translator import MissingOperator, Unsupported
 
-_RULES = {**_caffe_layers.RULES, **_caffe_forks.RULES}
+_RULES = {
+    **_caffe_layers.RULES,
+    **_caffe_functions.RULES,
+    **_caffe_windows.RULES,
+    **_caffe_forks.RULES,
+}
 _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
 _STATE = ": they keep a state from one step of a sequence to the next, linnet's networks have none"
 _DETECTIONS = ": leave this layer out, its bottoms are outputs then, and find the boxes yourself"
