@@ -33,7 +33,7 @@ def moving(dtype: str) -> Graph:
         Node("Cast", "d", ["c"], ["d"], to),
     ]
     inputs = [Value(name, (0, 5, 6, 7), np.dtype(dtype)) for name in "ab"]
-    return Graph("moving", nodes, {"shape": np.array([0, 6, 7, 5])}, inputs, ["c", "d"])
+    return Graph("moving", nodes, {"shape": np.array([0, 6, 7, 5], np.int64)}, inputs, ["c", "d"])
 
 
 @pytest.mark.parametrize("isa", _core.available_isas())
@@ -89,8 +89,8 @@ def open_network(rest: list[Node] | None = None) -> Graph:
         "w1": random.normal(size=(8, 3, 3, 3)).astype("f4"),
         "w2": random.normal(size=(12, 8, 3, 3)).astype("f4") / 8,
         "w3": random.normal(size=(5, 20)).astype("f4"),
-        "flat": np.array([0, -1]),
-        "rows": np.array([0, 20, -1]),
+        "flat": np.array([0, -1], np.int64),
+        "rows": np.array([0, 20, -1], np.int64),
     }
     nodes = [
         Node("Conv", "c1", ["x", "w1"], ["c1"], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
@@ -162,7 +162,7 @@ def mixing(batch: int, target: list[int], back: list[int] | None = None) -> Grap
     weights = {
         "w": random.normal(size=(8, 3, 3, 3)).astype("f4"),
         "m": random.normal(size=(4, target[1])).astype("f4"),
-        "target": np.array(target),
+        "target": np.array(target, np.int64),
     }
     nodes = [
         Node("Conv", "c", ["x", "w"], ["c"], {"pads": [1, 1, 1, 1]}),
@@ -172,7 +172,7 @@ def mixing(batch: int, target: list[int], back: list[int] | None = None) -> Grap
     ]
     outputs = ["y"]
     if back:
-        weights["back"] = np.array(back)
+        weights["back"] = np.array(back, np.int64)
         nodes.append(Node("Reshape", "b", ["y", "back"], ["z"]))
         outputs = ["z"]
     return Graph("mixing", nodes, weights, [Value("x", (batch, 3, 6, 5))], outputs)
