@@ -139,10 +139,13 @@ def caffe(name: str) -> Any:
 
 
 def parse(message_class: Any, data: bytes, what: str) -> Any:
-    """The message in `data`; ValueError, whatever is wrong with the bytes."""
+    """The message in `data`; ValueError, whatever is wrong with the bytes.
+
+    UnicodeDecodeError for a name that is no text, from the protobufs that look at once.
+    """
     try:
         return message_class.FromString(data)
-    except MemoryError:
+    except (MemoryError, UnicodeDecodeError):
         raise
     except Exception as error:  # protobuf's own, but also what its pure Python parser trips over
         if "alloc failed" in str(error):

@@ -52,8 +52,9 @@ def read(source: Source, weights: Source | None = None) -> Graph:
     ValueError if the file is damaged or its opset unknown. Single nodes, tensors and inputs that
     cannot be translated are left in the graph for passes.canonicalize to report together.
     """
-    model = _schema.parse(_schema.onnx("ModelProto"), source.read(), f"{source}: not an ONNX model")
+    what = f"{source}: not an ONNX model"
     try:
+        model = _schema.parse(_schema.onnx("ModelProto"), source.read(), what)
         return _Reader(source, model).graph
     except UnicodeDecodeError:
         raise ValueError(f"{source}: a name is not valid UTF-8") from None

@@ -265,6 +265,14 @@ def axis_of(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def axis_beside_batch(axis: int, rank: int) -> int:
+    """An axis counted from the first, which is not that; Refusal if there is no such."""
+    axis = axis_of(axis, rank)
+    if axis == 0:
+        raise Refusal("over the batch is not supported")
+    return axis
+
+
 def as_it_is(low: Lowering, call: Call) -> None:
     """The core takes it as it is, of activations."""
     for name in call.inputs:

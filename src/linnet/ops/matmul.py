@@ -10,6 +10,7 @@ from ..graph import Array, Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
+from .move import transposed
 
 
 def gemm(
@@ -128,7 +129,7 @@ def lower_matmul(low: Lowering, call: Call) -> None:
         if op == "Reshape":
             x = low.reshape(call, x, (shape[0], *numbers), step)
         elif op == "Transpose":
-            x = low.emit(call, op, [x], {"perm": list(numbers)}, step)
+            x = transposed(low, call, x, numbers, step)
         else:
             x = low.emit(call, op, [x, weight], {"group": groups}, step)
     kept = (rest,) if matrix.ndim == 1 else (rest, outputs) if first else (outputs, rest)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Shape
 from ..text import shape_text, short
-from ._lowering import BATCH, Call, Lowering, Refusal, axis_of
+from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator, as_inputs, nothing
 
 MOST_RUNS = 64
@@ -112,9 +112,7 @@ def lower_concat(low: Lowering, call: Call) -> None:
     if not call.inputs:
         raise Refusal("has no inputs")
     shapes = [low.shape(name) for name in call.inputs]
-    axis = axis_of(call.attrs["axis"], len(shapes[0]))
-    if axis == 0:
-        raise Refusal("over the batch is not supported")
+    axis = axis_beside_batch(call.attrs["axis"], len(shapes[0]))
     for shape in shapes:
         if (*shape[:axis], *shape[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]):
             both = f"{shape_text(shapes[0])} and {shape_text(shape)}"

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import Array, Shape
 from ..text import shape_text
-from ._lowering import Call, Lowering, Refusal, axis_of
+from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
 from .map import arithmetic, scaled
 from .reduce import log_sum_exp, over_axes
@@ -43,9 +43,7 @@ def lrn(
 def lower_softmax(low: Lowering, call: Call) -> None:
     """Along any axis but the batch."""
     shape = low.shape(call.input(0))
-    axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0:
-        raise Refusal("over the batch is not supported")
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
     if not call.attrs["coerce"] or math.prod(shape[axis + 1 :]) == 1:
         low.emit(call, "Softmax", [call.input(0)], {"axis": axis})
         return
@@ -132,9 +130,7 @@ def lower_log_softmax(low: Lowering, call: Call) -> None:
     """Along any axis but the batch."""
     x = call.input(0)
     shape = low.shape(x)
-    axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0:
-        raise Refusal("over the batch is not supported")
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
     after = math.prod(shape[axis + 1 :])
     if len(shape) <= 4 and (not call.attrs["coerce"] or after == 1):
         log_sum_exp(low, call, x, [axis], keep=False)
@@ -167,9 +163,7 @@ def lower_layer_normalization(low: Lowering, call: Call) -> None:
     """Over axes after the batch; its mean and deviation are no outputs."""
     x = call.input(0)
     shape = low.shape(x)
-    axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0:
-        raise Refusal("over the batch is not supported")
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
     parameters = []
     for index, what in enumerate(("scale", "bias"), 1):
         if call.input(index) or index == 1:
@@ -223,9 +217,7 @@ def lower_lp_normalization(low: Lowering, call: Call) -> None:
     """Along any axis but the batch, with p of 1 or 2, of up to four axes."""
     x, p = call.input(0), call.attrs["p"]
     shape = low.shape(x)
-    axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0:
-        raise Refusal("over the batch is not supported")
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
     if p not in (1, 2):
         raise Refusal(f"p={p} is not supported")
     norm = over_axes(low, call, "L1" if p == 1 else "SumSquare", (x, [axis]), "sum")

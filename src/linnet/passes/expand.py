@@ -38,9 +38,7 @@ def expand(graph: Graph) -> Graph:
         scale = node.attrs.get("scale", np.ones(channels))
         shift = node.attrs.get("shift", np.zeros(channels))
         if node.op == "Affine" and ((scale == 1).all() or not shift.any()):
-            op, what, array = (
-                ("Mul", "scale", scale) if not shift.any() else ("Add", "shift", shift)
-            )
+            op, what, array = ("Add", "shift", shift) if shift.any() else ("Mul", "scale", scale)
             array = array.astype(np.float32).reshape(-1, *(1,) * (len(shape) - 2))
             nodes.append(Node(op, node.name, [x, constant(what, array)], [y], {}))
             continue
