@@ -638,10 +638,15 @@ def test_prior_boxes(settings: str, boxes: list[tuple[float, float]], how: Any) 
     same(text, None, X, [np.maximum(pooled, 0), np.broadcast_to(both, (2, *both.shape))])
 
 
-def test_prior_boxes_of_another_size_are_an_error() -> None:
+def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
     text = (of(X) + POOLED + priors("min_size: 2")).encode()
-    with pytest.raises(ValueError, match="of Nx6x7x4 would"):
-        linnet.load(text, shapes={"x": (1, 6, 7, 4)})
+    boxes = linnet.load(text, shapes={"x": (1, 6, 7, 4)})(normal(1, 6, 7, 4))
+    np.testing.assert_allclose(boxes[0], prior_boxes((4, 2), (7, 4), [(2, 2)]), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"\(1, 6, 7\) for 'x', expected 4 sizes"):
+        linnet.load(text, shapes={"x": (1, 6, 7)})
+    net = linnet.load(text)
+    with pytest.raises(ValueError, match="x6x5x4"):
+        net(normal(1, 6, 7, 4))
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..graph import LONGEST_AXIS, Graph
+from ..graph import LONGEST_AXIS, Graph, Layer, Shape
 from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_windows
 from ._caffe_binary import carried
 from ._caffe_layers import layer_type, passes_on
@@ -42,11 +42,16 @@ _TRAIN = 0  # of caffe.proto's Phase
 
 
 def read(
-    prototxt: Source, caffemodel: Source | None = None, *, stages: Sequence[str] = ()
+    prototxt: Source,
+    caffemodel: Source | None = None,
+    *,
+    stages: Sequence[str] = (),
+    shapes: Mapping[str, Shape],
 ) -> Graph:
     """The graph of a prototxt with the weights of a caffemodel, or of a caffemodel that holds both.
 
-    stages: of the network's state, beside those the prototxt says.
+    stages: of the network's state, beside those the prototxt says. shapes: of inputs by name,
+    instead of the prototxt's, 0 where that counts.
     ValueError if a file is damaged or of a form before 2014. What is wrong with single layers is
     left in the graph for passes.canonicalize to report together.
     """
@@ -56,7 +61,7 @@ def read(
             network = carried(caffemodel)
         else:
             network = parse(prototxt.read(), str(prototxt))
-        return _Reader(prototxt, network, caffemodel, stages).graph
+        return _Reader(prototxt, network, caffemodel, stages, shapes).graph
     except UnicodeDecodeError:
         raise ValueError(f"{caffemodel}: a name is not valid UTF-8") from None
 
@@ -93,10 +98,16 @@ class _Reader(Weighted):
     """One translation, from the parsed files to `graph`."""
 
     def __init__(
-        self, source: Source, network: Network, caffemodel: Source | None, stages: Sequence[str]
+        self,
+        source: Source,
+        network: Network,
+        caffemodel: Source | None,
+        stages: Sequence[str],
+        given: Mapping[str, Shape],
     ) -> None:
         net = network.net
         self.source = source
+        self.given = given  # shapes of inputs
         self.unknown: dict[int, list[str]] = {}  # fields by the layer's id
         self.current: dict[str, str] = {}  # blob to the value it holds at this point
         self.tops: list[str] = []  # every layer's values
@@ -111,14 +122,9 @@ class _Reader(Weighted):
             net.name, source, (blob for layer in layers for blob in layer.top), layers, caffemodel
         )
         self._unknown_fields(network, every, layers)
-        # In place, a layer that passes its input on is not there at all.
-        layers = [
-            layer
-            for layer in layers
-            if not (passes_on(layer, layer_type(layer)) and layer.top == layer.bottom)
-        ]
         self.names.update(net.input)
-        self.writes = Counter(blob for layer in layers for blob in layer.top)  # still to come
+        writers = [layer for layer in layers if not _does_nothing(layer)]
+        self.writes = Counter(blob for layer in writers for blob in layer.top)  # still to come
         self._net_inputs(net)
         scored: set[str] = set()
         for layer in layers:
@@ -127,6 +133,9 @@ class _Reader(Weighted):
                 scored.update(self.current.get(blob, blob) for blob in layer.bottom)
                 if kind == "Silence":
                     self.silenced.update(self.current.get(blob, blob) for blob in layer.bottom)
+            elif _does_nothing(layer):
+                values = [self.current.get(blob, blob) for blob in layer.top]
+                self.graph.layers.append(Layer(layer.name, kind, values))
             else:
                 self._layer(layer, kind)
         if self.weights is None and self.weighted:
@@ -172,6 +181,9 @@ class _Reader(Weighted):
     def _declare(self, blob: str, dims: list[int]) -> None:
         if blob in self.current:
             raise ValueError(f"{self.source}: the input '{blob}' is defined twice")
+        given = self.given.get(blob, ())
+        if len(given) == len(dims):
+            dims = [n or size for n, size in zip(given, dims)]
         if not dims or not 1 <= min(dims) <= max(dims) < LONGEST_AXIS:
             raise ValueError(f"{self.source}: the input '{blob}' has the shape {dims}")
         self.current[blob] = blob
@@ -200,6 +212,7 @@ class _Reader(Weighted):
             outputs.append(blob if last else self.names.fresh(f"{blob}.{layer.name}"))
         with self.attempt(kind, layer.name, [value for value in inputs if value], outputs):
             self._translate(layer, kind, inputs, outputs)
+        self.graph.layers.append(Layer(layer.name, kind, outputs))
         self.tops += outputs
         self.read.update(inputs)
         self.current.update(zip(layer.top, outputs))
@@ -251,6 +264,11 @@ class _Reader(Weighted):
                 f"has {len(inputs)} bottoms and {len(outputs)} tops, expected {wanted}"
             )
         rule.translate(self, layer, inputs, outputs)
+
+
+def _does_nothing(layer: Any) -> bool:
+    """Whether it passes its input on in place: it is not there at all then."""
+    return passes_on(layer, layer_type(layer)) and layer.top == layer.bottom
 
 
 def _scores(kind: str) -> bool:
