@@ -134,9 +134,25 @@ def test_bn_of_forks(shape: tuple[int, ...]) -> None:
     check("BN", settings, expected, scale, shift, mean, variance**2)
 
 
-def test_stochastic_pooling_is_the_average() -> None:
-    expected = ops.pool.average_pool(X, kernel_shape=(2, 2))
-    check("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", expected)
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 1), (3, 2), (2, 3)])
+def test_stochastic_pools_weigh_numbers_by_themselves(kernel: int, stride: int) -> None:
+    """As pooling_layer.cu does where it is not trained: sum(x^2) / sum(x), or 0."""
+    count = [-(-(n - kernel) // stride) + 1 for n in (5, 4)]
+    for x in (X, np.maximum(X, 0), np.zeros_like(X), X * np.float32(1e-30)):
+        expected = np.zeros((2, 6, *count))
+        for i, j in np.ndindex(*count):
+            window = x[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            total, square = (window.astype(float) ** p for p in (1, 2))
+            total, square = total.sum((2, 3)), square.sum((2, 3))
+            expected[:, :, i, j] = np.where(total > 0, square / np.where(total > 0, total, 1), 0)
+        settings = f"pool: STOCHASTIC kernel_size: {kernel} stride: {stride}"
+        check("Pooling", f"pooling_param {{ {settings} }}", expected, x=x)
+
+
+def test_a_stochastic_pool_of_the_whole_image() -> None:
+    x = np.maximum(X, 0)
+    expected = (x**2).sum((2, 3), keepdims=True) / x.sum((2, 3), keepdims=True)
+    check("Pooling", "pooling_param { pool: STOCHASTIC global_pooling: true }", expected, x=x)
 
 
 @pytest.mark.parametrize(
@@ -339,8 +355,8 @@ def test_reductions_of_many_axes() -> None:
             argmax_param {{ axis: 3 out_max_val: true }} }}
         layer {{ name: "y" type: "Flatten" bottom: "a" top: "y" flatten_param {{ axis: 2 }} }}"""
     same(text, None, x, [x.max(3).reshape(2, 3, 10)])
-    with pytest.raises(ValueError, match="the place along an axis of 5 is not supported"):
-        passes.canonicalize(formats.read(text.replace("out_max_val: true", "").encode()))
+    text = text.replace("out_max_val: true", "")
+    same(text, None, x, [x.argmax(3).reshape(2, 3, 10).astype(np.float32)])
 
 
 def test_arg_max_of_images() -> None:
@@ -668,7 +684,30 @@ def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
         ("Power", "power_param { power: nan }", "to the power nan is not supported"),
         ("Reduction", "reduction_param { axis: 1 }", "nothing but the batch would be left"),
         ("Reduction", "", "nothing but the batch would be left"),
-        ("ArgMax", "argmax_param { top_k: 5 }", "top_k 5 is not supported"),
+        ("ArgMax", "argmax_param { top_k: 0 }", "top_k 0 of 120 numbers, expected 1 to 64"),
+        ("ArgMax", "argmax_param { top_k: 65 }", "top_k 65 of 120 numbers, expected 1 to 64"),
+        ("ArgMax", "argmax_param { axis: 3 top_k: 5 }", "top_k 5 of 4 numbers"),
+        ("Embed", "embed_param { num_output: 3 }", "input_dim 0 is not supported"),
+        ("Embed", "embed_param { input_dim: 3 }", "num_output 0 or input_dim 3"),
+        ("Im2col", "convolution_param { stride: 2 }", "its kernel is [0, 0]"),
+        (
+            "Im2col",
+            "convolution_param { kernel_size: 4000 }",
+            "the constants it stands for need too much memory",
+        ),
+        ("InnerProduct", "inner_product_param { num_output: 3 axis: 0 }", "axis 0 is not"),
+        ("InnerProduct", "inner_product_param { num_output: 3 axis: 4 }", "axis 4 does not exist"),
+        ("Scale", "scale_param { axis: 0 }", "for every image (axis 0)"),
+        ("Scale", "scale_param { axis: 4 }", "axis 4 does not exist"),
+        ("Scale", "scale_param { axis: 2 num_axes: 3 }", "3 axes from axis 2 on are not in 4"),
+        ("Bias", "bias_param { num_axes: -2 }", "-2 axes from axis 1 on are not in 4"),
+        ("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad: 1 }", "nor is it in"),
+        ("Pooling", 'top: "m" pooling_param { pool: STOCHASTIC kernel_size: 3 }', "has 2 tops"),
+        ("ROIPooling", 'bottom: "x"', "regions that a network finds"),
+        ("PSROIPooling", 'bottom: "x"', "regions that a network finds"),
+        ("Proposal", 'bottom: "x"', "regions that a network finds"),
+        ("Filter", 'bottom: "x"', "which images are left"),
+        ("YoloDetectionOutput", "", "leave this layer out"),
         ("ArgMax", "argmax_param { axis: 0 }", "over the batch"),
         ("SPP", "spp_param { }", "pyramid_height 0 of 4 axes"),
         ("SPP", "spp_param { pyramid_height: 3 }", "4 windows a side do not fit 5x4"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graph import UNSUPPORTED, Array, Shape
 from . import _schema
+from ._caffe_v0 import is_old
 from ._source import Source
 from ._translator import Translator, Unsupported
 
@@ -20,7 +21,7 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
     if data.startswith(b"\x89HDF"):
         raise ValueError(f"{source}: weights in HDF5 form are not supported, only binary protobuf")
     net = _schema.parse(_schema.caffe("TrainedParameter"), data, f"{source}: not a caffemodel")
-    layers = layers_of(net, source)
+    layers = [layer.layer if is_old(layer) else layer for layer in layers_of(net, source)]
     if not layers and _is_mean(data):
         raise ValueError(
             f"{source}: holds an image, likely the mean of those of training, and no weights; "
@@ -51,10 +52,6 @@ def layers_of(net: Any, source: Source) -> Sequence[Any]:
     """
     if net.layer and net.layers:
         raise ValueError(f"{source}: has both 'layer' and 'layers'")
-    if any(layer.HasField("layer") for layer in net.layers):
-        raise ValueError(
-            f"{source}: is of the form before 2014; Caffe's upgrade_net_proto tools convert it"
-        )
     layers: Sequence[Any] = net.layer or net.layers
     return layers
 

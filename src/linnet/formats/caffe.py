@@ -1,10 +1,11 @@
 """Caffe models (https://github.com/BVLC/caffe, version 1.0) to a Graph.
 
-The network is what Caffe builds from the prototxt in its TEST phase, in the form of 2015 (`layer`)
-or 2014 (`layers`); the weights are those of the caffemodel's layers of the same names. Layers that
-only training and scoring need (losses, Accuracy) are left out. A blob that several layers write in
-place has its last writer's value under its name, but an input keeps its own. A field that is
-neither known nor known not to matter is an error, as it is in Caffe.
+The network is what Caffe builds from the prototxt in its TEST phase, in the form of 2015 (`layer`),
+2014 (`layers`) or 2013 (a `layer` in each of `layers`); the weights are those of the caffemodel's
+layers of the same names. Layers that only training and scoring need (losses, Accuracy) are left
+out. A blob that several layers write in place has its last writer's value under its name, but an
+input keeps its own. A field that is neither known nor known not to matter is an error, as it is in
+Caffe.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph, Layer, Shape
-from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_windows
+from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_places, _caffe_windows
 from ._caffe_binary import carried
 from ._caffe_layers import layer_type, passes_on
 from ._caffe_text import Network, parse
+from ._caffe_v0 import is_old, upgraded
 from ._caffe_weights import Rule, Weighted, layers_of
 from ._source import Source
 from ._translator import MissingOperator, Unsupported
@@ -27,14 +29,27 @@ _RULES = {
     **_caffe_layers.RULES,
     **_caffe_functions.RULES,
     **_caffe_windows.RULES,
+    **_caffe_places.RULES,
     **_caffe_forks.RULES,
 }
 _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
 _STATE = ": they keep a state from one step of a sequence to the next, linnet's networks have none"
+_REGIONS = ": regions that a network finds in an image, and of each its own part, are not supported"
 _DETECTIONS = ": leave this layer out, its bottoms are outputs then, and find the boxes yourself"
+_FINDERS = (
+    "DetectionOutput",
+    "RegionOutput",
+    "YoloDetectionOutput",
+    "YoloV3DetectionOutput",
+    "Yolov3DetectionOutput",
+)
 _INSTEAD = {  # what else there is to say of layers that are not supported
     **dict.fromkeys(("LSTM", "RNN", "LSTMUnit", "Lstm"), _STATE),
-    **dict.fromkeys(("DetectionOutput", "Yolov3DetectionOutput"), _DETECTIONS),
+    **dict.fromkeys(_FINDERS, _DETECTIONS),
+    **dict.fromkeys(("Proposal", "PSROIPooling", "ROIAlign", "ROIPooling"), _REGIONS),
+    **dict.fromkeys(
+        ("BatchReindex", "Filter"), ": which images are left depends on what they hold"
+    ),
     "CTCGreedyDecoder": ": leave this layer out, its bottoms are outputs then, and decode them "
     "yourself",
 }
@@ -52,7 +67,7 @@ def read(
 
     stages: of the network's state, beside those the prototxt says. shapes: of inputs by name,
     instead of the prototxt's, 0 where that counts.
-    ValueError if a file is damaged or of a form before 2014. What is wrong with single layers is
+    ValueError if a file is damaged. What is wrong with single layers is
     left in the graph for passes.canonicalize to report together.
     """
     try:
@@ -117,6 +132,7 @@ class _Reader(Weighted):
 
         state = {*net.state.stage, *stages}
         every = list(layers_of(net, source))
+        every = upgraded(every) if any(map(is_old, every)) else every
         layers = [layer for layer in every if _included(layer, net.state.level, state)]
         super().__init__(
             net.name, source, (blob for layer in layers for blob in layer.top), layers, caffemodel
