@@ -128,8 +128,7 @@ class Net:
             with reported():
                 graph = _read(*files)
             self._layers = _layers(graph)
-            # The session has the weights, once there is one.
-            self._graph = replace(graph, nodes=[], initializers={}, layers=[])
+            self._graph = graph
 
     def empty(self) -> bool:
         return not self._layers
@@ -274,16 +273,20 @@ class Net:
         """A new session for the inputs as they are now. What is not wanted is not in it, nor need
         linnet be able to compute it.
         """
-        declared = self._opened().inputs
+        graph = self._opened()
+        declared = graph.inputs
         given = {value.name: self._inputs[value.name].shape for value in declared}
         # Any number of images, unless the network is one that cannot have that.
         free = {value.name: (*value.shape[:1], *given[value.name][1:]) for value in declared}
         for sizes in (free, given):
-            graph = _read(*self._files, shapes=sizes)
+            if not graph.nodes or any(v.shape != sizes[v.name] for v in declared):
+                graph = _read(*self._files, shapes=sizes)
             shapes = {name: [n or None for n in shape] for name, shape in sizes.items()}
             session = load(replace(graph, outputs=list(self._wanted)), shapes=shapes)
             if self._fits(session):
                 break
+        # The session has the weights; for another they are read again.
+        self._graph = replace(graph, nodes=[], initializers={}, inputs=declared)
         return session
 
 
