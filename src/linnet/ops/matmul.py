@@ -9,8 +9,8 @@ import numpy as np
 from ..graph import Array, Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
+from ._moving import transposed
 from ._registry import Operator
-from .move import transposed
 
 
 def gemm(

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ._lowering import Call, Lowering, Refusal, axis_of
+from ._moving import transposed
 from ._registry import Operator
-from .move import transposed
 
 
 def _log_sum_exp(x: Array, axes: tuple[int, ...] | None, *, keepdims: bool) -> Array:
