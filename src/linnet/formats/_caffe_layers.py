@@ -247,8 +247,8 @@ def _reduction(reader: Weighted, layer: Any, inputs: list[str], outputs: list[st
     param = layer.reduction_param
     shape = reader.shape(inputs[0])
     axis = axis_of(param.axis, len(shape))
-    if axis < 2:
-        raise Unsupported(f"axis {axis}: nothing but the batch would be left")
+    if axis == 0:
+        raise Unsupported("over the batch is not supported")
     axes = reader.integers(layer, "axes", range(axis, len(shape)))
     op = _REDUCTIONS[param.operation]
     y = reader.part(layer, op, [inputs[0], axes], shape[:axis], keepdims=0)

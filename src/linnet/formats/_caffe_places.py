@@ -33,8 +33,6 @@ def _arg_max(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
         raise Unsupported(f"of {count} numbers is not supported, at most {_MOST_PLACES}")
     if not 1 <= param.top_k <= min(count, _MOST_FOUND):
         raise Unsupported(f"top_k {param.top_k} of {count} numbers, expected 1 to {_MOST_FOUND}")
-    if len(shape) > 4:  # more than broadcast
-        before, after = (math.prod(before),), (math.prod(after),)
     if (shape[0], *before, count, *after) != shape:
         x = reader.names.fresh(f"{layer.name}.flat")
         reshaped(reader, layer, inputs, [x], [shape[0], *before, count, *after])
@@ -71,7 +69,7 @@ def _largest(
         numbers.append(reduced(reader, layer, "Max", x, [axis]))
         # A number's place, less more than there are places where it is not the largest.
         less = reader.part(layer, "Sign", [difference(reader, layer, x, numbers[-1])])
-        place = reader.part(layer, "Add", [times(reader, layer, less, n), every])
+        place = reader.part(layer, "Add", [times(reader, layer, less, n), every], shape)
         places.append(reduced(reader, layer, "Max", place, [axis]))
         # What was found becomes the least there is, and the others stay as they are.
         other = reader.part(layer, "Sign", [difference(reader, layer, place, places[-1])])
@@ -87,7 +85,7 @@ def _embed(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
     if not size or not 1 <= rows <= _MOST_PLACES:
         raise Unsupported(f"num_output {size} or input_dim {rows} is not supported")
     weight, *bias = reader.blobs(layer, (rows, size), *[(size,)] * param.bias_term)
-    reader.spend(2 * rows)
+    reader.spend(rows)
     count = math.prod(shape[1:])
     x = reader.names.fresh(f"{layer.name}.column")
     reshaped(reader, layer, inputs, [x], [shape[0], count, 1])
@@ -96,8 +94,7 @@ def _embed(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
         return reader.part(layer, op, names, (shape[0], count, n))
 
     every = reader.constant(f"{layer.name}.rows", np.arange(rows, dtype=np.float32))
-    repeat = reader.constant(f"{layer.name}.repeat", np.ones((1, rows), np.float32))
-    x = part("Sub", [part("MatMul", [part("Floor", [x], 1), repeat]), every])
+    x = part("Sub", [part("Floor", [x], 1), every])
     x = part("Relu", [part("Sub", [reader.number(layer, "one", 1), part("Abs", [x])])])
     y = part("MatMul", [x, reader.weight(f"{layer.name}.weight", weight)], size)
     for array in bias:

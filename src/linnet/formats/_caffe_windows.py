@@ -20,8 +20,10 @@ _MOST_PHASES = 64
 _MOST_PLACES = 1 << 24  # integers that a float32 tells apart
 
 
-def _pair(param: Any, name: str, short: str, default: int) -> list[int]:
-    """[height, width] of a setting given once, once per axis, or as `short`_h and `short`_w."""
+def _pair(param: Any, name: str, short: str, default: int, axes: int = 2) -> list[int]:
+    """[height, width] of a setting given once, once per axis, or as `short`_h and `short`_w;
+    [width] of rows.
+    """
     values = getattr(param, name)
     if isinstance(values, int):
         values = [values] if param.HasField(name) else []
@@ -31,17 +33,13 @@ def _pair(param: Any, name: str, short: str, default: int) -> list[int]:
         if values:
             raise Unsupported(f"has both {name} and {high} or {wide}")
         values = [getattr(param, key) if param.HasField(key) else default for key in (high, wide)]
-    return _per_axis(values, name, default)
-
-
-def _per_axis(values: Sequence[int], name: str, default: int) -> list[int]:
-    if len(values) > 2:
-        raise Unsupported(f"has {len(values)} values of {name}; only 2-D windows are supported")
+    if len(values) not in (0, 1, axes):
+        raise Unsupported(f"has {len(values)} values of {name}, expected 1 or {axes}")
     values = list(values) or [default]
-    return values * 2 if len(values) == 1 else values
+    return values * axes if len(values) == 1 else values
 
 
-def _dilations(param: Any) -> list[int]:
+def _dilations(param: Any, axes: int = 2) -> list[int]:
     """[height, width] of what forks and Caffe itself call by different names."""
     found = []
     for name in ("dilation", "hole", "kstride"):
@@ -49,21 +47,22 @@ def _dilations(param: Any) -> list[int]:
         for key in (f"{name}_h", f"{name}_w"):
             given += key in param.DESCRIPTOR.fields_by_name and param.HasField(key)
         if given:
-            found.append((name, _pair(param, name, name, 1)))
+            found.append((name, _pair(param, name, name, 1, axes)))
     if len(found) > 1:
         raise Unsupported(f"has both {found[0][0]} and {found[1][0]}")
-    return found[0][1] if found else [1, 1]
+    return found[0][1] if found else [1] * axes
 
 
 def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    param = layer.convolution_param
-    kernel = _pair(param, "kernel_size", "kernel", 0)
-    pad = _pair(param, "pad", "pad", 0)
-    shape = reader.shape(inputs[0])
-    if len(shape) != 4 or not is_channels(param.axis, shape):
+    param, shape = layer.convolution_param, reader.shape(inputs[0])
+    axes = len(shape) - 2
+    if axes not in (1, 2) or not is_channels(param.axis, shape):
         raise Unsupported(
-            f"its input has {len(shape)} axes, channels axis {param.axis}; expected an image"
+            f"its input has {len(shape)} axes, channels axis {param.axis}; expected an image or a "
+            "row of each channel"
         )
+    kernel = _pair(param, "kernel_size", "kernel", 0, axes)
+    pad = _pair(param, "pad", "pad", 0, axes)
     transposed = layer_type(layer) == "Deconvolution"
     depthwise = layer_type(layer) == "ConvolutionDepthwise"
     group = shape[1] if depthwise else max(param.group, 1)
@@ -73,7 +72,7 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
             f"num_output {filters}, kernel {kernel} and group {group} do not fit "
             f"{shape[1]} channels"
         )
-    strides, dilations = _pair(param, "stride", "stride", 1), _dilations(param)
+    strides, dilations = _pair(param, "stride", "stride", 1, axes), _dilations(param, axes)
     attrs = {
         "kernel_shape": kernel,
         "strides": strides,
@@ -126,8 +125,8 @@ def _im2col(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
 
 def _bilinear(reader: Weighted, param: Any, shape: Shape) -> list[Array]:
     """What a layer that was never trained, and is in no caffemodel, is filled with."""
-    high, wide = shape[2:]
-    if high != wide:
+    high, wide = shape[2], shape[-1]
+    if len(shape) != 4 or high != wide:
         raise Unsupported(f"its bilinear weights have a kernel of {high}x{wide}, expected a square")
     reader.spend(math.prod(shape) + wide * wide)
     if param.bias_term and param.bias_filler.type != "constant":

@@ -65,7 +65,7 @@ Power power_param: power: 2 scale: 0.5 shift: 1 | scale: -2 | power: 3
 PReLU prelu_param: channel_shared: true
 ReLU relu_param: negative_slope: 0.1
 Reduction reduction_param: axis: 2 | axis: 2 operation: ASUM coeff: 0.5 | axis: 3 operation: SUMSQ
-Reduction reduction_param: axis: -2 operation: MEAN coeff: 2
+Reduction reduction_param: axis: -2 operation: MEAN coeff: 2 | axis: 1
 Reshape reshape_param: shape { dim: [0, -1] } | shape { dim: [0, 0, 30] }
 Reshape reshape_param: shape { dim: [2, 6, -1] }
 Reshape reshape_param: shape { dim: [5, -1] } axis: 1 num_axes: 2
@@ -160,6 +160,12 @@ def cases():
             yield text, {"x": shape}, "rows"
     for text, _ in rows("ArgMax argmax_param: top_k: 2 | axis: 1 top_k: 4 | out_max_val: true"):
         yield text, {"x": (3, 9)}, ""
+    for line in (
+        "Convolution convolution_param: kernel_size: 3 pad: 1 stride: 2 | kernel_size: 2 group: 2",
+        "Deconvolution convolution_param: kernel_size: 3 pad: 1 stride: 2 dilation: 2",
+    ):
+        for text, _ in rows(line):
+            yield text, {"x": (2, 4, 9)}, ""
     for line in (
         "ArgMax argmax_param: axis: 3 top_k: 2",
         "InnerProduct inner_product_param: axis: 3 | axis: 2",
