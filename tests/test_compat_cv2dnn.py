@@ -165,6 +165,7 @@ def test_files_in_every_form() -> None:
     model, weights = (Path(name).read_bytes() for name in DIGITS)
     nets = [
         cv2dnn.readNetFromCaffe(*DIGITS),
+        cv2dnn.readNetFromCaffe(*map(Path, DIGITS)),
         cv2dnn.readNetFromCaffe(model, bytearray(weights)),
         cv2dnn.readNetFromCaffe(*(np.frombuffer(data, np.uint8) for data in (model, weights))),
         cv2dnn.readNet(*DIGITS),

@@ -595,6 +595,36 @@ def test_reorg(shape: tuple[int, ...], stride: int) -> None:
     check("Reorg", settings, darknets_reorg(x, stride, True), x=x)
 
 
+def regions(x: Any, anchors: int, coords: int, softmax: bool) -> Any:
+    """Of each anchor: sigmoids, and what is not touched, one after the other."""
+    n, c, h, w = x.shape
+    y = x.reshape(n, anchors, c // anchors, h, w).copy()
+    squashed = 1 / (1 + np.exp(-y))
+    y[:, :, :2] = squashed[:, :, :2]
+    y[:, :, coords:] = squashed[:, :, coords:]
+    if softmax:
+        e = np.exp(x.reshape(y.shape)[:, :, coords + 1 :])
+        y[:, :, coords + 1 :] = e / e.sum(2, keepdims=True)
+    return y.reshape((n, -1) if softmax else x.shape)
+
+
+@pytest.mark.parametrize(
+    ("settings", "anchors", "coords", "softmax"),
+    [
+        ("num: 2 anchors: 1.5 anchors: 2.5", 2, 4, True),
+        ("num: 3 coords: 2", 3, 2, True),
+        ("num: 9 do_softmax: false mask: [3, 4]", 2, 4, False),
+        ("num: 2 do_softmax: false", 2, 4, False),
+    ],
+)
+def test_region_yolo(settings: str, anchors: int, coords: int, softmax: bool) -> None:
+    x = normal(2, anchors * (coords + 4), 3, 4)
+    settings = f"region_yolo_param {{ classes: 3 {settings} }}"
+    expected = regions(x, anchors, coords, softmax)
+    check("RegionYolo", settings, expected, x=x)
+    check("RegionYolo", f"{settings} flatten_param {{ axis: 1 end_axis: 3 }}", expected, x=x)
+
+
 def prior_boxes(
     size: tuple[int, int], image: tuple[int, int], boxes: list[tuple[float, float]], **how: Any
 ) -> np.ndarray[Any, Any]:
@@ -747,6 +777,13 @@ def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
         ("Interp", "interp_param { zoom_factor: 0 }", "have to be positive"),
         ("Reorg", "reorg_param { stride: 2 }", "stride 2 does not divide"),
         ("Reorg", "", "stride 0 does not divide"),
+        ("RegionYolo", "region_yolo_param { num: 1 classes: 2 }", "do not fit 6 channels"),
+        ("RegionYolo", "region_yolo_param { num: 1 classes: 5 coords: 0 }", "of 0 places"),
+        (
+            "RegionYolo",
+            "region_yolo_param { num: 1 classes: 1 } flatten_param { axis: 2 }",
+            "only 1 to 3",
+        ),
         ("PriorBox", 'bottom: "x" prior_box_param { }', "has 0 values of min_size"),
         ("PriorBox", 'bottom: "x" prior_box_param { min_size: 0 }', "min_size has to be positive"),
         (

@@ -11,6 +11,7 @@ be there. What goes wrong is `error`: cv2's, if that was imported before, and a 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,7 +82,7 @@ DNN_TARGET_CPU_FP16 = 10
 _NODE = "onnx_node!"  # before the names of an ONNX model's nodes
 
 # A path, or what a file holds.
-_Model = Union[str, bytes, bytearray, memoryview, Array]
+_Model = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Array]
 
 
 def readNetFromCaffe(prototxt: _Model, caffeModel: _Model = "") -> Net:
@@ -90,7 +91,7 @@ def readNetFromCaffe(prototxt: _Model, caffeModel: _Model = "") -> Net:
     What of it linnet cannot run, forward() says.
     """
     model = _source(prototxt)
-    return Net(model, _source(caffeModel, "weights")) if len(caffeModel) else Net(model)
+    return Net(model) if _is_none(caffeModel) else Net(model, _source(caffeModel, "weights"))
 
 
 def readNetFromONNX(onnxFile: _Model) -> Net:
@@ -104,7 +105,7 @@ def readNet(model: _Model, config: _Model = "", framework: _Model = "") -> Net:
     """
     if isinstance(model, str) and model in ("caffe", "onnx"):
         model, config = config, framework
-    files = [_source(given) for given in (model, config) if len(given)]
+    files = [_source(given) for given in (model, config) if not _is_none(given)]
     if len(files) == 2 and _is_weights(*files):
         files.reverse()
     return Net(*files)
@@ -288,6 +289,10 @@ class Net:
         # The session has the weights; for another they are read again.
         self._graph = replace(graph, nodes=[], initializers={}, inputs=declared)
         return session
+
+
+def _is_none(given: _Model) -> bool:
+    return not isinstance(given, os.PathLike) and len(given) == 0
 
 
 def _is_weights(first: Source, second: Source) -> bool:

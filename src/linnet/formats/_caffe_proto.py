@@ -103,6 +103,7 @@ message LayerParameter {
   optional InterpParameter interp_param = 2006;
   optional UpsampleParameter upsample_param = 2007;
   optional ReorgParameter reorg_param = 2008;
+  optional RegionYoloParameter region_yolo_param = 2009;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -352,6 +353,13 @@ message PriorBoxParameter {
   optional float offset = 13 [default = 0.5];
 }
 message PythonParameter { optional string module = 1; optional string layer = 2; }
+message RegionYoloParameter {
+  optional uint32 classes = 1;
+  optional uint32 coords = 2 [default = 4];
+  optional uint32 num = 3;
+  optional bool do_softmax = 4 [default = true];
+  repeated uint32 mask = 5;
+}
 message ReorgParameter { optional uint32 stride = 1; optional bool reverse = 2; }
 message ShuffleChannelParameter { optional uint32 group = 1 [default = 1]; }
 message TileParameter { optional int32 axis = 1 [default = 1]; optional int32 tiles = 2; }
@@ -426,6 +434,7 @@ _IGNORED = {
         slope_filler bias_filler scale_filler shift_filler momentum moving_average frozen engine
     """,
     "PythonParameter": "param_str share_in_parallel",
+    "RegionYoloParameter": "anchors",
 }
 IGNORED = {message: frozenset(fields.split()) for message, fields in _IGNORED.items()}
 
