@@ -245,7 +245,7 @@ def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
 
 
 def _region_yolo(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """What Darknet's layers `region`, with do_softmax, and `yolo` make of each anchor's channels (as
+    """What Darknet's layers `region`, with do_softmax, and `yolo` make of an anchor's channels (as
     OpenVINO's pages define it): places x and y, and whether it holds something, become parts of
     one, and so do classes; or these become probabilities, and all numbers of an image one row.
     """
