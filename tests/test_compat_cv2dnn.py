@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from caffe_models import weights_file
 
 import linnet
 from linnet import digits
@@ -215,6 +216,36 @@ def test_an_onnx_model_of_any_size() -> None:
         x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
         net.setInput(x)
         np.testing.assert_array_equal(net.forward(), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("field", ["layer", "layers"])
+def test_weights_are_replaced(field: str) -> None:
+    """As the networks that colour pictures want it; whatever form the caffemodel has."""
+    text = """input: "x" input_shape { dim: 1 dim: 2 dim: 3 dim: 3 }
+        layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+                convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }
+        layer { name: "y" type: "Scale" bottom: "c" top: "y" }"""
+    x, w = STORED["x"][:, :2, :3, :3], np.float32([[1, 2], [3, -1]])
+    net = network(text.encode(), weights_file({"c": [w.reshape(2, 2, 1, 1)]}, field=field))
+    net.setInput(x)
+    with pytest.raises(cv2dnn.error, match=r"'y' \(Scale\): has no weights"):
+        net.forward()
+    net.getLayer(net.getLayerId("y")).blobs = [np.full([1, 2], 2.5)]
+    once = np.einsum("nchw,kc->nkhw", x, w)
+    np.testing.assert_allclose(net.forward(), 2.5 * once, 1e-5, 1e-6)
+    np.testing.assert_array_equal(net.getLayer("y").blobs, [[[2.5, 2.5]]])
+    np.testing.assert_array_equal(net.getLayer("c").blobs[0].reshape(2, 2), w)
+    net.getLayer("c").blobs = [2 * w.reshape(2, 2, 1, 1)]
+    np.testing.assert_allclose(net.forward(), 5 * once, 1e-5, 1e-6)
+    alone = network(text.encode())
+    assert alone.getLayer("c").blobs == []
+    for name in "cy":
+        alone.getLayer(name).blobs = net.getLayer(name).blobs
+    alone.setInput(x)
+    np.testing.assert_allclose(alone.forward(), 5 * once, 1e-5, 1e-6)
+    for other in (cv2dnn.readNetFromONNX(str(digits.MODEL)), cv2dnn.readNet(DIGITS[1])):
+        with pytest.raises(cv2dnn.error, match="only of a prototxt's layers"):
+            other.getLayer(1).blobs = [w]
 
 
 def test_what_goes_wrong_is_an_error() -> None:

@@ -124,6 +124,7 @@ class Net:
         self._inputs: dict[str, Array] = {}
         self._session: Session | None = None
         self._wanted: dict[str, None] = {}  # the values that the session computes, in order
+        self._blobs: dict[str, list[Array]] = {}  # weights of layers, instead of the file's
         self._seconds = 0.0
         if files:
             with reported():
@@ -160,7 +161,7 @@ class Net:
 
     def forwardAndRetrieve(self, outBlobNames: Sequence[str]) -> list[list[Array]]:
         """All values of each of these layers."""
-        layers = [self.getLayer(name) for name in outBlobNames]
+        layers = [self._found(name) for name in outBlobNames]
         arrays = iter(self._run([value for layer in layers for value in layer.values]))
         return [[next(arrays) for _ in layer.values] for layer in layers]
 
@@ -184,12 +185,9 @@ class Net:
         names = self.getLayerNames()
         return names.index(layer) + 1 if layer in names else -1
 
-    def getLayer(self, layerId: int | str) -> _Layer:
-        """A layer by its number or name: its `name` and `type`."""
-        number = self.getLayerId(layerId) if isinstance(layerId, str) else int(layerId)
-        if not 0 < number <= len(self._layers):
-            raise error(f"there is no layer {short(layerId)}")
-        return self._layers[number - 1]
+    def getLayer(self, layerId: int | str) -> Layer:
+        """A layer by its number or name."""
+        return Layer(self, self._found(layerId))
 
     def getLayerTypes(self) -> tuple[str, ...]:
         return tuple(sorted({layer.type for layer in self._layers}))
@@ -219,6 +217,12 @@ class Net:
         if self._graph is None:
             raise error("the network is empty")
         return self._graph
+
+    def _found(self, layer: int | str) -> _Layer:
+        number = self.getLayerId(layer) if isinstance(layer, str) else int(layer)
+        if not 0 < number <= len(self._layers):
+            raise error(f"there is no layer {short(layer)}")
+        return self._layers[number - 1]
 
     def _last(self) -> _Layer:
         self._opened()
@@ -281,14 +285,66 @@ class Net:
         free = {value.name: (*value.shape[:1], *given[value.name][1:]) for value in declared}
         for sizes in (free, given):
             if not graph.nodes or any(v.shape != sizes[v.name] for v in declared):
-                graph = _read(*self._files, shapes=sizes)
+                graph = _read(*self._given(), shapes=sizes)
             shapes = {name: [n or None for n in shape] for name, shape in sizes.items()}
             session = load(replace(graph, outputs=list(self._wanted)), shapes=shapes)
             if self._fits(session):
                 break
         # The session has the weights; for another they are read again.
-        self._graph = replace(graph, nodes=[], initializers={}, inputs=declared)
+        self._graph = _without_weights(replace(graph, inputs=declared))
         return session
+
+    def _given(self) -> tuple[Source, ...]:
+        """The files, with the weights that a program has put in their place."""
+        if not self._blobs:
+            return self._files
+        return self._files[0], _caffe_weights().with_blobs(self._weights(), self._blobs)
+
+    def _weights(self) -> Source | None:
+        """The caffemodel, if there is one."""
+        model, *weights = self._files
+        if not self._opened().layers or model.suffix == ".caffemodel":
+            raise error("only of a prototxt's layers the weights can be seen and replaced")
+        return weights[0] if weights else None
+
+
+class Layer:
+    """A layer of a network."""
+
+    def __init__(self, net: Net, layer: _Layer) -> None:
+        self._net = net
+        self.name, self.type = layer.name, layer.type
+
+    @property
+    def blobs(self) -> list[Array]:
+        """A Caffe layer's weights, float32, in their shapes in the caffemodel. Others may be put in
+        their place, as those of networks that colour pictures have to be.
+        """
+        with reported():
+            weights = self._net._weights()
+            blobs: list[Array] = self._net._blobs.get(self.name, [])
+            if self.name not in self._net._blobs and weights is not None:
+                blobs = _caffe_weights().blobs_of(weights, self.name)
+            return list(blobs)
+
+    @blobs.setter
+    def blobs(self, blobs: Sequence[npt.ArrayLike]) -> None:
+        net = self._net
+        with reported():
+            net._weights()
+            net._blobs[self.name] = [np.array(blob, np.float32) for blob in blobs]
+        net._session, net._graph = None, _without_weights(net._opened())
+
+
+def _caffe_weights() -> Any:
+    """The module, with which comes protobuf; an ONNX model may do without."""
+    from ..formats import _caffe_weights
+
+    return _caffe_weights
+
+
+def _without_weights(graph: Graph) -> Graph:
+    return replace(graph, nodes=[], initializers={})
 
 
 def _is_none(given: _Model) -> bool:

@@ -34,9 +34,9 @@ class Format(NamedTuple):
     weights: tuple[str, ...]  # of a second file with its weights; none if it holds its own
     reader: str  # the module here that reads it
     stages: bool = False  # whether one file holds several networks, chosen by names of stages
-    sized: bool = False  # whether what nodes a file becomes depends on the sizes of its inputs
     alone: bool = False  # whether that second file may hold the network, too
     begins: Callable[[bytes], bool] = lambda head: False  # whether a file with this head is one
+    sized: bool = False  # whether what a file becomes depends on the sizes of its inputs
 
 
 def _onnx(head: bytes) -> bool:
@@ -59,7 +59,7 @@ _NETWORK = re.compile(
 ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
-    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, True, _prototxt),
+    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt, sized=True),
 )
 
 

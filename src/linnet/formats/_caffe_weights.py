@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +35,30 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
             weights.pop(layer.name, None)  # a later one of the same name stands where it is
             weights[layer.name] = layer.blobs
     return weights
+
+
+def with_blobs(source: Source | None, blobs: Mapping[str, Sequence[Array]]) -> Source:
+    """A caffemodel with other weights for some layers, by name."""
+    data = source.read() if source else b""
+    made = _schema.caffe("TrainedParameter")()
+    old = _schema.parse(type(made), data, f"{source}: not a caffemodel").layers
+    for name, arrays in blobs.items():
+        layer = (made.layers if old else made.layer).add(name=name)
+        for array in arrays:
+            values = np.ascontiguousarray(array, np.float32)
+            layer.blobs.add(data=[values.tobytes()]).shape.dim.extend(values.shape)
+    # One message after the other is both in one, and of two layers the later one counts.
+    changed = Source(data + made.SerializeToString(), "weights")
+    changed.name = str(source) if source else changed.name
+    return changed
+
+
+def blobs_of(source: Source, layer: str) -> list[Array]:
+    """The weights of a layer in a caffemodel, in the shapes they have there."""
+    return [
+        _array(blob, _shape(blob), f"{source}: blob {index} of '{layer}'")
+        for index, blob in enumerate(read(source).get(layer, ()))
+    ]
 
 
 def _is_mean(data: bytes) -> bool:
@@ -271,8 +295,7 @@ class Weighted(Translator):
 
 def _array(blob: Any, shape: Shape, what: str) -> Array:
     """A BlobProto's data in the shape it has to have; axes of 1 at its ends make no difference."""
-    legacy = (blob.num, blob.channels, blob.height, blob.width)
-    found = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
+    found = _shape(blob)
 
     def significant(dims: Shape) -> Shape:
         long = [i for i, size in enumerate(dims) if size != 1]
@@ -281,6 +304,11 @@ def _array(blob: Any, shape: Shape, what: str) -> Array:
     if significant(found) != significant(shape):
         raise Unsupported(f"{what} has shape {list(found)}, expected {list(shape)}")
     return _values(blob, math.prod(shape), what).reshape(shape)
+
+
+def _shape(blob: Any) -> Shape:
+    legacy = (blob.num, blob.channels, blob.height, blob.width)
+    return tuple(blob.shape.dim) if blob.HasField("shape") else legacy
 
 
 def _values(blob: Any, count: int, what: str) -> Array:
