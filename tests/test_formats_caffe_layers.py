@@ -797,6 +797,7 @@ def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
             "has both step and step_h or step_w",
         ),
         ("PriorBox", 'bottom: "x" prior_box_param { min_size: 2 aspect_ratio: 0 }', "aspect_ratio"),
+        ("PriorBox", 'bottom: "x" prior_box_param { min_size: 2 aspect_ratio: inf }', "and finite"),
     ],
 )
 def test_settings_that_cannot_be(kind: str, settings: str, said: str) -> None:

@@ -302,8 +302,8 @@ def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
         raise Unsupported("min_size has to be positive and smaller than max_size")
     ratios = [1.0]
     for ratio in param.aspect_ratio:
-        if not ratio > 0:
-            raise Unsupported(f"aspect_ratio {ratio:g} is not positive")
+        if not 0 < ratio < math.inf:
+            raise Unsupported(f"aspect_ratio {ratio:g} is not positive and finite")
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
             ratios += [ratio, 1 / ratio] if param.flip else [ratio]
     count = len(smallest) * len(ratios) + len(largest)

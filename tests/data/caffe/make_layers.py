@@ -9,6 +9,7 @@ stored. Caffe ends the process at a case that it refuses.
 
 import json
 import os
+import re
 import tempfile
 
 import caffe
@@ -89,6 +90,9 @@ Power power_param: power: 0.5 | power: -1.5 | power: 0.3 scale: 2
 EMBED = (
     "Embed embed_param: input_dim: 7 num_output: 3 | input_dim: 7 num_output: 2 bias_term: false"
 )
+# Those that `layers`, the form of 2014, have, too.
+OF_2014 = """AbsVal ArgMax BNLL Convolution Deconvolution Dropout Exp Im2col InnerProduct LRN MVN
+Pooling Power ReLU Sigmoid Slice Softmax TanH Threshold"""
 ALWAYS = {"Convolution", "Deconvolution", "InnerProduct"}  # have to say how many outputs
 OTHERS = {"z": X["x"], "s": (2, 4, 3, 4)}
 
@@ -148,8 +152,9 @@ def names(what, blobs):
 
 def cases():
     """(text, {input: shape}, how inputs are drawn)."""
-    for kind in PLAIN.split():
-        yield f'layer {{ name: "y" type: "{kind}" bottom: "x" top: "y" }}', X, ""
+    plain = [f'layer {{ name: "y" type: "{kind}" bottom: "x" top: "y" }}' for kind in PLAIN.split()]
+    for text in plain:
+        yield text, X, ""
     for text, bottoms in rows(SETTINGS):
         others = {name: OTHERS[name] for name in bottoms if name != "x"}
         yield text, {**X, **others}, ""
@@ -172,8 +177,17 @@ def cases():
     ):
         for text, _ in rows(line):
             yield text, {"x": (2, 3, 2, 4, 5)}, ""
+    for text in [*plain, *(text for text, bottoms in rows(SETTINGS) if bottoms == ["x"])]:
+        kind = re.search(r'type: "(\w+)"', text)[1]
+        if kind in OF_2014.split():
+            yield of_2014(text, kind), X, ""
     for text in (OF_TWO, CHAIN, OLD):
         yield text, X, ""
+
+
+def of_2014(text, kind):
+    name = "INNER_PRODUCT" if kind == "InnerProduct" else kind.upper()
+    return text.replace("layer {", "layers {").replace(f'"{kind}"', name)
 
 
 def draw(random, shape, how):
