@@ -29,6 +29,7 @@ LAYERS_OF_FORKS = """
     Permute permute_param { order: [0, 2, 3, 1] }
     PriorBox bottom: "x" prior_box_param { min_size: 2 max_size: 5 aspect_ratio: [2, 3] clip: true }
     ReLU6
+    RegionYolo region_yolo_param { num: 1 classes: 1 coords: 2 }
     Reorg reorg_param { stride: 2 reverse: true }
     ShuffleChannel shuffle_channel_param { group: 2 }
     Upsample upsample_param { scale: 2 }

@@ -172,14 +172,27 @@ def _resized(image: Array, height: int, width: int, step_y: float, step_x: float
         down = part_y[:, None, None]
         return np.asarray(lines[above] * (1 - down) + lines[below] * down)
     # Bytes in fixed point, truncated where OpenCV truncates, so that every byte is the same.
-    weights = (np.rint(part * np.float32(_FRACTION)) for part in (1 - part_x, part_x))
-    a, b = (weight.astype(np.int32)[:, None] for weight in weights)
-    source = source.astype(np.int32)
-    lines = (source[:, left] * a + source[:, right] * b) >> 4
-    weights = (np.rint(part * np.float32(_FRACTION)) for part in (1 - part_y, part_y))
-    a, b = (weight.astype(np.int32)[:, None, None] for weight in weights)
-    mixed = ((lines[above] * a) >> 16) + ((lines[below] * b) >> 16)
-    return np.asarray((mixed + 2) >> 2, np.uint8)
+    a, b = _fixed(part_x)
+    lines = source.take(left, 1) * a[:, None]
+    lines += source.take(right, 1) * b[:, None]
+    lines >>= 4
+    a, b = _fixed(part_y)
+    mixed = lines.take(above, 0)
+    mixed *= a[:, None, None]
+    mixed >>= 16
+    lower = lines.take(below, 0)
+    lower *= b[:, None, None]
+    lower >>= 16
+    mixed += lower
+    mixed += 2
+    mixed >>= 2
+    return np.asarray(mixed, np.uint8)
+
+
+def _fixed(part: Array) -> tuple[Array, Array]:
+    """The weights of the first and the second of two neighbours, int32."""
+    first, second = (np.rint(p * np.float32(_FRACTION)).astype(np.int32) for p in (1 - part, part))
+    return first, second
 
 
 def _places(count: int, step: float) -> tuple[Array, Array]:

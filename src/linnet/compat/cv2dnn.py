@@ -123,7 +123,8 @@ class Net:
         self._layers: list[_Layer] = []
         self._inputs: dict[str, Array] = {}
         self._session: Session | None = None
-        self._wanted: dict[str, None] = {}  # the values that the session computes, in order
+        self._wanted: dict[str, None] = {}  # the values that the session is for, in order
+        self._values: set[str] = set()  # those that it has
         self._blobs: dict[str, list[Array]] = {}  # weights of layers, instead of the file's
         self._seconds = 0.0
         if files:
@@ -260,11 +261,12 @@ class Net:
         session = self._session
         if session is None or not self._fits(session):
             self._wanted = dict.fromkeys(wanted)
-        elif {value.name for value in session.values}.issuperset(wanted):
+        elif self._values.issuperset(wanted):
             return session
         self._wanted.update(dict.fromkeys(wanted))
         self._session = None  # its memory is free before there is another
         self._session = self._made()
+        self._values = {value.name for value in self._session.values}
         return self._session
 
     def _fits(self, session: Session) -> bool:
