@@ -43,6 +43,7 @@ def test_blobs_of_several_pictures() -> None:
         expected = cv2dnn.blobFromImage(alone, 0.5, (6, 4), (1, 2, 3))[0]
         np.testing.assert_array_equal(one, expected)
     assert cv2dnn.blobFromImages(picture[None]).shape == (1, 3, 13, 17)
+    assert cv2dnn.blobFromImages([picture], size=None, mean=None).shape == (1, 3, 13, 17)
     assert cv2dnn.blobFromImages([picture, picture[:5]]).shape == (2, 3, 13, 17)
 
 

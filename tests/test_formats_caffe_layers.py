@@ -848,6 +848,8 @@ def test_a_batch_written_as_a_number_is_of_any_size(dims: str) -> None:
             concat_param {{ axis: 2 }} }}"""
     flat = X.reshape(2, 40, 3)
     same(text, None, X, [np.concatenate([flat, flat], 2)])
+    y = linnet.load(text.encode(), shapes={"x": X.shape})(X)
+    np.testing.assert_array_equal(y, np.concatenate([flat, flat], 2))
 
 
 def test_a_sequence_whose_batch_moves() -> None:

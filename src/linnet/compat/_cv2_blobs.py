@@ -39,8 +39,8 @@ def reported() -> Iterator[None]:
 def blobFromImage(  # noqa: PLR0917
     image: npt.ArrayLike,
     scalefactor: float = 1.0,
-    size: Sequence[int] = (0, 0),
-    mean: Scalar = (),
+    size: Sequence[int] | None = (0, 0),
+    mean: Scalar | None = (),
     swapRB: bool = False,
     crop: bool = False,
     ddepth: int = CV_32F,
@@ -52,8 +52,8 @@ def blobFromImage(  # noqa: PLR0917
 def blobFromImages(  # noqa: PLR0917
     images: Sequence[npt.ArrayLike],
     scalefactor: float = 1.0,
-    size: Sequence[int] = (0, 0),
-    mean: Scalar = (),
+    size: Sequence[int] | None = (0, 0),
+    mean: Scalar | None = (),
     swapRB: bool = False,
     crop: bool = False,
     ddepth: int = CV_32F,
@@ -94,9 +94,9 @@ def blobFromImages(  # noqa: PLR0917
     return blob
 
 
-def scalar(what: str, given: Scalar, channels: int) -> Array:
+def scalar(what: str, given: Scalar | None, channels: int) -> Array:
     """float32 [channels] of OpenCV's Scalar, whose four numbers are 0 if they are not given."""
-    numbers = np.atleast_1d(np.asarray(given, np.float64)).ravel()
+    numbers = np.atleast_1d(np.asarray(() if given is None else given, np.float64)).ravel()
     if len(numbers) > 4:
         raise error(f"{what} has {len(numbers)} numbers, expected at most 4")
     if channels > 4 and numbers.any():
@@ -115,7 +115,9 @@ def imagesFromBlob(blob_: npt.ArrayLike) -> tuple[Array, ...]:
     return tuple(pictures[..., 0] if blob.shape[1] == 1 else pictures)
 
 
-def _size(size: Sequence[int]) -> tuple[int, int]:
+def _size(size: Sequence[int] | None) -> tuple[int, int]:
+    if size is None:
+        return 0, 0
     numbers = [int(n) for n in size if isinstance(n, (int, np.integer))]
     if len(size) != 2 or len(numbers) != 2 or not (min(numbers) > 0 or numbers == [0, 0]):
         raise error(f"size is {short(size)}, expected (width, height), two positive integers")

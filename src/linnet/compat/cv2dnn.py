@@ -137,7 +137,11 @@ class Net:
         return not self._layers
 
     def setInput(
-        self, blob: npt.ArrayLike, name: str = "", scalefactor: float = 1.0, mean: Scalar = ()
+        self,
+        blob: npt.ArrayLike,
+        name: str = "",
+        scalefactor: float = 1.0,
+        mean: Scalar | None = (),
     ) -> None:
         """What an input is from now on, by default the first: (blob - mean) * scalefactor, where
         `mean` has a number for each channel, axis 1.
@@ -146,7 +150,7 @@ class Net:
         if name and name not in names:
             raise error(f"there is no input {short(name)}; there are {', '.join(names)}")
         array = np.array(blob, np.float32, order="C", ndmin=1)
-        if np.any(mean):
+        if mean is not None and np.any(mean):
             means = scalar("mean", mean, array.shape[1] if array.ndim > 1 else 1)
             array -= means.reshape(-1, *(1,) * (array.ndim - 2))
         array *= np.float32(scalefactor)

@@ -333,6 +333,8 @@ def reshaped(
     number is the batch still, of any size, where it stays apart.
     """
     shape, sizes = reader.shape(inputs[0]), reader.sizes(inputs[0])
+    if shape[0] == 0 and target and target[0] == reader.batch:
+        target = [0, *target[1:]]
     new = [n or sizes[0] for n in target]
     total, known = math.prod(sizes), math.prod(n for n in new if n != -1)
     if new.count(-1) == 1 and known > 0 and total % known == 0:

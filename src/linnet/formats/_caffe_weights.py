@@ -114,6 +114,7 @@ class Weighted(Translator):
         self.weights = None if caffemodel is None else read(caffemodel)
         self.file = str(caffemodel)
         self.budget = _MOST_MADE
+        self.batch = 0  # of the first input, as the prototxt writes it
         # Of the values that say where a pool found its largest ones: how far apart its windows are,
         # which do not overlap, and the height and width that they cover.
         self.places: dict[str, tuple[list[int], Shape]] = {}

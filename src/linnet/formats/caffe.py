@@ -197,6 +197,7 @@ class _Reader(Weighted):
     def _declare(self, blob: str, dims: list[int]) -> None:
         if blob in self.current:
             raise ValueError(f"{self.source}: the input '{blob}' is defined twice")
+        self.batch = self.batch or (dims[0] if dims else 0)
         given = self.given.get(blob, ())
         if len(given) == len(dims):
             dims = [n or size for n, size in zip(given, dims)]
