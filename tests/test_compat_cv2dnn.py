@@ -259,6 +259,11 @@ def test_what_goes_wrong_is_an_error() -> None:
         net.forward("nix")
     with pytest.raises(cv2dnn.error, match="no layer 99"):
         net.getLayer(99)
+    of_training = b'layer { name: "d" type: "Data" top: "d" } layer { type: "ReLU" bottom: "d" }'
+    of_training += b'layer { name: "y" type: "ReLU" bottom: "d" top: "y" }'
+    assert network(of_training).getLayerNames() == ("d", "y")
+    with pytest.raises(cv2dnn.error, match="no input ''; there are none"):
+        network(of_training).setInput(STORED["x"])
     net.setInput(STORED["x"][0])
     net.setInput(STORED["z"], "z")
     with pytest.raises(cv2dnn.error, match="expected 4 sizes"):

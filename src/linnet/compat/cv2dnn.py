@@ -147,13 +147,14 @@ class Net:
         `mean` has a number for each channel, axis 1.
         """
         names = [value.name for value in self._opened().inputs]
-        if name and name not in names:
-            raise error(f"there is no input {short(name)}; there are {', '.join(names)}")
+        if not names or (name and name not in names):
+            raise error(f"there is no input {short(name)}; there are {', '.join(names) or 'none'}")
         array = np.array(blob, np.float32, order="C", ndmin=1)
         if mean is not None and np.any(mean):
             means = scalar("mean", mean, array.shape[1] if array.ndim > 1 else 1)
             array -= means.reshape(-1, *(1,) * (array.ndim - 2))
-        array *= np.float32(scalefactor)
+        if scalefactor != 1:
+            array *= np.float32(scalefactor)
         self._inputs[name or names[0]] = array
 
     def forward(self, outputName: str | Sequence[str] | None = None) -> Any:
@@ -374,6 +375,6 @@ def _layers(graph: Graph) -> list[_Layer]:
     and each output.
     """
     if graph.layers:
-        return graph.layers
+        return [layer for layer in graph.layers if layer.values]
     layers = [_Layer(_NODE + node.name, node.op, node.outputs) for node in graph.nodes]
     return layers + [_Layer(name, "Identity", [name]) for name in graph.outputs]
