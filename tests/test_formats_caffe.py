@@ -635,6 +635,7 @@ BOM = "\ufeff"
         'name: "a # b" # ü\n{0}'.encode("latin-1"),
         'name: "网络" # 网络\n{0}'.encode("gbk"),
         b"# old Macs\r{0}\r",
+        b"force_backward: true {0}",
     ],
 )
 def test_text_in_any_encoding(data, tmp_path):
