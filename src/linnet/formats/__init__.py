@@ -52,7 +52,8 @@ def _prototxt(head: bytes) -> bool:
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*(name|input(_shape|_dim)?|layers?|state|force_backward)\s*[:{<]"
+    rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*"
+    rb"(name|input(_shape|_dim)?|layers?|state|force_backward)\s*[:{<]"
 )
 
 
