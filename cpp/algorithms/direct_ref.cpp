@@ -216,6 +216,11 @@ class DirectRef final : public Plan {
       case ReduceCode::kSumOfMagnitudes:
       case ReduceCode::kSumOfSquares:
         return static_cast<float>(sum);
+      case ReduceCode::kFirstMax:
+      case ReduceCode::kFirstMin:
+      case ReduceCode::kLastMax:
+      case ReduceCode::kLastMin:
+        break;  // int64, which is refused
     }
     return 0;
   }

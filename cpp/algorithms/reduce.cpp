@@ -110,6 +110,7 @@ class Reduce final : public Algorithm {
   const char* name() const override { return "reduce"; }
   Kinds kinds() const override { return {Kind::kReduce}; }
   std::string objection(const Problem& p, const Context&) const override {
+    if (is_place(p.reduce().code)) return "computes no places";
     return p.x.layout == p.y.layout ? "" : "changes no layout";
   }
   double cost(const Problem& p, const Context& context) const override {
