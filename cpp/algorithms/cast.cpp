@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kPiece = 4096;  // numbers of a task
 
-class CastPlan final : public Plan {
+class CastPlan final : public PlanObject {
  public:
   CastPlan(const Problem& problem, const Context& context)
       : kernels_(context.kernels),
@@ -67,9 +67,9 @@ class Cast final : public Algorithm {
                            numbers / kPiece, p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<CastPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<CastPlan>(p, context), context);
   }
 
  private:

@@ -49,7 +49,7 @@ Range inner(const Window& w, int axis, int64_t in, int64_t out) {
   return {first, std::max(first, last)};
 }
 
-class DepthwisePlan final : public Plan {
+class DepthwisePlan final : public PlanObject {
  public:
   DepthwisePlan(const Problem& problem, const Weight& weight, const Weight* bias,
                 const Context& context)
@@ -222,9 +222,9 @@ class Depthwise final : public Algorithm {
            static_cast<double>(round_up(p.y.dims.c, context.kernels.width)) * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<DepthwisePlan>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<DepthwisePlan>(p, *weight, bias, context), context);
   }
 
  private:

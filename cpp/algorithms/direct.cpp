@@ -201,7 +201,7 @@ double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double t
   return parallel_cycles(sum + kTaskCycles * tasks, tasks, p.threads);
 }
 
-class DirectConv final : public Plan {
+class DirectConv final : public PlanObject {
  public:
   DirectConv(const Problem& problem, const Weight& weight, const Weight* bias,
              const Context& context)
@@ -408,10 +408,10 @@ class Direct final : public Algorithm {
            static_cast<double>(size_of(p.weights()));
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
     if (p.kind() == Kind::kMatmul) return prepare_direct_fc(p, *weight, bias, context);
-    return std::make_unique<DirectConv>(p, *weight, bias, context);
+    return plan_of(std::make_unique<DirectConv>(p, *weight, bias, context), context);
   }
 };
 

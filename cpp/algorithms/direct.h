@@ -115,8 +115,8 @@ extern const float kNoBias[];
 void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes);
 
 // Fully connected layers: their plan, and cycles for the estimate.
-std::unique_ptr<Plan> prepare_direct_fc(const Problem& problem, const Weight& weight,
-                                        const Weight* bias, const Context& context);
+Plan prepare_direct_fc(const Problem& problem, const Weight& weight, const Weight* bias,
+                       const Context& context);
 double direct_fc_cycles(const Problem& problem, const Kernels& kernels);
 
 }  // namespace linnet

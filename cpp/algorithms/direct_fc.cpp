@@ -22,7 +22,7 @@ Panels fc_panels(const Problem& p, const Kernels& kernels) {
 
 // The reduction is cut into blocks whose weights stay in L2 while all images pass, so each weight
 // is read from memory once per run.
-class DirectFullyConnected final : public Plan {
+class DirectFullyConnected final : public PlanObject {
  public:
   DirectFullyConnected(const Problem& problem, const Weight& weight, const Weight* bias,
                        const Context& context)
@@ -173,9 +173,9 @@ class DirectFullyConnected final : public Plan {
 
 }  // namespace
 
-std::unique_ptr<Plan> prepare_direct_fc(const Problem& p, const Weight& weight, const Weight* bias,
-                                        const Context& context) {
-  return std::make_unique<DirectFullyConnected>(p, weight, bias, context);
+Plan prepare_direct_fc(const Problem& p, const Weight& weight, const Weight* bias,
+                       const Context& context) {
+  return plan_of(std::make_unique<DirectFullyConnected>(p, weight, bias, context), context);
 }
 
 double direct_fc_cycles(const Problem& p, const Kernels& kernels) {

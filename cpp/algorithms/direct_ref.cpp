@@ -15,7 +15,7 @@
 namespace linnet {
 namespace {
 
-class DirectRef final : public Plan {
+class DirectRef final : public PlanObject {
  public:
   DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
             const Context& context)
@@ -304,9 +304,9 @@ class Algorithm_ final : public Algorithm {
     const double cycles = 10 * p.macs() + per_element * elements * window;
     return parallel_cycles(cycles, elements, p.threads) + 1000;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<DirectRef>(p, weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<DirectRef>(p, weight, bias, context), context);
   }
 };
 

@@ -17,7 +17,7 @@ struct MapLoop {
   int64_t count, x, z, y;
 };
 
-class Elementwise final : public Plan {
+class Elementwise final : public PlanObject {
  public:
   Elementwise(const Problem& problem, const Context& context)
       : kernel_(context.kernels.map[static_cast<int>(problem.map().code)]),
@@ -133,9 +133,9 @@ class Algorithm_ final : public Algorithm {
     const double compute = elements * info(p.map().code).cycles / width;
     return parallel_cycles(compute + stream_cycles(bytes, bytes), elements / 4096, p.threads) + 100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<Elementwise>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<Elementwise>(p, context), context);
   }
 
  private:

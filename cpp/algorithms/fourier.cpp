@@ -174,7 +174,7 @@ class Watch {
   Phases spent_;
 };
 
-class FourierPlan final : public Plan {
+class FourierPlan final : public PlanObject {
  public:
   FourierPlan(const Problem& problem, int n, const Weight& weight, const Weight* bias,
               const Context& context)
@@ -510,9 +510,9 @@ class Fourier final : public Algorithm {
     return static_cast<double>(weights + t.workspace(n_, p.threads)) * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<FourierPlan>(p, n_, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<FourierPlan>(p, n_, *weight, bias, context), context);
   }
 
  private:

@@ -22,7 +22,7 @@ bool has_columns(const Problem& p) {
   return w.kernel[0] != 1 || w.kernel[1] != 1 || !w.unit_stride() || w.padded();
 }
 
-class Im2colOpenBlas final : public Plan {
+class Im2colOpenBlas final : public PlanObject {
  public:
   Im2colOpenBlas(const Problem& problem, const Weight& weight, const Weight* bias,
                  const Context& context)
@@ -192,9 +192,9 @@ class Algorithm_ final : public Algorithm {
     return floats * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<Im2colOpenBlas>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<Im2colOpenBlas>(p, *weight, bias, context), context);
   }
 };
 

@@ -151,7 +151,7 @@ struct Call {
   }
 };
 
-class NnpPlan final : public Plan {
+class NnpPlan final : public PlanObject {
  public:
   NnpPlan(const Problem& problem, const std::string& name, NnpAlgorithm algorithm,
           const Weight& weight, const Weight* bias, const Context& context)
@@ -278,9 +278,10 @@ class Nnp final : public Algorithm {
     return cycles / p.threads + 5000.0 * p.n * (p.threads > 1 ? 4 : 1);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<NnpPlan>(p, name_, algorithm_, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<NnpPlan>(p, name_, algorithm_, *weight, bias, context),
+                   context);
   }
 
  private:

@@ -26,7 +26,7 @@ int64_t row_length(const Problem& p) {
   }
 }
 
-class NormalizePlan final : public Plan {
+class NormalizePlan final : public PlanObject {
  public:
   NormalizePlan(const Problem& problem, const Context& context)
       : kernel_(context.kernels.normalize[static_cast<int>(problem.normalize().code)]),
@@ -81,9 +81,9 @@ class Normalize final : public Algorithm {
                            p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<NormalizePlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<NormalizePlan>(p, context), context);
   }
 
  private:

@@ -25,7 +25,7 @@ struct WindowRows {
   }
 };
 
-class PoolPlan final : public Plan {
+class PoolPlan final : public PlanObject {
  public:
   PoolPlan(const Problem& problem, const Context& context)
       : p_(problem),
@@ -76,7 +76,7 @@ double columns_reached(const Problem& p) {
 }
 constexpr double kMostColumns = 1 << 22;
 
-class PlanePoolPlan final : public Plan {
+class PlanePoolPlan final : public PlanObject {
  public:
   PlanePoolPlan(const Problem& problem, const Context& context)
       : p_(problem),
@@ -167,10 +167,11 @@ class Pool final : public Algorithm {
     const double tasks = p.x.layout == Layout::kNhwc ? rows : rows * p.y.dims.c;
     return parallel_cycles(cycles + stream_cycles(bytes, bytes), tasks, p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    if (p.x.layout == Layout::kNchw) return std::make_unique<PlanePoolPlan>(p, context);
-    return std::make_unique<PoolPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    if (p.x.layout == Layout::kNchw)
+      return plan_of(std::make_unique<PlanePoolPlan>(p, context), context);
+    return plan_of(std::make_unique<PoolPlan>(p, context), context);
   }
 
  private:

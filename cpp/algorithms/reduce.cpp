@@ -39,7 +39,7 @@ std::vector<Axis> axes_of(const Problem& p, int width) {
   return axes;
 }
 
-class ReducePlan final : public Plan {
+class ReducePlan final : public PlanObject {
  public:
   ReducePlan(const Problem& problem, const Context& context)
       : p_(problem),
@@ -124,9 +124,9 @@ class Reduce final : public Algorithm {
                           stream_cycles(bytes, bytes);
     return parallel_cycles(cycles, numbers / inner, p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<ReducePlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<ReducePlan>(p, context), context);
   }
 };
 

@@ -14,7 +14,7 @@ constexpr int64_t kBlock = 64;
 // A part of wide pixels is written in pieces too far apart for the processor to fetch ahead itself.
 constexpr int64_t kAhead = 4;  // pixels
 
-class ReorderPlan final : public Plan {
+class ReorderPlan final : public PlanObject {
  public:
   ReorderPlan(const Problem& problem, const Context& context)
       : p_(problem),
@@ -113,9 +113,9 @@ class Reorder final : public Algorithm {
                            p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<ReorderPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<ReorderPlan>(p, context), context);
   }
 };
 

@@ -116,7 +116,7 @@ Resampled resample(const family::Resize& r, const Axis& axis, int64_t in, double
   return result;
 }
 
-class ResizePlan final : public Plan {
+class ResizePlan final : public PlanObject {
  public:
   ResizePlan(const Problem& problem, const Context& context)
       : p_(problem),
@@ -235,9 +235,9 @@ class Resize final : public Algorithm {
                           stream_cycles(bytes, bytes);
     return parallel_cycles(cycles, lines, p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<ResizePlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<ResizePlan>(p, context), context);
   }
 };
 

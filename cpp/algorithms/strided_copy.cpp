@@ -15,7 +15,7 @@ namespace {
 // first-level cache until the neighbours in them are read.
 constexpr int64_t kBlock = 64;
 
-class StridedCopyPlan final : public Plan {
+class StridedCopyPlan final : public PlanObject {
  public:
   StridedCopyPlan(const Problem& problem, const Context& context)
       : n_(problem.n),
@@ -126,9 +126,9 @@ class StridedCopy final : public Algorithm {
     return parallel_cycles(1.5 * numbers + stream_cycles(bytes, bytes), numbers / 4096, p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<StridedCopyPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return plan_of(std::make_unique<StridedCopyPlan>(p, context), context);
   }
 
  private:

@@ -177,7 +177,7 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels, const Bloc
   return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * count - 1) * launch + 1000;
 }
 
-class WinogradPlan final : public Plan {
+class WinogradPlan final : public PlanObject {
  public:
   WinogradPlan(const Problem& problem, const Weight& weight, const Weight* bias,
                const Context& context)
@@ -551,9 +551,9 @@ class Winograd final : public Algorithm {
     return Blocking::weight_bytes(p, kernels) + Blocking(p, kernels).bytes(p, kernels);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<WinogradPlan>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<WinogradPlan>(p, *weight, bias, context), context);
   }
 };
 

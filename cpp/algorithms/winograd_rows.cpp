@@ -96,7 +96,7 @@ Tiling choose_tiling(const Problem& p, const Kernels& kernels) {
   return best;
 }
 
-class WinogradRowsPlan final : public Plan {
+class WinogradRowsPlan final : public PlanObject {
  public:
   WinogradRowsPlan(const Problem& problem, const Weight& weight, const Weight* bias,
                    const Context& context)
@@ -500,9 +500,9 @@ class WinogradRows final : public Algorithm {
                std::max(static_cast<double>(kBandBytes), row_floats(p, t) * sizeof(float));
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<WinogradRowsPlan>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    return plan_of(std::make_unique<WinogradRowsPlan>(p, *weight, bias, context), context);
   }
 };
 
