@@ -42,16 +42,7 @@ class WeightStore {
   Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
   // A weight's float32 numbers as they are: where they lie in memory, else a copy; null for a null
   // weight.
-  class Floats {
-   public:
-    const float* data() const { return copy_ ? copy_->floats() : weight_.data; }
-
-   private:
-    friend class WeightStore;
-    Weight weight_;  // keeps its owner alive
-    Buffer copy_;
-  };
-  Floats get_floats(const Weight* weight);
+  PlanData get_floats(const Weight* weight);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
   // While true, buffers that are not there yet count with their size, but get no memory and are not
