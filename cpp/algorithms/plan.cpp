@@ -12,15 +12,4 @@ void Plan::run(Operands operands) const {
   code->run(args.get(), operands);
 }
 
-Plan plan_of(std::shared_ptr<const PlanObject> object, const Context& context) {
-  using Pointer = std::shared_ptr<const PlanObject>;
-  static constexpr PlanCode kCode{
-      "object", sizeof(Pointer),
-      [](const void* args, const Operands& o) { (*static_cast<const Pointer*>(args))->run(o); }};
-  const size_t workspace = object->workspace();
-  return {&kCode,           std::make_shared<const Pointer>(std::move(object)),
-          workspace,        {},
-          &context.kernels, &context.backends};
-}
-
 }  // namespace linnet

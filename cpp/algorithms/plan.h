@@ -3,6 +3,8 @@
 // the same code and none of what prepared it.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -135,14 +137,5 @@ PlanData plan_table(const std::vector<T>& numbers) {
   std::copy(numbers.begin(), numbers.end(), reinterpret_cast<T*>(buffer->data()));
   return WeightStore::Buffer(buffer);
 }
-
-// Plans that are objects still.
-class PlanObject {
- public:
-  virtual ~PlanObject() = default;
-  virtual size_t workspace() const { return 0; }  // bytes
-  virtual void run(const Operands& operands) const = 0;
-};
-Plan plan_of(std::shared_ptr<const PlanObject> object, const Context& context);
 
 }  // namespace linnet
