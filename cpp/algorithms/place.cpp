@@ -14,59 +14,47 @@ struct Axis {
   int64_t size, x, y;  // numbers from one to the next
 };
 
-class PlacePlan final : public Plan {
- public:
-  PlacePlan(const Problem& p, int width)
-      : n_(p.n),
-        x_image_(p.x.image(width)),
-        y_image_(p.y.image(width)),
-        padded_(p.y.layout == Layout::kNhwc ? p.y.pixel(width) - p.y.dims.c : 0),
-        smallest_(p.reduce().code == ReduceCode::kFirstMin ||
-                  p.reduce().code == ReduceCode::kLastMin),
-        last_(p.reduce().code == ReduceCode::kLastMax || p.reduce().code == ReduceCode::kLastMin) {
-    const Strides x(p.x, width), y(p.y, width);
-    const Axis all[] = {{p.x.dims.c, x.c, y.c}, {p.x.dims.h, x.h, y.h}, {p.x.dims.w, x.w, y.w}};
-    int kept = 0;
-    for (int i = 0; i < 3; ++i) (p.reduce().axes[i] ? along_ : kept_[kept++]) = all[i];
-    // The kept axis whose numbers lie closest is gone through fastest.
-    if (kept_[0].x < kept_[1].x || kept_[1].size == 1) std::swap(kept_[0], kept_[1]);
-  }
-
-  void run(const Operands& o) const override {
-    const auto* x = static_cast<const float*>(o.x);
-    auto* y = static_cast<int64_t*>(o.y);
-    if (padded_) std::fill(y, y + n_ * y_image_, 0);
-    const int64_t parts = ceil_div(kept_[1].size, kColumns);
-    o.pool.parallel_for(n_ * kept_[0].size * parts, [&](int64_t task, int) {
-      const int64_t row = task / parts % kept_[0].size, image = task / parts / kept_[0].size;
-      const int64_t first = task % parts * kColumns;
-      const int64_t count = std::min(kColumns, kept_[1].size - first);
-      const float* from = x + image * x_image_ + row * kept_[0].x + first * kept_[1].x;
-      int64_t* to = y + image * y_image_ + row * kept_[0].y + first * kept_[1].y;
-      float best[kColumns];
-      int64_t place[kColumns];
-      for (int64_t k = 0; k < count; ++k) best[k] = from[k * kept_[1].x], place[k] = 0;
-      for (int64_t i = 1; i < along_.size; ++i) {
-        for (int64_t k = 0; k < count; ++k) {
-          const float v = from[i * along_.x + k * kept_[1].x];
-          if (better(v, best[k])) best[k] = v, place[k] = i;
-        }
-      }
-      for (int64_t k = 0; k < count; ++k) to[k * kept_[1].y] = place[k];
-    });
-  }
-
- private:
-  bool better(float v, float best) const {
-    if (v != v) return last_ || best == best;
-    const bool beyond = smallest_ ? v < best : v > best;
-    return beyond || (last_ && v == best);
-  }
-
-  const int64_t n_, x_image_, y_image_, padded_;
-  const bool smallest_, last_;
-  Axis along_{}, kept_[2] = {};
+struct PlaceArgs {
+  int64_t n, x_image, y_image;  // images, and from one to the next
+  Dims out;
+  int64_t padding;  // lanes of a pixel of y beside its channels
+  bool smallest, last;
+  Axis along, kept[2];
 };
+
+bool better(const PlaceArgs& a, float v, float best) {
+  if (v != v) return a.last || best == best;
+  return (a.smallest ? v < best : v > best) || (a.last && v == best);
+}
+
+void run_place(const PlaceArgs& a, const Operands& o) {
+  const auto* x = static_cast<const float*>(o.x);
+  auto* y = static_cast<int64_t*>(o.y);
+  const Axis &rows = a.kept[0], &columns = a.kept[1];
+  const int64_t parts = ceil_div(columns.size, kColumns);
+  o.pool.parallel_for(a.n * rows.size * parts, [&](int64_t task, int) {
+    const int64_t row = task / parts % rows.size, image = task / parts / rows.size;
+    const int64_t first = task % parts * kColumns;
+    const int64_t count = std::min(kColumns, columns.size - first);
+    const float* from = x + image * a.x_image + row * rows.x + first * columns.x;
+    int64_t* to = y + image * a.y_image + row * rows.y + first * columns.y;
+    float best[kColumns];
+    int64_t place[kColumns];
+    for (int64_t k = 0; k < count; ++k) best[k] = from[k * columns.x], place[k] = 0;
+    for (int64_t i = 1; i < a.along.size; ++i) {
+      for (int64_t k = 0; k < count; ++k) {
+        const float v = from[i * a.along.x + k * columns.x];
+        if (better(a, v, best[k])) best[k] = v, place[k] = i;
+      }
+    }
+    for (int64_t k = 0; k < count; ++k) to[k * columns.y] = place[k];
+  });
+  if (a.padding == 0) return;
+  const int64_t pixels = a.out.h * a.out.w, pixel = a.y_image / pixels;
+  for (int64_t k = 0; k < a.n * pixels; ++k) std::fill_n(y + k * pixel + a.out.c, a.padding, 0);
+}
+
+constexpr auto kCode = plan_code<&run_place>("place");
 
 class Place final : public Algorithm {
  public:
@@ -80,9 +68,23 @@ class Place final : public Algorithm {
                            numbers / kColumns, p.threads) +
            200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<PlacePlan>(p, context.kernels.width);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    const ReduceCode code = p.reduce().code;
+    PlaceArgs a{};
+    a.n = p.n, a.x_image = p.x.image(width), a.y_image = p.y.image(width);
+    a.out = p.y.dims;
+    if (p.y.layout == Layout::kNhwc) a.padding = round_up(a.out.c, width) - a.out.c;
+    a.smallest = code == ReduceCode::kFirstMin || code == ReduceCode::kLastMin;
+    a.last = code == ReduceCode::kLastMax || code == ReduceCode::kLastMin;
+    const Strides x(p.x, width), y(p.y, width);
+    const Axis all[] = {{p.x.dims.c, x.c, y.c}, {p.x.dims.h, x.h, y.h}, {p.x.dims.w, x.w, y.w}};
+    int kept = 0;
+    for (int i = 0; i < 3; ++i) (p.reduce().axes[i] ? a.along : a.kept[kept++]) = all[i];
+    // The kept axis whose numbers lie closest is gone through fastest.
+    if (a.kept[0].x < a.kept[1].x || a.kept[1].size == 1) std::swap(a.kept[0], a.kept[1]);
+    return make_plan(kCode, a, context);
   }
 
  private:
