@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Shape
-from ._lowering import Call, Lowering, Refusal, axis_of
+from . import _lifting
+from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._moving import transposed
 from ._registry import Operator
 
@@ -49,7 +50,7 @@ def _reduction(name: str) -> Operator:
             return x
         return np.asarray(function(x, which or None, keepdims=bool(keepdims)), x.dtype)
 
-    return Operator(f"Reduce{name}", meaning, lower_reduction)
+    return Operator(f"Reduce{name}", meaning, lower_reduction, lift=_lifting.axes_input(1))
 
 
 def lower_reduction(low: Lowering, call: Call) -> None:
@@ -135,4 +136,39 @@ def _flat(low: Lowering, call: Call, shape: Shape, axes: Sequence[int]) -> tuple
     return flat, [index + 1 for index, group in enumerate(groups) if group[0] in axes]
 
 
-OPERATORS = tuple(map(_reduction, REDUCTIONS))
+def _place(name: str, function: Callable[..., Any]) -> Operator:
+    def meaning(x: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Array:
+        """Where along `axis` the number is; of several that are equal the first or last."""
+        if select_last_index:
+            places = x.shape[axis] - 1 - function(np.flip(x, axis), axis)
+        else:
+            places = function(x, axis)
+        return np.asarray(np.expand_dims(places, axis) if keepdims else places, np.int64)
+
+    return Operator(name, meaning, lower_place, lift=_lifting.axis)
+
+
+def lower_place(low: Lowering, call: Call) -> None:
+    """Along any axis but the batch."""
+    x, last = call.input(0), call.attrs["select_last_index"]
+    shape = low.shape(x)
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    flat = x
+    if len(shape) > 4:
+        sizes = (math.prod(shape[1:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+        flat = low.reshape(call, x, (shape[0], *sizes), "flat")
+    attrs = {"axis": axis if flat == x else 2, "keepdims": 1, "select_last_index": last}
+    target = _kept(shape, [axis])
+    if not call.attrs["keepdims"]:
+        target = (*shape[:axis], *shape[axis + 1 :])
+    step = "" if target == _kept(low.shape(flat), [attrs["axis"]]) else "places"
+    y = low.emit(call, call.node.op, [flat], attrs, step)
+    if step:
+        low.reshape(call, y, target)
+
+
+OPERATORS = (
+    *map(_reduction, REDUCTIONS),
+    _place("ArgMax", np.argmax),
+    _place("ArgMin", np.argmin),
+)
