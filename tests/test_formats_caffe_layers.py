@@ -698,7 +698,7 @@ def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "said"),
     [
-        ("Slice", 'top: "z" slice_param { axis: 0 }', "slices of the batch"),
+        ("Slice", 'top: "z" slice_param { axis: 0 }', "2 tops do not divide axis 0 of 1"),
         ("Slice", 'top: "z" slice_param { axis: 2 }', "2 tops do not divide axis 2 of 5"),
         ("Slice", 'top: "z" slice_param { slice_point: 6 }', "slice_point [6] does not cut axis 1"),
         ("Slice", 'top: "z" slice_param { slice_point: [1, 2] }', "into 2 parts"),

@@ -136,13 +136,16 @@ def _concat(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
     if len(inputs) == 1:  # Caffe shares the blob, whatever the axis
         reader.add(layer.name, "Identity", inputs, outputs)
         return
-    shapes = [reader.shape(x) for x in inputs]
-    axis = axis_of(axis, len(shapes[0]))
-    if axis == 0:
-        raise Unsupported("over the batch is not supported")
+    axis = axis_of(axis, len(reader.shape(inputs[0])))
+    shapes = [_along(reader, x, axis) for x in inputs]
     reader.add(layer.name, "Concat", inputs, outputs, axis=axis)
     if all(len(shape) == len(shapes[0]) for shape in shapes):
         reader.shapes[outputs[0]] = joined(shapes, axis)
+
+
+def _along(reader: Weighted, x: str, axis: int) -> Shape:
+    """A shape, with the batch as the prototxt says where that is the axis that changes."""
+    return reader.shape(x) if axis else reader.sizes(x)
 
 
 def joined(shapes: Sequence[Shape], axis: int) -> Shape:
@@ -152,16 +155,14 @@ def joined(shapes: Sequence[Shape], axis: int) -> Shape:
 
 def _slice(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.slice_param
-    shape = reader.shape(inputs[0])
     old = param.HasField("slice_dim")
     if old and param.HasField("axis"):
         raise Unsupported("has both axis and slice_dim")
-    axis = axis_of(param.slice_dim if old else param.axis, len(shape))
+    axis = axis_of(param.slice_dim if old else param.axis, len(reader.shape(inputs[0])))
+    shape = _along(reader, inputs[0], axis)
     if len(outputs) == 1:  # Caffe shares the blob
         reader.add(layer.name, "Identity", inputs, outputs)
         return
-    if axis == 0:
-        raise Unsupported("slices of the batch are not supported")
     ends = [*param.slice_point, shape[axis]]
     if not param.slice_point:
         if shape[axis] % len(outputs):
@@ -262,8 +263,8 @@ def _tile(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -
     if param.tiles == 1:
         _identity(reader, layer, inputs, outputs)
     else:
-        shape = reader.shape(inputs[0])
-        axis = axis_of(param.axis, len(shape))
+        axis = axis_of(param.axis, len(reader.shape(inputs[0])))
+        shape = _along(reader, inputs[0], axis)
         reader.add(layer.name, "Concat", inputs * param.tiles, outputs, axis=axis)
         reader.shapes[outputs[0]] = joined([shape] * param.tiles, axis)
 

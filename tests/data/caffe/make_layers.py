@@ -29,7 +29,7 @@ ArgMax argmax_param: axis: 2 top_k: 5 | axis: 1 out_max_val: true top_k: 2 | out
 Bias bias_param: axis: 2 | axis: 1 num_axes: 2 | axis: -1 | num_axes: -1 | num_axes: 0
 Bias x,z>y bias_param: axis: 0
 Clip clip_param: min: -0.5 max: 0.25 | min: 0 max: 6
-Concat x,x>y concat_param: axis: 1 | axis: 2 | concat_dim: 3
+Concat x,x>y concat_param: axis: 1 | axis: 2 | concat_dim: 3 | axis: 0
 Convolution convolution_param: kernel_size: 3 | kernel_size: 3 group: 2 pad: 1 | kernel_size: 1
 Convolution convolution_param: kernel_size: 2 stride: 2 bias_term: false
 Convolution convolution_param: kernel_h: 3 kernel_w: 1 pad_w: 1 pad_h: 2 stride_h: 2 stride_w: 1
@@ -74,14 +74,14 @@ Reshape reshape_param: shape { dim: 1 } axis: -1 num_axes: 0
 Scale scale_param: bias_term: true | axis: 2 bias_term: true | num_axes: -1 bias_term: true
 Scale scale_param: num_axes: 0 | axis: -2 num_axes: 2 | axis: -3 | axis: 3
 Scale x,z>y scale_param: axis: 0
-Slice x>y,z slice_param: slice_point: 1 | axis: 3
+Slice x>y,z slice_param: slice_point: 1 | axis: 3 | axis: 0
 Slice x>y,z,w slice_param: axis: 2 slice_point: [1, 3]
-Softmax softmax_param: axis: 2 | axis: -1
+Softmax softmax_param: axis: 2 | axis: -1 | axis: 0
 SPP spp_param: pyramid_height: 2 | pyramid_height: 2 pool: AVE | pyramid_height: 1
 Split x>y,z loss_param:
 Swish swish_param: beta: 1.5
 Threshold threshold_param: threshold: 0.5
-Tile tile_param: tiles: 3 | axis: 2 tiles: 2 | axis: -1 tiles: 2
+Tile tile_param: tiles: 3 | axis: 2 tiles: 2 | axis: -1 tiles: 2 | axis: 0 tiles: 2
 """
 POSITIVE = """
 Log log_param: scale: 2 | base: 2 shift: 1
@@ -114,6 +114,15 @@ layer { name: "d" type: "Convolution" bottom: "c" top: "d" param { name: "w" }
 layer { name: "l" type: "LRN" bottom: "d" top: "d" include { phase: TRAIN } }
 layer { name: "e" type: "Eltwise" bottom: "c" bottom: "d" top: "e" }
 layer { name: "q" type: "Silence" bottom: "d" }
+"""
+# The first image beside the second.
+PAIRED = """
+layer { name: "s" type: "Slice" bottom: "x" top: "a" top: "b" slice_param { axis: 0 } }
+layer { name: "c" type: "Convolution" bottom: "a" bottom: "b" top: "c" top: "d"
+        convolution_param { num_output: 3 kernel_size: 3 } }
+layer { name: "k" type: "Concat" bottom: "c" bottom: "d" top: "k" }
+layer { name: "y" type: "InnerProduct" bottom: "k" top: "y"
+        inner_product_param { num_output: 4 } }
 """
 # The form of 2013.
 OLD = """
@@ -181,7 +190,7 @@ def cases():
         kind = re.search(r'type: "(\w+)"', text)[1]
         if kind in OF_2014.split():
             yield of_2014(text, kind), X, ""
-    for text in (OF_TWO, CHAIN, OLD):
+    for text in (OF_TWO, CHAIN, PAIRED, OLD):
         yield text, X, ""
 
 
