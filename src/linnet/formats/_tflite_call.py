@@ -87,14 +87,14 @@ class Lite(Translator):
         """The name under which an operator has to make the reals of a tensor; `store` follows."""
         tensor, name = self.model.tensors[index], self.value[index]
         plain = tensor.quantization() is None and tensor.dtype not in (np.float16, np.float64)
-        self._reals[index] = name if plain else self.names.fresh(f"{name}.real")
+        self._reals[index] = name if plain else self.names.fresh(f"{name}.exact")
         if name in self.shapes:
             self.shapes.setdefault(self._reals[index], self.shapes[name])
         return self._reals[index]
 
     def store(self, index: int) -> None:
         """Make what the file stores of the reals of a tensor."""
-        tensor, name, real = self.model.tensors[index], self.value[index], self._reals[index]
+        tensor, name, real = self.model.tensors[index], self.value[index], self._reals.pop(index)
         self.same(real, name)
         if name == real:
             return

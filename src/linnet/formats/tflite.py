@@ -15,7 +15,6 @@ from ._tflite_call import Call, Lite, Rule
 from ._tflite_model import KINDS, Operator
 from ._translator import MissingOperator, Unsupported
 
-
 _RULES = {**_tflite_operators.RULES, **_tflite_windows.RULES}
 _STATE = ": it keeps a state from one call to the next, linnet's networks have none"
 _BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
