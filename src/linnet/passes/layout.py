@@ -270,6 +270,13 @@ def _gather(low: Lowering, call: Call) -> Sunk | None:
     return sunk._replace(perm=perm)
 
 
+def _place(low: Lowering, call: Call) -> Sunk | None:
+    sunk = _along(low, call)
+    if sunk is None or call.attrs["keepdims"]:
+        return sunk
+    return sunk._replace(perm=_without(sunk.perm, [sunk.attrs["axis"]]))
+
+
 def _tile(low: Lowering, call: Call) -> Sunk | None:
     later = _plain(low, call.input(0))
     counts = low.integers(call.input(1), "list of repeats")
@@ -317,6 +324,8 @@ _SINKS: dict[str, Callable[[Lowering, Call], Sunk | None]] = {
     **{op: _together for op in _TOGETHER.split()},
     **{op: _along for op in ("LogSoftmax", "LpNormalization", "Softmax", "Split")},
     **{f"Reduce{name}": _reduction for name in REDUCTIONS},
+    "ArgMax": _place,
+    "ArgMin": _place,
     "Concat": _concat,
     "Gather": _gather,
     "Gemm": _product,
