@@ -16,48 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array, Shape
+from ..graph import Array
 from ..ops._lowering import Call, Lowering, axis_of
-from ..ops.move import transposed
+from ..ops._turned import Turned, wait
 from ..ops.reduce import REDUCTIONS
 
 Order = tuple[int, ...]
 Rule = Callable[[Lowering, Call], None]
-
-
-class Turned(NamedTuple):
-    """The value `base` with its axes in the order `perm`, under the shape `shape`. The batch stays
-    the first.
-    """
-
-    base: str
-    perm: Order
-    shape: Shape
-
-    def compute(self, low: Lowering, call: Call) -> str:
-        base = low.ready(self.base)
-        if self.moves_nothing(low):
-            y = low.reshape(call, base, self.shape)
-        elif self.is_plain(low):
-            y = transposed(low, call, base, self.perm)
-        else:
-            y = transposed(low, call, base, self.perm, "turned")
-            y = low.reshape(call, y, self.shape)
-        return low.alias.get(y, y)
-
-    def reshaped(self, low: Lowering, shape: Shape) -> Turned:
-        return self._replace(shape=shape)
-
-    def is_plain(self, low: Lowering) -> bool:
-        """Whether the shape is that of the Transpose, so that its axes are axes of the base."""
-        shape = low.shape(self.base)
-        return self.shape == tuple(shape[axis] for axis in self.perm)
-
-    def moves_nothing(self, low: Lowering) -> bool:
-        """Whether only axes of size 1 change places. What is open may be of any size."""
-        shape = low.shape(self.base)
-        moving = [axis for axis in self.perm if axis and shape[axis] != 1]
-        return moving == sorted(moving) and not low.graph.example
 
 
 class Sunk(NamedTuple):
@@ -70,8 +35,6 @@ class Sunk(NamedTuple):
 
 def turn(low: Lowering, rule: Rule, call: Call) -> None:
     """Lower a call by its operator's rule, if possible beneath the Transposes of its inputs."""
-    if call.node.op == "Transpose" and _transpose(low, call):
-        return
     sink = _SINKS.get(call.node.op)
     given = [low.later.get(name) for name in call.inputs]
     if sink is None or not any(isinstance(value, Turned) for value in given):
@@ -90,34 +53,11 @@ def turn(low: Lowering, rule: Rule, call: Call) -> None:
     if not still:
         for output, name in zip(call.node.outputs, names):
             if output:
-                _wait(low, output, low.alias.get(name, name), sunk.perm)
+                wait(low, output, low.alias.get(name, name), sunk.perm)
 
 
 def _suffix(perm: Order) -> str:
     return "nchw" if perm == (0, 2, 3, 1) else "turned"
-
-
-def _wait(low: Lowering, output: str, base: str, perm: Order) -> None:
-    """`output` is `base` with its axes in this order, or waits to be that."""
-    later = low.later.get(base)
-    if isinstance(later, Turned) and later.is_plain(low):
-        base, perm = later.base, tuple(later.perm[axis] for axis in perm)
-    if perm == tuple(range(len(perm))):
-        low.alias[output] = base
-        return
-    old = low.shape(base)
-    shape = tuple(old[axis] for axis in perm)
-    low.postpone(output, Turned(base, perm, shape), shape, low.dtypes[base])
-
-
-def _transpose(low: Lowering, call: Call) -> bool:
-    x = call.input(0)
-    rank = len(low.shape(x))
-    perm = tuple(call.ints("perm") or reversed(range(rank)))
-    if sorted(perm) != list(range(rank)) or perm[0] != 0:
-        return False  # the operator's rule says what is wrong, or moves the first axis
-    _wait(low, call.output, x, perm)
-    return True
 
 
 def _plain(low: Lowering, name: str) -> Turned | None:
@@ -137,7 +77,7 @@ def _beneath(low: Lowering, name: str, perm: Order) -> str:
     key = (name, f"beneath{perm}")
     if key not in low.derived:
         low.derived[key] = low.names.fresh(f"{name}.{_suffix(perm)}")
-        _wait(low, low.derived[key], name, _inverse(perm))
+        wait(low, low.derived[key], name, _inverse(perm))
     name = low.derived[key]
     return low.alias.get(name, name)
 
