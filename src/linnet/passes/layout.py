@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import Array, Shape
 from ..ops._lowering import Call, Lowering, axis_of
 from ..ops._turned import Turned, wait
 from ..ops.reduce import REDUCTIONS
@@ -31,6 +31,7 @@ class Sunk(NamedTuple):
     inputs: list[str]
     attrs: dict[str, Any]
     perm: Order  # what its results have to be transposed by
+    shape: Shape | None = None  # what they are reshaped to then
 
 
 def turn(low: Lowering, rule: Rule, call: Call) -> None:
@@ -44,7 +45,7 @@ def turn(low: Lowering, rule: Rule, call: Call) -> None:
     if sunk is None:
         rule(low, call)
         return
-    still = sunk.perm == tuple(range(len(sunk.perm)))
+    still = sunk.perm == tuple(range(len(sunk.perm))) and sunk.shape is None
     names = call.node.outputs
     if not still:
         names = [name and low.names.fresh(f"{name}.{_suffix(sunk.perm)}") for name in names]
@@ -52,8 +53,12 @@ def turn(low: Lowering, rule: Rule, call: Call) -> None:
     rule(low, Call(node, sunk.inputs, sunk.attrs))
     if not still:
         for output, name in zip(call.node.outputs, names):
-            if output:
-                wait(low, output, low.alias.get(name, name), sunk.perm)
+            base = low.alias.get(name, name)
+            if output and sunk.shape is not None:
+                later = Turned(base, sunk.perm, sunk.shape)
+                low.postpone(output, later, sunk.shape, low.dtypes[base])
+            elif output:
+                wait(low, output, base, sunk.perm)
 
 
 def _suffix(perm: Order) -> str:
@@ -119,9 +124,12 @@ def _common(low: Lowering, names: Sequence[str]) -> Order | None:
 def _together(low: Lowering, call: Call) -> Sunk | None:
     """Element by element of several values and constants, which broadcast."""
     values = [name for name in call.inputs if name and name not in low.constants]
+    constants = [low.constants[name] for name in call.inputs if name in low.constants]
+    single = len(values) == 1 and all(array.size == 1 for array in constants)
+    if single and all(array.ndim <= len(low.shape(values[0])) for array in constants):
+        return _alone(low, call, call.inputs.index(values[0]))
     perm = _common(low, values)
-    constants = (name for name in call.inputs if name in low.constants)
-    if perm is None or any(low.constants[name].ndim > len(perm) for name in constants):
+    if perm is None or any(array.ndim > len(perm) for array in constants):
         return None
     inputs = []
     for name in call.inputs:
@@ -130,13 +138,14 @@ def _together(low: Lowering, call: Call) -> Sunk | None:
     return Sunk(inputs, dict(call.attrs), perm)
 
 
-def _alone(low: Lowering, call: Call) -> Sunk | None:
-    """Element by element of one value; other inputs are parameters."""
-    x, *others = call.inputs
-    later = low.later.get(x)
-    if not isinstance(later, Turned) or not later.is_plain(low):
+def _alone(low: Lowering, call: Call, place: int = 0) -> Sunk | None:
+    """Element by element of the value in one place; other inputs are parameters."""
+    later = low.later.get(call.inputs[place])
+    if not isinstance(later, Turned):
         return None
-    return Sunk([later.base, *others], dict(call.attrs), later.perm)
+    inputs = [*call.inputs[:place], later.base, *call.inputs[place + 1 :]]
+    shape = None if later.is_plain(low) else later.shape
+    return Sunk(inputs, dict(call.attrs), later.perm, shape)
 
 
 def _along(low: Lowering, call: Call) -> Sunk | None:

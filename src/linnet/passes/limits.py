@@ -46,8 +46,8 @@ _KEEPING = {
 
 
 def join_limits(graph: Graph) -> Graph:
-    """A Clip disappears where no number lies beyond its limits, or else in the Clip or Relu before
-    it that nothing else reads. Outputs keep their names.
+    """A Clip or Relu disappears where no number lies beyond its limits, or else in one before it
+    that nothing else reads. Outputs keep their names.
     """
     users = Counter(name for node in graph.nodes for name in node.inputs)
     users.update(graph.outputs)
@@ -60,7 +60,7 @@ def join_limits(graph: Graph) -> Graph:
     joined: set[str] = set()  # values that nothing computes any more
     for node in graph.nodes:
         node.inputs = [renamed.get(name, name) for name in node.inputs]
-        if node.op == "Clip":
+        if node.op in ("Clip", "Relu"):
             x, y = node.inputs[0], node.outputs[0]
             limits = _limits(node, initializers)
             if y not in graph.outputs and limits.holds(ranges.get(x, _EVERYTHING)):
@@ -73,14 +73,12 @@ def join_limits(graph: Graph) -> Graph:
                 both = _Range(max(first.least, limits.least), min(first.most, limits.most))
                 if both.least <= both.most:
                     joined.add(x)
-                    node.inputs[0] = before.inputs[0]
-                    if both == _FIXED["Relu"]:
-                        node.op, node.inputs = "Relu", node.inputs[:1]
-                    elif both != limits:
-                        for place, number in enumerate(both, 1):
-                            name = names.fresh(f"{y}.{('least', 'most')[place - 1]}")
-                            initializers[name] = np.array(number, np.float32)
-                            node.inputs[place:] = [name, *node.inputs[place + 1 :]]
+                    node.op, node.inputs = "Relu", before.inputs[:1]
+                    if both != _FIXED["Relu"]:
+                        node.op = "Clip"
+                        for what, number in zip(("least", "most"), both):
+                            node.inputs.append(names.fresh(f"{y}.{what}"))
+                            initializers[node.inputs[-1]] = np.array(number, np.float32)
         nodes.append(node)
         producers.update(dict.fromkeys(node.outputs, node))
         ranges[node.outputs[0]] = _range(node, initializers, ranges)
