@@ -99,6 +99,7 @@ def windows() -> dict[str, Case]:
         ("odd", 3, 2, 0, (11, 15)),
         ("valid", 4, 2, 1, (14, 18)),
         ("gaps", 2, 3, 1, (18, 24)),
+        ("half", 2, 2, 0, (12, 16)),
     ):
         shape = np.array([1, *size, 5], np.int32)
         cases[f"transposed_{name}"] = of(
@@ -106,7 +107,7 @@ def windows() -> dict[str, Case]:
             X,
             tuple(shape),
             [shape, real(5, window, window, 4), real(5, seed=2)],
-            (49, {0: b(padding), 1: i(stride), 2: i(stride), 3: b(1)}),
+            (49, {0: b(padding), 1: i(stride), 2: i(stride), 3: b(int(name != "half"))}),
             order="k0,k1,x,k2",
         )
     for kind, type_, first in (("RESIZE_BILINEAR", 15, 2), ("RESIZE_NEAREST_NEIGHBOR", 74, 0)):
