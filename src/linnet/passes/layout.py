@@ -141,7 +141,7 @@ def _together(low: Lowering, call: Call) -> Sunk | None:
 def _alone(low: Lowering, call: Call, place: int = 0) -> Sunk | None:
     """Element by element of the value in one place; other inputs are parameters."""
     later = low.later.get(call.inputs[place])
-    if not isinstance(later, Turned):
+    if not isinstance(later, Turned) or len(low.shape(later.base)) > 4:
         return None
     inputs = [*call.inputs[:place], later.base, *call.inputs[place + 1 :]]
     shape = None if later.is_plain(low) else later.shape
