@@ -150,6 +150,18 @@ def test_rows_of_a_matrix_change_places():
     net.check("Flatten Gemm")
 
 
+def test_channels_of_every_pixel_are_a_convolution():
+    net = Net()
+    net.add("MatMul", "t", normal(6, 7), y="a")
+    net.add("Add", "a", normal(7), y="b")
+    net.add("Relu", "b", y="c")
+    net.add("Transpose", "c", perm=FIRST)
+    net.check("Conv Relu")
+    net = Net()
+    net.add("MatMul", "t", normal(5, 6, 3))
+    net.check("Transpose Reshape Conv Reshape Transpose")
+
+
 def test_single_pixels_and_channels_do_not_move():
     net = Net()
     net.add("ReduceMean", "t", ints(1, 2), y="pixel")

@@ -313,7 +313,8 @@ def _strided_slice(call: Call) -> None:
             raise Unsupported(f"takes {count} parts of {len(whole)} axes")
         if single >> i & 1:
             dropped.append(axis)
-            parts.append(_Part(axis, start, start + 1 or LONGEST_AXIS, 1))
+            last = start + 1 if start != -1 and whole[axis] != 1 else LONGEST_AXIS
+            parts.append(_Part(axis, start if whole[axis] != 1 else 0, last, 1))
         else:
             kept += 1
             far = LONGEST_AXIS if step > 0 else -LONGEST_AXIS
