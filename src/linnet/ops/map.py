@@ -259,7 +259,7 @@ def scaled(
     shape = low.shape(x)
     if len(shape) < 2:
         raise Refusal(f"of {shape_text(shape)}, which has no axis but the batch, is not supported")
-    attrs = {"scale": np.full(shape[1], factor), "shift": np.full(shape[1], float(shift))}
+    attrs = {"scale": np.full(1, factor), "shift": np.full(1, float(shift))}
     return low.emit(call, "Affine", [x], attrs, step)
 
 
