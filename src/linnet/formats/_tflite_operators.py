@@ -71,18 +71,7 @@ def _leaky_relu(call: Call) -> None:
 
 
 def _gelu(call: Call) -> None:
-    """x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2, which is its approximation."""
-    if not call.option(0, "B"):
-        raise Unsupported("is supported in its approximation by tanh only")
-    x = call.x[0]
-    root = math.sqrt(2 / math.pi)
-    numbers = (("cubic", root * 0.044715), ("linear", root), ("one", 1), ("half", 0.5))
-    cubic, linear, one, half = (call.real_number(*pair) for pair in numbers)
-    square = call.part("Mul", "square", [x, x])
-    inner = call.part("Add", "sum", [call.part("Mul", "scaled", [square, cubic]), linear])
-    tanh = call.part("Tanh", "tanh", [call.part("Mul", "argument", [x, inner])])
-    part = call.part("Mul", "part", [call.part("Add", "factor", [tanh, one]), half])
-    call.finish("Mul", [x, part])
+    call.finish("Gelu", call.x, approximate="tanh" if call.option(0, "B") else "none")
 
 
 def _fully_connected(call: Call) -> None:
