@@ -59,6 +59,7 @@ ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
     Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt),
+    Format("TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3"),
 )
 
 

@@ -278,7 +278,7 @@ def scaled(
         column = low.reshape(call, x, (*shape, 1), f"{step or 'scaled'}.column")
         y = scaled(low, call, column, factor, f"{step or 'scaled'}.result", shift=shift)
         return low.reshape(call, y, shape, step)
-    attrs = {"scale": np.full(shape[1], factor), "shift": np.full(shape[1], float(shift))}
+    attrs = {"scale": np.full(1, factor), "shift": np.full(1, float(shift))}
     return low.emit(call, "Affine", [x], attrs, step)
 
 
