@@ -42,7 +42,7 @@ class Hdf5:
         found = self._guarded(lambda: self._at(path))
         if found is None:
             return None
-        value = self._guarded(lambda: found.attrs[name] if name in found.attrs else None)
+        value = self._guarded(lambda: found.attrs.get(name))
         return self._guarded(lambda: _plain(value))
 
     def names(self, path: str) -> list[str]:
@@ -75,7 +75,7 @@ class Hdf5:
         """The group or dataset there, without leaving the file."""
         found = self._root
         for part in filter(None, path.split("/")):
-            if not hasattr(found, "keys") or part not in found.keys():
+            if not hasattr(found, "keys") or part not in list(found):
                 return None
             if hasattr(found, "get"):
                 link = _link(found, part)
@@ -102,8 +102,8 @@ def _library(what: str) -> Any:
         except ImportError:
             continue
     raise RuntimeError(
-        f"{what}: reading HDF5 needs h5py (apt install python3-h5py, or pip install h5py) or pyfive "
-        "(pip install pyfive)"
+        f"{what}: reading HDF5 needs h5py (apt install python3-h5py, or pip install h5py), "
+        "or pyfive (pip install pyfive)"
     )
 
 

@@ -8,6 +8,7 @@ layer, made of names of classes. What `to_json()` and `save_weights()` write are
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from collections import Counter
@@ -25,29 +26,33 @@ _EXPANSION = 16  # an archive's member may be so many times the archive, and 16 
 _MOST_CHUNKS = 10_000  # of an attribute that does not fit one
 
 
-def read_model(model: Source, weights: Source | None) -> Layer:
-    """The model with the weights of its layers; those of a second file go before its own.
+def read_model(model: Source, weights: Source | None) -> tuple[Layer, int]:
+    """The model with the weights of its layers, and which Keras it is of: 1, 2 or 3.
+
+    Weights of a second file go before those of the first.
 
     ValueError if a file is damaged or not Keras's; RuntimeError if nothing here reads HDF5.
     """
     data = model.read()
     store: _hdf5.Hdf5 | None = None
+    version: Any = None
     if data.startswith(_hdf5.MAGIC):
         store = _hdf5.Hdf5(data, str(model))
-        text = store.attribute("", "model_config")
+        text, version = (store.attribute("", key) for key in ("model_config", "keras_version"))
         if not isinstance(text, str):
             raise ValueError(
                 f"{model}: holds weights without the model's configuration; give the JSON text "
                 "of model.to_json() as the model, and this file as its weights"
             )
     elif data.startswith(ZIP_MAGIC):
-        text, store = _archive(data, str(model), weights is None)
+        text, version, store = _archive(data, str(model), weights is None)
     else:
         try:
             text = decode(data)
         except UnicodeDecodeError:
             raise ValueError(f"{model}: not a model of Keras") from None
     layer = parse(text, str(model))
+    version = version or layer.keras_version
     if weights is not None:
         store = _hdf5.Hdf5(weights.read(), str(weights))
     if store is None:
@@ -60,19 +65,29 @@ def read_model(model: Source, weights: Source | None) -> Layer:
             f"{store.what}: was saved by Keras on Theano, whose kernels are mirrored; save it "
             "again by Keras on TensorFlow"
         )
-    return layer
+    return layer, int(version[0]) if re.match(r"[123]\.", str(version)) else _guess(layer)
 
 
-def _archive(data: bytes, what: str, trained: bool) -> tuple[str, _hdf5.Hdf5 | None]:
-    """Configuration and weights in a .keras file."""
+def _guess(model: Layer) -> int:
+    """The version of a model that does not say, by how inputs are described since Keras 3."""
+    leaves = _leaves(model)
+    return 3 if any("batch_shape" in leaf.config for leaf in leaves) else 2
+
+
+def _archive(data: bytes, what: str, trained: bool) -> tuple[str, Any, _hdf5.Hdf5 | None]:
+    """Configuration, Keras's version and weights in a .keras file."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = set(archive.namelist())
             if "config.json" not in members:
                 raise ValueError("has no config.json")
             text = decode(_member(archive, "config.json", len(data)))
+            version = None
+            if "metadata.json" in members:
+                metadata = json.loads(decode(_member(archive, "metadata.json", len(data))))
+                version = metadata.get("keras_version")
             if not trained:
-                return text, None
+                return text, version, None
             if "model.weights.h5" not in members:
                 pickled = "model.weights.npz" in members
                 form = "has its weights in the form of npz, which is pickled Python"
@@ -82,7 +97,7 @@ def _archive(data: bytes, what: str, trained: bool) -> tuple[str, _hdf5.Hdf5 | N
         raise
     except Exception as error:  # zipfile raises what comes its way in damaged files
         raise ValueError(f"{what}: damaged, or not a .keras file ({error})") from None
-    return text, _hdf5.Hdf5(stored, what)
+    return text, version, _hdf5.Hdf5(stored, what)
 
 
 def _member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:
@@ -152,9 +167,7 @@ def _distribute(layer: Layer, arrays: list[Any]) -> None:
 
 def _leaves(model: Layer) -> list[Layer]:
     return [
-        leaf
-        for layer in model.layers
-        for leaf in (_leaves(layer) if layer.is_model else [layer])
+        leaf for layer in model.layers for leaf in (_leaves(layer) if layer.is_model else [layer])
     ]
 
 

@@ -6,10 +6,12 @@ Nothing in it is evaluated: layers are data, told apart by the names of their cl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..text import short
+from ._keras_old import modernized
 
 MODELS = {"Sequential", "Functional", "Model"}
 _INPUT = "InputLayer"
@@ -47,10 +49,21 @@ class Layer:
         self.inputs: list[Ref] = []
         self.outputs: list[Ref] = []
         self.arrays: list[Any] | None = None
+        self.keras_version = ""  # as the JSON text of a whole model may have it
 
     @property
     def is_model(self) -> bool:
-        return self.kind in MODELS
+        return self.kind in MODELS and not self.is_custom
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is a function's call that Keras has made a layer of."""
+        return self.kind == "TFOpLambda" or self.module.startswith(("keras.src.ops", "keras.ops"))
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether its class is registered under a name of a package's own."""
+        return self.module != "" and not re.match(r"(keras|tf_keras|builtins)(\.|$)", self.module)
 
 
 def parse(text: str, what: str) -> Layer:
@@ -58,6 +71,7 @@ def parse(text: str, what: str) -> Layer:
     try:
         data = json.loads(text)
         layer = _layer(data)
+        layer.keras_version = str(data.get("keras_version") or "")
         if not layer.is_model:
             raise ValueError(
                 f"it is a {short(layer.kind)}, expected a Sequential or Functional model; "
@@ -76,11 +90,10 @@ def parse(text: str, what: str) -> Layer:
 
 def _layer(data: Mapping[str, Any]) -> Layer:
     config = data["config"]
-    kind, module = str(data["class_name"]), str(data.get("module") or "")
-    if data.get("registered_name") not in (None, kind):
-        module = str(data["registered_name"])
     if isinstance(config, list):  # a Sequential before Keras 2.2.3
         config = {"layers": config}
+    kind, module = str(data["class_name"]), str(data.get("module") or "")
+    kind, config = modernized(kind, config)
     name = str(data.get("name") or config.get("name") or kind.lower())
     layer = Layer(kind, name, module, config)
     layer.calls = [_call(node) for node in data.get("inbound_nodes") or []]
@@ -102,9 +115,11 @@ def _call(node: Any) -> Call:
     if isinstance(node, Mapping):
         return Call(_tensors(node["args"]), _tensors(node.get("kwargs") or {}))
     entries = [node] if node and isinstance(node[0], str) else list(node)
-    refs, kwargs = [], {}
+    refs: list[Any] = []
+    kwargs: dict[str, Any] = {}
     for name, call, output, *more in entries:
-        refs.append(Ref(str(name), int(call), int(output)))
+        constant = name == "_CONSTANT_VALUE"
+        refs.append(output if constant else Ref(str(name), int(call), int(output)))
         for key, value in (more[0] if more else {}).items():
             kwargs[str(key)] = _old_tensor(value)
     return Call([refs] if len(refs) > 1 else refs, kwargs)
