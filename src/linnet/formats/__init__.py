@@ -56,6 +56,11 @@ def _keras(head: bytes) -> bool:
     return head[:8] == b"\x89HDF\r\n\x1a\n" or _KERAS_JSON.match(head) is not None
 
 
+def _graph_def(head: bytes) -> bool:
+    """A node with its name and operator."""
+    return re.match(rb"\x0a[^\x00][\x01-\x1f]?\x0a.[\w./-]+\x12.[A-Z]\w+", head, re.S) is not None
+
+
 _KERAS_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"(class_name|module|config|backend)":')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
@@ -67,6 +72,7 @@ ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
     Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt),
+    Format("TensorFlow", (".pb",), (), "tensorflow", begins=_graph_def),
     Format("Keras", (".keras",), (".h5", ".hdf5"), "keras", alone=True, begins=_keras),
 )
 

@@ -8,16 +8,16 @@ all of this again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array, Node, Shape
+from ..graph import UNSUPPORTED, Array, Node, Shape
 from ..ops import OPERATORS
 from ..ops._lowering import BATCH, settled
-from ._translator import Translator
+from ._translator import Translator, Unsupported
 
 _MOST_COMPUTED = 1 << 12  # numbers; shapes are a few
 _MOST_AXES = 8
@@ -50,6 +50,24 @@ class Inferred(Translator):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.values: dict[str, Array] = {}
+        self.failed: set[str] = set()  # values that depend on a problem already told
+
+    @contextmanager
+    def attempt(
+        self, op: str, name: str, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> Iterator[None]:
+        with super().attempt(op, name, inputs, outputs):
+            yield
+        if self.graph.nodes and self.graph.nodes[-1].op == UNSUPPORTED:
+            self.failed.update(outputs)
+
+    def shape(self, name: str) -> Shape:
+        """Shape of an activation or a constant; Unsupported if it is not known."""
+        shape = self.known_shape(name)
+        if shape is None:
+            reason = f"the shape of its input '{name}' is not known"
+            raise Unsupported("" if name in self.failed else reason)
+        return shape
 
     def value(self, name: str) -> Array | None:
         """A constant, or None if `name` is none that is known."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ..text import shape_text
-from ._lowering import Call, Lowering, Refusal
+from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
 
 _DTYPES: dict[int, Any] = {  # of TensorProto.DataType
@@ -165,6 +165,13 @@ def divide(a: Array, b: Array) -> Array:
     if (b == 0).any():
         raise ValueError("integer division by zero")
     return np.asarray(a // b + ((a % b != 0) & ((a < 0) != (b < 0))))
+
+
+def remainder(a: Array, b: Array, *, fmod: int = 0) -> Array:
+    """What is left of `a`, with the sign of `b` or, if `fmod`, of `a`; ValueError of zero."""
+    if a.dtype.kind != "f" and (b == 0).any():
+        raise ValueError("integer division by zero")
+    return np.asarray(np.fmod(a, b) if fmod else a % b)
 
 
 def total(*terms: Array) -> Array:
@@ -394,7 +401,7 @@ def lower_cast(low: Lowering, call: Call) -> None:
         low.emit(call, "Cast", [x], {"to": to})
 
 
-def broadcast(a: Array, b: Array) -> int:
+def broadcast(a: Array, b: Array, **attrs: Any) -> int:
     return math.prod(np.broadcast_shapes(a.shape, b.shape))
 
 
@@ -427,6 +434,7 @@ OPERATORS = (
     Operator("Sub", subtract, lower_arithmetic, broadcast),
     Operator("Mul", multiply, lower_arithmetic, broadcast),
     Operator("Div", divide, lower_arithmetic, broadcast),
+    Operator("Mod", remainder, of_constants, broadcast),
     Operator("Pow", power, lower_power, broadcast),
     Operator("Sum", total, lower_chain),
     Operator("Mean", mean, lower_chain),
