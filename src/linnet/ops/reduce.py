@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Shape
-from ._lowering import Call, Lowering, Refusal, axis_of
+from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
+from .map import scaled
 from .move import transposed
 
 
@@ -135,4 +136,56 @@ def _flat(low: Lowering, call: Call, shape: Shape, axes: Sequence[int]) -> tuple
     return flat, [index + 1 for index, group in enumerate(groups) if group[0] in axes]
 
 
-OPERATORS = tuple(map(_reduction, REDUCTIONS))
+def arg_max(x: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Array:
+    """The place of the largest number along `axis`, the first or else the last of several."""
+    if select_last_index:
+        y = x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis)
+    else:
+        y = np.argmax(x, axis)
+    return np.asarray(np.expand_dims(y, axis) if keepdims else y, np.int64)
+
+
+def arg_min(x: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Array:
+    """The place of the smallest number along `axis`."""
+    return arg_max(-x, axis=axis, keepdims=keepdims, select_last_index=select_last_index)
+
+
+def lower_place(low: Lowering, call: Call) -> None:
+    """Along any axis but the batch, of at most four axes without NaN."""
+    x = call.input(0)
+    shape = low.shape(x)
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    size, last = shape[axis], bool(call.attrs["select_last_index"])
+    if size > 1 << 24:
+        raise Refusal(f"axis {axis} of {size} has more places than float32 has integers")
+    if call.node.op == "ArgMin":
+        x = low.emit(call, "Neg", [x], step="negative")
+    limits = np.finfo(np.float32)
+    bounds = [
+        low.add_constant(f"{call.output}.{name}", np.array(value, np.float32))
+        for name, value in (("lowest", limits.min), ("highest", limits.max))
+    ]
+    x = low.emit(call, "Clip", [x, *bounds], step="finite")  # infinity less infinity is NaN
+    top = over_axes(low, call, "Max", (x, [axis]), "top")
+    less = low.emit(call, "Sub", [x, top], step="less")
+    sign = low.emit(call, "Sign", [less], step="sign")
+    found = scaled(low, call, sign, 1, "found", shift=1)  # 1 where it is the largest, else 0
+    # The largest of weights that fall, or rise, along the axis is that of the place.
+    weights = np.arange(1, size + 1) if last else np.arange(size, 0, -1)
+    factors = weights.astype(np.float32).reshape([-1] + [1] * (len(shape) - 1 - axis))
+    constant = low.add_constant(f"{call.output}.weights", factors)
+    weighted = low.emit(call, "Mul", [found, constant], step="weighted")
+    place = over_axes(low, call, "Max", (weighted, [axis]), "weight")
+    factor, shift = (1, -1) if last else (-1, size)
+    place = scaled(low, call, place, factor, "place", shift=shift)
+    keep = call.attrs["keepdims"]
+    place = low.emit(call, "Cast", [place], {"to": 7}, "" if keep else "kept")
+    if not keep:
+        low.reshape(call, place, (*shape[:axis], *shape[axis + 1 :]))
+
+
+OPERATORS = (
+    *map(_reduction, REDUCTIONS),
+    Operator("ArgMax", arg_max, lower_place),
+    Operator("ArgMin", arg_min, lower_place),
+)

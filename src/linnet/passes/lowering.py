@@ -18,6 +18,7 @@ from ..ops._lowering import (
 )
 from ..ops._registry import Operator
 from .fold import fold, foldable
+from .layout import turn
 
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
@@ -91,7 +92,7 @@ def _visit(low: Lowering, node: Node) -> None:
         if foldable(low, operator, call):
             fold(low, operator, call)
         else:
-            (operator.lower or as_it_is)(low, call)
+            turn(low, operator.lower or as_it_is, call)
     except MissingOperator as reason:
         first = Missing(node, str(reason))
         low.missing.setdefault((first.op, first.reason), first).count += 1
@@ -116,10 +117,11 @@ def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed
 def _connect_outputs(low: Lowering) -> None:
     """Give every graph output a node of its own that bears its name."""
     renamed: dict[str, str] = {}
+    values = {name: low.ready(low.alias.get(name, name)) for name in low.graph.outputs}
     produced = {name for node in low.nodes for name in node.outputs}
     outputs = set(low.graph.outputs)
     for name in low.graph.outputs:
-        value = low.alias.get(name, name)
+        value = values[name]
         if name in low.failed:
             if not low.problems and not low.missing:
                 low.problems.append(f"output '{name}' cannot be computed")
