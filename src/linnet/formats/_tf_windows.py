@@ -158,7 +158,7 @@ def _space_to_batch(step: Step) -> None:
     if step.x in step.reader.blocks:
         raise Unsupported("one SpaceToBatchND after the other is not supported")
     pads = _borders(step, step.input(2), len(step.ints(1, "block shape")))
-    step.add("Pad", [step.x, pads])
+    _bordered(step, pads)
     step.reader.blocks[step.y] = block
 
 
@@ -179,7 +179,14 @@ def _batch_to_space(step: Step) -> None:
         raise Unsupported("is not after a SpaceToBatchND of the same blocks")
     pads = _borders(step, step.input(2), len(step.ints(1, "block shape")))
     crops = step.add("Neg", [pads], step.fresh("crops"))
-    step.add("Pad", [step.x, crops])
+    _bordered(step, crops)
+
+
+def _bordered(step: Step, pads: str) -> None:
+    """An image with other borders, which may depend on sizes that are open."""
+    step.add("Pad", [step.x, pads])
+    n, *_, channels = step.shape()
+    step.reader.shapes.setdefault(step.y, (n, 0, 0, channels))
 
 
 RULES: dict[str, Callable[[Step], None]] = {
