@@ -268,7 +268,8 @@ class Lowering:
             if not step:
                 self.alias[call.output] = x
             return x
-        later = self.later[x].reshaped(self, target) if x in self.later else None
+        waits = x in self.later and self.computed.get(x) != x
+        later = self.later[x].reshaped(self, target) if waits else None
         if later is not None:
             output = self.names.fresh(f"{call.output}.{step}") if step else call.output
             self.postpone(output, later, target, self.dtypes[x])
