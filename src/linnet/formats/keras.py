@@ -22,7 +22,7 @@ from ._keras_model import Layer, Ref, order, refs_in
 from ._source import Source
 from ._translator import MissingOperator, Unsupported
 
-_MOST_CALLS = 100_000  # a model within a model within a model may be called very often
+_MOST_CALLS = 20_000  # a model within a model within a model may be called very often
 _INPUT_TYPES = ("float32", "float16", "uint8", "int8", "int16", "int32", "int64", "bool")
 
 
@@ -53,7 +53,7 @@ class _Reader(Inferred):
         names = [layer.name for layer in root.layers]
         super().__init__(root.name, source, names)
         self.version = version
-        self.unused = set(names)  # those that no value has yet
+        self.uses = dict.fromkeys(names, 0)  # how many values each name was wanted for
         self.calls = 0
         self.weights: dict[tuple[int, int], str] = {}  # by the layer's id, and the weights' number
         inputs = [self._input(root, ref) for ref in root.inputs]
@@ -87,11 +87,12 @@ class _Reader(Inferred):
         return floats
 
     def _name(self, name: str) -> str:
-        """The name of a new value: the layer's, if no value has it yet."""
-        if name in self.unused:
-            self.unused.remove(name)
+        """The name of a new value: the layer's or, of its later calls, that with a number."""
+        count = self.uses.get(name)
+        self.uses[name] = (count or 0) + 1
+        if count == 0:
             return name
-        return self.names.fresh(name)
+        return self.names.fresh(f"{name}_{count}" if count else name)
 
     def _model(self, model: Layer, inputs: Sequence[str], prefix: str) -> list[str]:
         """Translate a model's layers for these inputs; the names of its outputs."""
