@@ -12,7 +12,8 @@ import numpy as np
 from ..text import short
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_MOST_OPS = 200_000  # functions that call functions may come to very many
+_MOST_OPS = 100_000  # functions that call functions may come to very many
+_MOST_CALLS = 10_000
 _MOST_STEPS = 10_000  # from a tensor to the one it is another name of
 _MOST_DEPTH = 200
 
@@ -158,8 +159,8 @@ class FlatGraph:
         if name not in self._scopes:
             if scope.depth >= _MOST_DEPTH:
                 raise ValueError(f"function {short(function.signature.name)} calls itself")
-            if len(self._scopes) >= _MOST_OPS:
-                raise ValueError(f"functions are called more than {_MOST_OPS} times")
+            if len(self._scopes) >= _MOST_CALLS:
+                raise ValueError(f"functions are called more than {_MOST_CALLS} times")
             body = function.node_def
             self._scopes[name] = _Scope(f"{name}/", body, function, (scope, node))
         return self._scopes[name]

@@ -21,7 +21,7 @@ from ._translator import Unsupported
 # Types of tensors, and what is of one machine or of training.
 _HARMLESS = re.compile(
     r"_.*|[TU]\w*|SrcT|Index|dtype|out_type|key_dtype|use_cudnn_on_gpu|cudnn_fmt|N|num_args|validate_shape|"
-    r"exponential_avg_factor|grad_[ab]|message|shape|container|shared_name|allowed_devices|"
+    r"exponential_avg_factor|grad_[abxy]|index_type|message|shape|container|shared_name|allowed_devices|"
     r"output_types|debug_name|parallel_iterations|element_shape|half_to_float|validate_indices"
 )
 

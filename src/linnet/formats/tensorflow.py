@@ -38,6 +38,10 @@ class _Model:
 
     def __init__(self, graph: Any, size: int) -> None:
         self.graph = graph
+        bodies = [graph.node, *(f.node_def for f in graph.library.function)]
+        names = (name for body in bodies for node in body for name in node.input)
+        if not all(isinstance(name, str) for name in names):  # as some protobufs have it
+            raise ValueError("a name is not valid UTF-8")
         self.size = size  # bytes
         self.flat = FlatGraph(graph)
         self.inputs: dict[str, str] = {}  # node: name, of a signature
@@ -168,8 +172,9 @@ class _Reader(Blockwise):
             if Ref(op.name, 0) in never and Ref(op.name, 1) in never:
                 continue
             self._op(op, counts[op.name], taken)
+        made = self.graph.names()
         for key, ref in zip(model.outputs, wanted):
-            self._output(key, ref)
+            self._output(key, ref, key in made)
 
     def _branches(self, ops: Sequence[Op]) -> tuple[set[Ref], Mapping[str, int]]:
         if not any(op.kind == "Switch" for op in ops):
@@ -265,10 +270,10 @@ class _Reader(Blockwise):
         except ValueError as error:
             raise Unsupported(str(error)) from None
 
-    def _output(self, key: str, ref: Ref) -> None:
-        """What the signature calls the value; or the value itself."""
+    def _output(self, key: str, ref: Ref, taken: bool) -> None:
+        """What the signature or its node calls the value; or, if another has that name, itself."""
         value = self.name(ref)
-        if key != value and key not in self.names:
+        if key != value and not taken:
             self.names.add(key)
             with self.attempt("Identity", key, [value], [key]):
                 if value in self.failed:
