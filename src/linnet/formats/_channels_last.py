@@ -33,6 +33,8 @@ class Kernel(NamedTuple):
     axes: str
 
     def size(self, letters: str) -> list[int]:
+        if len(self.shape) != len(self.axes):
+            raise Unsupported(f"weights {list(self.shape)} are not of the form {self.axes}")
         return [self.shape[self.axes.index(letter)] for letter in letters]
 
     @property
@@ -71,7 +73,7 @@ def conv(
     strides, dilations = strides or [1] * len(window), dilations or [1] * len(window)
     channels, depthwise = shape[-1], "M" in kernel.axes
     inputs = 1 if depthwise else kernel.size("I")[0]
-    if len(kernel.shape) != len(kernel.axes) or inputs < 1 or channels % inputs:
+    if inputs < 1 or channels % inputs:
         raise Unsupported(f"weights {list(kernel.shape)} do not fit {channels} channels")
     if depthwise and kernel.size("C") != [channels]:
         raise Unsupported(f"weights {list(kernel.shape)} are not those of {channels} channels")
@@ -107,7 +109,7 @@ def transposed_conv(
     """
     shape, window = _image(reader, x, kernel.window), kernel.window
     strides = strides or [1] * len(window)
-    if len(kernel.shape) != len(kernel.axes) or kernel.size("I") != [shape[-1]]:
+    if kernel.size("I") != [shape[-1]]:
         raise Unsupported(f"weights {list(kernel.shape)} do not fit {shape[-1]} channels")
     (filters,) = kernel.size("O")
     weights = _reordered(reader, y, kernel, "IO")

@@ -189,10 +189,10 @@ class Model:
         """The numbers of a constant, in a view of the file if they are stored plainly; None if it
         is computed.
         """
+        dtype, shape = tensor.dtype, tensor.declared
         data = self._bytes(tensor)
         if data is None:
             return None
-        dtype, shape = tensor.dtype, tensor.declared
         if any(not 0 <= n < LONGEST_AXIS for n in shape):
             raise Unsupported(f"tensor '{tensor.name}' has the shape {list(shape)}")
         count = math.prod(shape)

@@ -30,9 +30,7 @@ def _convolution(call: Call, axes: str, activation: int, dilations: list[int]) -
     lite, x, bias = call.lite, call.x[0], call.input(2)
     padding, strides = _padding(call.option(0, "b")), [call.option(2), call.option(1)]
     kernel, phases = call.kernel(1, axes), lite.phases.get(x)
-    if len(kernel.shape) != len(axes):
-        raise Unsupported(f"its weights have the shape {list(kernel.shape)}")
-    if axes == "IHWO" and kernel.shape[0] != 1:
+    if axes == "IHWO" and kernel.size("I") != [1]:
         raise Unsupported(f"its weights {list(kernel.shape)} are of more than one channel each")
     if phases:
         odd = any((k - 1) * d % 2 for k, d in zip(kernel.window, dilations))

@@ -48,14 +48,17 @@ class _Reader(Lite):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         model = self.model
+        self.broken: set[int] = set()  # tensors that have been reported
         made = {i for operator in model.operators for i in operator.outputs}
         for index in dict.fromkeys(model.inputs):
             with self.attempt("input", self.value[index], [], [self.value[index]]):
                 self._input(index)
         read = {i for operator in model.operators for i in operator.inputs if i >= 0}
         for index in sorted({*read, *model.outputs} - made - set(model.inputs) - {-1}):
+            self.broken.add(index)
             with self.attempt("tensor", self.value[index], [], [self.value[index]]):
                 self._constant(index)
+                self.broken.discard(index)
         for index in sorted(made - {-1}):
             shape = model.tensors[index].shape
             self.shapes[self.value[index]] = (0, *shape[1:]) if shape else ()
@@ -75,10 +78,10 @@ class _Reader(Lite):
 
     def _constant(self, index: int) -> None:
         tensor = self.model.tensors[index]
+        if tensor.variable:
+            raise Unsupported(f"is a variable{_STATE}")
         values = self.model.constant(tensor)
         if values is None:
-            if tensor.variable:
-                raise Unsupported(f"is a variable{_STATE}")
             raise Unsupported("nothing computes it, and the file has no numbers for it")
         self.graph.initializers[self.value[index]] = values
 
@@ -99,6 +102,8 @@ class _Reader(Lite):
             raise MissingOperator("the operator is not supported" + _INSTEAD.get(kind, ""))
         rule = table[kind]
         _check(rule, operator)
+        if self.broken.intersection(operator.inputs):
+            raise Unsupported("")
         call = Call(self, operator, rule.raw)
         phases = {self.phases[name] for name in call.x if name in self.phases}
         if phases and not rule.each and kind not in _PHASES_TOO:

@@ -268,7 +268,7 @@ class Lowering:
             if not step:
                 self.alias[call.output] = x
             return x
-        waits = x in self.later and self.computed.get(x) != x
+        waits = x in self.later and x not in self.computed
         later = self.later[x].reshaped(self, target) if waits else None
         if later is not None:
             output = self.names.fresh(f"{call.output}.{step}") if step else call.output

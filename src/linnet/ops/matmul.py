@@ -10,7 +10,7 @@ from ..graph import Array, Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
-from .move import transposed
+from ._turned import transposed
 
 
 def gemm(

@@ -13,6 +13,7 @@ from ..graph import LONGEST_AXIS, Array, Shape
 from ..text import shape_text, short
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator, as_inputs, nothing
+from ._turned import transposed
 
 MOST_RUNS = 64
 MOST_PARTS = 16  # of what a rule takes apart, or repeats, at once
@@ -146,17 +147,6 @@ def concat_channels(low: Lowering, call: Call, shapes: Sequence[Shape], axis: in
     low.reshape(call, y, (*shapes[0][:axis], low.shape(whole)[1], *shapes[0][axis + 1 :]))
 
 
-def transposed(low: Lowering, call: Call, x: str, order: Sequence[int], step: str = "") -> str:
-    """A value with its axes in this order; under another shape where that moves nothing."""
-    shape = low.shape(x)
-    new = tuple(shape[axis] for axis in order)
-    moving = [axis for axis in order if axis and shape[axis] != 1]
-    # What is open may move to other places, which a Reshape cannot say of two sizes.
-    if moving == sorted(moving) and (new == shape or not low.graph.example):
-        return low.reshape(call, x, new, step)
-    return low.emit(call, "Transpose", [x], {"perm": list(order)}, step)
-
-
 def lower_transpose(low: Lowering, call: Call) -> None:
     """Of any axes; where only axes of size 1 change places, nothing is moved."""
     shape = low.shape(call.input(0))
@@ -165,6 +155,9 @@ def lower_transpose(low: Lowering, call: Call) -> None:
         raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
     if order[0] != 0 and not low.fixed:
         raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
+    if order[0] == 0:
+        transposed(low, call, call.input(0), order)
+        return
     moving = [axis for axis in order if shape[axis] != 1]
     if moving == sorted(moving) and not low.graph.example:
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))

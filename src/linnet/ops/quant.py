@@ -10,7 +10,6 @@ from ..graph import FLOAT32, Array, Shape
 from ..text import short
 from ._lowering import Call, Lowering, Refusal, axis_of
 from ._registry import Operator
-from .map import scaled
 
 _TO_ONNX = {"uint8": 2, "int8": 3, "int16": 5, "int32": 6}  # of TensorProto.DataType
 
@@ -71,17 +70,20 @@ def quantize_linear(
     precision: int = 0,
     saturate: int = 1,
 ) -> Array:
-    """x / scale + zero, rounded to the nearest integer of the type of `zero`, by default uint8;
-    scale and zero are single numbers. Other attributes are of float8 and of several scales.
+    """x / scale, rounded to the nearest integer, plus zero, as the nearest number of its type, by
+    default uint8. Both are single numbers or have one for each index of `axis`. `precision` and
+    `saturate` are of float8.
     """
-    if block_size or precision or scale.size != 1:
-        raise ValueError("only one real scale is supported")
-    if zero is None:
-        zero = np.zeros((), np.uint8)
-    if output_dtype not in (0, _TO_ONNX.get(zero.dtype.name)) or zero.size != 1:
+    if block_size or precision:
+        raise ValueError("scales of blocks are not supported")
+    zero = np.zeros(scale.shape, np.uint8) if zero is None else zero
+    if zero.dtype.kind not in "iu" or output_dtype not in (0, _TO_ONNX.get(zero.dtype.name)):
         raise ValueError("its zero point does not fit")
+    shape = [1] * x.ndim
+    if scale.ndim:
+        shape[axis_of(axis, x.ndim)] = scale.size
+    exact = np.rint(x / scale.reshape(shape)) + zero.astype(np.int64).reshape(shape)
     limits = np.iinfo(zero.dtype)
-    exact = np.rint(np.asarray(x / scale.item(), np.float64)) + int(zero.item())
     return np.asarray(np.clip(np.nan_to_num(exact), limits.min, limits.max).astype(zero.dtype))
 
 
@@ -94,12 +96,24 @@ class Quantized(NamedTuple):
     dtype: np.dtype[np.generic]
 
     def compute(self, low: Lowering, call: Call) -> str:
-        x = scaled(low, call, self.base, 1 / self.scale, "scaled", shift=self.zero)
+        x = _by_number(low, call, "Mul", (self.base, 1 / self.scale), "scaled")
         x = low.emit(call, "Round", [x], step="rounded")
+        x = _by_number(low, call, "Add", (x, self.zero), "shifted")
         return low.emit(call, "Cast", [x], {"to": _TO_ONNX[self.dtype.name]})
 
     def reshaped(self, low: Lowering, shape: Shape) -> None:
         return None
+
+
+def _by_number(low: Lowering, call: Call, op: str, pair: tuple[str, float], step: str = "") -> str:
+    """Every element of a value and one number; on the way to the result unless that changes
+    nothing.
+    """
+    x, number = pair
+    if number == (1 if op == "Mul" else 0) and step:
+        return x
+    name = low.add_constant(f"{call.output}.{op.lower()}", np.array(number, np.float32))
+    return low.emit(call, op, [x, name], step=step)
 
 
 def _parameters(low: Lowering, call: Call) -> tuple[float, Array]:
@@ -151,7 +165,8 @@ def lower_dequantize(low: Lowering, call: Call) -> None:
         low.alias[call.output] = later.base
         return
     real = low.emit(call, "Cast", [x], {"to": 1}, "integers")
-    scaled(low, call, real, scale, shift=-int(zero) * scale)
+    real = _by_number(low, call, "Sub", (real, int(zero)), "exact")
+    _by_number(low, call, "Mul", (real, scale))
 
 
 def half_as_many(q: Array, *others: Array | None, **attrs: object) -> int:

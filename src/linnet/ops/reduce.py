@@ -12,8 +12,8 @@ import numpy as np
 from ..graph import Array, Shape
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
+from ._turned import transposed
 from .map import scaled
-from .move import transposed
 
 
 def _log_sum_exp(x: Array, axes: tuple[int, ...] | None, *, keepdims: bool) -> Array:

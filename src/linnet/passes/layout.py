@@ -18,46 +18,11 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ..ops._lowering import Call, Lowering, axis_of
-from ..ops.move import transposed
+from ..ops._turned import Turned, wait
 from ..ops.reduce import REDUCTIONS
 
 Order = tuple[int, ...]
 Rule = Callable[[Lowering, Call], None]
-
-
-class Turned(NamedTuple):
-    """The value `base` with its axes in the order `perm`, under the shape `shape`. The batch stays
-    the first.
-    """
-
-    base: str
-    perm: Order
-    shape: Shape
-
-    def compute(self, low: Lowering, call: Call) -> str:
-        base = low.ready(self.base)
-        if self.moves_nothing(low):
-            y = low.reshape(call, base, self.shape)
-        elif self.is_plain(low):
-            y = transposed(low, call, base, self.perm)
-        else:
-            y = transposed(low, call, base, self.perm, "turned")
-            y = low.reshape(call, y, self.shape)
-        return low.alias.get(y, y)
-
-    def reshaped(self, low: Lowering, shape: Shape) -> Turned:
-        return self._replace(shape=shape)
-
-    def is_plain(self, low: Lowering) -> bool:
-        """Whether the shape is that of the Transpose, so that its axes are axes of the base."""
-        shape = low.shape(self.base)
-        return self.shape == tuple(shape[axis] for axis in self.perm)
-
-    def moves_nothing(self, low: Lowering) -> bool:
-        """Whether only axes of size 1 change places. What is open may be of any size."""
-        shape = low.shape(self.base)
-        moving = [axis for axis in self.perm if axis and shape[axis] != 1]
-        return moving == sorted(moving) and not low.graph.example
 
 
 class Sunk(NamedTuple):
@@ -66,12 +31,11 @@ class Sunk(NamedTuple):
     inputs: list[str]
     attrs: dict[str, Any]
     perm: Order  # what its results have to be transposed by
+    shape: Shape | None = None  # what they are reshaped to then
 
 
 def turn(low: Lowering, rule: Rule, call: Call) -> None:
     """Lower a call by its operator's rule, if possible beneath the Transposes of its inputs."""
-    if call.node.op == "Transpose" and _transpose(low, call):
-        return
     sink = _SINKS.get(call.node.op)
     given = [low.later.get(name) for name in call.inputs]
     if sink is None or not any(isinstance(value, Turned) for value in given):
@@ -81,7 +45,7 @@ def turn(low: Lowering, rule: Rule, call: Call) -> None:
     if sunk is None:
         rule(low, call)
         return
-    still = sunk.perm == tuple(range(len(sunk.perm)))
+    still = sunk.perm == tuple(range(len(sunk.perm))) and sunk.shape is None
     names = call.node.outputs
     if not still:
         names = [name and low.names.fresh(f"{name}.{_suffix(sunk.perm)}") for name in names]
@@ -89,35 +53,16 @@ def turn(low: Lowering, rule: Rule, call: Call) -> None:
     rule(low, Call(node, sunk.inputs, sunk.attrs))
     if not still:
         for output, name in zip(call.node.outputs, names):
-            if output:
-                _wait(low, output, low.alias.get(name, name), sunk.perm)
+            base = low.alias.get(name, name)
+            if output and sunk.shape is not None:
+                later = Turned(base, sunk.perm, sunk.shape)
+                low.postpone(output, later, sunk.shape, low.dtypes[base])
+            elif output:
+                wait(low, output, base, sunk.perm)
 
 
 def _suffix(perm: Order) -> str:
     return "nchw" if perm == (0, 2, 3, 1) else "turned"
-
-
-def _wait(low: Lowering, output: str, base: str, perm: Order) -> None:
-    """`output` is `base` with its axes in this order, or waits to be that."""
-    later = low.later.get(base)
-    if isinstance(later, Turned) and later.is_plain(low):
-        base, perm = later.base, tuple(later.perm[axis] for axis in perm)
-    if perm == tuple(range(len(perm))):
-        low.alias[output] = base
-        return
-    old = low.shape(base)
-    shape = tuple(old[axis] for axis in perm)
-    low.postpone(output, Turned(base, perm, shape), shape, low.dtypes[base])
-
-
-def _transpose(low: Lowering, call: Call) -> bool:
-    x = call.input(0)
-    rank = len(low.shape(x))
-    perm = tuple(call.ints("perm") or reversed(range(rank)))
-    if sorted(perm) != list(range(rank)) or perm[0] != 0:
-        return False  # the operator's rule says what is wrong, or moves the first axis
-    _wait(low, call.output, x, perm)
-    return True
 
 
 def _plain(low: Lowering, name: str) -> Turned | None:
@@ -137,7 +82,7 @@ def _beneath(low: Lowering, name: str, perm: Order) -> str:
     key = (name, f"beneath{perm}")
     if key not in low.derived:
         low.derived[key] = low.names.fresh(f"{name}.{_suffix(perm)}")
-        _wait(low, low.derived[key], name, _inverse(perm))
+        wait(low, low.derived[key], name, _inverse(perm))
     name = low.derived[key]
     return low.alias.get(name, name)
 
@@ -179,9 +124,12 @@ def _common(low: Lowering, names: Sequence[str]) -> Order | None:
 def _together(low: Lowering, call: Call) -> Sunk | None:
     """Element by element of several values and constants, which broadcast."""
     values = [name for name in call.inputs if name and name not in low.constants]
+    constants = [low.constants[name] for name in call.inputs if name in low.constants]
+    single = len(values) == 1 and all(array.size == 1 for array in constants)
+    if single and all(array.ndim <= len(low.shape(values[0])) for array in constants):
+        return _alone(low, call, call.inputs.index(values[0]))
     perm = _common(low, values)
-    constants = (name for name in call.inputs if name in low.constants)
-    if perm is None or any(low.constants[name].ndim > len(perm) for name in constants):
+    if perm is None or any(array.ndim > len(perm) for array in constants):
         return None
     inputs = []
     for name in call.inputs:
@@ -190,13 +138,14 @@ def _together(low: Lowering, call: Call) -> Sunk | None:
     return Sunk(inputs, dict(call.attrs), perm)
 
 
-def _alone(low: Lowering, call: Call) -> Sunk | None:
-    """Element by element of one value; other inputs are parameters."""
-    x, *others = call.inputs
-    later = low.later.get(x)
-    if not isinstance(later, Turned) or not later.is_plain(low):
+def _alone(low: Lowering, call: Call, place: int = 0) -> Sunk | None:
+    """Element by element of the value in one place; other inputs are parameters."""
+    later = low.later.get(call.inputs[place])
+    if not isinstance(later, Turned):
         return None
-    return Sunk([later.base, *others], dict(call.attrs), later.perm)
+    inputs = [*call.inputs[:place], later.base, *call.inputs[place + 1 :]]
+    shape = None if later.is_plain(low) else later.shape
+    return Sunk(inputs, dict(call.attrs), later.perm, shape)
 
 
 def _along(low: Lowering, call: Call) -> Sunk | None:
