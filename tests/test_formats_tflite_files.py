@@ -206,7 +206,10 @@ def test_all_problems_are_told_at_once():
         (single("ADD", "k", k=constant(1, quant=(0.0, 0, 0))), "do not fit it"),
         (single("ADD", "k", k=constant([1, 2], quant=([1, 1, 1], [0] * 3, 0))), "do not fit it"),
         (single("ADD", "k", k=constant(1, "int8", quant=(1, 200, 0))), "do not fit it"),
-        (single("CONV_2D", "k", k=constant([[1.0]], "float32")), "weights [1, 1] are not of the form OHWI"),
+        (
+            single("CONV_2D", "k", k=constant([[1.0]], "float32")),
+            "weights [1, 1] are not of the form OHWI",
+        ),
         (single("RESHAPE"), "its target shape is not a vector"),
         (single("PAD", "x"), "its pads are computed"),
         (single("ARG_MAX", "k", k=constant([1, 2])), "its axis is [1, 2]"),

@@ -163,6 +163,7 @@ class _Reader(Blockwise):
         self.alias: dict[Ref, str] = {}
         self.budget = [8 * model.size + (16 << 20)]  # bytes that constants may be filled with
         self.readers = _readers(ops)
+        self.made: set[str] = set()  # values so far
         counts = {op.name: 1 for op in ops}
         for ref in [*(ref for op in ops for ref in op.inputs), *wanted]:
             counts[ref.op] = max(counts.get(ref.op, 1), ref.number + 1)
@@ -200,7 +201,8 @@ class _Reader(Blockwise):
             self.alias[Ref(op.name, 0)] = self.name(op.inputs[taken[op.name]])
             return
         inputs = [self.name(ref) for ref in op.inputs]
-        with self.attempt(op.kind, op.name, inputs, outputs):
+        known = [x for x in inputs if x in self.made]  # all, but in loops
+        with self.attempt(op.kind, op.name, known, outputs):
             if op.kind == "Placeholder":
                 self._placeholder(op)
             elif op.kind == "Const":
@@ -209,12 +211,13 @@ class _Reader(Blockwise):
                 self.graph.initializers[op.name] = self._variable(op)
             else:
                 self._rule(op, inputs, outputs)
+        self.made.update(outputs)
 
     def _rule(self, op: Op, inputs: list[str], outputs: list[str]) -> None:
         rule = _RULES.get("Identity" if op.kind == "ReadVariableOp" else op.kind)
         if rule is None:
             raise MissingOperator("the operator is not supported")
-        if self.failed.intersection(inputs):
+        if self.failed.intersection(inputs) or not self.made.issuperset(inputs):
             raise Unsupported("")
         blocks = [self.blocks[x] for x in inputs if x in self.blocks]
         others = [self.shape(x) for x in inputs if x not in self.blocks] if blocks else []
@@ -244,6 +247,7 @@ class _Reader(Blockwise):
         if key is not None and key not in self.names:
             self.names.add(key)
             self.alias[Ref(op.name, 0)] = name = key
+            self.made.add(key)
         self.input(name, shape, np.dtype(TYPES[code][0]).newbyteorder("="))
 
     def _given_shape(self, op: Op) -> list[int] | None:

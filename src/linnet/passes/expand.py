@@ -10,6 +10,10 @@ import numpy as np
 from ..graph import Array, Graph, Node, Shape
 
 
+def _alike(array: Array) -> bool:
+    return bool((array == array[0]).all())
+
+
 def expand(graph: Graph) -> Graph:
     """What is left of Affine becomes a Mul or an Add, if it does both a convolution of every
     channel with a 1x1 kernel, as ZeroPad does.
@@ -37,6 +41,13 @@ def expand(graph: Graph) -> Graph:
 
         scale = node.attrs.get("scale", np.ones(channels))
         shift = node.attrs.get("shift", np.zeros(channels))
+        if graph.example and node.op == "Affine" and _alike(scale) and _alike(shift):
+            # As many channels as that axis has in the example: the numbers alone, of any size.
+            scaled = names.fresh(f"{y}.scaled")
+            factor, more = (array[:1].astype(np.float32) for array in (scale, shift))
+            nodes.append(Node("Mul", scaled, [x, constant("scale", factor)], [scaled], {}))
+            nodes.append(Node("Add", node.name, [scaled, constant("shift", more)], [y], {}))
+            continue
         if node.op == "Affine" and ((scale == 1).all() or not shift.any()):
             op, what, array = ("Add", "shift", shift) if shift.any() else ("Mul", "scale", scale)
             array = array.astype(np.float32).reshape(-1, *(1,) * (len(shape) - 2))
