@@ -285,6 +285,8 @@ def _merge(op: str) -> Callable[[LayerCall], None]:
 
     def translate(call: LayerCall) -> None:
         ranks = {len(call.reader.shape(x)) for x in call.inputs}
+        if len(call.inputs) < 2:
+            raise Unsupported("has one input, expected two or more")
         if len(ranks) != 1:
             raise Unsupported(f"its inputs have {sorted(ranks)} axes")
         if op == "Mean":

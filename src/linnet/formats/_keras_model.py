@@ -30,6 +30,7 @@ class Call(NamedTuple):
 
     args: list[Any]
     kwargs: dict[str, Any]
+    is_new: bool = False  # whether it is in the form of Keras 3
 
 
 class Layer:
@@ -57,8 +58,12 @@ class Layer:
 
     @property
     def is_function(self) -> bool:
-        """Whether it is a function's call that Keras has made a layer of."""
-        return self.kind == "TFOpLambda" or self.module.startswith(("keras.src.ops", "keras.ops"))
+        """Whether it is a function's call that Keras has made a layer of. In .h5 files of Keras 3
+        it is told from a layer of that name by what all layers have.
+        """
+        new = any(call.is_new for call in self.calls)
+        bare = new and not self.is_model and "trainable" not in self.config
+        return self.kind == "TFOpLambda" or bare
 
     @property
     def is_custom(self) -> bool:
@@ -113,7 +118,7 @@ def _call(node: Any) -> Call:
     [layer, call, output, further arguments], or one of them alone.
     """
     if isinstance(node, Mapping):
-        return Call(_tensors(node["args"]), _tensors(node.get("kwargs") or {}))
+        return Call(_tensors(node["args"]), _tensors(node.get("kwargs") or {}), True)
     entries = [node] if node and isinstance(node[0], str) else list(node)
     refs: list[Any] = []
     kwargs: dict[str, Any] = {}

@@ -238,6 +238,11 @@ def _range(step: Step) -> None:
     step.reader.graph.initializers[step.y] = numbers.astype(kind)
 
 
+def _identities(step: Step) -> None:
+    for index, y in enumerate(step.outputs):
+        step.add("Identity", [step.input(index)], y)
+
+
 def _default(step: Step) -> None:
     """What a Placeholder has when nothing is fed, as the flag of training."""
     step.add("Identity", [step.x])
@@ -251,6 +256,7 @@ RULES: dict[str, Callable[[Step], None]] = {
     "Fill": _fill,
     "Gather": _gather,
     "GatherV2": _gather,
+    "IdentityN": _identities,
     "MirrorPad": _pad,
     "Pack": _pack,
     "Pad": _pad,
