@@ -141,12 +141,14 @@ def test_averages_of_any_size(
         "conv f32 n1 c1500h6w6 k24r3x3 relu maxpool2x2 nchw>nhwc t1",
         "conv f32 n1 c4h80w80 k8r40x40 nhwc t1",
         "conv f32 n1 c1h90w90 k16r80x80 nchw>nhwc t1",
+        "conv f32 n1 c9h90w90 k9r70x60 g9 nhwc t1",
     ],
 )
 def test_long_sums_of_one_sign(isa: str, key: str) -> None:
     """Equal products, whose sum in one place drifts most."""
     p = _core.parse_problem(key)
-    taps = int(np.prod(p["in"]) if p["kind"] == "matmul" else p["in"][0] * np.prod(p["kernel"]))
+    each = p["in"][0] // p.get("group", 1)
+    taps = int(np.prod(p["in"]) if p["kind"] == "matmul" else each * np.prod(p["kernel"]))
     x, w = np.float32(0.1), np.float32(0.1 if p["weights"] == "f32" else 1) / np.float32(64)
     for algorithm in _core.algorithms():
         if algorithm.startswith("nnpack") or _core.refusal(key, algorithm, isa):

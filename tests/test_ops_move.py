@@ -117,6 +117,26 @@ def test_concatenations_along_any_axis(axis, tmp_path):
     agree(after_a_layer(nodes, {}), tmp_path, SHAPE)
 
 
+@pytest.mark.parametrize("parts", ["k,c", "c,k", "k,c,k,m,r,k", "c,r,m"])
+@pytest.mark.parametrize(("batch", "axis"), [(1, 1), (1, 2), (1, -1), (2, 1)])
+def test_concatenations_with_constants(parts, batch, axis, tmp_path):
+    k, m = (RANDOM.standard_normal((batch, 24, 8, 10)).astype(F4) for _ in "km")
+    k = k.take(range(3), axis)
+    proto = model(
+        [("Conv", "x,w", "c", {}), ("Relu", "c", "r", {}), ("Concat", parts, "y", {"axis": axis})],
+        {**WEIGHT, "k": k, "m": m},
+        (batch, *SHAPE[1:]),
+    )
+    agree(proto, tmp_path, (batch, *SHAPE[1:]))
+
+
+def test_concatenations_with_constants_of_more_axes(tmp_path):
+    nodes = [("Reshape", "c,n", "r", {}), ("Concat", "k,r", "y", {"axis": 3})]
+    constants = {"n": I8([2, 2, 12, 8, 10]), "k": RANDOM.standard_normal((2, 2, 12, 5, 10))}
+    constants["k"] = constants["k"].astype(F4)
+    agree(after_a_layer(nodes, constants), tmp_path, SHAPE)
+
+
 def test_concatenations_of_more_axes(tmp_path):
     nodes = [
         ("Reshape", "c,n", "r", {}),
@@ -249,6 +269,12 @@ def test_constants_are_tiled_and_expanded(tmp_path):
             {},
             "Nx3x8x10 and Nx24x8x10 differ in other axes than 2",
         ),
+        (
+            [("Concat", "k,c", "y", {"axis": 1})],
+            {"k": np.zeros((1, 3, 8, 9), F4)},
+            "Nx24x8x10 and 1x3x8x9 differ in other axes than 1",
+        ),
+        ([("Concat", "k,c", "y", {"axis": 0})], {"k": np.zeros((2, 24, 8, 10), F4)}, "the batch"),
     ],
 )
 def test_what_does_not_fit_is_refused(nodes, constants, said, tmp_path):

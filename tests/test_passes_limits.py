@@ -62,9 +62,9 @@ def test_what_changes_something_stays():
     ("first", "second", "op"),
     [
         (("Clip", -2, 3), ("Clip", 0, 6), "Clip"),
-        (("Clip", None, 3), ("Relu",), "Clip"),
+        (("Clip", None, 3), ("Clip", 0, 6), "Clip"),
         (("Relu",), ("Clip", -1, 2), "Clip"),
-        (("Clip", -3, None), ("Clip", 0, None), "Relu"),
+        (("Clip", -3, 5), ("Clip", -2, None), "Clip"),
     ],
 )
 def test_two_become_one(first: Any, second: Any, op: str):
@@ -78,5 +78,6 @@ def test_limits_that_do_not_meet_stay_two():
 def test_values_that_others_read_stay():
     made = check([("Clip", 0, 6), ("Clip", 0, 5)], "Clip Clip", ["v0"])
     assert list(made) == ["v0", "v1"]
+    check([("Clip", -1, 3), ("Relu",)], "Clip Relu")
     made = check([("Relu",), ("Clip", -1, None)], "Relu Clip", ["v0"])
     assert list(made) == ["v0", "v1"]

@@ -183,6 +183,8 @@ class Depthwise final : public Algorithm {
     if (p.x.layout != Layout::kNhwc || p.y.layout != Layout::kNhwc)
       return "works on channels-last only";
     if (p.end.pooled()) return "does not pool";
+    const int64_t* kernel = p.conv().window.kernel;
+    if (kernel[0] > kMostTerms / kernel[1]) return "sums no more than 4096 products";
     return "";
   }
 

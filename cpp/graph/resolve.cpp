@@ -63,6 +63,9 @@ std::vector<TensorType> node_types(const Graph& graph, const Node& node,
     if (value >= 0 && s.size() != types[0].shape.size())
       refuse("activations of " + to_string(types[0].shape) + " and " + to_string(s) +
              " differ in their number of axes");
+    if (value >= 0 && s[0] != types[0].shape[0])
+      refuse("activations of " + to_string(types[0].shape) + " and " + to_string(s) +
+             " differ in axis 0");
   }
   std::vector<TensorType> results = types_of(*node.op, node.params, types);
   for (const TensorType& type : results) {

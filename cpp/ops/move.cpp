@@ -17,7 +17,8 @@ std::vector<TensorType> concat_types(const Params& params, const std::vector<Ten
   for (size_t i = 1; i < inputs.size(); ++i) {
     const Shape& x = inputs[i].shape;
     if (inputs[i].dtype != inputs[0].dtype) refuse("inputs are of several types");
-    if (x.size() != y.size() || !std::equal(y.begin() + 2, y.end(), x.begin() + 2)) {
+    if (x.size() != y.size() || x[0] != y[0] ||
+        !std::equal(y.begin() + 2, y.end(), x.begin() + 2)) {
       refuse("inputs " + to_string(inputs[0].shape) + " and " + to_string(x) +
              " differ in more than their channels");
     }

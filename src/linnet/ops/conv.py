@@ -11,9 +11,9 @@ import numpy as np
 from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
+from ._moving import blocks_to_pixels, slice_of
 from ._registry import Operator
 from ._window import Pair, explicit_pads, lower_rows_too, rows_too, window, windows
-from .move import blocks_to_pixels, slice_of
 from .pool import max_pool
 
 

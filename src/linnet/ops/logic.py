@@ -11,9 +11,10 @@ import math
 import numpy as np
 
 from ..graph import Array, Node
+from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator, as_inputs
-from .map import arithmetic, broadcast, scaled, smaller
+from .map import broadcast, scaled
 
 _BOOL, _FLOAT, _INT8 = 9, 1, 3  # of TensorProto.DataType
 _MIRRORED = {
@@ -80,12 +81,12 @@ def lower_comparison(low: Lowering, call: Call) -> None:
         _not(low, call, low.emit(call, "Cast", [d], {"to": _BOOL}, "differs"))
         return
     if op.startswith("Less"):
-        d = low.emit(call, "Neg", [d], step="turned")
-    sign = low.emit(call, "Sign", [d], step="sign")
+        d = pointwise(low, call, "Neg", [d], step="turned")
+    sign = pointwise(low, call, "Sign", [d], step="sign")
     if op.endswith("OrEqual"):
         sign = scaled(low, call, sign, 1, "more", shift=1)
     else:
-        sign = low.emit(call, "Relu", [sign], step="more")
+        sign = pointwise(low, call, "Relu", [sign], step="more")
     known = low.emit(call, "Cast", [sign], {"to": _INT8}, "known")  # NaN is 0
     low.emit(call, "Cast", [known], {"to": _BOOL})
 
@@ -140,9 +141,13 @@ def lower_where(low: Lowering, call: Call) -> None:
     else:
         number = _number(low, call, condition, "number")
         other = scaled(low, call, number, -1, "other", shift=1)
-        logs = [low.emit(call, "Log", [v], step=f"log{i}") for i, v in enumerate((number, other))]
-        least = low.emit(call, "Sub", logs, step="if")  # infinity where x is chosen, else -infinity
-        most = low.emit(call, "Neg", [least], step="unless")
+        logs = [
+            pointwise(low, call, "Log", [v], step=f"log{i}") for i, v in enumerate((number, other))
+        ]
+        least = arithmetic(
+            low, call, "Sub", (logs[0], logs[1]), "if"
+        )  # infinity where x is chosen, else -infinity
+        most = pointwise(low, call, "Neg", [least], step="unless")
         y = _safe_quotient(low, call, y, number)
     low_limit = _extreme(low, call, "Min", (x, least), "least")
     high_limit = _extreme(low, call, "Max", (x, most), "most")
@@ -181,8 +186,8 @@ def _safe_quotient(low: Lowering, call: Call, y: str, zero: str) -> str:
         return y
     if low.shape(divisor) != low.shape(zero):
         return y
-    divisor = low.emit(call, "Add", [divisor, zero], step="divisor")
-    return low.emit(call, "Div", [dividend, divisor], step="quotient")
+    divisor = arithmetic(low, call, "Add", (divisor, zero), "divisor")
+    return arithmetic(low, call, "Div", (dividend, divisor), "quotient")
 
 
 def chosen(condition: Array, x: Array, y: Array) -> int:

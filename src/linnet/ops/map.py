@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Shape
+from ..graph import Array
 from ..text import shape_text
+from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
 
@@ -232,67 +233,30 @@ def lower_clip(low: Lowering, call: Call) -> None:
                 name if plain else low.add_constant(f"{call.output}.{index}", number)
             )
     if limits == [0, None]:
-        low.emit(call, "Relu", inputs[:1])
+        pointwise(low, call, "Relu", inputs[:1])
     elif limits == [None, None]:
         low.shape(inputs[0])
         low.alias[call.output] = inputs[0]
     else:
-        low.emit(call, "Clip", inputs[: 2 if limits[1] is None else 3])
+        pointwise(low, call, "Clip", inputs[: 2 if limits[1] is None else 3])
 
 
 def lower_arithmetic(low: Lowering, call: Call) -> None:
-    """Of two activations, one of which broadcasts to the other, or of one and a constant that
-    broadcasts to it.
-    """
+    """Of two activations, or of one and a constant; they may broadcast to each other."""
     x, y = call.input(0), call.input(1)
     op = call.node.op
     if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
         if op == "Sub":
-            op, y = "Add", low.emit(call, "Neg", [y], step="negative")
+            op, y = "Add", pointwise(low, call, "Neg", [y], step="negative")
         elif op == "Div":
-            op, y = "Mul", low.emit(call, "Reciprocal", [y], step="reciprocal")
+            op, y = "Mul", pointwise(low, call, "Reciprocal", [y], step="reciprocal")
         x, y = y, x
     arithmetic(low, call, op, (x, y))
 
 
-def smaller(a: Shape, b: Shape) -> bool:
-    """Whether a broadcasts to b and is not the same."""
-    return len(a) == len(b) and a != b and all(i in (1, j) for i, j in zip(a[1:], b[1:]))
-
-
-def arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
-    """`op` of an activation and what broadcasts to it; its output."""
-    x, y = pair
-    shape = low.shape(x)
-    if y in low.constants:
-        return _with_constant(low, call, op, pair, step)
-    other = low.shape(y)
-    if len(other) != len(shape):
-        raise Refusal(f"of {shape_text(shape)} and {shape_text(other)} is not supported")
-    return low.emit(call, op, [x, y], step=step)
-
-
-def _with_constant(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str) -> str:
-    x, y = pair
-    shape, array = low.shape(x), low.numbers(y, "constant")
-    dims = array.shape
-    if len(dims) > len(shape) or (len(dims) == len(shape) and dims[0] != 1):
-        found = f"the constant {list(dims)} has a batch axis, or more axes than"
-        raise Refusal(f"{found} {shape_text(shape)}")
-    dims = dims[1:] if len(dims) == len(shape) else dims
-    channels = shape[1] if len(shape) > 1 else 0
-    each = array.size == 1 or dims == (channels,) + (1,) * (len(shape) - 2)
-    if channels and each and op in ("Add", "Sub", "Mul", "Div"):
-        low.spend(2 * channels)
-        values = np.broadcast_to(array.astype(np.float64).ravel(), channels)
-        if op == "Div":
-            values = 1 / values
-        if np.isfinite(values).all():
-            factor = op in ("Mul", "Div")
-            scale = values if factor else np.ones(channels)
-            shift = np.zeros(channels) if factor else values if op == "Add" else -values
-            return low.emit(call, "Affine", [x], {"scale": scale, "shift": shift}, step)
-    return low.emit(call, op, [x, low.weight(y, "constant")], step=step)
+def lower_function(low: Lowering, call: Call) -> None:
+    """As it is."""
+    pointwise(low, call, call.node.op, call.inputs, dict(call.attrs))
 
 
 def scaled(
@@ -307,7 +271,7 @@ def scaled(
 
 
 def lower_chain(low: Lowering, call: Call) -> None:
-    """Of any number of activations and constants, each of which broadcasts to the largest."""
+    """Of any number of activations and constants, which may broadcast to each other."""
     op = {"Sum": "Add", "Mean": "Add"}.get(call.node.op, call.node.op)
     if not call.inputs:
         raise Refusal("has no inputs")
@@ -339,16 +303,16 @@ def lower_power(low: Lowering, call: Call) -> None:
     if x in low.constants:
         if value <= 0:
             raise Refusal(f"of {value:g} is not supported")
-        low.emit(call, "Exp", [scaled(low, call, y, math.log(value), "log")])
+        pointwise(low, call, "Exp", [scaled(low, call, y, math.log(value), "log")])
     elif value == 1:
         low.shape(x)
         low.alias[call.output] = x
     elif value in (-1, 0.5):
-        low.emit(call, "Sqrt" if value == 0.5 else "Reciprocal", [x])
+        pointwise(low, call, "Sqrt" if value == 0.5 else "Reciprocal", [x])
     elif value in (2, 3):
-        square = low.emit(call, "Mul", [x, x], step="" if value == 2 else "square")
+        square = arithmetic(low, call, "Mul", (x, x), "" if value == 2 else "square")
         if value == 3:
-            low.emit(call, "Mul", [square, x])
+            arithmetic(low, call, "Mul", (square, x))
     else:
         raise Refusal(f"to the power {value:g} is not supported")
 
@@ -364,8 +328,8 @@ def lower_swish(low: Lowering, call: Call) -> None:
     argument = x
     if call.attrs["alpha"] != 1:
         argument = scaled(low, call, x, call.attrs["alpha"], "scaled")
-    factor = low.emit(call, "Sigmoid", [argument], step="sigmoid")
-    low.emit(call, "Mul", [x, factor])
+    factor = pointwise(low, call, "Sigmoid", [argument], step="sigmoid")
+    arithmetic(low, call, "Mul", (x, factor))
 
 
 def lower_batch_normalization(low: Lowering, call: Call) -> None:
@@ -401,32 +365,32 @@ def lower_cast(low: Lowering, call: Call) -> None:
         low.emit(call, "Cast", [x], {"to": to})
 
 
-def broadcast(a: Array, b: Array, **attrs: Any) -> int:
-    return math.prod(np.broadcast_shapes(a.shape, b.shape))
+def broadcast(*arrays: Array, **attrs: Any) -> int:
+    return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
 
 
 OPERATORS = (
-    Operator("Relu", relu, None),
-    Operator("Sigmoid", sigmoid, None, as_inputs),
-    Operator("Tanh", tanh, None, as_inputs),
-    Operator("Exp", exp, None, as_inputs),
-    Operator("Log", log, None, as_inputs),
-    Operator("Sqrt", sqrt, None, as_inputs),
-    Operator("Reciprocal", reciprocal, None, as_inputs),
-    Operator("Neg", negative, None, as_inputs),
-    Operator("Abs", absolute, None, as_inputs),
-    Operator("Sign", sign, None, as_inputs),
-    Operator("Floor", floor, None, as_inputs),
-    Operator("Ceil", ceil, None, as_inputs),
-    Operator("Round", round_, None, as_inputs),
-    Operator("Softplus", softplus, None, as_inputs),
-    Operator("Softsign", softsign, None, as_inputs),
-    Operator("HardSwish", hard_swish, None),
-    Operator("HardSigmoid", hard_sigmoid, None),
-    Operator("Mish", mish, None),
-    Operator("LeakyRelu", leaky_relu, None),
-    Operator("Elu", elu, None),
-    Operator("Selu", selu, None),
+    Operator("Relu", relu, lower_function),
+    Operator("Sigmoid", sigmoid, lower_function, as_inputs),
+    Operator("Tanh", tanh, lower_function, as_inputs),
+    Operator("Exp", exp, lower_function, as_inputs),
+    Operator("Log", log, lower_function, as_inputs),
+    Operator("Sqrt", sqrt, lower_function, as_inputs),
+    Operator("Reciprocal", reciprocal, lower_function, as_inputs),
+    Operator("Neg", negative, lower_function, as_inputs),
+    Operator("Abs", absolute, lower_function, as_inputs),
+    Operator("Sign", sign, lower_function, as_inputs),
+    Operator("Floor", floor, lower_function, as_inputs),
+    Operator("Ceil", ceil, lower_function, as_inputs),
+    Operator("Round", round_, lower_function, as_inputs),
+    Operator("Softplus", softplus, lower_function, as_inputs),
+    Operator("Softsign", softsign, lower_function, as_inputs),
+    Operator("HardSwish", hard_swish, lower_function),
+    Operator("HardSigmoid", hard_sigmoid, lower_function),
+    Operator("Mish", mish, lower_function),
+    Operator("LeakyRelu", leaky_relu, lower_function),
+    Operator("Elu", elu, lower_function),
+    Operator("Selu", selu, lower_function),
     Operator("PRelu", prelu, lower_prelu),
     Operator("Swish", swish, lower_swish),
     Operator("Clip", clip, lower_clip, as_inputs),
@@ -436,10 +400,10 @@ OPERATORS = (
     Operator("Div", divide, lower_arithmetic, broadcast),
     Operator("Mod", remainder, of_constants, broadcast),
     Operator("Pow", power, lower_power, broadcast),
-    Operator("Sum", total, lower_chain),
-    Operator("Mean", mean, lower_chain),
-    Operator("Max", largest, lower_chain),
-    Operator("Min", smallest, lower_chain),
+    Operator("Sum", total, lower_chain, broadcast),
+    Operator("Mean", mean, lower_chain, broadcast),
+    Operator("Max", largest, lower_chain, broadcast),
+    Operator("Min", smallest, lower_chain, broadcast),
     Operator("BatchNormalization", batch_normalization, lower_batch_normalization),
     Operator("Cast", cast, lower_cast, as_inputs),
 )

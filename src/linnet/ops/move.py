@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Array, Shape
+from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text, short
+from ._broadcast import arithmetic
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
+from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of
 from ._registry import Operator, as_inputs, nothing
 from ._turned import transposed
 
 MOST_RUNS = 64
-MOST_PARTS = 16  # of what a rule takes apart, or repeats, at once
 
 
 def concat(*parts: Array, axis: int) -> Array:
@@ -109,42 +110,51 @@ def expand(x: Array, shape: Array) -> Array:
 
 
 def lower_concat(low: Lowering, call: Call) -> None:
-    """Along the channels."""
+    """Along any axis but the batch, of activations and constants."""
     if not call.inputs:
         raise Refusal("has no inputs")
-    shapes = [low.shape(name) for name in call.inputs]
-    axis = axis_beside_batch(call.attrs["axis"], len(shapes[0]))
-    for shape in shapes:
-        if (*shape[:axis], *shape[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]):
-            both = f"{shape_text(shapes[0])} and {shape_text(shape)}"
-            raise Refusal(f"inputs {both} differ in other axes than {axis}")
-    if len(shapes) == 1:
-        low.alias[call.output] = call.input(0)
-    elif axis == 1 and len(shapes[0]) <= 4:
-        low.emit(call, "Concat", call.inputs, {"axis": 1})
+    if any(name in low.constants for name in call.inputs):
+        concat_constants(low, call)
     else:
-        concat_channels(low, call, shapes, axis)
+        joined(low, call, call.inputs, call.attrs["axis"])
 
 
-def concat_channels(low: Lowering, call: Call, shapes: Sequence[Shape], axis: int) -> None:
-    """Along another axis: as channels, with the axes before it behind them meanwhile."""
-    rank = len(shapes[0])
-    if rank <= 4:
-        order = [0, axis, *(other for other in range(1, rank) if other != axis)]
-        parts = [
-            transposed(low, call, name, order, f"part{i}") for i, name in enumerate(call.inputs)
-        ]
-        whole = low.emit(call, "Concat", parts, {"axis": 1}, "whole")
-        transposed(low, call, whole, [order.index(other) for other in range(rank)])
-        return
-    before, after = math.prod(shapes[0][1:axis]), math.prod(shapes[0][axis + 1 :])
+def concat_constants(low: Lowering, call: Call) -> None:
+    """Activations with zeros around them where the constants belong, and those added."""
+    names = call.inputs
+    computed = [i for i, name in enumerate(names) if name not in low.constants]
+    shape = low.shape(names[computed[0]])
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    constants, lengths = {}, []
+    for index, name in enumerate(names):
+        if index in computed:
+            lengths.append(low.shape(name)[axis])
+            continue
+        constants[index] = array = low.numbers(name, "input")
+        lengths.append(array.shape[axis] if array.ndim > axis else 0)
+        if array.shape != (shape[0] or 1, *shape[1:axis], lengths[-1], *shape[axis + 1 :]):
+            both = f"{shape_text(shape)} and {shape_text(array.shape)}"
+            raise Refusal(f"inputs {both} differ in other axes than {axis}, or in the batch")
+    ends = [*computed[1:], len(names)]
     parts = []
-    for index, (name, shape) in enumerate(zip(call.inputs, shapes)):
-        flat = low.reshape(call, name, (shape[0], before, shape[axis], after), f"flat{index}")
-        parts.append(transposed(low, call, flat, (0, 2, 1, 3), f"part{index}"))
-    whole = low.emit(call, "Concat", parts, {"axis": 1}, "whole")
-    y = transposed(low, call, whole, (0, 2, 1, 3), "back")
-    low.reshape(call, y, (*shapes[0][:axis], low.shape(whole)[1], *shapes[0][axis + 1 :]))
+    for first, here, end in zip([0, *ends], computed, ends):
+        before, behind = sum(lengths[first:here]), sum(lengths[here + 1 : end])
+        output = low.names.fresh(f"{call.output}.part{here}")
+        part = replace(call.node, name=f"{call.node.name}.part{here}", outputs=[output])
+        if before + behind:
+            wider = {axis: (before, behind)}
+            _filled_borders(low, Call(part, names, call.attrs), names[here], wider, 0)
+        else:
+            output = names[here]
+        parts.append(low.alias.get(output, output))
+    whole = parts[0] if len(parts) == 1 else joined(low, call, parts, axis, "zeros")
+    sizes = (shape[0] or 1, *shape[1:axis], sum(lengths), *shape[axis + 1 :])
+    low.spend(math.prod(sizes), 4)
+    given = np.zeros(sizes, np.float32)
+    for index, array in constants.items():
+        begin = sum(lengths[:index])
+        given[(slice(None),) * axis + (slice(begin, begin + lengths[index]),)] = array
+    arithmetic(low, call, "Add", (whole, low.add_constant(f"{call.output}.constants", given)))
 
 
 def lower_transpose(low: Lowering, call: Call) -> None:
@@ -201,92 +211,6 @@ def lower_slice(low: Lowering, call: Call) -> None:
     x = slice_of(low, call, call.input(0), sections, "forwards" if turned else "")
     for index, axis in enumerate(turned, 1):
         x = backwards(low, call, x, axis, f"turned{index}" if index < len(turned) else "")
-
-
-def slice_of(
-    low: Lowering, call: Call, x: str, sections: Sequence[tuple[int, int, int, int]], step: str = ""
-) -> str:
-    """What `sections`, (axis, first, end, step) of axes of their own, leave of a value."""
-    if not sections:
-        if not step:
-            low.alias[call.output] = x
-        return x
-    output = f"{call.output}.{step}" if step else call.output
-    lists = [np.array(values, np.int64) for values in zip(*sections)]
-    inputs = [
-        low.add_constant(f"{output}.{name}", lists[place])
-        for name, place in (("starts", 1), ("ends", 2), ("axes", 0), ("steps", 3))
-    ]
-    return low.emit(call, "Slice", [x, *inputs], {}, step)
-
-
-def joined(low: Lowering, call: Call, parts: list[str], axis: int, step: str = "") -> str:
-    """The parts one after the other along an axis."""
-    output = low.names.fresh(f"{call.output}.{step}") if step else call.output
-    name = f"{call.node.name}.{step}" if step else call.node.name
-    whole = Call(replace(call.node, name=name, outputs=[output]), parts, {"axis": axis})
-    lower_concat(low, whole)
-    return low.alias.get(output, output)
-
-
-def backwards(low: Lowering, call: Call, x: str, axis: int, step: str = "") -> str:
-    """An axis from its last number to its first: taken apart, or as rows that are turned, and each
-    of their numbers.
-    """
-    shape, at = low.shape(x), step or "backwards"
-    if shape[axis] <= MOST_PARTS:
-        places = reversed(range(shape[axis]))
-        parts = [slice_of(low, call, x, [(axis, i, i + 1, 1)], f"{at}.{i}") for i in places]
-        return joined(low, call, parts, axis, step)
-    rows, rest = divmod(shape[axis], MOST_PARTS)
-    sections = [(axis, rest, shape[axis], 1)] if rest else []
-    whole = slice_of(low, call, x, sections, f"{at}.whole")
-    size = (rows, MOST_PARTS)
-    y = low.reshape(call, whole, (*shape[:axis], *size, *shape[axis + 1 :]), f"{at}.rows")
-    y = backwards(low, call, y, axis, f"{at}.high")
-    y = backwards(low, call, y, axis + 1, f"{at}.wide")
-    target = (*shape[:axis], shape[axis] - rest, *shape[axis + 1 :])
-    y = low.reshape(call, y, target, f"{at}.most" if rest else step)
-    if rest:
-        first = slice_of(low, call, x, [(axis, 0, rest, 1)], f"{at}.first")
-        first = backwards(low, call, first, axis, f"{at}.last")
-        y = joined(low, call, [y, first], axis, step)
-    return y
-
-
-def repeated(low: Lowering, call: Call, x: str, times: tuple[int, int], step: str = "") -> str:
-    """A value along an axis as often as `times`, (axis, count), says: at least twice."""
-    axis, count = times
-    if count <= MOST_PARTS:
-        return joined(low, call, [x] * count, axis, step)
-    at = step or "repeated"
-    many, rest = divmod(count, MOST_PARTS)
-    block = joined(low, call, [x] * MOST_PARTS, axis, f"{at}.block")
-    if many > 1:
-        block = repeated(low, call, block, (axis, many), f"{at}.blocks" if rest else step)
-    return joined(low, call, [block, *[x] * rest], axis, step) if rest or many == 1 else block
-
-
-def blocks_to_pixels(
-    low: Lowering, call: Call, x: str, sizes: tuple[int, int, int, int], step: str = ""
-) -> str:
-    """An image whose channels are (g, p, q, f), of these sizes, as one with channels (g, f), p
-    times as high and q times as wide.
-    """
-    batch, _, height, width = low.shape(x)
-    g, p, q, f = sizes
-    if not low.graph.example:
-        x = low.reshape(call, x, (batch, g, p, q, f, height, width), "split")
-        x = transposed(low, call, x, (0, 1, 4, 5, 2, 6, 3), "placed")
-        return low.reshape(call, x, (batch, g * f, height * p, width * q), step)
-    # The same, but no Reshape changes more than one size that is open, nor its place.
-    x = transposed(low, call, x, (0, 2, 3, 1), "last")
-    x = low.reshape(call, x, (batch, height, width, g, p, q, f), "split")
-    x = transposed(low, call, x, (0, 1, 4, 2, 5, 3, 6), "placed")
-    x = low.reshape(call, x, (batch, height, p, width * q, g * f), "wide")
-    x = transposed(low, call, x, (0, 3, 1, 2, 4), "turned")
-    x = low.reshape(call, x, (batch, width * q, height * p, g * f), "high")
-    return transposed(low, call, x, (0, 3, 2, 1), step)
 
 
 def split(
@@ -467,7 +391,7 @@ def _filled_borders(
         mask = np.full(sizes, fill, np.float32)
         edges = (wider.get(axis, (0, 0)) for axis in range(len(sizes)))
         mask[tuple(slice(b, n - e) for n, (b, e) in zip(sizes, edges))] = 0
-        low.emit(call, "Add", [x, low.add_constant(f"{call.output}.border", mask)])
+        arithmetic(low, call, "Add", (x, low.add_constant(f"{call.output}.border", mask)))
 
 
 def lower_depth_to_space(low: Lowering, call: Call) -> None:

@@ -10,9 +10,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import Array, Shape
 from ..text import shape_text
+from ._broadcast import MOST_AXES, arithmetic, pointwise
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
-from .map import arithmetic, scaled
+from .map import scaled
 from .reduce import log_sum_exp, over_axes
 
 
@@ -44,11 +45,14 @@ def lower_softmax(low: Lowering, call: Call) -> None:
     """Along any axis but the batch."""
     shape = low.shape(call.input(0))
     axis = axis_beside_batch(call.attrs["axis"], len(shape))
-    if not call.attrs["coerce"] or math.prod(shape[axis + 1 :]) == 1:
+    coerce = call.attrs["coerce"] and math.prod(shape[axis + 1 :]) > 1
+    if not coerce and len(shape) <= MOST_AXES:
         low.emit(call, "Softmax", [call.input(0)], {"axis": axis})
         return
-    flat = low.reshape(call, call.input(0), (*shape[:axis], math.prod(shape[axis:])), "flat")
-    y = low.emit(call, "Softmax", [flat], {"axis": axis}, "softmax")
+    before = shape[:axis] if axis < MOST_AXES - 1 else (shape[0], math.prod(shape[1:axis]))
+    rest = (math.prod(shape[axis:]),) if coerce else (shape[axis], math.prod(shape[axis + 1 :]))
+    flat = low.reshape(call, call.input(0), (*before, *rest), "flat")
+    y = low.emit(call, "Softmax", [flat], {"axis": len(before)}, "softmax")
     low.reshape(call, y, shape)
 
 
@@ -148,15 +152,15 @@ def _standardize(
     `epsilon` is added before, or `least` after.
     """
     mean = over_axes(low, call, "Mean", (x, axes), "mean")
-    less = low.emit(call, "Sub", [x, mean], step="less")
+    less = arithmetic(low, call, "Sub", (x, mean), "less")
     squares = over_axes(low, call, "SumSquare", (less, axes), "squares")
     count = math.prod(low.shape(x)[axis] for axis in axes)
     epsilon = call.attrs.get("epsilon", 0.0)
     variance = scaled(low, call, squares, 1 / count, "variance", shift=epsilon)
-    root = low.emit(call, "Sqrt", [variance], step="deviation")
+    root = pointwise(low, call, "Sqrt", [variance], step="deviation")
     if least:
         root = scaled(low, call, root, 1, "divisor", shift=least)
-    return low.emit(call, "Div", [less, root], step=step)
+    return arithmetic(low, call, "Div", (less, root), step)
 
 
 def lower_layer_normalization(low: Lowering, call: Call) -> None:
@@ -222,12 +226,12 @@ def lower_lp_normalization(low: Lowering, call: Call) -> None:
         raise Refusal(f"p={p} is not supported")
     norm = over_axes(low, call, "L1" if p == 1 else "SumSquare", (x, [axis]), "sum")
     if p == 2:
-        norm = low.emit(call, "Sqrt", [norm], step="root")
+        norm = pointwise(low, call, "Sqrt", [norm], step="root")
     # 1 more where it is 0, which a sign says: else 0 / 0 were NaN.
-    sign = low.emit(call, "Sign", [norm], step="sign")
+    sign = pointwise(low, call, "Sign", [norm], step="sign")
     zero = scaled(low, call, sign, -1, "zero", shift=1)
-    norm = low.emit(call, "Add", [norm, zero], step="norm")
-    low.emit(call, "Div", [x, norm])
+    norm = arithmetic(low, call, "Add", (norm, zero), "norm")
+    arithmetic(low, call, "Div", (x, norm))
 
 
 def lower_mean_variance_normalization(low: Lowering, call: Call) -> None:

@@ -100,6 +100,10 @@ def _constant(low: Lowering, name: str, perm: Order) -> str:
     return low.derived[key]
 
 
+def _either(low: Lowering, name: str, perm: Order) -> str:
+    return (_constant if name in low.constants else _beneath)(low, name, perm)
+
+
 def _common(low: Lowering, names: Sequence[str]) -> Order | None:
     """The order of axes that most of the numbers of these values wait for; None if there is no
     common one, or if most wait for nothing.
@@ -131,17 +135,14 @@ def _together(low: Lowering, call: Call) -> Sunk | None:
     perm = _common(low, values)
     if perm is None or any(array.ndim > len(perm) for array in constants):
         return None
-    inputs = []
-    for name in call.inputs:
-        known = name in low.constants
-        inputs.append(name and (_constant if known else _beneath)(low, name, perm))
+    inputs = [name and _either(low, name, perm) for name in call.inputs]
     return Sunk(inputs, dict(call.attrs), perm)
 
 
 def _alone(low: Lowering, call: Call, place: int = 0) -> Sunk | None:
     """Element by element of the value in one place; other inputs are parameters."""
     later = low.later.get(call.inputs[place])
-    if not isinstance(later, Turned):
+    if not isinstance(later, Turned) or len(low.shape(later.base)) > 4:
         return None
     inputs = [*call.inputs[:place], later.base, *call.inputs[place + 1 :]]
     shape = None if later.is_plain(low) else later.shape
@@ -158,13 +159,12 @@ def _along(low: Lowering, call: Call) -> Sunk | None:
 
 
 def _concat(low: Lowering, call: Call) -> Sunk | None:
-    if any(name in low.constants for name in call.inputs):
-        return None
-    perm = _common(low, call.inputs)
-    if perm is None:
+    perm = _common(low, [name for name in call.inputs if name not in low.constants])
+    constants = (low.constants[name] for name in call.inputs if name in low.constants)
+    if perm is None or any(array.ndim != len(perm) for array in constants):
         return None
     axis = perm[axis_of(call.attrs["axis"], len(perm))]
-    return Sunk([_beneath(low, name, perm) for name in call.inputs], {"axis": axis}, perm)
+    return Sunk([_either(low, name, perm) for name in call.inputs], {"axis": axis}, perm)
 
 
 def _axes_input(place: int, counted: int) -> Callable[[Lowering, Call], Sunk | None]:

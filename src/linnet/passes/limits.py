@@ -46,8 +46,8 @@ _KEEPING = {
 
 
 def join_limits(graph: Graph) -> Graph:
-    """A Clip or Relu disappears where no number lies beyond its limits, or else in one before it
-    that nothing else reads. Outputs keep their names.
+    """A Clip disappears where no number lies beyond its limits, or else in the Clip or Relu before
+    it that nothing else reads. A Relu stays: it is a layer that someone may ask for.
     """
     users = Counter(name for node in graph.nodes for name in node.inputs)
     users.update(graph.outputs)
@@ -60,7 +60,7 @@ def join_limits(graph: Graph) -> Graph:
     joined: set[str] = set()  # values that nothing computes any more
     for node in graph.nodes:
         node.inputs = [renamed.get(name, name) for name in node.inputs]
-        if node.op in ("Clip", "Relu"):
+        if node.op == "Clip":
             x, y = node.inputs[0], node.outputs[0]
             limits = _limits(node, initializers)
             if y not in graph.outputs and limits.holds(ranges.get(x, _EVERYTHING)):
