@@ -180,6 +180,25 @@ def test_long_lists_of_names_come_in_parts() -> None:
     close(y, np.full((1, 4, 4, 1), 5, np.float32))
 
 
+def test_a_sequential_before_keras_2_2_3() -> None:
+    """Its settings are a list of layers, the first of which has the shape of the input; here beside
+    weights that lie in a file of their own, as save_weights() wrote them.
+    """
+    conv = layer("Conv2D", "c", filters=1, kernel_size=[1, 1], batch_input_shape=[None, 4, 4, 2])
+    config = {"class_name": "Sequential", "config": [conv, layer("Flatten", "f")]}
+    file = io.BytesIO()
+    with h5py.File(file, "w") as root:
+        root.attrs["layer_names"] = [b"c", b"f"]
+        root["c/kernel"], root["c/bias"] = np.full((1, 1, 2, 1), 2, "f4"), np.ones(1, "f4")
+        root["c"].attrs["weight_names"] = [b"kernel", b"bias"]
+        root.create_group("f").attrs["weight_names"] = np.zeros(0)
+    text = json.dumps({**config, "keras_version": "2.0.8"}).encode()
+    graph = formats.read(text, file.getvalue())
+    assert [value.name for value in graph.inputs] == ["c_input"]
+    (y,) = run(graph, np.ones((1, 4, 4, 2), np.float32))
+    close(y, np.full((1, 16), 5, np.float32))
+
+
 def test_channels_first() -> None:
     """Keras itself has no such convolutions on a CPU; they are the same on turned images."""
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype(np.float32)
@@ -237,11 +256,14 @@ def test_all_problems_at_once() -> None:
     lambda_ = layer("Lambda", "code", "image", function=["4wEAAAAAAAAA", None, None])
     own = layer("MyBlock", "own", "code")
     conv = layer("Conv2D", "c", "image", filters=1, kernel_size=[1, 1])
-    config = functional(IMAGE, lambda_, own, conv, output_layers=[["own", 0, 0], ["c", 0, 0]])
+    other = {**layer("ReLU", "other", "image"), "registered_name": "Package>ReLU"}
+    outputs = [[name, 0, 0] for name in ("own", "c", "other")]
+    config = functional(IMAGE, lambda_, own, conv, other, output_layers=outputs)
     refusal(
         h5(config, {}),
         "'code' (Lambda): holds code",
         "'own' (MyBlock): layers of this class are not supported",
+        "'other' (ReLU): layers of this class are not supported",
         "'c' (Conv2D): needs 1 weights or more, the file has none for it",
     )
 

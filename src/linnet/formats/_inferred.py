@@ -74,6 +74,11 @@ class Inferred(Translator):
         found = self.graph.initializers.get(name)
         return self.values.get(name) if found is None else found
 
+    def _small(self, name: str) -> Array | None:
+        """The same, but for those that may be far larger than what the file holds of them."""
+        found = self.value(name) if name else None
+        return None if found is None or found.size > _MOST_COMPUTED else found
+
     def known_shape(self, name: str) -> Shape | None:
         """The shape of an activation or a constant."""
         value = self.value(name)
@@ -82,10 +87,10 @@ class Inferred(Translator):
     def add(self, name: str, op: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:
         """Append a node; the shapes of its outputs are known if those of its inputs are."""
         self.graph.nodes.append(Node(op, name or outputs[0], inputs, outputs, attrs))
-        given = [self.value(x) if x else None for x in inputs]
+        given = [self._small(x) for x in inputs]
         if op == "Shape":
             self._shape_of(inputs[0], outputs[0])
-        elif any(x is not None for x in given):
+        elif all(v is not None for x, v in zip(inputs, given) if x):
             self._compute(op, attrs, inputs, given, outputs)
         known = [self.known_shape(x) if x else () for x in inputs]
         rule = _RULES.get(op)
@@ -116,13 +121,12 @@ class Inferred(Translator):
         operator = OPERATORS.get(op)
         if operator is None or operator.folds is None:
             return
-        if any(x and (v is None or v.size > _MOST_COMPUTED) for x, v in zip(inputs, given)):
-            return
         with suppress(*_FAILURES), np.errstate(all="ignore"):
             bound = operator.bind(attrs)
             if operator.folds(*given, **bound) <= _MOST_COMPUTED:
                 results = operator.compute(given, bound)
-                self.values.update(zip(outputs, map(settled, results)))
+                known = zip(outputs, map(settled, results))
+                self.values.update((y, v) for y, v in known if v.size <= _MOST_COMPUTED)
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
@@ -148,8 +152,15 @@ def _transpose(given: _Given) -> Shape:
 def _reshape(given: _Given) -> Shape:
     shape, target = given.shapes[0], given.values[1]
     if target is None:
-        return (0,) * given.shapes[1][0]
+        return _of_rank(given.shapes[1])
     return reshaped(shape, target.tolist())
+
+
+def _of_rank(shape: Shape) -> Shape:
+    """Open sizes, as many as a list of them has that is not known."""
+    if len(shape) != 1 or not 0 < shape[0] <= _MOST_AXES:
+        raise TypeError
+    return (0,) * shape[0]
 
 
 def reshaped(shape: Shape, target: Sequence[Any]) -> Shape:
@@ -256,7 +267,7 @@ def _tile(given: _Given) -> Shape:
 def _expand(given: _Given) -> Shape:
     target = given.values[1]
     if target is None:
-        return (0,) * max(len(given.shapes[0]), given.shapes[1][0])
+        return broadcast([given.shapes[0], _of_rank(given.shapes[1])])
     return broadcast([given.shapes[0], tuple(0 if n is BATCH else n for n in target.tolist())])
 
 

@@ -98,6 +98,8 @@ def _layer(data: Mapping[str, Any]) -> Layer:
     if isinstance(config, list):  # a Sequential before Keras 2.2.3
         config = {"layers": config}
     kind, module = str(data["class_name"]), str(data.get("module") or "")
+    if ">" in str(data.get("registered_name")):  # a package's own class, of whatever name
+        module = str(data["registered_name"])
     kind, config = modernized(kind, config)
     name = str(data.get("name") or config.get("name") or kind.lower())
     layer = Layer(kind, name, module, config)

@@ -11,6 +11,7 @@ from ._tf_op import Step
 from ._translator import Unsupported
 
 Rule = Callable[[Step], None]
+_MOST_LIMITS = 1 << 16
 
 
 def _plain(op: str, count: int) -> Rule:
@@ -160,7 +161,10 @@ def _fake_quant(step: Step) -> None:
         given = step.number("min", -6), step.number("max", 6)
         least, most = (np.asarray(n, FLOAT32) for n in given)
     else:
-        least, most = (step.constant(i, "limits").astype(FLOAT32) for i in (1, 2))
+        limits = [step.constant(i, "limits") for i in (1, 2)]
+        if any(limit.size > _MOST_LIMITS for limit in limits):
+            raise Unsupported(f"has more than {_MOST_LIMITS} limits")
+        least, most = (limit.astype(FLOAT32) for limit in limits)
     first = 1 if step.flag("narrow_range") else 0
     last = 2 ** step.integer("num_bits", 8) - 1
     if not 2 <= last <= 65535 or not ((least <= 0) & (most >= 0) & (least < most)).all():

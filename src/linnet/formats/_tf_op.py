@@ -26,6 +26,7 @@ _HARMLESS = re.compile(
 )
 
 _MOST_AXES = 8
+_MOST_LISTED = 1 << 12  # numbers of a list that decides something
 
 
 class Blockwise(Inferred):
@@ -80,7 +81,7 @@ class Step:
     def ints(self, index: int, what: str) -> list[int]:
         """An input that is a constant of integers, one or a list of them."""
         value = self.constant(index, what)
-        if value.dtype.kind not in "iu" or value.ndim > 1:
+        if value.dtype.kind not in "iu" or value.ndim > 1 or value.size > _MOST_LISTED:
             raise Unsupported(f"its {what} is no list of integers that are known")
         return [int(n) for n in value.reshape(-1)]
 
