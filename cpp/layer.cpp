@@ -38,7 +38,7 @@ Layer::Layer(const Problem& problem, const std::string& name, const std::string&
   const Algorithm& a = accepting(problem_, name, context_.get());
   const Weight typed = checked(problem_, weight, bias);
   plan_ = a.prepare(problem_, weight ? &typed : nullptr, bias, context_.get());
-  workspace_ = AlignedBuffer(plan_->workspace());
+  workspace_ = AlignedBuffer(plan_.workspace);
 }
 
 int64_t Layer::x_count() const { return problem_.x_extent(width()); }
@@ -62,7 +62,7 @@ std::vector<double> Layer::run(const void* x, const void* operand, void* y, int 
                        {x, bytes_of(x_count(), problem_.x.dtype)}});
     }
     const auto start = std::chrono::steady_clock::now();
-    plan_->run(operands);
+    plan_.run(operands);
     seconds.push_back(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }

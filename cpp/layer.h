@@ -2,7 +2,6 @@
 // benches run.
 #pragma once
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,7 +51,7 @@ class Layer {
   const Problem problem_;
   LayerContext context_;
   ThreadPool pool_;
-  std::unique_ptr<Plan> plan_;
+  Plan plan_;
   AlignedBuffer workspace_;
   std::optional<Caches> caches_;
 };

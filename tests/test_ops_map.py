@@ -15,7 +15,18 @@ RANDOM = np.random.default_rng(8)
 SHAPE = (2, 3, 8, 10)
 WEIGHT = {"w": RANDOM.standard_normal((24, 3, 1, 1)).astype(F4)}
 SIX = {"six": I8([0, 2, 3, 4, 8, 10])}
-FUNCTIONS = ["Relu", "Sigmoid", "Clip", "LeakyRelu", "HardSwish", "Softplus", "Neg", "Elu", "Abs"]
+FUNCTIONS = [
+    "Erf",
+    "Relu",
+    "Sigmoid",
+    "Clip",
+    "LeakyRelu",
+    "HardSwish",
+    "Softplus",
+    "Neg",
+    "Elu",
+    "Abs",
+]
 
 
 def after_a_layer(nodes, constants, shape=SHAPE):
@@ -28,6 +39,27 @@ def test_functions_of_six_axes(op, tmp_path):
     inputs = "r,low" if op == "Clip" else "r"
     nodes = [("Reshape", "c,six", "r", {}), (op, inputs, "y", {})]
     agree(after_a_layer(nodes, {**SIX, "low": F4(-0.5)}), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("how", ["none", "tanh"])
+def test_gelu(how, tmp_path):
+    nodes = [("Gelu", "c", "y", {"approximate": how})]
+    proto = model([("Conv", "x,w", "c", {}), *nodes], WEIGHT, SHAPE, opset=20)
+    agree(proto, tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 2.5, -0.75, 4.0, [0.5, 3.0, 1.2], "computed"])
+def test_powers(power, tmp_path):
+    k = None if power == "computed" else F4(power).reshape(-1, *(1,) * 2 if np.ndim(power) else ())
+    nodes = [
+        ("Sigmoid", "x", "s", {}),
+        ("Tanh", "x", "computed", {}),
+        ("Pow", "s,computed" if k is None else "s,k", "y", {}),
+        ("Pow", "s,s" if k is None else "k,s", "z", {}),
+    ]
+    constants = {} if k is None else {"k": k}
+    outputs = ("y", "z") if k is None or (k > 0).all() else ("y",)
+    agree(model(nodes[: 2 + len(outputs)], constants, SHAPE, outputs=outputs), tmp_path, SHAPE)
 
 
 @pytest.mark.parametrize("axis", [1, 3, 4, -1])

@@ -45,9 +45,36 @@ def test_more_axes_than_an_image_has(axes, tmp_path):
     agree(model(nodes, constants, SHAPE), tmp_path, SHAPE)
 
 
-@pytest.mark.parametrize(
-    ("axes", "said"), [([0], "batch"), ([0, 1], "batch"), ([4], "axis 4"), ([], "batch")]
-)
+@pytest.mark.parametrize("name", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("axis", [1, 2, -1])
+@pytest.mark.parametrize("attrs", [{}, {"keepdims": 0}, {"select_last_index": 1}])
+@pytest.mark.parametrize("six", [False, True])
+def test_places(name, axis, attrs, six, tmp_path):
+    nodes = [
+        ("Floor", "x", "f", {}),  # many are equal
+        ("Reshape", "f,n", "r", {}),
+        (name, "r" if six else "f", "a", {"axis": axis, **attrs}),
+        ("Cast", "a", "y", {"to": 1}),
+    ]
+    constants = {"n": np.array([0, 3, 2, 4, 5, 2], np.int64)} if six else {}
+    agree(model(nodes[:1] + nodes[2 - six :], constants, SHAPE), tmp_path, SHAPE)
+
+
+def test_places_of_what_is_no_number():
+    x = np.float32([[[1, np.nan, 3, np.nan], [np.inf, 2, np.inf, -np.inf]]])
+    nodes = [
+        ("ArgMax", "x", "y", {"axis": 2}),
+        ("ArgMin", "x", "z", {"axis": 2, "select_last_index": 1}),
+    ]
+    proto = model(nodes, {}, x.shape, outputs=("y", "z"))
+    for output in proto.graph.output:
+        output.type.tensor_type.elem_type = 7
+    y, z = linnet.load(proto.SerializeToString()).run(x)
+    assert y.dtype == np.int64
+    assert (y.tolist(), z.tolist()) == ([[[1], [0]]], [[[3], [3]]])
+
+
+@pytest.mark.parametrize(("axes", "said"), [([4], "axis 4"), ([0, -5], "axis -5")])
 def test_what_does_not_fit_is_refused(axes, said, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(reduction("Sum", axes).SerializeToString())

@@ -75,7 +75,7 @@ SUNK: dict[str, tuple[tuple[Any, ...], str]] = {
     "softmax of rows": (("Softmax", "t", {"axis": 1}), "Softmax"),
     "norm": (
         ("LpNormalization", "t", {"axis": 3}),
-        "ReduceSumSquare Sqrt Sign Conv Add Div",
+        "ReduceSumSquare Sqrt Sign Mul Add Add Div",
     ),
     "sum": (("ReduceSum", "t", ints(-1)), "ReduceSum"),
     "mean": (("ReduceMean", "t", ints(1, 2)), "GlobalAveragePool"),
@@ -89,7 +89,7 @@ SUNK: dict[str, tuple[tuple[Any, ...], str]] = {
     "cast": (("Cast", "t", {"to": 6}), "Cast"),
     "largest": (
         ("ArgMax", "t", {"axis": 3}),
-        "Clip ReduceMax Sub Sign Add Mul ReduceMax Conv Cast",
+        "Clip ReduceMax Sub Sign Add Mul ReduceMax Mul Add Cast",
     ),
 }
 
@@ -148,6 +148,18 @@ def test_rows_of_a_matrix_change_places():
     net.add("Flatten", "t", y="row")
     net.add("MatMul", "row", normal(120, 7))
     net.check("Flatten Gemm")
+
+
+def test_channels_of_every_pixel_are_a_convolution():
+    net = Net()
+    net.add("MatMul", "t", normal(6, 7), y="a")
+    net.add("Add", "a", normal(7), y="b")
+    net.add("Relu", "b", y="c")
+    net.add("Transpose", "c", perm=FIRST)
+    net.check("Conv Relu")
+    net = Net()
+    net.add("MatMul", "t", normal(5, 6, 3))
+    net.check("Transpose Reshape Conv Reshape Transpose")
 
 
 def test_single_pixels_and_channels_do_not_move():
@@ -223,6 +235,27 @@ def test_open_sizes_sink_as_well():
         x = normal(1, *size, 3)
         wanted = interpret.run(graph, {"x": x})["y"]
         np.testing.assert_allclose(net(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_do_not_depend_on_an_open_axis():
+    """Whose size a number for each channel would have."""
+    nodes = [
+        Node("Mul", "m", ["x", "k"], ["m"]),
+        Node("Sub", "s", ["m", "k"], ["s"]),
+        Node("Transpose", "t", ["s"], ["t"], {"perm": FIRST}),
+        Node("MaxPool", "y", ["t"], ["y"], {"kernel_shape": [2, 2]}),
+    ]
+    constants = {"k": np.array([0.5], np.float32)}
+    graph = Graph("net", nodes, constants, [Value("x", (0, 0, 0, 3))], ["y"])
+    assert [n.op for n in passes.canonicalize(graph).nodes] == [
+        "Mul",
+        "Add",
+        "Transpose",
+        "MaxPool",
+    ]
+    x = normal(1, 6, 5, 3)
+    wanted = interpret.run(graph, {"x": x})["y"]
+    np.testing.assert_allclose(linnet.load(graph)(x), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_wrong_axis_is_still_refused():

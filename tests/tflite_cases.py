@@ -162,6 +162,7 @@ def elements() -> dict[str, Case]:
     for kind in ("LOGISTIC", "TANH", "RELU", "RELU6", "RELU_N1_TO_1", "ELU", "HARD_SWISH", "EXP"):
         cases[kind] = of(kind, 4 * X, X.shape)
     cases["leaky"] = of("LEAKY_RELU", X, X.shape, (), (75, {0: (F, 0.3)}))
+    cases["gelu_exact"] = of("GELU", X, X.shape, (), (116, {0: (B, 0)}), error=1e-4)
     cases["gelu"] = of("GELU", X, X.shape, (), (116, {0: (B, 1)}), error=1e-4)
     cases["prelu"] = of("PRELU", X, X.shape, [real(1, 1, 4, seed=2)])
     cases["prelu_of_pixels"] = of("PRELU", X, X.shape, [real(6, 8, 4, seed=2)])

@@ -61,6 +61,13 @@ std::string Algorithm::refuse(const Problem& p, const Context& context) const {
   return objection(p, context);
 }
 
+std::string Convolution::key() const {
+  Problem p;
+  p.n = n, p.x = x, p.y = p.z = y, p.params = static_cast<const family::Conv&>(*this);
+  p.end = end, p.threads = threads;
+  return p.key();
+}
+
 const std::vector<const Algorithm*>& algorithms() { return registry().all; }
 const std::vector<const Algorithm*>& algorithms(Kind kind) {
   return registry().of_kind[static_cast<int>(kind)];

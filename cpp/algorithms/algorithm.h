@@ -1,6 +1,6 @@
 // Algorithms: named strategies for one layer. An Algorithm is stateless: it refuses a Problem with
-// a reason, estimates its cost, or prepares a Plan, which holds packed weights and runs. To add
-// one, add a file to cpp/algorithms/ whose last line registers it.
+// a reason, estimates its cost, or prepares a Plan: it fills the arguments of its code and packs
+// weights. To add one, add a file to cpp/algorithms/ whose last line registers it.
 #pragma once
 
 #include <cstring>
@@ -8,63 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "algorithms/weight_store.h"
-#include "backends/backends.h"
-#include "kernels/kernels.h"
+#include "algorithms/plan.h"
 #include "problem/problem.h"
-#include "run/threads.h"
 
 namespace linnet {
-
-// What a plan is prepared with. Null weight for kinds without weights, null bias for none.
-struct Context {
-  const Kernels& kernels;
-  WeightStore& weights;
-  Backends& backends;
-};
-
-// Seconds a layer that is computed in transformed space spent in each phase, for a profile. Phases
-// that threads run in one loop share its time in proportion to what they took.
-struct Phases {
-  double input = 0, output = 0;  // transforms
-  double product = 0;            // the multiplication between them
-};
-
-// What one run of a plan reads and writes; types, layouts and batch are those of its problem.
-struct Operands {
-  const void* x = nullptr;
-  const void* operand = nullptr;  // the residual, or an Add's second operand
-  void* y = nullptr;
-  void* workspace = nullptr;  // aligned, Plan::workspace() bytes
-  ThreadPool& pool;
-  Phases* phases = nullptr;  // added to, where the plan has phases and this is not null
-};
-
-// The same for plans of float32 alone.
-struct FloatOperands {
-  explicit FloatOperands(const Operands& o)
-      : x(static_cast<const float*>(o.x)),
-        operand(static_cast<const float*>(o.operand)),
-        y(static_cast<float*>(o.y)),
-        workspace(static_cast<float*>(o.workspace)),
-        pool(o.pool),
-        phases(o.phases) {}
-
-  const float* x;
-  const float* operand;
-  float* y;
-  float* workspace;
-  ThreadPool& pool;
-  Phases* phases;
-};
-
-// A prepared layer; immutable, and run by one caller at a time.
-class Plan {
- public:
-  virtual ~Plan() = default;
-  virtual size_t workspace() const { return 0; }  // bytes
-  virtual void run(const Operands& operands) const = 0;
-};
 
 class Algorithm {
  public:
@@ -86,8 +33,8 @@ class Algorithm {
   virtual bool any_types() const { return false; }
   // False for what runs the same scalar code whatever the ISA.
   virtual bool uses_kernels() const { return true; }
-  virtual std::unique_ptr<Plan> prepare(const Problem& problem, const Weight* weight,
-                                        const Weight* bias, const Context& context) const = 0;
+  virtual Plan prepare(const Problem& problem, const Weight* weight, const Weight* bias,
+                       const Context& context) const = 0;
 
  private:
   // A reason of its own against a problem of its kinds and types.
@@ -111,6 +58,18 @@ struct RegisterAlgorithm {
 // Products that are summed in float32 one after the other at most: longer sums err too much where
 // all products have one sign, and are cut into parts.
 constexpr int64_t kMostTerms = 4096;
+
+// A convolution as its code knows it.
+struct Convolution : family::Conv {
+  explicit Convolution(const Problem& p)
+      : family::Conv(p.conv()), n(p.n), x(p.x), y(p.y), end(p.end), threads(p.threads) {}
+  std::string key() const;  // of its problem, for the log
+
+  int64_t n;
+  Operand x, y;
+  Epilogue end;
+  int threads;
+};
 
 // Element strides of an activation in a layout, for code that walks any of them.
 struct Strides {

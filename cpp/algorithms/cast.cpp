@@ -10,50 +10,30 @@ namespace {
 
 constexpr int64_t kPiece = 4096;  // numbers of a task
 
-class CastPlan final : public Plan {
- public:
-  CastPlan(const Problem& problem, const Context& context)
-      : kernels_(context.kernels),
-        n_(problem.n),
-        x_(problem.x),
-        y_(problem.y),
-        x_image_(x_.image(kernels_.width)),
-        y_image_(y_.image(kernels_.width)) {
-    // The padding behind a pixel's channels stays zero. Slices are whole images in planes; of
-    // channels that come last, a row of vectors for each pixel.
-    Operand own = x_;
-    own.pitch = 0;
-    const bool sliced = x_.pitch || y_.pitch;
-    run_ = own.image(kernels_.width);
-    if (sliced && x_.layout == Layout::kNhwc) {
-      runs_ = x_.dims.h * x_.dims.w;
-      run_ /= runs_;
-      x_step_ = x_.pixel(kernels_.width), y_step_ = y_.pixel(kernels_.width);
-    }
-    pieces_ = problem.threads > 1 ? ceil_div(run_, kPiece) : 1;
-  }
-
-  void run(const Operands& o) const override {
-    const auto* x = static_cast<const char*>(o.x);
-    auto* y = static_cast<char*>(o.y);
-    o.pool.parallel_for(n_ * pieces_, [&](int64_t task, int) {
-      const int64_t image = task / pieces_, piece = task % pieces_;
-      const int64_t begin = run_ * piece / pieces_, count = run_ * (piece + 1) / pieces_ - begin;
-      for (int64_t i = 0; i < runs_; ++i) {
-        kernels_.cast(x_.dtype, y_.dtype,
-                      x + (image * x_image_ + i * x_step_ + begin) * size_of(x_.dtype),
-                      y + (image * y_image_ + i * y_step_ + begin) * size_of(y_.dtype), count);
-      }
-    });
-  }
-
- private:
-  const Kernels& kernels_;
-  const int64_t n_;
-  const Operand x_, y_;
-  const int64_t x_image_, y_image_;
-  int64_t run_, runs_ = 1, x_step_ = 0, y_step_ = 0, pieces_ = 1;
+struct CastArgs {
+  DType from, to;
+  int64_t n;                 // images
+  int64_t x_image, y_image;  // from one to the next
+  // Numbers side by side, and how many times so many, so far apart.
+  int64_t run, runs, x_step, y_step;
+  int64_t pieces;  // of a run, a task each
 };
+
+void run_cast(const CastArgs& a, const Operands& o) {
+  const auto* x = static_cast<const char*>(o.x);
+  auto* y = static_cast<char*>(o.y);
+  o.pool.parallel_for(a.n * a.pieces, [&](int64_t task, int) {
+    const int64_t image = task / a.pieces, piece = task % a.pieces;
+    const int64_t begin = a.run * piece / a.pieces, count = a.run * (piece + 1) / a.pieces - begin;
+    for (int64_t i = 0; i < a.runs; ++i) {
+      o.kernels->cast(a.from, a.to,
+                      x + (image * a.x_image + i * a.x_step + begin) * size_of(a.from),
+                      y + (image * a.y_image + i * a.y_step + begin) * size_of(a.to), count);
+    }
+  });
+}
+
+constexpr auto kCode = plan_code<&run_cast>("cast");
 
 class Cast final : public Algorithm {
  public:
@@ -67,9 +47,22 @@ class Cast final : public Algorithm {
                            numbers / kPiece, p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<CastPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    CastArgs a{p.x.dtype, p.y.dtype, p.n, p.x.image(width), p.y.image(width), 0, 1, 0, 0, 1};
+    // The padding behind a pixel's channels stays zero. Slices are whole images in planes; of
+    // channels that come last, a row of vectors for each pixel.
+    Operand own = p.x;
+    own.pitch = 0;
+    a.run = own.image(width);
+    if ((p.x.pitch || p.y.pitch) && p.x.layout == Layout::kNhwc) {
+      a.runs = p.x.dims.h * p.x.dims.w;
+      a.run /= a.runs;
+      a.x_step = p.x.pixel(width), a.y_step = p.y.pixel(width);
+    }
+    if (p.threads > 1) a.pieces = ceil_div(a.run, kPiece);
+    return make_plan(kCode, a, context);
   }
 
  private:

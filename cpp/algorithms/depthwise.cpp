@@ -49,127 +49,125 @@ Range inner(const Window& w, int axis, int64_t in, int64_t out) {
   return {first, std::max(first, last)};
 }
 
-class DepthwisePlan final : public Plan {
- public:
-  DepthwisePlan(const Problem& problem, const Weight& weight, const Weight* bias,
-                const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        out_(problem.y.dims),
-        vecs_(ceil_div(p_.y.dims.c, kernels_.width)),
-        taps_(p_.conv().window.kernel[0] * p_.conv().window.kernel[1]),
-        tiles_(inner_tiles(kernels_, p_.conv().window)),
-        rows_(inner(p_.conv().window, 0, p_.x.dims.h, out_.h)),
-        cols_(inner(p_.conv().window, 1, p_.x.dims.w, out_.w)) {
-    const int width = kernels_.width;
-    weights_ = context.weights.get(&weight, "depthwise v" + std::to_string(width),
-                                   vecs_ * taps_ * width, [&](const Weight& loaded, float* out) {
-                                     const auto* from = static_cast<const char*>(loaded.bytes());
-                                     for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-                                       float* vec = out + k / width * taps_ * width + k % width;
-                                       for (int64_t t = 0; t < taps_; ++t, from += sizeof *out)
-                                         std::memcpy(vec + t * width, from,
-                                                     sizeof *out);  // it may be misaligned
-                                     }
-                                   });
-    bias_ = context.weights.get_bias(bias, p_.y.dims.c, vecs_ * width);
-    // About eight tasks for each thread, so that one slow core cannot hold up the layer: bands of
-    // output rows, and blocks of channels where there are too few rows. A band needs some rows,
-    // since the inputs of its first and last are read by its neighbours too; a block some lines.
-    const int64_t wanted = p_.threads > 1 ? 8 * p_.threads : 1;
-    bands_ = std::min(ceil_div(out_.h, kBandRows), ceil_div(wanted, p_.n));
-    blocks_ =
-        std::max(ceil_div(vecs_ * taps_ * width, kBlockFloats), ceil_div(wanted, p_.n * bands_));
-    blocks_ = std::min(blocks_, ceil_div(vecs_ * width, kLineFloats));
-  }
+struct DepthwiseArgs {
+  Convolution p;
+  int width;              // of a vector
+  int64_t vecs, taps;     // of channels, of a window
+  Range rows, cols;       // whose windows lie inside the image
+  int64_t bands, blocks;  // of rows and of channels: tasks
 
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    // From the end to the beginning: the step before wrote the end last and left it in the cache,
-    // and the step after starts with the beginning.
-    const int64_t tasks = p_.n * bands_ * blocks_;
-    o.pool.parallel_for(tasks, [&](int64_t index, int) {
-      const int64_t task = tasks - 1 - index;
-      const int64_t block = task % blocks_;
-      const int64_t band = task / blocks_ % bands_;
-      const int64_t image = task / blocks_ / bands_;
-      const int64_t vec = vecs_ * block / blocks_;
-      DepthwiseTile tile = {};
-      tile.vecs = vecs_ * (block + 1) / blocks_ - vec;
-      const int64_t first = out_.h * band / bands_;
-      for (int64_t end = out_.h * (band + 1) / bands_, row; end > first; end = row) {
-        const bool pair = pairs() && end <= rows_.last && end - 2 >= std::max(first, rows_.first);
-        row = end - (pair ? 2 : 1);
-        run_row(o, image, row, pair ? 2 : 1, vec, tile);
-      }
-    });
-  }
-
- private:
-  // Whether two rows of pixels can share their inputs.
-  bool pairs() const {
-    const Window& w = p_.conv().window;
-    return tiles_.cols[2] > 0 && w.dilation[0] == 1 && w.stride[0] <= w.kernel[0];
-  }
-
-  // tile.vecs vectors of channels, from number `vec` on, of an output row, or of two.
-  void run_row(const FloatOperands& o, int64_t image, int64_t row, int rows, int64_t vec,
-               DepthwiseTile tile) const {
-    const Window& w = p_.conv().window;
-    const int width = kernels_.width;
-    const int64_t x_pixel = p_.x.pixel(width), y_pixel = p_.y.pixel(width);
-    const int64_t channel = vec * width;
-    const int64_t top = row * w.stride[0] - w.pad[0];
-    const Range taps = taps_inside(top, w.kernel[0], w.dilation[0], p_.x.dims.h);
-    tile.rows = taps.last - taps.first, tile.row_step = w.stride[0];
-    tile.x_row = p_.x.dims.w * x_pixel * w.dilation[0], tile.x_col = x_pixel * w.dilation[1];
-    tile.x_pixel = x_pixel * w.stride[1];
-    tile.w_vec = taps_ * width, tile.w_row = w.kernel[1] * width;
-    tile.bias = bias_->floats() + channel;
-    tile.y_row = out_.w * y_pixel, tile.y_pixel = y_pixel;
-    tile.limits = p_.end.limits;
-    // Where no tap lies inside the image, the first may lie too far away for a pointer.
-    const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : 0;
-    const float* x = o.x + (image * p_.x.dims.h + first) * p_.x.dims.w * x_pixel + channel;
-    const float* weights = weights_->floats() + vec * tile.w_vec + taps.first * tile.w_row;
-    int64_t y = (image * out_.h + row) * tile.y_row + channel;
-
-    const auto run_tile = [&](DepthwiseKernel kernel, int64_t col) {
-      const int64_t left = col * w.stride[1] - w.pad[1];
-      const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p_.x.dims.w);
-      tile.cols = inside.last - inside.first;
-      tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * x_pixel;
-      tile.w = weights + inside.first * width;
-      tile.y = o.y + y + col * y_pixel;
-      tile.residual = p_.end.residual ? o.operand + y + col * y_pixel : nullptr;
-      kernel(tile);
-    };
-    const int64_t length = cols_.last - cols_.first;
-    const int64_t count = ceil_div(length, tiles_.cols[rows]);
-    for (int64_t t = 0; t < count; ++t) {
-      // Even shares, as in a direct convolution.
-      const int64_t begin = length * t / count, end = length * (t + 1) / count;
-      run_tile(tiles_.tile[rows][end - begin], cols_.first + begin);
-    }
-    const DepthwiseKernel one = kernels_.depthwise[0][0].tile[1][1];
-    for (int r = 0; r < rows; ++r) {
-      if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row;
-      for (int64_t col = 0; col < cols_.first; ++col) run_tile(one, col);
-      for (int64_t col = cols_.last; col < out_.w; ++col) run_tile(one, col);
-      map_results(kernels_, p_.end.then, o.y + y, out_.w, y_pixel,
-                  std::min<int64_t>(tile.vecs * width, out_.c - channel));
-    }
-  }
-
-  const Problem p_;
-  const Kernels& kernels_;
-  const Dims out_;
-  const int64_t vecs_, taps_;
-  const DepthwiseTiles& tiles_;
-  const Range rows_, cols_;  // whose windows lie inside the image
-  int64_t bands_, blocks_;
-  WeightStore::Buffer weights_, bias_;
+  DepthwiseArgs(const Problem& problem, int width);
 };
+enum { kWeights, kBias };
+
+DepthwiseArgs::DepthwiseArgs(const Problem& problem, int vector)
+    : p(problem),
+      width(vector),
+      vecs(ceil_div(p.y.dims.c, width)),
+      taps(p.window.kernel[0] * p.window.kernel[1]),
+      rows(inner(p.window, 0, p.x.dims.h, p.y.dims.h)),
+      cols(inner(p.window, 1, p.x.dims.w, p.y.dims.w)) {
+  // About eight tasks for each thread, so that one slow core cannot hold up the layer: bands of
+  // output rows, and blocks of channels where there are too few rows. A band needs some rows,
+  // since the inputs of its first and last are read by its neighbours too; a block some lines.
+  const int64_t wanted = p.threads > 1 ? 8 * p.threads : 1;
+  bands = std::min(ceil_div(p.y.dims.h, kBandRows), ceil_div(wanted, p.n));
+  blocks = std::max(ceil_div(vecs * taps * width, kBlockFloats), ceil_div(wanted, p.n * bands));
+  blocks = std::min(blocks, ceil_div(vecs * width, kLineFloats));
+}
+
+WeightStore::Buffer pack(const DepthwiseArgs& a, const Weight& weight, const Context& context) {
+  const int width = a.width;
+  return context.weights.get(&weight, "depthwise v" + std::to_string(width),
+                             a.vecs * a.taps * width, [&](const Weight& loaded, float* out) {
+                               const auto* from = static_cast<const char*>(loaded.bytes());
+                               for (int64_t k = 0; k < a.p.y.dims.c; ++k) {
+                                 float* vec = out + k / width * a.taps * width + k % width;
+                                 for (int64_t t = 0; t < a.taps; ++t, from += sizeof *out)
+                                   std::memcpy(vec + t * width, from,
+                                               sizeof *out);  // it may be misaligned
+                               }
+                             });
+}
+
+// tile.vecs vectors of channels, from number `vec` on, of an output row, or of two.
+void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTiles& tiles,
+             int64_t image, int64_t row, int rows, int64_t vec, DepthwiseTile tile) {
+  const Convolution& p = a.p;
+  const Window& w = p.window;
+  const int width = a.width;
+  const Dims& out = p.y.dims;
+  const int64_t x_pixel = p.x.pixel(width), y_pixel = p.y.pixel(width);
+  const int64_t channel = vec * width;
+  const int64_t top = row * w.stride[0] - w.pad[0];
+  const Range taps = taps_inside(top, w.kernel[0], w.dilation[0], p.x.dims.h);
+  tile.rows = taps.last - taps.first, tile.row_step = w.stride[0];
+  tile.x_row = p.x.dims.w * x_pixel * w.dilation[0], tile.x_col = x_pixel * w.dilation[1];
+  tile.x_pixel = x_pixel * w.stride[1];
+  tile.w_vec = a.taps * width, tile.w_row = w.kernel[1] * width;
+  tile.bias = o.floats(kBias) + channel;
+  tile.y_row = out.w * y_pixel, tile.y_pixel = y_pixel;
+  tile.limits = p.end.limits;
+  // Where no tap lies inside the image, the first may lie too far away for a pointer.
+  const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : 0;
+  const float* x = o.x + (image * p.x.dims.h + first) * p.x.dims.w * x_pixel + channel;
+  const float* weights = o.floats(kWeights) + vec * tile.w_vec + taps.first * tile.w_row;
+  int64_t y = (image * out.h + row) * tile.y_row + channel;
+
+  const auto run_tile = [&](DepthwiseKernel kernel, int64_t col) {
+    const int64_t left = col * w.stride[1] - w.pad[1];
+    const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p.x.dims.w);
+    tile.cols = inside.last - inside.first;
+    tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * x_pixel;
+    tile.w = weights + inside.first * width;
+    tile.y = o.y + y + col * y_pixel;
+    tile.residual = p.end.residual ? o.operand + y + col * y_pixel : nullptr;
+    kernel(tile);
+  };
+  const int64_t length = a.cols.last - a.cols.first;
+  const int64_t count = ceil_div(length, tiles.cols[rows]);
+  for (int64_t t = 0; t < count; ++t) {
+    // Even shares, as in a direct convolution.
+    const int64_t begin = length * t / count, end = length * (t + 1) / count;
+    run_tile(tiles.tile[rows][end - begin], a.cols.first + begin);
+  }
+  const DepthwiseKernel one = o.kernels.depthwise[0][0].tile[1][1];
+  for (int r = 0; r < rows; ++r) {
+    if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row;
+    for (int64_t col = 0; col < a.cols.first; ++col) run_tile(one, col);
+    for (int64_t col = a.cols.last; col < out.w; ++col) run_tile(one, col);
+    map_results(o.kernels, p.end.then, o.y + y, out.w, y_pixel,
+                std::min<int64_t>(tile.vecs * width, out.c - channel));
+  }
+}
+
+void run_depthwise(const DepthwiseArgs& a, const FloatOperands& o) {
+  const Window& w = a.p.window;
+  const DepthwiseTiles& tiles = inner_tiles(o.kernels, w);
+  // Whether two rows of pixels can share their inputs.
+  const bool pairs = tiles.cols[2] > 0 && w.dilation[0] == 1 && w.stride[0] <= w.kernel[0];
+  const int64_t height = a.p.y.dims.h;
+  // From the end to the beginning: the step before wrote the end last and left it in the cache,
+  // and the step after starts with the beginning.
+  const int64_t tasks = a.p.n * a.bands * a.blocks;
+  o.pool.parallel_for(tasks, [&](int64_t index, int) {
+    const int64_t task = tasks - 1 - index;
+    const int64_t block = task % a.blocks;
+    const int64_t band = task / a.blocks % a.bands;
+    const int64_t image = task / a.blocks / a.bands;
+    const int64_t vec = a.vecs * block / a.blocks;
+    DepthwiseTile tile = {};
+    tile.vecs = a.vecs * (block + 1) / a.blocks - vec;
+    const int64_t first = height * band / a.bands;
+    for (int64_t end = height * (band + 1) / a.bands, row; end > first; end = row) {
+      const bool pair = pairs && end <= a.rows.last && end - 2 >= std::max(first, a.rows.first);
+      row = end - (pair ? 2 : 1);
+      run_row(a, o, tiles, image, row, pair ? 2 : 1, vec, tile);
+    }
+  });
+}
+
+constexpr auto kCode = plan_code<&run_depthwise>("depthwise");
 
 class Depthwise final : public Algorithm {
  public:
@@ -222,9 +220,12 @@ class Depthwise final : public Algorithm {
            static_cast<double>(round_up(p.y.dims.c, context.kernels.width)) * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<DepthwisePlan>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    const DepthwiseArgs a(p, context.kernels.width);
+    return make_plan(
+        kCode, a, context, 0,
+        {pack(a, *weight, context), context.weights.get_bias(bias, p.y.dims.c, a.vecs * a.width)});
   }
 
  private:

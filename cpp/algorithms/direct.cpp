@@ -70,30 +70,29 @@ struct ConvScheme {
   Cut cut;
   double cycles;
 
-  ConvScheme(const Problem& p, const Kernels& kernels);
-  int64_t input_rows(const Problem& p, int64_t output_rows) const {
-    return (output_rows * p.end.pool[0] - 1) * p.conv().window.stride[0] +
-           p.conv().window.extent(0);
+  ConvScheme(const Convolution& p, const Kernels& kernels);
+  int64_t input_rows(const Convolution& p, int64_t output_rows) const {
+    return (output_rows * p.end.pool[0] - 1) * p.window.stride[0] + p.window.extent(0);
   }
   // Of the input that the tiles read for a band of one image.
-  int64_t band_floats(const Problem& p) const { return band_floats(p, cut); }
+  int64_t band_floats(const Convolution& p) const { return band_floats(p, cut); }
   int64_t tasks() const { return passes(cut) * cut.splits; }
 
  private:
-  int64_t band_floats(const Problem& p, const Cut& c) const {
+  int64_t band_floats(const Convolution& p, const Cut& c) const {
     return input_rows(p, c.rows) * x_row;
   }
   int64_t passes(const Cut& c) const { return ceil_div(images, c.images) * c.bands; }
-  std::vector<Cut> cuts(const Problem& p) const;
-  double tile_cycles(const Problem& p, const Kernels& kernels) const;
-  double all_cycles(const Problem& p, const Kernels& kernels, double tiles, const Cut& c) const;
+  std::vector<Cut> cuts(const Convolution& p) const;
+  double tile_cycles(const Convolution& p, const Kernels& kernels) const;
+  double all_cycles(const Convolution& p, const Kernels& kernels, double tiles, const Cut& c) const;
 };
 
-ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
-  const Window& w = p.conv().window;
-  const int64_t channels = p.x.dims.c / p.conv().groups;
+ConvScheme::ConvScheme(const Convolution& p, const Kernels& kernels) {
+  const Window& w = p.window;
+  const int64_t channels = p.x.dims.c / p.groups;
   planar = p.x.layout == Layout::kNchw && (p.x.dims.c > 1 || p.x.pitch);
-  copy = w.padded() || (planar && (w.dilation[1] != 1 || p.conv().groups != 1));
+  copy = w.padded() || (planar && (w.dilation[1] != 1 || p.groups != 1));
   x_image = p.x.image(kernels.width);
   if (planar && !copy) {
     x_pixel = 1, x_row = p.x.dims.w;
@@ -112,8 +111,8 @@ ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
   const bool flat =
       w.kernel[0] == 1 && w.kernel[1] == 1 && w.unit_stride() && !p.end.pooled() && !copy;
   // Panels must not depend on the batch, so that all plans share one packed copy.
-  panels = best_panels(kernels, p.y.dims.c / p.conv().groups, flat ? out.h * out.w : out.w,
-                       p.end.pool[1], taps.count());
+  panels = best_panels(kernels, p.y.dims.c / p.groups, flat ? out.h * out.w : out.w, p.end.pool[1],
+                       taps.count());
   if (flat) {
     const int64_t pixels = out.h * out.w * (planar ? 1 : p.n);
     if (!planar) images = 1;
@@ -129,7 +128,7 @@ ConvScheme::ConvScheme(const Problem& p, const Kernels& kernels) {
 }
 
 // Into 1, 2, 3, 4, 6, 8... parts.
-std::vector<Cut> ConvScheme::cuts(const Problem& p) const {
+std::vector<Cut> ConvScheme::cuts(const Convolution& p) const {
   // A slow core must not hold up the rest.
   const int64_t wanted = p.threads > 1 ? 8 * p.threads : 1;
   std::vector<Cut> all;
@@ -137,7 +136,7 @@ std::vector<Cut> ConvScheme::cuts(const Problem& p) const {
     Cut c;
     c.images = some_images, c.rows = ceil_div(rows, some_bands);
     c.bands = ceil_div(rows, c.rows);
-    c.splits = std::min(panels.count() * p.conv().groups, ceil_div(wanted, passes(c)));
+    c.splits = std::min(panels.count() * p.groups, ceil_div(wanted, passes(c)));
     const double scratch = static_cast<double>(band_floats(p, c)) * static_cast<double>(c.images);
     const bool least = c.images == 1 && c.rows == 1;  // Direct::objection() has bounded it
     if (!copy || least || scratch <= kMostScratch) all.push_back(c);
@@ -153,7 +152,7 @@ std::vector<Cut> ConvScheme::cuts(const Problem& p) const {
 }
 
 // Cycles of all tiles, which find their weights in the second level or nearer.
-double ConvScheme::tile_cycles(const Problem& p, const Kernels& kernels) const {
+double ConvScheme::tile_cycles(const Convolution& p, const Kernels& kernels) const {
   // Runs of taps that lie together, each with the end of a loop.
   const auto runs = static_cast<double>(taps.outer * taps.middle);
   const auto line = [&](int vecs) {
@@ -166,27 +165,27 @@ double ConvScheme::tile_cycles(const Problem& p, const Kernels& kernels) const {
                                         tap_bytes * static_cast<double>(taps.count())) +
                     kRunCycles * runs + (p.end.pooled() ? 2 * vecs * cols : 0));
   };
-  const double lines = static_cast<double>(images * p.conv().groups * p.end.pool[0]) *
+  const double lines = static_cast<double>(images * p.groups * p.end.pool[0]) *
                        (static_cast<double>(rows - 1) + static_cast<double>(last_row) / row);
   return lines * (static_cast<double>(panels.full) * line(panels.vecs) + line(panels.rest));
 }
 
 // With what passes by the tiles: weights from farther away, pixels, copies.
-double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double tiles,
+double ConvScheme::all_cycles(const Convolution& p, const Kernels& kernels, double tiles,
                               const Cut& c) const {
-  const Window& w = p.conv().window;
+  const Window& w = p.window;
   const auto count = static_cast<double>(passes(c));
-  const auto weights = static_cast<double>(
-      p.conv().groups * round_up(p.y.dims.c / p.conv().groups, kernels.width) * taps.count());
+  const auto weights =
+      static_cast<double>(p.groups * round_up(p.y.dims.c / p.groups, kernels.width) * taps.count());
   const double band_bytes = static_cast<double>(c.images * band_floats(p, c)) * sizeof(float);
   double sum = tiles;
-  if (p.weights() != DType::kF32) sum += kExpandCycles * weights / kernels.width * count;
-  sum += weight_cycles(weights * static_cast<double>(size_of(p.weights())), count, band_bytes,
+  if (p.weights != DType::kF32) sum += kExpandCycles * weights / kernels.width * count;
+  sum += weight_cycles(weights * static_cast<double>(size_of(p.weights)), count, band_bytes,
                        p.threads);
   const double used = std::min(1.0, static_cast<double>(w.extent(0)) / w.stride[0]) *
                       std::min(1.0, static_cast<double>(w.extent(1)) / w.stride[1]);
   // A band's pixels pass once for each panel, whose weights and results come between.
-  const auto all_panels = static_cast<double>(panels.count() * p.conv().groups);
+  const auto all_panels = static_cast<double>(panels.count() * p.groups);
   const double between = (weights / all_panels + static_cast<double>(c.images * c.rows * row *
                                                                      panels.vecs * kernels.width)) *
                          sizeof(float);
@@ -201,172 +200,167 @@ double ConvScheme::all_cycles(const Problem& p, const Kernels& kernels, double t
   return parallel_cycles(sum + kTaskCycles * tasks, tasks, p.threads);
 }
 
-class DirectConv final : public Plan {
- public:
-  DirectConv(const Problem& problem, const Weight& weight, const Weight* bias,
-             const Context& context)
-      : p_(problem), kernels_(context.kernels), scheme_(problem, kernels_) {
-    const Window& w = p_.conv().window;
-    const Taps& taps = scheme_.taps;
-    const int64_t channels = p_.x.dims.c / p_.conv().groups, rs = w.kernel[0] * w.kernel[1];
-    if (scheme_.planar && !scheme_.copy) {
-      weights_ =
-          pack(context, weight, "conv crs", p_.conv().groups, p_.y.dims.c, scheme_.panels,
-               taps.count(), [=](int64_t k, int64_t tap) { return k * channels * rs + tap; });
-    } else {
-      weights_ = pack(context, weight, "conv rsc", p_.conv().groups, p_.y.dims.c, scheme_.panels,
-                      taps.count(), [=](int64_t k, int64_t tap) {
-                        return (k * channels + tap % channels) * rs + tap / channels;
-                      });
-    }
-    bias_ = context.weights.get_bias(bias, p_.y.dims.c, round_up(p_.y.dims.c, kernels_.width));
-  }
+struct DirectArgs {
+  Convolution p;
+  ConvScheme scheme;
+  int64_t scratch_floats;   // copied input; rounded up so that threads share no cache line
+  int64_t expanded_floats;  // one panel's weights as floats, where they are not
+  int64_t thread_floats;    // and, of long sums, the results of a tile before the pool
 
-  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    o.pool.parallel_for(scheme_.tasks(), [&](int64_t task, int thread) {
-      run_band(o, task / scheme_.cut.splits, task % scheme_.cut.splits, thread);
-    });
-  }
-
- private:
-  // Rounded up so that threads' scratches share no cache line.
-  int64_t scratch_floats() const {
-    return scheme_.copy ? round_up(scheme_.cut.images * scheme_.band_floats(p_), 64) : 0;
-  }
-  // One panel's weights as floats, where they are not.
-  int64_t expanded_floats() const {
-    return weights_.floats()
-               ? 0
-               : scheme_.panels.size(0) * kernels_.width * round_up(scheme_.taps.count(), 64);
-  }
-
-  // Of long sums the results of a tile before the pool.
-  int64_t thread_floats() const {
-    const bool tail = p_.end.pooled() && scheme_.taps.count() > kMostTerms;
-    return scratch_floats() + expanded_floats() +
-           (tail ? kMaxTileCols * kMaxTileVecs * kernels_.width : 0);
-  }
-
-  // Copies the input rows of a band, padding included, into channels-last scratch.
-  void copy_band(const float* image, int64_t first_row, int64_t rows, float* scratch) const {
-    const Strides s(p_.x, kernels_.width);
-    const int64_t left = p_.conv().window.pad[1], pixel = scheme_.x_pixel;
-    for (int64_t r = 0; r < rows; ++r, scratch += scheme_.x_row) {
-      const int64_t y = first_row + r - p_.conv().window.pad[0];
-      if (y < 0 || y >= p_.x.dims.h) {
-        std::memset(scratch, 0, static_cast<size_t>(scheme_.x_row) * sizeof(float));
-        continue;
-      }
-      float* row = scratch + left * pixel;
-      std::memset(scratch, 0, static_cast<size_t>(left * pixel) * sizeof(float));
-      std::memset(row + p_.x.dims.w * pixel, 0,
-                  static_cast<size_t>(p_.conv().window.pad[3] * pixel) * sizeof(float));
-      const float* source = image + y * s.h;
-      if (s.c == 1 || s.w == pixel) {
-        copy_pixels(source, s.w, row, pixel, p_.x.dims.w);
-      } else {
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-          for (int64_t x = 0; x < p_.x.dims.w; ++x) row[x * pixel + c] = source[c * s.c + x];
-        }
-      }
-    }
-  }
-
-  // Part number `part` of the panels, for band number `pass` of all images.
-  void run_band(const FloatOperands& o, int64_t pass, int64_t part, int thread) const {
-    const ConvScheme& s = scheme_;
-    const Window& w = p_.conv().window;
-    const int64_t band = pass % s.cut.bands, first_image = pass / s.cut.bands * s.cut.images;
-    const int64_t images = std::min(s.cut.images, s.images - first_image);
-    const int64_t first = band * s.cut.rows, last = std::min(s.rows, first + s.cut.rows);
-    const int64_t input_row = first * p_.end.pool[0] * w.stride[0];
-    float* scratch = o.workspace + thread * thread_floats();
-    const float* x = o.x + first_image * s.x_image;
-    int64_t x_image = s.x_image;
-    if (s.copy) {
-      const int64_t rows =
-          std::min(s.input_rows(p_, last - first), p_.x.dims.h + w.pad[0] + w.pad[2] - input_row);
-      for (int64_t i = 0; i < images; ++i)
-        copy_band(x + i * x_image, input_row, rows, scratch + i * scheme_.band_floats(p_));
-      x = scratch, x_image = scheme_.band_floats(p_);
-    } else {
-      x += input_row * s.x_row;
-    }
-
-    const int width = kernels_.width;
-    const int64_t y_pixel = p_.y.pixel(width);
-    const int64_t y_image = p_.y.image(width), y_row = s.row * y_pixel;
-    const int64_t per_group = p_.y.dims.c / p_.conv().groups;
-    const int64_t taps = s.taps.count(), group_floats = round_up(per_group, width) * taps;
-    const int64_t panels = s.panels.count() * p_.conv().groups;
-
-    float* tail = scratch + scratch_floats() + expanded_floats();
-    DirectTile tile{};
-    tile.x_col = w.stride[1] * s.x_pixel;
-    tile.x_outer = s.taps.x_outer, tile.x_middle = s.taps.x_middle;
-    tile.outer = s.taps.outer, tile.middle = s.taps.middle, tile.inner = s.taps.inner;
-    tile.y_col = y_pixel;
-    tile.limits = p_.end.limits;
-    tile.pool_cols = static_cast<int>(p_.end.pool[1]);
-
-    for (int64_t panel = panels * part / s.cut.splits; panel < panels * (part + 1) / s.cut.splits;
-         ++panel) {
-      const int64_t group = panel / s.panels.count(), in_group = panel % s.panels.count();
-      const int vecs = s.panels.size(in_group);
-      const int64_t channel = in_group * s.panels.vecs * width;
-      const int64_t y_channel = group * per_group + channel;
-      const int64_t channels = std::min<int64_t>(vecs * width, per_group - channel);
-      const int64_t most = kernels_.direct_cols[vecs] / p_.end.pool[1];
-      weights_.point(&tile, group * group_floats + channel * taps, channel);
-      if (!weights_.floats()) weights_.expand(&tile, scratch + scratch_floats(), taps, vecs);
-      tile.bias = bias_->floats() + y_channel;
-      for (int64_t i = 0; i < images; ++i) {
-        const float* x_group = x + i * x_image + group * (p_.x.dims.c / p_.conv().groups);
-        const int64_t at = (first_image + i) * y_image + y_channel;
-        for (int64_t row = first; row < last; ++row) {
-          const int64_t cols = row + 1 < s.rows ? s.row : s.last_row;
-          const int64_t tiles = ceil_div(cols, most);
-          for (int64_t sub = 0; sub < p_.end.pool[0]; ++sub) {
-            const float* x_line =
-                x_group + ((row - first) * p_.end.pool[0] + sub) * w.stride[0] * s.x_row;
-            tile.pool_merge = sub > 0;
-            for (int64_t t = 0; t < tiles; ++t) {
-              // Even shares: 13 pixels become 7 + 6, not 9 + 4.
-              const int64_t begin = cols * t / tiles, end = cols * (t + 1) / tiles;
-              const int64_t y = at + row * y_row + begin * y_pixel;
-              tile.x = x_line + begin * p_.end.pool[1] * tile.x_col;
-              tile.y = o.y + y;
-              tile.residual = p_.end.residual ? o.operand + y : nullptr;
-              run_tile(tile, vecs, (end - begin) * p_.end.pool[1], tail);
-            }
-          }
-          map_results(kernels_, p_.end.then, o.y + at + row * y_row, cols, y_pixel, channels);
-        }
-      }
-    }
-  }
-
-  void run_tile(const DirectTile& tile, int vecs, int64_t cols, float* tail) const {
-    const DirectKernel kernel = kernels_.direct[vecs][cols];
-    const int64_t lanes = static_cast<int64_t>(vecs) * kernels_.width;
-    if (scheme_.taps.count() <= kMostTerms) {
-      kernel(tile);
-    } else if (p_.end.pooled()) {
-      run_pooled_in_parts(kernel, tile, cols, lanes, tail);
-    } else {
-      run_in_parts(kernel, tile, lanes);
-    }
-  }
-
-  const Problem p_;
-  const Kernels& kernels_;
-  const ConvScheme scheme_;
-  PackedWeights weights_;
-  WeightStore::Buffer bias_;
+  DirectArgs(const Problem& problem, const Kernels& kernels);
 };
+
+DirectArgs::DirectArgs(const Problem& problem, const Kernels& kernels)
+    : p(problem), scheme(p, kernels) {
+  scratch_floats = scheme.copy ? round_up(scheme.cut.images * scheme.band_floats(p), 64) : 0;
+  expanded_floats = p.weights == DType::kF32
+                        ? 0
+                        : scheme.panels.size(0) * kernels.width * round_up(scheme.taps.count(), 64);
+  const bool tail = p.end.pooled() && scheme.taps.count() > kMostTerms;
+  thread_floats =
+      scratch_floats + expanded_floats + (tail ? kMaxTileCols * kMaxTileVecs * kernels.width : 0);
+}
+
+// Copies the input rows of a band, padding included, into channels-last scratch.
+void copy_band(const DirectArgs& a, int width, const float* image, int64_t first_row, int64_t rows,
+               float* scratch) {
+  const Operand& in = a.p.x;
+  const Window& w = a.p.window;
+  const Strides s(in, width);
+  const int64_t left = w.pad[1], pixel = a.scheme.x_pixel;
+  for (int64_t r = 0; r < rows; ++r, scratch += a.scheme.x_row) {
+    const int64_t y = first_row + r - w.pad[0];
+    if (y < 0 || y >= in.dims.h) {
+      std::memset(scratch, 0, static_cast<size_t>(a.scheme.x_row) * sizeof(float));
+      continue;
+    }
+    float* row = scratch + left * pixel;
+    std::memset(scratch, 0, static_cast<size_t>(left * pixel) * sizeof(float));
+    std::memset(row + in.dims.w * pixel, 0, static_cast<size_t>(w.pad[3] * pixel) * sizeof(float));
+    const float* source = image + y * s.h;
+    if (s.c == 1 || s.w == pixel) {
+      copy_pixels(source, s.w, row, pixel, in.dims.w);
+    } else {
+      for (int64_t c = 0; c < in.dims.c; ++c) {
+        for (int64_t x = 0; x < in.dims.w; ++x) row[x * pixel + c] = source[c * s.c + x];
+      }
+    }
+  }
+}
+
+void run_tile(const DirectArgs& a, const Kernels& kernels, const DirectTile& tile, int vecs,
+              int64_t cols, float* tail) {
+  const DirectKernel kernel = kernels.direct[vecs][cols];
+  const int64_t lanes = static_cast<int64_t>(vecs) * kernels.width;
+  if (a.scheme.taps.count() <= kMostTerms) {
+    kernel(tile);
+  } else if (a.p.end.pooled()) {
+    run_pooled_in_parts(kernel, tile, cols, lanes, tail);
+  } else {
+    run_in_parts(kernel, tile, lanes);
+  }
+}
+
+// Part number `part` of the panels, for band number `pass` of all images.
+void run_band(const DirectArgs& a, const FloatOperands& o, int64_t pass, int64_t part, int thread) {
+  const Convolution& p = a.p;
+  const ConvScheme& s = a.scheme;
+  const Window& w = p.window;
+  const int64_t band = pass % s.cut.bands, first_image = pass / s.cut.bands * s.cut.images;
+  const int64_t images = std::min(s.cut.images, s.images - first_image);
+  const int64_t first = band * s.cut.rows, last = std::min(s.rows, first + s.cut.rows);
+  const int64_t input_row = first * p.end.pool[0] * w.stride[0];
+  float* scratch = o.workspace + thread * a.thread_floats;
+  const float* x = o.x + first_image * s.x_image;
+  int64_t x_image = s.x_image;
+  if (s.copy) {
+    const int64_t rows =
+        std::min(s.input_rows(p, last - first), p.x.dims.h + w.pad[0] + w.pad[2] - input_row);
+    for (int64_t i = 0; i < images; ++i)
+      copy_band(a, o.kernels.width, x + i * x_image, input_row, rows,
+                scratch + i * s.band_floats(p));
+    x = scratch, x_image = s.band_floats(p);
+  } else {
+    x += input_row * s.x_row;
+  }
+
+  const int width = o.kernels.width;
+  const int64_t y_pixel = p.y.pixel(width);
+  const int64_t y_image = p.y.image(width), y_row = s.row * y_pixel;
+  const int64_t per_group = p.y.dims.c / p.groups;
+  const int64_t taps = s.taps.count(), group_floats = round_up(per_group, width) * taps;
+  const int64_t panels = s.panels.count() * p.groups;
+
+  float* tail = scratch + a.scratch_floats + a.expanded_floats;
+  DirectTile tile{};
+  tile.x_col = w.stride[1] * s.x_pixel;
+  tile.x_outer = s.taps.x_outer, tile.x_middle = s.taps.x_middle;
+  tile.outer = s.taps.outer, tile.middle = s.taps.middle, tile.inner = s.taps.inner;
+  tile.y_col = y_pixel;
+  tile.limits = p.end.limits;
+  tile.pool_cols = static_cast<int>(p.end.pool[1]);
+
+  for (int64_t panel = panels * part / s.cut.splits; panel < panels * (part + 1) / s.cut.splits;
+       ++panel) {
+    const int64_t group = panel / s.panels.count(), in_group = panel % s.panels.count();
+    const int vecs = s.panels.size(in_group);
+    const int64_t channel = in_group * s.panels.vecs * width;
+    const int64_t y_channel = group * per_group + channel;
+    const int64_t channels = std::min<int64_t>(vecs * width, per_group - channel);
+    const int64_t most = o.kernels.direct_cols[vecs] / p.end.pool[1];
+    point(&tile, o, p.weights, group * group_floats + channel * taps, channel);
+    if (p.weights != DType::kF32)
+      expand(&tile, o.kernels, p.weights, scratch + a.scratch_floats, taps, vecs);
+    tile.bias = o.floats(kBias) + y_channel;
+    for (int64_t i = 0; i < images; ++i) {
+      const float* x_group = x + i * x_image + group * (p.x.dims.c / p.groups);
+      const int64_t at = (first_image + i) * y_image + y_channel;
+      for (int64_t row = first; row < last; ++row) {
+        const int64_t cols = row + 1 < s.rows ? s.row : s.last_row;
+        const int64_t tiles = ceil_div(cols, most);
+        for (int64_t sub = 0; sub < p.end.pool[0]; ++sub) {
+          const float* x_line =
+              x_group + ((row - first) * p.end.pool[0] + sub) * w.stride[0] * s.x_row;
+          tile.pool_merge = sub > 0;
+          for (int64_t t = 0; t < tiles; ++t) {
+            // Even shares: 13 pixels become 7 + 6, not 9 + 4.
+            const int64_t begin = cols * t / tiles, end = cols * (t + 1) / tiles;
+            const int64_t y = at + row * y_row + begin * y_pixel;
+            tile.x = x_line + begin * p.end.pool[1] * tile.x_col;
+            tile.y = o.y + y;
+            tile.residual = p.end.residual ? o.operand + y : nullptr;
+            run_tile(a, o.kernels, tile, vecs, (end - begin) * p.end.pool[1], tail);
+          }
+        }
+        map_results(o.kernels, p.end.then, o.y + at + row * y_row, cols, y_pixel, channels);
+      }
+    }
+  }
+}
+
+void run_direct(const DirectArgs& a, const FloatOperands& o) {
+  const Cut& cut = a.scheme.cut;
+  o.pool.parallel_for(a.scheme.tasks(), [&](int64_t task, int thread) {
+    run_band(a, o, task / cut.splits, task % cut.splits, thread);
+  });
+}
+
+constexpr auto kCode = plan_code<&run_direct>("direct_conv");
+
+Plan prepare_direct_conv(const Problem& p, const Weight& weight, const Weight* bias,
+                         const Context& context) {
+  const DirectArgs a(p, context.kernels);
+  const ConvScheme& scheme = a.scheme;
+  const Window& w = a.p.window;
+  const int64_t channels = p.x.dims.c / a.p.groups, rs = w.kernel[0] * w.kernel[1];
+  const bool planes = scheme.planar && !scheme.copy;
+  const auto source = [=](int64_t k, int64_t tap) {
+    return planes ? k * channels * rs + tap : (k * channels + tap % channels) * rs + tap / channels;
+  };
+  return make_plan(kCode, a, context, float_bytes(p.threads * a.thread_floats),
+                   pack(context, weight, bias, planes ? "conv crs" : "conv rsc", a.p.groups,
+                        p.y.dims.c, scheme.panels, scheme.taps.count(), source));
+}
 
 class Direct final : public Algorithm {
  public:
@@ -397,7 +391,7 @@ class Direct final : public Algorithm {
 
   double cost(const Problem& p, const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    return p.kind() == Kind::kConv ? ConvScheme(p, kernels).cycles
+    return p.kind() == Kind::kConv ? ConvScheme(Convolution(p), kernels).cycles
                                    : 500 + direct_fc_cycles(p, kernels);
   }
 
@@ -408,10 +402,10 @@ class Direct final : public Algorithm {
            static_cast<double>(size_of(p.weights()));
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
     if (p.kind() == Kind::kMatmul) return prepare_direct_fc(p, *weight, bias, context);
-    return std::make_unique<DirectConv>(p, *weight, bias, context);
+    return prepare_direct_conv(p, *weight, bias, context);
   }
 };
 

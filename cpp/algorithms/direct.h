@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "algorithms/algorithm.h"
 
@@ -28,41 +27,29 @@ struct Panels {
 Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool,
                    int64_t taps);
 
-// The packed weights of a layer, whatever their type, and their way to a tile.
-class PackedWeights {
- public:
-  PackedWeights() = default;
-  PackedWeights(const Context& context, DType type, WeightStore::Buffer packed,
-                WeightStore::Buffer scales)
-      : type_(type),
-        expand_(context.kernels.expand[static_cast<int>(type)]),
-        packed_(std::move(packed)),
-        scales_(std::move(scales)) {}
+// What a plan has as weights: packed ones of any type, the bias, scales of int8 weights or null.
+enum { kPacked, kBias, kScales };
 
-  DType type() const { return type_; }
-  bool floats() const { return type_ == DType::kF32; }
-  // Points `tile` to weight number `at`, of output channel `channel`.
-  void point(DirectTile* tile, int64_t at, int64_t channel) const {
-    tile->w = packed_->data() + at * size_of(type_);
-    tile->scale = scales_ ? scales_->floats() + channel : nullptr;
-  }
-  // Turns `taps` of the weights `tile` points to into floats at `to`, and points it there.
-  void expand(DirectTile* tile, float* to, int64_t taps, int vecs) const {
-    expand_(tile->w, tile->scale, to, taps, vecs);
-    tile->w = to;
-  }
+// Points `tile` to weight number `at`, of output channel `channel`.
+inline void point(DirectTile* tile, const FloatOperands& o, DType type, int64_t at,
+                  int64_t channel) {
+  tile->w = static_cast<const char*>(o.weights[kPacked]) + at * size_of(type);
+  tile->scale = o.weights[kScales] ? o.floats(kScales) + channel : nullptr;
+}
 
- private:
-  DType type_ = DType::kF32;
-  void (*expand_)(const void*, const float*, float*, int64_t, int64_t) = nullptr;
-  WeightStore::Buffer packed_, scales_;  // scales of int8 weights, padded
-};
+// Turns `taps` of the weights `tile` points to into floats at `to`, and points it there.
+inline void expand(DirectTile* tile, const Kernels& kernels, DType type, float* to, int64_t taps,
+                   int vecs) {
+  kernels.expand[static_cast<int>(type)](tile->w, tile->scale, to, taps, vecs);
+  tile->w = to;
+}
 
-// Packs weights as [group][panel][tap][vecs * width], in their own type; source(k, tap) is the
-// offset of a tap of output channel k.
+// Packs weights as [group][panel][tap][vecs * width], in their own type, and what else a plan has;
+// source(k, tap) is the offset of a tap of output channel k.
 template <typename Source>
-PackedWeights pack(const Context& context, const Weight& weight, const std::string& name,
-                   int64_t groups, int64_t k, const Panels& panels, int64_t taps, Source source) {
+std::vector<PlanData> pack(const Context& context, const Weight& weight, const Weight* bias,
+                           const std::string& name, int64_t groups, int64_t k, const Panels& panels,
+                           int64_t taps, Source source) {
   const int width = context.kernels.width;
   const int64_t per_group = k / groups;
   const int64_t padded = round_up(per_group, width);
@@ -104,7 +91,7 @@ PackedWeights pack(const Context& context, const Weight& weight, const std::stri
                                    std::copy(loaded.scales.begin(), loaded.scales.end(), out);
                                  });
   }
-  return {context, weight.type, std::move(packed), std::move(scales)};
+  return {packed, context.weights.get_bias(bias, k, round_up(k, width)), scales};
 }
 
 // The bias of a tile that adds to what y holds, its residual.
@@ -115,8 +102,8 @@ extern const float kNoBias[];
 void run_in_parts(DirectKernel kernel, DirectTile tile, int64_t lanes);
 
 // Fully connected layers: their plan, and cycles for the estimate.
-std::unique_ptr<Plan> prepare_direct_fc(const Problem& problem, const Weight& weight,
-                                        const Weight* bias, const Context& context);
+Plan prepare_direct_fc(const Problem& problem, const Weight& weight, const Weight* bias,
+                       const Context& context);
 double direct_fc_cycles(const Problem& problem, const Kernels& kernels);
 
 }  // namespace linnet

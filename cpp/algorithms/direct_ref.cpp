@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "algorithms/algorithm.h"
@@ -15,275 +17,316 @@
 namespace linnet {
 namespace {
 
-class DirectRef final : public Plan {
- public:
-  DirectRef(const Problem& problem, const Weight* weight, const Weight* bias,
-            const Context& context)
-      : p_(problem),
-        weight_(context.weights.get_floats(weight)),
-        bias_(context.weights.get_floats(bias)),
-        out_(p_.y.dims),
-        first_(p_.kind() == Kind::kMove ? p_.move().first : 0),
-        channels_(p_.kind() == Kind::kMove ? p_.x.dims.c : out_.c),
-        x_(p_.x, context.kernels.width),
-        y_(p_.y, context.kernels.width),
-        z_(p_.z, context.kernels.width),
-        padded_c_(p_.y.layout == Layout::kNhwc ? round_up(out_.c, context.kernels.width) : out_.c) {
-    if (p_.kind() == Kind::kResize) {
-      rows_ = resized(p_, 0);
-      cols_ = resized(p_, 1);
-    }
-  }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    // A normalisation needs a whole image; all other kinds write one output row of one image per
-    // task.
-    const bool whole = p_.kind() == Kind::kNormalize;
-    const bool constant = p_.kind() == Kind::kMap && p_.map().z_constant;
-    o.pool.parallel_for(p_.n * (whole ? 1 : out_.h), [&](int64_t task, int) {
-      const int64_t image = whole ? task : task / out_.h;
-      const float* x = o.x + image * (strided() ? p_.move().image : x_.n);
-      float* y = o.y + image * y_.n;
-      const float* operand = o.operand && !constant ? o.operand + image * z_.n : o.operand;
-      if (whole) {
-        normalize(x, y);
-        for (int64_t h = 0; h < out_.h; ++h) zero_padding(y, h);
-      } else {
-        row(x, operand, y, task % out_.h);
-        zero_padding(y, task % out_.h);
-      }
-    });
-  }
-
- private:
-  void zero_padding(float* y, int64_t h) const {
-    if (first_ + channels_ < out_.c) return;
-    for (int64_t w = 0; w < out_.w; ++w) {
-      for (int64_t c = out_.c; c < padded_c_; ++c) y[h * y_.h + w * y_.w + c] = 0;
-    }
-  }
-
-  void row(const float* x, const float* operand, float* y, int64_t h) const {
-    for (int64_t c = 0; c < channels_; ++c) {
-      for (int64_t w = 0; w < out_.w; ++w)
-        y[(first_ + c) * y_.c + h * y_.h + w * y_.w] = element(x, operand, c, h, w);
-    }
-  }
-
-  float element(const float* x, const float* operand, int64_t c, int64_t h, int64_t w) const {
-    const int64_t at = c * x_.c + h * x_.h + w * x_.w;
-    switch (p_.kind()) {
-      case Kind::kConv: {
-        float most = -std::numeric_limits<float>::infinity();
-        for (int64_t i = 0; i < p_.end.pool[0]; ++i) {
-          for (int64_t j = 0; j < p_.end.pool[1]; ++j) {
-            most = larger(most, finish(conv(x, c, h * p_.end.pool[0] + i, w * p_.end.pool[1] + j),
-                                       operand, c, h, w));
-          }
-        }
-        return then(most);
-      }
-      case Kind::kMatmul:
-        return then(finish(fully_connected(x, c), operand, c, h, w));
-      case Kind::kPool:
-        return pool(x + c * x_.c, h, w);
-      case Kind::kMap: {
-        const Dims& b = p_.z.dims;
-        const int64_t other = (b.c > 1) * c * z_.c + (b.h > 1) * h * z_.h + (b.w > 1) * w * z_.w;
-        const double value = mapped(p_.map(), x[at], p_.binary() ? operand[other] : 0);
-        return static_cast<float>(limited(value, p_.end.limits));
-      }
-      case Kind::kMove:
-        if (strided()) return x[place((c * p_.x.dims.h + h) * p_.x.dims.w + w)];
-        break;
-      case Kind::kResize:
-        return resize(x + c * x_.c, h, w);
-      case Kind::kReduce:
-        return reduce(x, c, h, w);
-      case Kind::kNormalize:  // has its own loop
-        break;
-    }
-    return x[at];
-  }
-
-  bool strided() const { return p_.kind() == Kind::kMove && !p_.move().atoms.empty(); }
-  // Where number `i` of a move's input lies.
-  int64_t place(int64_t i) const {
-    int64_t at = 0;
-    const std::vector<Atom>& atoms = p_.move().atoms;
-    for (auto atom = atoms.rbegin(); atom != atoms.rend(); i /= atom->count, ++atom)
-      at += i % atom->count * atom->stride;
-    return at;
-  }
-
-  float finish(double sum, const float* residual, int64_t c, int64_t h, int64_t w) const {
-    if (bias_.data()) sum += bias_.data()[c];
-    if (p_.end.residual) sum += residual[c * y_.c + h * y_.h + w * y_.w];
-    return static_cast<float>(limited(sum, p_.end.limits));
-  }
-
-  float then(float result) const { return static_cast<float>(mapped(p_.end.then, result, 0)); }
-
-  double conv(const float* x, int64_t k, int64_t oh, int64_t ow) const {
-    const Window& w = p_.conv().window;
-    const int64_t channels = p_.x.dims.c / p_.conv().groups;
-    const int64_t first = k / (p_.y.dims.c / p_.conv().groups) * channels;
-    const float* weight = weight_.data() + k * channels * w.kernel[0] * w.kernel[1];
-    double sum = 0;
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int64_t r = 0; r < w.kernel[0]; ++r) {
-        const int64_t ih = oh * w.stride[0] - w.pad[0] + r * w.dilation[0];
-        for (int64_t s = 0; s < w.kernel[1]; ++s, ++weight) {
-          const int64_t iw = ow * w.stride[1] - w.pad[1] + s * w.dilation[1];
-          if (ih < 0 || ih >= p_.x.dims.h || iw < 0 || iw >= p_.x.dims.w) continue;
-          sum += static_cast<double>(x[(first + c) * x_.c + ih * x_.h + iw * x_.w]) * *weight;
-        }
-      }
-    }
-    return sum;
-  }
-
-  double fully_connected(const float* x, int64_t k) const {
-    const float* weight = weight_.data() + k * p_.x.dims.count();
-    double sum = 0;
-    for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-      for (int64_t h = 0; h < p_.x.dims.h; ++h) {
-        for (int64_t w = 0; w < p_.x.dims.w; ++w)
-          sum += static_cast<double>(x[c * x_.c + h * x_.h + w * x_.w]) * *weight++;
-      }
-    }
-    return sum;
-  }
-
-  float pool(const float* x, int64_t oh, int64_t ow) const {
-    const Window& w = p_.pool().window;
-    const int64_t top = oh * w.stride[0] - w.pad[0], left = ow * w.stride[1] - w.pad[1];
-    float most = -std::numeric_limits<float>::infinity();
-    double sum = 0;
-    int64_t inside = 0;
-    // Only the taps inside the image: a window may be any larger than it.
-    const auto first = [](int64_t at, int64_t step) { return at < 0 ? ceil_div(-at, step) : 0; };
-    for (int64_t r = first(top, w.dilation[0]); r < w.kernel[0]; ++r) {
-      const int64_t ih = top + r * w.dilation[0];
-      if (ih >= p_.x.dims.h) break;
-      for (int64_t s = first(left, w.dilation[1]); s < w.kernel[1]; ++s) {
-        const int64_t iw = left + s * w.dilation[1];
-        if (iw >= p_.x.dims.w) break;
-        const float value = x[ih * x_.h + iw * x_.w];
-        most = larger(most, value);
-        sum += value;
-        ++inside;
-      }
-    }
-    if (p_.pool().code == PoolCode::kMax) return most;
-    if (w.include_pad) {
-      // Caffe and ONNX clip the window at the padded image's edge.
-      inside = (std::min(top + w.kernel[0], p_.x.dims.h + w.pad[2]) - top) *
-               (std::min(left + w.kernel[1], p_.x.dims.w + w.pad[3]) - left);
-    }
-    return static_cast<float>(sum / static_cast<double>(inside));
-  }
-
-  float reduce(const float* x, int64_t c, int64_t h, int64_t w) const {
-    const family::Reduce& r = p_.reduce();
-    const Dims span{r.axes[0] ? p_.x.dims.c : 1, r.axes[1] ? p_.x.dims.h : 1,
-                    r.axes[2] ? p_.x.dims.w : 1};
-    double sum = 0, product = 1;
-    float most = -std::numeric_limits<float>::infinity(), least = -most;
-    for (int64_t i = 0; i < span.c; ++i) {
-      for (int64_t j = 0; j < span.h; ++j) {
-        for (int64_t k = 0; k < span.w; ++k) {
-          const float value = x[(c + i) * x_.c + (h + j) * x_.h + (w + k) * x_.w];
-          const double real = value;
-          most = larger(most, value), least = -larger(-least, -value), product *= real;
-          sum += r.code == ReduceCode::kSumOfMagnitudes ? std::abs(real)
-                 : r.code == ReduceCode::kSumOfSquares  ? real * real
-                                                        : real;
-        }
-      }
-    }
-    switch (r.code) {
-      case ReduceCode::kMax:
-        return most;
-      case ReduceCode::kMin:
-        return least;
-      case ReduceCode::kProduct:
-        return static_cast<float>(product);
-      case ReduceCode::kMean:
-        return static_cast<float>(sum / static_cast<double>(span.count()));
-      case ReduceCode::kSum:
-      case ReduceCode::kSumOfMagnitudes:
-      case ReduceCode::kSumOfSquares:
-        return static_cast<float>(sum);
-    }
-    return 0;
-  }
-
-  float resize(const float* x, int64_t oh, int64_t ow) const {
-    const Resampled &rows = rows_[oh], &cols = cols_[ow];
-    if (rows.outside || cols.outside) return p_.resize().outside;
-    double sum = 0;
-    for (const Tap& row : rows.taps) {
-      for (const Tap& col : cols.taps)
-        sum += static_cast<double>(x[row.at * x_.h + col.at * x_.w]) * row.weight * col.weight;
-    }
-    return static_cast<float>(sum);
-  }
-
-  // Each row along the axis on its own.
-  void normalize(const float* x, float* y) const {
-    const int64_t sizes[3] = {p_.x.dims.c, p_.x.dims.h, p_.x.dims.w};
-    const int64_t xs[3] = {x_.c, x_.h, x_.w}, ys[3] = {y_.c, y_.h, y_.w};
-    const int axis = p_.normalize().axis - 1, a = (axis + 1) % 3, b = (axis + 2) % 3;
-    std::vector<double> row(static_cast<size_t>(sizes[axis]));
-    for (int64_t i = 0; i < sizes[a]; ++i) {
-      for (int64_t j = 0; j < sizes[b]; ++j) {
-        const float* from = x + i * xs[a] + j * xs[b];
-        float* to = y + i * ys[a] + j * ys[b];
-        for (double& value : row) value = *from, from += xs[axis];
-        switch (p_.normalize().code) {
-          case NormalizeCode::kSoftmax:
-            softmax(row);
-            break;
-          case NormalizeCode::kLrn:
-            lrn(row);
-            break;
-        }
-        for (const double value : row) *to = static_cast<float>(value), to += ys[axis];
-      }
-    }
-  }
-
-  static void softmax(std::vector<double>& row) {
-    const double most = *std::max_element(row.begin(), row.end());
-    double sum = 0;
-    for (double& value : row) value = std::exp(value - most), sum += value;
-    for (double& value : row) value /= sum;
-  }
-
-  void lrn(std::vector<double>& row) const {
-    const family::Normalize& n = p_.normalize();
-    const auto count = static_cast<int64_t>(row.size());
-    const int64_t before = (n.size - 1) / 2;
-    const std::vector<double> x = row;
-    for (int64_t i = 0; i < count; ++i) {
-      double sum = 0;
-      for (int64_t j = std::max<int64_t>(i - before, 0); j < std::min(i - before + n.size, count);
-           ++j)
-        sum += x[j] * x[j];
-      row[i] *= std::pow(n.c + n.a / static_cast<double>(n.size) * sum, -n.b);
-    }
-  }
-
-  const Problem p_;
-  const WeightStore::Floats weight_, bias_;
-  const Dims out_;
-  const int64_t first_, channels_;  // written: all but of a move to a part of the output
-  const Strides x_, y_, z_;
-  const int64_t padded_c_;
-  std::vector<Resampled> rows_, cols_;  // of a resize
+// Of a problem whose family has `Params`.
+template <typename Params>
+struct RefArgs {
+  Params params;
+  int64_t n;
+  Dims in, out, other;  // other: of z, where it may broadcast
+  Strides x, y, z;
+  int64_t x_image, z_image;  // from one to the next
+  int64_t first, channels;   // written: all but of a move to a part of the output
+  int64_t lanes;             // of a pixel of y, or of its channels where they are planes
+  Epilogue end;
 };
+// What a move has in place of family::Move; its weights are the atoms.
+struct RefMove {
+  int64_t atoms;
+};
+// Weights of the others.
+enum { kWeights, kBias };
+enum { kRows, kRowTaps, kCols, kColTaps };
+
+// Taps of a row or column of a resize, and where they begin.
+struct TapRange {
+  int64_t first, count;
+  bool outside;
+};
+
+// A place in the output of an image, where the images lie, and what else the code is given.
+struct Place {
+  const float *x, *operand;
+  int64_t c, h, w;
+  const FloatOperands& o;
+};
+
+template <typename Params>
+float finish(const RefArgs<Params>& a, const Place& at, double sum) {
+  if (const float* bias = at.o.floats(kBias)) sum += bias[at.c];
+  if (a.end.residual) sum += at.operand[at.c * a.y.c + at.h * a.y.h + at.w * a.y.w];
+  return static_cast<float>(limited(sum, a.end.limits));
+}
+
+template <typename Params>
+float then(const RefArgs<Params>& a, float result) {
+  return static_cast<float>(mapped(a.end.then, result, 0));
+}
+
+double conv(const RefArgs<family::Conv>& a, const Place& at, int64_t oh, int64_t ow) {
+  const Window& w = a.params.window;
+  const int64_t channels = a.in.c / a.params.groups;
+  const int64_t first = at.c / (a.out.c / a.params.groups) * channels;
+  const float* weight = at.o.floats(kWeights) + at.c * channels * w.kernel[0] * w.kernel[1];
+  double sum = 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t r = 0; r < w.kernel[0]; ++r) {
+      const int64_t ih = oh * w.stride[0] - w.pad[0] + r * w.dilation[0];
+      for (int64_t s = 0; s < w.kernel[1]; ++s, ++weight) {
+        const int64_t iw = ow * w.stride[1] - w.pad[1] + s * w.dilation[1];
+        if (ih < 0 || ih >= a.in.h || iw < 0 || iw >= a.in.w) continue;
+        sum += static_cast<double>(at.x[(first + c) * a.x.c + ih * a.x.h + iw * a.x.w]) * *weight;
+      }
+    }
+  }
+  return sum;
+}
+
+float element(const RefArgs<family::Conv>& a, const Place& at) {
+  const int64_t* pool = a.end.pool;
+  float most = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < pool[0]; ++i) {
+    for (int64_t j = 0; j < pool[1]; ++j)
+      most = larger(most, finish(a, at, conv(a, at, at.h * pool[0] + i, at.w * pool[1] + j)));
+  }
+  return then(a, most);
+}
+
+float element(const RefArgs<family::Matmul>& a, const Place& at) {
+  const float* weight = at.o.floats(kWeights) + at.c * a.in.count();
+  double sum = 0;
+  for (int64_t c = 0; c < a.in.c; ++c) {
+    for (int64_t h = 0; h < a.in.h; ++h) {
+      for (int64_t w = 0; w < a.in.w; ++w)
+        sum += static_cast<double>(at.x[c * a.x.c + h * a.x.h + w * a.x.w]) * *weight++;
+    }
+  }
+  return then(a, finish(a, at, sum));
+}
+
+float element(const RefArgs<family::Pool>& a, const Place& at) {
+  const Window& w = a.params.window;
+  const float* x = at.x + at.c * a.x.c;
+  const int64_t top = at.h * w.stride[0] - w.pad[0], left = at.w * w.stride[1] - w.pad[1];
+  float most = -std::numeric_limits<float>::infinity();
+  double sum = 0;
+  int64_t inside = 0;
+  // Only the taps inside the image: a window may be any larger than it.
+  const auto first = [](int64_t start, int64_t step) {
+    return start < 0 ? ceil_div(-start, step) : 0;
+  };
+  for (int64_t r = first(top, w.dilation[0]); r < w.kernel[0]; ++r) {
+    const int64_t ih = top + r * w.dilation[0];
+    if (ih >= a.in.h) break;
+    for (int64_t s = first(left, w.dilation[1]); s < w.kernel[1]; ++s) {
+      const int64_t iw = left + s * w.dilation[1];
+      if (iw >= a.in.w) break;
+      const float value = x[ih * a.x.h + iw * a.x.w];
+      most = larger(most, value);
+      sum += value;
+      ++inside;
+    }
+  }
+  if (a.params.code == PoolCode::kMax) return most;
+  if (w.include_pad) {
+    // Caffe and ONNX clip the window at the padded image's edge.
+    inside = (std::min(top + w.kernel[0], a.in.h + w.pad[2]) - top) *
+             (std::min(left + w.kernel[1], a.in.w + w.pad[3]) - left);
+  }
+  return static_cast<float>(sum / static_cast<double>(inside));
+}
+
+float element(const RefArgs<family::Map>& a, const Place& at) {
+  const Dims& b = a.other;
+  const float x = at.x[at.c * a.x.c + at.h * a.x.h + at.w * a.x.w];
+  const int64_t z = (b.c > 1) * at.c * a.z.c + (b.h > 1) * at.h * a.z.h + (b.w > 1) * at.w * a.z.w;
+  const bool binary = info(a.params.code).inputs == 2;
+  const double value = mapped(a.params, x, binary ? at.operand[z] : 0);
+  return static_cast<float>(limited(value, a.end.limits));
+}
+
+float element(const RefArgs<RefMove>& a, const Place& at) {
+  if (a.params.atoms == 0) return at.x[at.c * a.x.c + at.h * a.x.h + at.w * a.x.w];
+  const auto* atoms = static_cast<const Atom*>(at.o.weights[0]);
+  int64_t number = (at.c * a.in.h + at.h) * a.in.w + at.w, place = 0;
+  for (int64_t i = a.params.atoms; i-- > 0; number /= atoms[i].count)
+    place += number % atoms[i].count * atoms[i].stride;
+  return at.x[place];
+}
+
+float element(const RefArgs<family::Resize>& a, const Place& at) {
+  const TapRange row = static_cast<const TapRange*>(at.o.weights[kRows])[at.h],
+                 col = static_cast<const TapRange*>(at.o.weights[kCols])[at.w];
+  if (row.outside || col.outside) return a.params.outside;
+  const Tap* rows = static_cast<const Tap*>(at.o.weights[kRowTaps]) + row.first;
+  const Tap* cols = static_cast<const Tap*>(at.o.weights[kColTaps]) + col.first;
+  const float* x = at.x + at.c * a.x.c;
+  double sum = 0;
+  for (int64_t i = 0; i < row.count; ++i) {
+    for (int64_t j = 0; j < col.count; ++j)
+      sum += static_cast<double>(x[rows[i].at * a.x.h + cols[j].at * a.x.w]) * rows[i].weight *
+             cols[j].weight;
+  }
+  return static_cast<float>(sum);
+}
+
+float element(const RefArgs<family::Reduce>& a, const Place& at) {
+  const family::Reduce& r = a.params;
+  const Dims span{r.axes[0] ? a.in.c : 1, r.axes[1] ? a.in.h : 1, r.axes[2] ? a.in.w : 1};
+  double sum = 0, product = 1;
+  float most = -std::numeric_limits<float>::infinity(), least = -most;
+  for (int64_t i = 0; i < span.c; ++i) {
+    for (int64_t j = 0; j < span.h; ++j) {
+      for (int64_t k = 0; k < span.w; ++k) {
+        const float value = at.x[(at.c + i) * a.x.c + (at.h + j) * a.x.h + (at.w + k) * a.x.w];
+        const double real = value;
+        most = larger(most, value), least = -larger(-least, -value), product *= real;
+        sum += r.code == ReduceCode::kSumOfMagnitudes ? std::abs(real)
+               : r.code == ReduceCode::kSumOfSquares  ? real * real
+                                                      : real;
+      }
+    }
+  }
+  switch (r.code) {
+    case ReduceCode::kMax:
+      return most;
+    case ReduceCode::kMin:
+      return least;
+    case ReduceCode::kProduct:
+      return static_cast<float>(product);
+    case ReduceCode::kMean:
+      return static_cast<float>(sum / static_cast<double>(span.count()));
+    case ReduceCode::kSum:
+    case ReduceCode::kSumOfMagnitudes:
+    case ReduceCode::kSumOfSquares:
+      return static_cast<float>(sum);
+    case ReduceCode::kFirstMax:
+    case ReduceCode::kFirstMin:
+    case ReduceCode::kLastMax:
+    case ReduceCode::kLastMin:
+      break;  // int64, which is refused
+  }
+  return 0;
+}
+
+template <typename Params>
+void zero_padding(const RefArgs<Params>& a, float* y, int64_t h) {
+  if (a.first + a.channels < a.out.c) return;
+  for (int64_t w = 0; w < a.out.w; ++w) {
+    for (int64_t c = a.out.c; c < a.lanes; ++c) y[h * a.y.h + w * a.y.w + c] = 0;
+  }
+}
+
+// Each task writes one output row of one image.
+template <typename Params>
+void run_ref(const RefArgs<Params>& a, const FloatOperands& o) {
+  o.pool.parallel_for(a.n * a.out.h, [&](int64_t task, int) {
+    const int64_t image = task / a.out.h, h = task % a.out.h;
+    float* y = o.y + image * a.y.n;
+    Place at{o.x + image * a.x_image, o.operand + image * a.z_image, 0, h, 0, o};
+    for (at.c = 0; at.c < a.channels; ++at.c) {
+      for (at.w = 0; at.w < a.out.w; ++at.w)
+        y[(a.first + at.c) * a.y.c + h * a.y.h + at.w * a.y.w] = element(a, at);
+    }
+    zero_padding(a, y, h);
+  });
+}
+
+void softmax(std::vector<double>& row) {
+  const double most = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (double& value : row) value = std::exp(value - most), sum += value;
+  for (double& value : row) value /= sum;
+}
+
+void lrn(const family::Normalize& n, std::vector<double>& row) {
+  const auto count = static_cast<int64_t>(row.size());
+  const int64_t before = (n.size - 1) / 2;
+  const std::vector<double> x = row;
+  for (int64_t i = 0; i < count; ++i) {
+    double sum = 0;
+    for (int64_t j = std::max<int64_t>(i - before, 0); j < std::min(i - before + n.size, count);
+         ++j)
+      sum += x[j] * x[j];
+    row[i] *= std::pow(n.c + n.a / static_cast<double>(n.size) * sum, -n.b);
+  }
+}
+
+// Each row along the axis on its own.
+void normalize(const RefArgs<family::Normalize>& a, const float* x, float* y) {
+  const int64_t sizes[3] = {a.in.c, a.in.h, a.in.w};
+  const int64_t xs[3] = {a.x.c, a.x.h, a.x.w}, ys[3] = {a.y.c, a.y.h, a.y.w};
+  const int axis = a.params.axis - 1, i_axis = (axis + 1) % 3, j_axis = (axis + 2) % 3;
+  std::vector<double> row(static_cast<size_t>(sizes[axis]));
+  for (int64_t i = 0; i < sizes[i_axis]; ++i) {
+    for (int64_t j = 0; j < sizes[j_axis]; ++j) {
+      const float* from = x + i * xs[i_axis] + j * xs[j_axis];
+      float* to = y + i * ys[i_axis] + j * ys[j_axis];
+      for (double& value : row) value = *from, from += xs[axis];
+      switch (a.params.code) {
+        case NormalizeCode::kSoftmax:
+          softmax(row);
+          break;
+        case NormalizeCode::kLrn:
+          lrn(a.params, row);
+          break;
+      }
+      for (const double value : row) *to = static_cast<float>(value), to += ys[axis];
+    }
+  }
+}
+
+// A normalisation needs a whole image.
+void run_normalize_ref(const RefArgs<family::Normalize>& a, const FloatOperands& o) {
+  o.pool.parallel_for(a.n, [&](int64_t image, int) {
+    float* y = o.y + image * a.y.n;
+    normalize(a, o.x + image * a.x_image, y);
+    for (int64_t h = 0; h < a.out.h; ++h) zero_padding(a, y, h);
+  });
+}
+
+template <typename Params>
+RefArgs<Params> args_of(const Problem& p, const Params& params, int width) {
+  const Strides x(p.x, width), y(p.y, width), z(p.z, width);
+  const bool constant = p.kind() == Kind::kMap && p.map().z_constant;
+  const int64_t z_image = p.binary() && !constant ? z.n : 0;
+  const int64_t lanes = p.y.layout == Layout::kNhwc ? round_up(p.y.dims.c, width) : p.y.dims.c;
+  return {params, p.n, p.x.dims, p.y.dims, p.z.dims,   x,     y,
+          z,      x.n, z_image,  0,        p.y.dims.c, lanes, p.end};
+}
+
+constexpr auto kConv = plan_code<&run_ref<family::Conv>>("ref_conv");
+constexpr auto kMatmul = plan_code<&run_ref<family::Matmul>>("ref_matmul");
+constexpr auto kPool = plan_code<&run_ref<family::Pool>>("ref_pool");
+constexpr auto kMap = plan_code<&run_ref<family::Map>>("ref_map");
+constexpr auto kNormalize = plan_code<&run_normalize_ref>("ref_normalize");
+constexpr auto kMove = plan_code<&run_ref<RefMove>>("ref_move");
+constexpr auto kResize = plan_code<&run_ref<family::Resize>>("ref_resize");
+constexpr auto kReduce = plan_code<&run_ref<family::Reduce>>("ref_reduce");
+
+Plan prepare_move(const Problem& p, const Context& context) {
+  const family::Move& move = p.move();
+  auto a = args_of(p, RefMove{static_cast<int64_t>(move.atoms.size())}, context.kernels.width);
+  a.first = move.first, a.channels = p.x.dims.c;
+  if (!move.atoms.empty()) a.x_image = move.image;
+  return make_plan(kMove, a, context, 0, {plan_table(move.atoms)});
+}
+
+Plan prepare_resize(const Problem& p, const Context& context) {
+  std::vector<PlanData> tables;
+  for (int axis = 0; axis < 2; ++axis) {
+    std::vector<TapRange> ranges;
+    std::vector<Tap> taps;
+    for (const Resampled& each : resized(p, axis)) {
+      ranges.push_back({static_cast<int64_t>(taps.size()), static_cast<int64_t>(each.taps.size()),
+                        each.outside});
+      taps.insert(taps.end(), each.taps.begin(), each.taps.end());
+    }
+    tables.push_back(plan_table(ranges));
+    tables.push_back(plan_table(taps));
+  }
+  return make_plan(kResize, args_of(p, p.resize(), context.kernels.width), context, 0,
+                   std::move(tables));
+}
 
 class Algorithm_ final : public Algorithm {
  public:
@@ -304,9 +347,33 @@ class Algorithm_ final : public Algorithm {
     const double cycles = 10 * p.macs() + per_element * elements * window;
     return parallel_cycles(cycles, elements, p.threads) + 1000;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<DirectRef>(p, weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    const auto weights = [&]() -> std::vector<PlanData> {
+      return {context.weights.get_floats(weight), context.weights.get_floats(bias)};
+    };
+    switch (p.kind()) {
+      case Kind::kConv:
+        return make_plan(kConv, args_of(p, p.conv(), width), context, 0, weights());
+      case Kind::kMatmul: {
+        const auto& matmul = std::get<family::Matmul>(p.params);
+        return make_plan(kMatmul, args_of(p, matmul, width), context, 0, weights());
+      }
+      case Kind::kPool:
+        return make_plan(kPool, args_of(p, p.pool(), width), context);
+      case Kind::kMap:
+        return make_plan(kMap, args_of(p, p.map(), width), context);
+      case Kind::kNormalize:
+        return make_plan(kNormalize, args_of(p, p.normalize(), width), context);
+      case Kind::kMove:
+        return prepare_move(p, context);
+      case Kind::kResize:
+        return prepare_resize(p, context);
+      case Kind::kReduce:
+        return make_plan(kReduce, args_of(p, p.reduce(), width), context);
+    }
+    throw std::logic_error("a problem of no kind");
   }
 };
 

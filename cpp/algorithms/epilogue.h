@@ -39,6 +39,8 @@ inline double mapped(const Function& f, double x, double z) {
       return less(x, z);
     case MapCode::kPRelu:
       return x < 0 ? x * z : x;
+    case MapCode::kPow:
+      return std::pow(x, z);
     case MapCode::kSigmoid:
       return 1 / (1 + std::exp(-x));
     case MapCode::kTanh:
@@ -73,6 +75,10 @@ inline double mapped(const Function& f, double x, double z) {
       return x * std::min(1.0, std::max(0.0, x / 6 + 0.5));
     case MapCode::kMish:
       return x * std::tanh(std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))));
+    case MapCode::kErf:
+      return std::erf(x);
+    case MapCode::kGelu:
+      return x * 0.5 * std::erfc(-x * 0.70710678118654752440);
     case MapCode::kLeaky:
       return x < 0 ? f.a * x : x;
     case MapCode::kElu:

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <tuple>
 #include <vector>
@@ -174,303 +175,305 @@ class Watch {
   Phases spent_;
 };
 
-class FourierPlan final : public Plan {
- public:
-  FourierPlan(const Problem& problem, int n, const Weight& weight, const Weight* bias,
-              const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        n_(n),
-        width_(kernels_.width),
-        out_(p_.y.dims),
-        t_(problem, n, kernels_),
-        c_(round_up(p_.x.dims.c, width_)),
-        k_(round_up(p_.y.dims.c, width_)),
-        x_pixel_(p_.x.pixel(width_)),
-        y_pixel_(p_.y.pixel(width_)),
-        repair_(p_, kernels_, parts(), t_.stored[0], t_.stored[1]) {
-    for (int i = 0; i < kEnergyNumbers; ++i) energy_points_[i] = v_column() + i * kFourierChunk;
-    for (int i = 0; i < n_; ++i)
-      cosine_[i] = std::cos(kTurn * i / n_), sine_[i] = std::sin(kTurn * i / n_);
-    pack_weights(weight, context);
-    bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
-  }
+struct FourierArgs {
+  Convolution p;
+  Tiling t;
+  int n;                     // tiles are n x n
+  int width;                 // of a vector
+  int64_t c, k;              // channels, padded
+  int64_t x_pixel, y_pixel;  // from one to the next
+  int64_t scratch;           // floats before the energies
+  ptrdiff_t energy_points[kEnergyNumbers];
 
-  size_t workspace() const override {
-    return float_bytes(scratch_floats() + repair_.energy_floats());
-  }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    transform(o);
-    float* energies = o.workspace + scratch_floats();
-    if (repair_.find(o, energies) == 0) return;
-    const auto patch = [&](int64_t tile, Patch* at) {
-      if (energies[tile] == 0) return false;
-      *at = patch_of(tile);
-      return true;
-    };
-    repair_.run(
-        o, scratch_floats(), t_.all, patch,
-        [this](int64_t k, float* weights) { recover_weights(k, weights); }, bias_->floats());
-  }
-
- private:
-  int64_t scratch_floats() const {
-    return std::max(round_up(t_.workspace(n_, p_.threads), 64), repair_.scratch_floats());
-  }
-  Parts parts() const {
-    return {t_.rows * t_.cols,
-            ceil_div(n_, t_.computed[0]) * ceil_div(n_, t_.computed[1]),
-            kMostEnergy,
-            kMostShare,
-            static_cast<float>(kEnergyNumbers / 2 * n_ * n_),
-            t_.cols,
-            t_.computed[0],
-            n_,
-            -p_.conv().window.pad[0]};
-  }
-
-  void transform(const FloatOperands& o) const {
-    const int64_t in_vectors = c_ / width_, out_vectors = k_ / width_;
-    Watch watch(o.phases);
-    if (!t_.cut.together) {
-      o.pool.parallel_for(t_.cut.rounds, [&](int64_t round, int thread) {
-        const int64_t first = t_.all * round / t_.cut.rounds,
-                      tiles = t_.all * (round + 1) / t_.cut.rounds - first;
-        float* v = o.workspace + thread * (t_.v_floats(n_) + t_.m_floats());
-        watch.time(&Phases::input, [&] {
-          for (int64_t tile = 0; tile < tiles; ++tile) {
-            for (int64_t c = 0; c < c_; c += width_)
-              transform_input(o.x, first + tile, c, v + tile * t_.v_tile);
-          }
-        });
-        for (int64_t k = 0; k < k_; k += width_)
-          run_block(o, first, tiles, k, v, v + t_.v_floats(n_), watch);
-      });
-      return;
-    }
-    float* v = o.workspace;
-    for (int64_t round = 0; round < t_.cut.rounds; ++round) {
-      const int64_t first = t_.all * round / t_.cut.rounds,
-                    tiles = t_.all * (round + 1) / t_.cut.rounds - first;
-      o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
-        const int64_t tile = task / in_vectors, c = task % in_vectors * width_;
-        watch.time(&Phases::input,
-                   [&] { transform_input(o.x, first + tile, c, v + tile * t_.v_tile); });
-      });
-      const int64_t blocks = std::min(t_.cut.blocks, tiles);
-      o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
-        // Neighbouring tasks share a block of tiles, the larger part to keep in cache.
-        const int64_t k = task % out_vectors * width_, block = task / out_vectors;
-        const int64_t begin = tiles * block / blocks, end = tiles * (block + 1) / blocks;
-        run_block(o, first + begin, end - begin, k, v + begin * t_.v_tile,
-                  v + t_.v_floats(n_) + thread * t_.m_floats(), watch);
-      });
-    }
-  }
-
+  FourierArgs(const Problem& problem, int n, const Kernels& kernels);
   // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
   // together.
-  int64_t v_column() const { return t_.round_tiles() * t_.v_tile; }
+  int64_t v_column() const { return t.round_tiles() * t.v_tile; }
+};
+enum { kWeights, kBias };
 
-  void run_block(const FloatOperands& o, int64_t first, int64_t tiles, int64_t k, const float* v,
-                 float* m, Watch& watch) const {
-    for (int64_t tile = 0; k == 0 && tile < tiles; ++tile)
-      leave_energy(o, first + tile, v + tile * t_.v_tile);
-    watch.time(&Phases::product, [&] { multiply(v, tiles, k, m); });
-    watch.time(&Phases::output, [&] {
-      for (int64_t tile = 0; tile < tiles; ++tile)
-        transform_output(o, first + tile, k, m + tile * t_.m_tile);
+Parts parts_of(const FourierArgs& a) {
+  return {a.t.rows * a.t.cols,
+          ceil_div(a.n, a.t.computed[0]) * ceil_div(a.n, a.t.computed[1]),
+          kMostEnergy,
+          kMostShare,
+          static_cast<float>(kEnergyNumbers / 2 * a.n * a.n),
+          a.t.cols,
+          a.t.computed[0],
+          a.n,
+          -a.p.window.pad[0]};
+}
+
+Repair repair_of(const FourierArgs& a, const Kernels& kernels) {
+  return {a.p, kernels, parts_of(a), a.t.stored[0], a.t.stored[1]};
+}
+
+FourierArgs::FourierArgs(const Problem& problem, int size, const Kernels& kernels)
+    : p(problem),
+      t(problem, size, kernels),
+      n(size),
+      width(kernels.width),
+      c(round_up(p.x.dims.c, width)),
+      k(round_up(p.y.dims.c, width)),
+      x_pixel(p.x.pixel(width)),
+      y_pixel(p.y.pixel(width)),
+      scratch(std::max(round_up(t.workspace(n, p.threads), 64),
+                       repair_of(*this, kernels).scratch_floats())) {
+  for (int i = 0; i < kEnergyNumbers; ++i) energy_points[i] = v_column() + i * kFourierChunk;
+}
+
+// Cosines and sines of the n-th parts of a turn.
+struct Circle {
+  double cosine[16], sine[16];
+  explicit Circle(int n) {
+    for (int i = 0; i < n; ++i)
+      cosine[i] = std::cos(kTurn * i / n), sine[i] = std::sin(kTurn * i / n);
+  }
+};
+
+// U[vector of k][number][c][lane], as FourierProduct wants it: the transformed kernels,
+// conjugated since a convolutional layer correlates, over the number of pixels of a tile.
+// Computed in double.
+PlanData pack(const FourierArgs& a, const Weight& weight, const Context& context) {
+  const int64_t rows = a.p.window.kernel[0], cols = a.p.window.kernel[1], numbers = a.n * a.n;
+  const std::string packing =
+      "fourier-" + std::to_string(a.n) + " d" + std::to_string(a.p.window.dilation[0]) + "x" +
+      std::to_string(a.p.window.dilation[1]) + " v" + std::to_string(a.width);
+  return context.weights.get(
+      &weight, packing, numbers * a.p.x.dims.c * a.k, [&](const Weight& loaded, float* out) {
+        const Circle circle(a.n);
+        double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
+        for (int64_t k = 0; k < a.p.y.dims.c; ++k) {
+          float* to_vector = out + k / a.width * a.width * numbers * a.p.x.dims.c + k % a.width;
+          for (int64_t c = 0; c < a.p.x.dims.c; ++c) {
+            const float* w = loaded.data + (k * a.p.x.dims.c + c) * rows * cols;
+            for (int64_t r = 0; r < rows; ++r) {
+              for (int x = 0; x <= a.n / 2; ++x) {
+                double re = 0, im = 0;
+                for (int64_t s = 0; s < cols; ++s) {
+                  const int64_t turn = s * a.p.window.dilation[1] * x % a.n;
+                  re += w[r * cols + s] * circle.cosine[turn];
+                  im += w[r * cols + s] * circle.sine[turn];
+                }
+                half_re[r][x] = re / (a.n * a.n), half_im[r][x] = im / (a.n * a.n);
+              }
+            }
+            for_each_frequency(a.n, [&](int y, int x, int number) {
+              double re = 0, im = 0;
+              for (int64_t r = 0; r < rows; ++r) {
+                const int64_t turn = r * a.p.window.dilation[0] * y % a.n;
+                re += half_re[r][x] * circle.cosine[turn] - half_im[r][x] * circle.sine[turn];
+                im += half_re[r][x] * circle.sine[turn] + half_im[r][x] * circle.cosine[turn];
+              }
+              const bool real = number < kFourierReal;
+              float* to = to_vector + (number * a.p.x.dims.c + (real ? 1 : 2) * c) * a.width;
+              to[0] = static_cast<float>(re);
+              if (!real) to[a.width] = static_cast<float>(im);
+            });
+          }
+        }
+      });
+}
+
+// The way back from U.
+void recover_weights(const FourierArgs& a, const Circle& circle, const float* packed, int64_t k,
+                     float* weights) {
+  const int64_t rows = a.p.window.kernel[0], cols = a.p.window.kernel[1], channels = a.p.x.dims.c;
+  const int64_t *dilation = a.p.window.dilation, numbers = a.n * a.n;
+  RecoveredSum re[16][9], im[16][9];  // rows of the kernel, columns transformed
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int lane = 0; lane < a.width; ++lane) {
+      const float* from = packed + k * numbers * channels + lane;
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int x = 0; x <= a.n / 2; ++x) re[r][x] = im[r][x] = {};
+      }
+      for_each_frequency(a.n, [&](int y, int x, int number) {
+        const bool real = number < kFourierReal;
+        const float* u = from + (number * channels + (real ? 1 : 2) * c) * a.width;
+        // The half of the frequencies that is not stored mirrors this one.
+        const double real_part = real ? u[0] : 2.0 * u[0];
+        const double imaginary = real ? 0 : 2.0 * u[a.width];
+        for (int64_t r = 0; r < rows; ++r) {
+          const int64_t turn = r * dilation[0] * y % a.n;
+          re[r][x].add(circle.cosine[turn], real_part), re[r][x].add(circle.sine[turn], imaginary);
+          im[r][x].add(circle.cosine[turn], imaginary), im[r][x].add(-circle.sine[turn], real_part);
+        }
+      });
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t s = 0; s < cols; ++s) {
+          RecoveredSum sum;
+          for (int x = 0; x <= a.n / 2; ++x) {
+            const int64_t turn = s * dilation[1] * x % a.n;
+            sum.add(circle.cosine[turn], re[r][x].value, re[r][x].most);
+            sum.add(circle.sine[turn], im[r][x].value, im[r][x].most);
+          }
+          weights[((r * cols + s) * channels + c) * a.width + lane] = sum.weight();
+        }
+      }
+    }
+  }
+}
+
+Patch patch_of(const FourierArgs& a, int64_t tile) {
+  Patch at{};
+  at.image = tile / (a.t.rows * a.t.cols);
+  at.top = tile / a.t.cols % a.t.rows * a.t.stored[0];
+  at.left = tile % a.t.cols * a.t.stored[1];
+  at.rows = std::min(a.t.stored[0], a.p.y.dims.h - at.top);
+  at.cols = std::min(a.t.stored[1], a.p.y.dims.w - at.left);
+  return at;
+}
+
+void leave_energy(const FourierArgs& a, const FloatOperands& o, int64_t tile, const float* v) {
+  float most = 0, all = 0;
+  for (int64_t c = 0; c < a.c; c += kFourierChunk, v += 2 * a.n * kFourierChunk) {
+    float some, total;
+    const int64_t vecs = std::min<int64_t>(kFourierChunk, a.c - c) / a.width;
+    o.kernels.energy({v, a.energy_points, kEnergyNumbers, 1, vecs, 0}, &some, &total);
+    most = larger(some, most), all += total;
+  }
+  float* energies = o.workspace + a.scratch + tile;
+  energies[0] = most, energies[a.t.all] = all;
+}
+
+// Channels c.. of a tile.
+void transform_input(const FourierArgs& a, const FloatOperands& o, int64_t tile, int64_t c,
+                     float* v) {
+  const int64_t image = tile / (a.t.rows * a.t.cols), row = tile / a.t.cols % a.t.rows,
+                col = tile % a.t.cols;
+  const int64_t top = row * a.t.computed[0] - a.p.window.pad[0],
+                left = col * a.t.computed[1] - a.p.window.pad[1];
+  const auto inside = [&](int64_t at) {
+    return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(a.n, at)));
+  };
+  FourierInput in{};
+  in.x_row = a.p.x.dims.w * a.x_pixel, in.x_col = a.x_pixel;
+  in.x = o.x + ((image * a.p.x.dims.h + top) * a.p.x.dims.w + left) * a.x_pixel + c;
+  in.first_row = inside(-top), in.last_row = inside(a.p.x.dims.h - top);
+  in.first_col = inside(-left), in.last_col = inside(a.p.x.dims.w - left);
+  in.v = v + c / kFourierChunk * 2 * a.n * kFourierChunk + c % kFourierChunk,
+  in.v_column = a.v_column();
+  o.kernels.fourier_input[a.n / 16](in);
+}
+
+void multiply(const FourierArgs& a, const FloatOperands& o, const float* v, int64_t tiles,
+              int64_t k, float* m) {
+  FourierProduct product{};
+  product.v_tile = a.t.v_tile, product.v_chunk = 2 * a.n * kFourierChunk;
+  product.channels = a.p.x.dims.c;
+  product.m_tile = a.t.m_tile;
+  const int64_t groups = ceil_div(tiles, o.kernels.fourier_tiles);
+  // So many numbers at a time that their weights stay in the first-level cache while the groups
+  // of tiles pass.
+  const int64_t number_floats = a.p.x.dims.c * a.width;
+  int64_t most = 2 * a.n;
+  while (most > kFourierReal && most * number_floats > kSliceFloats) most /= 2;
+  for (int64_t number = 0; number < a.n * a.n; number += most) {
+    product.real = number == 0 ? kFourierReal : 0;
+    product.complex = static_cast<int>(most - product.real) / 2;
+    product.u = o.floats(kWeights) + k * a.n * a.n * a.p.x.dims.c + number * number_floats;
+    const float* v_number =
+        v + number / (2 * a.n) * a.v_column() + number % (2 * a.n) * kFourierChunk;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
+      product.v = v_number + begin * a.t.v_tile;
+      product.m = m + begin * a.t.m_tile + number * a.width;
+      o.kernels.fourier_product[end - begin](product);
+    }
+  }
+}
+
+void transform_output(const FourierArgs& a, const FloatOperands& o, int64_t tile, int64_t k,
+                      const float* m) {
+  const Patch place = patch_of(a, tile);
+  const int64_t at =
+      ((place.image * a.p.y.dims.h + place.top) * a.p.y.dims.w + place.left) * a.y_pixel + k;
+  FourierOutput out{};
+  out.m = m;
+  out.bias = o.floats(kBias) + k;
+  out.residual = a.p.end.residual ? o.operand + at : nullptr;
+  out.y = o.y + at;
+  out.y_row = a.p.y.dims.w * a.y_pixel, out.y_col = a.y_pixel;
+  out.limits = a.p.end.limits;
+  out.pool_rows = static_cast<int>(a.p.end.pool[0]),
+  out.pool_cols = static_cast<int>(a.p.end.pool[1]);
+  out.rows = static_cast<int>(place.rows) * out.pool_rows;
+  out.cols = static_cast<int>(place.cols) * out.pool_cols;
+  o.kernels.fourier_output[a.n / 16](out);
+  for (int64_t i = 0; i < out.rows / out.pool_rows; ++i) {
+    map_results(o.kernels, a.p.end.then, out.y + i * out.y_row, out.cols / out.pool_cols, out.y_col,
+                std::min<int64_t>(a.width, a.p.y.dims.c - k));
+  }
+}
+
+void run_block(const FourierArgs& a, const FloatOperands& o, int64_t first, int64_t tiles,
+               int64_t k, const float* v, float* m, Watch& watch) {
+  for (int64_t tile = 0; k == 0 && tile < tiles; ++tile)
+    leave_energy(a, o, first + tile, v + tile * a.t.v_tile);
+  watch.time(&Phases::product, [&] { multiply(a, o, v, tiles, k, m); });
+  watch.time(&Phases::output, [&] {
+    for (int64_t tile = 0; tile < tiles; ++tile)
+      transform_output(a, o, first + tile, k, m + tile * a.t.m_tile);
+  });
+}
+
+void transform(const FourierArgs& a, const FloatOperands& o) {
+  const int64_t in_vectors = a.c / a.width, out_vectors = a.k / a.width;
+  Watch watch(o.phases);
+  if (!a.t.cut.together) {
+    o.pool.parallel_for(a.t.cut.rounds, [&](int64_t round, int thread) {
+      const int64_t first = a.t.all * round / a.t.cut.rounds,
+                    tiles = a.t.all * (round + 1) / a.t.cut.rounds - first;
+      float* v = o.workspace + thread * (a.t.v_floats(a.n) + a.t.m_floats());
+      watch.time(&Phases::input, [&] {
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+          for (int64_t c = 0; c < a.c; c += a.width)
+            transform_input(a, o, first + tile, c, v + tile * a.t.v_tile);
+        }
+      });
+      for (int64_t k = 0; k < a.k; k += a.width)
+        run_block(a, o, first, tiles, k, v, v + a.t.v_floats(a.n), watch);
+    });
+    return;
+  }
+  float* v = o.workspace;
+  for (int64_t round = 0; round < a.t.cut.rounds; ++round) {
+    const int64_t first = a.t.all * round / a.t.cut.rounds,
+                  tiles = a.t.all * (round + 1) / a.t.cut.rounds - first;
+    o.pool.parallel_for(tiles * in_vectors, [&](int64_t task, int) {
+      const int64_t tile = task / in_vectors, c = task % in_vectors * a.width;
+      watch.time(&Phases::input,
+                 [&] { transform_input(a, o, first + tile, c, v + tile * a.t.v_tile); });
+    });
+    const int64_t blocks = std::min(a.t.cut.blocks, tiles);
+    o.pool.parallel_for(blocks * out_vectors, [&](int64_t task, int thread) {
+      // Neighbouring tasks share a block of tiles, the larger part to keep in cache.
+      const int64_t k = task % out_vectors * a.width, block = task / out_vectors;
+      const int64_t begin = tiles * block / blocks, end = tiles * (block + 1) / blocks;
+      run_block(a, o, first + begin, end - begin, k, v + begin * a.t.v_tile,
+                v + a.t.v_floats(a.n) + thread * a.t.m_floats(), watch);
     });
   }
+}
 
-  // U[vector of k][number][c][lane], as FourierProduct wants it: the transformed kernels,
-  // conjugated since a convolutional layer correlates, over the number of pixels of a tile.
-  // Computed in double.
-  void pack_weights(const Weight& weight, const Context& context) {
-    const int64_t rows = p_.conv().window.kernel[0], cols = p_.conv().window.kernel[1],
-                  numbers = n_ * n_;
-    const std::string packing =
-        "fourier-" + std::to_string(n_) + " d" + std::to_string(p_.conv().window.dilation[0]) +
-        "x" + std::to_string(p_.conv().window.dilation[1]) + " v" + std::to_string(width_);
-    weights_ = context.weights.get(
-        &weight, packing, numbers * p_.x.dims.c * k_, [&](const Weight& loaded, float* out) {
-          double cosine[16], sine[16];
-          for (int i = 0; i < n_; ++i)
-            cosine[i] = std::cos(kTurn * i / n_), sine[i] = std::sin(kTurn * i / n_);
-          double half_re[16][9], half_im[16][9];  // rows of the kernel, transformed
-          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-            float* to_vector = out + k / width_ * width_ * numbers * p_.x.dims.c + k % width_;
-            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-              const float* w = loaded.data + (k * p_.x.dims.c + c) * rows * cols;
-              for (int64_t r = 0; r < rows; ++r) {
-                for (int x = 0; x <= n_ / 2; ++x) {
-                  double re = 0, im = 0;
-                  for (int64_t s = 0; s < cols; ++s) {
-                    const int64_t turn = s * p_.conv().window.dilation[1] * x % n_;
-                    re += w[r * cols + s] * cosine[turn];
-                    im += w[r * cols + s] * sine[turn];
-                  }
-                  half_re[r][x] = re / (n_ * n_), half_im[r][x] = im / (n_ * n_);
-                }
-              }
-              for_each_frequency(n_, [&](int y, int x, int number) {
-                double re = 0, im = 0;
-                for (int64_t r = 0; r < rows; ++r) {
-                  const int64_t turn = r * p_.conv().window.dilation[0] * y % n_;
-                  re += half_re[r][x] * cosine[turn] - half_im[r][x] * sine[turn];
-                  im += half_re[r][x] * sine[turn] + half_im[r][x] * cosine[turn];
-                }
-                const bool real = number < kFourierReal;
-                float* to = to_vector + (number * p_.x.dims.c + (real ? 1 : 2) * c) * width_;
-                to[0] = static_cast<float>(re);
-                if (!real) to[width_] = static_cast<float>(im);
-              });
-            }
-          }
-        });
-  }
+void run_fourier(const FourierArgs& a, const FloatOperands& o) {
+  transform(a, o);
+  float* energies = o.workspace + a.scratch;
+  const Repair repair = repair_of(a, o.kernels);
+  if (repair.find(o, energies) == 0) return;
+  const Circle circle(a.n);
+  const auto patch = [&](int64_t tile, Patch* at) {
+    if (energies[tile] == 0) return false;
+    *at = patch_of(a, tile);
+    return true;
+  };
+  const auto weights = [&](int64_t k, float* to) {
+    recover_weights(a, circle, o.floats(kWeights), k, to);
+  };
+  repair.run(o, a.scratch, a.t.all, std::cref(patch), std::cref(weights), o.floats(kBias));
+}
 
-  // The way back from U.
-  void recover_weights(int64_t k, float* weights) const {
-    const int64_t rows = p_.conv().window.kernel[0], cols = p_.conv().window.kernel[1],
-                  channels = p_.x.dims.c;
-    const int64_t *dilation = p_.conv().window.dilation, numbers = n_ * n_;
-    RecoveredSum re[16][9], im[16][9];  // rows of the kernel, columns transformed
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int lane = 0; lane < width_; ++lane) {
-        const float* from = weights_->floats() + k * numbers * channels + lane;
-        for (int64_t r = 0; r < rows; ++r) {
-          for (int x = 0; x <= n_ / 2; ++x) re[r][x] = im[r][x] = {};
-        }
-        for_each_frequency(n_, [&](int y, int x, int number) {
-          const bool real = number < kFourierReal;
-          const float* u = from + (number * channels + (real ? 1 : 2) * c) * width_;
-          // The half of the frequencies that is not stored mirrors this one.
-          const double a = real ? u[0] : 2.0 * u[0], b = real ? 0 : 2.0 * u[width_];
-          for (int64_t r = 0; r < rows; ++r) {
-            const int64_t turn = r * dilation[0] * y % n_;
-            re[r][x].add(cosine_[turn], a), re[r][x].add(sine_[turn], b);
-            im[r][x].add(cosine_[turn], b), im[r][x].add(-sine_[turn], a);
-          }
-        });
-        for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t s = 0; s < cols; ++s) {
-            RecoveredSum sum;
-            for (int x = 0; x <= n_ / 2; ++x) {
-              const int64_t turn = s * dilation[1] * x % n_;
-              sum.add(cosine_[turn], re[r][x].value, re[r][x].most);
-              sum.add(sine_[turn], im[r][x].value, im[r][x].most);
-            }
-            weights[((r * cols + s) * channels + c) * width_ + lane] = sum.weight();
-          }
-        }
-      }
-    }
-  }
-
-  Patch patch_of(int64_t tile) const {
-    Patch at{};
-    at.image = tile / (t_.rows * t_.cols);
-    at.top = tile / t_.cols % t_.rows * t_.stored[0];
-    at.left = tile % t_.cols * t_.stored[1];
-    at.rows = std::min(t_.stored[0], out_.h - at.top);
-    at.cols = std::min(t_.stored[1], out_.w - at.left);
-    return at;
-  }
-
-  void leave_energy(const FloatOperands& o, int64_t tile, const float* v) const {
-    float most = 0, all = 0;
-    for (int64_t c = 0; c < c_; c += kFourierChunk, v += 2 * n_ * kFourierChunk) {
-      float some, total;
-      const int64_t vecs = std::min<int64_t>(kFourierChunk, c_ - c) / width_;
-      kernels_.energy({v, energy_points_, kEnergyNumbers, 1, vecs, 0}, &some, &total);
-      most = larger(some, most), all += total;
-    }
-    float* energies = o.workspace + scratch_floats() + tile;
-    energies[0] = most, energies[t_.all] = all;
-  }
-
-  // Channels c.. of a tile.
-  void transform_input(const float* x, int64_t tile, int64_t c, float* v) const {
-    const int64_t image = tile / (t_.rows * t_.cols), row = tile / t_.cols % t_.rows,
-                  col = tile % t_.cols;
-    const int64_t top = row * t_.computed[0] - p_.conv().window.pad[0],
-                  left = col * t_.computed[1] - p_.conv().window.pad[1];
-    const auto inside = [&](int64_t at) {
-      return static_cast<int>(std::max<int64_t>(0, std::min<int64_t>(n_, at)));
-    };
-    FourierInput in{};
-    in.x_row = p_.x.dims.w * x_pixel_, in.x_col = x_pixel_;
-    in.x = x + ((image * p_.x.dims.h + top) * p_.x.dims.w + left) * x_pixel_ + c;
-    in.first_row = inside(-top), in.last_row = inside(p_.x.dims.h - top);
-    in.first_col = inside(-left), in.last_col = inside(p_.x.dims.w - left);
-    in.v = v + c / kFourierChunk * 2 * n_ * kFourierChunk + c % kFourierChunk,
-    in.v_column = v_column();
-    kernels_.fourier_input[n_ / 16](in);
-  }
-
-  void multiply(const float* v, int64_t tiles, int64_t k, float* m) const {
-    FourierProduct product{};
-    product.v_tile = t_.v_tile, product.v_chunk = 2 * n_ * kFourierChunk;
-    product.channels = p_.x.dims.c;
-    product.m_tile = t_.m_tile;
-    const int64_t groups = ceil_div(tiles, kernels_.fourier_tiles);
-    // So many numbers at a time that their weights stay in the first-level cache while the groups
-    // of tiles pass.
-    const int64_t number_floats = p_.x.dims.c * width_;
-    int64_t most = 2 * n_;
-    while (most > kFourierReal && most * number_floats > kSliceFloats) most /= 2;
-    for (int64_t number = 0; number < n_ * n_; number += most) {
-      product.real = number == 0 ? kFourierReal : 0;
-      product.complex = static_cast<int>(most - product.real) / 2;
-      product.u = weights_->floats() + k * n_ * n_ * p_.x.dims.c + number * number_floats;
-      const float* v_number =
-          v + number / (2 * n_) * v_column() + number % (2 * n_) * kFourierChunk;
-      for (int64_t g = 0; g < groups; ++g) {
-        const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
-        product.v = v_number + begin * t_.v_tile;
-        product.m = m + begin * t_.m_tile + number * width_;
-        kernels_.fourier_product[end - begin](product);
-      }
-    }
-  }
-
-  void transform_output(const FloatOperands& o, int64_t tile, int64_t k, const float* m) const {
-    const Patch place = patch_of(tile);
-    const int64_t at = ((place.image * out_.h + place.top) * out_.w + place.left) * y_pixel_ + k;
-    FourierOutput out{};
-    out.m = m;
-    out.bias = bias_->floats() + k;
-    out.residual = p_.end.residual ? o.operand + at : nullptr;
-    out.y = o.y + at;
-    out.y_row = out_.w * y_pixel_, out.y_col = y_pixel_;
-    out.limits = p_.end.limits;
-    out.pool_rows = static_cast<int>(p_.end.pool[0]),
-    out.pool_cols = static_cast<int>(p_.end.pool[1]);
-    out.rows = static_cast<int>(place.rows) * out.pool_rows;
-    out.cols = static_cast<int>(place.cols) * out.pool_cols;
-    kernels_.fourier_output[n_ / 16](out);
-    for (int64_t i = 0; i < out.rows / out.pool_rows; ++i) {
-      map_results(kernels_, p_.end.then, out.y + i * out.y_row, out.cols / out.pool_cols, out.y_col,
-                  std::min<int64_t>(width_, out_.c - k));
-    }
-  }
-
-  const Problem p_;
-  const Kernels& kernels_;
-  const int n_;  // tiles are n x n
-  const int width_;
-  const Dims out_;
-  const Tiling t_;
-  const int64_t c_, k_;  // channels, padded
-  const int64_t x_pixel_, y_pixel_;
-  const Repair repair_;
-  ptrdiff_t energy_points_[kEnergyNumbers];
-  double cosine_[16], sine_[16];
-  WeightStore::Buffer weights_, bias_;
-};
+constexpr auto kCode = plan_code<&run_fourier>("fourier");
 
 class Fourier final : public Algorithm {
  public:
@@ -510,9 +513,12 @@ class Fourier final : public Algorithm {
     return static_cast<double>(weights + t.workspace(n_, p.threads)) * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<FourierPlan>(p, n_, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    const FourierArgs a(p, n_, context.kernels);
+    const int64_t floats = a.scratch + repair_of(a, context.kernels).energy_floats();
+    return make_plan(kCode, a, context, float_bytes(floats),
+                     {pack(a, *weight, context), context.weights.get_bias(bias, p.y.dims.c, a.k)});
   }
 
  private:

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
@@ -22,113 +24,112 @@ bool has_columns(const Problem& p) {
   return w.kernel[0] != 1 || w.kernel[1] != 1 || !w.unit_stride() || w.padded();
 }
 
-class Im2colOpenBlas final : public Plan {
- public:
-  Im2colOpenBlas(const Problem& problem, const Weight& weight, const Weight* bias,
-                 const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        weight_(context.weights.get_floats(&weight)),
-        bias_(context.weights.get_floats(bias)),
-        blas_(*context.backends.openblas.library()),
-        out_(problem.y.dims),
-        columns_(has_columns(p_)) {}
+enum { kWeights, kBias };
 
-  size_t workspace() const override {
-    return columns_ ? float_bytes(p_.taps() * out_.h * out_.w) : 0;
+// Adds bias and residual to `count` results from `first` on and applies the activation; bias_step
+// 0 gives all the same bias.
+void finish(const Epilogue& end, const FloatOperands& o, int64_t first, int64_t count,
+            int64_t channel, int bias_step) {
+  static const float zero = 0;
+  const float* bias = o.floats(kBias);
+  if (bias) {
+    bias += channel;
+  } else {
+    bias = &zero, bias_step = 0;
   }
+  const Limits limits = end.limits;  // which no result can change
+  for (int64_t i = 0; i < count; ++i) {
+    float value = o.y[first + i] + bias[i * bias_step];
+    if (end.residual) value += o.operand[first + i];
+    o.y[first + i] = limited(value, limits);
+  }
+  map_results(o.kernels, end.then, o.y + first, 1, count, count);
+}
 
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    const int64_t x_image = p_.x.image(1), y_image = p_.y.image(1);
-    if (p_.kind() == Kind::kMatmul) {
-      const OpenBlasLock lock(blas_, p_.threads);
+struct BlasFcArgs {
+  int64_t n, taps, outputs;
+  int64_t x_image, y_image;  // from one to the next
+  Epilogue end;
+  int threads;
+};
+
+void run_fc(const BlasFcArgs& a, const FloatOperands& o) {
+  const OpenBlas& blas = *o.backends.openblas.library();
+  const OpenBlasLock lock(blas, a.threads);
+  o.pool.park();
+  const auto taps = static_cast<int>(a.taps);
+  blas.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(a.n),
+                   static_cast<int>(a.outputs), taps, 1, o.x, static_cast<int>(a.x_image),
+                   o.floats(kWeights), taps, 0, o.y, static_cast<int>(a.y_image));
+  for (int64_t image = 0; image < a.n; ++image)
+    finish(a.end, o, image * a.y_image, a.outputs, 0, 1);
+}
+
+struct BlasConvArgs {
+  Convolution p;
+  int64_t taps;  // of a group
+  bool columns;  // whether a matrix has to be made
+};
+
+// Rows of the matrix are taps (channel, kernel row, kernel column), columns are output pixels.
+void im2col(const Convolution& p, const FloatOperands& o, const float* x, int64_t channels) {
+  const Window& w = p.window;
+  const Dims& out = p.y.dims;
+  const int64_t kernel = w.kernel[0] * w.kernel[1];
+  o.pool.parallel_for(channels * kernel, [&](int64_t tap, int) {
+    const float* plane = x + tap / kernel * p.x.dims.h * p.x.dims.w;
+    const int64_t r = tap % kernel / w.kernel[1] * w.dilation[0],
+                  s = tap % w.kernel[1] * w.dilation[1];
+    float* column = o.workspace + tap * out.h * out.w;
+    // Output columns whose input lies inside the image.
+    const int64_t left = std::min(out.w, ceil_div(std::max<int64_t>(0, w.pad[1] - s), w.stride[1]));
+    const int64_t reach = p.x.dims.w - 1 + w.pad[1] - s;
+    const int64_t right =
+        reach < 0 ? left : std::max(left, std::min(out.w, reach / w.stride[1] + 1));
+    for (int64_t oh = 0; oh < out.h; ++oh, column += out.w) {
+      const int64_t ih = oh * w.stride[0] - w.pad[0] + r;
+      if (ih < 0 || ih >= p.x.dims.h) {
+        std::memset(column, 0, static_cast<size_t>(out.w) * sizeof(float));
+        continue;
+      }
+      const float* row = plane + ih * p.x.dims.w + s - w.pad[1];
+      std::memset(column, 0, static_cast<size_t>(left) * sizeof(float));
+      std::memset(column + right, 0, static_cast<size_t>(out.w - right) * sizeof(float));
+      if (w.stride[1] == 1) {
+        std::memcpy(column + left, row + left, static_cast<size_t>(right - left) * sizeof(float));
+      } else {
+        for (int64_t ow = left; ow < right; ++ow) column[ow] = row[ow * w.stride[1]];
+      }
+    }
+  });
+}
+
+void run_conv(const BlasConvArgs& a, const FloatOperands& o) {
+  const Convolution& p = a.p;
+  const OpenBlas& blas = *o.backends.openblas.library();
+  const int64_t x_image = p.x.image(1), y_image = p.y.image(1);
+  const int64_t channels = p.x.dims.c / p.groups, outputs = p.y.dims.c / p.groups;
+  const int64_t taps = a.taps, pixels = p.y.dims.h * p.y.dims.w;
+  for (int64_t image = 0; image < p.n; ++image) {
+    for (int64_t g = 0; g < p.groups; ++g) {
+      const float* x = o.x + image * x_image + g * channels * p.x.dims.h * p.x.dims.w;
+      if (a.columns) im2col(p, o, x, channels);
+      const OpenBlasLock lock(blas, p.threads);
       o.pool.park();
-      const auto taps = static_cast<int>(p_.taps());
-      blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasTrans, static_cast<int>(p_.n),
-                        static_cast<int>(out_.c), taps, 1, o.x, static_cast<int>(x_image),
-                        weight_.data(), taps, 0, o.y, static_cast<int>(y_image));
-      for (int64_t image = 0; image < p_.n; ++image)
-        finish(o, image * y_image, out_.c, bias_.data(), 1);
-      return;
+      blas.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasNoTrans, static_cast<int>(outputs),
+                       static_cast<int>(pixels), static_cast<int>(taps), 1,
+                       o.floats(kWeights) + g * outputs * taps, static_cast<int>(taps),
+                       a.columns ? o.workspace : x, static_cast<int>(pixels), 0,
+                       o.y + image * y_image + g * outputs * pixels, static_cast<int>(pixels));
     }
-    const int64_t groups = p_.conv().groups, channels = p_.x.dims.c / groups,
-                  outputs = out_.c / groups;
-    const int64_t taps = p_.taps(), pixels = out_.h * out_.w;
-    for (int64_t image = 0; image < p_.n; ++image) {
-      for (int64_t g = 0; g < groups; ++g) {
-        const float* x = o.x + image * x_image + g * channels * p_.x.dims.h * p_.x.dims.w;
-        if (columns_) im2col(x, channels, o);
-        const OpenBlasLock lock(blas_, p_.threads);
-        o.pool.park();
-        blas_.cblas_sgemm(kCblasRowMajor, kCblasNoTrans, kCblasNoTrans, static_cast<int>(outputs),
-                          static_cast<int>(pixels), static_cast<int>(taps), 1,
-                          weight_.data() + g * outputs * taps, static_cast<int>(taps),
-                          columns_ ? o.workspace : x, static_cast<int>(pixels), 0,
-                          o.y + image * y_image + g * outputs * pixels, static_cast<int>(pixels));
-      }
-      o.pool.parallel_for(out_.c, [&](int64_t k, int) {
-        finish(o, image * y_image + k * pixels, pixels, bias_.data() + k, 0);
-      });
-    }
-  }
-
- private:
-  // Rows of the matrix are taps (channel, kernel row, kernel column), columns are output pixels.
-  void im2col(const float* x, int64_t channels, const FloatOperands& o) const {
-    const Window& w = p_.conv().window;
-    const int64_t kernel = w.kernel[0] * w.kernel[1];
-    o.pool.parallel_for(channels * kernel, [&](int64_t tap, int) {
-      const float* plane = x + tap / kernel * p_.x.dims.h * p_.x.dims.w;
-      const int64_t r = tap % kernel / w.kernel[1] * w.dilation[0],
-                    s = tap % w.kernel[1] * w.dilation[1];
-      float* column = o.workspace + tap * out_.h * out_.w;
-      // Output columns whose input lies inside the image.
-      const int64_t left =
-          std::min(out_.w, ceil_div(std::max<int64_t>(0, w.pad[1] - s), w.stride[1]));
-      const int64_t reach = p_.x.dims.w - 1 + w.pad[1] - s;
-      const int64_t right =
-          reach < 0 ? left : std::max(left, std::min(out_.w, reach / w.stride[1] + 1));
-      for (int64_t oh = 0; oh < out_.h; ++oh, column += out_.w) {
-        const int64_t ih = oh * w.stride[0] - w.pad[0] + r;
-        if (ih < 0 || ih >= p_.x.dims.h) {
-          std::memset(column, 0, static_cast<size_t>(out_.w) * sizeof(float));
-          continue;
-        }
-        const float* row = plane + ih * p_.x.dims.w + s - w.pad[1];
-        std::memset(column, 0, static_cast<size_t>(left) * sizeof(float));
-        std::memset(column + right, 0, static_cast<size_t>(out_.w - right) * sizeof(float));
-        if (w.stride[1] == 1) {
-          std::memcpy(column + left, row + left, static_cast<size_t>(right - left) * sizeof(float));
-        } else {
-          for (int64_t ow = left; ow < right; ++ow) column[ow] = row[ow * w.stride[1]];
-        }
-      }
+    o.pool.parallel_for(p.y.dims.c, [&](int64_t k, int) {
+      finish(p.end, o, image * y_image + k * pixels, pixels, k, 0);
     });
   }
+}
 
-  // Adds bias and residual to `count` results from `first` on and applies the activation; bias_step
-  // 0 gives all the same bias.
-  void finish(const FloatOperands& o, int64_t first, int64_t count, const float* bias,
-              int bias_step) const {
-    static const float zero = 0;
-    if (!bias_.data()) bias = &zero, bias_step = 0;
-    const Limits limits = p_.end.limits;  // which no result can change
-    for (int64_t i = 0; i < count; ++i) {
-      float value = o.y[first + i] + bias[i * bias_step];
-      if (p_.end.residual) value += o.operand[first + i];
-      o.y[first + i] = limited(value, limits);
-    }
-    map_results(kernels_, p_.end.then, o.y + first, 1, count, count);
-  }
-
-  const Problem p_;
-  const Kernels& kernels_;
-  const WeightStore::Floats weight_, bias_;
-  const OpenBlas blas_;
-  const Dims out_;
-  const bool columns_;
-};
+constexpr auto kFcCode = plan_code<&run_fc>("openblas_fc");
+constexpr auto kConvCode = plan_code<&run_conv>("openblas_conv");
 
 class Algorithm_ final : public Algorithm {
  public:
@@ -192,9 +193,17 @@ class Algorithm_ final : public Algorithm {
     return floats * sizeof(float);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<Im2colOpenBlas>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    std::vector<PlanData> weights = {context.weights.get_floats(weight),
+                                     context.weights.get_floats(bias)};
+    if (p.kind() == Kind::kMatmul) {
+      const BlasFcArgs a{p.n, p.taps(), p.y.dims.c, p.x.image(1), p.y.image(1), p.end, p.threads};
+      return make_plan(kFcCode, a, context, 0, std::move(weights));
+    }
+    const BlasConvArgs a{Convolution(p), p.taps(), has_columns(p)};
+    const size_t workspace = a.columns ? float_bytes(a.taps * p.y.dims.h * p.y.dims.w) : 0;
+    return make_plan(kConvCode, a, context, workspace, std::move(weights));
   }
 };
 

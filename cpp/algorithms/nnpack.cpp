@@ -4,9 +4,6 @@
 // the planner weighs them like any others. What NNPACK refuses it is asked itself, with the call
 // that otherwise returns the size of the workspace.
 
-#include <unistd.h>
-
-#include <atomic>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
@@ -54,63 +51,16 @@ std::string status_text(int status) {
          " (status " + std::to_string(status) + ")";
 }
 
-// The threads NNPACK computes on, those of all plans with as many threads and the same library. Its
-// workers do not survive a fork; the child makes new ones, and the parent's are left alone.
-class NnpThreads {
- public:
-  static std::shared_ptr<NnpThreads> get(const NnPack& nnpack, int threads) {
-    static std::mutex mutex;
-    static std::map<std::pair<std::string, int>, std::weak_ptr<NnpThreads>> all;
-    std::lock_guard<std::mutex> lock(mutex);
-    std::weak_ptr<NnpThreads>& known = all[{nnpack.path, threads}];
-    std::shared_ptr<NnpThreads> shared = known.lock();
-    if (!shared) known = shared = std::make_shared<NnpThreads>(nnpack, threads);
-    return shared;
-  }
-
-  NnpThreads(const NnPack& nnpack, int threads) : nnpack_(nnpack), threads_(threads) { create(); }
-  ~NnpThreads() {
-    if (pool_ && process_ == getpid()) nnpack_.pthreadpool_destroy(pool_);
-  }
-  NnpThreads(const NnpThreads&) = delete;
-  NnpThreads& operator=(const NnpThreads&) = delete;
-
-  // Null for one thread: NNPACK then runs on its caller.
-  void* pool() {
-    if (threads_ > 1 && process_ != getpid()) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      if (process_ != getpid()) create();
-    }
-    return pool_;
-  }
-
- private:
-  void create() {
-    if (threads_ > 1) {
-      pool_ = nnpack_.pthreadpool_create(static_cast<size_t>(threads_));
-      if (!pool_)
-        throw std::runtime_error("NNPACK: no " + std::to_string(threads_) + " threads to be had");
-    }
-    process_ = getpid();
-  }
-
-  const NnPack nnpack_;
-  const int threads_;
-  std::mutex mutex_;
-  std::atomic<pid_t> process_{0};
-  void* pool_ = nullptr;
-};
-
 // The arguments of NNPACK that follow from a problem.
 struct Call {
   const NnPack& nnpack;
   NnpAlgorithm algorithm;
-  const Problem& p;
+  const Convolution& p;
 
   int operator()(NnpStrategy strategy, const float* x, const float* kernel, const float* bias,
                  float* y, void* workspace, size_t* workspace_size, void* threads,
                  NnpProfile* profile = nullptr) const {
-    const Window& w = p.conv().window;
+    const Window& w = p.window;
     const auto size = [](int64_t n) { return static_cast<size_t>(n); };
     return nnpack.convolution_inference(
         algorithm, strategy, size(p.x.dims.c), size(p.y.dims.c),
@@ -151,82 +101,64 @@ struct Call {
   }
 };
 
-class NnpPlan final : public Plan {
- public:
-  NnpPlan(const Problem& problem, const std::string& name, NnpAlgorithm algorithm,
-          const Weight& weight, const Weight* bias, const Context& context)
-      : p_(problem),
-        nnpack_(*context.backends.nnpack.library()),
-        algorithm_(algorithm),
-        kernels_(context.kernels),
-        threads_(NnpThreads::get(nnpack_, p_.threads)) {
-    const Call call{nnpack_, algorithm_, p_};
-    const Call::Needs needs = call.needs();
-    check(needs.status);
-    strategy_ = needs.strategy;
-    workspace_ = needs.workspace;
-    if (strategy_ == kNnpReuse) {
-      // The size tells apart the layouts nnpack-auto may choose for the same kernels.
-      const std::string packing = name + " " + std::to_string(needs.kernels);
-      transformed_ = context.weights.get(&weight, packing, ceil_div(needs.kernels, sizeof(float)),
-                                         [&](const Weight& loaded, float* out) {
-                                           size_t bytes = needs.kernels;
-                                           check(call(kNnpPrecompute, nullptr, loaded.data, nullptr,
-                                                      nullptr, out, &bytes, threads_->pool()));
-                                         });
-    } else {
-      weight_ = context.weights.get_floats(&weight);
-    }
-    bias_ = context.weights.get_bias(bias, p_.y.dims.c, p_.y.dims.c);
-  }
-
-  size_t workspace() const override { return workspace_; }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    o.pool.park();
-    const Call call{nnpack_, algorithm_, p_};
-    const float* kernel = transformed_ ? transformed_->floats() : weight_.data();
-    const int64_t x_image = p_.x.image(1), y_image = p_.y.image(1), count = p_.y.dims.count();
-    for (int64_t image = 0; image < p_.n; ++image) {
-      NnpProfile profile{};
-      float* y = o.y + image * y_image;
-      size_t bytes = workspace_;
-      // Without a workspace neither pointer may be given: it would be asked for its size.
-      check(call(strategy_, o.x + image * x_image, kernel, bias_->floats(), y,
-                 workspace_ ? o.workspace : nullptr, workspace_ ? &bytes : nullptr,
-                 threads_->pool(), o.phases ? &profile : nullptr));
-      if (o.phases) {
-        o.phases->input += profile.input_transform;
-        o.phases->product += profile.block_multiplication;
-        o.phases->output += profile.output_transform;
-      }
-      if (p_.end.residual || (p_.end.limits.any() && !call.relu())) {
-        MapRows rows{};
-        rows.x = rows.y = y, rows.rows = 1, rows.count = count, rows.limits = p_.end.limits;
-        rows.z = p_.end.residual ? o.operand + image * y_image : nullptr;
-        kernels_.map[static_cast<int>(rows.z ? MapCode::kAdd : MapCode::kCopy)](rows);
-      }
-      map_results(kernels_, p_.end.then, y, 1, count, count);
-    }
-  }
-
- private:
-  static void check(int status) {
-    if (status == 52) throw std::bad_alloc();
-    if (status != kNnpSuccess) throw std::runtime_error(status_text(status));
-  }
-
-  const Problem p_;
-  const NnPack nnpack_;
-  const NnpAlgorithm algorithm_;
-  const Kernels& kernels_;
-  WeightStore::Floats weight_;
-  const std::shared_ptr<NnpThreads> threads_;
-  NnpStrategy strategy_;
-  size_t workspace_;
-  WeightStore::Buffer transformed_, bias_;
+struct NnpArgs {
+  Convolution p;
+  NnpAlgorithm algorithm;
+  NnpStrategy strategy;
+  size_t workspace;
 };
+enum { kWeights, kBias };
+
+void check(int status) {
+  if (status == 52) throw std::bad_alloc();
+  if (status != kNnpSuccess) throw std::runtime_error(status_text(status));
+}
+
+void run_nnpack(const NnpArgs& a, const FloatOperands& o) {
+  const Convolution& p = a.p;
+  o.pool.park();
+  const Call call{*o.backends.nnpack.library(), a.algorithm, p};
+  void* threads = o.backends.nnpack_threads(p.threads);
+  const int64_t x_image = p.x.image(1), y_image = p.y.image(1), count = p.y.dims.count();
+  for (int64_t image = 0; image < p.n; ++image) {
+    NnpProfile profile{};
+    float* y = o.y + image * y_image;
+    size_t bytes = a.workspace;
+    // Without a workspace neither pointer may be given: it would be asked for its size.
+    check(call(a.strategy, o.x + image * x_image, o.floats(kWeights), o.floats(kBias), y,
+               a.workspace ? o.workspace : nullptr, a.workspace ? &bytes : nullptr, threads,
+               o.phases ? &profile : nullptr));
+    if (o.phases) {
+      o.phases->input += profile.input_transform;
+      o.phases->product += profile.block_multiplication;
+      o.phases->output += profile.output_transform;
+    }
+    if (p.end.residual || (p.end.limits.any() && !call.relu())) {
+      MapRows rows{};
+      rows.x = rows.y = y, rows.rows = 1, rows.count = count, rows.limits = p.end.limits;
+      rows.z = p.end.residual ? o.operand + image * y_image : nullptr;
+      o.kernels.map[static_cast<int>(rows.z ? MapCode::kAdd : MapCode::kCopy)](rows);
+    }
+    map_results(o.kernels, p.end.then, y, 1, count, count);
+  }
+}
+
+constexpr auto kCode = plan_code<&run_nnpack>("nnpack");
+
+// Kernels as NNPACK transforms them, or as they are.
+PlanData pack(const Call& call, const Call::Needs& needs, const std::string& name,
+              const Weight& weight, const Context& context) {
+  if (needs.strategy != kNnpReuse) return context.weights.get_floats(&weight);
+  // The size tells apart the layouts nnpack-auto may choose for the same kernels.
+  const std::string packing = name + " " + std::to_string(needs.kernels);
+  return context.weights.get(
+      &weight, packing, ceil_div(needs.kernels, sizeof(float)),
+      [&](const Weight& loaded, float* out) {
+        size_t bytes = needs.kernels;
+        check(call(kNnpPrecompute, nullptr, loaded.data, nullptr, nullptr, out, &bytes,
+                   context.backends.nnpack_threads(call.p.threads)));
+      });
+}
 
 class Nnp final : public Algorithm {
  public:
@@ -245,12 +177,13 @@ class Nnp final : public Algorithm {
     if (p.conv().groups != 1) return "the convolution is grouped";
     if (p.conv().window.dilated()) return "the kernel is dilated";
     if (p.end.pooled()) return "a following pool cannot be fused";
-    const int status = Call{*nnpack, algorithm_, p}.needs().status;
+    const int status = Call{*nnpack, algorithm_, Convolution(p)}.needs().status;
     return status == kNnpSuccess ? "" : status_text(status);
   }
 
   double memory(const Problem& p, const Context& context) const override {
-    const Call::Needs needs = Call{*context.backends.nnpack.library(), algorithm_, p}.needs();
+    const NnPack& nnpack = *context.backends.nnpack.library();
+    const Call::Needs needs = Call{nnpack, algorithm_, Convolution(p)}.needs();
     return static_cast<double>(needs.kernels + needs.workspace);
   }
 
@@ -278,9 +211,17 @@ class Nnp final : public Algorithm {
     return cycles / p.threads + 5000.0 * p.n * (p.threads > 1 ? 4 : 1);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<NnpPlan>(p, name_, algorithm_, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    const Convolution convolution(p);
+    const Call call{*context.backends.nnpack.library(), algorithm_, convolution};
+    const Call::Needs needs = call.needs();
+    check(needs.status);
+    context.backends.nnpack_threads(p.threads);  // which a run need not start then
+    const NnpArgs a{convolution, algorithm_, needs.strategy, needs.workspace};
+    return make_plan(kCode, a, context, needs.workspace,
+                     {pack(call, needs, name_, *weight, context),
+                      context.weights.get_bias(bias, p.y.dims.c, p.y.dims.c)});
   }
 
  private:

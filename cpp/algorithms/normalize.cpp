@@ -26,48 +26,38 @@ int64_t row_length(const Problem& p) {
   }
 }
 
-class NormalizePlan final : public Plan {
- public:
-  NormalizePlan(const Problem& problem, const Context& context)
-      : kernel_(context.kernels.normalize[static_cast<int>(problem.normalize().code)]),
-        n_(problem.n),
-        rows_(problem.x.dims.count() / row_length(problem)),
-        last_(problem.y.layout == Layout::kNhwc),
-        x_(problem.x, context.kernels.width),
-        y_(problem.y, context.kernels.width) {
-    const family::Normalize& p = problem.normalize();
-    tile_.count = row_length(problem);
-    tile_.size = p.size, tile_.a = p.a, tile_.b = p.b, tile_.c = p.c;
-    tile_.x_row = last_ ? x_.w : tile_.count, tile_.y_row = last_ ? y_.w : tile_.count;
-    padding_ = last_ ? round_up(tile_.count, context.kernels.width) - tile_.count : 0;
-    parts_ = problem.threads > 1 ? std::min<int64_t>(rows_, 4 * problem.threads) : 1;
-  }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    o.pool.parallel_for(n_ * parts_, [&](int64_t task, int) {
-      const int64_t image = task / parts_, part = task % parts_;
-      const int64_t first = rows_ * part / parts_;
-      NormalizeRows tile = tile_;
-      tile.rows = rows_ * (part + 1) / parts_ - first;
-      tile.x = o.x + image * x_.n + first * tile.x_row;
-      tile.y = o.y + image * y_.n + first * tile.y_row;
-      kernel_(tile);
-      for (int64_t row = 0; padding_ && row < tile.rows; ++row) {
-        std::memset(tile.y + row * tile.y_row + tile.count, 0,
-                    static_cast<size_t>(padding_) * sizeof(float));
-      }
-    });
-  }
-
- private:
-  void (*const kernel_)(const NormalizeRows&);
-  const int64_t n_, rows_;  // images, and rows of each
-  const bool last_;         // rows are the channels of pixels
-  const Strides x_, y_;
-  NormalizeRows tile_{};
-  int64_t padding_, parts_;
+struct NormalizeArgs {
+  NormalizeCode code;
+  int64_t n, rows, parts;    // images, rows of each, tasks of those
+  int64_t x_image, y_image;  // from one to the next
+  int64_t count;             // numbers of a row
+  int64_t x_row, y_row;      // from one to the next
+  int64_t padding;           // zeros behind a row of y
+  int64_t size;              // neighbours, and numbers, as family::Normalize has them
+  float a, b, c;
 };
+
+void run_normalize(const NormalizeArgs& a, const FloatOperands& o) {
+  const auto kernel = o.kernels.normalize[static_cast<int>(a.code)];
+  o.pool.parallel_for(a.n * a.parts, [&](int64_t task, int) {
+    const int64_t image = task / a.parts, part = task % a.parts;
+    const int64_t first = a.rows * part / a.parts;
+    NormalizeRows tile{};
+    tile.count = a.count;
+    tile.x_row = a.x_row, tile.y_row = a.y_row;
+    tile.size = a.size, tile.a = a.a, tile.b = a.b, tile.c = a.c;
+    tile.rows = a.rows * (part + 1) / a.parts - first;
+    tile.x = o.x + image * a.x_image + first * a.x_row;
+    tile.y = o.y + image * a.y_image + first * a.y_row;
+    kernel(tile);
+    for (int64_t row = 0; a.padding && row < tile.rows; ++row) {
+      std::memset(tile.y + row * a.y_row + a.count, 0,
+                  static_cast<size_t>(a.padding) * sizeof(float));
+    }
+  });
+}
+
+constexpr auto kCode = plan_code<&run_normalize>("normalize");
 
 class Normalize final : public Algorithm {
  public:
@@ -81,9 +71,23 @@ class Normalize final : public Algorithm {
                            p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<NormalizePlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    const family::Normalize& normalize = p.normalize();
+    const bool last = p.y.layout == Layout::kNhwc;  // rows are the channels of pixels
+    NormalizeArgs a{};
+    a.code = normalize.code;
+    a.n = p.n;
+    a.count = row_length(p);
+    a.rows = p.x.dims.count() / a.count;
+    a.parts = p.threads > 1 ? std::min<int64_t>(a.rows, 4 * p.threads) : 1;
+    a.x_image = p.x.image(width), a.y_image = p.y.image(width);
+    a.x_row = last ? Strides(p.x, width).w : a.count;
+    a.y_row = last ? Strides(p.y, width).w : a.count;
+    a.padding = last ? round_up(a.count, width) - a.count : 0;
+    a.size = normalize.size, a.a = normalize.a, a.b = normalize.b, a.c = normalize.c;
+    return make_plan(kCode, a, context);
   }
 
  private:

@@ -10,14 +10,22 @@
 namespace linnet {
 namespace {
 
+struct PoolArgs {
+  PoolCode code;
+  Window window;
+  int64_t n;
+  Dims in, out;
+  int64_t channels;          // of a pixel's own, padded
+  int64_t x_pixel, y_pixel;  // from one to the next
+};
+
 // The window rows of output row `out` that lie inside the image, and how many count in a divisor.
 struct WindowRows {
   int64_t first, count;  // of the image
   int64_t divisor;
 
-  WindowRows(const Problem& p, int64_t out) {
-    const Window& w = p.pool().window;
-    const int64_t top = out * w.stride[0] - w.pad[0], d = w.dilation[0], height = p.x.dims.h;
+  WindowRows(const Window& w, int64_t height, int64_t out) {
+    const int64_t top = out * w.stride[0] - w.pad[0], d = w.dilation[0];
     const int64_t above = top < 0 ? ceil_div(-top, d) : 0;
     first = top + above * d;
     count = std::max<int64_t>(0, std::min(w.kernel[0], ceil_div(height - top, d)) - above);
@@ -25,47 +33,30 @@ struct WindowRows {
   }
 };
 
-class PoolPlan final : public Plan {
- public:
-  PoolPlan(const Problem& problem, const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        channels_(round_up(p_.x.dims.c, kernels_.width)),
-        x_pixel_(p_.x.pixel(kernels_.width)),
-        y_pixel_(p_.y.pixel(kernels_.width)) {}
+void run_pool(const PoolArgs& a, const FloatOperands& o) {
+  const Window& w = a.window;
+  const auto pool = a.code == PoolCode::kMax ? o.kernels.max_pool_row : o.kernels.average_pool_row;
+  o.pool.parallel_for(a.n * a.out.h, [&](int64_t task, int) {
+    const int64_t image = task / a.out.h;
+    const WindowRows rows(w, a.in.h, task % a.out.h);
+    PoolRow row{};
+    row.x_col = a.x_pixel, row.x_row = a.in.w * a.x_pixel * w.dilation[0];
+    row.x = o.x + (image * a.in.h + rows.first) * a.in.w * a.x_pixel;
+    row.rows = static_cast<int>(rows.count);
+    row.w = a.in.w;
+    row.kernel_w = static_cast<int>(w.kernel[1]), row.stride_w = static_cast<int>(w.stride[1]);
+    row.dilation_w = static_cast<int>(w.dilation[1]);
+    row.pad_l = static_cast<int>(w.pad[1]), row.pad_r = static_cast<int>(w.pad[3]);
+    row.channels = a.channels;
+    row.y = o.y + task * a.out.w * a.y_pixel, row.y_col = a.y_pixel;
+    row.out_w = a.out.w;
+    row.include_pad = w.include_pad;
+    row.divisor_rows = static_cast<int>(rows.divisor);
+    pool(row);
+  });
+}
 
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    const Window& w = p_.pool().window;
-    const Dims &in = p_.x.dims, &out = p_.y.dims;
-    const auto pool =
-        p_.pool().code == PoolCode::kMax ? kernels_.max_pool_row : kernels_.average_pool_row;
-    o.pool.parallel_for(p_.n * out.h, [&](int64_t task, int) {
-      const int64_t image = task / out.h;
-      const WindowRows rows(p_, task % out.h);
-      PoolRow row{};
-      row.x_col = x_pixel_, row.x_row = in.w * x_pixel_ * w.dilation[0];
-      row.x = o.x + (image * in.h + rows.first) * in.w * x_pixel_;
-      row.rows = static_cast<int>(rows.count);
-      row.w = in.w;
-      row.kernel_w = static_cast<int>(w.kernel[1]), row.stride_w = static_cast<int>(w.stride[1]);
-      row.dilation_w = static_cast<int>(w.dilation[1]);
-      row.pad_l = static_cast<int>(w.pad[1]), row.pad_r = static_cast<int>(w.pad[3]);
-      row.channels = channels_;
-      row.y = o.y + task * out.w * y_pixel_, row.y_col = y_pixel_;
-      row.out_w = out.w;
-      row.include_pad = w.include_pad;
-      row.divisor_rows = static_cast<int>(rows.divisor);
-      pool(row);
-    });
-  }
-
- private:
-  const Problem p_;
-  const Kernels& kernels_;
-  const int64_t channels_;  // padded
-  const int64_t x_pixel_, y_pixel_;
-};
+constexpr auto kRowsCode = plan_code<&run_pool>("pool_rows");
 
 // Columns of the padded image that the windows of a row reach; in double, since they may be any
 // numbers.
@@ -76,70 +67,72 @@ double columns_reached(const Problem& p) {
 }
 constexpr double kMostColumns = 1 << 22;
 
-class PlanePoolPlan final : public Plan {
- public:
-  PlanePoolPlan(const Problem& problem, const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        columns_(static_cast<int64_t>(columns_reached(p_))),
-        stride_(p_.y.dims.w == 1 ? 1 : p_.pool().window.stride[1]),
-        length_(ceil_div(columns_, stride_) + 2 * kernels_.width) {
-    const Window& w = p_.pool().window;
-    for (int64_t t = 0; t < w.kernel[1]; ++t) {
-      const int64_t column = t * w.dilation[1];
-      taps_.push_back(column % stride_ * length_ + column / stride_);
-    }
-    if (p_.pool().code != PoolCode::kAverage) return;
-    scales_.assign(static_cast<size_t>(round_up(p_.y.dims.w, kernels_.width)), 0.0f);
-    for (int64_t o = 0; o < p_.y.dims.w; ++o) {
-      const int64_t left = o * w.stride[1] - w.pad[1], width = p_.x.dims.w;
-      const int64_t first = w.include_pad ? left : std::max<int64_t>(0, left);
-      const int64_t last = std::min(left + w.kernel[1], w.include_pad ? width + w.pad[3] : width);
-      scales_[static_cast<size_t>(o)] = 1.0f / static_cast<float>(last - first);
-    }
-  }
-
-  size_t workspace() const override { return float_bytes(p_.threads * thread_floats()); }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    const Window& w = p_.pool().window;
-    const Dims &in = p_.x.dims, &out = p_.y.dims;
-    const auto pool =
-        p_.pool().code == PoolCode::kMax ? kernels_.max_pool_plane : kernels_.average_pool_plane;
-    o.pool.parallel_for(p_.n * out.c * out.h, [&](int64_t task, int thread) {
-      const int64_t plane = task / out.h, image = plane / out.c, channel = plane % out.c;
-      const WindowRows rows(p_, task % out.h);
-      PoolPlane row{};
-      row.x = o.x + image * p_.x.image(kernels_.width) + (channel * in.h + rows.first) * in.w;
-      row.x_row = in.w * w.dilation[0];
-      row.rows = rows.count;
-      row.w = std::min(in.w, columns_ - w.pad[1]);
-      row.pad_l = w.pad[1];
-      row.columns = columns_;
-      row.stride = stride_;
-      row.line = o.workspace + thread * thread_floats();
-      row.lines = row.line + line_floats(), row.length = length_;
-      row.taps = taps_.data(), row.kernel = w.kernel[1];
-      row.y = o.y + image * p_.y.image(kernels_.width) + (channel * out.h + task % out.h) * out.w;
-      row.out_w = out.w;
-      row.scales = scales_.data(), row.divisor_rows = rows.divisor;
-      pool(row);
-    });
-  }
-
- private:
-  int64_t line_floats() const { return columns_ + 4 * kernels_.width; }
-  int64_t thread_floats() const {
-    return round_up(line_floats() + (stride_ > 1 ? stride_ * length_ : 0), 64);
-  }
-
-  const Problem p_;
-  const Kernels& kernels_;
-  const int64_t columns_, stride_, length_;
-  std::vector<ptrdiff_t> taps_;
-  std::vector<float> scales_;
+struct PlanePoolArgs {
+  PoolCode code;
+  Window window;
+  int64_t n;
+  Dims in, out;
+  int64_t x_image, y_image;         // from one to the next
+  int64_t columns, stride, length;  // as PoolPlane has them
+  int64_t line_floats, thread_floats;
 };
+// Of its weights: where the taps of a window begin, and one over the divisors of an average.
+enum { kTaps, kScales };
+
+void run_plane_pool(const PlanePoolArgs& a, const FloatOperands& o) {
+  const Window& w = a.window;
+  const auto pool =
+      a.code == PoolCode::kMax ? o.kernels.max_pool_plane : o.kernels.average_pool_plane;
+  o.pool.parallel_for(a.n * a.out.c * a.out.h, [&](int64_t task, int thread) {
+    const int64_t plane = task / a.out.h, image = plane / a.out.c, channel = plane % a.out.c;
+    const WindowRows rows(w, a.in.h, task % a.out.h);
+    PoolPlane row{};
+    row.x = o.x + image * a.x_image + (channel * a.in.h + rows.first) * a.in.w;
+    row.x_row = a.in.w * w.dilation[0];
+    row.rows = rows.count;
+    row.w = std::min(a.in.w, a.columns - w.pad[1]);
+    row.pad_l = w.pad[1];
+    row.columns = a.columns;
+    row.stride = a.stride;
+    row.line = o.workspace + thread * a.thread_floats;
+    row.lines = row.line + a.line_floats, row.length = a.length;
+    row.taps = static_cast<const ptrdiff_t*>(o.weights[kTaps]), row.kernel = w.kernel[1];
+    row.y = o.y + image * a.y_image + (channel * a.out.h + task % a.out.h) * a.out.w;
+    row.out_w = a.out.w;
+    row.scales = o.floats(kScales), row.divisor_rows = rows.divisor;
+    pool(row);
+  });
+}
+
+constexpr auto kPlanesCode = plan_code<&run_plane_pool>("pool_planes");
+
+Plan prepare_plane_pool(const Problem& p, const Context& context) {
+  const Window& w = p.pool().window;
+  const int width = context.kernels.width;
+  PlanePoolArgs a{};
+  a.code = p.pool().code, a.window = w, a.n = p.n, a.in = p.x.dims, a.out = p.y.dims;
+  a.x_image = p.x.image(width), a.y_image = p.y.image(width);
+  a.columns = static_cast<int64_t>(columns_reached(p));
+  a.stride = a.out.w == 1 ? 1 : w.stride[1];
+  a.length = ceil_div(a.columns, a.stride) + 2 * width;
+  a.line_floats = a.columns + 4 * width;
+  a.thread_floats = round_up(a.line_floats + (a.stride > 1 ? a.stride * a.length : 0), 64);
+  std::vector<ptrdiff_t> taps;
+  for (int64_t t = 0; t < w.kernel[1]; ++t) {
+    const int64_t column = t * w.dilation[1];
+    taps.push_back(column % a.stride * a.length + column / a.stride);
+  }
+  std::vector<float> scales;
+  if (a.code == PoolCode::kAverage) scales.resize(static_cast<size_t>(round_up(a.out.w, width)));
+  for (int64_t o = 0; !scales.empty() && o < a.out.w; ++o) {
+    const int64_t left = o * w.stride[1] - w.pad[1];
+    const int64_t first = w.include_pad ? left : std::max<int64_t>(0, left);
+    const int64_t last = std::min(left + w.kernel[1], w.include_pad ? a.in.w + w.pad[3] : a.in.w);
+    scales[static_cast<size_t>(o)] = 1.0f / static_cast<float>(last - first);
+  }
+  return make_plan(kPlanesCode, a, context, float_bytes(p.threads * a.thread_floats),
+                   {plan_table(taps), plan_table(scales)});
+}
 
 class Pool final : public Algorithm {
  public:
@@ -167,10 +160,14 @@ class Pool final : public Algorithm {
     const double tasks = p.x.layout == Layout::kNhwc ? rows : rows * p.y.dims.c;
     return parallel_cycles(cycles + stream_cycles(bytes, bytes), tasks, p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    if (p.x.layout == Layout::kNchw) return std::make_unique<PlanePoolPlan>(p, context);
-    return std::make_unique<PoolPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    if (p.x.layout == Layout::kNchw) return prepare_plane_pool(p, context);
+    const int width = context.kernels.width;
+    const PoolArgs a{p.pool().code,    p.pool().window, p.n,
+                     p.x.dims,         p.y.dims,        round_up(p.x.dims.c, width),
+                     p.x.pixel(width), p.y.pixel(width)};
+    return make_plan(kRowsCode, a, context);
   }
 
  private:

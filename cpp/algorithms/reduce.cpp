@@ -39,77 +39,51 @@ std::vector<Axis> axes_of(const Problem& p, int width) {
   return axes;
 }
 
-class ReducePlan final : public Plan {
- public:
-  ReducePlan(const Problem& problem, const Context& context)
-      : p_(problem),
-        x_image_(p_.x.image(context.kernels.width)),
-        y_image_(p_.y.image(context.kernels.width)),
-        padded_(p_.y.layout == Layout::kNhwc ? round_up(p_.y.dims.c, context.kernels.width)
-                                             : p_.y.dims.c) {
-    std::vector<Axis> axes = axes_of(p_, context.kernels.width);
-    inner_ = axes.back();
-    axes.pop_back();
-    const int code = static_cast<int>(p_.reduce().code);
-    kernel_ = inner_.reduced ? context.kernels.reduce_all[code] : context.kernels.reduce_rows[code];
-    int reduced = 0, kept = 0;
-    for (const Axis& axis : axes) {
-      if (axis.reduced)
-        shape_.rows[reduced] = axis.size, shape_.step[reduced++] = axis.x;
-      else
-        kept_[kept++] = axis;
-    }
-    shape_.count = inner_.size;
-    shape_.scale = 1;
-    if (p_.reduce().code == ReduceCode::kMean) {
-      shape_.scale = static_cast<float>(static_cast<double>(p_.y.dims.count()) /
-                                        static_cast<double>(p_.x.dims.count()));
-    }
-    // Columns are shared out too where there are few rows of them.
-    if (!inner_.reduced && p_.threads > 1)
-      parts_ = std::min(ceil_div(inner_.size, kLeastColumns),
-                        ceil_div(4 * p_.threads, p_.n * kept_[0].size * kept_[1].size));
-  }
+constexpr int64_t kLeastColumns = 64;  // of a task
 
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    const int64_t first = kept_[0].size, second = kept_[1].size;
-    o.pool.parallel_for(p_.n * first * second * parts_, [&](int64_t task, int) {
-      const int64_t part = task % parts_, j = task / parts_ % second;
-      const int64_t i = task / parts_ / second % first, image = task / parts_ / second / first;
-      const int64_t begin = inner_.size * part / parts_, end = inner_.size * (part + 1) / parts_;
-      Reduction t = shape_;
-      t.x = o.x + image * x_image_ + i * kept_[0].x + j * kept_[1].x + begin;
-      t.y = o.y + image * y_image_ + i * kept_[0].y + j * kept_[1].y + (inner_.reduced ? 0 : begin);
-      if (!inner_.reduced) t.count = end - begin;
-      kernel_(t);
-    });
-    if (padded_ == p_.y.dims.c) return;
-    const int64_t pixels = p_.y.dims.h * p_.y.dims.w, pixel = y_image_ / pixels;
-    for (int64_t k = 0; k < p_.n * pixels; ++k) {
-      std::memset(o.y + k * pixel + p_.y.dims.c, 0,
-                  static_cast<size_t>(padded_ - p_.y.dims.c) * sizeof(float));
-    }
-  }
-
- private:
-  static constexpr int64_t kLeastColumns = 64;
-
-  const Problem p_;
-  const int64_t x_image_, y_image_;
-  const int64_t padded_;  // channels of a pixel of y
-  Axis inner_;
-  Axis kept_[2] = {{1, 0, 0, false}, {1, 0, 0, false}};
-  Reduction shape_{nullptr, {1, 1}, {0, 0}, 0, 1, nullptr};
-  void (*kernel_)(const Reduction&);
-  int64_t parts_ = 1;
+struct ReduceArgs {
+  ReduceCode code;
+  int64_t n;
+  int64_t x_image, y_image;  // from one to the next
+  Dims out;
+  int64_t padding;  // lanes of a pixel of y beside its channels
+  Axis inner;
+  Axis kept[2];
+  int64_t rows[2];  // reduced ones, as Reduction has them
+  ptrdiff_t step[2];
+  float scale;
+  int64_t parts;  // of the innermost axis, where it is kept
 };
+
+void run_reduce(const ReduceArgs& a, const FloatOperands& o) {
+  const int code = static_cast<int>(a.code);
+  const auto kernel = a.inner.reduced ? o.kernels.reduce_all[code] : o.kernels.reduce_rows[code];
+  const int64_t first = a.kept[0].size, second = a.kept[1].size;
+  o.pool.parallel_for(a.n * first * second * a.parts, [&](int64_t task, int) {
+    const int64_t part = task % a.parts, j = task / a.parts % second;
+    const int64_t i = task / a.parts / second % first, image = task / a.parts / second / first;
+    const int64_t begin = a.inner.size * part / a.parts, end = a.inner.size * (part + 1) / a.parts;
+    Reduction t{nullptr, {a.rows[0], a.rows[1]}, {a.step[0], a.step[1]}, end - begin, a.scale,
+                nullptr};
+    t.x = o.x + image * a.x_image + i * a.kept[0].x + j * a.kept[1].x + begin;
+    t.y =
+        o.y + image * a.y_image + i * a.kept[0].y + j * a.kept[1].y + (a.inner.reduced ? 0 : begin);
+    kernel(t);
+  });
+  if (a.padding == 0) return;
+  const int64_t pixels = a.out.h * a.out.w, pixel = a.y_image / pixels;
+  for (int64_t k = 0; k < a.n * pixels; ++k)
+    std::memset(o.y + k * pixel + a.out.c, 0, static_cast<size_t>(a.padding) * sizeof(float));
+}
+
+constexpr auto kCode = plan_code<&run_reduce>("reduce");
 
 class Reduce final : public Algorithm {
  public:
   const char* name() const override { return "reduce"; }
   Kinds kinds() const override { return {Kind::kReduce}; }
   std::string objection(const Problem& p, const Context&) const override {
+    if (is_place(p.reduce().code)) return "computes no places";
     return p.x.layout == p.y.layout ? "" : "changes no layout";
   }
   double cost(const Problem& p, const Context& context) const override {
@@ -124,9 +98,37 @@ class Reduce final : public Algorithm {
                           stream_cycles(bytes, bytes);
     return parallel_cycles(cycles, numbers / inner, p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<ReducePlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    ReduceArgs a{};
+    a.code = p.reduce().code, a.n = p.n, a.out = p.y.dims;
+    a.x_image = p.x.image(width), a.y_image = p.y.image(width);
+    if (p.y.layout == Layout::kNhwc) a.padding = round_up(a.out.c, width) - a.out.c;
+    a.kept[0] = a.kept[1] = {1, 0, 0, false};
+    a.rows[0] = a.rows[1] = 1;
+    std::vector<Axis> axes = axes_of(p, width);
+    a.inner = axes.back();
+    axes.pop_back();
+    int reduced = 0, kept = 0;
+    for (const Axis& axis : axes) {
+      if (axis.reduced)
+        a.rows[reduced] = axis.size, a.step[reduced++] = axis.x;
+      else
+        a.kept[kept++] = axis;
+    }
+    a.scale = 1;
+    if (a.code == ReduceCode::kMean) {
+      a.scale = static_cast<float>(static_cast<double>(p.y.dims.count()) /
+                                   static_cast<double>(p.x.dims.count()));
+    }
+    // Columns are shared out too where there are few rows of them.
+    a.parts = 1;
+    if (!a.inner.reduced && p.threads > 1) {
+      a.parts = std::min(ceil_div(a.inner.size, kLeastColumns),
+                         ceil_div(4 * p.threads, p.n * a.kept[0].size * a.kept[1].size));
+    }
+    return make_plan(kCode, a, context);
   }
 };
 

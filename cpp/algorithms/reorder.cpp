@@ -14,79 +14,72 @@ constexpr int64_t kBlock = 64;
 // A part of wide pixels is written in pieces too far apart for the processor to fetch ahead itself.
 constexpr int64_t kAhead = 4;  // pixels
 
-class ReorderPlan final : public Plan {
- public:
-  ReorderPlan(const Problem& problem, const Context& context)
-      : p_(problem),
-        width_(context.kernels.width),
-        pixels_(p_.x.dims.h * p_.x.dims.w),
-        x_pixel_(p_.x.pixel(width_)),
-        y_pixel_(p_.y.pixel(width_)),
-        // What a pixel gets: behind the last channel the zeros of the padding, too.
-        lanes_(p_.move().first + p_.x.dims.c < p_.y.dims.c
-                   ? p_.x.dims.c
-                   : round_up(p_.y.dims.c, width_) - p_.move().first) {}
-
-  void run(const Operands& o) const override {
-    switch (size_of(p_.y.dtype)) {
-      case 1:
-        return move(static_cast<const uint8_t*>(o.x), static_cast<uint8_t*>(o.y), o.pool);
-      case 2:
-        return move(static_cast<const uint16_t*>(o.x), static_cast<uint16_t*>(o.y), o.pool);
-      case 4:
-        return move(static_cast<const float*>(o.x), static_cast<float*>(o.y), o.pool);
-      default:
-        return move(static_cast<const uint64_t*>(o.x), static_cast<uint64_t*>(o.y), o.pool);
-    }
-  }
-
- private:
-  template <typename T>
-  void move(const T* images, T* results, ThreadPool& pool) const {
-    const int64_t blocks = ceil_div(pixels_, kBlock);
-    const int64_t from = p_.x.image(width_), to = p_.y.image(width_),
-                  first = p_.move().first * (p_.y.layout == Layout::kNchw ? pixels_ : 1);
-    pool.parallel_for(p_.n * blocks, [&](int64_t task, int) {
-      const int64_t image = task / blocks, begin = task % blocks * kBlock,
-                    end = std::min(pixels_, begin + kBlock);
-      const T* x = images + image * from;
-      T* y = results + image * to + first;
-      if (p_.x.layout == Layout::kNchw && p_.y.layout == Layout::kNchw) {
-        copy(x + begin * p_.x.dims.c, y + begin * p_.x.dims.c,
-             (end - begin) * p_.x.dims.c);  // its share
-      } else if (p_.x.layout == p_.y.layout) {
-        for (int64_t i = begin; i < end; ++i) {
-          for (int64_t c = 0; c < p_.x.dims.c; c += kAlignment / sizeof(T))
-            __builtin_prefetch(y + (i + kAhead) * y_pixel_ + c, 1);
-          copy(x + i * x_pixel_, y + i * y_pixel_, p_.x.dims.c);
-          zero(y + i * y_pixel_);
-        }
-      } else if (p_.y.layout == Layout::kNhwc) {
-        for (int64_t i = begin; i < end; ++i) {
-          for (int64_t c = 0; c < p_.x.dims.c; ++c) y[i * y_pixel_ + c] = x[c * pixels_ + i];
-          zero(y + i * y_pixel_);
-        }
-      } else {
-        for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-          for (int64_t i = begin; i < end; ++i) y[c * pixels_ + i] = x[i * x_pixel_ + c];
-        }
-      }
-    });
-  }
-
-  template <typename T>
-  static void copy(const T* x, T* y, int64_t count) {
-    std::memcpy(y, x, static_cast<size_t>(count) * sizeof(T));
-  }
-  template <typename T>
-  void zero(T* pixel) const {
-    for (int64_t c = p_.x.dims.c; c < lanes_; ++c) pixel[c] = 0;
-  }
-
-  const Problem p_;
-  const int width_;
-  const int64_t pixels_, x_pixel_, y_pixel_, lanes_;
+struct ReorderArgs {
+  int64_t n;
+  DType dtype;
+  Layout from, to;
+  int64_t channels, pixels;  // of an image of x
+  int64_t first;             // number of y that the first of x becomes
+  int64_t x_image, y_image;  // from one to the next
+  int64_t x_pixel, y_pixel;  // the same, channels last
+  int64_t lanes;  // what a pixel gets: behind the last channel the zeros of the padding too
 };
+
+template <typename T>
+void copy(const T* x, T* y, int64_t count) {
+  std::memcpy(y, x, static_cast<size_t>(count) * sizeof(T));
+}
+
+template <typename T>
+void zero(const ReorderArgs& a, T* pixel) {
+  for (int64_t c = a.channels; c < a.lanes; ++c) pixel[c] = 0;
+}
+
+template <typename T>
+void move(const ReorderArgs& a, const T* images, T* results, ThreadPool& pool) {
+  const int64_t blocks = ceil_div(a.pixels, kBlock);
+  pool.parallel_for(a.n * blocks, [&](int64_t task, int) {
+    const int64_t image = task / blocks, begin = task % blocks * kBlock,
+                  end = std::min(a.pixels, begin + kBlock);
+    const T* x = images + image * a.x_image;
+    T* y = results + image * a.y_image + a.first;
+    if (a.from == Layout::kNchw && a.to == Layout::kNchw) {
+      copy(x + begin * a.channels, y + begin * a.channels,
+           (end - begin) * a.channels);  // its share
+    } else if (a.from == a.to) {
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t c = 0; c < a.channels; c += kAlignment / sizeof(T))
+          __builtin_prefetch(y + (i + kAhead) * a.y_pixel + c, 1);
+        copy(x + i * a.x_pixel, y + i * a.y_pixel, a.channels);
+        zero(a, y + i * a.y_pixel);
+      }
+    } else if (a.to == Layout::kNhwc) {
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t c = 0; c < a.channels; ++c) y[i * a.y_pixel + c] = x[c * a.pixels + i];
+        zero(a, y + i * a.y_pixel);
+      }
+    } else {
+      for (int64_t c = 0; c < a.channels; ++c) {
+        for (int64_t i = begin; i < end; ++i) y[c * a.pixels + i] = x[i * a.x_pixel + c];
+      }
+    }
+  });
+}
+
+void run_reorder(const ReorderArgs& a, const Operands& o) {
+  switch (size_of(a.dtype)) {
+    case 1:
+      return move(a, static_cast<const uint8_t*>(o.x), static_cast<uint8_t*>(o.y), o.pool);
+    case 2:
+      return move(a, static_cast<const uint16_t*>(o.x), static_cast<uint16_t*>(o.y), o.pool);
+    case 4:
+      return move(a, static_cast<const float*>(o.x), static_cast<float*>(o.y), o.pool);
+    default:
+      return move(a, static_cast<const uint64_t*>(o.x), static_cast<uint64_t*>(o.y), o.pool);
+  }
+}
+
+constexpr auto kCode = plan_code<&run_reorder>("reorder");
 
 class Reorder final : public Algorithm {
  public:
@@ -113,9 +106,20 @@ class Reorder final : public Algorithm {
                            p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<ReorderPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    ReorderArgs a{};
+    a.n = p.n, a.dtype = p.y.dtype;
+    a.from = p.x.layout, a.to = p.y.layout;
+    a.channels = p.x.dims.c, a.pixels = p.x.dims.h * p.x.dims.w;
+    a.first = p.move().first * (a.to == Layout::kNchw ? a.pixels : 1);
+    a.x_image = p.x.image(width), a.y_image = p.y.image(width);
+    a.x_pixel = p.x.pixel(width), a.y_pixel = p.y.pixel(width);
+    a.lanes = p.move().first + a.channels < p.y.dims.c
+                  ? a.channels
+                  : round_up(p.y.dims.c, width) - p.move().first;
+    return make_plan(kCode, a, context);
   }
 };
 

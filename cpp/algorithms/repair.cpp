@@ -21,18 +21,18 @@ constexpr float kPeak = 256, kPeakOfChannels = 6;
 
 }  // namespace
 
-Repair::Repair(const Problem& problem, const Kernels& kernels, Parts parts, int64_t rows,
+Repair::Repair(const Convolution& problem, const Kernels& kernels, Parts parts, int64_t rows,
                int64_t cols)
     : p_(problem),
       kernels_(kernels),
       parts_(parts),
       pixel_(round_up(p_.x.dims.c, kernels.width)),
-      rows_((rows * p_.end.pool[0] - 1) * p_.conv().window.stride[0] + p_.conv().window.extent(0)),
-      cols_(cols * p_.end.pool[1] - 1 + p_.conv().window.extent(1)),
+      rows_((rows * p_.end.pool[0] - 1) * p_.window.stride[0] + p_.window.extent(0)),
+      cols_(cols * p_.end.pool[1] - 1 + p_.window.extent(1)),
       line_(cols * p_.end.pool[1]) {}
 
 int64_t Repair::scratch_floats() const {
-  const int64_t* kernel = p_.conv().window.kernel;
+  const int64_t* kernel = p_.window.kernel;
   const int64_t weights = kernel[0] * kernel[1] * p_.x.dims.c * kernels_.width;
   return round_up(weights, 16) + round_up(rows_ * cols_ * pixel_, 16) +
          round_up(line_ * kernels_.width, 64);
@@ -199,7 +199,7 @@ void Repair::copy_input(const float* x, int64_t top, int64_t left, int64_t rows,
 // The vector of output channels that begins with k, with its weights at the front of the scratch.
 void Repair::compute(const FloatOperands& o, const Patch& patch, int64_t k, const float* bias,
                      float* scratch) const {
-  const Window& w = p_.conv().window;
+  const Window& w = p_.window;
   const int64_t* pool = p_.end.pool;
   const int64_t taps = w.kernel[0] * w.kernel[1] * p_.x.dims.c, width = kernels_.width;
   const int64_t rows = (patch.rows * pool[0] - 1) * w.stride[0] + w.extent(0);
@@ -245,36 +245,32 @@ void Repair::compute(const FloatOperands& o, const Patch& patch, int64_t k, cons
   }
 }
 
-LeftInverse::LeftInverse(const std::vector<double>& matrix, int transformed, int taps)
-    : transformed_(transformed), factors_(static_cast<size_t>(taps * transformed)) {
+LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps) {
   // The pseudo-inverse of the matrix with rows of length 1, by elimination in its normal equations:
   // transformed numbers err in proportion to their rows.
-  const auto m = [&](int j, int i) { return matrix[static_cast<size_t>(j) * taps + i]; };
-  std::vector<double> length(static_cast<size_t>(transformed));
+  double length[kMostTransformed] = {};
   for (int j = 0; j < transformed; ++j) {
-    for (int i = 0; i < taps; ++i) length[static_cast<size_t>(j)] += m(j, i) * m(j, i);
+    for (int i = 0; i < taps; ++i) length[j] += matrix[j][i] * matrix[j][i];
   }
   const int columns = taps + transformed;
-  std::vector<double> a(static_cast<size_t>(taps) * columns);
-  const auto at = [&](int i, int j) -> double& { return a[static_cast<size_t>(i) * columns + j]; };
+  double a[kMostTaps][kMostTaps + kMostTransformed] = {};
   for (int i = 0; i < taps; ++i) {
     for (int j = 0; j < transformed; ++j) {
-      const double scaled = m(j, i) / length[static_cast<size_t>(j)];
-      at(i, taps + j) = scaled;
-      for (int l = 0; l < taps; ++l) at(i, l) += scaled * m(j, l);
+      const double scaled = matrix[j][i] / length[j];
+      a[i][taps + j] = scaled;
+      for (int l = 0; l < taps; ++l) a[i][l] += scaled * matrix[j][l];
     }
   }
   for (int i = 0; i < taps; ++i) {  // positive definite: no pivots
-    const double pivot = at(i, i);
-    for (int j = 0; j < columns; ++j) at(i, j) /= pivot;
+    const double pivot = a[i][i];
+    for (int j = 0; j < columns; ++j) a[i][j] /= pivot;
     for (int l = 0; l < taps; ++l) {
-      const double factor = at(l, i);
-      for (int j = 0; l != i && j < columns; ++j) at(l, j) -= factor * at(i, j);
+      const double factor = a[l][i];
+      for (int j = 0; l != i && j < columns; ++j) a[l][j] -= factor * a[i][j];
     }
   }
   for (int i = 0; i < taps; ++i) {
-    for (int j = 0; j < transformed; ++j)
-      factors_[static_cast<size_t>(i) * transformed + j] = at(i, taps + j);
+    for (int j = 0; j < transformed; ++j) factors_[i][j] = a[i][taps + j];
   }
 }
 

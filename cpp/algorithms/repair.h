@@ -5,7 +5,6 @@
 #pragma once
 
 #include <functional>
-#include <vector>
 
 #include "algorithms/algorithm.h"
 
@@ -28,10 +27,12 @@ struct Parts {
   int64_t first;         // row where the first begins
 };
 
+// For one run of a plan, or to ask how much memory one takes.
 class Repair {
  public:
   // `rows` x `cols` are the results of the largest patch.
-  Repair(const Problem& problem, const Kernels& kernels, Parts parts, int64_t rows, int64_t cols);
+  Repair(const Convolution& problem, const Kernels& kernels, Parts parts, int64_t rows,
+         int64_t cols);
 
   // Floats for the energies: of each part of each image that of the channel with most, then all of
   // them together, and those of an image more. And for computing patches, at least.
@@ -46,7 +47,7 @@ class Repair {
   using Patches = std::function<bool(int64_t i, Patch*)>;
   // The weights [row][col][channel][lane] of the vector of output channels that begins with k.
   using Weights = std::function<void(int64_t k, float* weights)>;
-  // Computes patches with `floats` of the workspace.
+  // Computes patches with `floats` of the workspace. (std::cref of both allocates nothing.)
   void run(const FloatOperands& o, int64_t floats, int64_t patches, const Patches& patch,
            const Weights& weights, const float* bias) const;
 
@@ -61,7 +62,7 @@ class Repair {
   void copy_input(const float* x, int64_t top, int64_t left, int64_t rows, int64_t cols,
                   float* to) const;
 
-  const Problem p_;
+  const Convolution& p_;
   const Kernels& kernels_;
   const Parts parts_;
   const int64_t pixel_;        // of copied input
@@ -72,14 +73,17 @@ class Repair {
 // The way back from the transformed taps of a filter, as float32 holds them, to the taps.
 class LeftInverse {
  public:
-  // Of a transform [transformed][taps] whose columns are independent.
-  LeftInverse(const std::vector<double>& matrix, int transformed, int taps);
+  static constexpr int kMostTaps = 9, kMostTransformed = 12;
+  // Factor of tap `i` in transformed number `j`.
+  using Transform = double[kMostTransformed][kMostTaps];
+
+  // Of a transform whose columns are independent.
+  LeftInverse(const Transform& matrix, int transformed, int taps);
   // Factor of transformed number `j` in tap `i`.
-  double at(int i, int j) const { return factors_[static_cast<size_t>(i) * transformed_ + j]; }
+  double at(int i, int j) const { return factors_[i][j]; }
 
  private:
-  int transformed_;
-  std::vector<double> factors_;
+  double factors_[kMostTaps][kMostTransformed];
 };
 
 // A sum of float32 numbers times factors, and how far rounding may have moved it at most: less than

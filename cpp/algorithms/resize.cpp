@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
@@ -116,103 +118,100 @@ Resampled resample(const family::Resize& r, const Axis& axis, int64_t in, double
   return result;
 }
 
-class ResizePlan final : public Plan {
- public:
-  ResizePlan(const Problem& problem, const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        channels_(round_up(p_.x.dims.c, kernels_.width)),
-        x_pixel_(p_.x.pixel(kernels_.width)),
-        y_pixel_(p_.y.pixel(kernels_.width)),
-        rows_(p_, 0, p_.x.dims.w * x_pixel_),
-        cols_(p_, 1, x_pixel_) {
-    // Neighbouring rows are made of the same ones; several tasks for each thread, so that one slow
-    // core cannot hold up the layer.
-    bands_ = p_.threads > 1 ? std::min(p_.y.dims.h, ceil_div(4 * p_.threads, p_.n)) : 1;
-  }
+struct ResizeArgs {
+  int64_t n;
+  Dims in, out;
+  int64_t channels;          // padded
+  int64_t x_pixel, y_pixel;  // from one to the next
+  int64_t row_taps, col_taps;
+  int64_t bands;
+  bool crop;      // numbers may lie outside
+  float outside;  // what those become
 
-  size_t workspace() const override {
-    if (rows_.taps == 1) return 0;
-    return static_cast<size_t>(p_.threads * line()) * sizeof(float);
-  }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    const int64_t height = p_.y.dims.h, y_row = p_.y.dims.w * y_pixel_;
-    o.pool.parallel_for(p_.n * bands_, [&](int64_t task, int thread) {
-      const int64_t image = task / bands_, band = task % bands_;
-      const int64_t first = height * band / bands_, last = height * (band + 1) / bands_;
-      const float* x = o.x + image * p_.x.dims.h * p_.x.dims.w * x_pixel_;
-      float* y = o.y + (image * height + first) * y_row;
-      float* workspace = rows_.taps > 1 ? o.workspace + thread * line() : nullptr;
-      for (int64_t row = first; row < last; ++row, y += y_row) {
-        if (row > first && rows_.same(row) && y_pixel_ == channels_)
-          std::memcpy(y, y - y_row, static_cast<size_t>(y_row) * sizeof(float));
-        else
-          run_row(x, workspace, row, y);
-      }
-    });
-  }
-
- private:
-  // Places and weights of an axis, in the form kernels take.
-  struct Table {
-    int64_t taps = 1;
-    std::vector<int64_t> places;
-    std::vector<float> weights;
-    std::vector<bool> outside;
-
-    Table(const Problem& p, int axis, int64_t step) {
-      const std::vector<Resampled> all = resized(p, axis);
-      for (const Resampled& each : all)
-        taps = std::max(taps, static_cast<int64_t>(each.taps.size()));
-      for (const Resampled& each : all) {
-        for (int64_t t = 0; t < taps; ++t) {
-          const bool has = t < static_cast<int64_t>(each.taps.size());
-          places.push_back(has ? each.taps[t].at * step : 0);
-          weights.push_back(has ? each.taps[t].weight : 0);
-        }
-        outside.push_back(each.outside);
-      }
-    }
-    // Whether a row is made as the one before it.
-    bool same(int64_t row) const {
-      const int64_t at = row * taps;
-      return outside[row] == outside[row - 1] &&
-             std::equal(&places[at - taps], &places[at], &places[at]) &&
-             std::equal(&weights[at - taps], &weights[at], &weights[at]);
-    }
-  };
-
-  int64_t line() const { return p_.x.dims.w * x_pixel_; }
-
-  void run_row(const float* x, float* workspace, int64_t row, float* y) const {
-    const float* line_of = x + rows_.places[row * rows_.taps];
-    if (rows_.taps > 1) {
-      // The line is as long as a row is without the channels behind the last pixel's.
-      const int64_t count = line() - x_pixel_ + channels_;
-      kernels_.resample({x, &rows_.places[row * rows_.taps], &rows_.weights[row * rows_.taps],
-                         rows_.taps, 1, count, workspace, 0});
-      line_of = workspace;
-    }
-    kernels_.resample({line_of, cols_.places.data(), cols_.weights.data(), cols_.taps, p_.y.dims.w,
-                       channels_, y, y_pixel_});
-    if (p_.resize().coordinates != Coordinates::kTfCropAndResize) return;
-    for (int64_t col = 0; col < p_.y.dims.w; ++col) {
-      if (!rows_.outside[row] && !cols_.outside[col]) continue;
-      float* pixel = y + col * y_pixel_;
-      std::fill(pixel, pixel + p_.y.dims.c, p_.resize().outside);
-      std::fill(pixel + p_.y.dims.c, pixel + channels_, 0.0f);
-    }
-  }
-
-  const Problem p_;
-  const Kernels& kernels_;
-  const int64_t channels_;  // padded
-  const int64_t x_pixel_, y_pixel_;
-  const Table rows_, cols_;
-  int64_t bands_ = 1;
+  int64_t line() const { return in.w * x_pixel; }
 };
+// Of its weights: as Resampling has them, and of each row and column whether it lies outside.
+enum { kRowPlaces, kRowWeights, kRowOutside, kColPlaces, kColWeights, kColOutside };
+
+// Pixels of a row, all of them or those of some columns, that lie outside the crop's image.
+void fill_outside(const ResizeArgs& a, const uint8_t* cols, bool row, float* y) {
+  for (int64_t col = 0; col < a.out.w; ++col) {
+    if (!row && !cols[col]) continue;
+    float* pixel = y + col * a.y_pixel;
+    std::fill(pixel, pixel + a.out.c, a.outside);
+    std::fill(pixel + a.out.c, pixel + a.channels, 0.0f);
+  }
+}
+
+void run_row(const ResizeArgs& a, const FloatOperands& o, const float* x, float* workspace,
+             int64_t row, float* y) {
+  const auto* places = static_cast<const int64_t*>(o.weights[kRowPlaces]) + row * a.row_taps;
+  const float* line_of = x + places[0];
+  if (a.row_taps > 1) {
+    // The line is as long as a row is without the channels behind the last pixel's.
+    const int64_t count = a.line() - a.x_pixel + a.channels;
+    o.kernels.resample(
+        {x, places, o.floats(kRowWeights) + row * a.row_taps, a.row_taps, 1, count, workspace, 0});
+    line_of = workspace;
+  }
+  o.kernels.resample({line_of, static_cast<const int64_t*>(o.weights[kColPlaces]),
+                      o.floats(kColWeights), a.col_taps, a.out.w, a.channels, y, a.y_pixel});
+  if (!a.crop) return;
+  fill_outside(a, static_cast<const uint8_t*>(o.weights[kColOutside]),
+               static_cast<const uint8_t*>(o.weights[kRowOutside])[row] != 0, y);
+}
+
+// Whether a row is made as the one before it.
+bool same_row(const ResizeArgs& a, const FloatOperands& o, int64_t row) {
+  const int64_t at = row * a.row_taps, taps = a.row_taps;
+  const auto* places = static_cast<const int64_t*>(o.weights[kRowPlaces]);
+  const auto* outside = static_cast<const uint8_t*>(o.weights[kRowOutside]);
+  const float* weights = o.floats(kRowWeights);
+  return outside[row] == outside[row - 1] &&
+         std::equal(&places[at - taps], &places[at], &places[at]) &&
+         std::equal(&weights[at - taps], &weights[at], &weights[at]);
+}
+
+void run_resize(const ResizeArgs& a, const FloatOperands& o) {
+  const int64_t height = a.out.h, y_row = a.out.w * a.y_pixel;
+  o.pool.parallel_for(a.n * a.bands, [&](int64_t task, int thread) {
+    const int64_t image = task / a.bands, band = task % a.bands;
+    const int64_t first = height * band / a.bands, last = height * (band + 1) / a.bands;
+    const float* x = o.x + image * a.in.h * a.line();
+    float* y = o.y + (image * height + first) * y_row;
+    float* workspace = a.row_taps > 1 ? o.workspace + thread * a.line() : nullptr;
+    for (int64_t row = first; row < last; ++row, y += y_row) {
+      if (row > first && a.y_pixel == a.channels && same_row(a, o, row))
+        std::memcpy(y, y - y_row, static_cast<size_t>(y_row) * sizeof(float));
+      else
+        run_row(a, o, x, workspace, row, y);
+    }
+  });
+}
+
+constexpr auto kCode = plan_code<&run_resize>("resize");
+
+// Adds the tables of an axis, in whose input numbers lie `step` apart; returns its taps.
+int64_t add_tables(const Problem& p, int axis, int64_t step, std::vector<PlanData>* tables) {
+  const std::vector<Resampled> all = resized(p, axis);
+  int64_t taps = 1;
+  for (const Resampled& each : all) taps = std::max(taps, static_cast<int64_t>(each.taps.size()));
+  std::vector<int64_t> places;
+  std::vector<float> weights;
+  std::vector<uint8_t> outside;
+  for (const Resampled& each : all) {
+    for (int64_t t = 0; t < taps; ++t) {
+      const bool has = t < static_cast<int64_t>(each.taps.size());
+      places.push_back(has ? each.taps[t].at * step : 0);
+      weights.push_back(has ? each.taps[t].weight : 0);
+    }
+    outside.push_back(each.outside);
+  }
+  tables->push_back(plan_table(places));
+  tables->push_back(plan_table(weights));
+  tables->push_back(plan_table(outside));
+  return taps;
+}
 
 class Resize final : public Algorithm {
  public:
@@ -235,9 +234,24 @@ class Resize final : public Algorithm {
                           stream_cycles(bytes, bytes);
     return parallel_cycles(cycles, lines, p.threads) + 200;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<ResizePlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    ResizeArgs a{};
+    a.n = p.n, a.in = p.x.dims, a.out = p.y.dims;
+    a.channels = round_up(a.in.c, width);
+    a.x_pixel = p.x.pixel(width), a.y_pixel = p.y.pixel(width);
+    std::vector<PlanData> tables;
+    a.row_taps = add_tables(p, 0, a.line(), &tables);
+    a.col_taps = add_tables(p, 1, a.x_pixel, &tables);
+    // Neighbouring rows are made of the same ones; several tasks for each thread, so that one slow
+    // core cannot hold up the layer.
+    a.bands = p.threads > 1 ? std::min(a.out.h, ceil_div(4 * p.threads, p.n)) : 1;
+    a.crop = p.resize().coordinates == Coordinates::kTfCropAndResize;
+    a.outside = p.resize().outside;
+    const size_t workspace =
+        a.row_taps > 1 ? static_cast<size_t>(p.threads * a.line()) * sizeof(float) : 0;
+    return make_plan(kCode, a, context, workspace, std::move(tables));
   }
 };
 

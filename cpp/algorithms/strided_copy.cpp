@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <vector>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
@@ -15,104 +17,78 @@ namespace {
 // first-level cache until the neighbours in them are read.
 constexpr int64_t kBlock = 64;
 
-class StridedCopyPlan final : public Plan {
- public:
-  StridedCopyPlan(const Problem& problem, const Context& context)
-      : n_(problem.n),
-        size_(size_of(problem.y.dtype)),
-        x_image_(problem.move().image),
-        width_(context.kernels.width),
-        y_(problem.y),
-        part_(problem.x.dims),
-        first_(problem.move().first),
-        loops_(loops_of(problem, context.kernels.width)) {
-    const int64_t pixels = y_.dims.h * y_.dims.w;
-    y_first_ = first_ * (y_.layout == Layout::kNchw ? pixels : 1);
-    std::sort(loops_.begin(), loops_.end(), [](const Loop& a, const Loop& b) { return a.y > b.y; });
-    // The loop that is fastest in x runs beside the one that is fastest in y.
-    if (loops_.size() > 1) {
-      const auto fastest = std::min_element(loops_.begin(), loops_.end() - 1,
-                                            [](const Loop& a, const Loop& b) { return a.x < b.x; });
-      std::rotate(fastest, fastest + 1, loops_.end() - 1);
-    }
-    while (loops_.size() < 2) loops_.insert(loops_.begin(), {1, 0, 0});
-    for (size_t i = 0; i + 2 < loops_.size(); ++i) outer_ *= loops_[i].count;
-  }
+// Through x and the part of y that it becomes; nothing where their steps have no common parts.
+std::optional<std::vector<Loop>> loops_of(const Problem& p, int width) {
+  const int64_t pitch = p.y.image(width) / (p.y.dims.h * p.y.dims.w);
+  return loops(p.move().atoms, atoms_of(p.x.dims, p.y.layout, pitch, width));
+}
 
-  void run(const Operands& o) const override {
-    const Loop& beside = loops_[loops_.size() - 2];
-    const int64_t blocks = ceil_div(beside.count, kBlock);
-    const auto* x = reinterpret_cast<const char*>(o.x);
-    auto* y = reinterpret_cast<char*>(o.y);
-    o.pool.parallel_for(n_ * outer_ * blocks, [&](int64_t task, int) {
-      const int64_t block = task % blocks * kBlock;
-      int64_t outer = task / blocks % outer_;
-      const int64_t image = task / blocks / outer_;
-      int64_t from = image * x_image_ + block * beside.x;
-      int64_t to = image * y_.image(width_) + y_first_ + block * beside.y;
-      for (size_t i = loops_.size() - 2; i-- > 0; outer /= loops_[i].count) {
-        from += outer % loops_[i].count * loops_[i].x;
-        to += outer % loops_[i].count * loops_[i].y;
-      }
-      const int64_t rows = std::min(kBlock, beside.count - block);
-      switch (size_) {
-        case 1:
-          return copy<uint8_t>(x, from, y, to, rows);
-        case 2:
-          return copy<uint16_t>(x, from, y, to, rows);
-        case 4:
-          return copy<uint32_t>(x, from, y, to, rows);
-        default:
-          return copy<uint64_t>(x, from, y, to, rows);
-      }
-    });
-    if (y_.layout == Layout::kNhwc && first_ + part_.c == y_.dims.c) zero_padding(y);
-  }
-
- private:
-  static std::vector<Loop> loops_of(const Problem& p, int width) {
-    Operand part = p.y;
-    part.dims = p.x.dims;
-    part.pitch = p.y.image(width) / (p.y.dims.h * p.y.dims.w);
-    return *loops(p.move().atoms, atoms_of(part.dims, part.layout, part.pitch, width));
-  }
-
-  template <typename T>
-  void copy(const char* x_bytes, int64_t from, char* y_bytes, int64_t to, int64_t rows) const {
-    const Loop &beside = loops_[loops_.size() - 2], &inner = loops_.back();
-    const T* x = reinterpret_cast<const T*>(x_bytes) + from;
-    T* y = reinterpret_cast<T*>(y_bytes) + to;
-    if (inner.x == 1 && inner.y == 1) {
-      for (int64_t i = 0; i < rows; ++i) {
-        std::memcpy(y + i * beside.y, x + i * beside.x,
-                    static_cast<size_t>(inner.count) * sizeof(T));
-      }
-      return;
-    }
-    for (int64_t begin = 0; begin < inner.count; begin += kBlock) {
-      const int64_t end = std::min(inner.count, begin + kBlock);
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = begin; j < end; ++j)
-          y[i * beside.y + j * inner.y] = x[i * beside.x + j * inner.x];
-      }
-    }
-  }
-
-  void zero_padding(char* y) const {
-    const int64_t lanes = round_up(y_.dims.c, width_) - y_.dims.c, pixel = y_.pixel(width_);
-    if (lanes == 0) return;
-    for (int64_t i = 0; i < n_ * y_.dims.h * y_.dims.w; ++i)
-      std::memset(y + (i * pixel + y_.dims.c) * size_, 0, static_cast<size_t>(lanes * size_));
-  }
-
-  const int64_t n_, size_, x_image_;
-  const int width_;
-  const Operand y_;
-  const Dims part_;
-  const int64_t first_;
-  std::vector<Loop> loops_;
-  int64_t y_first_ = 0, outer_ = 1;
+struct StridedCopyArgs {
+  int64_t n, size;           // images, bytes of a number
+  int64_t x_image, y_image;  // from one to the next
+  int64_t y_first;           // number of y that the first of x becomes
+  Loop beside, inner;        // loops
+  int64_t outer, depth;      // turns of all around them, and how many those are
+  // Lanes of padding in each of so many pixels of y, behind its channels.
+  int64_t padding, pixels, pixel, channels;
 };
+
+template <typename T>
+void copy(const StridedCopyArgs& a, const void* from, int64_t x_at, void* to, int64_t y_at,
+          int64_t rows) {
+  const Loop &beside = a.beside, &inner = a.inner;
+  const T* x = static_cast<const T*>(from) + x_at;
+  T* y = static_cast<T*>(to) + y_at;
+  if (inner.x == 1 && inner.y == 1) {
+    for (int64_t i = 0; i < rows; ++i) {
+      std::memcpy(y + i * beside.y, x + i * beside.x, static_cast<size_t>(inner.count) * sizeof(T));
+    }
+    return;
+  }
+  for (int64_t begin = 0; begin < inner.count; begin += kBlock) {
+    const int64_t end = std::min(inner.count, begin + kBlock);
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = begin; j < end; ++j)
+        y[i * beside.y + j * inner.y] = x[i * beside.x + j * inner.x];
+    }
+  }
+}
+
+// Its only weights are the outer loops.
+void run_strided_copy(const StridedCopyArgs& a, const Operands& o) {
+  const auto* loops = static_cast<const Loop*>(o.weights[0]);
+  const int64_t blocks = ceil_div(a.beside.count, kBlock);
+  o.pool.parallel_for(a.n * a.outer * blocks, [&](int64_t task, int) {
+    const int64_t block = task % blocks * kBlock;
+    int64_t outer = task / blocks % a.outer;
+    const int64_t image = task / blocks / a.outer;
+    int64_t from = image * a.x_image + block * a.beside.x;
+    int64_t to = image * a.y_image + a.y_first + block * a.beside.y;
+    for (int64_t i = a.depth; i-- > 0; outer /= loops[i].count) {
+      from += outer % loops[i].count * loops[i].x;
+      to += outer % loops[i].count * loops[i].y;
+    }
+    const int64_t rows = std::min(kBlock, a.beside.count - block);
+    switch (a.size) {
+      case 1:
+        return copy<uint8_t>(a, o.x, from, o.y, to, rows);
+      case 2:
+        return copy<uint16_t>(a, o.x, from, o.y, to, rows);
+      case 4:
+        return copy<uint32_t>(a, o.x, from, o.y, to, rows);
+      default:
+        return copy<uint64_t>(a, o.x, from, o.y, to, rows);
+    }
+  });
+  if (a.padding == 0) return;
+  auto* y = static_cast<char*>(o.y);
+  for (int64_t i = 0; i < a.n * a.pixels; ++i) {
+    std::memset(y + (i * a.pixel + a.channels) * a.size, 0,
+                static_cast<size_t>(a.padding * a.size));
+  }
+}
+
+constexpr auto kCode = plan_code<&run_strided_copy>("strided_copy");
 
 class StridedCopy final : public Algorithm {
  public:
@@ -126,20 +102,42 @@ class StridedCopy final : public Algorithm {
     return parallel_cycles(1.5 * numbers + stream_cycles(bytes, bytes), numbers / 4096, p.threads) +
            100;
   }
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight*, const Weight*,
-                                const Context& context) const override {
-    return std::make_unique<StridedCopyPlan>(p, context);
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    const int width = context.kernels.width;
+    const Dims& d = p.y.dims;
+    const int64_t pixels = d.h * d.w, first = p.move().first;
+    std::vector<Loop> loops = *loops_of(p, width);
+    std::sort(loops.begin(), loops.end(), [](const Loop& a, const Loop& b) { return a.y > b.y; });
+    // The loop that is fastest in x runs beside the one that is fastest in y.
+    if (loops.size() > 1) {
+      const auto fastest = std::min_element(loops.begin(), loops.end() - 1,
+                                            [](const Loop& a, const Loop& b) { return a.x < b.x; });
+      std::rotate(fastest, fastest + 1, loops.end() - 1);
+    }
+    while (loops.size() < 2) loops.insert(loops.begin(), {1, 0, 0});
+    StridedCopyArgs a{};
+    a.n = p.n, a.size = size_of(p.y.dtype);
+    a.x_image = p.move().image, a.y_image = p.y.image(width);
+    a.y_first = first * (p.y.layout == Layout::kNchw ? pixels : 1);
+    a.inner = loops.back();
+    loops.pop_back();
+    a.beside = loops.back();
+    loops.pop_back();
+    a.depth = static_cast<int64_t>(loops.size()), a.outer = 1;
+    for (const Loop& loop : loops) a.outer *= loop.count;
+    if (p.y.layout == Layout::kNhwc && first + p.x.dims.c == d.c)
+      a.padding = round_up(d.c, width) - d.c;
+    a.pixels = pixels, a.pixel = p.y.pixel(width), a.channels = d.c;
+    return make_plan(kCode, a, context, 0, {plan_table(loops)});
   }
 
  private:
   std::string objection(const Problem& p, const Context& context) const override {
     if (p.move().atoms.empty()) return "the numbers lie as an image does";
-    Operand part = p.y;
-    part.dims = p.x.dims;
-    const auto to = atoms_of(part.dims, part.layout,
-                             p.y.image(context.kernels.width) / (p.y.dims.h * p.y.dims.w),
-                             context.kernels.width);
-    return loops(p.move().atoms, to) ? "" : "the steps of input and output have no common parts";
+    return loops_of(p, context.kernels.width)
+               ? ""
+               : "the steps of input and output have no common parts";
   }
 };
 

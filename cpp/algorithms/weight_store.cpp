@@ -38,16 +38,16 @@ WeightStore::Buffer WeightStore::get_bias(const Weight* bias, int64_t k, int64_t
   });
 }
 
-WeightStore::Floats WeightStore::get_floats(const Weight* weight) {
-  Floats floats;
-  if (!weight) return floats;
-  floats.weight_ = *weight;
-  if (weight->data) return floats;
-  floats.copy_ = get(weight, "floats", weight->count(), [](const Weight& loaded, float* out) {
+PlanData WeightStore::get_floats(const Weight* weight) {
+  if (!weight) return {nullptr, 0};
+  if (weight->data) {
+    const std::shared_ptr<const void> data(weight->owner, weight->data);
+    return {data, float_bytes(weight->count())};
+  }
+  return get(weight, "floats", weight->count(), [](const Weight& loaded, float* out) {
     const Weight f32 = loaded.as(DType::kF32);
     std::memcpy(out, f32.data, static_cast<size_t>(f32.count()) * sizeof(float));
   });
-  return floats;
 }
 
 void WeightStore::drop_unused() {

@@ -11,6 +11,17 @@
 
 namespace linnet {
 
+// What a plan's code reads besides its arguments: packed weights, weights where they lie in memory,
+// a table; kept as long as the plan.
+struct PlanData {
+  PlanData(std::shared_ptr<const void> owned, size_t size) : data(std::move(owned)), bytes(size) {}
+  PlanData(const std::shared_ptr<const AlignedBuffer>& buffer)  // NOLINT: a buffer is such data
+      : data(buffer, buffer ? buffer->data() : nullptr), bytes(buffer ? buffer->size() : 0) {}
+
+  std::shared_ptr<const void> data;
+  size_t bytes;
+};
+
 // Packed weights of one model, keyed by what was packed and how (shape too: tensors may share
 // memory), shared by all its plans, batch sizes and programs. Owned by the Session, used by one
 // caller at a time; buffers live as long as any plan that uses them.
@@ -31,16 +42,7 @@ class WeightStore {
   Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
   // A weight's float32 numbers as they are: where they lie in memory, else a copy; null for a null
   // weight.
-  class Floats {
-   public:
-    const float* data() const { return copy_ ? copy_->floats() : weight_.data; }
-
-   private:
-    friend class WeightStore;
-    Weight weight_;  // keeps its owner alive
-    Buffer copy_;
-  };
-  Floats get_floats(const Weight* weight);
+  PlanData get_floats(const Weight* weight);
   size_t bytes() const;
   void drop_unused();  // buffers that no plan holds
   // While true, buffers that are not there yet count with their size, but get no memory and are not

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <tuple>
 #include <vector>
@@ -177,338 +178,334 @@ double Blocking::all_cycles(const Problem& p, const Kernels& kernels, const Bloc
   return parallel_cycles(cycles, kPoints * panels, p.threads) + (3 * count - 1) * launch + 1000;
 }
 
-class WinogradPlan final : public Plan {
- public:
-  WinogradPlan(const Problem& problem, const Weight& weight, const Weight* bias,
-               const Context& context)
-      : p_(problem),
-        kernels_(context.kernels),
-        width_(kernels_.width),
-        out_(p_.y.dims),
-        blocking_(p_, kernels_),
-        m_(static_cast<int>(blocking_.m)),
-        c_(round_up(p_.x.dims.c, width_)),
-        k_(round_up(p_.y.dims.c, width_)),
-        x_pixel_(p_.x.pixel(width_)),
-        y_pixel_(p_.y.pixel(width_)),
-        repair_(p_, kernels_, parts(), m_ / p_.end.pool[0], m_ / p_.end.pool[1]),
-        inverse_(filter_transform(), kPoints, static_cast<int>(p_.conv().window.kernel[0])) {
-    pack_weights(weight, context);
-    bias_ = context.weights.get_bias(bias, p_.y.dims.c, k_);
-    // Steps between points stay off multiples of a cache way.
-    v_point_ = blocking_.block.tiles * c_ + 16;
-    panels_ = ceil_div(k_ / width_, blocking_.vecs);
-    m_point_ = blocking_.span * blocking_.vecs * width_ + 16;
-    z_tile_ = kPoints * m_ * k_ + 16;
-    int number = 0;
-    for (const int i : kEnergyPoints) {
-      for (const int j : kEnergyPoints) energy_points_[number++] = (i * kPoints + j) * v_point_;
-    }
-  }
+struct WinogradArgs {
+  Convolution p;
+  Blocking blocking;
+  int width;                 // of a vector
+  int m;                     // outputs of a tile
+  int64_t c, k;              // channels, padded
+  int64_t x_pixel, y_pixel;  // from one to the next
+  int64_t panels;            // of output channels
+  int64_t v_point, m_point;  // from one point to the next, off multiples of a cache way
+  int64_t z_tile;
+  int64_t scratch;  // floats before the energies
+  ptrdiff_t energy_points[16];
 
-  size_t workspace() const override {
-    return float_bytes(scratch_floats() + repair_.energy_floats());
-  }
-
-  void run(const Operands& operands) const override {
-    const FloatOperands o(operands);
-    const int64_t tiles = blocking_.all, blocks = blocking_.blocks();
-    if (blocking_.block.together) {
-      for (int64_t block = 0; block < blocks; ++block)
-        run_together(o, tiles * block / blocks, tiles * (block + 1) / blocks);
-    } else {
-      o.pool.parallel_for(blocks, [&](int64_t block, int thread) {
-        float* v = o.workspace + thread * (block_floats() + private_floats());
-        run_block(o, tiles * block / blocks, tiles * (block + 1) / blocks, v, v + block_floats());
-      });
-    }
-    float* energies = o.workspace + scratch_floats();
-    if (repair_.find(o, energies) == 0) return;
-    const auto patch = [&](int64_t tile, Patch* at) {
-      if (energies[tile] == 0) return false;
-      *at = patch_of(tile);
-      return true;
-    };
-    repair_.run(
-        o, scratch_floats(), tiles, patch,
-        [this](int64_t k, float* weights) { recover_weights(k, weights); }, bias_->floats());
-  }
-
- private:
-  int64_t scratch_floats() const {
-    const int64_t blocks = blocking_.block.together
-                               ? block_floats() + p_.threads * private_floats()
-                               : p_.threads * (block_floats() + private_floats());
-    return std::max(round_up(blocks, 64), repair_.scratch_floats());
-  }
-  Parts parts() const {
-    const int64_t across = ceil_div(kPoints, m_);  // tiles that a number may be in
-    // Errors grow with the root of the channels (bench/errors.py): there is room for the larger
-    // ones of tiles with more energy.
-    const float room = 22 / (1 + static_cast<float>(p_.x.dims.c) / 28);
-    const float share = 1 + std::max(0.3f, (room - 1) / 2);
-    return {blocking_.rows * blocking_.cols,
-            across * across,
-            kMostEnergy,
-            share,
-            kWhite,
-            blocking_.cols,
-            m_,
-            kPoints,
-            -p_.conv().window.pad[0]};
-  }
+  WinogradArgs(const Problem& problem, const Kernels& kernels);
   // V and Z of a block.
-  int64_t z_offset() const { return round_up(kTilePoints * v_point_, 16); }
-  int64_t block_floats() const {
-    return round_up(z_offset() + blocking_.block.tiles * z_tile_, 64);
-  }
+  int64_t z_offset() const { return round_up(kTilePoints * v_point, 16); }
+  int64_t block_floats() const { return round_up(z_offset() + blocking.block.tiles * z_tile, 64); }
   // The products of a row of points and a patch: a tile's input, or one vector of its results and
   // as many residuals.
-  int64_t patch_offset() const { return round_up(kPoints * m_point_, 16); }
+  int64_t patch_offset() const { return round_up(kPoints * m_point, 16); }
   int64_t private_floats() const {
-    return round_up(patch_offset() + kTilePoints * std::max<int64_t>(c_, 2 * width_), 64);
+    return round_up(patch_offset() + kTilePoints * std::max<int64_t>(c, 2 * width), 64);
   }
+};
+enum { kWeights, kBias };
 
-  // G.
-  std::vector<double> filter_transform() const {
-    const int r = static_cast<int>(p_.conv().window.kernel[0]);
-    std::vector<double> g;
-    for (int j = 0; j < kPoints; ++j) {
-      for (int i = 0; i < r; ++i) g.push_back(winograd_weight(kWinogradPairs, j, i, r));
-    }
-    return g;
+Parts parts_of(const WinogradArgs& a) {
+  const int64_t across = ceil_div(kPoints, a.m);  // tiles that a number may be in
+  // Errors grow with the root of the channels (bench/errors.py): there is room for the larger
+  // ones of tiles with more energy.
+  const float room = 22 / (1 + static_cast<float>(a.p.x.dims.c) / 28);
+  const float share = 1 + std::max(0.3f, (room - 1) / 2);
+  return {a.blocking.rows * a.blocking.cols,
+          across * across,
+          kMostEnergy,
+          share,
+          kWhite,
+          a.blocking.cols,
+          a.m,
+          kPoints,
+          -a.p.window.pad[0]};
+}
+
+Repair repair_of(const WinogradArgs& a, const Kernels& kernels) {
+  return {a.p, kernels, parts_of(a), a.m / a.p.end.pool[0], a.m / a.p.end.pool[1]};
+}
+
+WinogradArgs::WinogradArgs(const Problem& problem, const Kernels& kernels)
+    : p(problem),
+      blocking(problem, kernels),
+      width(kernels.width),
+      m(static_cast<int>(blocking.m)),
+      c(round_up(p.x.dims.c, width)),
+      k(round_up(p.y.dims.c, width)),
+      x_pixel(p.x.pixel(width)),
+      y_pixel(p.y.pixel(width)),
+      panels(ceil_div(k / width, blocking.vecs)),
+      v_point(blocking.block.tiles * c + 16),
+      m_point(blocking.span * blocking.vecs * width + 16),
+      z_tile(kPoints * m * k + 16) {
+  int number = 0;
+  for (const int i : kEnergyPoints) {
+    for (const int j : kEnergyPoints) energy_points[number++] = (i * kPoints + j) * v_point;
   }
+  const int64_t blocks = blocking.block.together ? block_floats() + p.threads * private_floats()
+                                                 : p.threads * (block_floats() + private_floats());
+  scratch = std::max(round_up(blocks, 64), repair_of(*this, kernels).scratch_floats());
+}
 
-  // U[i][panel][j][c][vecs * width] = G g G^T at point (i, j), computed in double.
-  void pack_weights(const Weight& weight, const Context& context) {
-    const int r = static_cast<int>(p_.conv().window.kernel[0]);
-    const std::string packing =
-        "winograd rows v" + std::to_string(width_) + "x" + std::to_string(blocking_.vecs);
-    weights_ = context.weights.get(
-        &weight, packing, kTilePoints * p_.x.dims.c * k_, [&](const Weight& loaded, float* out) {
-          double g[kPoints][kPoints];
-          for (int j = 0; j < kPoints; ++j) {
-            for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
-          }
-          const int64_t lanes = blocking_.vecs * width_;
-          for (int64_t k = 0; k < p_.y.dims.c; ++k) {
-            const int64_t panel = k / lanes;
-            const int64_t panel_lanes = std::min(lanes, k_ - panel * lanes);
-            for (int64_t c = 0; c < p_.x.dims.c; ++c) {
-              const float* w = loaded.data + (k * p_.x.dims.c + c) * r * r;
-              double half[kPoints][kPoints];
-              for (int i = 0; i < kPoints; ++i) {
-                for (int s = 0; s < r; ++s) {
-                  half[i][s] = 0;
-                  for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
-                }
+// G.
+LeftInverse inverse_of(const WinogradArgs& a) {
+  const int r = static_cast<int>(a.p.window.kernel[0]);
+  LeftInverse::Transform g;
+  for (int j = 0; j < kPoints; ++j) {
+    for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
+  }
+  return {g, kPoints, r};
+}
+
+// U[i][panel][j][c][vecs * width] = G g G^T at point (i, j), computed in double.
+PlanData pack(const WinogradArgs& a, const Weight& weight, const Context& context) {
+  const int r = static_cast<int>(a.p.window.kernel[0]);
+  const std::string packing =
+      "winograd rows v" + std::to_string(a.width) + "x" + std::to_string(a.blocking.vecs);
+  return context.weights.get(
+      &weight, packing, kTilePoints * a.p.x.dims.c * a.k, [&](const Weight& loaded, float* out) {
+        double g[kPoints][kPoints];
+        for (int j = 0; j < kPoints; ++j) {
+          for (int i = 0; i < r; ++i) g[j][i] = winograd_weight(kWinogradPairs, j, i, r);
+        }
+        const int64_t lanes = a.blocking.vecs * a.width;
+        for (int64_t k = 0; k < a.p.y.dims.c; ++k) {
+          const int64_t panel = k / lanes;
+          const int64_t panel_lanes = std::min(lanes, a.k - panel * lanes);
+          for (int64_t c = 0; c < a.p.x.dims.c; ++c) {
+            const float* w = loaded.data + (k * a.p.x.dims.c + c) * r * r;
+            double half[kPoints][kPoints];
+            for (int i = 0; i < kPoints; ++i) {
+              for (int s = 0; s < r; ++s) {
+                half[i][s] = 0;
+                for (int t = 0; t < r; ++t) half[i][s] += g[i][t] * w[t * r + s];
               }
-              for (int i = 0; i < kPoints; ++i) {
-                for (int j = 0; j < kPoints; ++j) {
-                  double sum = 0;
-                  for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
-                  out[(i * k_ + panel * lanes) * kPoints * p_.x.dims.c +
-                      (j * p_.x.dims.c + c) * panel_lanes + k % lanes] = static_cast<float>(sum);
-                }
+            }
+            for (int i = 0; i < kPoints; ++i) {
+              for (int j = 0; j < kPoints; ++j) {
+                double sum = 0;
+                for (int s = 0; s < r; ++s) sum += half[i][s] * g[j][s];
+                out[(i * a.k + panel * lanes) * kPoints * a.p.x.dims.c +
+                    (j * a.p.x.dims.c + c) * panel_lanes + k % lanes] = static_cast<float>(sum);
               }
             }
           }
-        });
-  }
-
-  // The way back from U.
-  void recover_weights(int64_t k, float* weights) const {
-    const int r = static_cast<int>(p_.conv().window.kernel[0]);
-    const int64_t lanes = blocking_.vecs * width_, first = k / lanes * lanes;
-    const int64_t panel_lanes = std::min(lanes, k_ - first), channels = p_.x.dims.c;
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int lane = 0; lane < width_; ++lane) {
-        RecoveredSum half[kPoints][kPoints];
-        for (int i = 0; i < kPoints; ++i) {
-          const float* u = weights_->floats() + (i * k_ + first) * kPoints * channels +
-                           c * panel_lanes + k - first + lane;
-          for (int j = 0; j < kPoints; ++j) {
-            const double number = u[j * channels * panel_lanes];
-            for (int s = 0; s < r; ++s) half[i][s].add(inverse_.at(s, j), number);
-          }
         }
-        for (int t = 0; t < r; ++t) {
-          for (int s = 0; s < r; ++s) {
-            RecoveredSum sum;
-            for (int i = 0; i < kPoints; ++i)
-              sum.add(inverse_.at(t, i), half[i][s].value, half[i][s].most);
-            weights[((t * r + s) * channels + c) * width_ + lane] = sum.weight();
-          }
+      });
+}
+
+// The way back from U.
+void recover_weights(const WinogradArgs& a, const LeftInverse& inverse, const float* packed,
+                     int64_t k, float* weights) {
+  const int r = static_cast<int>(a.p.window.kernel[0]);
+  const int64_t lanes = a.blocking.vecs * a.width, first = k / lanes * lanes;
+  const int64_t panel_lanes = std::min(lanes, a.k - first), channels = a.p.x.dims.c;
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int lane = 0; lane < a.width; ++lane) {
+      RecoveredSum half[kPoints][kPoints];
+      for (int i = 0; i < kPoints; ++i) {
+        const float* u =
+            packed + (i * a.k + first) * kPoints * channels + c * panel_lanes + k - first + lane;
+        for (int j = 0; j < kPoints; ++j) {
+          const double number = u[j * channels * panel_lanes];
+          for (int s = 0; s < r; ++s) half[i][s].add(inverse.at(s, j), number);
+        }
+      }
+      for (int t = 0; t < r; ++t) {
+        for (int s = 0; s < r; ++s) {
+          RecoveredSum sum;
+          for (int i = 0; i < kPoints; ++i)
+            sum.add(inverse.at(t, i), half[i][s].value, half[i][s].most);
+          weights[((t * r + s) * channels + c) * a.width + lane] = sum.weight();
         }
       }
     }
   }
+}
 
-  Patch patch_of(int64_t tile) const {
-    const int64_t stored = m_ / p_.end.pool[0];  // rows and columns of a whole tile
-    Patch at{};
-    at.image = tile / (blocking_.rows * blocking_.cols);
-    at.top = tile / blocking_.cols % blocking_.rows * stored;
-    at.left = tile % blocking_.cols * stored;
-    at.rows = std::min(stored, out_.h - at.top), at.cols = std::min(stored, out_.w - at.left);
-    return at;
+Patch patch_of(const WinogradArgs& a, int64_t tile) {
+  const int64_t stored = a.m / a.p.end.pool[0];  // rows and columns of a whole tile
+  Patch at{};
+  at.image = tile / (a.blocking.rows * a.blocking.cols);
+  at.top = tile / a.blocking.cols % a.blocking.rows * stored;
+  at.left = tile % a.blocking.cols * stored;
+  at.rows = std::min(stored, a.p.y.dims.h - at.top);
+  at.cols = std::min(stored, a.p.y.dims.w - at.left);
+  return at;
+}
+
+void leave_energy(const WinogradArgs& a, const FloatOperands& o, int64_t tile, const float* v) {
+  constexpr int kCount = sizeof kEnergyPoints / sizeof kEnergyPoints[0];
+  float* most = o.workspace + a.scratch + tile;
+  o.kernels.energy({v, a.energy_points, kCount * kCount, 1, a.c / a.width, 0}, most,
+                   most + a.blocking.all);
+}
+
+void transform_input(const WinogradArgs& a, const FloatOperands& o, int64_t tile, float* v,
+                     float* patch) {
+  const int64_t image = tile / (a.blocking.rows * a.blocking.cols),
+                row = tile / a.blocking.cols % a.blocking.rows, col = tile % a.blocking.cols;
+  const int64_t top = row * a.m - a.p.window.pad[0], left = col * a.m - a.p.window.pad[1];
+  const int64_t x_row = a.p.x.dims.w * a.x_pixel;
+  const float* from = o.x + image * a.p.x.dims.h * x_row;
+  if (top >= 0 && left >= 0 && top + kPoints <= a.p.x.dims.h && left + kPoints <= a.p.x.dims.w) {
+    from += top * x_row + left * a.x_pixel;
+    for (int64_t c = 0; c < a.c; c += a.width)
+      o.kernels.winograd_input(from + c, x_row, a.x_pixel, v + c, a.v_point);
+    return;
   }
-
-  void leave_energy(const FloatOperands& o, int64_t tile, const float* v) const {
-    constexpr int kCount = sizeof kEnergyPoints / sizeof kEnergyPoints[0];
-    float* most = o.workspace + scratch_floats() + tile;
-    kernels_.energy({v, energy_points_, kCount * kCount, 1, c_ / width_, 0}, most,
-                    most + blocking_.all);
+  // At the border: a copy of the patch with zeros outside the image.
+  std::memset(patch, 0, static_cast<size_t>(kTilePoints * a.c) * sizeof(float));
+  const int64_t from_col = std::max<int64_t>(0, -left),
+                to_col = std::min<int64_t>(kPoints, a.p.x.dims.w - left);
+  for (int64_t i = std::max<int64_t>(0, -top);
+       i < std::min<int64_t>(kPoints, a.p.x.dims.h - top) && from_col < to_col; ++i) {
+    copy_pixels(from + (top + i) * x_row + (left + from_col) * a.x_pixel, a.x_pixel,
+                patch + (i * kPoints + from_col) * a.c, a.c, to_col - from_col);
   }
+  for (int64_t c = 0; c < a.c; c += a.width)
+    o.kernels.winograd_input(patch + c, kPoints * a.c, a.c, v + c, a.v_point);
+}
 
-  void run_block(const FloatOperands& o, int64_t first, int64_t last, float* v, float* m) const {
-    float *z = v + z_offset(), *patch = m + patch_offset();
-    for (int64_t t = first; t < last; ++t) {
-      transform_input(o.x, t, v + (t - first) * c_, patch);
-      leave_energy(o, t, v + (t - first) * c_);
-    }
-    for (int i = 0; i < kPoints; ++i) {
-      for (int64_t panel = 0; panel < panels_; ++panel) multiply(v, i, panel, last - first, m, z);
-    }
-    for (int64_t t = first; t < last; ++t)
-      transform_output(o, t, z + (t - first) * z_tile_, 0, k_, patch);
+// Row i of the points of a block's tiles.
+void multiply(const WinogradArgs& a, const FloatOperands& o, const float* v, int i, int64_t panel,
+              int64_t tiles, float* m, float* z) {
+  const int64_t channel = panel * a.blocking.vecs * a.width;
+  const int vecs = static_cast<int>(std::min<int64_t>(a.blocking.vecs, (a.k - channel) / a.width));
+  Product product{};
+  product.points = kPoints;
+  product.taps = a.p.x.dims.c;
+  product.x_point = a.v_point, product.x_col = a.c;
+  product.w = o.floats(kWeights) + (i * a.k + channel) * kPoints * a.p.x.dims.c;
+  product.y = m, product.y_point = a.m_point;
+  WinogradRow row{};
+  row.m = m, row.m_point = a.m_point;
+  row.vecs = vecs;
+  row.z_tile = a.z_tile, row.z_vec = kPoints * a.m * a.width;
+  for (int64_t first = 0; first < tiles; first += a.blocking.span) {
+    product.cols = row.tiles = std::min(a.blocking.span, tiles - first);
+    product.x = v + i * kPoints * a.v_point + first * a.c;
+    o.kernels.product[vecs](product);
+    row.z = z + first * a.z_tile + i * a.m * a.width + kPoints * a.m * channel;
+    o.kernels.winograd_row[a.m](row);
   }
+}
 
-  // All threads on one block, each step of it divided anew; every thread meets the same part of the
-  // weights each time.
-  void run_together(const FloatOperands& o, int64_t first, int64_t last) const {
-    float *v = o.workspace, *z = v + z_offset();
-    const auto own = [&](int thread) {
-      return o.workspace + block_floats() + thread * private_floats();
-    };
-    const int64_t tiles = last - first;
-    o.pool.parallel_for(tiles, [&](int64_t t, int thread) {
-      transform_input(o.x, first + t, v + t * c_, own(thread) + patch_offset());
-      leave_energy(o, first + t, v + t * c_);
-    });
-    o.pool.parallel_for(kPoints * panels_, [&](int64_t task, int thread) {
-      multiply(v, static_cast<int>(task / panels_), task % panels_, tiles, own(thread), z);
-    });
-    const int64_t parts = std::min(k_ / width_, ceil_div(2 * p_.threads, tiles));
-    o.pool.parallel_for(tiles * parts, [&](int64_t task, int thread) {
-      const int64_t t = task / parts, part = task % parts, vectors = k_ / width_;
-      transform_output(o, first + t, z + t * z_tile_, vectors * part / parts * width_,
-                       vectors * (part + 1) / parts * width_, own(thread) + patch_offset());
-    });
-  }
-
-  void transform_input(const float* x, int64_t tile, float* v, float* patch) const {
-    const int64_t image = tile / (blocking_.rows * blocking_.cols),
-                  row = tile / blocking_.cols % blocking_.rows, col = tile % blocking_.cols;
-    const int64_t top = row * m_ - p_.conv().window.pad[0],
-                  left = col * m_ - p_.conv().window.pad[1];
-    const int64_t x_row = p_.x.dims.w * x_pixel_;
-    const float* from = x + image * p_.x.dims.h * x_row;
-    if (top >= 0 && left >= 0 && top + kPoints <= p_.x.dims.h && left + kPoints <= p_.x.dims.w) {
-      from += top * x_row + left * x_pixel_;
-      for (int64_t c = 0; c < c_; c += width_)
-        kernels_.winograd_input(from + c, x_row, x_pixel_, v + c, v_point_);
-      return;
-    }
-    // At the border: a copy of the patch with zeros outside the image.
-    std::memset(patch, 0, static_cast<size_t>(kTilePoints * c_) * sizeof(float));
-    const int64_t from_col = std::max<int64_t>(0, -left),
-                  to_col = std::min<int64_t>(kPoints, p_.x.dims.w - left);
-    for (int64_t i = std::max<int64_t>(0, -top);
-         i < std::min<int64_t>(kPoints, p_.x.dims.h - top) && from_col < to_col; ++i) {
-      copy_pixels(from + (top + i) * x_row + (left + from_col) * x_pixel_, x_pixel_,
-                  patch + (i * kPoints + from_col) * c_, c_, to_col - from_col);
-    }
-    for (int64_t c = 0; c < c_; c += width_)
-      kernels_.winograd_input(patch + c, kPoints * c_, c_, v + c, v_point_);
-  }
-
-  // Row i of the points of a block's tiles.
-  void multiply(const float* v, int i, int64_t panel, int64_t tiles, float* m, float* z) const {
-    const int64_t channel = panel * blocking_.vecs * width_;
-    const int vecs = static_cast<int>(std::min<int64_t>(blocking_.vecs, (k_ - channel) / width_));
-    Product product{};
-    product.points = kPoints;
-    product.taps = p_.x.dims.c;
-    product.x_point = v_point_, product.x_col = c_;
-    product.w = weights_->floats() + (i * k_ + channel) * kPoints * p_.x.dims.c;
-    product.y = m, product.y_point = m_point_;
-    WinogradRow row{};
-    row.m = m, row.m_point = m_point_;
-    row.vecs = vecs;
-    row.z_tile = z_tile_, row.z_vec = kPoints * m_ * width_;
-    for (int64_t first = 0; first < tiles; first += blocking_.span) {
-      product.cols = row.tiles = std::min(blocking_.span, tiles - first);
-      product.x = v + i * kPoints * v_point_ + first * c_;
-      kernels_.product[vecs](product);
-      row.z = z + first * z_tile_ + i * m_ * width_ + kPoints * m_ * channel;
-      kernels_.winograd_row[m_](row);
-    }
-  }
-
-  // Channels first_k to last_k of a tile.
-  void transform_output(const FloatOperands& o, int64_t tile, const float* z, int64_t first_k,
-                        int64_t last_k, float* patch) const {
-    const Patch place = patch_of(tile);
-    const int64_t stored = m_ / p_.end.pool[0];  // rows and columns of a whole tile
-    const int64_t at = ((place.image * out_.h + place.top) * out_.w + place.left) * y_pixel_;
-    const int64_t height = place.rows, width = place.cols;
-    WinogradOutput out{};
-    out.limits = p_.end.limits;
-    out.pool = static_cast<int>(p_.end.pool[0]);
-    const auto transform = kernels_.winograd_output[m_];
-    const bool whole = height == stored && width == stored;
-    for (int64_t k = first_k; k < last_k; k += width_) {
-      out.z = z + kPoints * m_ * k;
-      out.bias = bias_->floats() + k;
-      if (whole) {
-        out.y = o.y + at + k, out.y_row = out_.w * y_pixel_, out.y_col = y_pixel_;
-        out.residual = p_.end.residual ? o.operand + at + k : nullptr;
-        transform(out);
-        continue;
-      }
-      // At the border: into a patch, of which the part inside the image is copied.
-      const int64_t vector = static_cast<int64_t>(width_) * sizeof(float);
-      float* residual = patch + stored * stored * width_;
-      if (p_.end.residual) {
-        for (int64_t i = 0; i < height; ++i) {
-          for (int64_t j = 0; j < width; ++j) {
-            std::memcpy(residual + (i * stored + j) * width_,
-                        o.operand + at + (i * out_.w + j) * y_pixel_ + k, vector);
-          }
-        }
-        out.residual = residual;
-      }
-      out.y = patch, out.y_row = stored * width_, out.y_col = width_;
+// Channels first_k to last_k of a tile.
+void transform_output(const WinogradArgs& a, const FloatOperands& o, int64_t tile, const float* z,
+                      int64_t first_k, int64_t last_k, float* patch) {
+  const Patch place = patch_of(a, tile);
+  const int64_t stored = a.m / a.p.end.pool[0];  // rows and columns of a whole tile
+  const int64_t at =
+      ((place.image * a.p.y.dims.h + place.top) * a.p.y.dims.w + place.left) * a.y_pixel;
+  const int64_t height = place.rows, width = place.cols;
+  WinogradOutput out{};
+  out.limits = a.p.end.limits;
+  out.pool = static_cast<int>(a.p.end.pool[0]);
+  const auto transform = o.kernels.winograd_output[a.m];
+  const bool whole = height == stored && width == stored;
+  for (int64_t k = first_k; k < last_k; k += a.width) {
+    out.z = z + kPoints * a.m * k;
+    out.bias = o.floats(kBias) + k;
+    if (whole) {
+      out.y = o.y + at + k, out.y_row = a.p.y.dims.w * a.y_pixel, out.y_col = a.y_pixel;
+      out.residual = a.p.end.residual ? o.operand + at + k : nullptr;
       transform(out);
+      continue;
+    }
+    // At the border: into a patch, of which the part inside the image is copied.
+    const int64_t vector = static_cast<int64_t>(a.width) * sizeof(float);
+    float* residual = patch + stored * stored * a.width;
+    if (a.p.end.residual) {
       for (int64_t i = 0; i < height; ++i) {
         for (int64_t j = 0; j < width; ++j) {
-          std::memcpy(o.y + at + (i * out_.w + j) * y_pixel_ + k, patch + (i * stored + j) * width_,
-                      vector);
+          std::memcpy(residual + (i * stored + j) * a.width,
+                      o.operand + at + (i * a.p.y.dims.w + j) * a.y_pixel + k, vector);
         }
       }
+      out.residual = residual;
     }
+    out.y = patch, out.y_row = stored * a.width, out.y_col = a.width;
+    transform(out);
     for (int64_t i = 0; i < height; ++i) {
-      map_results(kernels_, p_.end.then, o.y + at + i * out_.w * y_pixel_ + first_k, width,
-                  y_pixel_, std::min(last_k, out_.c) - first_k);
+      for (int64_t j = 0; j < width; ++j) {
+        std::memcpy(o.y + at + (i * a.p.y.dims.w + j) * a.y_pixel + k,
+                    patch + (i * stored + j) * a.width, vector);
+      }
     }
   }
+  for (int64_t i = 0; i < height; ++i) {
+    map_results(o.kernels, a.p.end.then, o.y + at + i * a.p.y.dims.w * a.y_pixel + first_k, width,
+                a.y_pixel, std::min(last_k, a.p.y.dims.c) - first_k);
+  }
+}
 
-  const Problem p_;
-  const Kernels& kernels_;
-  const int width_;
-  const Dims out_;
-  const Blocking blocking_;
-  const int m_;
-  const int64_t c_, k_;  // channels, padded
-  const int64_t x_pixel_, y_pixel_;
-  int64_t panels_;  // of output channels
-  int64_t v_point_, m_point_, z_tile_;
-  const Repair repair_;
-  const LeftInverse inverse_;
-  ptrdiff_t energy_points_[16];
-  WeightStore::Buffer weights_, bias_;
-};
+void run_block(const WinogradArgs& a, const FloatOperands& o, int64_t first, int64_t last, float* v,
+               float* m) {
+  float *z = v + a.z_offset(), *patch = m + a.patch_offset();
+  for (int64_t t = first; t < last; ++t) {
+    transform_input(a, o, t, v + (t - first) * a.c, patch);
+    leave_energy(a, o, t, v + (t - first) * a.c);
+  }
+  for (int i = 0; i < kPoints; ++i) {
+    for (int64_t panel = 0; panel < a.panels; ++panel)
+      multiply(a, o, v, i, panel, last - first, m, z);
+  }
+  for (int64_t t = first; t < last; ++t)
+    transform_output(a, o, t, z + (t - first) * a.z_tile, 0, a.k, patch);
+}
+
+// All threads on one block, each step of it divided anew; every thread meets the same part of the
+// weights each time.
+void run_together(const WinogradArgs& a, const FloatOperands& o, int64_t first, int64_t last) {
+  float *v = o.workspace, *z = v + a.z_offset();
+  const auto own = [&](int thread) {
+    return o.workspace + a.block_floats() + thread * a.private_floats();
+  };
+  const int64_t tiles = last - first;
+  o.pool.parallel_for(tiles, [&](int64_t t, int thread) {
+    transform_input(a, o, first + t, v + t * a.c, own(thread) + a.patch_offset());
+    leave_energy(a, o, first + t, v + t * a.c);
+  });
+  o.pool.parallel_for(kPoints * a.panels, [&](int64_t task, int thread) {
+    multiply(a, o, v, static_cast<int>(task / a.panels), task % a.panels, tiles, own(thread), z);
+  });
+  const int64_t parts = std::min(a.k / a.width, ceil_div(2 * a.p.threads, tiles));
+  o.pool.parallel_for(tiles * parts, [&](int64_t task, int thread) {
+    const int64_t t = task / parts, part = task % parts, vectors = a.k / a.width;
+    transform_output(a, o, first + t, z + t * a.z_tile, vectors * part / parts * a.width,
+                     vectors * (part + 1) / parts * a.width, own(thread) + a.patch_offset());
+  });
+}
+
+void run_winograd(const WinogradArgs& a, const FloatOperands& o) {
+  const int64_t tiles = a.blocking.all, blocks = a.blocking.blocks();
+  if (a.blocking.block.together) {
+    for (int64_t block = 0; block < blocks; ++block)
+      run_together(a, o, tiles * block / blocks, tiles * (block + 1) / blocks);
+  } else {
+    o.pool.parallel_for(blocks, [&](int64_t block, int thread) {
+      float* v = o.workspace + thread * (a.block_floats() + a.private_floats());
+      run_block(a, o, tiles * block / blocks, tiles * (block + 1) / blocks, v,
+                v + a.block_floats());
+    });
+  }
+  float* energies = o.workspace + a.scratch;
+  const Repair repair = repair_of(a, o.kernels);
+  if (repair.find(o, energies) == 0) return;
+  const LeftInverse inverse = inverse_of(a);
+  const auto patch = [&](int64_t tile, Patch* at) {
+    if (energies[tile] == 0) return false;
+    *at = patch_of(a, tile);
+    return true;
+  };
+  const auto weights = [&](int64_t k, float* to) {
+    recover_weights(a, inverse, o.floats(kWeights), k, to);
+  };
+  repair.run(o, a.scratch, tiles, std::cref(patch), std::cref(weights), o.floats(kBias));
+}
+
+constexpr auto kCode = plan_code<&run_winograd>("winograd");
 
 class Winograd final : public Algorithm {
  public:
@@ -551,9 +548,12 @@ class Winograd final : public Algorithm {
     return Blocking::weight_bytes(p, kernels) + Blocking(p, kernels).bytes(p, kernels);
   }
 
-  std::unique_ptr<Plan> prepare(const Problem& p, const Weight* weight, const Weight* bias,
-                                const Context& context) const override {
-    return std::make_unique<WinogradPlan>(p, *weight, bias, context);
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    const WinogradArgs a(p, context.kernels);
+    const int64_t floats = a.scratch + repair_of(a, context.kernels).energy_floats();
+    return make_plan(kCode, a, context, float_bytes(floats),
+                     {pack(a, *weight, context), context.weights.get_bias(bias, p.y.dims.c, a.k)});
   }
 };
 

@@ -1,6 +1,8 @@
 // The libraries that algorithms may compute with besides linnet's own kernels.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -45,6 +47,16 @@ struct Backends {
 
   Backend<OpenBlas, find_openblas> openblas;
   Backend<NnPack, find_nnpack> nnpack;
+
+  // The pthreadpool of so many threads that NNPACK computes on, kept as long as this; null for one.
+  void* nnpack_threads(int threads) {
+    std::shared_ptr<NnpThreads>& known = nnpack_threads_[threads];
+    if (!known) known = NnpThreads::get(*nnpack.library(), threads);
+    return known->pool();
+  }
+
+ private:
+  std::map<int, std::shared_ptr<NnpThreads>> nnpack_threads_;
 };
 
 }  // namespace linnet

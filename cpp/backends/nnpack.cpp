@@ -1,6 +1,9 @@
 #include "backends/nnpack.h"
 
 #include <cstdlib>
+#include <map>
+#include <stdexcept>
+#include <utility>
 
 #include "backends/dynlib.h"
 
@@ -52,6 +55,41 @@ const NnPack* find_nnpack(const std::string& request, std::string* why) {
   if (!named) name = "libnnpack.so";
   return find_once<NnPack>(name, named, why,
                            [&](std::string* reason) { return open_nnpack(name, reason); });
+}
+
+std::shared_ptr<NnpThreads> NnpThreads::get(const NnPack& nnpack, int threads) {
+  static std::mutex mutex;
+  static std::map<std::pair<std::string, int>, std::weak_ptr<NnpThreads>> all;
+  std::lock_guard<std::mutex> lock(mutex);
+  std::weak_ptr<NnpThreads>& known = all[{nnpack.path, threads}];
+  std::shared_ptr<NnpThreads> shared = known.lock();
+  if (!shared) known = shared = std::make_shared<NnpThreads>(nnpack, threads);
+  return shared;
+}
+
+NnpThreads::NnpThreads(const NnPack& nnpack, int threads) : nnpack_(nnpack), threads_(threads) {
+  create();
+}
+
+NnpThreads::~NnpThreads() {
+  if (pool_ && process_ == getpid()) nnpack_.pthreadpool_destroy(pool_);
+}
+
+void* NnpThreads::pool() {
+  if (threads_ > 1 && process_ != getpid()) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (process_ != getpid()) create();
+  }
+  return pool_;
+}
+
+void NnpThreads::create() {
+  if (threads_ > 1) {
+    pool_ = nnpack_.pthreadpool_create(static_cast<size_t>(threads_));
+    if (!pool_)
+      throw std::runtime_error("NNPACK: no " + std::to_string(threads_) + " threads to be had");
+  }
+  process_ = getpid();
 }
 
 }  // namespace linnet

@@ -18,7 +18,7 @@ void place(Program& program) {
   program.activations = plan_arena(items).total;
   for (size_t i = 0; i < program.steps.size(); ++i) {
     Step& step = program.steps[i];
-    if (const size_t bytes = step.plan->workspace())
+    if (const size_t bytes = step.plan.workspace)
       add(bytes, static_cast<int>(i), static_cast<int>(i), &step.workspace);
   }
   const ArenaPlan plan = plan_arena(items);

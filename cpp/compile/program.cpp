@@ -55,8 +55,8 @@ void Program::dump(std::ostream& out) const {
     }
     out << " -> ";
     print(out, *this, step.y, p.y);
-    if (step.plan && step.plan->workspace())
-      out << "; workspace " << step.plan->workspace() << " bytes at " << step.workspace;
+    if (step.plan && step.plan.workspace)
+      out << "; workspace " << step.plan.workspace << " bytes at " << step.workspace;
     out << '\n';
   }
   for (size_t i = 0; i < blocks.size(); ++i) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <iosfwd>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,7 +35,7 @@ struct Step {
   const Weight* constant = nullptr;  // second operand of a sum
   Place x, z, y;                     // z: residual or second operand, where there is one
   // What prepare() fills in.
-  std::unique_ptr<Plan> plan;
+  Plan plan;
   WeightStore::Buffer constant_packed;  // in the layout of y
   size_t workspace = 0;                 // offset in the arena
 };

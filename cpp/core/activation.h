@@ -25,9 +25,15 @@ enum class ReduceCode : uint8_t {
   kMin,
   kProduct,
   kSumOfMagnitudes,
-  kSumOfSquares
+  kSumOfSquares,
+  // The place of the largest or smallest number along a single axis, of several the first or last.
+  kFirstMax,
+  kFirstMin,
+  kLastMax,
+  kLastMin
 };
-constexpr int kReduceCodes = 7;
+constexpr int kReduceCodes = 11, kReduceKernels = 7;
+static constexpr bool is_place(ReduceCode code) { return code >= ReduceCode::kFirstMax; }
 
 // Functions of every element of an input, or of those of two: their codes, the words of keys for
 // them, how many inputs they have and how many parameters, and what a vector costs.
@@ -40,6 +46,7 @@ constexpr int kReduceCodes = 7;
   X(kMax, "max", 2, 0, 2)               \
   X(kMin, "min", 2, 0, 2)               \
   X(kPRelu, "prelu", 2, 0, 2)           \
+  X(kPow, "pow", 2, 0, 90)              \
   X(kSigmoid, "sigmoid", 1, 0, 25)      \
   X(kTanh, "tanh", 1, 0, 40)            \
   X(kExp, "exp", 1, 0, 25)              \
@@ -57,6 +64,8 @@ constexpr int kReduceCodes = 7;
   X(kSwish, "swish", 1, 0, 25)          \
   X(kHardSwish, "hardswish", 1, 0, 2)   \
   X(kMish, "mish", 1, 0, 40)            \
+  X(kErf, "erf", 1, 0, 60)              \
+  X(kGelu, "gelu", 1, 0, 50)            \
   X(kLeaky, "leaky", 1, 1, 2)           \
   X(kElu, "elu", 1, 2, 25)              \
   X(kHardSigmoid, "hardsigmoid", 1, 2, 2)

@@ -71,9 +71,7 @@ bool GraphBuilder::has(const std::string& name) const {
 
 void GraphBuilder::input(const std::string& name, Shape shape, DType type) {
   claim(name, "input");
-  if (shape.size() < 2)
-    fail("input '" + name + "' has shape " + to_string(shape) +
-         ", expected a batch axis and at least one other");
+  if (shape.empty()) fail("input '" + name + "' has no axes, not even one of the batch");
   if (shape.size() > 8) fail("input '" + name + "' has more than 8 axes");
   if (shape[0] < 0) fail("input '" + name + "' has a batch of " + std::to_string(shape[0]));
   declared_.push_back(std::max<int64_t>(1, shape[0]));

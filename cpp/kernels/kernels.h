@@ -297,8 +297,8 @@ struct Kernels {
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);
   void (*resample)(const Resampling&);
-  void (*reduce_rows[kReduceCodes])(const Reduction&);  // count results, one of each column
-  void (*reduce_all[kReduceCodes])(const Reduction&);   // a single result
+  void (*reduce_rows[kReduceKernels])(const Reduction&);  // count results, one of each column
+  void (*reduce_all[kReduceKernels])(const Reduction&);   // a single result
   void (*max_pool_plane)(const PoolPlane&);
   void (*average_pool_plane)(const PoolPlane&);
   void (*map[kMapCodes])(const MapRows&);  // by code; null for what only direct-ref does

@@ -16,6 +16,15 @@ Params read(NodeReader& node) {
   return p;
 }
 
+template <ReduceCode kFirst, ReduceCode kLast>
+Params read_place(NodeReader& node) {
+  ReduceParams p;
+  p.code = node.integer("select_last_index", 0) ? kLast : kFirst;
+  p.axes = {node.integer("axis", 0)};
+  if (node.integer("keepdims", 1) != 1) refuse("only keepdims=1 is supported");
+  return p;
+}
+
 // Whether each axis after the batch is reduced.
 std::vector<bool> reduced(const Params& params, const Shape& x) {
   require_rank_of_image(x);
@@ -34,7 +43,8 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
   for (size_t axis = 1; axis < y.size(); ++axis) {
     if (flags[axis]) y[axis] = 1;
   }
-  return {{DType::kF32, y}};
+  const bool place = is_place(std::get<ReduceParams>(params).code);
+  return {{place ? DType::kI64 : DType::kF32, y}};
 }
 
 Problem problem(const Graph& graph, const Node& node) {
@@ -57,7 +67,16 @@ OpDef reduce(const char* name) {
   return op;
 }
 
+template <ReduceCode kFirst, ReduceCode kLast>
+OpDef place(const char* name) {
+  OpDef op{name, {{Role::kActivation}}};
+  op.read = read_place<kFirst, kLast>, op.types = types, op.problem = problem;
+  return op;
+}
+
 const RegisterOps kRegistered({
+    place<ReduceCode::kFirstMax, ReduceCode::kLastMax>("ArgMax"),
+    place<ReduceCode::kFirstMin, ReduceCode::kLastMin>("ArgMin"),
     reduce<ReduceCode::kMean>("ReduceMean"),
     reduce<ReduceCode::kSum>("ReduceSum"),
     reduce<ReduceCode::kMax>("ReduceMax"),

@@ -320,7 +320,7 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
                       const Weight* bias) const {
   struct Trial {
     Variant* variant;
-    std::unique_ptr<Plan> plan;
+    Plan plan;
     std::vector<double> times;
     double least() const { return *std::min_element(times.begin(), times.end()); }
   };
@@ -348,7 +348,7 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
   for (Variant& v : variants) {
     if (v.estimate + v.around > effort.hopeless * least) continue;
     trials.push_back({&v, v.algorithm->prepare(v.problem, weight, bias, context), {}});
-    workspace_bytes = std::max(workspace_bytes, trials.back().plan->workspace());
+    workspace_bytes = std::max(workspace_bytes, trials.back().plan.workspace);
   }
   const AlignedBuffer workspace(workspace_bytes);
   const Caches caches(pool_);
@@ -356,10 +356,10 @@ void Planner::measure(std::vector<Variant>& variants, const Weight* weight,
     const int in = static_cast<int>(t.variant->problem.x.layout),
               out = static_cast<int>(t.variant->problem.y.layout);
     caches.settle({{y[out].data(), y[out].size()},
-                   {workspace.data(), t.plan->workspace()},
+                   {workspace.data(), t.plan.workspace},
                    {x[in].data(), x[in].size()}});
     const auto start = Clock::now();
-    t.plan->run({x[in].data(), z[out].data(), y[out].data(), workspace.data(), pool_});
+    t.plan.run({x[in].data(), z[out].data(), y[out].data(), workspace.data(), pool_});
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
 

@@ -17,8 +17,9 @@ namespace {
 constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",   "map",
                                             "normalize", "move",   "resize", "reduce"};
 constexpr const char* kPoolNames[] = {"max", "average"};
-constexpr const char* kReduceNames[kReduceCodes] = {"mean",    "sum",        "max",    "min",
-                                                    "product", "magnitudes", "squares"};
+constexpr const char* kReduceNames[kReduceCodes] = {"mean",     "sum",        "max",     "min",
+                                                    "product",  "magnitudes", "squares", "firstmax",
+                                                    "firstmin", "lastmax",    "lastmin"};
 constexpr const char* kResizeNames[] = {"nearest", "linear", "cubic"};
 // The first of each is not written.
 constexpr const char* kCoordinateNames[] = {
@@ -460,6 +461,12 @@ const char* objection(const Problem& p) {
   if (p.kind() == Kind::kReduce && !p.reduce().axes[0] && !p.reduce().axes[1] &&
       !p.reduce().axes[2])
     return "no axis is reduced";
+  if (p.kind() == Kind::kReduce) {
+    const family::Reduce& r = p.reduce();
+    if (is_place(r.code) && r.axes[0] + r.axes[1] + r.axes[2] > 1)
+      return "places are those of one axis";
+    if (p.y.dtype != (is_place(r.code) ? DType::kI64 : p.x.dtype)) return "the type does not fit";
+  }
   if (p.kind() == Kind::kResize) {
     const family::Resize& r = p.resize();
     for (const float real : {r.scale[0], r.scale[1], r.roi[0], r.roi[1], r.roi[2], r.roi[3]})

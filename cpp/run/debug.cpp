@@ -37,7 +37,7 @@ std::vector<Range> in_use(const Program& program, size_t i) {
       ranges.push_back({"block " + std::to_string(b), block.offset, block.bytes});
   }
   const Step& step = program.steps[i];
-  if (const size_t bytes = step.plan->workspace())
+  if (const size_t bytes = step.plan.workspace)
     ranges.push_back({"its workspace", step.workspace, bytes});
   return ranges;
 }
@@ -89,7 +89,7 @@ void debug_before(const Program& program, size_t i, char* arena) {
   if (problem.kind() != Kind::kMove || problem.move().atoms.empty())
     check_padding(program, i, step.x, problem.x, arena);
   check_padding(program, i, step.z, problem.z, arena);
-  if (const size_t bytes = step.plan->workspace()) std::memset(arena + step.workspace, kNan, bytes);
+  if (const size_t bytes = step.plan.workspace) std::memset(arena + step.workspace, kNan, bytes);
   for (const Range& range : in_use(program, i)) {
     std::memset(arena + range.offset - kGuardBytes, kGuard, kGuardBytes);
     std::memset(arena + range.offset + range.bytes, kGuard, kGuardBytes);

@@ -37,8 +37,8 @@ void Runner::run(int64_t first, const std::vector<const void*>& inputs,
     debug_before(program_, i, arena_.data());
     const auto start = times ? Clock::now() : Clock::time_point();
     const void* operand = step.constant_packed ? step.constant_packed->data() : at(step.z);
-    step.plan->run({at(step.x), operand, at(step.y), arena_.data() + step.workspace, pool,
-                    times ? &(*times)[i].phases : nullptr});
+    step.plan.run({at(step.x), operand, at(step.y), arena_.data() + step.workspace, pool,
+                   times ? &(*times)[i].phases : nullptr});
     if (times) (*times)[i].seconds += std::chrono::duration<double>(Clock::now() - start).count();
     debug_after(program_, i, arena_.data());
   }

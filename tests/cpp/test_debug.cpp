@@ -20,15 +20,15 @@ namespace {
 
 using Work = std::function<void(const FloatOperands&)>;
 
-class Working final : public Plan {
- public:
-  explicit Working(Work work) : work_(std::move(work)) {}
-  size_t workspace() const override { return 64; }
-  void run(const Operands& operands) const override { work_(FloatOperands(operands)); }
-
- private:
-  Work work_;
-};
+// A plan with 64 bytes of workspace that does some work.
+Plan working(const Work& work) {
+  static constexpr PlanCode kCode{"test", sizeof(Work),
+                                  [](const void* args, const Operands& operands) {
+                                    (*static_cast<const Work*>(args))(FloatOperands(operands));
+                                  }};
+  static Backends backends;
+  return {&kCode, std::make_shared<const Work>(work), 64, {}, &kernels_for(nullptr), &backends};
+}
 
 // Two steps over an image of 3 channels in vectors of 4, by way of a block in the arena. Returns
 // what a debug build says of them; "" if nothing.
@@ -46,7 +46,7 @@ std::string complaint(Work first, Work second) {
     step.choice.algorithm = &algorithm("direct-ref");
     step.choice.problem = Problem::parse("map f32 n1 c3h1w1 nhwc t1");
     step.x.block = i, step.y.block = i + 1;
-    step.plan = std::make_unique<Working>(i ? second : first);
+    step.plan = working(i ? second : first);
     p.steps.push_back(std::move(step));
   }
   place(p);

@@ -47,7 +47,7 @@ TEST_CASE("lower: steps follow each other through blocks that live as long as th
   REQUIRE(program.steps.size() >= 3);
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Step& step = program.steps[i];
-    CHECK(step.plan != nullptr);
+    CHECK(step.plan);
     CHECK(program.blocks[step.x.block].last_step >= static_cast<int>(i));
     CHECK(program.blocks[step.y.block].first_step <= static_cast<int>(i));
     if (i > 0) CHECK(step.x.block == program.steps[i - 1].y.block);

@@ -6,17 +6,6 @@ using namespace linnet;
 
 namespace {
 
-// A plan that needs so much workspace and does nothing.
-class Idle final : public Plan {
- public:
-  explicit Idle(size_t bytes) : bytes_(bytes) {}
-  size_t workspace() const override { return bytes_; }
-  void run(const Operands&) const override {}
-
- private:
-  size_t bytes_;
-};
-
 Block block(size_t bytes, int first, int last, Block::Where where = Block::kArena) {
   Block b;
   b.where = where, b.bytes = bytes, b.first_step = first, b.last_step = last;
@@ -28,7 +17,7 @@ Program program(std::vector<Block> blocks, const std::vector<size_t>& workspaces
   p.blocks = std::move(blocks);
   for (const size_t bytes : workspaces) {
     p.steps.emplace_back();
-    p.steps.back().plan = std::make_unique<Idle>(bytes);
+    p.steps.back().plan.workspace = bytes;
   }
   return p;
 }

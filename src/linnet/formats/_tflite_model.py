@@ -83,7 +83,7 @@ class Tensor:
         self.variable = bool(table.number(5, "B"))
         self.sparsity = table.table(6)
         self._quantization = table.table(4)
-        self._external = table.number(10, "I")
+        self.external = table.number(10, "I")
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -190,6 +190,8 @@ class Model:
         is computed.
         """
         dtype, shape = tensor.dtype, tensor.declared
+        if tensor.external:
+            raise Unsupported(f"the numbers of tensor '{tensor.name}' are in another file")
         data = self._bytes(tensor)
         if data is None:
             return None

@@ -71,18 +71,7 @@ def _leaky_relu(call: Call) -> None:
 
 
 def _gelu(call: Call) -> None:
-    """x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2, which is its approximation."""
-    if not call.option(0, "B"):
-        raise Unsupported("is supported in its approximation by tanh only")
-    x = call.x[0]
-    root = math.sqrt(2 / math.pi)
-    numbers = (("cubic", root * 0.044715), ("linear", root), ("one", 1), ("half", 0.5))
-    cubic, linear, one, half = (call.real_number(*pair) for pair in numbers)
-    square = call.part("Mul", "square", [x, x])
-    inner = call.part("Add", "sum", [call.part("Mul", "scaled", [square, cubic]), linear])
-    tanh = call.part("Tanh", "tanh", [call.part("Mul", "argument", [x, inner])])
-    part = call.part("Mul", "part", [call.part("Add", "factor", [tanh, one]), half])
-    call.finish("Mul", [x, part])
+    call.finish("Gelu", call.x, approximate="tanh" if call.option(0, "B") else "none")
 
 
 def _fully_connected(call: Call) -> None:
@@ -313,7 +302,8 @@ def _strided_slice(call: Call) -> None:
             raise Unsupported(f"takes {count} parts of {len(whole)} axes")
         if single >> i & 1:
             dropped.append(axis)
-            parts.append(_Part(axis, start, start + 1 or LONGEST_AXIS, 1))
+            last = start + 1 if start != -1 and whole[axis] != 1 else LONGEST_AXIS
+            parts.append(_Part(axis, start if whole[axis] != 1 else 0, last, 1))
         else:
             kept += 1
             far = LONGEST_AXIS if step > 0 else -LONGEST_AXIS

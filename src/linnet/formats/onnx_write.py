@@ -31,7 +31,9 @@ _TENSOR_TYPE = {  # TensorProto.DataType
     "float16": 10,
 }
 # Operators, or forms of them, that are newer than operator set 13.
-_SINCE = {"HardSwish": 14, "Mish": 18, "Resize": 18} | {f"Reduce{name}": 18 for name in REDUCTIONS}
+_SINCE = {"HardSwish": 14, "Mish": 18, "Resize": 18, "Gelu": 20} | {
+    f"Reduce{name}": 18 for name in REDUCTIONS
+}
 
 
 def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:

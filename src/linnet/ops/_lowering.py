@@ -1,9 +1,9 @@
 """What an operator's rule works with: the call it rewrites, and the graph it adds to.
 
 Rules emit canonical operators, and two that are not ONNX's and that later passes take away again:
-"Affine" multiplies every channel (axis 1) by attribute `scale` and adds `shift`, both float64 [C];
-"ZeroPad" puts attribute `pads` [top, left, bottom, right] zeros around an image. `shape` is their
-input's.
+"Affine" multiplies every channel (axis 1) by attribute `scale` and adds `shift`, float64 [C], or
+[1] for all of them; "ZeroPad" puts attribute `pads` [top, left, bottom, right] zeros around an
+image. `shape` is their input's.
 """
 
 from __future__ import annotations

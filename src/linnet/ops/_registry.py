@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Array
+from ._lifting import Lift
 from ._lowering import Call, Lowering, Refusal
 
 
@@ -26,6 +27,8 @@ class Operator(NamedTuple):
         outputs, in the precision of its arguments.
     lower: rewrites a call to canonical operators; None if the core takes the operator as it is.
     several: it has several outputs, and its rule makes those that are used.
+    lift: what has to change where its inputs have one more axis before all others; None if its
+        rule minds no axis, or knows what to do about the first.
     folds: how many elements computing the operator of these constants allocates; None where
         constants are not folded.
     """
@@ -35,6 +38,7 @@ class Operator(NamedTuple):
     lower: Callable[[Lowering, Call], None] | None
     folds: Callable[..., int] | None = None
     several: bool = False
+    lift: Lift | None = None
 
     @property
     def inputs(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array
-from ..text import shape_text
+from ..text import shape_text, short
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
@@ -109,6 +109,23 @@ def hard_swish(x: Array) -> Array:
 
 def hard_sigmoid(x: Array, *, alpha: float = 0.2, beta: float = 0.5) -> Array:
     return np.asarray(np.clip(alpha * x + beta, 0, 1))
+
+
+def erf(x: Array) -> Array:
+    """Twice the integral of the normal distribution with variance 1/2 from 0 to x."""
+    return np.asarray(np.vectorize(math.erf, otypes=[x.dtype])(x))
+
+
+def gelu(x: Array, *, approximate: str = "none") -> Array:
+    """x times the integral of the normal distribution up to x (Hendrycks and Gimpel, 2016), or the
+    authors' estimate of that by a hyperbolic tangent.
+    """
+    if approximate == "tanh":
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+        return np.asarray(0.5 * x * (1 + np.tanh(inner)))
+    if approximate != "none":
+        raise ValueError(f"approximate is {short(approximate)}")
+    return np.asarray(0.5 * x * np.vectorize(math.erfc, otypes=[x.dtype])(-x / math.sqrt(2)))
 
 
 def leaky_relu(x: Array, *, alpha: float = 0.01) -> Array:
@@ -265,8 +282,10 @@ def scaled(
     """The product with a number, plus another."""
     shape = low.shape(x)
     if len(shape) < 2:
-        raise Refusal(f"of {shape_text(shape)}, which has no axis but the batch, is not supported")
-    attrs = {"scale": np.full(shape[1], factor), "shift": np.full(shape[1], float(shift))}
+        column = low.reshape(call, x, (*shape, 1), f"{step or 'scaled'}.column")
+        y = scaled(low, call, column, factor, f"{step or 'scaled'}.result", shift=shift)
+        return low.reshape(call, y, shape, step)
+    attrs = {"scale": np.full(1, factor), "shift": np.full(1, float(shift))}
     return low.emit(call, "Affine", [x], attrs, step)
 
 
@@ -292,29 +311,46 @@ def lower_chain(low: Lowering, call: Call) -> None:
 
 
 def lower_power(low: Lowering, call: Call) -> None:
-    """To the power -1, 0.5, 1, 2 or 3; of one positive number to any."""
+    """By the logarithm, but for the powers -1, 0.5, 1, 2 and 3."""
     x, y = call.input(0), call.input(1)
-    number = (
-        low.constants[x if x in low.constants else y] if {x, y} & low.constants.keys() else None
-    )
-    if number is None or number.size != 1:
-        raise Refusal("is supported with one constant number only")
-    value = float(number.item())
+    power = low.constants.get(y)
     if x in low.constants:
-        if value <= 0:
-            raise Refusal(f"of {value:g} is not supported")
-        pointwise(low, call, "Exp", [scaled(low, call, y, math.log(value), "log")])
-    elif value == 1:
-        low.shape(x)
+        base = low.numbers(x, "base")
+        low.spend(base.size)
+        if not (base > 0).all():
+            raise Refusal("of constants that are not positive is not supported")
+        logarithm = low.add_constant(f"{call.output}.log", np.log(base).astype(np.float32))
+        pointwise(low, call, "Exp", [arithmetic(low, call, "Mul", (y, logarithm), "product")])
+        return
+    value = float(power.item()) if power is not None and power.size == 1 else None
+    if value is not None and not math.isfinite(value):
+        raise Refusal(f"to the power {value:g} is not supported")
+    fits = value is not None and power is not None and power.ndim <= len(low.shape(x))
+    if value == 1 and fits:
         low.alias[call.output] = x
-    elif value in (-1, 0.5):
+    elif value in (-1, 0.5) and fits:
         pointwise(low, call, "Sqrt" if value == 0.5 else "Reciprocal", [x])
-    elif value in (2, 3):
+    elif value in (2, 3) and fits:
         square = arithmetic(low, call, "Mul", (x, x), "" if value == 2 else "square")
         if value == 3:
             arithmetic(low, call, "Mul", (square, x))
     else:
-        raise Refusal(f"to the power {value:g} is not supported")
+        arithmetic(low, call, "Pow", (x, y))
+
+
+def lower_gelu(low: Lowering, call: Call) -> None:
+    """The estimate by a hyperbolic tangent as the product with a sigmoid, which it is."""
+    x, how = call.input(0), call.attrs["approximate"]
+    if how == "none":
+        pointwise(low, call, "Gelu", [x])
+        return
+    if how != "tanh":
+        raise Refusal(f"approximate is {short(how)}")
+    factor = 2 * math.sqrt(2 / math.pi)
+    square = arithmetic(low, call, "Mul", (x, x), "square")
+    slope = scaled(low, call, square, factor * 0.044715, "slope", shift=factor)
+    inner = arithmetic(low, call, "Mul", (x, slope), "inner")
+    arithmetic(low, call, "Mul", (x, pointwise(low, call, "Sigmoid", [inner], step="share")))
 
 
 def lower_prelu(low: Lowering, call: Call) -> None:
@@ -388,6 +424,8 @@ OPERATORS = (
     Operator("HardSwish", hard_swish, lower_function),
     Operator("HardSigmoid", hard_sigmoid, lower_function),
     Operator("Mish", mish, lower_function),
+    Operator("Erf", erf, lower_function, as_inputs),
+    Operator("Gelu", gelu, lower_gelu),
     Operator("LeakyRelu", leaky_relu, lower_function),
     Operator("Elu", elu, lower_function),
     Operator("Selu", selu, lower_function),

@@ -101,7 +101,17 @@ def lower_matmul(low: Lowering, call: Call) -> None:
     # The convolution's image: channels, then all that is not summed.
     count = math.prod(between)
     steps: list[tuple[str, Shape]]
-    if groups > 1 or not between:
+    rank = len(shape)
+    if first and groups == 1 and rank <= 4:
+        wide = rank == 3
+        steps = [
+            ("Transpose", (0, rank - 1, *range(1, rank - 1))),
+            *[("Reshape", (summed, rest, 1))] * wide,
+            ("Conv", ()),
+            *[("Reshape", (outputs, rest))] * wide,
+            ("Transpose", (0, *range(2, rank), 1)),
+        ]
+    elif groups > 1 or not between:
         turned = [("Transpose", (0, 1, 3, 2))] if first else []
         inner = (summed, rest) if not first else (rest, summed)
         steps = [

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text, short
+from . import _lifting
 from ._broadcast import arithmetic
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of
@@ -471,14 +472,14 @@ def tiled(x: Array, repeats: Array) -> int:
 
 
 OPERATORS = (
-    Operator("Concat", concat, lower_concat, as_inputs),
-    Operator("Slice", slice_, lower_slice, nothing),
-    Operator("Split", split, lower_split, nothing, several=True),
-    Operator("Gather", gather, lower_gather, gathered),
+    Operator("Concat", concat, lower_concat, as_inputs, lift=_lifting.joined),
+    Operator("Slice", slice_, lower_slice, nothing, lift=_lifting.axes_input(3)),
+    Operator("Split", split, lower_split, nothing, several=True, lift=_lifting.axis),
+    Operator("Gather", gather, lower_gather, gathered, lift=_lifting.axis),
     Operator("Transpose", transpose, lower_transpose, nothing),
-    Operator("Pad", pad, lower_pad),
+    Operator("Pad", pad, lower_pad, lift=_lifting.pads),
     Operator("DepthToSpace", depth_to_space, lower_depth_to_space),
     Operator("SpaceToDepth", space_to_depth, lower_space_to_depth),
-    Operator("Tile", tile, lower_tile, tiled),
-    Operator("Expand", expand, lower_expand, nothing),
+    Operator("Tile", tile, lower_tile, tiled, lift=_lifting.counts),
+    Operator("Expand", expand, lower_expand, nothing, lift=_lifting.counts),
 )

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..graph import Array, Shape
 from ..text import shape_text
+from . import _lifting
 from ._broadcast import MOST_AXES, arithmetic, pointwise
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
@@ -244,16 +245,22 @@ def lower_mean_variance_normalization(low: Lowering, call: Call) -> None:
 
 
 OPERATORS = (
-    Operator("Softmax", softmax, lower_softmax),
-    Operator("LogSoftmax", log_softmax, lower_log_softmax),
+    Operator("Softmax", softmax, lower_softmax, lift=_lifting.axis),
+    Operator("LogSoftmax", log_softmax, lower_log_softmax, lift=_lifting.axis),
     Operator("LRN", lrn, None),
-    Operator("LayerNormalization", layer_normalization, lower_layer_normalization),
+    Operator(
+        "LayerNormalization",
+        layer_normalization,
+        lower_layer_normalization,
+        lift=_lifting.axis,
+    ),
     Operator("InstanceNormalization", instance_normalization, lower_group_normalization),
     Operator("GroupNormalization", group_normalization, lower_group_normalization),
-    Operator("LpNormalization", lp_normalization, lower_lp_normalization),
+    Operator("LpNormalization", lp_normalization, lower_lp_normalization, lift=_lifting.axis),
     Operator(
         "MeanVarianceNormalization",
         mean_variance_normalization,
         lower_mean_variance_normalization,
+        lift=_lifting.axes_attribute,
     ),
 )

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Shape
+from . import _lifting
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
 from ._turned import transposed
-from .map import scaled
 
 
 def _log_sum_exp(x: Array, axes: tuple[int, ...] | None, *, keepdims: bool) -> Array:
@@ -50,7 +50,7 @@ def _reduction(name: str) -> Operator:
             return x
         return np.asarray(function(x, which or None, keepdims=bool(keepdims)), x.dtype)
 
-    return Operator(f"Reduce{name}", meaning, lower_reduction)
+    return Operator(f"Reduce{name}", meaning, lower_reduction, lift=_lifting.axes_input(1))
 
 
 def lower_reduction(low: Lowering, call: Call) -> None:
@@ -136,56 +136,39 @@ def _flat(low: Lowering, call: Call, shape: Shape, axes: Sequence[int]) -> tuple
     return flat, [index + 1 for index, group in enumerate(groups) if group[0] in axes]
 
 
-def arg_max(x: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Array:
-    """The place of the largest number along `axis`, the first or else the last of several."""
-    if select_last_index:
-        y = x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis)
-    else:
-        y = np.argmax(x, axis)
-    return np.asarray(np.expand_dims(y, axis) if keepdims else y, np.int64)
+def _place(name: str, function: Callable[..., Any]) -> Operator:
+    def meaning(x: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Array:
+        """Where along `axis` the number is; of several that are equal the first or last."""
+        if select_last_index:
+            places = x.shape[axis] - 1 - function(np.flip(x, axis), axis)
+        else:
+            places = function(x, axis)
+        return np.asarray(np.expand_dims(places, axis) if keepdims else places, np.int64)
 
-
-def arg_min(x: Array, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Array:
-    """The place of the smallest number along `axis`."""
-    return arg_max(-x, axis=axis, keepdims=keepdims, select_last_index=select_last_index)
+    return Operator(name, meaning, lower_place, lift=_lifting.axis)
 
 
 def lower_place(low: Lowering, call: Call) -> None:
-    """Along any axis but the batch, of at most four axes without NaN."""
-    x = call.input(0)
+    """Along any axis but the batch."""
+    x, last = call.input(0), call.attrs["select_last_index"]
     shape = low.shape(x)
     axis = axis_beside_batch(call.attrs["axis"], len(shape))
-    size, last = shape[axis], bool(call.attrs["select_last_index"])
-    if size > 1 << 24:
-        raise Refusal(f"axis {axis} of {size} has more places than float32 has integers")
-    if call.node.op == "ArgMin":
-        x = low.emit(call, "Neg", [x], step="negative")
-    limits = np.finfo(np.float32)
-    bounds = [
-        low.add_constant(f"{call.output}.{name}", np.array(value, np.float32))
-        for name, value in (("lowest", limits.min), ("highest", limits.max))
-    ]
-    x = low.emit(call, "Clip", [x, *bounds], step="finite")  # infinity less infinity is NaN
-    top = over_axes(low, call, "Max", (x, [axis]), "top")
-    less = low.emit(call, "Sub", [x, top], step="less")
-    sign = low.emit(call, "Sign", [less], step="sign")
-    found = scaled(low, call, sign, 1, "found", shift=1)  # 1 where it is the largest, else 0
-    # The largest of weights that fall, or rise, along the axis is that of the place.
-    weights = np.arange(1, size + 1) if last else np.arange(size, 0, -1)
-    factors = weights.astype(np.float32).reshape([-1] + [1] * (len(shape) - 1 - axis))
-    constant = low.add_constant(f"{call.output}.weights", factors)
-    weighted = low.emit(call, "Mul", [found, constant], step="weighted")
-    place = over_axes(low, call, "Max", (weighted, [axis]), "weight")
-    factor, shift = (1, -1) if last else (-1, size)
-    place = scaled(low, call, place, factor, "place", shift=shift)
-    keep = call.attrs["keepdims"]
-    place = low.emit(call, "Cast", [place], {"to": 7}, "" if keep else "kept")
-    if not keep:
-        low.reshape(call, place, (*shape[:axis], *shape[axis + 1 :]))
+    flat = x
+    if len(shape) > 4:
+        sizes = (math.prod(shape[1:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+        flat = low.reshape(call, x, (shape[0], *sizes), "flat")
+    attrs = {"axis": axis if flat == x else 2, "keepdims": 1, "select_last_index": last}
+    target = _kept(shape, [axis])
+    if not call.attrs["keepdims"]:
+        target = (*shape[:axis], *shape[axis + 1 :])
+    step = "" if target == _kept(low.shape(flat), [attrs["axis"]]) else "places"
+    y = low.emit(call, call.node.op, [flat], attrs, step)
+    if step:
+        low.reshape(call, y, target)
 
 
 OPERATORS = (
     *map(_reduction, REDUCTIONS),
-    Operator("ArgMax", arg_max, lower_place),
-    Operator("ArgMin", arg_min, lower_place),
+    _place("ArgMax", np.argmax),
+    _place("ArgMin", np.argmin),
 )

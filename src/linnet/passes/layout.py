@@ -263,8 +263,8 @@ def _product(low: Lowering, call: Call) -> Sunk | None:
     return Sunk([base, weight, *call.inputs[2:]], dict(call.attrs), (0, 1))
 
 
-_ALONE = """Abs Cast Ceil Clip DequantizeLinear Elu Exp Floor HardSigmoid HardSwish LeakyRelu Log
-Mish Neg Not QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Swish
+_ALONE = """Abs Cast Ceil Clip DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish
+LeakyRelu Log Mish Neg Not QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Swish
 Tanh"""
 _TOGETHER = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul Or PRelu
 Pow Sub Sum Where"""

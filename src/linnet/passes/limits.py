@@ -47,7 +47,7 @@ _KEEPING = {
 
 def join_limits(graph: Graph) -> Graph:
     """A Clip disappears where no number lies beyond its limits, or else in the Clip or Relu before
-    it that nothing else reads. A Relu stays: it is a layer that someone may ask for.
+    it that nothing else reads. A Relu behind one stays: it is a layer someone may ask for.
     """
     users = Counter(name for node in graph.nodes for name in node.inputs)
     users.update(graph.outputs)

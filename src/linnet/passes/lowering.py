@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..graph import UNSUPPORTED, Graph, Node
 from ..ops import OPERATORS
+from ..ops._lifting import lifted
 from ..ops._lowering import (
     Call,
     Lowering,
@@ -92,7 +93,7 @@ def _visit(low: Lowering, node: Node) -> None:
         if foldable(low, operator, call):
             fold(low, operator, call)
         else:
-            turn(low, operator.lower or as_it_is, call)
+            _apply(low, operator, call)
     except MissingOperator as reason:
         first = Missing(node, str(reason))
         low.missing.setdefault((first.op, first.reason), first).count += 1
@@ -100,6 +101,22 @@ def _visit(low: Lowering, node: Node) -> None:
     except Refusal as reason:
         low.problems.append(f"{node}: {reason}")
         low.failed.update(node.outputs)
+
+
+def _apply(low: Lowering, operator: Operator, call: Call) -> None:
+    """The operator's rule; lifted where axis 0 is none that it may touch and need not be kept."""
+    rule, before, computed = operator.lower or as_it_is, len(low.nodes), len(low.computed)
+    try:
+        turn(low, rule, call)
+    except MissingOperator:
+        raise
+    except Refusal:
+        if operator.lift is None or not low.fixed:
+            raise
+        del low.nodes[before:]
+        while len(low.computed) > computed:
+            low.computed.popitem()
+        lifted(low, call, rule, operator.lift)
 
 
 def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed: set[str]) -> None:
