@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import cli, digits, interpret, machine
+from linnet import cli, digits, interpret, machine, passes
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph
 
@@ -140,6 +140,36 @@ def test_run_pixels(call: Call, tmp_path: Path) -> None:
     with np.load(tmp_path / "x.npz") as saved:
         expected = (pixels[..., ::-1].transpose(2, 0, 1) - np.reshape([1, 2, 3], (3, 1, 1))) / 4
         np.testing.assert_allclose(saved["x"][0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_run_pixels_with_channels_last(call: Call, tmp_path: Path, dtype: type) -> None:
+    """As TFLite files take them, bytes too."""
+    image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
+    from linnet.graph import Graph, Node, Value
+
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    image_module.fromarray(pixels).save(tmp_path / "p.png")
+    inputs = [Value("x", (1, 4, 5, 3), np.dtype(dtype))]
+    graph = Graph("", [Node("Cast", "c", ["x"], ["y"], {"to": 6})], {}, inputs, ["y"])
+    save(passes.canonicalize(graph), tmp_path / "cast.onnx")
+    out = ["--fetch", "x", "--save-outputs", tmp_path / "x.npz"]
+    call("run", tmp_path / "cast.onnx", "--image", tmp_path / "p.png", *out)
+    with np.load(tmp_path / "x.npz") as saved:
+        assert saved["x"].dtype == dtype
+        np.testing.assert_array_equal(saved["x"][0], pixels)
+
+
+def test_inputs_of_integers(call: Call, tmp_path: Path) -> None:
+    """Made up as bytes, computed by every verb; the best class is the largest integer."""
+    network = DATA / "tflite" / "int8.tflite"
+    assert "Throughput" in call("bench", network, "--iterations", "1", "--duration", "0.01")
+    data = call("run", network, "--fill", "random", "--top", "10", "--json")
+    found = data["outputs"]["StatefulPartitionedCall_1:0"]
+    values = [entry["value"] for entry in found["top"][0]]
+    assert values == sorted(values, reverse=True) and values[0] == found["max"]
+    call("convert", network, tmp_path / "net.onnx")
+    assert "PASSED" in call("verify", network, tmp_path / "net.onnx")
 
 
 def test_run_options_reach_the_session(call: Call, model: str) -> None:

@@ -59,10 +59,21 @@ def inputs(args: argparse.Namespace, values: Sequence[linnet.ValueInfo]) -> list
             raise ValueError(f"{args.inputs}: {'; '.join(problems)}")
         return [feed[value.name] for value in values]
     sizes = _shapes(args.shapes, values)
-    random = np.random.default_rng(args.seed)
+    types = [value.dtype for value in values]
     if args.fill == "zeros":
-        return [np.zeros(shape, np.float32) for shape in sizes]
-    return [random.random(shape, np.float32) for shape in sizes]
+        return [np.zeros(shape, dtype) for shape, dtype in zip(sizes, types)]
+    random = np.random.default_rng(args.seed)
+    return [_made_up(random, shape, dtype) for shape, dtype in zip(sizes, types)]
+
+
+def _made_up(
+    random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Reals from 0 to 1, and integers of every byte."""
+    if dtype.kind not in "iu":
+        return random.random(shape, np.float32).round(0 if dtype.kind == "b" else 9).astype(dtype)
+    least = -128 if dtype == np.int8 else 0
+    return random.integers(least, least + 256, shape).astype(dtype)
 
 
 def read_arrays(path: str, name: str) -> dict[str, npt.NDArray[Any]]:

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> Result:
         labels = _labels(args.labels, scores.shape[1], shipped)
         data[name]["top"] = []
         for row, values in zip(rows, scores):
-            best = np.argsort(-values, kind="stable")[:top]
+            best = np.argsort(-values.astype(np.float64), kind="stable")[:top]
             found = [
                 {"index": int(i), "label": labels.get(int(i)), "value": float(values[i])}
                 for i in best
@@ -124,7 +124,7 @@ def _labels(path: str | None, classes: int, shipped: bool) -> dict[int, str]:
     return dict(enumerate(labels))
 
 
-def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> Array:
+def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> npt.NDArray[Any]:
     """The batch of images that --image names."""
     try:
         from PIL import Image, ImageOps
@@ -132,12 +132,14 @@ def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> Arra
         raise ValueError("reading images needs Pillow: pip install pillow") from None
     from .. import _image
 
-    shape = net.inputs[0].shape
-    if len(net.inputs) != 1 or len(shape) != 4 or shape[1] not in (1, 3):
-        wanted = ", ".join(f"'{v.name}' {shape_text(v.shape)}" for v in net.inputs)
+    shape, dtype = net.inputs[0].shape, net.inputs[0].dtype
+    last = len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3)
+    planes = (shape[0], shape[3], *shape[1:3]) if last else shape
+    if len(net.inputs) != 1 or len(planes) != 4 or planes[1] not in (1, 3) or dtype == np.int8:
+        wanted = ", ".join(f"'{v.name}' {shape_text(v.shape)} {v.dtype}" for v in net.inputs)
         raise ValueError(f"--image: the model takes {wanted}, not one image of 1 or 3 channels")
-    order = args.channel_order or ("grey" if shape[1] == 1 else "RGB")
-    batch = np.empty((len(args.image), *(n or 1 for n in shape[1:])), np.float32)
+    order = args.channel_order or ("grey" if planes[1] == 1 else "RGB")
+    batch = np.empty((len(args.image), *(n or 1 for n in planes[1:])), np.float32)
     for path, row in zip(args.image, batch):
         with open(path, "rb") as file:
             try:
@@ -151,7 +153,11 @@ def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> Arra
             except Exception as error:  # decoders raise all sorts on damaged files
                 raise ValueError(f"{path}: not a readable image: {error}") from None
         _image.prepare(pixels, row, order=order, mean=args.mean or (0.0,), scale=scale)
-    return batch
+    batch = np.ascontiguousarray(batch.transpose(0, 2, 3, 1)) if last else batch
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(batch), limits.min, limits.max).astype(dtype)
+    return batch.astype(dtype, copy=False)
 
 
 def _save(path: str, arrays: Mapping[str, Array]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 import linnet
@@ -127,7 +126,7 @@ def _feed(
         name: array for side in saved if side is not None for name, array in side.values.items()
     }
     if made_up and all(value.name in kept for value in values):
-        return {value.name: kept[value.name].astype(np.float32) for value in values}, classes
+        return {value.name: kept[value.name].astype(value.dtype) for value in values}, classes
     if made_up and any(side is not None for side in saved):
         raise ValueError("--inputs is needed: what the saved values were computed from")
     if made_up and Path(graph.source) == digits.MODEL and args.shapes is None and classes is None:

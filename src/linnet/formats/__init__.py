@@ -50,6 +50,19 @@ def _prototxt(head: bytes) -> bool:
     return _NETWORK.match(text) is not None
 
 
+def _keras(head: bytes) -> bool:
+    """HDF5; a zip with a configuration; or JSON that begins with a class or its settings."""
+    if head[:4] == b"PK\x03\x04":
+        return b"config.json" in head or b"metadata.json" in head
+    return head[:8] == b"\x89HDF\r\n\x1a\n" or _KERAS_JSON.match(head) is not None
+
+
+def _graph_def(head: bytes) -> bool:
+    """A node with its name and operator."""
+    return re.match(rb"\x0a[^\x00][\x01-\x1f]?\x0a.[\w./-]+\x12.[A-Z]\w+", head, re.S) is not None
+
+
+_KERAS_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"(class_name|module|config|backend)":')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
     rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*"
@@ -61,6 +74,9 @@ ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
     Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt, sized=True),
+    Format("TensorFlow", (".pb",), (), "tensorflow", begins=_graph_def),
+    Format("Keras", (".keras",), (".h5", ".hdf5"), "keras", alone=True, begins=_keras),
+    Format("TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3"),
 )
 
 

@@ -128,13 +128,13 @@ def _emit(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str) 
     channels = shape[1] if len(shape) > 1 else 0
     each = array.size == 1 or dims == (channels,) + (1,) * (len(shape) - 2)
     if channels and each and op in ("Add", "Sub", "Mul", "Div"):
-        low.spend(2 * channels)
-        values = np.broadcast_to(array.astype(np.float64).ravel(), channels)
+        low.spend(2 * array.size)
+        values = array.astype(np.float64).ravel()
         if op == "Div":
             values = 1 / values
         if np.isfinite(values).all():
             factor = op in ("Mul", "Div")
-            scale = values if factor else np.ones(channels)
-            shift = np.zeros(channels) if factor else values if op == "Add" else -values
+            scale = values if factor else np.ones(values.size)
+            shift = np.zeros(values.size) if factor else values if op == "Add" else -values
             return low.emit(call, "Affine", [x], {"scale": scale, "shift": shift}, step)
     return low.emit(call, op, [x, low.weight(y, "constant")], step=step)

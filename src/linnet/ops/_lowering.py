@@ -1,9 +1,9 @@
 """What an operator's rule works with: the call it rewrites, and the graph it adds to.
 
 Rules emit canonical operators, and two that are not ONNX's and that later passes take away again:
-"Affine" multiplies every channel (axis 1) by attribute `scale` and adds `shift`, both float64 [C];
-"ZeroPad" puts attribute `pads` [top, left, bottom, right] zeros around an image. `shape` is their
-input's.
+"Affine" multiplies every channel (axis 1) by attribute `scale` and adds `shift`, float64 [C], or
+[1] for all of them; "ZeroPad" puts attribute `pads` [top, left, bottom, right] zeros around an
+image. `shape` is their input's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -60,6 +60,16 @@ def settled(array: Array) -> Array:
     return array
 
 
+class Later(Protocol):
+    """A value that is not computed before something reads it."""
+
+    def compute(self, low: Lowering, call: Call) -> str:
+        """Name of the value, computed; by default that of `call`."""
+
+    def reshaped(self, low: Lowering, shape: Shape) -> Later | None:
+        """The same value under another shape, None if it has to be computed for that."""
+
+
 class Call:
     """One node being lowered: its inputs under the names they have now, and all its attributes."""
 
@@ -101,6 +111,8 @@ class Lowering:
         self.dtypes = {value.name: value.dtype for value in graph.inputs}
         self.batches = {value.shape[0] for value in graph.inputs} - {0}  # sizes the file declares
         self.alias: dict[str, str] = {}
+        self.later: dict[str, Later] = {}  # shapes and types of these are known, too
+        self.computed: dict[str, str] = {}  # those of them that are computed, and where
         self.failed: set[str] = set()  # values that depend on a problem already reported
         self.sizes: set[str] = set()  # those of them that are computed from shapes alone
         self.used = Counter(name for node in graph.nodes for name in node.inputs)
@@ -189,6 +201,20 @@ class Lowering:
             self.derived[key] = self.add_constant(f"{name}.{change or 'dense'}", array)
         return self.derived[key]
 
+    def postpone(self, name: str, later: Later, shape: Shape, dtype: np.dtype[Any]) -> None:
+        """The value of this name is not computed yet."""
+        self.later[name] = later
+        self.shapes[name], self.dtypes[name] = shape, dtype
+
+    def ready(self, name: str) -> str:
+        """Name of a value that is computed by now."""
+        if name in self.later:
+            if name not in self.computed:
+                node = Node("", name, [], [name])
+                self.computed[name] = self.later[name].compute(self, Call(node, [], {}))
+            return self.computed[name]
+        return name
+
     def add_constant(self, name: str, array: Array) -> str:
         name = self.names.fresh(name)
         self.constants[name] = array
@@ -204,6 +230,7 @@ class Lowering:
     ) -> str:
         """Append a node and return its output: `call`'s or, if it is not the last, named `step`."""
         attrs = attrs or {}
+        inputs = [self.ready(name) for name in inputs]
         if op in ("Affine", "ZeroPad"):
             shape = attrs["shape"] = self.shape(inputs[0])
             dtype = self.dtypes[inputs[0]]
@@ -241,6 +268,12 @@ class Lowering:
             if not step:
                 self.alias[call.output] = x
             return x
+        waits = x in self.later and x not in self.computed
+        later = self.later[x].reshaped(self, target) if waits else None
+        if later is not None:
+            output = self.names.fresh(f"{call.output}.{step}") if step else call.output
+            self.postpone(output, later, target, self.dtypes[x])
+            return output
         if len(target) == 2 and target[0] == old[0]:
             return self.emit(call, "Flatten", [x], {"axis": 1}, step)
         names = [f"{call.output}.{step}.shape" if step else f"{call.output}.shape"]

@@ -1,4 +1,4 @@
-"""What moves values within rules: axes in another order, parts of them, several joined."""
+"""What moves values within rules: parts of them, several joined."""
 
 from __future__ import annotations
 
@@ -11,19 +11,9 @@ import numpy as np
 from ..graph import Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch
+from ._turned import transposed
 
 MOST_PARTS = 16  # of what a rule takes apart, or repeats, at once
-
-
-def transposed(low: Lowering, call: Call, x: str, order: Sequence[int], step: str = "") -> str:
-    """A value with its axes in this order; under another shape where that moves nothing."""
-    shape = low.shape(x)
-    new = tuple(shape[axis] for axis in order)
-    moving = [axis for axis in order if axis and shape[axis] != 1]
-    # What is open may move to other places, which a Reshape cannot say of two sizes.
-    if moving == sorted(moving) and (new == shape or not low.graph.example):
-        return low.reshape(call, x, new, step)
-    return low.emit(call, "Transpose", [x], {"perm": list(order)}, step)
 
 
 def slice_of(

@@ -14,8 +14,9 @@ from ..text import shape_text, short
 from . import _lifting
 from ._broadcast import arithmetic
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
-from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of, transposed
+from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of
 from ._registry import Operator, as_inputs, nothing
+from ._turned import transposed
 
 MOST_RUNS = 64
 
@@ -165,6 +166,9 @@ def lower_transpose(low: Lowering, call: Call) -> None:
         raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
     if order[0] != 0 and not low.fixed:
         raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
+    if order[0] == 0:
+        transposed(low, call, call.input(0), order)
+        return
     moving = [axis for axis in order if shape[axis] != 1]
     if moving == sorted(moving) and not low.graph.example:
         low.reshape(call, call.input(0), tuple(shape[axis] for axis in order))

@@ -12,8 +12,8 @@ import numpy as np
 from ..graph import Array, Shape
 from . import _lifting
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
-from ._moving import transposed
 from ._registry import Operator
+from ._turned import transposed
 
 
 def _log_sum_exp(x: Array, axes: tuple[int, ...] | None, *, keepdims: bool) -> Array:

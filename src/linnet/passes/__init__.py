@@ -15,6 +15,7 @@ from ..core import build
 from ..graph import Graph
 from .affine import fold_affine
 from .expand import expand
+from .limits import join_limits
 from .lowering import lower, report
 from .names import name_nodes
 from .pad import fold_zero_pad
@@ -25,6 +26,7 @@ PASSES: list[Callable[[Graph], Graph]] = [
     remove_unused,
     fold_affine,
     fold_zero_pad,
+    join_limits,
     expand,
     remove_unused,
     name_nodes,

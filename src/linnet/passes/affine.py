@@ -40,7 +40,8 @@ def fold_affine(graph: Graph) -> Graph:
                 shift = shift + scale * initializers[bias[0]]
             if not bias or users[bias[0]] > 1:
                 source.inputs[2:] = [names.fresh(f"{source.outputs[0]}.bias")]
-            initializers[source.inputs[2]] = shift.astype(np.float32)
+            outputs = len(initializers[weight])
+            initializers[source.inputs[2]] = np.full(outputs, shift, np.float32)
         else:
             nodes.append(node)
             producers[node.outputs[0]] = node

@@ -11,8 +11,8 @@ from ..graph import Array, Graph, Node, Shape
 
 
 def expand(graph: Graph) -> Graph:
-    """What is left of Affine becomes a Mul or an Add, if it does both a convolution of every
-    channel with a 1x1 kernel, as ZeroPad does.
+    """What is left of Affine becomes a Mul or an Add; if it does both, these two where all numbers
+    are treated alike, else a convolution of every channel with a 1x1 kernel, as ZeroPad does.
     """
     initializers = dict(graph.initializers)
     names = graph.names()
@@ -35,19 +35,26 @@ def expand(graph: Graph) -> Graph:
             nodes.append(Node("Reshape", output, [source, wanted], [output], {}))
             return output
 
-        scale = node.attrs.get("scale", np.ones(channels))
-        shift = node.attrs.get("shift", np.zeros(channels))
+        scale = node.attrs.get("scale", np.ones(1))
+        shift = node.attrs.get("shift", np.zeros(1))
         if node.op == "Affine" and ((scale == 1).all() or not shift.any()):
             op, what, array = ("Add", "shift", shift) if shift.any() else ("Mul", "scale", scale)
             array = array.astype(np.float32).reshape(-1, *(1,) * (len(shape) - 2))
             nodes.append(Node(op, node.name, [x, constant(what, array)], [y], {}))
             continue
+        if node.op == "Affine" and scale.size == shift.size == 1:
+            factor, term = scale.astype(np.float32), shift.astype(np.float32)
+            inner = names.fresh(f"{y}.scaled")
+            nodes.append(Node("Mul", inner, [x, constant("scale", factor)], [inner], {}))
+            nodes.append(Node("Add", node.name, [inner, constant("shift", term)], [y], {}))
+            continue
         image = len(shape) == 4
         if not image:
             x = reshape(x, (0, channels, math.prod(shape[2:]), 1), names.fresh(f"{y}.image"))
-        inputs = [x, constant("scale", scale.astype(np.float32).reshape(-1, 1, 1, 1))]
+        factors = np.full(channels, scale, np.float32).reshape(-1, 1, 1, 1)
+        inputs = [x, constant("scale", factors)]
         if shift.any():
-            inputs.append(constant("shift", shift.astype(np.float32)))
+            inputs.append(constant("shift", np.full(channels, shift, np.float32)))
         attrs = {
             "kernel_shape": [1, 1],
             "strides": [1, 1],

@@ -19,6 +19,7 @@ from ..ops._lowering import (
 )
 from ..ops._registry import Operator
 from .fold import fold, foldable
+from .layout import turn
 
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
@@ -104,15 +105,17 @@ def _visit(low: Lowering, node: Node) -> None:
 
 def _apply(low: Lowering, operator: Operator, call: Call) -> None:
     """The operator's rule; lifted where axis 0 is none that it may touch and need not be kept."""
-    rule, before = operator.lower or as_it_is, len(low.nodes)
+    rule, before, computed = operator.lower or as_it_is, len(low.nodes), len(low.computed)
     try:
-        rule(low, call)
+        turn(low, rule, call)
     except MissingOperator:
         raise
     except Refusal:
         if operator.lift is None or not low.fixed:
             raise
         del low.nodes[before:]
+        while len(low.computed) > computed:
+            low.computed.popitem()
         lifted(low, call, rule, operator.lift)
 
 
@@ -131,10 +134,11 @@ def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed
 def _connect_outputs(low: Lowering) -> None:
     """Give every graph output a node of its own that bears its name."""
     renamed: dict[str, str] = {}
+    values = {name: low.ready(low.alias.get(name, name)) for name in low.graph.outputs}
     produced = {name for node in low.nodes for name in node.outputs}
     outputs = set(low.graph.outputs)
     for name in low.graph.outputs:
-        value = low.alias.get(name, name)
+        value = values[name]
         if name in low.failed:
             if not low.problems and not low.missing:
                 low.problems.append(f"output '{name}' cannot be computed")

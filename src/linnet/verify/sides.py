@@ -40,7 +40,7 @@ def run_model(
     net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
     names = [node.outputs[0] for node in graph.nodes]
     first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
-    values = dict(zip(names, net.run(names, first)))
+    values = _reals(dict(zip(names, net.run(names, first))))
     results = dict(zip(graph.outputs, net.run(None, dict(inputs))))
     return Side(name, values, graph, list(graph.outputs), _best(results))
 
@@ -53,10 +53,7 @@ def saved(name: str, values: Mapping[str, Array]) -> Side:
     for key, array in values.items():
         if array.dtype.kind not in "fiu" or array.ndim < 2 or not len(array):
             raise ValueError(f"{name}: '{key}' is not a batch of numbers, N x ...")
-    floats = {
-        key: array if array.dtype == np.float32 else array.astype(np.float64)
-        for key, array in values.items()
-    }
+    floats = _reals(values)
     first = {key: array[:MOST_IMAGES] for key, array in floats.items()}
     return Side(name, first, classes=_best(floats))
 
@@ -78,6 +75,14 @@ def round_weights(graph: Graph, dtype: str) -> Graph:
         else:
             nodes.append(node)
     return replace(graph, nodes=nodes, initializers=initializers)
+
+
+def _reals(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Numbers whose differences are numbers, too."""
+    return {
+        key: array if array.dtype == np.float32 else array.astype(np.float64)
+        for key, array in values.items()
+    }
 
 
 def _best(values: Mapping[str, Array]) -> dict[str, Array]:

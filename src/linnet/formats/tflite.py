@@ -1,0 +1,142 @@
+"""TensorFlow Lite models (.tflite, of LiteRT as well) to a Graph.
+
+Shapes are those of the file, with channels last; windows become ONNX's operators between
+Transposes (_channels_last), which passes.layout takes away. A tensor of integers that stand for
+reals is computed of reals: a DequantizeLinear before the operators that read it, a QuantizeLinear
+behind the one that makes it. Of several graphs in a file the first is read.
+"""
+
+from __future__ import annotations
+
+from ..graph import Graph
+from . import _tflite_operators, _tflite_windows
+from ._source import Source
+from ._tflite_call import Call, Lite, Rule
+from ._tflite_model import KINDS, Operator
+from ._translator import MissingOperator, Unsupported
+
+_RULES = {**_tflite_operators.RULES, **_tflite_windows.RULES}
+_STATE = ": it keeps a state from one call to the next, linnet's networks have none"
+_BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
+_PLACES = ": the places of a pool are not computed"
+_INSTEAD = {  # what else there is to say of operators that are not supported
+    **dict.fromkeys(("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"), _STATE),
+    **dict.fromkeys(("LSTM", "RNN", "SVDF"), _STATE),
+    **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), _STATE),
+    **dict.fromkeys(("IF", "WHILE", "CALL"), _BRANCHES),
+    **dict.fromkeys(("MaxPoolingWithArgmax2D", "MaxUnpooling2D"), _PLACES),
+    "TFLite_Detection_PostProcess": ": convert the model without it (its inputs, the boxes and "
+    "scores, are outputs then) and find the boxes yourself",
+    "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
+    "compiled from",
+}
+_PHASES_TOO = ("CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_TO_SPACE_ND")
+
+
+def read(source: Source, weights: Source | None = None) -> Graph:
+    """The graph in a TFLite file.
+
+    ValueError if the file is damaged. What is wrong with single tensors and operators is left in
+    the graph for passes.canonicalize to report together.
+    """
+    return _Reader(source).graph
+
+
+class _Reader(Lite):
+    """One translation, from the file to `graph`."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        model = self.model
+        self.broken: set[int] = set()  # tensors that have been reported
+        made = {i for operator in model.operators for i in operator.outputs}
+        for index in dict.fromkeys(model.inputs):
+            with self.attempt("input", self.value[index], [], [self.value[index]]):
+                self._input(index)
+        read = {i for operator in model.operators for i in operator.inputs if i >= 0}
+        for index in sorted({*read, *model.outputs} - made - set(model.inputs) - {-1}):
+            self.broken.add(index)
+            with self.attempt("tensor", self.value[index], [], [self.value[index]]):
+                self._constant(index)
+                self.broken.discard(index)
+        for index in sorted(made - {-1}):
+            shape = model.tensors[index].shape
+            self.shapes[self.value[index]] = (0, *shape[1:]) if shape else ()
+        for operator in model.operators:
+            self._operator(operator)
+        self.graph.outputs = [self.value[i] for i in model.outputs if i >= 0]
+        if not self.graph.outputs:
+            raise ValueError(f"{source}: not a model (it has no outputs)")
+
+    def _input(self, index: int) -> None:
+        tensor = self.model.tensors[index]
+        if not tensor.shape or min(tensor.shape) < 0:
+            raise Unsupported(f"its shape is {list(tensor.shape)}, which has no batch axis")
+        if tensor.dtype.name in ("float64", "uint16", "uint32"):
+            raise Unsupported(f"its type {tensor.dtype} is not supported")
+        self.input(self.value[index], tensor.shape, tensor.dtype)
+
+    def _constant(self, index: int) -> None:
+        tensor = self.model.tensors[index]
+        if tensor.variable:
+            raise Unsupported(f"is a variable{_STATE}")
+        values = self.model.constant(tensor)
+        if values is None:
+            raise Unsupported("nothing computes it, and the file has no numbers for it")
+        self.graph.initializers[self.value[index]] = values
+
+    def _operator(self, operator: Operator) -> None:
+        outputs = [self.value[i] for i in operator.outputs if i >= 0]
+        inputs = [self.value[i] for i in operator.inputs if i >= 0]
+        kind = operator.kind
+        if not outputs:
+            self.problem(f"an operator ({kind}) without results is not supported")
+            return
+        with self.attempt(kind, outputs[0], inputs, outputs):
+            self._translate(operator)
+
+    def _translate(self, operator: Operator) -> None:
+        table = _tflite_windows.CUSTOM if operator.custom else _RULES
+        kind = operator.kind
+        if kind not in table:
+            raise MissingOperator("the operator is not supported" + _INSTEAD.get(kind, ""))
+        rule = table[kind]
+        _check(rule, operator)
+        if self.broken.intersection(operator.inputs):
+            raise Unsupported("")
+        call = Call(self, operator, rule.raw)
+        phases = {self.phases[name] for name in call.x if name in self.phases}
+        if phases and not rule.each and kind not in _PHASES_TOO:
+            raise Unsupported("is not supported between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND")
+        if phases and rule.each:
+            self._each_of_phases(call)
+        rule.translate(call)
+        if not rule.raw:
+            for index in operator.outputs:
+                self.store(index)
+
+    def _each_of_phases(self, call: Call) -> None:
+        """The result of an operator of each element has the shape of the input; a second one fits
+        the phases only if it is the same for all.
+        """
+        whole = call.x[0] if call.x[0] in self.phases else call.x[1]
+        for index, name in enumerate(call.x):
+            if name in self.phases:
+                if (self.phases[name], self.shape(name)) != (self.phases[whole], self.shape(whole)):
+                    raise Unsupported("phases of different images do not fit each other")
+            elif any(n != 1 for n in call.tensor(index).shape[:-1]):
+                raise Unsupported("only numbers for each channel fit the phases of an image")
+        self.phases[call.y[0]], self.shapes[call.y[0]] = self.phases[whole], self.shape(whole)
+
+
+def _check(rule: Rule, operator: Operator) -> None:
+    """The operator has what its rule reads."""
+    counts = (operator.inputs, rule.inputs), (operator.outputs, rule.outputs)
+    for (found, (least, most)), what in zip(counts, ("inputs", "results")):
+        if not least <= len(found) <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            raise Unsupported(f"has {len(found)} {what}, expected {wanted}")
+    if -1 in operator.inputs[: rule.inputs[0]] or -1 in operator.outputs:
+        raise Unsupported("an input or a result is missing")
+    if rule.options and operator.options is not None and operator.options_type != rule.options:
+        raise Unsupported(f"its options are of type {operator.options_type}, not {rule.options}")

@@ -1,0 +1,154 @@
+"""Integers that stand for reals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import model
+
+import linnet
+from linnet import formats, interpret, passes
+from linnet.graph import Graph, Node, Value
+from linnet.ops.quant import dequantize_linear, quantize_linear
+
+X = np.linspace(-3, 3, 2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+
+
+def graph(
+    nodes: Sequence[tuple[str, str, str]], outputs: str, dtype: Any = np.float32, **more: Any
+) -> Graph:
+    constants = {
+        "s": np.array(0.02, np.float32),
+        "z": np.array(-5, np.int8),
+        "s2": np.array(0.015, np.float32),
+        "z2": np.array(100, np.uint8),
+        **more,
+    }
+    made = [Node(op, y, x.split(","), [y]) for op, x, y in nodes]
+    return Graph("net", made, constants, [Value("x", (1, 3, 4, 5), np.dtype(dtype))], [outputs])
+
+
+def operators(source: Graph) -> list[str]:
+    return [node.op for node in passes.canonicalize(source).nodes]
+
+
+def test_reals_are_kept_within_what_integers_stand_for():
+    net = graph([("QuantizeLinear", "x,s,z", "q"), ("DequantizeLinear", "q,s,z", "y")], "y")
+    assert operators(net) == ["Clip"]
+    y = linnet.load(net)(X)
+    np.testing.assert_allclose(y, np.clip(X, (-128 + 5) * 0.02, (127 + 5) * 0.02), rtol=1e-6)
+    assert np.abs(y - interpret.run(net, {"x": X})["y"]).max() <= 0.0101
+
+
+@pytest.mark.parametrize(("scale", "zero"), [("s", "z"), ("s2", "z2")])
+def test_integers_are_rounded_where_they_are_asked_for(scale: str, zero: str):
+    net = graph([("QuantizeLinear", f"x,{scale},{zero}", "q")], "q")
+    loaded = linnet.load(net)
+    assert loaded.outputs[0].dtype == net.initializers[zero].dtype
+    meant = quantize_linear(X, net.initializers[scale], net.initializers[zero])
+    assert meant.dtype == net.initializers[zero].dtype
+    np.testing.assert_array_equal(loaded(X), meant)
+    info = np.iinfo(meant.dtype)
+    assert (meant.min(), meant.max()) == (info.min if zero == "z" else 0, info.max)
+
+
+def test_inputs_of_integers_are_reals_inside():
+    net = graph([("DequantizeLinear", "x,s,z", "r"), ("Relu", "r", "y")], "y", np.int8)
+    q = np.arange(-60, 60, dtype=np.int8).reshape(2, 3, 4, 5)
+    expected = np.maximum((q.astype(np.float32) + 5) * np.float32(0.02), 0)
+    np.testing.assert_allclose(linnet.load(net)(q), expected, rtol=1e-6)
+    np.testing.assert_allclose(interpret.run(net, {"x": q})["y"], expected, rtol=1e-6)
+
+
+def test_other_scales_round():
+    """What is read with another scale, or as integers, has to be those integers."""
+    steps = [("QuantizeLinear", "x,s,z", "q"), ("DequantizeLinear", "q,s2,z", "y")]
+    net = graph(steps, "y")
+    expected = interpret.run(net, {"x": X})["y"]
+    np.testing.assert_allclose(linnet.load(net)(X), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_order_of_axes_and_scales_do_not_mind_each_other():
+    net = graph([("QuantizeLinear", "t,s,z", "q"), ("DequantizeLinear", "q,s,z", "y")], "y")
+    net.nodes.insert(0, Node("Transpose", "t", ["x"], ["t"], {"perm": [0, 2, 3, 1]}))
+    assert operators(net) == ["Clip", "Transpose"]
+    net = graph([("QuantizeLinear", "t,s,z", "q")], "q")
+    net.nodes.insert(0, Node("Transpose", "t", ["x"], ["t"], {"perm": [0, 2, 3, 1]}))
+    expected = interpret.run(net, {"x": X})["q"]
+    np.testing.assert_array_equal(linnet.load(net)(X), expected)
+
+
+def test_each_index_of_an_axis_has_its_scale():
+    scale, zero = np.array([0.5, 0.25, 2], np.float32), np.array([1, 0, -1], np.int8)
+    q = quantize_linear(X, scale, zero, axis=1)
+    for i in range(3):
+        np.testing.assert_array_equal(q[:, i], quantize_linear(X[:, i], scale[i], zero[i]))
+    back = dequantize_linear(q, scale, zero, axis=1)
+    np.testing.assert_allclose(back, X, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"s": np.array([1, 2, 3], np.float32)}, "only one scale and zero point"),
+        ({"s": np.array(0, np.float32)}, "its scale is 0"),
+        ({"s": np.array(np.nan, np.float32)}, "its scale is nan"),
+        ({"z": np.array(0, np.int64)}, "scale and zero point are float32 and int64"),
+        ({"s": np.array(1, np.int32)}, "scale and zero point are int32 and int8"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(more: dict[str, Any], said: str):
+    net = graph([("QuantizeLinear", "x,s,z", "y")], "y", **more)
+    with pytest.raises(ValueError, match=r"node 'y' \(QuantizeLinear\): .*" + said):
+        linnet.load(net)
+    net = graph([("DequantizeLinear", "x,s,z", "y")], "y", np.int8, **more)
+    with pytest.raises(ValueError, match=r"node 'y' \(DequantizeLinear\): .*" + said):
+        linnet.load(net)
+
+
+def test_types_have_to_fit():
+    with pytest.raises(ValueError, match="its input is float32, only integers"):
+        linnet.load(graph([("DequantizeLinear", "x,s,z", "y")], "y"))
+    with pytest.raises(ValueError, match="its input is int8, only float32"):
+        linnet.load(graph([("QuantizeLinear", "x,s,z", "y")], "y", np.int8))
+
+
+def test_a_quantised_network_of_onnx(tmp_path):
+    """Layers between pairs of QuantizeLinear and DequantizeLinear, against ONNX Runtime."""
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    random = np.random.default_rng(3)
+    weights = random.integers(-127, 128, (8, 3, 3, 3)).astype(np.int8)
+    constants = {
+        "s": np.array(0.02, np.float32),
+        "z": np.array(-5, np.int8),
+        "w": weights,
+        "ws": np.linspace(0.002, 0.01, 8, dtype=np.float32),
+        "wz": np.zeros(8, np.int8),
+        "s2": np.array(0.05, np.float32),
+        "z2": np.array(0, np.uint8),
+    }
+    proto = model(
+        [
+            ("QuantizeLinear", "x,s,z", "q", {}),
+            ("DequantizeLinear", "q,s,z", "r", {}),
+            ("DequantizeLinear", "w,ws,wz", "k", {"axis": 0}),
+            ("Conv", "r,k", "c", {"pads": [1, 1, 1, 1]}),
+            ("Relu", "c", "a", {}),
+            ("QuantizeLinear", "a,s2,z2", "aq", {}),
+            ("DequantizeLinear", "aq,s2,z2", "ar", {}),
+            ("GlobalAveragePool", "ar", "y", {}),
+        ],
+        constants,
+        [1, 3, 8, 8],
+    )
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    x = random.standard_normal((1, 3, 8, 8)).astype(np.float32)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(linnet.load(path)(x), theirs, atol=0.05)
+    source = passes.canonicalize(formats.read(path))
+    assert [node.op for node in source.nodes] == ["Clip", "Conv", "Clip", "GlobalAveragePool"]
