@@ -25,7 +25,7 @@ LAYERS_OF_FORKS = """
     BN bn_param { eps: 1e-3 }
     ConvolutionDepthwise convolution_param { num_output: 4 kernel_size: 3 pad: 1 }
     Interp interp_param { zoom_factor: 2 pad_beg: -1 }
-    Normalize norm_param { across_spatial: false eps: 1e-10 }
+    Normalize norm_param { across_spatial: false eps: 1e-10 channel_shared: true }
     Permute permute_param { order: [0, 2, 3, 1] }
     PriorBox bottom: "x" prior_box_param { min_size: 2 max_size: 5 aspect_ratio: [2, 3] clip: true }
     ReLU6
@@ -35,6 +35,11 @@ LAYERS_OF_FORKS = """
     Upsample upsample_param { scale: 2 }
     DetectionOutput detection_output_param { num_classes: 3 nms_param { nms_threshold: 0.5 } }
 """
+WEIGHTS_OF_FORKS = {
+    "BN": [(4,)] * 4,
+    "ConvolutionDepthwise": [(4, 1, 3, 3), (4,)],
+    "Normalize": [(1,)],
+}
 NUMBERS = re.findall(
     r"\S+",
     """0 1 2 3 5 8 64 255 4096 65536 16777216 2147483647 2147483648 4294967295
@@ -62,11 +67,11 @@ def whole() -> list[Files]:
         }
         found.append(Files(case["text"].encode(), weights_file(arrays) if arrays else None))
     head = 'input: "x" input_shape { dim: 2 dim: 4 dim: 5 dim: 6 } '
-    arrays = {"y": [np.ones(4, np.float32)] * 4}
     for line in LAYERS_OF_FORKS.strip().splitlines():
         kind, _, settings = line.strip().partition(" ")
         text = f'{head} layer {{ name: "y" type: "{kind}" bottom: "x" top: "y" {settings} }}'
-        found.append(Files(text.encode(), weights_file(arrays)))
+        blobs = [np.ones(shape, np.float32) for shape in WEIGHTS_OF_FORKS.get(kind, [])]
+        found.append(Files(text.encode(), weights_file({"y": blobs}) if blobs else None))
     return found + [Files(carrying(files)) for files in found]
 
 

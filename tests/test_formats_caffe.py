@@ -893,12 +893,26 @@ def test_weights_files_of_another_kind(tmp_path):
     text = INPUT + conv("num_output: 2 kernel_size: 1")
     for data in (b"", b"\xff" * 100, bytes(100), b"hello", weights_file({"y": [normal(2)]})[:-3]):
         refuse(text, data, tmp_path, "not a caffemodel")
-    refuse(text, b"\x89HDF\r\n\x1a\n", tmp_path, "HDF5")
     refuse(text, b"\xa2\x06\x02\x0a\x00", tmp_path, "'y' (Convolution): has no weights")
     for form in ("packed", "legacy", "double"):
         refuse(text, blob(normal(3, 4, 5), form).SerializeToString(), tmp_path, "holds an image")
     with pytest.raises(ValueError, match="holds weights only"):
         formats.read(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
+
+
+def test_weights_in_hdf5(tmp_path):
+    """As Net.save_hdf5 of Caffe writes them (data/caffe/make_layers.py)."""
+    h5py = pytest.importorskip("h5py", reason="the test extra is not installed")
+    prototxt = DATA / "caffe" / "input_shape.prototxt"
+    nets = [linnet.load(prototxt, prototxt.with_suffix(f".{s}")) for s in ("caffemodel", "h5")]
+    x = [normal(2, *value.shape[1:]) for value in nets[0].inputs]
+    for found, expected in zip(*(net.run(x) for net in nets)):
+        np.testing.assert_array_equal(found, expected)
+    refuse(prototxt.read_text(), b"\x89HDF\r\n\x1a\n", tmp_path, "damaged, or not an HDF5 file")
+    with h5py.File(tmp_path / "other.h5", "w") as root:
+        root["weights/y/0"] = normal(2)
+    with pytest.raises(ValueError, match="holds no weights of Caffe's"):
+        formats.read(prototxt, tmp_path / "other.h5")
 
 
 def test_absurd_sizes(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import UNSUPPORTED, Array, Shape
-from . import _schema
+from . import _hdf5, _schema
 from ._caffe_v0 import is_old
 from ._source import Source
 from ._translator import Translator, Unsupported
@@ -18,8 +18,8 @@ from ._translator import Translator, Unsupported
 def read(source: Source) -> dict[str, Sequence[Any]]:
     """{layer name: its BlobProtos}, in the file's order."""
     data = source.read()
-    if data.startswith(b"\x89HDF"):
-        raise ValueError(f"{source}: weights in HDF5 form are not supported, only binary protobuf")
+    if data.startswith(_hdf5.MAGIC):
+        return _of_hdf5(_hdf5.Hdf5(data, str(source)))
     net = _schema.parse(_schema.caffe("TrainedParameter"), data, f"{source}: not a caffemodel")
     layers = [layer.layer if is_old(layer) else layer for layer in layers_of(net, source)]
     if not layers and _is_mean(data):
@@ -34,6 +34,22 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
         if layer.blobs:
             weights.pop(layer.name, None)  # a later one of the same name stands where it is
             weights[layer.name] = layer.blobs
+    return weights
+
+
+def _of_hdf5(file: _hdf5.Hdf5) -> dict[str, Sequence[Any]]:
+    """The same of Caffe's other form, whose datasets are data/LAYER/0, 1, ..."""
+    weights: dict[str, Sequence[Any]] = {}
+    for layer in file.names("data"):
+        blobs: list[Any] = []
+        while (array := file.array(f"data/{layer}/{len(blobs)}")) is not None:
+            values = np.ascontiguousarray(array, np.float32)
+            blobs.append(_schema.caffe("BlobProto")(data=[values.tobytes()]))
+            blobs[-1].shape.dim.extend(values.shape)
+        if blobs:
+            weights[layer] = blobs
+    if not weights:
+        raise ValueError(f"{file.what}: holds no weights of Caffe's (data/LAYER/0)")
     return weights
 
 

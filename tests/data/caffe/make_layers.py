@@ -233,7 +233,14 @@ def compute(index, text, shapes, how):
     return case, [net.blobs[name].data.ravel() for name in outputs]
 
 
+def hdf5():
+    """The weights of a network of make_caffe.py in Caffe's other form."""
+    name = os.path.join(DATA, "input_shape")
+    caffe.Net(name + ".prototxt", name + ".caffemodel", caffe.TEST).save_hdf5(name + ".h5")
+
+
 def main():
+    hdf5()
     notes, numbers = [], []
     for index, case in enumerate(cases()):
         note, outputs = compute(index, *case)
