@@ -147,8 +147,10 @@ def test_a_quantised_network_of_onnx(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     x = random.standard_normal((1, 3, 8, 8)).astype(np.float32)
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    plain = runtime.SessionOptions()  # its integer kernels saturate on some CPUs
+    plain.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = runtime.InferenceSession(path, plain, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, {"x": x})
-    np.testing.assert_allclose(linnet.load(path)(x), theirs, atol=0.05)
+    np.testing.assert_allclose(linnet.load(path)(x), theirs, atol=0.02)
     source = passes.canonicalize(formats.read(path))
     assert [node.op for node in source.nodes] == ["Clip", "Conv", "Clip", "GlobalAveragePool"]
