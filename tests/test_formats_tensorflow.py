@@ -196,6 +196,15 @@ def test_windows_over_the_first_axis() -> None:
     np.testing.assert_array_equal(net(np.ones((7, 4), np.float32)), np.full((1, 5, 1, 2), 12))
 
 
+def test_places() -> None:
+    builder = Builder().input(-1, 4, 3).const("axis", -1)
+    graph = formats.read(builder.add("ArgMax", "y", "x", "axis").data())
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    places = interpret.run(graph, {"x": x}, fetch=["y"])["y"]
+    np.testing.assert_array_equal(places, x.argmax(-1))
+    assert places.dtype == np.int64
+
+
 def test_switch_and_merge() -> None:
     """The branch that is taken where the condition is known, with constants of its own."""
     for training in (False, True):
