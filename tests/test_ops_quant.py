@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx_models import model
 
 import linnet
-from linnet import interpret, passes
+from linnet import formats, interpret, passes
 from linnet.graph import Graph, Node, Value
 from linnet.ops.quant import dequantize_linear, quantize_linear
 
@@ -113,3 +114,41 @@ def test_types_have_to_fit():
         linnet.load(graph([("DequantizeLinear", "x,s,z", "y")], "y"))
     with pytest.raises(ValueError, match="its input is int8, only float32"):
         linnet.load(graph([("QuantizeLinear", "x,s,z", "y")], "y", np.int8))
+
+
+def test_a_quantised_network_of_onnx(tmp_path):
+    """Layers between pairs of QuantizeLinear and DequantizeLinear, against ONNX Runtime."""
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    random = np.random.default_rng(3)
+    weights = random.integers(-63, 64, (8, 3, 3, 3)).astype(np.int8)  # no sum saturates
+    constants = {
+        "s": np.array(0.02, np.float32),
+        "z": np.array(-5, np.int8),
+        "w": weights,
+        "ws": np.linspace(0.002, 0.01, 8, dtype=np.float32),
+        "wz": np.zeros(8, np.int8),
+        "s2": np.array(0.05, np.float32),
+        "z2": np.array(0, np.uint8),
+    }
+    proto = model(
+        [
+            ("QuantizeLinear", "x,s,z", "q", {}),
+            ("DequantizeLinear", "q,s,z", "r", {}),
+            ("DequantizeLinear", "w,ws,wz", "k", {"axis": 0}),
+            ("Conv", "r,k", "c", {"pads": [1, 1, 1, 1]}),
+            ("Relu", "c", "a", {}),
+            ("QuantizeLinear", "a,s2,z2", "aq", {}),
+            ("DequantizeLinear", "aq,s2,z2", "ar", {}),
+            ("GlobalAveragePool", "ar", "y", {}),
+        ],
+        constants,
+        [1, 3, 8, 8],
+    )
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    x = random.standard_normal((1, 3, 8, 8)).astype(np.float32)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (theirs,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(linnet.load(path)(x), theirs, atol=0.05)
+    source = passes.canonicalize(formats.read(path))
+    assert [node.op for node in source.nodes] == ["Clip", "Conv", "Clip", "GlobalAveragePool"]

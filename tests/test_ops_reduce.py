@@ -80,20 +80,3 @@ def test_what_does_not_fit_is_refused(axes, said, tmp_path):
     path.write_bytes(reduction("Sum", axes).SerializeToString())
     with pytest.raises(ValueError, match=said):
         linnet.load(path)
-
-
-@pytest.mark.parametrize("last", [0, 1])
-@pytest.mark.parametrize("name", ["ArgMax", "ArgMin"])
-def test_places_of_the_largest_and_smallest(name, last, tmp_path):
-    x = np.round(np.random.default_rng(2).standard_normal((2, 3, 4, 5))).astype(np.float32)
-    x[0, 0, 0, 1], x[1, 2, 3, 4] = np.inf, -np.inf
-    for axis, keep in ((1, 1), (-1, 0), (2, 0)):
-        attrs = {"axis": axis, "keepdims": keep, "select_last_index": last}
-        proto = model([(name, "x", "p", attrs), ("Cast", "p", "y", {"to": 1})], {}, [1, 3, 4, 5])
-        agree(proto, tmp_path, (1, 3, 4, 5))
-        path = tmp_path / "model.onnx"
-        wanted = x if name == "ArgMax" else -x
-        wanted = np.flip(wanted, axis).argmax(axis) if last else wanted.argmax(axis)
-        wanted = x.shape[axis] - 1 - wanted if last else wanted
-        wanted = np.expand_dims(wanted, axis) if keep else wanted
-        np.testing.assert_array_equal(linnet.load(path)(x), wanted)

@@ -264,8 +264,8 @@ def _product(low: Lowering, call: Call) -> Sunk | None:
 
 
 _ALONE = """Abs Cast Ceil Clip DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish
-LeakyRelu Log Mish Neg Not QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt Swish
-Tanh"""
+LeakyRelu Log Mish Neg Not QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Softplus
+Softsign Sqrt Swish Tanh"""
 _TOGETHER = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul Or PRelu
 Pow Sub Sum Where"""
 _SINKS: dict[str, Callable[[Lowering, Call], Sunk | None]] = {
