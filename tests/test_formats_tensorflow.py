@@ -196,6 +196,18 @@ def test_windows_over_the_first_axis() -> None:
     np.testing.assert_array_equal(net(np.ones((7, 4), np.float32)), np.full((1, 5, 1, 2), 12))
 
 
+def test_sizes_that_are_computed_from_open_ones() -> None:
+    """A size that is told settles them."""
+    builder = Builder().input(-1, -1, -1, 2).const("from", [1]).const("to", [3]).const("by", [1])
+    builder.const("two", [2, 2]).add("Shape", "shape", "x").add("Mul", "twice", "part", "two")
+    builder.add("StridedSlice", "part", "shape", "from", "to", "by")
+    builder.add("ResizeNearestNeighbor", "y", "x", "twice")
+    net = linnet.load(builder.data(), shapes={"x": (1, 3, 4, 2)})
+    x = np.arange(24, dtype=np.float32).reshape(1, 3, 4, 2)
+    np.testing.assert_array_equal(net(x), x.repeat(2, 1).repeat(2, 2))
+    refusal(builder.data(), "depends on the size of the input, which the model leaves open")
+
+
 def test_places() -> None:
     builder = Builder().input(-1, 4, 3).const("axis", -1)
     graph = formats.read(builder.add("ArgMax", "y", "x", "axis").data())
