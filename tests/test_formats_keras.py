@@ -367,4 +367,4 @@ def test_without_a_library_for_hdf5(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_hdf5.importlib, "import_module", missing)
     with pytest.raises(RuntimeError, match=r"apt install python3-h5py.*pyfive"):
-        _hdf5.Hdf5(b"", "net.h5")
+        _hdf5.Hdf5(io.BytesIO(), "net.h5")

@@ -196,6 +196,15 @@ def test_windows_over_the_first_axis() -> None:
     np.testing.assert_array_equal(net(np.ones((7, 4), np.float32)), np.full((1, 5, 1, 2), 12))
 
 
+def test_pictures_go_in_as_bytes() -> None:
+    builder = Builder().input(-1, 2, 2, 3, dtype=4).const("mean", 127.5).const("by", 1 / 127.5)
+    builder.add("Cast", "float", "x").add("Sub", "centred", "float", "mean")
+    builder.graph.node[-2].attr.add(key="DstT").value.type = FLOAT
+    net = linnet.load(builder.add("Mul", "y", "centred", "by").data())
+    x = np.arange(0, 240, 20, dtype=np.uint8).reshape(1, 2, 2, 3)
+    close(net(x), x.astype(np.float32) / 127.5 - 1)
+
+
 def test_sizes_that_are_computed_from_open_ones() -> None:
     """A size that is told settles them."""
     builder = Builder().input(-1, -1, -1, 2).const("from", [1]).const("to", [3]).const("by", [1])

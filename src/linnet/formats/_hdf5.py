@@ -7,9 +7,9 @@ is refused.
 from __future__ import annotations
 
 import importlib
-import io
+import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -24,16 +24,16 @@ T = TypeVar("T")
 
 
 class Hdf5:
-    """An HDF5 file in memory; `what` names it in messages.
+    """An HDF5 file, or its bytes, which is kept open; `what` names it in messages.
 
     ValueError for a file that is damaged, RuntimeError if neither library is there.
     """
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, file: IO[bytes], what: str) -> None:
         self.what = what
-        self._budget = _EXPANSION * len(data) + (16 << 20)
+        self._budget = _EXPANSION * file.seek(0, os.SEEK_END) + (16 << 20)
         library = _library(what)
-        self._root: Any = self._guarded(lambda: library.File(io.BytesIO(data), "r"))
+        self._root: Any = self._guarded(lambda: library.File(file, "r"))
 
     def attribute(self, path: str, name: str) -> Any:
         """An attribute of the group `path`; None if there is no such. Bytes become text, NumPy's
