@@ -33,7 +33,8 @@ class Hdf5:
         self.what = what
         self._budget = _EXPANSION * file.seek(0, os.SEEK_END) + (16 << 20)
         library = _library(what)
-        self._root: Any = self._guarded(lambda: library.File(file, "r"))
+        root = self._guarded(lambda: library.File(file, "r"))
+        self._groups: dict[str, Any] = {"": root}  # by their paths, as far as they are known
 
     def attribute(self, path: str, name: str) -> Any:
         """An attribute of the group `path`; None if there is no such. Bytes become text, NumPy's
@@ -73,15 +74,18 @@ class Hdf5:
 
     def _at(self, path: str) -> Any:
         """The group or dataset there, without leaving the file."""
-        found = self._root
-        for part in filter(None, path.split("/")):
-            if not hasattr(found, "keys") or part not in list(found):
-                return None
-            if hasattr(found, "get"):
-                link = _link(found, part)
-                if link is not None and "External" in link:
-                    raise ValueError(f"{short(path)} is kept in another file")
-            found = found[part]
+        path = path.strip("/")
+        if path in self._groups:
+            return self._groups[path]
+        above, _, name = path.rpartition("/")
+        group = self._at(above)
+        if not hasattr(group, "keys") or name not in group:
+            return None
+        if "External" in (_link(group, name) or ""):
+            raise ValueError(f"{short(path)} is kept in another file")
+        found = group[name]
+        if hasattr(found, "keys"):
+            self._groups[path] = found
         return found
 
     def _guarded(self, action: Callable[[], T]) -> T:
