@@ -1,7 +1,7 @@
 """HDF5 files, by h5py or, where there is none, by pyfive.
 
 Only what lies in the file itself is read: a link to another file, or a dataset that is kept in one,
-is refused. h5py's library, in C, may crash on bytes that are damaged with intent.
+is refused. h5py's library, in C, may crash on damaged bytes.
 """
 
 from __future__ import annotations
