@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,14 @@ def test_a_sequential_before_keras_2_2_3() -> None:
     close(y, np.full((1, 16), 5, np.float32))
 
 
+def test_gelu() -> None:
+    config = functional(IMAGE, layer("Activation", "a", "image", activation="gelu"))
+    graph = formats.read(h5(config, {}))
+    x = np.linspace(-3, 3, 32, dtype=np.float32).reshape(1, 4, 4, 2)
+    wanted = [n / 2 * (1 + math.erf(n / math.sqrt(2))) for n in x.ravel().tolist()]
+    close(interpret.run(graph, {"image": x}, fetch=["a"])["a"], np.reshape(wanted, x.shape))
+
+
 def test_channels_first() -> None:
     """Keras itself has no such convolutions on a CPU; they are the same on turned images."""
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype(np.float32)
@@ -276,7 +285,7 @@ def test_all_problems_at_once() -> None:
         ({"kernel_size": "big"}, "its kernel_size is 'big'"),
         ({"padding": "reflect"}, "its padding is 'reflect', expected valid or same"),
         ({"strides": [0, 1]}, "stride 0"),
-        ({"activation": "gelu"}, "the activation 'gelu' is not supported"),
+        ({"activation": "celu"}, "the activation 'celu' is not supported"),
         ({"activation": {"class_name": "MyReLU"}}, "is not supported"),
         ({"dtype": {"config": {"name": "int8_from_float32"}}}, "its dtype is 'int8_from_float32'"),
         ({"mirror": True}, "has a setting that is not known: 'mirror'"),
@@ -358,4 +367,4 @@ def test_without_a_library_for_hdf5(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_hdf5.importlib, "import_module", missing)
     with pytest.raises(RuntimeError, match=r"apt install python3-h5py.*pyfive"):
-        _hdf5.Hdf5(b"", "net.h5")
+        _hdf5.Hdf5(io.BytesIO(), "net.h5")

@@ -196,6 +196,36 @@ def test_windows_over_the_first_axis() -> None:
     np.testing.assert_array_equal(net(np.ones((7, 4), np.float32)), np.full((1, 5, 1, 2), 12))
 
 
+def test_pictures_go_in_as_bytes() -> None:
+    builder = Builder().input(-1, 2, 2, 3, dtype=4).const("mean", 127.5).const("by", 1 / 127.5)
+    builder.add("Cast", "float", "x").add("Sub", "centred", "float", "mean")
+    builder.graph.node[-2].attr.add(key="DstT").value.type = FLOAT
+    net = linnet.load(builder.add("Mul", "y", "centred", "by").data())
+    x = np.arange(0, 240, 20, dtype=np.uint8).reshape(1, 2, 2, 3)
+    close(net(x), x.astype(np.float32) / 127.5 - 1)
+
+
+def test_sizes_that_are_computed_from_open_ones() -> None:
+    """A size that is told settles them."""
+    builder = Builder().input(-1, -1, -1, 2).const("from", [1]).const("to", [3]).const("by", [1])
+    builder.const("two", [2, 2]).add("Shape", "shape", "x").add("Mul", "twice", "part", "two")
+    builder.add("StridedSlice", "part", "shape", "from", "to", "by")
+    builder.add("ResizeNearestNeighbor", "y", "x", "twice")
+    net = linnet.load(builder.data(), shapes={"x": (1, 3, 4, 2)})
+    x = np.arange(24, dtype=np.float32).reshape(1, 3, 4, 2)
+    np.testing.assert_array_equal(net(x), x.repeat(2, 1).repeat(2, 2))
+    refusal(builder.data(), "depends on the size of the input, which the model leaves open")
+
+
+def test_places() -> None:
+    builder = Builder().input(-1, 4, 3).const("axis", -1)
+    graph = formats.read(builder.add("ArgMax", "y", "x", "axis").data())
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    places = interpret.run(graph, {"x": x}, fetch=["y"])["y"]
+    np.testing.assert_array_equal(places, x.argmax(-1))
+    assert places.dtype == np.int64
+
+
 def test_switch_and_merge() -> None:
     """The branch that is taken where the condition is known, with constants of its own."""
     for training in (False, True):

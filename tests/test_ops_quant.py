@@ -120,7 +120,7 @@ def test_a_quantised_network_of_onnx(tmp_path):
     """Layers between pairs of QuantizeLinear and DequantizeLinear, against ONNX Runtime."""
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     random = np.random.default_rng(3)
-    weights = random.integers(-127, 128, (8, 3, 3, 3)).astype(np.int8)
+    weights = random.integers(-63, 64, (8, 3, 3, 3)).astype(np.int8)  # no sum saturates
     constants = {
         "s": np.array(0.02, np.float32),
         "z": np.array(-5, np.int8),

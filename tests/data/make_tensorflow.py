@@ -184,6 +184,11 @@ def moves():
     yield "pad_mirror", IMAGE, lambda x: tf.pad(x, [[0, 0], [2, 1], [0, 3], [0, 0]], "REFLECT")
     yield "tile", (2, 3, 2), lambda x: tf.tile(x, [1, 2, 1])
     yield "fill", (2, 3), lambda x: x + tf.fill([3], 0.5)
+    yield (
+        "flatten_keras",
+        IMAGE,
+        lambda x: tf.reshape(x, tf.stack([-1, tf.reduce_prod(tf.shape(x)[1:])])),
+    )
     yield "cast", (2, 9), lambda x: tf.cast(tf.cast(x * 10, tf.int32), tf.float32)
 
 

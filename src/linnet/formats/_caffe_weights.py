@@ -17,9 +17,9 @@ from ._translator import Translator, Unsupported
 
 def read(source: Source) -> dict[str, Sequence[Any]]:
     """{layer name: its BlobProtos}, in the file's order."""
+    if source.head(8) == _hdf5.MAGIC:
+        return _of_hdf5(_hdf5.Hdf5(source.open(), str(source)))
     data = source.read()
-    if data.startswith(_hdf5.MAGIC):
-        return _of_hdf5(_hdf5.Hdf5(data, str(source)))
     net = _schema.parse(_schema.caffe("TrainedParameter"), data, f"{source}: not a caffemodel")
     layers = [layer.layer if is_old(layer) else layer for layer in layers_of(net, source)]
     if not layers and _is_mean(data):

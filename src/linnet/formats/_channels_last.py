@@ -164,12 +164,13 @@ def resize(
     y: str,
     *,
     name: str = "",
-    sizes: Sequence[int] = (),
+    sizes: Sequence[int] | str = (),
     scales: Sequence[float] = (),
     mode: str = "linear",
     coordinates: str = "half_pixel",
 ) -> None:
-    """Height and width as `sizes`, or times `scales`; mode "linear" or "nearest".
+    """Height and width as `sizes`, or a value of that name, or times `scales`; mode "linear" or
+    "nearest".
 
     coordinates: "half_pixel", "align_corners" or, as before TensorFlow 2, "asymmetric".
     """
@@ -182,7 +183,9 @@ def resize(
             attrs["nearest_mode"] = "round_prefer_ceil"
         elif coordinates == "half_pixel":
             attrs["coordinate_transformation_mode"] = "tf_half_pixel_for_nn"
-    if sizes:
+    if isinstance(sizes, str):
+        inputs, new = ["", "", sizes], [0, 0]
+    elif sizes:
         if min(sizes) < 1:
             raise Unsupported(f"its result would have the size {list(sizes)}")
         inputs = ["", "", reader.constant(f"{y}.sizes", np.array(sizes, np.int64))]

@@ -1,15 +1,15 @@
 """HDF5 files, by h5py or, where there is none, by pyfive.
 
 Only what lies in the file itself is read: a link to another file, or a dataset that is kept in one,
-is refused.
+is refused. h5py's library, in C, may crash on damaged bytes.
 """
 
 from __future__ import annotations
 
 import importlib
-import io
+import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -24,16 +24,17 @@ T = TypeVar("T")
 
 
 class Hdf5:
-    """An HDF5 file in memory; `what` names it in messages.
+    """An HDF5 file, or its bytes, which is kept open; `what` names it in messages.
 
     ValueError for a file that is damaged, RuntimeError if neither library is there.
     """
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, file: IO[bytes], what: str) -> None:
         self.what = what
-        self._budget = _EXPANSION * len(data) + (16 << 20)
+        self._budget = _EXPANSION * file.seek(0, os.SEEK_END) + (16 << 20)
         library = _library(what)
-        self._root: Any = self._guarded(lambda: library.File(io.BytesIO(data), "r"))
+        root = self._guarded(lambda: library.File(file, "r"))
+        self._groups: dict[str, Any] = {"": root}  # by their paths, as far as they are known
 
     def attribute(self, path: str, name: str) -> Any:
         """An attribute of the group `path`; None if there is no such. Bytes become text, NumPy's
@@ -73,15 +74,18 @@ class Hdf5:
 
     def _at(self, path: str) -> Any:
         """The group or dataset there, without leaving the file."""
-        found = self._root
-        for part in filter(None, path.split("/")):
-            if not hasattr(found, "keys") or part not in list(found):
-                return None
-            if hasattr(found, "get"):
-                link = _link(found, part)
-                if link is not None and "External" in link:
-                    raise ValueError(f"{short(path)} is kept in another file")
-            found = found[part]
+        path = path.strip("/")
+        if path in self._groups:
+            return self._groups[path]
+        above, _, name = path.rpartition("/")
+        group = self._at(above)
+        if not hasattr(group, "keys") or name not in group:
+            return None
+        if "External" in (_link(group, name) or ""):
+            raise ValueError(f"{short(path)} is kept in another file")
+        found = group[name]
+        if hasattr(found, "keys"):
+            self._groups[path] = found
         return found
 
     def _guarded(self, action: Callable[[], T]) -> T:

@@ -244,6 +244,11 @@ def _reduce(given: _Given) -> Shape:
     return tuple(n for axis, n in enumerate(shape) if axis not in axes)
 
 
+def _place(given: _Given) -> Shape:
+    shape, axis = given.shapes[0], given.attrs["axis"] % len(given.shapes[0])
+    return (*shape[:axis], *shape[axis + 1 :])
+
+
 def _matmul(given: _Given) -> Shape:
     a, b = given.shapes
     return (*broadcast([a[:-2], b[:-2]]), a[-2], b[-1])
@@ -272,9 +277,9 @@ def _expand(given: _Given) -> Shape:
 
 
 _UNCHANGED = """
-    Abs BatchNormalization Cast Ceil Clip Dropout Elu Exp Floor GroupNormalization HardSigmoid
-    HardSwish Identity LayerNormalization LeakyRelu Log LogSoftmax LpNormalization Mish Neg Not
-    Reciprocal Relu Round Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh
+    Abs BatchNormalization Cast Ceil Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization
+    HardSigmoid HardSwish Identity LayerNormalization LeakyRelu Log LogSoftmax LpNormalization
+    Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh
 """
 _ELEMENT_BY_ELEMENT = """
     Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub
@@ -284,6 +289,8 @@ _RULES: dict[str, Callable[[_Given], Any]] = {
     **{name: _same for name in _UNCHANGED.split()},
     **{name: _broadcast for name in _ELEMENT_BY_ELEMENT.split()},
     **{name: _reduce for name in OPERATORS if name.startswith("Reduce")},
+    "ArgMax": _place,
+    "ArgMin": _place,
     "Concat": _concat,
     "Expand": _expand,
     "Flatten": _flatten,

@@ -183,6 +183,7 @@ ACTIVATIONS = {
     "sigmoid": Activation("Sigmoid"),
     "hard_sigmoid of Keras 2": Activation("HardSigmoid", (), {"alpha": 0.2, "beta": 0.5}),
     "hard_sigmoid of Keras 3": Activation("HardSigmoid", (), {"alpha": 1 / 6, "beta": 0.5}),
+    "gelu": Activation("Gelu"),
     "leaky_relu": Activation("LeakyRelu", (), {"alpha": 0.2}),
     "tanh": Activation("Tanh"),
     "hard_tanh": Activation("Clip", (-1.0, 1.0)),

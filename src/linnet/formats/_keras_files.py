@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 from collections import Counter
-from typing import Any
+from typing import IO, Any
 
 from ..graph import Array
 from ..text import decode, short
@@ -33,28 +34,29 @@ def read_model(model: Source, weights: Source | None) -> tuple[Layer, int]:
 
     ValueError if a file is damaged or not Keras's; RuntimeError if nothing here reads HDF5.
     """
-    data = model.read()
+    head = model.head(8)
     store: _hdf5.Hdf5 | None = None
     version: Any = None
-    if data.startswith(_hdf5.MAGIC):
-        store = _hdf5.Hdf5(data, str(model))
+    if head == _hdf5.MAGIC:
+        store = _hdf5.Hdf5(model.open(), str(model))
         text, version = (store.attribute("", key) for key in ("model_config", "keras_version"))
         if not isinstance(text, str):
             raise ValueError(
                 f"{model}: holds weights without the model's configuration; give the JSON text "
                 "of model.to_json() as the model, and this file as its weights"
             )
-    elif data.startswith(ZIP_MAGIC):
-        text, version, store = _archive(data, str(model), weights is None)
+    elif head.startswith(ZIP_MAGIC):
+        with model.open() as file:
+            text, version, store = _archive(file, str(model), weights is None)
     else:
         try:
-            text = decode(data)
+            text = decode(model.read())
         except UnicodeDecodeError:
             raise ValueError(f"{model}: not a model of Keras") from None
     layer = parse(text, str(model))
     version = version or layer.keras_version
     if weights is not None:
-        store = _hdf5.Hdf5(weights.read(), str(weights))
+        store = _hdf5.Hdf5(weights.open(), str(weights))
     if store is None:
         raise ValueError(f"{model}: the weights are missing; give the .h5 file that has them")
     backend = store.attribute("", "backend") or store.attribute("model_weights", "backend")
@@ -74,17 +76,18 @@ def _guess(model: Layer) -> int:
     return 3 if any("batch_shape" in leaf.config for leaf in leaves) else 2
 
 
-def _archive(data: bytes, what: str, trained: bool) -> tuple[str, Any, _hdf5.Hdf5 | None]:
+def _archive(file: IO[bytes], what: str, trained: bool) -> tuple[str, Any, _hdf5.Hdf5 | None]:
     """Configuration, Keras's version and weights in a .keras file."""
+    size = file.seek(0, os.SEEK_END)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(file) as archive:
             members = set(archive.namelist())
             if "config.json" not in members:
                 raise ValueError("has no config.json")
-            text = decode(_member(archive, "config.json", len(data)))
+            text = decode(_member(archive, "config.json", size))
             version = None
             if "metadata.json" in members:
-                metadata = json.loads(decode(_member(archive, "metadata.json", len(data))))
+                metadata = json.loads(decode(_member(archive, "metadata.json", size)))
                 version = metadata.get("keras_version")
             if not trained:
                 return text, version, None
@@ -92,12 +95,12 @@ def _archive(data: bytes, what: str, trained: bool) -> tuple[str, Any, _hdf5.Hdf
                 pickled = "model.weights.npz" in members
                 form = "has its weights in the form of npz, which is pickled Python"
                 raise ValueError(form if pickled else "has no model.weights.h5")
-            stored = _member(archive, "model.weights.h5", len(data))
+            stored = _member(archive, "model.weights.h5", size)
     except MemoryError:
         raise
     except Exception as error:  # zipfile raises what comes its way in damaged files
         raise ValueError(f"{what}: damaged, or not a .keras file ({error})") from None
-    return text, version, _hdf5.Hdf5(stored, what)
+    return text, version, _hdf5.Hdf5(io.BytesIO(stored), what)
 
 
 def _member(archive: zipfile.ZipFile, name: str, size: int) -> bytes:

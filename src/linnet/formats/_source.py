@@ -52,14 +52,15 @@ class Source:
 
     def head(self, size: int = 4096) -> bytes:
         """The first bytes."""
-        with self._stream() as file:
+        with self.open() as file:
             return file.read(size)
 
     def read(self) -> bytes:
-        with self._stream() as file:
+        with self.open() as file:
             return file.read()
 
-    def _stream(self) -> IO[bytes]:
+    def open(self) -> IO[bytes]:
+        """The bytes as a file, which can be read at any place."""
         return io.BytesIO(self._data or b"") if self.path is None else open(self.path, "rb")
 
 

@@ -122,6 +122,14 @@ def _reduce(op: str) -> Rule:
     return translate
 
 
+def _place(step: Step) -> None:
+    """Where along an axis the largest or smallest number is."""
+    axis = step.axis(1, len(step.shape()))
+    wanted = step.attr("output_type")
+    place = step.add(step.op.kind, [step.x], step.fresh("place"), axis=axis, keepdims=0)
+    step.add("Cast", [place], to=_CASTS.get(wanted.type, 7) if wanted is not None else 7)
+
+
 def _softmax(step: Step) -> None:
     step.add(step.op.kind, [step.x], axis=-1)
 
@@ -184,8 +192,8 @@ def _fake_quant(step: Step) -> None:
 
 
 _UNARY = (
-    "Abs Ceil Elu Exp Floor Log Neg Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt "
-    "Tanh"
+    "Abs Ceil Elu Erf Exp Floor Log Neg Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign "
+    "Sqrt Tanh"
 )
 _BINARY = {
     "Add": "Add",
@@ -220,6 +228,8 @@ RULES: dict[str, Rule] = {
     **{name: _reduce(op) for name, op in _REDUCTIONS.items()},
     **{name: _plain("Identity", 1) for name in _PASSED.split()},
     "AddN": _sum_of_all,
+    "ArgMax": _place,
+    "ArgMin": _place,
     "BatchMatMul": _matmul,
     "BatchMatMulV2": _matmul,
     "Cast": _cast,

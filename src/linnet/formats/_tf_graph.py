@@ -87,14 +87,6 @@ class FlatGraph:
         self._root = _Scope("", graph.node)
         self._scopes: dict[str, _Scope] = {}  # of calls, by their full names
 
-    def names(self) -> list[str]:
-        """Of all nodes that are in no function."""
-        return list(self._root.nodes)
-
-    def node(self, name: str) -> Any:
-        """The NodeDef of that name that is in no function."""
-        return self._root.nodes[name]
-
     def want(self, names: Iterable[str]) -> list[Ref]:
         """Where the named tensors come from; all that they depend on is in `ops` afterwards."""
         return self._gather((self._root, name) for name in names)

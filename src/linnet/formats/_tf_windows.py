@@ -122,8 +122,10 @@ def _resize(step: Step) -> None:
         if coordinates == "align_corners":
             raise Unsupported("align_corners and half_pixel_centers are both set")
         coordinates = "half_pixel"
-    sizes = step.ints(1, "size")
-    if len(sizes) != 2:
+    value = step.reader.value(step.input(1))
+    known = value is not None and value.dtype.kind in "iu"
+    sizes = step.ints(1, "size") if known else step.input(1)
+    if known and len(sizes) != 2:
         raise Unsupported(f"its size is {sizes}")
     nhwc.resize(step.reader, step.x, step.y, sizes=sizes, mode=mode, coordinates=coordinates)
 

@@ -151,7 +151,9 @@ class _Reader(Inferred):
                 key = (id(layer), index)
                 if key not in self.weights:
                     array = (layer.arrays or [])[index]
-                    self.weights[key] = self.constant(f"{where}.{index}", array.astype(FLOAT32))
+                    self.weights[key] = self.constant(
+                        f"{where}.{index}", array.astype(FLOAT32, copy=False)
+                    )
                 return self.weights[key]
 
             step = LayerCall(self, layer, inputs, y, version=self.version, weights=weights)

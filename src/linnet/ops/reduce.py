@@ -12,7 +12,7 @@ import numpy as np
 from ..graph import Array, Shape
 from . import _lifting
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
-from ._registry import Operator
+from ._registry import Operator, as_inputs
 from ._turned import transposed
 
 
@@ -50,7 +50,9 @@ def _reduction(name: str) -> Operator:
             return x
         return np.asarray(function(x, which or None, keepdims=bool(keepdims)), x.dtype)
 
-    return Operator(f"Reduce{name}", meaning, lower_reduction, lift=_lifting.axes_input(1))
+    return Operator(
+        f"Reduce{name}", meaning, lower_reduction, as_inputs, lift=_lifting.axes_input(1)
+    )
 
 
 def lower_reduction(low: Lowering, call: Call) -> None:
