@@ -240,6 +240,7 @@ def test_all_problems_are_told_at_once():
         (single("BATCH_TO_SPACE_ND", "k", "k", k=constant([2])), "of images only"),
         (single("Convolution2DTransposeBias", "k", "k", k=constant([2])), "padding and strides"),
         (model(ONE, RELU, ["x"], []), "it has no outputs"),
+        (model({**ONE, "": Tensor((1, 4))}, RELU, [""], ["y"]), "a tensor that there is not"),
         (model(ONE, RELU, ["x"], ["y"], more={0: ("I", 2)}), "version 2 of TFLite"),
         (model(ONE, RELU, ["x"], ["y"], more={2: []}), "it has no graph"),
         (model(ONE, RELU, ["x"], ["y"], more={1: []}), "an operator has no code"),
