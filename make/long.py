@@ -1,4 +1,5 @@
-"""Random convolutions, pools and graphs against what they mean, for as long as there is time.
+"""Random convolutions, pools and graphs against what they mean, and files of Caffe's with something
+wrong in them, for as long as there is time.
 
 `python make/long.py [--seconds N] [--seed N]`, or `make long`. Layers run on every instruction set
 by every algorithm that takes them, between pages that cannot be read or written, so that one
@@ -14,6 +15,7 @@ import faulthandler
 import mmap
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import caffe_fuzz
 import hypothesis
 import test_problems as problems
 import test_session_graphs as graphs
@@ -150,7 +153,27 @@ def try_graph(random: np.random.Generator) -> str:
     return f"graphs by {algorithm or 'any'} on {isa}, {threads} threads, batch {batch}"
 
 
-SEARCHES: list[Callable[[np.random.Generator], str]] = [try_layer, try_layer, try_layer, try_graph]
+def try_files(random: np.random.Generator) -> str:
+    """Reads damaged files of Caffe's: a ValueError or a network that runs, and soon."""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(50):
+            files, begin = caffe_fuzz.damaged(random), time.monotonic()
+            try:
+                caffe_fuzz.attempt(files, Path(folder))
+                assert time.monotonic() - begin < 20, "takes too long"
+            except BaseException:
+                print(f"of {files.model!r} with {files.weights!r}", flush=True)
+                raise
+    return "damaged files of Caffe's"
+
+
+SEARCHES: list[Callable[[np.random.Generator], str]] = [
+    try_layer,
+    try_layer,
+    try_layer,
+    try_graph,
+    try_files,
+]
 
 
 def main() -> None:
@@ -173,7 +196,7 @@ def main() -> None:
             print(f"failed: make/long.py --seed {options.seed} --only {number}", flush=True)
             raise
         number += 1
-    print(f"{done} layers and graphs")
+    print(f"{done} layers, graphs and sets of files")
 
 
 if __name__ == "__main__":

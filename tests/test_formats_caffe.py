@@ -635,6 +635,7 @@ BOM = "\ufeff"
         'name: "a # b" # ü\n{0}'.encode("latin-1"),
         'name: "网络" # 网络\n{0}'.encode("gbk"),
         b"# old Macs\r{0}\r",
+        b"force_backward: true {0}",
     ],
 )
 def test_text_in_any_encoding(data, tmp_path):
@@ -677,7 +678,7 @@ def test_channels_are_concatenated(settings, tmp_path):
 
 
 def test_everything_unsupported_is_reported_at_once(tmp_path):
-    text = INPUT + layer("Im2col", "norm") + layer("ReLU", "after", bottom="norm")
+    text = INPUT + layer("Filter", "norm") + layer("ReLU", "after", bottom="norm")
     text += conv("num_output: 2 kernel_size: 1", "follows", bottom="norm")
     text += layer("LSTM", "sequence")
     text += layer("Eltwise", "prod", "eltwise_param { operation: PROD coeff: 1 }", bottom="x x")
@@ -700,9 +701,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
     text += conv("num_output: 3 kernel_size: 3 group: 2", "group")
     text += conv("num_output: 2 kernel_size: 11", "large")
     text += layer("ReLU", "early", bottom="late") + layer("ReLU", "late")
-    text += layer("InnerProduct", "rows", "inner_product_param { num_output: 3 axis: 2 }")
+    text += layer("InnerProduct", "rows", "inner_product_param { num_output: 3 axis: 0 }")
     text += layer("Flatten", "join", "flatten_param { axis: 0 }")
-    text += layer("Scale", "rowscale", "scale_param { axis: 2 }")
+    text += layer("Scale", "rowscale", "scale_param { axis: 0 }")
     text += layer("Softmax", "again", top="late")
     weights = {
         "shape": [normal(2, 4, 3, 5), normal(2)],
@@ -715,7 +716,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         weights,
         tmp_path,
         "net.prototxt: 25 problems",
-        "'norm' (Im2col): layers of this type are not supported",
+        "'norm' (Filter): layers of this type are not supported",
         "'sequence' (LSTM): layers of this type are not supported: they keep a state",
         "'prod' (Eltwise): has 1 coefficients",
         "'coeff' (Eltwise): has 1 coefficients",
@@ -737,9 +738,9 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "'group' (Conv): group 2 does not divide 3",
         "'large' (Conv): window 11x11 does not fit the input Nx4x9x7",
         "'early' (ReLU): no layer before it produces its bottom 'late'",
-        "'rows' (InnerProduct): num_output 3 or axis 2",
+        "'rows' (InnerProduct): num_output 3 or axis 0",
         "'join' (Flatten): axes 0 to 3",
-        "'rowscale' (Scale): only parameters per channel",
+        "'rowscale' (Scale): parameters for every image",
         "'again' (Softmax): its top 'late' is already produced",
     )
     assert "'after'" not in said
@@ -844,9 +845,42 @@ def test_text_that_is_no_network(text, tmp_path):
     refuse(text, None, tmp_path, "not a network in Caffe's text form")
 
 
-def test_forms_before_2014_are_told_apart(tmp_path):
-    text = 'layers { layer { name: "c" type: "conv" } bottom: "x" top: "c" }'
-    refuse(text, None, tmp_path, "before 2014")
+OF_2013 = """input: "x" input_dim: 1 input_dim: 4 input_dim: 9 input_dim: 7
+    layers { layer { name: "p" type: "padding" pad: 2 } bottom: "x" top: "p" }
+    layers { layer { name: "y" type: "conv" num_output: 6 kernelsize: 3 blobs_lr: 1 }
+             bottom: "p" top: "y" }"""
+
+
+def test_the_form_of_2013(tmp_path):
+    """What Caffe computes of it is in test_formats_caffe_real.py."""
+    w, b, x = normal(6, 4, 3, 3), normal(6), normal(2, 4, 9, 7)
+    net = _schema.caffe("TrainedParameter")()
+    entry = net.layers.add().layer
+    entry.name = "y"
+    entry.blobs.extend([blob(w, "legacy"), blob(b, "legacy")])
+    expected = ops.conv.conv(x, w, b, pads=(2, 2, 2, 2))
+    for weights in (net.SerializeToString(), weights_file({"y": [w, b]})):
+        close(run(read(OF_2013, weights, tmp_path), x), expected)
+    whole = _schema.caffe("NetParameter")(input=["x"], input_dim=[1, 4, 9, 7])
+    for kind, top, bottom in (("padding", "p", "x"), ("conv", "y", "p")):
+        entry = whole.layers.add(top=[top], bottom=[bottom]).layer
+        entry.name, entry.type = top, kind
+    whole.layers[0].layer.pad = 2
+    entry.num_output, entry.kernelsize = 6, 3
+    entry.blobs.extend([blob(w, "legacy"), blob(b, "legacy")])
+    (tmp_path / "net.caffemodel").write_bytes(whole.SerializeToString())
+    graph = passes.canonicalize(formats.read(tmp_path / "net.caffemodel"))
+    close(run(graph, x), expected)
+
+
+def test_what_is_wrong_in_the_form_of_2013(tmp_path):
+    refuse(
+        OF_2013.replace('"conv"', '"cnov"'), None, tmp_path, "'y' (cnov): layers of this type are"
+    )
+    refuse(OF_2013.replace("blobs_lr", "blobs_rl"), None, tmp_path, "not known: layer.blobs_rl")
+    refuse(OF_2013.replace('bottom: "p"', 'bottom: "q"'), None, tmp_path, "produces its bottom 'q'")
+    refuse(OF_2013.replace('"conv"', '"relu"'), None, tmp_path, "produces its bottom 'p'")
+    refuse(OF_2013.replace('"conv"', '"data"'), None, tmp_path, "'y' (Data): reads a data set")
     refuse(
         INPUT + "layers { type: RELU bottom: 'x' top: 'y' }",
         None,
@@ -859,12 +893,26 @@ def test_weights_files_of_another_kind(tmp_path):
     text = INPUT + conv("num_output: 2 kernel_size: 1")
     for data in (b"", b"\xff" * 100, bytes(100), b"hello", weights_file({"y": [normal(2)]})[:-3]):
         refuse(text, data, tmp_path, "not a caffemodel")
-    refuse(text, b"\x89HDF\r\n\x1a\n", tmp_path, "HDF5")
     refuse(text, b"\xa2\x06\x02\x0a\x00", tmp_path, "'y' (Convolution): has no weights")
     for form in ("packed", "legacy", "double"):
         refuse(text, blob(normal(3, 4, 5), form).SerializeToString(), tmp_path, "holds an image")
     with pytest.raises(ValueError, match="holds weights only"):
         formats.read(tmp_path / "net.caffemodel", tmp_path / "net.prototxt")
+
+
+def test_weights_in_hdf5(tmp_path):
+    """As Net.save_hdf5 of Caffe writes them (data/caffe/make_layers.py)."""
+    h5py = pytest.importorskip("h5py", reason="the test extra is not installed")
+    prototxt = DATA / "caffe" / "input_shape.prototxt"
+    nets = [linnet.load(prototxt, prototxt.with_suffix(f".{s}")) for s in ("caffemodel", "h5")]
+    x = [normal(2, *value.shape[1:]) for value in nets[0].inputs]
+    for found, expected in zip(*(net.run(x) for net in nets)):
+        np.testing.assert_array_equal(found, expected)
+    refuse(prototxt.read_text(), b"\x89HDF\r\n\x1a\n", tmp_path, "damaged, or not an HDF5 file")
+    with h5py.File(tmp_path / "other.h5", "w") as root:
+        root["weights/y/0"] = normal(2)
+    with pytest.raises(ValueError, match="holds no weights of Caffe's"):
+        formats.read(prototxt, tmp_path / "other.h5")
 
 
 def test_absurd_sizes(tmp_path):

@@ -134,9 +134,25 @@ def test_bn_of_forks(shape: tuple[int, ...]) -> None:
     check("BN", settings, expected, scale, shift, mean, variance**2)
 
 
-def test_stochastic_pooling_is_the_average() -> None:
-    expected = ops.pool.average_pool(X, kernel_shape=(2, 2))
-    check("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", expected)
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 1), (3, 2), (2, 3)])
+def test_stochastic_pools_weigh_numbers_by_themselves(kernel: int, stride: int) -> None:
+    """As pooling_layer.cu does where it is not trained: sum(x^2) / sum(x), or 0."""
+    count = [-(-(n - kernel) // stride) + 1 for n in (5, 4)]
+    for x in (X, np.maximum(X, 0), np.zeros_like(X), X * np.float32(1e-30)):
+        expected = np.zeros((2, 6, *count))
+        for i, j in np.ndindex(*count):
+            window = x[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+            total, square = (window.astype(float) ** p for p in (1, 2))
+            total, square = total.sum((2, 3)), square.sum((2, 3))
+            expected[:, :, i, j] = np.where(total > 0, square / np.where(total > 0, total, 1), 0)
+        settings = f"pool: STOCHASTIC kernel_size: {kernel} stride: {stride}"
+        check("Pooling", f"pooling_param {{ {settings} }}", expected, x=x)
+
+
+def test_a_stochastic_pool_of_the_whole_image() -> None:
+    x = np.maximum(X, 0)
+    expected = (x**2).sum((2, 3), keepdims=True) / x.sum((2, 3), keepdims=True)
+    check("Pooling", "pooling_param { pool: STOCHASTIC global_pooling: true }", expected, x=x)
 
 
 @pytest.mark.parametrize(
@@ -339,8 +355,8 @@ def test_reductions_of_many_axes() -> None:
             argmax_param {{ axis: 3 out_max_val: true }} }}
         layer {{ name: "y" type: "Flatten" bottom: "a" top: "y" flatten_param {{ axis: 2 }} }}"""
     same(text, None, x, [x.max(3).reshape(2, 3, 10)])
-    with pytest.raises(ValueError, match="the place along an axis of 5 is not supported"):
-        passes.canonicalize(formats.read(text.replace("out_max_val: true", "").encode()))
+    text = text.replace("out_max_val: true", "")
+    same(text, None, x, [x.argmax(3).reshape(2, 3, 10).astype(np.float32)])
 
 
 def test_arg_max_of_images() -> None:
@@ -579,6 +595,36 @@ def test_reorg(shape: tuple[int, ...], stride: int) -> None:
     check("Reorg", settings, darknets_reorg(x, stride, True), x=x)
 
 
+def regions(x: Any, anchors: int, coords: int, softmax: bool) -> Any:
+    """Of each anchor: sigmoids, and what is not touched, one after the other."""
+    n, c, h, w = x.shape
+    y = x.reshape(n, anchors, c // anchors, h, w).copy()
+    squashed = 1 / (1 + np.exp(-y))
+    y[:, :, :2] = squashed[:, :, :2]
+    y[:, :, coords:] = squashed[:, :, coords:]
+    if softmax:
+        e = np.exp(x.reshape(y.shape)[:, :, coords + 1 :])
+        y[:, :, coords + 1 :] = e / e.sum(2, keepdims=True)
+    return y.reshape((n, -1) if softmax else x.shape)
+
+
+@pytest.mark.parametrize(
+    ("settings", "anchors", "coords", "softmax"),
+    [
+        ("num: 2 anchors: 1.5 anchors: 2.5", 2, 4, True),
+        ("num: 3 coords: 2", 3, 2, True),
+        ("num: 9 do_softmax: false mask: [3, 4]", 2, 4, False),
+        ("num: 2 do_softmax: false", 2, 4, False),
+    ],
+)
+def test_region_yolo(settings: str, anchors: int, coords: int, softmax: bool) -> None:
+    x = normal(2, anchors * (coords + 4), 3, 4)
+    settings = f"region_yolo_param {{ classes: 3 {settings} }}"
+    expected = regions(x, anchors, coords, softmax)
+    check("RegionYolo", settings, expected, x=x)
+    check("RegionYolo", f"{settings} flatten_param {{ axis: 1 end_axis: 3 }}", expected, x=x)
+
+
 def prior_boxes(
     size: tuple[int, int], image: tuple[int, int], boxes: list[tuple[float, float]], **how: Any
 ) -> np.ndarray[Any, Any]:
@@ -638,16 +684,21 @@ def test_prior_boxes(settings: str, boxes: list[tuple[float, float]], how: Any) 
     same(text, None, X, [np.maximum(pooled, 0), np.broadcast_to(both, (2, *both.shape))])
 
 
-def test_prior_boxes_of_another_size_are_an_error() -> None:
+def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
     text = (of(X) + POOLED + priors("min_size: 2")).encode()
-    with pytest.raises(ValueError, match="of Nx6x7x4 would"):
-        linnet.load(text, shapes={"x": (1, 6, 7, 4)})
+    boxes = linnet.load(text, shapes={"x": (1, 6, 7, 4)})(normal(1, 6, 7, 4))
+    np.testing.assert_allclose(boxes[0], prior_boxes((4, 2), (7, 4), [(2, 2)]), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"\(1, 6, 7\) for 'x', expected 4 sizes"):
+        linnet.load(text, shapes={"x": (1, 6, 7)})
+    net = linnet.load(text)
+    with pytest.raises(ValueError, match="x6x5x4"):
+        net(normal(1, 6, 7, 4))
 
 
 @pytest.mark.parametrize(
     ("kind", "settings", "said"),
     [
-        ("Slice", 'top: "z" slice_param { axis: 0 }', "slices of the batch"),
+        ("Slice", 'top: "z" slice_param { axis: 0 }', "2 tops do not divide axis 0 of 1"),
         ("Slice", 'top: "z" slice_param { axis: 2 }', "2 tops do not divide axis 2 of 5"),
         ("Slice", 'top: "z" slice_param { slice_point: 6 }', "slice_point [6] does not cut axis 1"),
         ("Slice", 'top: "z" slice_param { slice_point: [1, 2] }', "into 2 parts"),
@@ -661,9 +712,32 @@ def test_prior_boxes_of_another_size_are_an_error() -> None:
         ("Log", "log_param { base: 1 }", "base 1 has no logarithm"),
         ("Power", "power_param { power: 1e9 }", "to the power 1e+09 is not supported"),
         ("Power", "power_param { power: nan }", "to the power nan is not supported"),
-        ("Reduction", "reduction_param { axis: 1 }", "nothing but the batch would be left"),
-        ("Reduction", "", "nothing but the batch would be left"),
-        ("ArgMax", "argmax_param { top_k: 5 }", "top_k 5 is not supported"),
+        ("Reduction", "reduction_param { axis: -4 }", "over the batch"),
+        ("Reduction", "", "over the batch"),
+        ("ArgMax", "argmax_param { top_k: 0 }", "top_k 0 of 120 numbers, expected 1 to 64"),
+        ("ArgMax", "argmax_param { top_k: 65 }", "top_k 65 of 120 numbers, expected 1 to 64"),
+        ("ArgMax", "argmax_param { axis: 3 top_k: 5 }", "top_k 5 of 4 numbers"),
+        ("Embed", "embed_param { num_output: 3 }", "input_dim 0 is not supported"),
+        ("Embed", "embed_param { input_dim: 3 }", "num_output 0 or input_dim 3"),
+        ("Im2col", "convolution_param { stride: 2 }", "its kernel is [0, 0]"),
+        (
+            "Im2col",
+            "convolution_param { kernel_size: 4000 }",
+            "the constants it stands for need too much memory",
+        ),
+        ("InnerProduct", "inner_product_param { num_output: 3 axis: 0 }", "axis 0 is not"),
+        ("InnerProduct", "inner_product_param { num_output: 3 axis: 4 }", "axis 4 does not exist"),
+        ("Scale", "scale_param { axis: 0 }", "for every image (axis 0)"),
+        ("Scale", "scale_param { axis: 4 }", "axis 4 does not exist"),
+        ("Scale", "scale_param { axis: 2 num_axes: 3 }", "3 axes from axis 2 on are not in 4"),
+        ("Bias", "bias_param { num_axes: -2 }", "-2 axes from axis 1 on are not in 4"),
+        ("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 3 pad: 1 }", "nor is it in"),
+        ("Pooling", 'top: "m" pooling_param { pool: STOCHASTIC kernel_size: 3 }', "has 2 tops"),
+        ("ROIPooling", 'bottom: "x"', "regions that a network finds"),
+        ("PSROIPooling", 'bottom: "x"', "regions that a network finds"),
+        ("Proposal", 'bottom: "x"', "regions that a network finds"),
+        ("Filter", 'bottom: "x"', "which images are left"),
+        ("YoloDetectionOutput", "", "leave this layer out"),
         ("ArgMax", "argmax_param { axis: 0 }", "over the batch"),
         ("SPP", "spp_param { }", "pyramid_height 0 of 4 axes"),
         ("SPP", "spp_param { pyramid_height: 3 }", "4 windows a side do not fit 5x4"),
@@ -703,6 +777,13 @@ def test_prior_boxes_of_another_size_are_an_error() -> None:
         ("Interp", "interp_param { zoom_factor: 0 }", "have to be positive"),
         ("Reorg", "reorg_param { stride: 2 }", "stride 2 does not divide"),
         ("Reorg", "", "stride 0 does not divide"),
+        ("RegionYolo", "region_yolo_param { num: 1 classes: 2 }", "do not fit 6 channels"),
+        ("RegionYolo", "region_yolo_param { num: 1 classes: 5 coords: 0 }", "of 0 places"),
+        (
+            "RegionYolo",
+            "region_yolo_param { num: 1 classes: 1 } flatten_param { axis: 2 }",
+            "only 1 to 3",
+        ),
         ("PriorBox", 'bottom: "x" prior_box_param { }', "has 0 values of min_size"),
         ("PriorBox", 'bottom: "x" prior_box_param { min_size: 0 }', "min_size has to be positive"),
         (
@@ -716,6 +797,7 @@ def test_prior_boxes_of_another_size_are_an_error() -> None:
             "has both step and step_h or step_w",
         ),
         ("PriorBox", 'bottom: "x" prior_box_param { min_size: 2 aspect_ratio: 0 }', "aspect_ratio"),
+        ("PriorBox", 'bottom: "x" prior_box_param { min_size: 2 aspect_ratio: inf }', "and finite"),
     ],
 )
 def test_settings_that_cannot_be(kind: str, settings: str, said: str) -> None:
@@ -766,6 +848,8 @@ def test_a_batch_written_as_a_number_is_of_any_size(dims: str) -> None:
             concat_param {{ axis: 2 }} }}"""
     flat = X.reshape(2, 40, 3)
     same(text, None, X, [np.concatenate([flat, flat], 2)])
+    y = linnet.load(text.encode(), shapes={"x": X.shape})(X)
+    np.testing.assert_array_equal(y, np.concatenate([flat, flat], 2))
 
 
 def test_a_sequence_whose_batch_moves() -> None:

@@ -50,6 +50,8 @@ def test_value_times_matrix(shape, factor, tmp_path):
         ((2, 2, 3, 4, 5), (1, 2, 3, 6, 4)),
         ((2, 4, 5), (4,)),
         ((2, 3, 4, 5), (4,)),
+        ((3, 5), (4, 3)),  # no batch
+        ((2, 3, 5), (2, 4, 3)),
     ],
 )
 def test_matrix_times_value(shape, factor, tmp_path):
@@ -59,7 +61,6 @@ def test_matrix_times_value(shape, factor, tmp_path):
 @pytest.mark.parametrize(
     ("proto", "said"),
     [
-        (product(False, (3, 5), (4, 3)), "along an axis after the batch"),
         (product(True, (2, 3, 4, 5), (2, 1, 5, 6)), "is not supported"),
         (product(True, (2, 3, 4, 5), (4, 6)), "is not supported"),
         (product(True, (2, 4, 5), (3, 5, 6)), "is not supported"),

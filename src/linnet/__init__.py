@@ -57,8 +57,10 @@ def load(
 ) -> Session:
     """Load a trained model and make it ready to run.
 
-    model: an .onnx file; a Caffe .prototxt, with its .caffemodel as `weights`; what such a file
-        holds, as bytes or an open binary file; or a Graph.
+    model: an .onnx or .tflite file; a Caffe .prototxt, with its .caffemodel as `weights`; a frozen
+        graph of TensorFlow (.pb), or the folder of a SavedModel; a .keras or .h5 file of Keras, or
+        JSON text with an .h5 file as `weights`; what such a file holds, as bytes or an open binary
+        file; or a Graph.
     stages: what a Caffe network's rules (`include { stage: "deploy" }`) may ask for, beside the
         stages its own `state` names.
     shapes: sizes of inputs by name, {"data": (1, 3, 224, 224)}, for a model that leaves them open

@@ -40,6 +40,14 @@ class Names(set[str]):
         return name
 
 
+class Layer(NamedTuple):
+    """What a source calls one of its layers, the type it gives it, and the values that it makes."""
+
+    name: str
+    type: str
+    values: list[str]
+
+
 class Value(NamedTuple):
     """A graph input of `shape`. Axis 0 is the batch. Sizes are the file's, 0 where that leaves them
     open.
@@ -69,7 +77,10 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes, constants, inputs and the names of the outputs; `source` is the file, for messages."""
+    """Nodes, constants, inputs and the names of the outputs; `source` is the file, for messages.
+
+    layers: the source's own, in its order, where several nodes may stand for one or none.
+    """
 
     name: str
     nodes: list[Node]
@@ -77,6 +88,7 @@ class Graph:
     inputs: list[Value]
     outputs: list[str]
     source: str = ""
+    layers: list[Layer] = field(default_factory=list)
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
 
     def names(self) -> Names:

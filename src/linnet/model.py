@@ -22,11 +22,11 @@ def canonical(
 ) -> Graph:
     """The canonical graph of a model in files; memory_limit as of passes.canonicalize."""
     from . import passes
-    from .passes.sizes import with_shapes
+    from .passes.sizes import checked_shapes, with_shapes
 
-    graph = formats.read(model, weights, stages=checked_stages(stages))
-    graph = graph if shapes is None else with_shapes(graph, shapes)
-    return passes.canonicalize(graph, memory_limit)
+    sizes = checked_shapes(shapes)
+    graph = formats.read(model, weights, stages=checked_stages(stages), shapes=sizes)
+    return passes.canonicalize(with_shapes(graph, sizes), memory_limit)
 
 
 def build(
@@ -43,9 +43,9 @@ def build(
     stages = checked_stages(stages)
     if isinstance(model, Graph):
         from . import core, passes
-        from .passes.sizes import with_shapes
+        from .passes.sizes import checked_shapes, with_shapes
 
-        model = model if shapes is None else with_shapes(model, shapes)
+        model = with_shapes(model, checked_shapes(shapes))
         return core.build(passes.canonicalize(model, memory_limit))
     source = formats.Source(model)
     plain = weights is None and not stages and shapes is None and source.path is not None

@@ -43,6 +43,7 @@ const char* const kKeys[] = {
     "resize f32 n2 c6h5w7 to9x11 cubic nhwc t2",
     "resize f32 n2 c3h7w8 to1x5 cubic tf_crop_and_resize roi0.1,0.2,0.7,0.6 nhwc t1",
     "reduce f32 n2 c6h5w7 mean ofhw nhwc t1",
+    "reduce f32>int64 n2 c6h5w70 firstmax ofc nhwc t2",
 };
 
 std::vector<float> numbers(int64_t count, int seed) {

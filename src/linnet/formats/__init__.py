@@ -1,9 +1,9 @@
 """The formats that models come in. To add one: a file here, a row in FORMATS, a test.
 
 A reader translates files into a Graph and decides nothing else; passes.canonicalize does the rest.
-Its module has `read(model, weights)`, which takes a `stages=` too where the format has stages, and
-is imported only when a model of the format is: what readers need, such as protobuf, takes longer
-to import than all the rest of linnet.
+Its module has `read(model, weights)`, which takes `stages=` and `shapes=` too where the format has
+stages or is translated for given sizes. It is imported only when a model of the format is: what
+readers need, such as protobuf, takes longer to import than all the rest of linnet.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import codecs
 import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._source import LONGEST_SHOWN as LONGEST_SHOWN
 from ._source import Given as Given
@@ -21,7 +21,7 @@ from ._source import PathLike as PathLike
 from ._source import Source as Source
 
 if TYPE_CHECKING:
-    from ..graph import Graph
+    from ..graph import Graph, Shape
 
 
 class Format(NamedTuple):
@@ -36,6 +36,7 @@ class Format(NamedTuple):
     stages: bool = False  # whether one file holds several networks, chosen by names of stages
     alone: bool = False  # whether that second file may hold the network, too
     begins: Callable[[bytes], bool] = lambda head: False  # whether a file with this head is one
+    sized: bool = False  # whether what a file becomes depends on the sizes of its inputs
 
 
 def _onnx(head: bytes) -> bool:
@@ -49,16 +50,32 @@ def _prototxt(head: bytes) -> bool:
     return _NETWORK.match(text) is not None
 
 
+def _keras(head: bytes) -> bool:
+    """HDF5; a zip with a configuration; or JSON that begins with a class or its settings."""
+    if head[:4] == b"PK\x03\x04":
+        return b"config.json" in head or b"metadata.json" in head
+    return head[:8] == b"\x89HDF\r\n\x1a\n" or _KERAS_JSON.match(head) is not None
+
+
+def _graph_def(head: bytes) -> bool:
+    """A node with its name and operator."""
+    return re.match(rb"\x0a[^\x00][\x01-\x1f]?\x0a.[\w./-]+\x12.[A-Z]\w+", head, re.S) is not None
+
+
+_KERAS_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"(class_name|module|config|backend)":')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*(name|input(_shape|_dim)?|layers?|state)\s*[:{<]"
+    rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*"
+    rb"(name|input(_shape|_dim)?|layers?|state|force_backward)\s*[:{<]"
 )
 
 
 ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
-    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt),
+    Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt, sized=True),
+    Format("TensorFlow", (".pb",), (), "tensorflow", begins=_graph_def),
+    Format("Keras", (".keras",), (".h5", ".hdf5"), "keras", alone=True, begins=_keras),
     Format("TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3"),
 )
 
@@ -79,16 +96,20 @@ def holds_weights(file: PathLike) -> Format | None:
 
 
 def read(
-    model: Given | Source, weights: Given | None = None, *, stages: Sequence[str] = ()
+    model: Given | Source,
+    weights: Given | Source | None = None,
+    *,
+    stages: Sequence[str] = (),
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Graph:
     """The graph of a model, and of the file with its weights if it has one.
 
-    stages: which of the networks that one file may hold.
+    stages: which of the networks that one file may hold. shapes: of inputs by name, 0 where the
+    file's size is meant; only formats whose translation depends on them look at them.
     ValueError names what is wrong with the files; what linnet cannot express is left to
     passes.canonicalize to report.
     """
-    if not isinstance(model, Source):
-        model = Source(model)
+    model = _source(model, "model")
     owner = None if model.path is None else holds_weights(model.path)
     if owner is not None and not (owner.alone and weights is None):
         suffix = owner.suffixes[0]
@@ -103,11 +124,18 @@ def read(
         article = "an" if format.name[0] in "AEIOU" else "a"
         raise ValueError(
             f"{model}: {article} {format.name} file holds its own weights; "
-            f"{Source(weights, 'weights')} is not needed"
+            f"{_source(weights, 'weights')} is not needed"
         )
     if stages and not format.stages:
         raise ValueError(f"{model}: {format.name} files have no stages")
     reader = importlib.import_module(f".{format.reader}", __name__)
-    given = None if weights is None else Source(weights, "weights")
-    graph: Graph = reader.read(model, given, **({"stages": stages} if format.stages else {}))
+    given = None if weights is None else _source(weights, "weights")
+    options: dict[str, Any] = {"stages": stages} if format.stages else {}
+    if format.sized:
+        options["shapes"] = shapes or {}
+    graph: Graph = reader.read(model, given, **options)
     return graph
+
+
+def _source(given: Given | Source, what: str) -> Source:
+    return given if isinstance(given, Source) else Source(given, what)

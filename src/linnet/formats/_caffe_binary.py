@@ -11,7 +11,7 @@ from ._caffe_proto import FORKS, IGNORED_NUMBERS
 from ._caffe_text import Network
 from ._source import Source
 
-_APART = ("layer", "layers", "blobs")
+_APART = ("NetParameter.layer", "NetParameter.layers")
 
 
 def carried(source: Source) -> Network:
@@ -46,7 +46,9 @@ def _unknown(message: Any) -> Iterator[str]:
             for item in [value] if isinstance(value, (str, bytes)) else value:
                 if isinstance(item, bytes):
                     item.decode()
-        elif field.message_type is not None and field.name not in _APART:
+        elif field.message_type is not None and not (
+            field.name == "blobs" or f"{message.DESCRIPTOR.name}.{field.name}" in _APART
+        ):
             inner = [value] if hasattr(value, "DESCRIPTOR") else value
             for item in inner:
                 yield from (f"{field.name}.{path}" for path in _unknown(item))

@@ -244,6 +244,47 @@ def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
     reshaped(reader, layer, [x], outputs, target)
 
 
+def _region_yolo(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """What Darknet's layers `region`, with do_softmax, and `yolo` make of an anchor's channels (as
+    OpenVINO's pages define it): places x and y, and whether it holds something, become parts of
+    one, and so do classes; or these become probabilities, and all numbers of an image one row.
+    """
+    param = layer.region_yolo_param
+    batch, c, high, wide = shape = _image(reader, inputs[0])
+    count = param.num if param.do_softmax else len(param.mask) or param.num
+    size = param.coords + 1 + param.classes
+    if param.coords < 2 or not param.classes or c != count * size:
+        raise Unsupported(
+            f"{count} anchors of {param.coords} places and {param.classes} classes do not fit "
+            f"{c} channels"
+        )
+    axes = (layer.flatten_param.axis, layer.flatten_param.end_axis)
+    if param.do_softmax and axes not in ((1, -1), (1, 3)):
+        raise Unsupported(f"axes {axes[0]} to {axes[1]} cannot be joined, only 1 to 3")
+    x = reader.names.fresh(f"{layer.name}.anchors")
+    reshaped(reader, layer, inputs, [x], [batch, count, size, high, wide])
+
+    def part(begin: int, end: int, *operators: str) -> str:
+        known = (batch, count, end - begin, high, wide)
+        cut = (("begins", [begin]), ("ends", [end]), ("axes", [2]))
+        y = reader.part(layer, "Slice", [x, *(reader.integers(layer, *a) for a in cut)], known)
+        for op in operators:
+            y = reader.part(layer, op, [y], known, **({"axis": 2} if op == "Softmax" else {}))
+        return y
+
+    parts = [part(0, 2, "Sigmoid")]
+    if param.coords > 2:
+        parts.append(part(2, param.coords))
+    if param.do_softmax:
+        parts.append(part(param.coords, param.coords + 1, "Sigmoid"))
+        parts.append(part(param.coords + 1, size, "Softmax"))
+    else:
+        parts.append(part(param.coords, size, "Sigmoid"))
+    y = reader.part(layer, "Concat", parts, (batch, count, size, high, wide), axis=2)
+    target = [batch, c * high * wide] if param.do_softmax else list(shape)
+    reshaped(reader, layer, [y], outputs, target)
+
+
 def _prior_box(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     """[1, 2, 4 x boxes]: corners of boxes around every pixel of the first bottom, as parts of the
     second's height and width, then variances. They depend on the shapes alone.
@@ -261,8 +302,8 @@ def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
         raise Unsupported("min_size has to be positive and smaller than max_size")
     ratios = [1.0]
     for ratio in param.aspect_ratio:
-        if not ratio > 0:
-            raise Unsupported(f"aspect_ratio {ratio:g} is not positive")
+        if not 0 < ratio < math.inf:
+            raise Unsupported(f"aspect_ratio {ratio:g} is not positive and finite")
         if all(abs(ratio - known) >= 1e-6 for known in ratios):
             ratios += [ratio, 1 / ratio] if param.flip else [ratio]
     count = len(smallest) * len(ratios) + len(largest)
@@ -316,6 +357,7 @@ RULES: dict[str, Rule] = {
     "Permute": Rule(_permute),
     "PriorBox": Rule(_prior_box, (2, 2)),
     "ReLU6": Rule(_relu6),
+    "RegionYolo": Rule(_region_yolo),
     "Reorg": Rule(_reorg),
     "ShuffleChannel": Rule(_shuffle_channel),
     "Upsample": Rule(_upsample, (1, 2)),

@@ -19,11 +19,11 @@ def is_channels(axis: int, shape: Shape) -> bool:
     return axis in (1, 1 - len(shape)) and len(shape) > 1
 
 
-def channels_of(reader: Weighted, x: str, param: Any = None) -> int:
-    """Size of axis 1, the only one the parameters of a layer may belong to."""
+def channels_of(reader: Weighted, x: str) -> int:
+    """Size of axis 1, which the parameters of a layer belong to."""
     shape = reader.shape(x)
-    if len(shape) < 2 or (param and not (is_channels(param.axis, shape) and param.num_axes == 1)):
-        raise Unsupported("only parameters per channel (axis 1) are supported")
+    if len(shape) < 2:
+        raise Unsupported("its input has no channels (axis 1)")
     return shape[1]
 
 

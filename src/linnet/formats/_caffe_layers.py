@@ -17,7 +17,6 @@ from ._translator import Unsupported
 _SUM, _MAX = 1, 2  # of caffe.proto's EltwiseOp
 _REDUCTIONS = {1: "ReduceSum", 2: "ReduceL1", 3: "ReduceSumSquare", 4: "ReduceMean"}
 _MOST_TILES = 4096  # each is a part of a concatenation
-_MOST_PLACES = 1 << 24  # integers that a float32 tells apart
 
 # The types of `layers`, by number, as `layer` names them.
 _V1_TYPES = [
@@ -69,7 +68,7 @@ def layer_type(layer: Any) -> str:
     return kind if isinstance(kind, str) else _V1_TYPES[kind]
 
 
-def _axis(axis: int, rank: int) -> int:
+def axis_of(axis: int, rank: int) -> int:
     """An axis counted from the first, of a value of `rank` axes."""
     if not -rank <= axis < rank:
         raise Unsupported(f"axis {axis} does not exist in {rank} axes")
@@ -77,20 +76,31 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _inner_product(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """All axes from `axis` on become one of num_output."""
     param = layer.inner_product_param
-    shape = reader.shape(inputs[0])
-    if not param.num_output or not is_channels(param.axis, shape):
+    x, shape = inputs[0], reader.shape(inputs[0])
+    axis = axis_of(param.axis, len(shape))
+    if not param.num_output or axis == 0:
         raise Unsupported(f"num_output {param.num_output} or axis {param.axis} is not supported")
-    matrix: Shape = (param.num_output, math.prod(shape[1:]))
+    matrix: Shape = (param.num_output, math.prod(shape[axis:]))
     stored = matrix[::-1] if param.transpose else matrix
     weight, *bias = reader.blobs(layer, stored, *[(param.num_output,)] * param.bias_term)
-    names = [reader.weight(f"{layer.name}.weight", weight, param.transpose)]
-    names += [reader.weight(f"{layer.name}.bias", array) for array in bias]
-    if len(shape) != 2:
-        flat = reader.names.fresh(f"{outputs[0]}.flat")
-        reader.add(flat, "Flatten", inputs, [flat], axis=1)
-        inputs = [flat]
-    reader.add(layer.name, "Gemm", inputs + names, outputs, transB=1)
+    names = [reader.weight(f"{layer.name}.bias", array) for array in bias]
+    if axis == 1:
+        names.insert(0, reader.weight(f"{layer.name}.weight", weight, param.transpose))
+        if len(shape) != 2:
+            x = reader.part(layer, "Flatten", [x], axis=1)
+        reader.add(layer.name, "Gemm", [x, *names], outputs, transB=1)
+        return
+    right = reader.weight(f"{layer.name}.weight", weight, not param.transpose)
+    if axis < len(shape) - 1:
+        x = reader.names.fresh(f"{layer.name}.flat")
+        reshaped(reader, layer, inputs, [x], [*shape[:axis], matrix[1]])
+    shape = (*shape[:axis], param.num_output)
+    y = reader.part(layer, "MatMul", [x, right], shape)
+    for name in names:
+        y = reader.part(layer, "Add", [y, name], shape)
+    reader.finish(layer, y, outputs[0], shape)
 
 
 def _eltwise(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -126,13 +136,16 @@ def _concat(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
     if len(inputs) == 1:  # Caffe shares the blob, whatever the axis
         reader.add(layer.name, "Identity", inputs, outputs)
         return
-    shapes = [reader.shape(x) for x in inputs]
-    axis = _axis(axis, len(shapes[0]))
-    if axis == 0:
-        raise Unsupported("over the batch is not supported")
+    axis = axis_of(axis, len(reader.shape(inputs[0])))
+    shapes = [_along(reader, x, axis) for x in inputs]
     reader.add(layer.name, "Concat", inputs, outputs, axis=axis)
     if all(len(shape) == len(shapes[0]) for shape in shapes):
         reader.shapes[outputs[0]] = joined(shapes, axis)
+
+
+def _along(reader: Weighted, x: str, axis: int) -> Shape:
+    """A shape, with the batch as the prototxt says where that is the axis that changes."""
+    return reader.shape(x) if axis else reader.sizes(x)
 
 
 def joined(shapes: Sequence[Shape], axis: int) -> Shape:
@@ -142,16 +155,14 @@ def joined(shapes: Sequence[Shape], axis: int) -> Shape:
 
 def _slice(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.slice_param
-    shape = reader.shape(inputs[0])
     old = param.HasField("slice_dim")
     if old and param.HasField("axis"):
         raise Unsupported("has both axis and slice_dim")
-    axis = _axis(param.slice_dim if old else param.axis, len(shape))
+    axis = axis_of(param.slice_dim if old else param.axis, len(reader.shape(inputs[0])))
+    shape = _along(reader, inputs[0], axis)
     if len(outputs) == 1:  # Caffe shares the blob
         reader.add(layer.name, "Identity", inputs, outputs)
         return
-    if axis == 0:
-        raise Unsupported("slices of the batch are not supported")
     ends = [*param.slice_point, shape[axis]]
     if not param.slice_point:
         if shape[axis] % len(outputs):
@@ -175,7 +186,7 @@ def _crop(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -
     """The part of the first bottom that is as large as the second from `axis` on."""
     param = layer.crop_param
     shape, other = (reader.shape(x) for x in inputs)
-    first = _axis(param.axis, len(shape))
+    first = axis_of(param.axis, len(shape))
     axes = list(range(first, len(shape)))
     offsets = list(param.offset)
     if len(offsets) not in (0, 1, len(axes)) or len(other) != len(shape):
@@ -236,49 +247,13 @@ def _reduction(reader: Weighted, layer: Any, inputs: list[str], outputs: list[st
     """All axes from `axis` on become one number, which is gone as an axis, too."""
     param = layer.reduction_param
     shape = reader.shape(inputs[0])
-    axis = _axis(param.axis, len(shape))
-    if axis < 2:
-        raise Unsupported(f"axis {axis}: nothing but the batch would be left")
+    axis = axis_of(param.axis, len(shape))
+    if axis == 0:
+        raise Unsupported("over the batch is not supported")
     axes = reader.integers(layer, "axes", range(axis, len(shape)))
     op = _REDUCTIONS[param.operation]
     y = reader.part(layer, op, [inputs[0], axes], shape[:axis], keepdims=0)
     reader.finish(layer, times(reader, layer, y, param.coeff), outputs[0], shape[:axis])
-
-
-def _arg_max(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """The place of the largest number along `axis`, or in each image; the last one of several."""
-    param = layer.argmax_param
-    x, shape = inputs[0], reader.shape(inputs[0])
-    if param.top_k != 1:
-        raise Unsupported(f"top_k {param.top_k} is not supported, only 1")
-    axis, count = 1, math.prod(shape[1:])
-    if param.HasField("axis"):
-        axis = _axis(param.axis, len(shape))
-        count = shape[axis]
-        if axis == 0:
-            raise Unsupported("over the batch is not supported")
-    elif len(shape) != 2:
-        x = reader.part(layer, "Flatten", [x], axis=1)
-    if count > _MOST_PLACES or count < 1:  # of which each has its number as a constant
-        raise Unsupported(f"of {count} numbers is not supported, at most {_MOST_PLACES}")
-    largest = reduced(reader, layer, "Max", x, [axis])
-    found = [largest] if param.out_max_val else []
-    if not (param.HasField("axis") and param.out_max_val):
-        # A number's place, less more than there are places where it is not the largest.
-        rest = len(reader.shape(x)) - 1 - axis
-        if axis + rest > 3:
-            raise Unsupported(f"the place along an axis of {axis + rest + 1} is not supported")
-        reader.spend(count)
-        places = np.arange(count, dtype=np.float32).reshape(-1, *(1,) * rest)
-        gap = reader.part(layer, "Sub", [x, largest], reader.shape(x))
-        lost = times(reader, layer, reader.part(layer, "Sign", [gap]), count)
-        place = reader.part(layer, "Add", [lost, reader.constant(f"{layer.name}.places", places)])
-        found.insert(0, reduced(reader, layer, "Max", place, [axis]))
-    y = found[0] if len(found) == 1 else reader.part(layer, "Concat", found, axis=1)
-    if not param.HasField("axis"):
-        target = (shape[0], len(found), *(1,) * max(1, len(shape) - 2))
-        y = reader.part(layer, "Reshape", [y, reader.integers(layer, "shape", target)], target)
-    reader.finish(layer, y, outputs[0])
 
 
 def _tile(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -288,8 +263,8 @@ def _tile(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -
     if param.tiles == 1:
         _identity(reader, layer, inputs, outputs)
     else:
-        shape = reader.shape(inputs[0])
-        axis = _axis(param.axis, len(shape))
+        axis = axis_of(param.axis, len(reader.shape(inputs[0])))
+        shape = _along(reader, inputs[0], axis)
         reader.add(layer.name, "Concat", inputs * param.tiles, outputs, axis=axis)
         reader.shapes[outputs[0]] = joined([shape] * param.tiles, axis)
 
@@ -359,6 +334,8 @@ def reshaped(
     number is the batch still, of any size, where it stays apart.
     """
     shape, sizes = reader.shape(inputs[0]), reader.sizes(inputs[0])
+    if shape[0] == 0 and target and target[0] == reader.batch:
+        target = [0, *target[1:]]
     new = [n or sizes[0] for n in target]
     total, known = math.prod(sizes), math.prod(n for n in new if n != -1)
     if new.count(-1) == 1 and known > 0 and total % known == 0:
@@ -420,6 +397,20 @@ def _beside(reader: Weighted, layer: Any, inputs: list[str], axis: int) -> str:
     return wide
 
 
+def _blob_axes(reader: Weighted, x: str, param: Any) -> tuple[Shape, Shape]:
+    """The shape of the parameters that a layer has for some axes of its input, and the one in which
+    they broadcast to it.
+    """
+    shape = reader.shape(x)
+    first = axis_of(param.axis, len(shape)) if param.num_axes else len(shape)
+    end = len(shape) if param.num_axes == -1 else first + param.num_axes
+    if not first <= end <= len(shape):
+        raise Unsupported(f"{param.num_axes} axes from axis {first} on are not in {len(shape)}")
+    if first == 0:
+        raise Unsupported("parameters for every image (axis 0) are not supported")
+    return shape[first:end], (*shape[first:end], *(1,) * (len(shape) - end))
+
+
 def _scale(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.scale_param
     if len(inputs) == 2:
@@ -428,8 +419,16 @@ def _scale(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
         factor = _beside(reader, layer, inputs, param.axis)
         reader.add(layer.name, "Mul", [inputs[0], factor], outputs)
         return
-    c = channels_of(reader, inputs[0], param)
-    scale, *bias = reader.blobs(layer, (c,), *[(c,)] * param.bias_term)
+    of_blob, wide = _blob_axes(reader, inputs[0], param)
+    scale, *bias = reader.blobs(layer, of_blob, *[of_blob] * param.bias_term)
+    if not is_channels(param.axis, reader.shape(inputs[0])) or len(of_blob) != 1:
+        y = inputs[0]
+        for what, op, array in zip(("scale", "bias"), ("Mul", "Add"), [scale, *bias]):
+            name = reader.constant(f"{layer.name}.{what}", array.reshape(wide))
+            y = reader.part(layer, op, [y, name], reader.shape(y))
+        reader.finish(layer, y, outputs[0])
+        return
+    c = len(scale)
     normalized(
         reader,
         layer,
@@ -448,15 +447,13 @@ def _bias(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -
         other = _beside(reader, layer, inputs, layer.bias_param.axis)
         reader.add(layer.name, "Add", [inputs[0], other], outputs)
         return
-    c = channels_of(reader, inputs[0], layer.bias_param)
-    (bias,) = reader.blobs(layer, (c,))
-    ones = (1,) * (len(reader.shape(inputs[0])) - 2)
-    name = reader.constant(f"{layer.name}.bias", bias.reshape(c, *ones))
+    of_blob, wide = _blob_axes(reader, inputs[0], layer.bias_param)
+    (bias,) = reader.blobs(layer, of_blob)
+    name = reader.constant(f"{layer.name}.bias", bias.reshape(wide))
     reader.add(layer.name, "Add", [*inputs, name], outputs)
 
 
 RULES: dict[str, Rule] = {
-    "ArgMax": Rule(_arg_max),
     "BatchNorm": Rule(_batch_norm),
     "Bias": Rule(_bias, (1, 2)),
     "Concat": Rule(_concat, (1, 1 << 16)),

@@ -85,6 +85,7 @@ message LayerParameter {
   optional LogParameter log_param = 134;
   optional FlattenParameter flatten_param = 135;
   optional ReductionParameter reduction_param = 136;
+  optional EmbedParameter embed_param = 137;
   optional TileParameter tile_param = 138;
   optional BatchNormParameter batch_norm_param = 139;
   optional ELUParameter elu_param = 140;
@@ -102,6 +103,7 @@ message LayerParameter {
   optional InterpParameter interp_param = 2006;
   optional UpsampleParameter upsample_param = 2007;
   optional ReorgParameter reorg_param = 2008;
+  optional RegionYoloParameter region_yolo_param = 2009;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -140,7 +142,31 @@ message V1LayerParameter {
   repeated string param = 1001;
   repeated DimCheckMode blob_share_mode = 1002;
 }
-message V0LayerParameter { optional string name = 1; optional string type = 2; }
+message V0LayerParameter {
+  optional string name = 1;
+  optional string type = 2;
+  optional uint32 num_output = 3;
+  optional bool biasterm = 4 [default = true];
+  optional FillerParameter weight_filler = 5;
+  optional FillerParameter bias_filler = 6;
+  optional uint32 pad = 7;
+  optional uint32 kernelsize = 8;
+  optional uint32 group = 9 [default = 1];
+  optional uint32 stride = 10 [default = 1];
+  optional PoolMethod pool = 11;
+  optional float dropout_ratio = 12 [default = 0.5];
+  optional uint32 local_size = 13 [default = 5];
+  optional float alpha = 14 [default = 1];
+  optional float beta = 15 [default = 0.75];
+  optional float k = 22 [default = 1];
+  repeated BlobProto blobs = 50;
+  optional uint32 concat_dim = 65 [default = 1];
+}
+message EmbedParameter {
+  optional uint32 num_output = 1;
+  optional uint32 input_dim = 2;
+  optional bool bias_term = 3 [default = true];
+}
 message FillerParameter {
   optional string type = 1 [default = constant];
   optional float value = 2;
@@ -327,6 +353,13 @@ message PriorBoxParameter {
   optional float offset = 13 [default = 0.5];
 }
 message PythonParameter { optional string module = 1; optional string layer = 2; }
+message RegionYoloParameter {
+  optional uint32 classes = 1;
+  optional uint32 coords = 2 [default = 4];
+  optional uint32 num = 3;
+  optional bool do_softmax = 4 [default = true];
+  repeated uint32 mask = 5;
+}
 message ReorgParameter { optional uint32 stride = 1; optional bool reverse = 2; }
 message ShuffleChannelParameter { optional uint32 group = 1 [default = 1]; }
 message TileParameter { optional int32 axis = 1 [default = 1]; optional int32 tiles = 2; }
@@ -358,7 +391,7 @@ _IGNORED = {
         forward_type backward_type forward_math backward_math cublas_math_override
         multinode mn_activation_param mn_grad_compress_param force_backward
         transform_param loss_param accuracy_param contrastive_loss_param
-        data_param dummy_data_param embed_param hdf5_data_param
+        data_param dummy_data_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
         parameter_param recurrent_param sigmoid_param tanh_param window_data_param
         annotated_data_param multibox_loss_param detection_evaluate_param video_data_param
@@ -369,6 +402,11 @@ _IGNORED = {
         contrastive_loss_param data_param dummy_data_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
         sigmoid_param tanh_param window_data_param
+    """,
+    "V0LayerParameter": """
+        blobs_lr weight_decay source scale meanfile batchsize cropsize mirror rand_skip
+        det_fg_threshold det_bg_threshold det_fg_fraction det_context_pad det_crop_mode
+        new_num new_channels new_height new_width shuffle_images hdf5_output_param
     """,
     "ParamSpec": "lr_mult decay_mult",
     "BlobProto": "diff double_diff",
@@ -382,6 +420,7 @@ _IGNORED = {
     "PReLUParameter": "filler",
     "SPPParameter": "engine",
     "InnerProductParameter": "weight_filler bias_filler engine",
+    "EmbedParameter": "weight_filler bias_filler",
     "EltwiseParameter": "stable_prod_grad engine",
     "LRNParameter": "engine",
     "ReLUParameter": "engine",
@@ -395,6 +434,7 @@ _IGNORED = {
         slope_filler bias_filler scale_filler shift_filler momentum moving_average frozen engine
     """,
     "PythonParameter": "param_str share_in_parallel",
+    "RegionYoloParameter": "anchors",
 }
 IGNORED = {message: frozenset(fields.split()) for message, fields in _IGNORED.items()}
 
@@ -404,14 +444,16 @@ FORKS = 2001  # the first of linnet's own numbers, which no file has
 _IGNORED_NUMBERS = {
     "NetParameter": "5 7",
     "LayerParameter": """
-        5 10 11 100 101 102 105 107 109 112 113 114 115 116 124 127 129 137 145 146
+        5 10 11 100 101 102 105 107 109 112 113 114 115 116 124 127 129 145 146
     """,
+    "V0LayerParameter": "16 17 18 19 20 21 51 52 53 54 55 56 58 59 60 61 62 63 64 1001",
     "V1LayerParameter": "7 8 11 13 14 15 16 20 26 27 29 35 36 37 38 40 42",
     "ParamSpec": "3 4",
     "FillerParameter": "3 4 5 6 7 8",
     "ConvolutionParameter": "15 17",
     "PoolingParameter": "11",
     "InnerProductParameter": "3 4",
+    "EmbedParameter": "4 5",
     "EltwiseParameter": "3",
     "LRNParameter": "6",
     "ReLUParameter": "2",

@@ -15,6 +15,7 @@ from ._caffe_proto import IGNORED
 _STRING = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
 _TOKEN = re.compile(rf"(?:(?:{_STRING})\s*)+|[\w.+/-]+|\S")  # adjacent strings are one
 _COMMENT = rf"({_STRING})|#[^\n]*"
+_LONGEST_LINE = 2000
 
 _Tree = list[tuple[str, "_Tree | None"]]  # fields as written, messages with their own
 
@@ -31,9 +32,9 @@ def parse(data: bytes, what: str) -> Network:
     """The NetParameter in a prototxt; ValueError if it is none."""
     net = _schema.caffe("NetParameter")()
     try:
-        text = _decoded(data)
+        text = re.sub(_COMMENT, lambda match: match[1] or "", _decoded(data))
+        text = "\n".join(map(_broken, text.split("\n")))
         text_format.Parse(text, net, allow_unknown_field=True)
-        text = re.sub(_COMMENT, lambda match: match[1] or "", text)
         tree = _tree(match[0] for match in _TOKEN.finditer(text))
     except MemoryError:
         raise
@@ -52,6 +53,13 @@ def parse(data: bytes, what: str) -> Network:
         list(_unknown([f for f in tree if f[0] not in ("layer", "layers")], net.DESCRIPTOR)),
         [list(_unknown(fields, message)) for message, fields in layers],
     )
+
+
+def _broken(line: str) -> str:
+    """A line of many tokens as lines of one: protobuf's parser copies a line again and again."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    return "\n".join(match[0] for match in _TOKEN.finditer(line))
 
 
 def _decoded(data: bytes) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..graph import UNSUPPORTED, Array, Shape
-from . import _schema
+from . import _hdf5, _schema
+from ._caffe_v0 import is_old
 from ._source import Source
 from ._translator import Translator, Unsupported
 
@@ -17,10 +18,10 @@ from ._translator import Translator, Unsupported
 def read(source: Source) -> dict[str, Sequence[Any]]:
     """{layer name: its BlobProtos}, in the file's order."""
     data = source.read()
-    if data.startswith(b"\x89HDF"):
-        raise ValueError(f"{source}: weights in HDF5 form are not supported, only binary protobuf")
+    if data.startswith(_hdf5.MAGIC):
+        return _of_hdf5(_hdf5.Hdf5(data, str(source)))
     net = _schema.parse(_schema.caffe("TrainedParameter"), data, f"{source}: not a caffemodel")
-    layers = layers_of(net, source)
+    layers = [layer.layer if is_old(layer) else layer for layer in layers_of(net, source)]
     if not layers and _is_mean(data):
         raise ValueError(
             f"{source}: holds an image, likely the mean of those of training, and no weights; "
@@ -34,6 +35,46 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
             weights.pop(layer.name, None)  # a later one of the same name stands where it is
             weights[layer.name] = layer.blobs
     return weights
+
+
+def _of_hdf5(file: _hdf5.Hdf5) -> dict[str, Sequence[Any]]:
+    """The same of Caffe's other form, whose datasets are data/LAYER/0, 1, ..."""
+    weights: dict[str, Sequence[Any]] = {}
+    for layer in file.names("data"):
+        blobs: list[Any] = []
+        while (array := file.array(f"data/{layer}/{len(blobs)}")) is not None:
+            values = np.ascontiguousarray(array, np.float32)
+            blobs.append(_schema.caffe("BlobProto")(data=[values.tobytes()]))
+            blobs[-1].shape.dim.extend(values.shape)
+        if blobs:
+            weights[layer] = blobs
+    if not weights:
+        raise ValueError(f"{file.what}: holds no weights of Caffe's (data/LAYER/0)")
+    return weights
+
+
+def with_blobs(source: Source | None, blobs: Mapping[str, Sequence[Array]]) -> Source:
+    """A caffemodel with other weights for some layers, by name."""
+    data = source.read() if source else b""
+    made = _schema.caffe("TrainedParameter")()
+    old = _schema.parse(type(made), data, f"{source}: not a caffemodel").layers
+    for name, arrays in blobs.items():
+        layer = (made.layers if old else made.layer).add(name=name)
+        for array in arrays:
+            values = np.ascontiguousarray(array, np.float32)
+            layer.blobs.add(data=[values.tobytes()]).shape.dim.extend(values.shape)
+    # One message after the other is both in one, and of two layers the later one counts.
+    changed = Source(data + made.SerializeToString(), "weights")
+    changed.name = str(source) if source else changed.name
+    return changed
+
+
+def blobs_of(source: Source, layer: str) -> list[Array]:
+    """The weights of a layer in a caffemodel, in the shapes they have there."""
+    return [
+        _array(blob, _shape(blob), f"{source}: blob {index} of '{layer}'")
+        for index, blob in enumerate(read(source).get(layer, ()))
+    ]
 
 
 def _is_mean(data: bytes) -> bool:
@@ -51,10 +92,6 @@ def layers_of(net: Any, source: Source) -> Sequence[Any]:
     """
     if net.layer and net.layers:
         raise ValueError(f"{source}: has both 'layer' and 'layers'")
-    if any(layer.HasField("layer") for layer in net.layers):
-        raise ValueError(
-            f"{source}: is of the form before 2014; Caffe's upgrade_net_proto tools convert it"
-        )
     layers: Sequence[Any] = net.layer or net.layers
     return layers
 
@@ -93,6 +130,7 @@ class Weighted(Translator):
         self.weights = None if caffemodel is None else read(caffemodel)
         self.file = str(caffemodel)
         self.budget = _MOST_MADE
+        self.batch = 0  # of the first input, as the prototxt writes it
         # Of the values that say where a pool found its largest ones: how far apart its windows are,
         # which do not overlap, and the height and width that they cover.
         self.places: dict[str, tuple[list[int], Shape]] = {}
@@ -274,8 +312,7 @@ class Weighted(Translator):
 
 def _array(blob: Any, shape: Shape, what: str) -> Array:
     """A BlobProto's data in the shape it has to have; axes of 1 at its ends make no difference."""
-    legacy = (blob.num, blob.channels, blob.height, blob.width)
-    found = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
+    found = _shape(blob)
 
     def significant(dims: Shape) -> Shape:
         long = [i for i, size in enumerate(dims) if size != 1]
@@ -284,6 +321,11 @@ def _array(blob: Any, shape: Shape, what: str) -> Array:
     if significant(found) != significant(shape):
         raise Unsupported(f"{what} has shape {list(found)}, expected {list(shape)}")
     return _values(blob, math.prod(shape), what).reshape(shape)
+
+
+def _shape(blob: Any) -> Shape:
+    legacy = (blob.num, blob.channels, blob.height, blob.width)
+    return tuple(blob.shape.dim) if blob.HasField("shape") else legacy
 
 
 def _values(blob: Any, count: int, what: str) -> Array:

@@ -14,14 +14,16 @@ from ._caffe_layers import difference, joined, layer_type
 from ._caffe_weights import Rule, Weighted
 from ._translator import Unsupported
 
-_MAX = 0  # of PoolMethod
+_MAX, _STOCHASTIC = 0, 2  # of PoolMethod
 _MOST_LEVELS = 16  # of a pyramid, each of twice as many windows a side
 _MOST_PHASES = 64
 _MOST_PLACES = 1 << 24  # integers that a float32 tells apart
 
 
-def _pair(param: Any, name: str, short: str, default: int) -> list[int]:
-    """[height, width] of a setting given once, once per axis, or as `short`_h and `short`_w."""
+def _pair(param: Any, name: str, short: str, default: int, axes: int = 2) -> list[int]:
+    """[height, width] of a setting given once, once per axis, or as `short`_h and `short`_w;
+    [width] of rows.
+    """
     values = getattr(param, name)
     if isinstance(values, int):
         values = [values] if param.HasField(name) else []
@@ -31,17 +33,13 @@ def _pair(param: Any, name: str, short: str, default: int) -> list[int]:
         if values:
             raise Unsupported(f"has both {name} and {high} or {wide}")
         values = [getattr(param, key) if param.HasField(key) else default for key in (high, wide)]
-    return _per_axis(values, name, default)
-
-
-def _per_axis(values: Sequence[int], name: str, default: int) -> list[int]:
-    if len(values) > 2:
-        raise Unsupported(f"has {len(values)} values of {name}; only 2-D windows are supported")
+    if len(values) not in (0, 1, axes):
+        raise Unsupported(f"has {len(values)} values of {name}, expected 1 or {axes}")
     values = list(values) or [default]
-    return values * 2 if len(values) == 1 else values
+    return values * axes if len(values) == 1 else values
 
 
-def _dilations(param: Any) -> list[int]:
+def _dilations(param: Any, axes: int = 2) -> list[int]:
     """[height, width] of what forks and Caffe itself call by different names."""
     found = []
     for name in ("dilation", "hole", "kstride"):
@@ -49,21 +47,22 @@ def _dilations(param: Any) -> list[int]:
         for key in (f"{name}_h", f"{name}_w"):
             given += key in param.DESCRIPTOR.fields_by_name and param.HasField(key)
         if given:
-            found.append((name, _pair(param, name, name, 1)))
+            found.append((name, _pair(param, name, name, 1, axes)))
     if len(found) > 1:
         raise Unsupported(f"has both {found[0][0]} and {found[1][0]}")
-    return found[0][1] if found else [1, 1]
+    return found[0][1] if found else [1] * axes
 
 
 def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    param = layer.convolution_param
-    kernel = _pair(param, "kernel_size", "kernel", 0)
-    pad = _pair(param, "pad", "pad", 0)
-    shape = reader.shape(inputs[0])
-    if len(shape) != 4 or not is_channels(param.axis, shape):
+    param, shape = layer.convolution_param, reader.shape(inputs[0])
+    axes = len(shape) - 2
+    if axes not in (1, 2) or not is_channels(param.axis, shape):
         raise Unsupported(
-            f"its input has {len(shape)} axes, channels axis {param.axis}; expected an image"
+            f"its input has {len(shape)} axes, channels axis {param.axis}; expected an image or a "
+            "row of each channel"
         )
+    kernel = _pair(param, "kernel_size", "kernel", 0, axes)
+    pad = _pair(param, "pad", "pad", 0, axes)
     transposed = layer_type(layer) == "Deconvolution"
     depthwise = layer_type(layer) == "ConvolutionDepthwise"
     group = shape[1] if depthwise else max(param.group, 1)
@@ -73,7 +72,7 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
             f"num_output {filters}, kernel {kernel} and group {group} do not fit "
             f"{shape[1]} channels"
         )
-    strides, dilations = _pair(param, "stride", "stride", 1), _dilations(param)
+    strides, dilations = _pair(param, "stride", "stride", 1, axes), _dilations(param, axes)
     attrs = {
         "kernel_shape": kernel,
         "strides": strides,
@@ -104,10 +103,30 @@ def _convolution(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
             reader.shapes[y] = size
 
 
+def _im2col(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The numbers of each window as channels: a convolution that takes them as they are."""
+    param = layer.convolution_param
+    kernel, shape = _pair(param, "kernel_size", "kernel", 0), reader.shape(inputs[0])
+    if len(shape) != 4 or not is_channels(param.axis, shape) or 0 in kernel:
+        raise Unsupported(f"its input has {len(shape)} axes, its kernel is {kernel}")
+    taps = math.prod(kernel)
+    reader.spend(shape[1] * taps * taps)
+    weights = np.tile(np.eye(taps, dtype=np.float32), (shape[1], 1)).reshape(-1, 1, *kernel)
+    attrs = {
+        "kernel_shape": kernel,
+        "strides": _pair(param, "stride", "stride", 1),
+        "pads": _pair(param, "pad", "pad", 0) * 2,
+        "dilations": _dilations(param),
+        "group": shape[1],
+    }
+    name = reader.constant(f"{layer.name}.weight", weights)
+    reader.add(layer.name, "Conv", [*inputs, name], outputs, **attrs)
+
+
 def _bilinear(reader: Weighted, param: Any, shape: Shape) -> list[Array]:
     """What a layer that was never trained, and is in no caffemodel, is filled with."""
-    high, wide = shape[2:]
-    if high != wide:
+    high, wide = shape[2], shape[-1]
+    if len(shape) != 4 or high != wide:
         raise Unsupported(f"its bilinear weights have a kernel of {high}x{wide}, expected a square")
     reader.spend(math.prod(shape) + wide * wide)
     if param.bias_term and param.bias_filler.type != "constant":
@@ -121,26 +140,49 @@ def _bilinear(reader: Weighted, param: Any, shape: Shape) -> list[Array]:
 
 def _pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     param = layer.pooling_param
-    # What stochastic pooling picks at random in training is its average otherwise.
     op = "MaxPool" if param.pool == _MAX else "AveragePool"
     if len(outputs) == 2 and (op != "MaxPool" or param.global_pooling):
         raise Unsupported("has 2 tops, of which only a MAX pool that is not global has the second")
     if param.global_pooling:
-        reader.add(layer.name, f"Global{op}", inputs, outputs)
+        attrs: dict[str, Any] = {}
+        op = f"Global{op}"
+    else:
+        window = _pool_window(param)
+        attrs = window.attrs(op, reader.shape(inputs[0]))
+    if param.pool == _STOCHASTIC:
+        if not param.global_pooling and any(window.pad):
+            raise Unsupported("pad is not supported for a STOCHASTIC pool, nor is it in Caffe")
+        y = _weighted_average(reader, layer, inputs[0], op, attrs)
+        reader.finish(layer, y, outputs[0])
         return
-    window = _Window(
+    reader.add(layer.name, op, inputs, outputs[:1], **attrs)
+    if len(outputs) == 2:
+        if outputs[0] not in reader.shapes:
+            raise Unsupported(f"its window {window.kernel} does not fit the input")
+        _places(reader, layer, inputs[0], outputs, window)
+
+
+def _weighted_average(reader: Weighted, layer: Any, x: str, op: str, attrs: dict[str, Any]) -> str:
+    """What a STOCHASTIC pool is once it is trained: every number weighs as much as it is, and 0
+    where their sum is not positive. (On CPUs Caffe itself has not implemented it.)
+    """
+    mean = reader.part(layer, op, [x], **attrs)
+    square = reader.part(layer, op, [reader.part(layer, "Mul", [x, x])], **attrs)
+    positive = reader.part(layer, "Relu", [reader.part(layer, "Sign", [mean])])
+    least = reader.number(layer, "least", float(np.finfo(np.float32).tiny))
+    divisor = reader.part(layer, "Max", [mean, least])
+    weighted = reader.part(layer, "Mul", [square, positive])
+    return reader.part(layer, "Div", [weighted, divisor])
+
+
+def _pool_window(param: Any) -> _Window:
+    return _Window(
         _pair(param, "kernel_size", "kernel", 0),
         _pair(param, "stride", "stride", 1),
         _pair(param, "pad", "pad", 0),
         _dilations(param),
         _rounds_up(param),
     )
-    attrs = window.attrs(op, reader.shape(inputs[0]))
-    reader.add(layer.name, op, inputs, outputs[:1], **attrs)
-    if len(outputs) == 2:
-        if outputs[0] not in reader.shapes:
-            raise Unsupported(f"its window {window.kernel} does not fit the input")
-        _places(reader, layer, inputs[0], outputs, window)
 
 
 def _places(reader: Weighted, layer: Any, x: str, outputs: Sequence[str], window: _Window) -> None:
@@ -321,6 +363,7 @@ CONVOLUTION = Rule(_convolution, (1, 64), (1, 64), pairs=True)
 RULES: dict[str, Rule] = {
     "Convolution": CONVOLUTION,
     "Deconvolution": CONVOLUTION,
+    "Im2col": Rule(_im2col),
     "LRN": Rule(_lrn),
     "Pooling": Rule(_pooling, (1, 1), (1, 2)),
     "SPP": Rule(_spp),

@@ -1,6 +1,7 @@
-"""Protocol-buffer messages of ONNX and Caffe, trimmed to what linnet reads and writes.
+"""Protocol-buffer messages of ONNX, Caffe and TensorFlow, trimmed to what linnet reads and writes.
 
-Numbers and types of ONNX's are those of onnx.proto (IR version 14); `_caffe_proto` has Caffe's.
+Numbers and types of ONNX's are those of onnx.proto (IR version 14); `_caffe_proto` has Caffe's,
+`_tf_proto` TensorFlow's.
 Large packed arrays of floats are declared `repeated bytes`, the same thing on the wire, so that
 NumPy reads them without a Python list; `floats` gets their values. Fields left out are skipped by
 the parser.
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-from . import _caffe_proto
+from . import _caffe_proto, _tf_proto
 
 _ONNX = """
 message ModelProto {
@@ -136,6 +137,11 @@ def onnx(name: str) -> Any:
 def caffe(name: str) -> Any:
     """Message class `name` of Caffe."""
     return _classes("caffe", _caffe_proto.MESSAGES)[name]
+
+
+def tensorflow(name: str) -> Any:
+    """Message class `name` of TensorFlow."""
+    return _classes("tensorflow", _tf_proto.MESSAGES)[name]
 
 
 def parse(message_class: Any, data: bytes, what: str) -> Any:

@@ -14,6 +14,8 @@ from ..text import short
 PathLike = Union[str, "os.PathLike[str]"]
 Given = Union[PathLike, bytes, bytearray, memoryview, IO[bytes]]
 
+_IN_FOLDERS = ("saved_model.pb",)  # what a folder that is a model has its graph in
+
 LONGEST_SHOWN = 300  # characters of a path in a message; a longer one is likely a model's text
 
 
@@ -70,6 +72,9 @@ def _checked(path: str, what: str) -> Path:
     except OSError as error:
         shown = path if len(path) <= LONGEST_SHOWN else short(path)
         raise OSError(error.errno, error.strerror, shown) from None
+    inside = next((file for file in _IN_FOLDERS if os.path.isfile(os.path.join(path, file))), None)
+    if inside is not None:
+        return Path(path, inside)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):

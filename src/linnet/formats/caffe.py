@@ -1,24 +1,26 @@
 """Caffe models (https://github.com/BVLC/caffe, version 1.0) to a Graph.
 
-The network is what Caffe builds from the prototxt in its TEST phase, in the form of 2015 (`layer`)
-or 2014 (`layers`); the weights are those of the caffemodel's layers of the same names. Layers that
-only training and scoring need (losses, Accuracy) are left out. A blob that several layers write in
-place has its last writer's value under its name, but an input keeps its own. A field that is
-neither known nor known not to matter is an error, as it is in Caffe.
+The network is what Caffe builds from the prototxt in its TEST phase, in the form of 2015 (`layer`),
+2014 (`layers`) or 2013 (a `layer` in each of `layers`); the weights are those of the caffemodel's
+layers of the same names. Layers that only training and scoring need (losses, Accuracy) are left
+out. A blob that several layers write in place has its last writer's value under its name, but an
+input keeps its own. A field that is neither known nor known not to matter is an error, as it is in
+Caffe.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..graph import LONGEST_AXIS, Graph
-from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_windows
+from ..graph import LONGEST_AXIS, Graph, Layer, Shape
+from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_places, _caffe_windows
 from ._caffe_binary import carried
 from ._caffe_layers import layer_type, passes_on
 from ._caffe_text import Network, parse
+from ._caffe_v0 import is_old, upgraded
 from ._caffe_weights import Rule, Weighted, layers_of
 from ._source import Source
 from ._translator import MissingOperator, Unsupported
@@ -27,14 +29,27 @@ _RULES = {
     **_caffe_layers.RULES,
     **_caffe_functions.RULES,
     **_caffe_windows.RULES,
+    **_caffe_places.RULES,
     **_caffe_forks.RULES,
 }
 _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
 _STATE = ": they keep a state from one step of a sequence to the next, linnet's networks have none"
+_REGIONS = ": regions that a network finds in an image, and of each its own part, are not supported"
 _DETECTIONS = ": leave this layer out, its bottoms are outputs then, and find the boxes yourself"
+_FINDERS = (
+    "DetectionOutput",
+    "RegionOutput",
+    "YoloDetectionOutput",
+    "YoloV3DetectionOutput",
+    "Yolov3DetectionOutput",
+)
 _INSTEAD = {  # what else there is to say of layers that are not supported
     **dict.fromkeys(("LSTM", "RNN", "LSTMUnit", "Lstm"), _STATE),
-    **dict.fromkeys(("DetectionOutput", "Yolov3DetectionOutput"), _DETECTIONS),
+    **dict.fromkeys(_FINDERS, _DETECTIONS),
+    **dict.fromkeys(("Proposal", "PSROIPooling", "ROIAlign", "ROIPooling"), _REGIONS),
+    **dict.fromkeys(
+        ("BatchReindex", "Filter"), ": which images are left depends on what they hold"
+    ),
     "CTCGreedyDecoder": ": leave this layer out, its bottoms are outputs then, and decode them "
     "yourself",
 }
@@ -42,12 +57,17 @@ _TRAIN = 0  # of caffe.proto's Phase
 
 
 def read(
-    prototxt: Source, caffemodel: Source | None = None, *, stages: Sequence[str] = ()
+    prototxt: Source,
+    caffemodel: Source | None = None,
+    *,
+    stages: Sequence[str] = (),
+    shapes: Mapping[str, Shape],
 ) -> Graph:
     """The graph of a prototxt with the weights of a caffemodel, or of a caffemodel that holds both.
 
-    stages: of the network's state, beside those the prototxt says.
-    ValueError if a file is damaged or of a form before 2014. What is wrong with single layers is
+    stages: of the network's state, beside those the prototxt says. shapes: of inputs by name,
+    instead of the prototxt's, 0 where that counts.
+    ValueError if a file is damaged. What is wrong with single layers is
     left in the graph for passes.canonicalize to report together.
     """
     try:
@@ -56,7 +76,7 @@ def read(
             network = carried(caffemodel)
         else:
             network = parse(prototxt.read(), str(prototxt))
-        return _Reader(prototxt, network, caffemodel, stages).graph
+        return _Reader(prototxt, network, caffemodel, stages, shapes).graph
     except UnicodeDecodeError:
         raise ValueError(f"{caffemodel}: a name is not valid UTF-8") from None
 
@@ -93,10 +113,16 @@ class _Reader(Weighted):
     """One translation, from the parsed files to `graph`."""
 
     def __init__(
-        self, source: Source, network: Network, caffemodel: Source | None, stages: Sequence[str]
+        self,
+        source: Source,
+        network: Network,
+        caffemodel: Source | None,
+        stages: Sequence[str],
+        given: Mapping[str, Shape],
     ) -> None:
         net = network.net
         self.source = source
+        self.given = given  # shapes of inputs
         self.unknown: dict[int, list[str]] = {}  # fields by the layer's id
         self.current: dict[str, str] = {}  # blob to the value it holds at this point
         self.tops: list[str] = []  # every layer's values
@@ -106,19 +132,15 @@ class _Reader(Weighted):
 
         state = {*net.state.stage, *stages}
         every = list(layers_of(net, source))
+        every = upgraded(every) if any(map(is_old, every)) else every
         layers = [layer for layer in every if _included(layer, net.state.level, state)]
         super().__init__(
             net.name, source, (blob for layer in layers for blob in layer.top), layers, caffemodel
         )
         self._unknown_fields(network, every, layers)
-        # In place, a layer that passes its input on is not there at all.
-        layers = [
-            layer
-            for layer in layers
-            if not (passes_on(layer, layer_type(layer)) and layer.top == layer.bottom)
-        ]
         self.names.update(net.input)
-        self.writes = Counter(blob for layer in layers for blob in layer.top)  # still to come
+        writers = [layer for layer in layers if not _does_nothing(layer)]
+        self.writes = Counter(blob for layer in writers for blob in layer.top)  # still to come
         self._net_inputs(net)
         scored: set[str] = set()
         for layer in layers:
@@ -127,6 +149,9 @@ class _Reader(Weighted):
                 scored.update(self.current.get(blob, blob) for blob in layer.bottom)
                 if kind == "Silence":
                     self.silenced.update(self.current.get(blob, blob) for blob in layer.bottom)
+            elif _does_nothing(layer):
+                values = [self.current.get(blob, blob) for blob in layer.top]
+                self.graph.layers.append(Layer(layer.name, kind, values))
             else:
                 self._layer(layer, kind)
         if self.weights is None and self.weighted:
@@ -172,6 +197,10 @@ class _Reader(Weighted):
     def _declare(self, blob: str, dims: list[int]) -> None:
         if blob in self.current:
             raise ValueError(f"{self.source}: the input '{blob}' is defined twice")
+        self.batch = self.batch or (dims[0] if dims else 0)
+        given = self.given.get(blob, ())
+        if len(given) == len(dims):
+            dims = [n or size for n, size in zip(given, dims)]
         if not dims or not 1 <= min(dims) <= max(dims) < LONGEST_AXIS:
             raise ValueError(f"{self.source}: the input '{blob}' has the shape {dims}")
         self.current[blob] = blob
@@ -200,6 +229,7 @@ class _Reader(Weighted):
             outputs.append(blob if last else self.names.fresh(f"{blob}.{layer.name}"))
         with self.attempt(kind, layer.name, [value for value in inputs if value], outputs):
             self._translate(layer, kind, inputs, outputs)
+        self.graph.layers.append(Layer(layer.name, kind, outputs))
         self.tops += outputs
         self.read.update(inputs)
         self.current.update(zip(layer.top, outputs))
@@ -251,6 +281,11 @@ class _Reader(Weighted):
                 f"has {len(inputs)} bottoms and {len(outputs)} tops, expected {wanted}"
             )
         rule.translate(self, layer, inputs, outputs)
+
+
+def _does_nothing(layer: Any) -> bool:
+    """Whether it passes its input on in place: it is not there at all then."""
+    return passes_on(layer, layer_type(layer)) and layer.top == layer.bottom
 
 
 def _scores(kind: str) -> bool:

@@ -48,6 +48,14 @@ def joined(low: Lowering, call: Call) -> None:
             _replace(low, call, index, low.constants[name][None])
 
 
+def matrices(low: Lowering, call: Call) -> None:
+    """A product of arrays of matrices, one of them constant."""
+    rank = max(len(low.shape(name)) for name in call.inputs if name in low.shapes)
+    for index, name in enumerate(call.inputs):
+        if name in low.constants and low.constants[name].ndim == rank - 1 > 2:
+            _replace(low, call, index, low.constants[name][None])
+
+
 def axes_attribute(low: Lowering, call: Call) -> None:
     call.attrs = {**call.attrs, "axes": [a + (a >= 0) for a in call.ints("axes")]}
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..graph import Array
 from ..text import shape_text, short
 from ._broadcast import arithmetic, pointwise, smaller
-from ._lowering import Call, Lowering, Refusal
+from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
 
 _DTYPES: dict[int, Any] = {  # of TensorProto.DataType
@@ -183,6 +183,13 @@ def divide(a: Array, b: Array) -> Array:
     if (b == 0).any():
         raise ValueError("integer division by zero")
     return np.asarray(a // b + ((a % b != 0) & ((a < 0) != (b < 0))))
+
+
+def remainder(a: Array, b: Array, *, fmod: int = 0) -> Array:
+    """What is left of `a`, with the sign of `b` or, if `fmod`, of `a`; ValueError of zero."""
+    if a.dtype.kind != "f" and (b == 0).any():
+        raise ValueError("integer division by zero")
+    return np.asarray(np.fmod(a, b) if fmod else a % b)
 
 
 def total(*terms: Array) -> Array:
@@ -394,8 +401,8 @@ def lower_cast(low: Lowering, call: Call) -> None:
         low.emit(call, "Cast", [x], {"to": to})
 
 
-def broadcast(a: Array, b: Array) -> int:
-    return math.prod(np.broadcast_shapes(a.shape, b.shape))
+def broadcast(*arrays: Array, **attrs: Any) -> int:
+    return math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
 
 
 OPERATORS = (
@@ -429,11 +436,12 @@ OPERATORS = (
     Operator("Sub", subtract, lower_arithmetic, broadcast),
     Operator("Mul", multiply, lower_arithmetic, broadcast),
     Operator("Div", divide, lower_arithmetic, broadcast),
+    Operator("Mod", remainder, of_constants, broadcast),
     Operator("Pow", power, lower_power, broadcast),
-    Operator("Sum", total, lower_chain),
-    Operator("Mean", mean, lower_chain),
-    Operator("Max", largest, lower_chain),
-    Operator("Min", smallest, lower_chain),
+    Operator("Sum", total, lower_chain, broadcast),
+    Operator("Mean", mean, lower_chain, broadcast),
+    Operator("Max", largest, lower_chain, broadcast),
+    Operator("Min", smallest, lower_chain, broadcast),
     Operator("BatchNormalization", batch_normalization, lower_batch_normalization),
     Operator("Cast", cast, lower_cast, as_inputs),
 )

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ..text import shape_text
+from . import _lifting
+from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
 from ._turned import transposed
@@ -35,11 +37,13 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def lower_product(low: Lowering, call: Call) -> None:
-    """[N, C] times a matrix, plus a bias for each output."""
+    """[N, C] times a matrix, plus a bias of each output; of each number where there is no batch."""
     alpha, beta = call.attrs.get("alpha", 1.0), call.attrs.get("beta", 1.0)
     turned = bool(call.attrs.get("transB", 0))
     if call.attrs.get("transA", 0):
-        raise Refusal("transA=1 is not supported")
+        if len(low.shape(call.input(0))) != 2 or not low.fixed:
+            raise Refusal("transA=1 would move the batch")
+        call.inputs[0] = low.emit(call, "Transpose", [call.input(0)], {"perm": [1, 0]}, "turned")
     if call.input(0) in low.constants and call.input(1) not in low.constants:
         raise Refusal("its first factor is a constant: the batch would not stay the first axis")
     x, matrix = low.shape(call.input(0)), low.numbers(call.input(1), "second factor")
@@ -53,7 +57,9 @@ def lower_product(low: Lowering, call: Call) -> None:
         a = np.float32(alpha)
         weight = low.weight(call.input(1), "weight", change, lambda w: a * (w if turned else w.T))
     inputs = [call.input(0), weight]
-    bias = call.input(2)
+    bias, whole = call.input(2), ""
+    if bias and beta != 0 and low.fixed and low.numbers(bias, "bias").shape[:-1] == x[:1] != (1,):
+        bias, whole = "", low.weight(bias, "bias", f"x{beta}", lambda c: np.float32(beta) * c)
     if bias and beta != 0:
         outputs = matrix.shape[0] if turned else matrix.shape[1]
         shape = low.numbers(bias, "bias").shape
@@ -67,7 +73,9 @@ def lower_product(low: Lowering, call: Call) -> None:
                 bias, "bias", change, lambda c: np.broadcast_to(b * c.ravel(), outputs)
             )
         inputs.append(low.weight(bias, "bias"))
-    low.emit(call, "Gemm", inputs, {"transB": 1})
+    y = low.emit(call, "Gemm", inputs, {"transB": 1}, "product" if whole else "")
+    if whole:
+        arithmetic(low, call, "Add", (y, whole))
 
 
 def lower_matmul(low: Lowering, call: Call) -> None:
@@ -148,5 +156,5 @@ def lower_matmul(low: Lowering, call: Call) -> None:
 
 OPERATORS = (
     Operator("Gemm", gemm, lower_product),
-    Operator("MatMul", matmul, lower_matmul),
+    Operator("MatMul", matmul, lower_matmul, lift=_lifting.matrices),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -148,9 +149,9 @@ def lower_log_softmax(low: Lowering, call: Call) -> None:
 
 def _standardize(
     low: Lowering, call: Call, x: str, axes: Sequence[int], step: str = "", *, least: float = 0
-) -> str:
+) -> tuple[str, str, str]:
     """A value of at most four axes less its mean over some, over the root of its variance, to which
-    `epsilon` is added before, or `least` after.
+    `epsilon` is added before, or `least` after; that mean and that root.
     """
     mean = over_axes(low, call, "Mean", (x, axes), "mean")
     less = arithmetic(low, call, "Sub", (x, mean), "less")
@@ -161,11 +162,11 @@ def _standardize(
     root = pointwise(low, call, "Sqrt", [variance], step="deviation")
     if least:
         root = scaled(low, call, root, 1, "divisor", shift=least)
-    return arithmetic(low, call, "Div", (less, root), step)
+    return arithmetic(low, call, "Div", (less, root), step), mean, root
 
 
 def lower_layer_normalization(low: Lowering, call: Call) -> None:
-    """Over axes after the batch; its mean and deviation are no outputs."""
+    """Over axes after the batch."""
     x = call.input(0)
     shape = low.shape(x)
     axis = axis_beside_batch(call.attrs["axis"], len(shape))
@@ -186,13 +187,23 @@ def lower_layer_normalization(low: Lowering, call: Call) -> None:
         x = low.reshape(call, x, flat, "flat")
         parameters = [low.weight(name, "scale", "flat", np.ravel) for name in parameters]
     axes = [2] if high else list(range(axis, len(shape)))
-    y = _standardize(low, call, x, axes, "standard")
+    y, mean, root = _standardize(low, call, x, axes, "standard")
     last = "result" if high else ""
     y = arithmetic(low, call, "Mul", (y, parameters[0]), "scaled" if parameters[1:] else last)
     if parameters[1:]:
         y = arithmetic(low, call, "Add", (y, parameters[1]), last)
     if high:
         low.reshape(call, y, shape)
+    kept = (*shape[:axis], *(1,) * (len(shape) - axis))
+    for output, value in zip(call.node.outputs[1:], (mean, root)):
+        if output:
+            part = Call(replace(call.node, outputs=[output]), [value], call.attrs)
+            step = "each" if high else ""
+            result = (
+                pointwise(low, part, "Reciprocal", [root], step=step) if value == root else mean
+            )
+            if result != output:
+                low.reshape(part, result, kept)
 
 
 def lower_group_normalization(low: Lowering, call: Call) -> None:
@@ -213,7 +224,7 @@ def lower_group_normalization(low: Lowering, call: Call) -> None:
     if len(shape) == 4:  # so that no more than one size changes that may be open
         flat = (shape[0], groups, shape[1] // groups * shape[2], shape[3])
     part = low.reshape(call, x, flat, "groups")
-    y = _standardize(low, call, part, list(range(2, len(flat))), "standard")
+    y, _, _ = _standardize(low, call, part, list(range(2, len(flat))), "standard")
     y = low.reshape(call, y, shape, "channels")
     low.emit(call, "Affine", [y], {"scale": parameters[0], "shift": parameters[1]})
 
@@ -252,6 +263,7 @@ OPERATORS = (
         "LayerNormalization",
         layer_normalization,
         lower_layer_normalization,
+        several=True,
         lift=_lifting.axis,
     ),
     Operator("InstanceNormalization", instance_normalization, lower_group_normalization),

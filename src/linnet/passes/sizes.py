@@ -21,21 +21,30 @@ from ..text import short
 _EXAMPLES = ((256, 320), (448, 384), (225, 299))
 
 
-def with_shapes(graph: Graph, shapes: Mapping[str, Sequence[int | None]]) -> Graph:
-    """The graph with inputs of these shapes, None where a size is open."""
+def checked_shapes(shapes: Mapping[str, Sequence[int | None]] | None) -> dict[str, Shape]:
+    """Shapes that someone has given, 0 where a size is open."""
+    if shapes is None:
+        return {}
     if not isinstance(shapes, Mapping):
         raise ValueError(f"shapes is {short(shapes)}, expected sizes by name of input")
+    for name, shape in shapes.items():
+        if not isinstance(shape, (list, tuple)) or not all(
+            n is None or (isinstance(n, int) and 0 < n < LONGEST_AXIS) for n in shape
+        ):
+            raise ValueError(f"shapes: {short(shape)} for {short(name)}, expected sizes")
+    return {name: tuple(n or 0 for n in shape) for name, shape in shapes.items()}
+
+
+def with_shapes(graph: Graph, shapes: Mapping[str, Shape]) -> Graph:
+    """The graph with inputs of these shapes, as of `checked_shapes`."""
     known = {value.name: value for value in graph.inputs}
     for name, shape in shapes.items():
         if name not in known:
             raise ValueError(f"shapes: the model has no input {short(name)}")
         rank = len(known[name].shape)
-        sizes = isinstance(shape, (list, tuple)) and all(
-            n is None or (isinstance(n, int) and 0 < n < LONGEST_AXIS) for n in shape
-        )
-        if not sizes or len(shape) != rank:
+        if len(shape) != rank:
             raise ValueError(f"shapes: {short(shape)} for '{name}', expected {rank} sizes")
-        known[name] = known[name]._replace(shape=tuple(n or 0 for n in shape))
+        known[name] = known[name]._replace(shape=shape)
     return replace(graph, inputs=list(known.values()))
 
 

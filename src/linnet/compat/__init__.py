@@ -1,0 +1,1 @@
+"""linnet under the names of other runtimes, for programs that were written for those."""

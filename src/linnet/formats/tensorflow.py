@@ -1,0 +1,352 @@
+"""Models of TensorFlow (https://www.tensorflow.org) to a Graph: frozen graphs (`.pb`), and the
+folders of SavedModels, of TensorFlow 1 and 2.
+
+A value has the name of its node, `name:1` if it is the second of one; inputs and outputs of a
+SavedModel have the names of its signature. Axes are the file's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graph import LONGEST_AXIS, Array, Graph
+from ..text import listed
+from . import _schema, _tf_arithmetic, _tf_moves, _tf_windows
+from ._source import Source
+from ._tf_bundle import Bundle
+from ._tf_graph import FlatGraph, Op, Ref, dead, ordered
+from ._tf_op import Blockwise, Step, tensor
+from ._tf_proto import TYPES
+from ._translator import MissingOperator, Unsupported
+
+_RULES = {**_tf_arithmetic.RULES, **_tf_moves.RULES, **_tf_windows.RULES}
+_VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
+_INPUT_TYPES = {1, 3, 4, 5, 6, 9, 10, 19}
+# Where SpaceToBatchND may be on the way to BatchToSpaceND: each pixel by itself.
+_OF_PIXELS = {"Add", "AddV2", "BiasAdd", "FusedBatchNorm", "FusedBatchNormV3", "Identity", "Mul"}
+_OF_PIXELS |= {"FusedBatchNormV2", "Relu", "Relu6", "Sub", "Sigmoid", "Tanh", "Elu", "LeakyRelu"}
+
+
+class _Model:
+    """What a file holds: its graph, which tensors go in and come out under which names, and the
+    variables' numbers.
+    """
+
+    def __init__(self, graph: Any, size: int) -> None:
+        self.graph = graph
+        bodies = [graph.node, *(f.node_def for f in graph.library.function)]
+        names = (name for body in bodies for node in body for name in node.input)
+        if not all(isinstance(name, str) for name in names):  # as some protobufs have it
+            raise ValueError("a name is not valid UTF-8")
+        self.size = size  # bytes
+        self.flat = FlatGraph(graph)
+        self.inputs: dict[str, str] = {}  # node: name, of a signature
+        self.outputs: dict[str, str] = {}  # name: tensor
+        self.variables: dict[str, str] = {}  # node: name in the checkpoint
+        self.bundle: Bundle | None = None
+
+
+def read(source: Source, weights: Source | None = None) -> Graph:
+    """The graph of a frozen GraphDef, or of a SavedModel with what lies beside it in `variables`.
+
+    Of a SavedModel it is that of the signature "serving_default", or of its only one. ValueError
+    if a file is damaged; what is wrong with single nodes is left in the graph for
+    passes.canonicalize to report together.
+    """
+    data = source.read()
+    try:
+        model = _saved(source, data) or _frozen(source, data)
+        return _Reader(source, model).graph
+    except UnicodeDecodeError:
+        raise ValueError(f"{source}: a name is not valid UTF-8") from None
+    except RecursionError:
+        raise ValueError(f"{source}: its messages are nested too deeply") from None
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(source) in text else f"{source}: {text}") from None
+
+
+def _saved(source: Source, data: bytes) -> _Model | None:
+    """The model in a SavedModel; None if the bytes are none."""
+    try:
+        saved = _schema.parse(_schema.tensorflow("SavedModel"), data, "")
+    except ValueError:
+        return None
+    graphs = [m for m in saved.meta_graphs if m.HasField("graph_def") and m.graph_def.node]
+    if not graphs:
+        return None
+    meta = next((m for m in graphs if "serve" in m.meta_info_def.tags), graphs[0])
+    signatures = {entry.key: entry.value for entry in meta.signature_def if entry.value.outputs}
+    signatures.pop("__saved_model_init_op", None)
+    key = "serving_default" if "serving_default" in signatures else next(iter(signatures), "")
+    if key != "serving_default" and len(signatures) != 1:
+        raise ValueError(
+            "has no signature 'serving_default', but "
+            f"{listed(sorted(signatures)) if signatures else 'none'}: save it with one"
+        )
+    model = _Model(meta.graph_def, len(data))
+    signature = signatures[key]
+    for entry in signature.inputs:
+        model.inputs[entry.value.name.partition(":")[0]] = entry.key
+    for entry in sorted(signature.outputs, key=lambda entry: str(entry.key)):
+        model.outputs[entry.key] = entry.value.name
+    _find_variables(model, meta.saver_def.restore_op_name, source)
+    return model
+
+
+def _find_variables(model: _Model, restore: str, source: Source) -> None:
+    """Which variables are which tensors of the checkpoint, as what restores the graph says."""
+    flat = FlatGraph(model.graph)
+    for variable, source_of in flat.assignments(restore.partition(":")[0]):
+        value, op = source_of, flat.ops.get(source_of.op)
+        while op is not None and op.kind == "Identity" and op.inputs:
+            value = op.inputs[0]
+            op = flat.ops.get(value.op)
+        if op is None or op.kind != "RestoreV2" or len(op.inputs) < 2:
+            continue
+        names = flat.ops.get(op.inputs[1].op)
+        keys = names.attrs["value"].tensor.string_val if names and "value" in names.attrs else ()
+        if value.number < len(keys):
+            model.variables[variable.op] = keys[value.number].decode()
+    if model.variables and source.path is not None:
+        prefix = source.path.parent / "variables" / "variables"
+        if not Path(f"{prefix}.index").is_file():
+            raise ValueError(f"its variables are missing: there is no {prefix}.index")
+        model.bundle = Bundle(prefix)
+
+
+def _frozen(source: Source, data: bytes) -> _Model:
+    """The model in a GraphDef: what no other node reads are its outputs."""
+    what = f"{source}: not a graph of TensorFlow"
+    graph = _schema.parse(_schema.tensorflow("GraphDef"), data, what)
+    if not graph.node or not all(node.op for node in graph.node):
+        raise ValueError(f"{what}, frozen or a SavedModel")
+    model = _Model(graph, len(data))
+    read = {name.partition(":")[0].lstrip("^") for node in graph.node for name in node.input}
+    fed = _depend_on_inputs(graph)
+    for node in graph.node:
+        if node.name not in read and node.name in fed and node.op not in ("NoOp", "Assert"):
+            model.outputs[node.name] = node.name
+    if not model.outputs:
+        raise ValueError("not a network: no node depends on a Placeholder and is read by none")
+    return model
+
+
+def _depend_on_inputs(graph: Any) -> set[str]:
+    """The names of nodes that a Placeholder has influence on."""
+    readers: dict[str, list[str]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name.partition(":")[0], []).append(node.name)
+    pending = [node.name for node in graph.node if node.op == "Placeholder"]
+    found: set[str] = set()
+    while pending:
+        for reader in readers.get(pending.pop(), ()):
+            if reader not in found:
+                found.add(reader)
+                pending.append(reader)
+    return found
+
+
+class _Reader(Blockwise):
+    """One translation, from the parsed file to `graph`."""
+
+    def __init__(self, source: Source, model: _Model) -> None:
+        wanted = model.flat.want(model.outputs.values())
+        ops = ordered(model.flat.ops)
+        super().__init__(source.path.stem if source.path else "", str(source), model.flat.ops)
+        self.model = model
+        self.alias: dict[Ref, str] = {}
+        self.budget = [8 * model.size + (16 << 20)]  # bytes that constants may be filled with
+        self.readers = _readers(ops)
+        self.made: set[str] = set()  # values so far
+        counts = {op.name: 1 for op in ops}
+        for ref in [*(ref for op in ops for ref in op.inputs), *wanted]:
+            counts[ref.op] = max(counts.get(ref.op, 1), ref.number + 1)
+        never, taken = self._branches(ops)
+        # Constants first: of some operators more is known by them.
+        for op in sorted(ops, key=lambda op: op.kind not in ("Const", *_VARIABLES)):
+            if Ref(op.name, 0) in never and Ref(op.name, 1) in never:
+                continue
+            self._op(op, counts[op.name], taken)
+        made = self.graph.names()
+        for key, ref in zip(model.outputs, wanted):
+            self._output(key, ref, key in made)
+
+    def _branches(self, ops: Sequence[Op]) -> tuple[set[Ref], Mapping[str, int]]:
+        if not any(op.kind == "Switch" for op in ops):
+            return set(), {}
+        flags = {}
+        for op in ops:
+            proto = op.attrs["value"].tensor if op.kind == "Const" and "value" in op.attrs else None
+            if proto is not None and proto.dtype == 10:
+                flags[op.name] = tensor(proto, self.budget)
+        return dead(ops, flags)
+
+    def name(self, ref: Ref) -> str:
+        if ref in self.alias:
+            return self.alias[ref]
+        return ref.op if ref.number == 0 else f"{ref.op}:{ref.number}"
+
+    def _op(self, op: Op, count: int, taken: Mapping[str, int]) -> None:
+        outputs = [self.name(Ref(op.name, index)) for index in range(min(count, 1 << 10))]
+        if op.kind == "Switch" and op.inputs:
+            self.alias.update((Ref(op.name, i), self.name(op.inputs[0])) for i in range(2))
+            return
+        if op.kind == "Merge" and op.name in taken:
+            self.alias[Ref(op.name, 0)] = self.name(op.inputs[taken[op.name]])
+            return
+        inputs = [self.name(ref) for ref in op.inputs]
+        known = [x for x in inputs if x in self.made]  # all, but in loops
+        with self.attempt(op.kind, op.name, known, outputs):
+            if op.kind == "Placeholder":
+                self._placeholder(op)
+            elif op.kind == "Const":
+                self._constant(op)
+            elif op.kind in _VARIABLES:
+                self.graph.initializers[op.name] = self._variable(op)
+            else:
+                self._rule(op, inputs, outputs)
+        self.made.update(outputs)
+
+    def _rule(self, op: Op, inputs: list[str], outputs: list[str]) -> None:
+        rule = _RULES.get("Identity" if op.kind == "ReadVariableOp" else op.kind)
+        if rule is None:
+            raise MissingOperator("the operator is not supported")
+        if self.failed.intersection(inputs) or not self.made.issuperset(inputs):
+            raise Unsupported("")
+        blocks = [self.blocks[x] for x in inputs if x in self.blocks]
+        others = [self.shape(x) for x in inputs if x not in self.blocks] if blocks else []
+        alike = all(b == blocks[0] for b in blocks) and all(set(s[:-1]) <= {1} for s in others)
+        if blocks and op.kind in _OF_PIXELS and alike:
+            self.blocks[outputs[0]] = blocks[0]
+        elif blocks and rule not in (_tf_windows.conv, _RULES["BatchToSpaceND"]):
+            raise Unsupported("is not supported between SpaceToBatchND and BatchToSpaceND")
+        step = Step(self, op, inputs, outputs)
+        try:
+            rule(step)
+            step.finish()
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+            raise Unsupported(f"cannot be translated ({error})") from None
+
+    def _placeholder(self, op: Op) -> None:
+        code = op.attrs["dtype"].type if "dtype" in op.attrs else 1
+        if code not in _INPUT_TYPES:
+            raise Unsupported(f"its type {code} is not supported")
+        shape = self._given_shape(op)
+        if shape is None:
+            shape = _guessed_shape(self, op)
+        if not shape or len(shape) > 8 or max(shape) >= LONGEST_AXIS:
+            raise Unsupported(f"its shape is {shape}, expected a batch and more")
+        name = op.name
+        key = self.model.inputs.get(op.name)
+        if key is not None and key not in self.names:
+            self.names.add(key)
+            self.alias[Ref(op.name, 0)] = name = key
+            self.made.add(key)
+        self.input(name, shape, np.dtype(TYPES[code][0]).newbyteorder("="))
+
+    def _given_shape(self, op: Op) -> list[int] | None:
+        """What the file says, in which older versions leave it out."""
+        value = op.attrs.get("shape")
+        if value is None or value.shape.unknown_rank:
+            return None
+        return [max(dim.size, 0) for dim in value.shape.dim] or None
+
+    def _constant(self, op: Op) -> None:
+        if "value" not in op.attrs:
+            raise Unsupported("has no value")
+        array = tensor(op.attrs["value"].tensor, self.budget)
+        if array.dtype != object:
+            self.graph.initializers[op.name] = array
+
+    def _variable(self, op: Op) -> Array:
+        if self.model.bundle is None or op.name not in self.model.variables:
+            raise Unsupported(
+                "is a variable without a value: freeze the graph, or give a SavedModel's folder"
+            )
+        try:
+            return self.model.bundle.read(self.model.variables[op.name])
+        except ValueError as error:
+            raise Unsupported(str(error)) from None
+
+    def _output(self, key: str, ref: Ref, taken: bool) -> None:
+        """What the signature or its node calls the value; or, if another has that name, itself."""
+        value = self.name(ref)
+        if key != value and not taken:
+            self.names.add(key)
+            with self.attempt("Identity", key, [value], [key]):
+                if value in self.failed:
+                    raise Unsupported("")
+                self.add(key, "Identity", [value], [key])
+            value = key
+        self.graph.outputs.append(value)
+
+
+def _readers(ops: Sequence[Op]) -> dict[str, list[Op]]:
+    readers: dict[str, list[Op]] = {}
+    for op in ops:
+        for ref in op.inputs:
+            readers.setdefault(ref.op, []).append(op)
+    return readers
+
+
+_SAME_SHAPE = {
+    "Add",
+    "AddV2",
+    "BiasAdd",
+    "Cast",
+    "Div",
+    "Identity",
+    "Mul",
+    "RealDiv",
+    "Relu",
+    "Sub",
+}
+_SAME_CHANNELS = {"AvgPool", "MaxPool", "MirrorPad", "Pad", "ResizeBilinear"}
+
+
+def _guessed_shape(reader: _Reader, op: Op) -> list[int]:
+    """The shape of an input of which the file says nothing, by the first convolution or product
+    that reads it: as many axes, and channels, as that needs.
+    """
+    pending: list[tuple[str, tuple[int, ...]]] = [(op.name, ())]  # and which axes it got since
+    for name, added in pending:  # which grows
+        for user in reader.readers.get(name, ()):
+            if not user.inputs or user.inputs[0] != Ref(name, 0) or len(pending) > 1000:
+                continue
+            shape = _wanted_shape(reader, user)
+            if shape is not None:
+                for axis in reversed(added):
+                    if not -len(shape) <= axis < len(shape):
+                        raise Unsupported("has no shape, and what reads it is of other axes")
+                    del shape[axis]
+                return shape
+            if user.kind in _SAME_SHAPE | _SAME_CHANNELS:
+                pending.append((user.name, added))
+            elif user.kind == "ExpandDims" and len(user.inputs) == 2:
+                new = reader.value(reader.name(user.inputs[1]))
+                if new is not None and new.size == 1:
+                    pending.append((user.name, (*added, int(new.item()))))
+    raise Unsupported("has no shape, and nothing that reads it tells of one")
+
+
+def _wanted_shape(reader: _Reader, op: Op) -> list[int] | None:
+    """The shape that a convolution or product needs of its first input, 0 where any will do."""
+    if op.kind not in ("Conv2D", "DepthwiseConv2dNative", "MatMul") or len(op.inputs) < 2:
+        return None
+    ref = op.inputs[1]
+    while reader.model.flat.ops[ref.op].kind in ("Identity", "ReadVariableOp"):
+        ref = reader.model.flat.ops[ref.op].inputs[0]
+    weights = reader.value(reader.name(ref))
+    if weights is None or weights.ndim != (2 if op.kind == "MatMul" else 4):
+        return None
+    if op.kind == "MatMul":
+        turned = "transpose_b" in op.attrs and op.attrs["transpose_b"].b
+        return [0, weights.shape[1 if turned else 0]]
+    first = "data_format" in op.attrs and op.attrs["data_format"].s == b"NCHW"
+    return [0, weights.shape[2], 0, 0] if first else [0, 0, 0, weights.shape[2]]

@@ -1,0 +1,341 @@
+"""The reader of TensorFlow against stored results of its own, and against graphs that are wrong."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from packed import unpack
+
+import linnet
+from linnet import core, formats, interpret, passes
+from linnet.formats import _schema
+from linnet.graph import Graph
+
+DATA = Path(__file__).parent / "data" / "tensorflow"
+CASES = unpack(DATA / "graphs.npz")
+FLOAT, INT, BOOL, STRING = 1, 3, 10, 7
+
+
+def close(got: Any, wanted: Any) -> None:
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-5 * max(1, np.abs(wanted).max()))
+
+
+class Builder:
+    """A GraphDef, node by node."""
+
+    def __init__(self) -> None:
+        self.graph = _schema.tensorflow("GraphDef")()
+
+    def add(self, op: str, name: str, *inputs: str, **attrs: Any) -> Builder:
+        node = self.graph.node.add(name=name, op=op, input=list(inputs))
+        for key, value in attrs.items():
+            attr = node.attr.add(key=key).value
+            if isinstance(value, bool):
+                attr.b = value
+            elif isinstance(value, int):
+                attr.i = value
+            elif isinstance(value, float):
+                attr.f = value
+            elif isinstance(value, bytes):
+                attr.s = value
+            else:
+                attr.list.i.extend(value)
+        return self
+
+    def input(self, *shape: int, name: str = "x", dtype: int = FLOAT) -> Builder:
+        self.add("Placeholder", name)
+        attrs = self.graph.node[-1].attr
+        attrs.add(key="dtype").value.type = dtype
+        for size in shape:
+            attr = next((a for a in attrs if a.key == "shape"), None) or attrs.add(key="shape")
+            attr.value.shape.dim.add(size=size)
+        return self
+
+    def const(self, name: str, values: Any, control: str = "") -> Builder:
+        array = np.asarray(values)
+        kinds = {"f": (FLOAT, "f4"), "i": (INT, "i4"), "b": (BOOL, "?")}
+        code, stored = kinds[array.dtype.kind]
+        self.add("Const", name, *[f"^{control}"] * bool(control))
+        tensor = self.graph.node[-1].attr.add(key="value").value.tensor
+        tensor.dtype = code
+        tensor.tensor_content = array.astype(stored).tobytes()
+        for size in array.shape:
+            tensor.tensor_shape.dim.add(size=size)
+        return self
+
+    def data(self) -> bytes:
+        return bytes(self.graph.SerializeToString())
+
+
+def run(graph: Graph, feeds: dict[str, Any]) -> dict[str, Any]:
+    """The outputs by what the operators mean; the same as the core computes."""
+    graph = passes.canonicalize(graph)
+    meant = interpret.run(graph, feeds, fetch=graph.outputs)
+    net = linnet.load(graph, threads=1)
+    names = [value.name for value in net.outputs]
+    for got, name in zip(net.run(names, feeds), names):
+        close(got, meant[name])
+    return meant
+
+
+def refusal(data: Any, *texts: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        passes.canonicalize(formats.read(data))
+    for text in texts:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_graphs(name: str) -> None:
+    case = CASES[name]
+    graph = formats.read(case["graph"])
+    results = run(graph, {"x": case["x/x"]})
+    assert {f"y/{key}" for key in results} == {key for key in case if key[:2] == "y/"}
+    for key, value in results.items():
+        close(value, case[f"y/{key}"])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_saved_models(version: int) -> None:
+    results, folder = np.load(DATA / "saved.npz"), DATA / f"saved{version}"
+    for given in (folder, folder / "saved_model.pb"):
+        net = linnet.load(given)
+        assert [(v.name, v.shape) for v in net.inputs] == [("image", (None, 6, 8, 3))]
+        names = [value.name for value in net.outputs]
+        assert names == (["y"] if version == 1 else ["map", "scores"])
+        for name, got in zip(names, net.run(None, {"image": results["x"]})):
+            close(got, results[f"{name}{version}"])
+
+
+def test_values_have_the_names_of_nodes() -> None:
+    builder = (
+        Builder().input(-1, 4, 3).add("Relu", "block/relu", "x").add("Tanh", "t", "block/relu")
+    )
+    net = linnet.load(builder.data())
+    assert [v.name for v in net.values] == ["x", "block/relu", "t"]
+
+
+def test_recognition(tmp_path: Path) -> None:
+    """By the suffix, or by the first node."""
+    data = Builder().input(-1, 4).add("Relu", "y", "x").data()
+    for name in ("graph.pb", "graph.bin"):
+        (tmp_path / name).write_bytes(data)
+        assert linnet.load(tmp_path / name).outputs[0].name == "y"
+    (tmp_path / "other.pb").write_bytes(b"\x0a\x03abc")
+    refusal(tmp_path / "other.pb", "not a graph of TensorFlow")
+    refusal(Builder().const("c", [1.0]).data(), "no node depends on a Placeholder")
+
+
+def test_constants_are_repeated() -> None:
+    """The last number of a field of numbers stands for all after it."""
+    builder = Builder().input(-1, 4)
+    for name, values in (("one", [0.5]), ("some", [1.0, 2.0]), ("none", [])):
+        builder.add("Const", name)
+        tensor = builder.graph.node[-1].attr.add(key="value").value.tensor
+        tensor.dtype = FLOAT
+        tensor.tensor_shape.dim.add(size=4)
+        tensor.float_val.append(np.array(values, "<f4").tobytes())
+    builder.add("AddN", "y", "x", "one", "some", "none")
+    (y,) = run(formats.read(builder.data()), {"x": np.zeros((1, 4), np.float32)}).values()
+    np.testing.assert_array_equal(y, [[1.5, 2.5, 2.5, 2.5]])
+    tensor.tensor_shape.dim.add(size=1 << 40)
+    refusal(builder.data(), "the constant [4, 1099511627776]")
+    builder.graph.node[2].attr[0].value.tensor.tensor_shape.dim.add(size=1 << 40)
+    refusal(builder.data(), "far larger than what the file holds of it")
+
+
+def test_channels_first() -> None:
+    """TensorFlow itself has no such convolutions on a CPU; they are the same on turned images."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 5, 2)).astype(np.float32)
+    weights, bias = rng.normal(size=(3, 3, 2, 4)), rng.normal(size=4)
+    results = []
+    for order in ("NHWC", "NCHW"):
+        last = order == "NHWC"
+        sizes = {"data_format": order.encode(), "padding": b"SAME"}
+        two = [1, 2, 1, 1] if last else [1, 1, 2, 1]
+        builder = Builder().input(*((-1, 6, 5, 2) if last else (-1, 2, 6, 5)))
+        builder.const("w", weights).const("b", bias)
+        builder.add("Conv2D", "conv", "x", "w", **sizes, strides=two)
+        builder.add("BiasAdd", "bias", "conv", "b", data_format=order.encode())
+        builder.add("AvgPool", "y", "bias", **sizes, strides=two, ksize=two)
+        given = x if last else x.transpose(0, 3, 1, 2)
+        results += run(formats.read(builder.data()), {"x": given}).values()
+    close(results[1], results[0].transpose(0, 3, 1, 2))
+
+
+def test_inputs_without_a_shape() -> None:
+    """Its axes and channels are those that the first convolution needs."""
+    builder = Builder().input().const("w", np.ones((3, 3, 2, 1))).const("axis", 1)
+    builder.add("Mul", "scaled", "x", "two").const("two", 2.0)
+    builder.add("Conv2D", "y", "scaled", "w", strides=[1] * 4, padding=b"SAME")
+    net = linnet.load(builder.data())
+    assert net.inputs[0].shape == (None, None, None, 2)
+    assert net(np.ones((1, 3, 4, 2), np.float32))[0, 1, 1, 0] == 36
+    builder = Builder().input().const("w", np.ones((1, 3, 2, 1))).const("axis", 1)
+    builder.add("ExpandDims", "row", "x", "axis")
+    builder.add("Conv2D", "y", "row", "w", strides=[1] * 4, padding=b"VALID")
+    assert formats.read(builder.data()).inputs[0].shape == (0, 0, 2)
+    refusal(Builder().input().add("Relu", "y", "x").data(), "'x' (Placeholder): has no shape")
+
+
+def test_windows_over_the_first_axis() -> None:
+    """Of an input without a batch, its size has to be told."""
+    builder = Builder().input().const("w", np.ones((3, 1, 4, 2))).const("first", 0)
+    builder.const("third", 2).add("ExpandDims", "a", "x", "first").add(
+        "ExpandDims", "b", "a", "third"
+    )
+    builder.add("Conv2D", "y", "b", "w", strides=[1] * 4, padding=b"VALID")
+    net = linnet.load(builder.data(), shapes={"x": (7, 4)})
+    np.testing.assert_array_equal(net(np.ones((7, 4), np.float32)), np.full((1, 5, 1, 2), 12))
+
+
+def test_switch_and_merge() -> None:
+    """The branch that is taken where the condition is known, with constants of its own."""
+    for training in (False, True):
+        builder = Builder().input(-1, 3).const("flag", training)
+        builder.add("Switch", "switch", "flag", "flag")
+        builder.add("Identity", "on", "switch:1").add("Identity", "off", "switch")
+        builder.add("Switch", "data", "x", "flag")
+        builder.const("more", 2.0, "on").add("Add", "sum", "data:1", "more")
+        made = "sum"
+        if not training:  # what is never computed may be anything
+            builder.add("RandomThing", "noise", "data:1").add("Add", "sum2", "sum", "noise")
+            made = "sum2"
+        builder.add("Merge", "y", "data", made)
+        graph = formats.read(builder.data())
+        y = run(graph, {"x": np.ones((1, 3), np.float32)})["y"]
+        np.testing.assert_array_equal(y, np.full((1, 3), 3 if training else 1))
+    builder = Builder().input(-1, 3).input(1, name="flag", dtype=BOOL)
+    builder.add("Switch", "s", "x", "flag").add("Merge", "y", "s", "s:1")
+    refusal(builder.data(), "'y' (Merge): the operator is not supported")
+
+
+def test_all_problems_at_once() -> None:
+    builder = Builder().input(-1, 4, 4, 2).const("w", np.ones((3, 3, 2, 1)))
+    builder.add("Conv2D", "c", "x", "w", strides=[1, 0, 1, 1], padding=b"SAME")
+    builder.add("NonMaxSuppressionV3", "boxes", "c").add("Relu", "r", "boxes")
+    builder.add("MirrorPad", "m", "x", "w", mode=b"SYMMETRIC")
+    builder.add("Relu", "odd", "x", slope=0.5)
+    builder.add("FusedBatchNormV3", "bn", "x", "w", "w", "w", "w", is_training=True)
+    builder.add("Enter", "loop", "x").add("NextIteration", "next", "merge")
+    builder.add("Merge", "merge", "loop", "next").add("Exit", "exit", "merge")
+    refusal(
+        builder.data(),
+        "'boxes' (NonMaxSuppressionV3): the operator is not supported",
+        "'c' (Conv2D): kernel 3, stride 0",
+        "'m' (MirrorPad): its mode is 'SYMMETRIC', expected REFLECT",
+        "'odd' (Relu): has an attribute that is not known: 'slope'",
+        "'bn' (FusedBatchNormV3): is_training is set",
+        "'exit' (Exit): the operator is not supported",
+    )
+
+
+def test_between_space_to_batch_and_back() -> None:
+    """Only what treats each pixel by itself."""
+    builder = Builder().input(-1, 4, 4, 2).const("block", [2, 2]).const("none", [[0, 0], [0, 0]])
+    builder.add("SpaceToBatchND", "s", "x", "block", "none").add(
+        "BatchToSpaceND", "b", "x", "block", "none"
+    )
+    builder.add("Softmax", "y", "s")
+    refusal(
+        builder.data(),
+        "'y' (Softmax): is not supported between",
+        "'b' (BatchToSpaceND): is not after a SpaceToBatchND",
+    )
+
+
+def function(builder: Builder, name: str, result: str, *nodes: tuple[str, str, str]) -> None:
+    """A function of the argument `a`; `nodes` are (operator, name, input), of which calls of a
+    function are "call NAME".
+    """
+    made = builder.graph.library.function.add()
+    made.signature.name = name
+    made.signature.input_arg.add(name="a")
+    made.signature.output_arg.add(name="r")
+    made.ret.add(key="r", value=result)
+    for op, node, x in nodes:
+        called = op.removeprefix("call ")
+        kind = "PartitionedCall" if op != called else op
+        attrs = made.node_def.add(name=node, op=kind, input=[x]).attr
+        if op != called:
+            attrs.add(key="f").value.func.name = called
+
+
+def called(name: str) -> Builder:
+    builder = Builder().input(-1, 3).add("StatefulPartitionedCall", "y", "x")
+    builder.graph.node[-1].attr.add(key="f").value.func.name = name
+    return builder
+
+
+def test_functions_are_inlined() -> None:
+    builder = called("outer")
+    function(
+        builder, "outer", "b:output:0", ("call inner", "i", "a"), ("call inner", "b", "i:output:0")
+    )
+    function(builder, "inner", "n:y:0", ("Neg", "n", "a"))
+    graph = formats.read(builder.data())
+    assert {"y/i/n", "y/b/n"} <= graph.names()
+    x = np.array([[1, -2, 3]], np.float32)
+    np.testing.assert_array_equal(next(iter(run(graph, {"x": x}).values())), x)
+    refusal(called("missing").data(), "calls a function that is not there")
+
+
+def test_functions_are_bounded() -> None:
+    builder = called("f0")
+    function(builder, "f0", "c:output:0", ("call f0", "c", "a"))
+    refusal(builder.data(), "calls itself")
+    builder = called("f40")
+    for depth in range(40, 0, -1):
+        inner = f"call f{depth - 1}"
+        function(builder, f"f{depth}", "d:output:0", (inner, "c", "a"), (inner, "d", "c:output:0"))
+    function(builder, "f0", "n:y:0", ("Neg", "n", "a"))
+    refusal(builder.data(), "more than")
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda data: data[:-9], "not the index of a checkpoint"),
+        (lambda data: data[:20] + b"\xff" * 40 + data[60:], "variables.index"),
+        (lambda data: b"\xff" * (len(data) - 48) + data[-48:], "variables.index"),
+    ],
+)
+def test_damaged_checkpoints(damage: Any, text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    shutil.copytree(DATA / "saved2", folder)
+    index = folder / "variables" / "variables.index"
+    index.write_bytes(damage(index.read_bytes()))
+    refusal(folder, text)
+
+
+def test_missing_variables(tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    shutil.copytree(DATA / "saved2", folder)
+    data = folder / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:100])
+    refusal(folder, "(100 bytes) has not its 432 bytes at")
+    shutil.rmtree(folder / "variables")
+    refusal(folder, "its variables are missing")
+    builder = Builder().input(-1, 3).add("VariableV2", "v").add("Add", "y", "x", "v")
+    refusal(builder.data(), "'v' (VariableV2): is a variable without a value: freeze the graph")
+
+
+def test_random_bytes_are_refused() -> None:
+    """Each byte of a file in turn, and bits of it, changed."""
+    rng = random.Random(0)
+    whole = CASES["space_to_batch"]["graph"]
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        try:
+            core.shapes(passes.canonicalize(formats.read(bytes(data))))
+        except (ValueError, MemoryError):
+            continue
