@@ -30,6 +30,13 @@ def single(kind: str, *more: str, custom: bytes | None = None, **tensors: Tensor
     return model({**ONE, **tensors}, operators, ["x"], ["y"])
 
 
+def added(activation: int) -> bytes:
+    """x + 1 and a fused activation."""
+    tensors = {**ONE, "k": constant(1.0, "float32")}
+    options = (11, {0: b(activation)})
+    return model(tensors, [Op("ADD", ["x", "k"], ["y"], options)], ["x"], ["y"])
+
+
 def refusal(data: bytes) -> str:
     with pytest.raises(ValueError) as error:
         linnet.load(data)
@@ -155,6 +162,21 @@ def test_mediapipe_transposes_with_a_bias():
     np.testing.assert_allclose(y, linnet.load(case.model)(X), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("code", "function"),
+    [
+        (0, lambda x: x),
+        (1, lambda x: np.maximum(x, 0)),
+        (2, lambda x: np.clip(x, -1, 1)),
+        (3, lambda x: np.clip(x, 0, 6)),
+        (4, np.tanh),
+    ],
+)
+def test_fused_activations(code: int, function: Any):
+    x = np.array([[-3, -1.5, 0.25, 7]], np.float32)
+    np.testing.assert_allclose(linnet.load(added(code))(x), function(x + 1), rtol=1e-6, atol=1e-6)
+
+
 def test_a_convolution_without_bias():
     tensors = {"x": Tensor(X.shape), "w": constant(numbers(5, 1, 1, 4), "float32")}
     tensors["y"] = Tensor((1, 6, 8, 5))
@@ -210,6 +232,7 @@ def test_all_problems_are_told_at_once():
             single("CONV_2D", "k", k=constant([[1.0]], "float32")),
             "weights [1, 1] are not of the form OHWI",
         ),
+        (added(5), "the fused activation number 5 is not supported"),
         (single("RESHAPE"), "its target shape is not a vector"),
         (single("PAD", "x"), "its pads are computed"),
         (single("ARG_MAX", "k", k=constant([1, 2])), "its axis is [1, 2]"),
@@ -217,6 +240,7 @@ def test_all_problems_are_told_at_once():
         (single("BATCH_TO_SPACE_ND", "k", "k", k=constant([2])), "of images only"),
         (single("Convolution2DTransposeBias", "k", "k", k=constant([2])), "padding and strides"),
         (model(ONE, RELU, ["x"], []), "it has no outputs"),
+        (model({**ONE, "": Tensor((1, 4))}, RELU, [""], ["y"]), "a tensor that there is not"),
         (model(ONE, RELU, ["x"], ["y"], more={0: ("I", 2)}), "version 2 of TFLite"),
         (model(ONE, RELU, ["x"], ["y"], more={2: []}), "it has no graph"),
         (model(ONE, RELU, ["x"], ["y"], more={1: []}), "an operator has no code"),

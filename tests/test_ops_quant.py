@@ -55,6 +55,16 @@ def test_integers_are_rounded_where_they_are_asked_for(scale: str, zero: str):
     assert (meant.min(), meant.max()) == (info.min if zero == "z" else 0, info.max)
 
 
+def test_more_axes_than_an_image_has():
+    target = np.array([-1, 3, 2, 2, 5], np.int64)
+    steps = [("Reshape", "x,t", "r"), ("QuantizeLinear", "r,s,z", "q")]
+    net = graph(steps, "q", t=target)
+    np.testing.assert_array_equal(linnet.load(net)(X), interpret.run(net, {"x": X})["q"])
+    net = graph([*steps, ("DequantizeLinear", "q,s2,z", "y")], "y", t=target)
+    expected = interpret.run(net, {"x": X})["y"]
+    np.testing.assert_allclose(linnet.load(net)(X), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_inputs_of_integers_are_reals_inside():
     net = graph([("DequantizeLinear", "x,s,z", "r"), ("Relu", "r", "y")], "y", np.int8)
     q = np.arange(-60, 60, dtype=np.int8).reshape(2, 3, 4, 5)

@@ -159,6 +159,14 @@ def test_channels_of_every_pixel_are_a_convolution():
     net.check("Transpose Reshape Conv Reshape Transpose")
 
 
+def test_zeros_before_a_product_are_padding():
+    net = Net()
+    net.add("Pad", "t", ints(0, 1, 0, 0, 0, 0, 2, 0), y="a")
+    net.add("MatMul", "a", normal(6, 7), y="b")
+    net.add("Transpose", "b", perm=FIRST)
+    net.check("Conv")
+
+
 def test_single_pixels_and_channels_do_not_move():
     net = Net()
     net.add("ReduceMean", "t", ints(1, 2), y="pixel")

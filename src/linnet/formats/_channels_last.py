@@ -46,7 +46,8 @@ class Kernel(NamedTuple):
 def first(reader: Translator, x: str) -> str:
     """`x` with its channels first, of any rank."""
     rank = len(reader.shape(x))
-    return _transpose(reader, x, _fresh(reader, x), [0, rank - 1, *range(1, rank - 1)])
+    name = reader.names.fresh(f"{x}.turned")  # what comes of x beneath it is called x.nchw
+    return _transpose(reader, x, name, [0, rank - 1, *range(1, rank - 1)])
 
 
 def last(reader: Translator, x: str, y: str) -> None:

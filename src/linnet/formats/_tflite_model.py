@@ -165,8 +165,9 @@ class Model:
                 raise ValueError(f"{what}: an operator has no code")
             self.operators.append(Operator(table, codes[index]))
         used = {i for op in self.operators for i in (*op.inputs, *op.outputs)}
-        used.update(self.inputs, self.outputs)
-        if used and not -1 <= min(used) <= max(used) < len(self.tensors):
+        ends = {*self.inputs, *self.outputs}
+        inside = all(-1 <= i < len(self.tensors) for i in used | ends)
+        if not inside or -1 in ends:
             raise ValueError(f"{what}: an operator names a tensor that there is not")
         # Tensors may share bytes, but a small file must not pass for many large tensors.
         self._room = 8 * len(self.data) + (1 << 22)

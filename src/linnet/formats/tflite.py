@@ -119,7 +119,7 @@ class _Reader(Lite):
         """The result of an operator of each element has the shape of the input; a second one fits
         the phases only if it is the same for all.
         """
-        whole = call.x[0] if call.x[0] in self.phases else call.x[1]
+        whole = next(name for name in call.x if name in self.phases)
         for index, name in enumerate(call.x):
             if name in self.phases:
                 if (self.phases[name], self.shape(name)) != (self.phases[whole], self.shape(whole)):

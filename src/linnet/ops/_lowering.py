@@ -215,6 +215,16 @@ class Lowering:
             return self.computed[name]
         return name
 
+    def mark(self) -> tuple[int, int]:
+        """A point to return to with `undo`, as if nothing had been emitted since."""
+        return len(self.nodes), len(self.computed)
+
+    def undo(self, mark: tuple[int, int]) -> None:
+        nodes, computed = mark
+        del self.nodes[nodes:]
+        while len(self.computed) > computed:
+            self.computed.popitem()
+
     def add_constant(self, name: str, array: Array) -> str:
         name = self.names.fresh(name)
         self.constants[name] = array

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..graph import FLOAT32, Array, Shape
 from ..text import short
+from ._broadcast import pointwise
 from ._lowering import Call, Lowering, Refusal, axis_of
 from ._registry import Operator
 
@@ -97,9 +98,9 @@ class Quantized(NamedTuple):
 
     def compute(self, low: Lowering, call: Call) -> str:
         x = _by_number(low, call, "Mul", (self.base, 1 / self.scale), "scaled")
-        x = low.emit(call, "Round", [x], step="rounded")
+        x = pointwise(low, call, "Round", [x], step="rounded")
         x = _by_number(low, call, "Add", (x, self.zero), "shifted")
-        return low.emit(call, "Cast", [x], {"to": _TO_ONNX[self.dtype.name]})
+        return pointwise(low, call, "Cast", [x], {"to": _TO_ONNX[self.dtype.name]})
 
     def reshaped(self, low: Lowering, shape: Shape) -> None:
         return None
@@ -113,7 +114,7 @@ def _by_number(low: Lowering, call: Call, op: str, pair: tuple[str, float], step
     if number == (1 if op == "Mul" else 0) and step:
         return x
     name = low.add_constant(f"{call.output}.{op.lower()}", np.array(number, np.float32))
-    return low.emit(call, op, [x, name], step=step)
+    return pointwise(low, call, op, [x, name], step=step)
 
 
 def _parameters(low: Lowering, call: Call) -> tuple[float, Array]:
@@ -148,7 +149,7 @@ def lower_quantize(low: Lowering, call: Call) -> None:
         low.add_constant(f"{call.output}.{what}", np.array((n - int(zero)) * scale, np.float32))
         for what, n in (("least", limits.min), ("most", limits.max))
     ]
-    base = low.emit(call, "Clip", [x, *bounds], step="real")
+    base = pointwise(low, call, "Clip", [x, *bounds], step="real")
     later = Quantized(base, scale, int(zero), zero.dtype)
     low.postpone(call.output, later, shape, zero.dtype)
 
@@ -164,7 +165,7 @@ def lower_dequantize(low: Lowering, call: Call) -> None:
     if isinstance(later, Quantized) and (later.scale, later.zero) == (scale, int(zero)):
         low.alias[call.output] = later.base
         return
-    real = low.emit(call, "Cast", [x], {"to": 1}, "integers")
+    real = pointwise(low, call, "Cast", [x], {"to": 1}, step="integers")
     real = _by_number(low, call, "Sub", (real, int(zero)), "exact")
     _by_number(low, call, "Mul", (real, scale))
 

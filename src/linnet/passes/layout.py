@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Array, Shape
-from ..ops._lowering import Call, Lowering, axis_of
+from ..ops._lowering import Call, Lowering, MissingOperator, Refusal, axis_of
 from ..ops._turned import Turned, wait
 from ..ops.reduce import REDUCTIONS
 
@@ -41,10 +41,20 @@ def turn(low: Lowering, rule: Rule, call: Call) -> None:
     if sink is None or not any(isinstance(value, Turned) for value in given):
         rule(low, call)
         return
-    sunk = sink(low, call)
-    if sunk is None:
-        rule(low, call)
-        return
+    before = low.mark()
+    try:
+        sunk = sink(low, call)
+        if sunk is not None:
+            _sink(low, rule, call, sunk)
+            return
+    except MissingOperator:
+        raise
+    except Refusal:  # whose reason is to be told in the axes of the source
+        low.undo(before)
+    rule(low, call)
+
+
+def _sink(low: Lowering, rule: Rule, call: Call, sunk: Sunk) -> None:
     still = sunk.perm == tuple(range(len(sunk.perm))) and sunk.shape is None
     names = call.node.outputs
     if not still:

@@ -105,7 +105,7 @@ def _visit(low: Lowering, node: Node) -> None:
 
 def _apply(low: Lowering, operator: Operator, call: Call) -> None:
     """The operator's rule; lifted where axis 0 is none that it may touch and need not be kept."""
-    rule, before, computed = operator.lower or as_it_is, len(low.nodes), len(low.computed)
+    rule, before = operator.lower or as_it_is, low.mark()
     try:
         turn(low, rule, call)
     except MissingOperator:
@@ -113,9 +113,7 @@ def _apply(low: Lowering, operator: Operator, call: Call) -> None:
     except Refusal:
         if operator.lift is None or not low.fixed:
             raise
-        del low.nodes[before:]
-        while len(low.computed) > computed:
-            low.computed.popitem()
+        low.undo(before)
         lifted(low, call, rule, operator.lift)
 
 

@@ -16,7 +16,9 @@ def fold_zero_pad(graph: Graph) -> Graph:
         if pad is None or pad.op != "ZeroPad":
             continue
         if node.op == "Conv" or _pool_takes_zeros(node, pad, producers.get(pad.inputs[0])):
-            node.attrs["pads"] = [a + b for a, b in zip(node.attrs["pads"], pad.attrs["pads"])]
+            node.attrs["pads"] = [
+                a + b for a, b in zip(node.attrs.get("pads", [0] * 4), pad.attrs["pads"])
+            ]
             node.inputs[0] = pad.inputs[0]
             if node.op == "AveragePool":
                 node.attrs["count_include_pad"] = 1
