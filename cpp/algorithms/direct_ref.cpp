@@ -64,17 +64,20 @@ float then(const RefArgs<Params>& a, float result) {
 
 double conv(const RefArgs<family::Conv>& a, const Place& at, int64_t oh, int64_t ow) {
   const Window& w = a.params.window;
-  const int64_t channels = a.in.c / a.params.groups;
+  const int64_t channels = a.in.c / a.params.groups, rows = w.kernel[0], cols = w.kernel[1];
   const int64_t first = at.c / (a.out.c / a.params.groups) * channels;
-  const float* weight = at.o.floats(kWeights) + at.c * channels * w.kernel[0] * w.kernel[1];
+  const int64_t top = oh * w.stride[0] - w.pad[0], left = ow * w.stride[1] - w.pad[1];
+  const int64_t width = a.in.w, step = a.x.w, dilation = w.dilation[1];
+  const float* weight = at.o.floats(kWeights) + at.c * channels * rows * cols;
   double sum = 0;
   for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t r = 0; r < w.kernel[0]; ++r) {
-      const int64_t ih = oh * w.stride[0] - w.pad[0] + r * w.dilation[0];
-      for (int64_t s = 0; s < w.kernel[1]; ++s, ++weight) {
-        const int64_t iw = ow * w.stride[1] - w.pad[1] + s * w.dilation[1];
-        if (ih < 0 || ih >= a.in.h || iw < 0 || iw >= a.in.w) continue;
-        sum += static_cast<double>(at.x[(first + c) * a.x.c + ih * a.x.h + iw * a.x.w]) * *weight;
+    for (int64_t r = 0; r < rows; ++r, weight += cols) {
+      const int64_t ih = top + r * w.dilation[0];
+      if (ih < 0 || ih >= a.in.h) continue;
+      const float* x = at.x + (first + c) * a.x.c + ih * a.x.h;
+      for (int64_t s = 0; s < cols; ++s) {
+        const int64_t iw = left + s * dilation;
+        if (iw >= 0 && iw < width) sum += static_cast<double>(x[iw * step]) * weight[s];
       }
     }
   }

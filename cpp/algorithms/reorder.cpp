@@ -43,24 +43,26 @@ void move(const ReorderArgs& a, const T* images, T* results, ThreadPool& pool) {
                   end = std::min(a.pixels, begin + kBlock);
     const T* x = images + image * a.x_image;
     T* y = results + image * a.y_image + a.first;
+    const int64_t channels = a.channels, pixels = a.pixels, x_pixel = a.x_pixel,
+                  y_pixel = a.y_pixel;
     if (a.from == Layout::kNchw && a.to == Layout::kNchw) {
-      copy(x + begin * a.channels, y + begin * a.channels,
-           (end - begin) * a.channels);  // its share
+      copy(x + begin * channels, y + begin * channels,
+           (end - begin) * channels);  // its share
     } else if (a.from == a.to) {
       for (int64_t i = begin; i < end; ++i) {
-        for (int64_t c = 0; c < a.channels; c += kAlignment / sizeof(T))
-          __builtin_prefetch(y + (i + kAhead) * a.y_pixel + c, 1);
-        copy(x + i * a.x_pixel, y + i * a.y_pixel, a.channels);
-        zero(a, y + i * a.y_pixel);
+        for (int64_t c = 0; c < channels; c += kAlignment / sizeof(T))
+          __builtin_prefetch(y + (i + kAhead) * y_pixel + c, 1);
+        copy(x + i * x_pixel, y + i * y_pixel, channels);
+        zero(a, y + i * y_pixel);
       }
     } else if (a.to == Layout::kNhwc) {
       for (int64_t i = begin; i < end; ++i) {
-        for (int64_t c = 0; c < a.channels; ++c) y[i * a.y_pixel + c] = x[c * a.pixels + i];
-        zero(a, y + i * a.y_pixel);
+        for (int64_t c = 0; c < channels; ++c) y[i * y_pixel + c] = x[c * pixels + i];
+        zero(a, y + i * y_pixel);
       }
     } else {
-      for (int64_t c = 0; c < a.channels; ++c) {
-        for (int64_t i = begin; i < end; ++i) y[c * a.pixels + i] = x[i * a.x_pixel + c];
+      for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t i = begin; i < end; ++i) y[c * pixels + i] = x[i * x_pixel + c];
       }
     }
   });

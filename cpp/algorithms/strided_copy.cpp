@@ -36,7 +36,7 @@ struct StridedCopyArgs {
 template <typename T>
 void copy(const StridedCopyArgs& a, const void* from, int64_t x_at, void* to, int64_t y_at,
           int64_t rows) {
-  const Loop &beside = a.beside, &inner = a.inner;
+  const Loop beside = a.beside, inner = a.inner;
   const T* x = static_cast<const T*>(from) + x_at;
   T* y = static_cast<T*>(to) + y_at;
   if (inner.x == 1 && inner.y == 1) {
