@@ -58,7 +58,7 @@ struct DepthwiseArgs {
 
   DepthwiseArgs(const Problem& problem, int width);
 };
-enum { kWeights, kBias };
+enum : uint8_t { kWeights, kBias };
 
 DepthwiseArgs::DepthwiseArgs(const Problem& problem, int vector)
     : p(problem),

@@ -28,7 +28,7 @@ Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int
                    int64_t taps);
 
 // What a plan has as weights: packed ones of any type, the bias, scales of int8 weights or null.
-enum { kPacked, kBias, kScales };
+enum : uint8_t { kPacked, kBias, kScales };
 
 // Points `tile` to weight number `at`, of output channel `channel`.
 inline void point(DirectTile* tile, const FloatOperands& o, DType type, int64_t at,

@@ -34,8 +34,8 @@ struct RefMove {
   int64_t atoms;
 };
 // Weights of the others.
-enum { kWeights, kBias };
-enum { kRows, kRowTaps, kCols, kColTaps };
+enum : uint8_t { kWeights, kBias };
+enum : uint8_t { kRows, kRowTaps, kCols, kColTaps };
 
 // Taps of a row or column of a resize, and where they begin.
 struct TapRange {

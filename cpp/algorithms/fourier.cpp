@@ -190,7 +190,7 @@ struct FourierArgs {
   // together.
   int64_t v_column() const { return t.round_tiles() * t.v_tile; }
 };
-enum { kWeights, kBias };
+enum : uint8_t { kWeights, kBias };
 
 Parts parts_of(const FourierArgs& a) {
   return {a.t.rows * a.t.cols,

@@ -24,7 +24,7 @@ bool has_columns(const Problem& p) {
   return w.kernel[0] != 1 || w.kernel[1] != 1 || !w.unit_stride() || w.padded();
 }
 
-enum { kWeights, kBias };
+enum : uint8_t { kWeights, kBias };
 
 // Adds bias and residual to `count` results from `first` on and applies the activation; bias_step
 // 0 gives all the same bias.

@@ -107,7 +107,7 @@ struct NnpArgs {
   NnpStrategy strategy;
   size_t workspace;
 };
-enum { kWeights, kBias };
+enum : uint8_t { kWeights, kBias };
 
 void check(int status) {
   if (status == 52) throw std::bad_alloc();

@@ -77,7 +77,7 @@ struct PlanePoolArgs {
   int64_t line_floats, thread_floats;
 };
 // Of its weights: where the taps of a window begin, and one over the divisors of an average.
-enum { kTaps, kScales };
+enum : uint8_t { kTaps, kScales };
 
 void run_plane_pool(const PlanePoolArgs& a, const FloatOperands& o) {
   const Window& w = a.window;

@@ -131,7 +131,7 @@ struct ResizeArgs {
   int64_t line() const { return in.w * x_pixel; }
 };
 // Of its weights: as Resampling has them, and of each row and column whether it lies outside.
-enum { kRowPlaces, kRowWeights, kRowOutside, kColPlaces, kColWeights, kColOutside };
+enum : uint8_t { kRowPlaces, kRowWeights, kRowOutside, kColPlaces, kColWeights, kColOutside };
 
 // Pixels of a row, all of them or those of some columns, that lie outside the crop's image.
 void fill_outside(const ResizeArgs& a, const uint8_t* cols, bool row, float* y) {

@@ -202,7 +202,7 @@ struct WinogradArgs {
     return round_up(patch_offset() + kTilePoints * std::max<int64_t>(c, 2 * width), 64);
   }
 };
-enum { kWeights, kBias };
+enum : uint8_t { kWeights, kBias };
 
 Parts parts_of(const WinogradArgs& a) {
   const int64_t across = ceil_div(kPoints, a.m);  // tiles that a number may be in

@@ -138,7 +138,7 @@ struct RowsArgs {
  private:
   void choose_bands();
 };
-enum { kWeights, kBias };
+enum : uint8_t { kWeights, kBias };
 
 // An input row by a tile is what leaves an energy.
 Parts parts_of(const RowsArgs& a) {
