@@ -63,7 +63,7 @@ double Repair::squares(const float* image, int64_t first, int64_t last, float* m
     const int64_t pixel = p_.x.pixel(kernels_.width);
     float total;
     kernels_.energy({image + first * d.w * pixel, points, 2, (last - first) * d.w,
-                     pixel_ / kernels_.width, pixel},
+                     pixel_ / kernels_.width, static_cast<ptrdiff_t>(pixel)},
                     most, &total);
     *most /= 2;
     return total / 2;

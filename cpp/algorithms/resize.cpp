@@ -155,7 +155,8 @@ void run_row(const ResizeArgs& a, const FloatOperands& o, const float* x, float*
     line_of = workspace;
   }
   o.kernels.resample({line_of, static_cast<const int64_t*>(o.weights[kColPlaces]),
-                      o.floats(kColWeights), a.col_taps, a.out.w, a.channels, y, a.y_pixel});
+                      o.floats(kColWeights), a.col_taps, a.out.w, a.channels, y,
+                      static_cast<ptrdiff_t>(a.y_pixel)});
   if (!a.crop) return;
   fill_outside(a, static_cast<const uint8_t*>(o.weights[kColOutside]),
                static_cast<const uint8_t*>(o.weights[kRowOutside])[row] != 0, y);
