@@ -149,6 +149,14 @@ def test_activations_of_several_batches(tmp_path):
     agree(model(nodes, constants, SHAPE), tmp_path, SHAPE)
 
 
+@pytest.mark.parametrize("shape", [(5, 2, 24, 8, 10), (2, 1, 1, 1)])
+def test_a_batch_left_open_stays_the_first_axis(shape):
+    """Groups of images would have results that the file does not mean."""
+    proto = after_a_layer([("Mul", "c,k", "y", {})], {"k": np.ones(shape, F4)}, ("N", *SHAPE[1:]))
+    with pytest.raises(ValueError, match=r"node 'y' \(Mul\): .*batch axis"):
+        linnet.load(proto.SerializeToString())
+
+
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [

@@ -100,6 +100,9 @@ class Lowering:
     def __init__(self, graph: Graph, fixed: bool = False, memory_limit: int | None = None) -> None:
         self.graph = graph
         self.fixed = fixed  # axis 0 is an axis like others, as long as the file says
+        # And the file says how long: only then may it be computed along, since a batch of another
+        # size goes in groups, each with results of its own.
+        self.along_first = fixed and all(value.shape[0] for value in graph.inputs)
         self.nodes: list[Node] = []
         self.problems: list[str] = []
         self.missing: dict[tuple[str, str], Missing] = {}  # by operator and reason

@@ -41,7 +41,7 @@ def lower_product(low: Lowering, call: Call) -> None:
     alpha, beta = call.attrs.get("alpha", 1.0), call.attrs.get("beta", 1.0)
     turned = bool(call.attrs.get("transB", 0))
     if call.attrs.get("transA", 0):
-        if len(low.shape(call.input(0))) != 2 or not low.fixed:
+        if len(low.shape(call.input(0))) != 2 or not low.along_first:
             raise Refusal("transA=1 would move the batch")
         call.inputs[0] = low.emit(call, "Transpose", [call.input(0)], {"perm": [1, 0]}, "turned")
     if call.input(0) in low.constants and call.input(1) not in low.constants:
@@ -58,7 +58,12 @@ def lower_product(low: Lowering, call: Call) -> None:
         weight = low.weight(call.input(1), "weight", change, lambda w: a * (w if turned else w.T))
     inputs = [call.input(0), weight]
     bias, whole = call.input(2), ""
-    if bias and beta != 0 and low.fixed and low.numbers(bias, "bias").shape[:-1] == x[:1] != (1,):
+    if (
+        bias
+        and beta != 0
+        and low.along_first
+        and low.numbers(bias, "bias").shape[:-1] == x[:1] != (1,)
+    ):
         bias, whole = "", low.weight(bias, "bias", f"x{beta}", lambda c: np.float32(beta) * c)
     if bias and beta != 0:
         outputs = matrix.shape[0] if turned else matrix.shape[1]

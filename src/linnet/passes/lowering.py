@@ -111,7 +111,7 @@ def _apply(low: Lowering, operator: Operator, call: Call) -> None:
     except MissingOperator:
         raise
     except Refusal:
-        if operator.lift is None or not low.fixed:
+        if operator.lift is None or not low.along_first:
             raise
         low.undo(before)
         lifted(low, call, rule, operator.lift)
