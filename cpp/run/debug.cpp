@@ -42,15 +42,22 @@ std::vector<Range> in_use(const Program& program, size_t i) {
   return ranges;
 }
 
-// Whether a lane of padding holds what it may: zero, or the NaN that its zero weights make of an
-// input that is not finite. No kernel lets one lane's value into another's, so that NaN goes
-// nowhere.
+// Whether a lane of padding holds what it may: zero of either sign, or the NaN that its zero
+// weights make of an input that is not finite. No kernel lets one lane's value into another's, so
+// that NaN goes nowhere.
 bool zero_or_nan(const char* lane, DType dtype) {
+  if (dtype == DType::kF32) {
+    float value;
+    std::memcpy(&value, lane, sizeof value);
+    return value == 0 || std::isnan(value);
+  }
+  if (dtype == DType::kF16) {
+    uint16_t bits;
+    std::memcpy(&bits, lane, sizeof bits);
+    return (bits & 0x7fff) == 0 || (bits & 0x7fff) > 0x7c00;
+  }
   const char zero[8] = {};
-  if (std::memcmp(lane, zero, static_cast<size_t>(size_of(dtype))) == 0) return true;
-  float value = 0;
-  if (dtype == DType::kF32) std::memcpy(&value, lane, sizeof value);
-  return std::isnan(value);
+  return std::memcmp(lane, zero, static_cast<size_t>(size_of(dtype))) == 0;
 }
 
 // The lanes beside the channels of each pixel of an operand.
