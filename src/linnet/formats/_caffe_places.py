@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._caffe_functions import times
-from ._caffe_layers import axis_of, difference, reduced, reshaped
+from ._caffe_layers import axis_of, reduced, reshaped
 from ._caffe_weights import Rule, Weighted
 from ._translator import Unsupported
 
@@ -57,25 +57,32 @@ def _largest(
 ) -> tuple[list[str], list[str]]:
     """The largest numbers along an axis and their places."""
     shape = reader.shape(x)
+    one = (*shape[:axis], 1, *shape[axis + 1 :])
+    numbers: list[str] = []
+    places: list[str] = []
+    for found in range(count):
+        if found:
+            x = _without(reader, layer, x, places[-1], axis)
+        numbers.append(reduced(reader, layer, "Max", x, [axis]))
+        place = reader.part(layer, "ArgMax", [x], one, axis=axis, select_last_index=1)
+        places.append(reader.part(layer, "Cast", [place], one, to=1))
+    return numbers, places
+
+
+def _without(reader: Weighted, layer: Any, x: str, place: str, axis: int) -> str:
+    """A value with the least number there is in a place along an axis."""
+    shape = reader.shape(x)
     n = shape[axis]
     reader.spend(n)
     ones = (1,) * (len(shape) - 1 - axis)
     every = reader.constant(
         f"{layer.name}.places", np.arange(n, dtype=np.float32).reshape(-1, *ones)
     )
-    numbers: list[str] = []
-    places: list[str] = []
-    for _ in range(count):
-        numbers.append(reduced(reader, layer, "Max", x, [axis]))
-        # A number's place, less more than there are places where it is not the largest.
-        less = reader.part(layer, "Sign", [difference(reader, layer, x, numbers[-1])])
-        place = reader.part(layer, "Add", [times(reader, layer, less, n), every], shape)
-        places.append(reduced(reader, layer, "Max", place, [axis]))
-        # What was found becomes the least there is, and the others stay as they are.
-        other = reader.part(layer, "Sign", [difference(reader, layer, place, places[-1])])
-        half = reader.part(layer, "Add", [other, reader.number(layer, "half", 0.5)])
-        x = reader.part(layer, "Min", [x, times(reader, layer, half, -math.inf)], shape)
-    return numbers, places
+    # 0 in the place and 1 elsewhere; then minus and plus infinity.
+    apart = reader.part(layer, "Sub", [place, every], shape)
+    apart = reader.part(layer, "Abs", [reader.part(layer, "Sign", [apart])])
+    half = reader.part(layer, "Add", [apart, reader.number(layer, "half", -0.5)])
+    return reader.part(layer, "Min", [x, times(reader, layer, half, math.inf)], shape)
 
 
 def _embed(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
