@@ -21,6 +21,19 @@ Shape = tuple[int, ...]
 
 FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 
+# What ONNX, and so a Cast, calls the types of elements (TensorProto.DataType), by NumPy's names.
+ELEMENT_TYPES = {
+    "float32": 1,
+    "uint8": 2,
+    "int8": 3,
+    "int16": 5,
+    "int32": 6,
+    "int64": 7,
+    "bool": 9,
+    "float16": 10,
+    "float64": 11,
+}
+
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 
 # The operator of a node that a reader could not express; the attribute "reason" says why, "op" what

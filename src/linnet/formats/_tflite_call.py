@@ -7,23 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array, Node, Shape
+from ..graph import ELEMENT_TYPES, Array, Node, Shape
 from ._channels_last import Kernel
 from ._source import Source
 from ._tflite_model import Model, Operator, Tensor
 from ._translator import Translator, Unsupported
 
-TO_ONNX = {  # of TensorProto.DataType, by NumPy's names
-    "float32": 1,
-    "uint8": 2,
-    "int8": 3,
-    "int16": 5,
-    "int32": 6,
-    "int64": 7,
-    "bool": 9,
-    "float16": 10,
-    "float64": 11,
-}
 _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
     1: ("Relu", []),
     2: ("Clip", [-1, 1]),
@@ -65,7 +54,7 @@ class Lite(Translator):
             return name
         real = self.names.fresh(f"{name}.real")
         if made is None:
-            op, attrs = "Cast", {"to": TO_ONNX["float32"]}
+            op, attrs = "Cast", {"to": ELEMENT_TYPES["float32"]}
         else:
             op, attrs = "DequantizeLinear", {"axis": made.axis}
             inputs += self._pair(name, made.scale, made.zero)
@@ -99,7 +88,7 @@ class Lite(Translator):
         if name == real:
             return
         made, inputs = tensor.quantization(), [real]
-        op, attrs = "Cast", {"to": TO_ONNX[tensor.dtype.name]}
+        op, attrs = "Cast", {"to": ELEMENT_TYPES[tensor.dtype.name]}
         if made is not None:
             if made.scale.ndim:
                 raise Unsupported(f"its result '{name}' has a scale for each index of an axis")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..graph import LONGEST_AXIS
-from ._tflite_call import TO_ONNX, Call, Rule
+from ..graph import ELEMENT_TYPES, LONGEST_AXIS
+from ._tflite_call import Call, Rule
 from ._translator import Unsupported
 
 
@@ -148,7 +148,7 @@ def _place_of(op: str) -> Rule:
         if len(axes) != 1:
             raise Unsupported(f"its axis is {axes}")
         place = call.part(op, "place", call.x[:1], axis=axes[0], keepdims=0)
-        call.finish("Cast", [place], to=TO_ONNX[call.made[0].dtype.name])
+        call.finish("Cast", [place], to=ELEMENT_TYPES[call.made[0].dtype.name])
 
     return Rule(translate, (2, 2))
 
@@ -327,7 +327,7 @@ def _gather(call: Call) -> None:
 
 
 def _cast(call: Call) -> None:
-    call.finish("Cast", call.x, to=TO_ONNX.get(call.made[0].dtype.name, 0))
+    call.finish("Cast", call.x, to=ELEMENT_TYPES.get(call.made[0].dtype.name, 0))
 
 
 def _fill(call: Call) -> None:

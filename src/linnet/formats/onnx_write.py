@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import core
 from .._core import GraphBuilder
-from ..graph import Array, Graph, Names
+from ..graph import ELEMENT_TYPES, Array, Graph, Names
 from ..ops.quant import quantize
 from ..ops.reduce import REDUCTIONS
 from ..options import WEIGHT_TYPES
@@ -20,16 +20,6 @@ from ..text import short
 from . import PathLike, _schema
 
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 6, 7, 8  # AttributeType
-_TENSOR_TYPE = {  # TensorProto.DataType
-    "float32": 1,
-    "uint8": 2,
-    "int8": 3,
-    "int16": 5,
-    "int32": 6,
-    "int64": 7,
-    "bool": 9,
-    "float16": 10,
-}
 # Operators, or forms of them, that are newer than operator set 13.
 _SINCE = {"HardSwish": 14, "Mish": 18, "Resize": 18, "Gelu": 20} | {
     f"Reduce{name}": 18 for name in REDUCTIONS
@@ -80,7 +70,7 @@ def _add_half(proto: Any, name: str, array: Array, names: Names) -> None:
         raise ValueError(f"initializer '{name}' is beyond float16's range of +-65504")
     stored = names.fresh(name + ".f16")
     _add_tensor(proto, stored, halves)
-    _add_node(proto, "Cast", stored, [stored], [name], to=_TENSOR_TYPE["float32"])
+    _add_node(proto, "Cast", stored, [stored], [name], to=ELEMENT_TYPES["float32"])
 
 
 def _add_quantized(proto: Any, name: str, array: Array, names: Names) -> None:
@@ -107,7 +97,7 @@ def _add_tensor(proto: Any, name: str, array: Array) -> None:
 
 
 def _write_tensor(tensor: Any, array: Array) -> None:
-    tensor.data_type = _TENSOR_TYPE[array.dtype.name]
+    tensor.data_type = ELEMENT_TYPES[array.dtype.name]
     tensor.dims.extend(array.shape)
     tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
@@ -116,7 +106,7 @@ def _describe(info: Any, name: str, builder: GraphBuilder) -> None:
     """Fill in a ValueInfoProto, sizes that are open left so."""
     info.name = name
     tensor = info.type.tensor_type
-    tensor.elem_type = _TENSOR_TYPE[builder.dtype(name).name]
+    tensor.elem_type = ELEMENT_TYPES[builder.dtype(name).name]
     for axis, size in enumerate(builder.shape(name)):
         dim = tensor.shape.dim.add()
         if size:

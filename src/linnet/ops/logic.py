@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
-from ..graph import Array, Node
+from ..graph import ELEMENT_TYPES, Array, Node
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator, as_inputs
 from .map import broadcast, scaled
 
-_BOOL, _FLOAT, _INT8 = 9, 1, 3  # of TensorProto.DataType
+_BOOL, _FLOAT, _INT8 = (ELEMENT_TYPES[name] for name in ("bool", "float32", "int8"))
 _MIRRORED = {
     "Equal": "Equal",
     "Less": "Greater",

@@ -8,23 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import ELEMENT_TYPES, Array
 from ..text import shape_text, short
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
 
-_DTYPES: dict[int, Any] = {  # of TensorProto.DataType
-    1: np.float32,
-    2: np.uint8,
-    3: np.int8,
-    5: np.int16,
-    6: np.int32,
-    7: np.int64,
-    9: np.bool_,
-    10: np.float16,
-    11: np.float64,
-}
+_DTYPES = {number: np.dtype(name) for name, number in ELEMENT_TYPES.items()}
 
 
 def relu(x: Array) -> Array:
@@ -222,7 +212,7 @@ def cast(x: Array, *, round_mode: str = "up", saturate: int = 1, to: int) -> Arr
         raise ValueError(f"type {to} is not supported")
     if x.dtype == object and to in (6, 7):  # integers one of which is a batch of any size
         return x
-    dtype = np.dtype(_DTYPES[to])
+    dtype = _DTYPES[to]
     if x.dtype.kind == "f" and dtype.kind in "iu":
         # Towards zero; beyond the type its nearest number, for NaN 0: ONNX leaves those open.
         limits, x = np.iinfo(dtype), x.astype(np.float64)

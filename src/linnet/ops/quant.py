@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..graph import FLOAT32, Array, Shape
+from ..graph import ELEMENT_TYPES, FLOAT32, Array, Shape
 from ..text import short
 from ._broadcast import pointwise
 from ._lowering import Call, Lowering, Refusal, axis_of
 from ._registry import Operator
 
-_TO_ONNX = {"uint8": 2, "int8": 3, "int16": 5, "int32": 6}  # of TensorProto.DataType
+_TO_ONNX = {name: ELEMENT_TYPES[name] for name in ("uint8", "int8", "int16", "int32")}
 
 
 def quantize(w: Array) -> tuple[Array, Array]:
