@@ -57,17 +57,12 @@ def lower_product(low: Lowering, call: Call) -> None:
         a = np.float32(alpha)
         weight = low.weight(call.input(1), "weight", change, lambda w: a * (w if turned else w.T))
     inputs = [call.input(0), weight]
-    bias, whole = call.input(2), ""
-    if (
-        bias
-        and beta != 0
-        and low.along_first
-        and low.numbers(bias, "bias").shape[:-1] == x[:1] != (1,)
-    ):
+    bias, whole = call.input(2) if beta != 0 else "", ""
+    shape = low.numbers(bias, "bias").shape if bias else ()
+    if bias and low.along_first and shape[:-1] == x[:1] != (1,):
         bias, whole = "", low.weight(bias, "bias", f"x{beta}", lambda c: np.float32(beta) * c)
-    if bias and beta != 0:
+    if bias:
         outputs = matrix.shape[0] if turned else matrix.shape[1]
-        shape = low.numbers(bias, "bias").shape
         if shape not in ((outputs,), (1, outputs), (1,), (), (1, 1)):
             raise Refusal(f"its bias has shape {list(shape)}, expected {outputs} values")
         if shape != (outputs,) or beta != 1:
