@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reading
 from packed import Case, unpack
+from reading import close, refusal
 
 import linnet
-from linnet import formats, interpret, passes
+from linnet import formats, interpret
 from linnet.formats import _hdf5
 from linnet.graph import Graph
 
@@ -30,11 +32,6 @@ CASES = {
 FILES = {
     f"shared{version}{suffix}": version for version in (2, 3) for suffix in (".h5.gz", ".keras")
 }
-
-
-def close(got: Any, wanted: Any) -> None:
-    assert got.shape == wanted.shape
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
 def h5(config: Any, weights: dict[str, list[Any]], version: str = "2.10.0", **attrs: Any) -> bytes:
@@ -96,21 +93,9 @@ IMAGE = layer("InputLayer", "image", batch_input_shape=[None, 4, 4, 2])
 
 
 def run(graph: Graph, *xs: Any) -> list[Any]:
-    """The outputs by what the operators mean; the same as the core computes."""
-    graph = passes.canonicalize(graph)
+    """The outputs for inputs in order."""
     feeds = {value.name: x for value, x in zip(graph.inputs, xs)}
-    meant = list(interpret.run(graph, feeds, fetch=graph.outputs).values())
-    net = linnet.load(graph, threads=1)
-    for got, wanted in zip(net.run([v.name for v in net.outputs], feeds), meant):
-        close(got, wanted)
-    return meant
-
-
-def refusal(data: bytes, *texts: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        passes.canonicalize(formats.read(data))
-    for text in texts:
-        assert text in str(caught.value)
+    return list(reading.run(graph, feeds).values())
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,20 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from packed import unpack
+from reading import close, refusal, run
 
 import linnet
 from linnet import core, formats, interpret, passes
 from linnet.formats import _schema
-from linnet.graph import Graph
 
 DATA = Path(__file__).parent / "data" / "tensorflow"
 CASES = unpack(DATA / "graphs.npz")
 FLOAT, INT, BOOL, STRING = 1, 3, 10, 7
-
-
-def close(got: Any, wanted: Any) -> None:
-    assert got.shape == wanted.shape
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=2e-5 * max(1, np.abs(wanted).max()))
 
 
 class Builder:
@@ -71,24 +66,6 @@ class Builder:
 
     def data(self) -> bytes:
         return bytes(self.graph.SerializeToString())
-
-
-def run(graph: Graph, feeds: dict[str, Any]) -> dict[str, Any]:
-    """The outputs by what the operators mean; the same as the core computes."""
-    graph = passes.canonicalize(graph)
-    meant = interpret.run(graph, feeds, fetch=graph.outputs)
-    net = linnet.load(graph, threads=1)
-    names = [value.name for value in net.outputs]
-    for got, name in zip(net.run(names, feeds), names):
-        close(got, meant[name])
-    return meant
-
-
-def refusal(data: Any, *texts: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        passes.canonicalize(formats.read(data))
-    for text in texts:
-        assert text in str(caught.value)
 
 
 @pytest.mark.parametrize("name", CASES)
