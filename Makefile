@@ -77,9 +77,9 @@ fuzz: build/fuzz/build.ninja
 	build/fuzz/fuzz_onnx_reader -max_total_time=60 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256 -max_len=65536 \
 	  build/fuzz/corpus build/fuzz/seeds
 
-# Random layers and graphs for ten minutes, or LONG seconds.
+# Random layers and graphs for ten minutes, or with the options in LONG.
 long: .venv/installed
-	python make/long.py --seconds $(or $(LONG),600)
+	python make/long.py $(LONG)
 
 # The C++ tests compiled for ARM and run by an emulator; 32-bit for ARMv6, as Raspberry Pi OS's own compiler does by itself.
 cpp-armhf cpp-aarch64: cpp-%: build/%/build.ninja

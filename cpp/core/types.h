@@ -73,6 +73,10 @@ struct Window {
   // Output size along axis 0 (height) or 1 (width); < 1 where no window fits.
   int64_t output(int axis, int64_t input) const;
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  // A pool's window lying in padding alone would have no number to take.
+  bool pads_below_extent(int axis) const {
+    return pad[axis] < extent(axis) && pad[axis + 2] < extent(axis);
+  }
   bool padded() const { return pad[0] || pad[1] || pad[2] || pad[3]; }
   bool unit_stride() const { return stride[0] == 1 && stride[1] == 1; }
   bool dilated() const { return dilation[0] != 1 || dilation[1] != 1; }

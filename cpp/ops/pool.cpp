@@ -13,10 +13,7 @@ Params read_pool(NodeReader& node, bool max) {
   if (max && node.integer("storage_order", 0) != 0) refuse("storage_order is not supported");
   if (!max) p.window.include_pad = node.flag("count_include_pad");
   for (int axis = 0; axis < 2; ++axis) {
-    // A window lying in padding alone would have no value to take.
-    if (p.window.pad[axis] >= p.window.extent(axis) ||
-        p.window.pad[axis + 2] >= p.window.extent(axis))
-      refuse("padding is not smaller than the window");
+    if (!p.window.pads_below_extent(axis)) refuse("padding is not smaller than the window");
     if (!max && p.window.dilation[axis] != 1) refuse("dilated average pooling is not supported");
   }
   return p;

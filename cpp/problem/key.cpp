@@ -443,6 +443,12 @@ const char* objection(const Problem& p) {
   if (y.h < 1 || y.w < 1) return "no window fits";
   if (p.kind() == Kind::kConv && (x.c % p.conv().groups || y.c % p.conv().groups))
     return "groups do not divide the channels";
+  if (p.kind() == Kind::kPool) {
+    const Window& w = p.pool().window;
+    if (!w.pads_below_extent(0) || !w.pads_below_extent(1))
+      return "padding is not smaller than the window";
+    if (p.pool().code == PoolCode::kAverage && w.dilated()) return "an average has no dilation";
+  }
   if (p.weights() >= static_cast<DType>(kWeightTypes)) return "weights have no such type";
   if (p.kind() == Kind::kConv && p.weights() != DType::kF32 &&
       !is_pointwise(p.conv().window, p.conv().groups))
