@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Graph, Node
+from ..graph import OWN_DOMAIN, Array, Graph, Node
 from ..ops import OPERATORS
 from ..ops.reduce import REDUCTIONS
 from ..text import short
@@ -128,7 +128,7 @@ class _Reader(Translator):
         self.input(value.name, shape, stored.newbyteorder("="))
 
     def _node(self, proto: Any, name: str) -> None:
-        if proto.domain not in ("", "ai.onnx"):
+        if proto.domain not in ("", "ai.onnx", OWN_DOMAIN):
             raise MissingOperator(f"operators of the domain '{proto.domain}' are not supported")
         if proto.op_type not in OPERATORS and proto.op_type != "Constant":
             raise MissingOperator("the operator is not supported")  # whatever its attributes are
