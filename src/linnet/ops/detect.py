@@ -130,6 +130,14 @@ def detections(
     return y
 
 
+def lower_detections(low: Lowering, call: Call) -> None:
+    """With constant priors, if any."""
+    inputs = call.inputs[:2]
+    if call.input(2):
+        inputs.append(low.weight(call.input(2), "priors"))
+    low.emit(call, "Detections", inputs, dict(call.attrs))
+
+
 def rows_of(y: Array) -> Array:
     """What is given of such a result: rows of all images with the image's number, as Caffe has them
     ([1, 1, rows, 7]) or, of places, ONNX ([rows, 3]).
@@ -192,7 +200,6 @@ def _caffe(
         "centers": int(attrs["code_type"] == "CENTER_SIZE"),
         "own": own,
         "clip": attrs["clip"],
-        "grouped": 1,
         "candidates": max(top, 0),
         "score": max(least, float(np.finfo(np.float32).min)),
         "overlap": attrs["nms_threshold"],
@@ -222,7 +229,8 @@ def detection_output(
     clip: int = 0,
 ) -> Array:
     """The end of an SSD (Liu et al., 2016) as Caffe's fork and OpenCV compute it: [1, 1, rows, 7],
-    each row image, class, score, left, top, right, bottom.
+    each row image, class, score, left, top, right, bottom; as OpenCV 4 those of an image by score,
+    where the fork goes by class before.
 
     loc: [N, priors x 4 (x classes)]; conf: [N, priors x classes]; prior: as PriorBox makes it.
     """
@@ -246,6 +254,10 @@ def lower_detection_output(low: Lowering, call: Call) -> None:
     loc, conf = (call.input(i) for i in (0, 1))
     shape, priors, how = _caffe(low.shape(loc)[0], prior, call.attrs)
     scores = (low.shape(conf)[0], shape[1], how["classes"])
+    for name, wanted, what in ((loc, shape, "corners"), (conf, scores, "scores")):
+        count = math.prod(low.shape(name)[1:])
+        if count != math.prod(wanted[1:]):
+            raise Refusal(f"{count} {what} are not those of {shape[1]} priors")
     inputs = [
         low.reshape(call, loc, shape, "boxes"),
         low.reshape(call, conf, scores, "scores"),
@@ -422,7 +434,7 @@ def lower_detection_post_process(low: Lowering, call: Call) -> None:
 
 
 OPERATORS = (
-    Operator("Detections", detections, None),
+    Operator("Detections", detections, lower_detections),
     Operator("DetectionOutput", detection_output, lower_detection_output),
     Operator("NonMaxSuppression", non_max_suppression, lower_non_max_suppression),
     Operator(

@@ -132,7 +132,11 @@ def top_places(x: Array, *, axis: int = 0, top: int, smallest: int = 0) -> Array
     """linnet's own: where along `axis` the `top` largest or `smallest` numbers are, the best
     first, of equal ones the first.
     """
-    order = np.argsort(x if smallest else -x, axis, kind="stable")
+    if smallest:
+        order = np.argsort(x, axis, kind="stable")
+    else:
+        backwards = np.argsort(np.flip(x, axis), axis, kind="stable")
+        order = np.flip(x.shape[axis] - 1 - backwards, axis)
     return np.take(order, np.arange(top), axis)
 
 
