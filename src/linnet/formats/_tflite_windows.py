@@ -71,7 +71,7 @@ def _transposed(call: Call, first: int, how: dict[str, Any], activation: int = 0
 
 def _transpose_conv(call: Call) -> None:
     sizes = call.made[0].shape[1:3]
-    if call.is_constant(0):
+    if call.is_constant(0) or call.lite.resized:
         sizes = tuple(call.integers(0, "sizes"))[1:3]
     if len(sizes) != 2 or max(sizes) >= LONGEST_AXIS:
         raise Unsupported(f"its result has height and width {list(sizes)}")
