@@ -70,10 +70,12 @@ def _sparsity(tensor: Tensor) -> dict[str, Any]:
     known: dict[str, Any] = {"traversal_order": order}
     if blocked.size:
         known["block_map"] = blocked
-    known["dim_metadata"] = [
-        {"format": 0, "dense_size": level}
-        if isinstance(level, int)
-        else dict(zip(("format", "array_segments", "array_indices"), (1, *level)))
-        for level in levels(tensor.sparsity)
-    ]
+    known["dim_metadata"] = []
+    for level in levels(tensor.sparsity):
+        if isinstance(level, int):
+            known["dim_metadata"].append({"format": 0, "dense_size": level})
+        else:
+            segments, indices = (numbers.astype(np.int32) for numbers in level)
+            ends = {"array_segments": segments, "array_indices": indices}
+            known["dim_metadata"].append({"format": 1, **ends})
     return known
