@@ -41,6 +41,8 @@ class Lite(Inferred):
         self._reals: dict[int, str] = {}
         # Values that stand for an image cut into as many phases as these along height and width.
         self.phases: dict[str, tuple[int, int]] = {}
+        # Values that say where a pool of such a window found its numbers.
+        self.places: dict[str, list[int]] = {}
         self.resized = False  # whether inputs have other sizes than the file says
 
     def emit(self, op: str, name: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:

@@ -20,13 +20,11 @@ from ._translator import MissingOperator, Unsupported
 _RULES = {**_tflite_operators.RULES, **_tflite_windows.RULES}
 _STATE = ": it keeps a state from one call to the next, linnet's networks have none"
 _BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
-_PLACES = ": the places of a pool are not computed"
 _INSTEAD = {  # what else there is to say of operators that are not supported
     **dict.fromkeys(("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"), _STATE),
     **dict.fromkeys(("LSTM", "RNN", "SVDF"), _STATE),
     **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), _STATE),
     **dict.fromkeys(("IF", "WHILE", "CALL"), _BRANCHES),
-    **dict.fromkeys(("MaxPoolingWithArgmax2D", "MaxUnpooling2D"), _PLACES),
     "TFLite_Detection_PostProcess": ": convert the model without it (its inputs, the boxes and "
     "scores, are outputs then) and find the boxes yourself",
     "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
