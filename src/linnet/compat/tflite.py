@@ -281,7 +281,8 @@ class Interpreter:
         return number
 
     def _details(self, index: int) -> dict[str, Any]:
-        return details(self._model.tensors[index], index, self._shapes[index])
+        with _told(ValueError):
+            return details(self._model.tensors[index], index, self._shapes[index])
 
     def _array(self, tensor_index: Any) -> Array:
         """The memory of a tensor."""
@@ -330,16 +331,21 @@ class Interpreter:
 
     def _place(self, session: Session) -> None:
         """Memory for inputs and outputs; an input that has its shape already keeps its numbers."""
-        batch = 0
-        for value in session.inputs:
-            batch = self._shapes[self._tensors[value.name]][0]
+        batches = {
+            self._shapes[self._tensors[value.name]][0]
+            for value in session.inputs
+            if value.shape[0] is None
+        }
+        if len(batches) > 1:
+            several = " and ".join(map(str, sorted(batches)))
+            raise ValueError(f"inputs of {several} images do not go together")
         for index in self._inputs:
             if index not in self._arrays:
                 dtype = type_of(self._model.tensors[index])
                 self._arrays[index] = np.zeros(self._shapes[index], dtype)
         for value in session.outputs:
             index = self._tensors[value.name]
-            self._shapes[index] = tuple(batch if n is None else n for n in value.shape)
+            self._shapes[index] = tuple(n or max(batches) for n in value.shape)
             self._arrays[index] = np.zeros(self._shapes[index], value.dtype)
 
 

@@ -257,6 +257,9 @@ def _slice(call: Call) -> None:
     if min((*starts, *(n + 1 for n in sizes)), default=0) < 0:
         raise Unsupported(f"starts {starts} or sizes {sizes} are negative")
     whole = call.sizes()
+    beyond = any(n and start + size > n for start, size, n in zip(starts, sizes, whole))
+    if call.lite.resized and beyond:
+        raise Unsupported(f"starts {starts} and sizes {sizes} lead out of {list(whole)}")
     sections = [
         (axis, start, LONGEST_AXIS if size == -1 else start + size, 1)
         for axis, (start, size) in enumerate(zip(starts, sizes))

@@ -77,9 +77,15 @@ def _transpose_conv(call: Call) -> None:
         sizes = tuple(call.integers(0, "sizes"))[1:3]
     if len(sizes) != 2 or max(sizes) >= LONGEST_AXIS:
         raise Unsupported(f"its result has height and width {list(sizes)}")
+    padding, strides = _padding(call.option(0, "b")), [call.option(2), call.option(1)]
+    if call.lite.resized and min(strides) > 0:
+        window = [1, 1] if padding == "SAME" else call.kernel(1, "OHWI").window
+        back = tuple(-(-(n - k + 1) // s) for n, k, s in zip(sizes, window, strides))
+        if call.shape(2)[1:3] != back:
+            raise Unsupported(f"its result has height and width {list(sizes)}, whatever its input")
     how = {
-        "padding": _padding(call.option(0, "b")),
-        "strides": [call.option(2), call.option(1)],
+        "padding": padding,
+        "strides": strides,
         "sizes": sizes if min(sizes) > 0 else (),
     }
     _transposed(call, 1, how, call.option(3, "b"))
