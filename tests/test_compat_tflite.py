@@ -15,7 +15,7 @@ import pytest
 import tflite_calls
 import tflite_cases
 from tflite_calls import SIGNED, X, pair, plain, quantised, signature
-from tflite_models import Op, Tensor, model, numbers
+from tflite_models import Op, Tensor, constant, model, numbers
 
 from linnet.compat import tflite
 from linnet.compat.tflite import Interpreter
@@ -151,6 +151,24 @@ def test_an_input_that_keeps_its_shape_keeps_its_numbers() -> None:
     np.testing.assert_array_equal(net.get_tensor(2), np.full((2, 3), 4))
 
 
+def test_outputs_may_be_inputs_and_constants() -> None:
+    tensors = {"x": Tensor((1, 4)), "k": constant([3], "float32"), "y": Tensor((1, 4))}
+    data = model(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y", "x", "k", "y"])
+    net = Interpreter(model_content=data)
+    net.allocate_tensors()
+    net.set_tensor(0, X)
+    net.invoke()
+    found = [net.get_tensor(info["index"]).tolist() for info in net.get_output_details()]
+    assert found == [np.maximum(X, 0).tolist(), X.tolist(), [3], np.maximum(X, 0).tolist()]
+
+
+def test_a_number_without_axes_is_numpys() -> None:
+    tensors = {"x": Tensor((1, 4)), "k": constant(3.0, "float32"), "y": Tensor((1, 4))}
+    net = Interpreter(model_content=model(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))
+    assert type(net.get_tensor(1)) is np.float32
+    assert net.tensor(1)().shape == ()
+
+
 def test_interpreters_of_several_threads() -> None:
     results = {}
 
@@ -195,6 +213,13 @@ def test_what_linnet_cannot_compute_is_told_when_it_is_to_be_ready() -> None:
             net.allocate_tensors()
     with pytest.raises(RuntimeError, match="not ready"):
         net.invoke()
+
+
+def test_an_input_without_axes_is_refused() -> None:
+    tensors = {"x": Tensor(()), "y": Tensor(())}
+    net = Interpreter(model_content=model(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))
+    with pytest.raises(RuntimeError, match="no batch axis"):
+        net.allocate_tensors()
 
 
 def test_signatures_of_other_graphs_are_refused() -> None:

@@ -352,6 +352,10 @@ def test_phases_are_for_convolutions():
     )
     assert wrong != case.model
     assert "SPACE_TO_BATCH_ND" in refusal(wrong)
+    tensors = {"x": Tensor(X.shape), "k": constant([2, 2]), "b": constant([[0, 0], [0, 0]])}
+    cut = [Op("SPACE_TO_BATCH_ND", ["x", "k", "b"], ["y"])]
+    data = model({**tensors, "y": Tensor((4, 3, 4, 4))}, cut, ["x"], ["y"])
+    assert "output 'y' is not supported before a BATCH_TO_SPACE_ND" in refusal(data)
 
 
 def test_sparse_tensors_are_bounded():

@@ -114,6 +114,8 @@ class Interpreter:
         self._shapes = {i: tensor.declared for i, tensor in enumerate(lite.model.tensors)}
         self._arrays: dict[int, Array] = {}  # of inputs, outputs and constants read so far
         self._views: list[weakref.ref[Array]] = []  # arrays that show memory of these
+        self._given: list[Array] = []  # those that the session reads,
+        self._results: list[Array] = []  # and those that it writes
         self._session: Session | None = None
         self._tensors = {name: index for index, name in enumerate(self._values)}
         self._resized = False  # whether the session is for no other sizes at all
@@ -138,12 +140,8 @@ class Interpreter:
         self._check_views()
         if not self._ready or self._session is None:
             raise RuntimeError("Invoke called on model that is not ready.")
-        inputs, outputs = (
-            [self._arrays[self._tensors[value.name]] for value in values]
-            for values in (self._session.inputs, self._session.outputs)
-        )
         with _told():
-            self._session.run(inputs, out=outputs)
+            self._session.run(self._given, out=self._results)
 
     def get_input_details(self) -> list[dict[str, Any]]:
         """Name, index, shape, type, scales and so on of each input."""
@@ -207,10 +205,11 @@ class Interpreter:
             raise ValueError(f"{wrong}{index} is a constant")
         array[...] = given
 
-    def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> Array:
-        """A copy of an input, an output or a constant."""
+    def get_tensor(self, tensor_index: int, subgraph_index: int = 0) -> Any:
+        """A copy of an input, an output or a constant; a number of NumPy's if it has no axes."""
         _check_graph(subgraph_index, self._model.graphs)
-        return self._array(tensor_index).copy()
+        array = self._array(tensor_index)
+        return array.copy() if array.ndim else array[()]
 
     def tensor(self, tensor_index: int) -> Callable[[], Array]:
         """A function that gives an input, an output or a constant without a copy. While an array
@@ -322,12 +321,15 @@ class Interpreter:
         shapes = {self._values[index]: self._shapes[index] for index in self._inputs}
         lite = tflite.translated(self._source, shapes)
         self._resized = lite.resized
-        wanted = list(lite.graph.outputs)
+        # Outputs may be inputs or constants, too, which are here already.
+        made = {index for node in lite.model.operators for index in node.outputs}
+        wanted = [self._values[index] for index in lite.model.outputs if index in made]
         if self._preserve:
-            made = (self._values[index] for index in _computed(lite.model))
-            wanted += [name for name in made if name not in lite.phases]
+            every = (self._values[index] for index in _computed(lite.model))
+            wanted += [name for name in every if name not in lite.phases]
         graph = replace(lite.graph, outputs=list(dict.fromkeys(wanted)))
-        return load(graph, shapes=shapes, threads=self._threads)
+        known = {value.name: shapes[value.name] for value in graph.inputs}
+        return load(graph, shapes=known, threads=self._threads)
 
     def _place(self, session: Session) -> None:
         """Memory for inputs and outputs; an input that has its shape already keeps its numbers."""
@@ -345,8 +347,12 @@ class Interpreter:
                 self._arrays[index] = np.zeros(self._shapes[index], dtype)
         for value in session.outputs:
             index = self._tensors[value.name]
-            self._shapes[index] = tuple(n or max(batches) for n in value.shape)
+            self._shapes[index] = tuple(n or max(batches, default=1) for n in value.shape)
             self._arrays[index] = np.zeros(self._shapes[index], value.dtype)
+        self._given, self._results = (
+            [self._arrays[self._tensors[value.name]] for value in values]
+            for values in (session.inputs, session.outputs)
+        )
 
 
 class SignatureRunner:

@@ -72,6 +72,8 @@ class _Reader(Lite):
         for operator in model.operators:
             self._operator(operator)
         self.graph.outputs = [self.value_of[i] for i in model.outputs if i >= 0]
+        for name in filter(self.phases.__contains__, self.graph.outputs):
+            self.problem(f"output '{name}' is not supported before a BATCH_TO_SPACE_ND")
         if not self.graph.outputs:
             raise ValueError(f"{source}: not a model (it has no outputs)")
 
