@@ -187,7 +187,6 @@ def tensors(tflite: Any) -> dict[str, Callable[[], Any]]:
         "set beyond": lambda: net.set_tensor(5, X),
         "view beyond": net.tensor(5),
         "list": lambda: net.set_tensor(0, X.tolist()),
-        "whole numbers": lambda: net.set_tensor(0, [[1, 2, 3, 4]]),
         "ragged": lambda: net.set_tensor(0, [[1, 2], [3]]),
         "nothing": lambda: net.set_tensor(0, None),
         "text": lambda: net.set_tensor(0, "text"),
@@ -201,7 +200,7 @@ def tensors(tflite: Any) -> dict[str, Callable[[], Any]]:
         "bytes run": lambda: (bytes_.invoke(), bytes_.get_tensor(1)),
         "variables": net.reset_all_variables,
     }
-    for kind in ("f2", "f8", "i2", "u2", "u4", "u8", "?", "c8", "c16", "g", "M8[s]", "S1"):
+    for kind in ("f2", "f8", "i2", "i8", "u2", "u4", "u8", "?", "c8", "c16", "M8[s]", "S1"):
         found[f"type {kind}"] = lambda kind=kind: net.set_tensor(0, np.zeros((1, 4), kind))
     return found
 
