@@ -282,7 +282,6 @@ def test_a_convolution_without_bias():
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("TFLite_Detection_PostProcess", "boxes and scores, are outputs then"),
         ("edgetpu-custom-op", "compiled for an Edge TPU"),
         ("MyOperator", r"'y' (MyOperator): the operator is not supported"),
         ("READ_VARIABLE", "keeps a state from one call to the next"),

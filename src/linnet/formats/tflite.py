@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..graph import Graph, Shape
-from . import _tflite_operators, _tflite_windows
+from . import _tflite_detect, _tflite_operators, _tflite_windows
 from ._source import Source
 from ._tflite_call import Call, Lite, Rule
 from ._tflite_model import KINDS, Operator
 from ._translator import MissingOperator, Unsupported
 
 _RULES = {**_tflite_operators.RULES, **_tflite_windows.RULES}
+_CUSTOM = {**_tflite_windows.CUSTOM, **_tflite_detect.CUSTOM}
 _STATE = ": it keeps a state from one call to the next, linnet's networks have none"
 _BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
 _INSTEAD = {  # what else there is to say of operators that are not supported
@@ -25,8 +26,6 @@ _INSTEAD = {  # what else there is to say of operators that are not supported
     **dict.fromkeys(("LSTM", "RNN", "SVDF"), _STATE),
     **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), _STATE),
     **dict.fromkeys(("IF", "WHILE", "CALL"), _BRANCHES),
-    "TFLite_Detection_PostProcess": ": convert the model without it (its inputs, the boxes and "
-    "scores, are outputs then) and find the boxes yourself",
     "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
     "compiled from",
 }
@@ -121,7 +120,7 @@ class _Reader(Lite):
             self._translate(operator)
 
     def _translate(self, operator: Operator) -> None:
-        table = _tflite_windows.CUSTOM if operator.custom else _RULES
+        table = _CUSTOM if operator.custom else _RULES
         kind = operator.kind
         if kind not in table:
             raise MissingOperator("the operator is not supported" + _INSTEAD.get(kind, ""))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..graph import Array
 from ._lowering import Call, Lowering, Refusal
+from ._moving import slice_of
 from ._registry import Operator
 
 MOST_ROWS = 1 << 20
@@ -381,7 +382,7 @@ def detection_post_process(
     use_regular_nms: int = 0,
 ) -> tuple[Array, ...]:
     """The end of TensorFlow's detectors, TFLite_Detection_PostProcess: boxes [N, rows, 4] of top,
-    left, bottom, right; classes and scores [N, rows]; how many there are [N].
+    left, bottom, right; classes and scores [N, rows]; how many boxes there are [N].
 
     boxes: [N, anchors, 4] of y, x, height, width, relative to anchors [anchors, 4]; scores: [N,
     anchors, classes], one of the background before them perhaps.
@@ -395,7 +396,8 @@ def detection_post_process(
     }  # fmt: skip
     how, priors = _post_process(attrs, anchors, scores.shape[2])
     y = detections(boxes[:, :, None], scores[:, :, -num_classes:], priors, **how)
-    return y[:, :, 3:], y[:, :, 1], y[:, :, 2], np.asarray((y[:, :, 0] + 1).sum(1))
+    count = (y[:, :, 0] + 1).sum(1) / (how["together"] or 1)
+    return y[:, :, 3:], y[:, :, 1], y[:, :, 2], np.asarray(count)
 
 
 def lower_detection_post_process(low: Lowering, call: Call) -> None:
@@ -407,16 +409,10 @@ def lower_detection_post_process(low: Lowering, call: Call) -> None:
         raise Refusal("boxes and scores have to have 3 axes")
     how, priors = _post_process(call.attrs, anchors, scores[2])
 
-    def cut(x: str, axis: int, begin: int, end: int, step: str) -> str:
-        numbers = [
-            low.add_constant(f"{call.output}.{step}.{name}", np.array([value], np.int64))
-            for name, value in (("begin", begin), ("end", end), ("axis", axis))
-        ]
-        return low.emit(call, "Slice", [x, *numbers], step=step)
-
     inputs = [low.reshape(call, call.input(0), (*boxes[:2], 1, boxes[2]), "codes"), call.input(1)]
     if scores[2] > how["classes"]:
-        inputs[1] = cut(inputs[1], 2, scores[2] - how["classes"], scores[2], "scores")
+        section = (2, scores[2] - how["classes"], scores[2], 1)
+        inputs[1] = slice_of(low, call, inputs[1], [section], "scores")
     inputs.append(low.add_constant(f"{call.output}.priors", priors.astype(np.float32)))
     y = low.emit(call, "Detections", inputs, how, "rows")
     n, rows = low.shape(y)[:2]
@@ -424,12 +420,16 @@ def lower_detection_post_process(low: Lowering, call: Call) -> None:
     for output, (begin, end, shape) in zip(call.node.outputs, parts):
         if not output:
             continue
-        part = cut(y, 2, begin, end, f"column{begin}")
+        part = slice_of(low, call, y, [(2, begin, end, 1)], f"column{begin}")
         if begin == 0:  # 0, or -1 where there is none
             one = low.add_constant(f"{call.output}.one", np.array(1, np.float32))
             part = low.emit(call, "Add", [part, one], step="present")
             axes = low.add_constant(f"{call.output}.count.axes", np.array([1], np.int64))
             part = low.emit(call, "ReduceSum", [part, axes], step="count")
+            if how["together"] > 1:
+                factor = np.array(how["together"], np.float32)
+                many = low.add_constant(f"{call.output}.many", factor)
+                part = low.emit(call, "Div", [part, many], step="boxes")
         low.reshape(call.of(output), part, shape)
 
 
