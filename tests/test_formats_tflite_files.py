@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tflite_cases
-from tflite_cases import X, b, i
+from tflite_cases import X, b, flexbuffer, i
 from tflite_models import CODES, Op, Tensor, constant, flat, model, numbers
 
 import linnet
 from linnet import formats, interpret
 from linnet.formats import Source
 from linnet.formats._flatbuffer import Bytes
+from linnet.formats._flexbuffer import numbers_of
 
 DATA = Path(__file__).parent / "data" / "tflite"
 ONE = {"x": Tensor((1, 4)), "y": Tensor((1, 4))}
@@ -414,3 +415,40 @@ def test_a_graph_means_what_it_computes():
     wanted = np.load(DATA / "networks.npz")["int8.0"].astype(int)
     (found, _) = interpret.run(graph, {graph.inputs[0].name: x}).values()
     assert np.abs(found.astype(int) - wanted).max() <= 2
+
+
+def test_numbers_of_a_flexbuffer() -> None:
+    given = {"a": 3, "bc": -7, "real": 0.5}
+    data = flexbuffer(given)
+    assert numbers_of(data) == given
+    for damaged in (
+        b"",
+        data[:-1],
+        data[3:],
+        b"\x01",
+        b"\x00\x24\x01",
+        data[:-3] + b"\xff\x26\x04",
+    ):
+        with pytest.raises(ValueError, match="its options"):
+            numbers_of(damaged)
+
+
+def test_damaged_flexbuffers() -> None:
+    """A ValueError, or numbers; nothing else, and soon."""
+    data = np.frombuffer(flexbuffer({"a": 3, "b": 0.5, "much longer": -1}), np.uint8)
+    draw = np.random.default_rng(0)
+    for turn in range(2000):
+        changed = data.copy()
+        changed[draw.integers(len(data), size=draw.integers(1, 4))] = draw.integers(256)
+        end = draw.integers(1, len(data) + 1) if turn % 2 else None
+        try:
+            numbers_of(changed.tobytes()[:end])
+        except ValueError:
+            continue
+
+
+def test_an_end_of_a_detector_without_options() -> None:
+    case = tflite_cases.post_process({"max_detections": 3, "max_classes_per_detection": 1})
+    text = case.model.replace(b"num_classes", b"num_nothing")
+    with pytest.raises(ValueError, match="its options lack num_classes"):
+        linnet.load(text)

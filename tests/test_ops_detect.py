@@ -179,3 +179,69 @@ def test_no_boxes_leave_zeros() -> None:
     np.testing.assert_allclose(found, [[0] * 6, [0.95, 0.9, 0, 0, 0, 0]], 1e-6)
     np.testing.assert_array_equal(classes[1], [1, 0, 0, 0, 0, 0])
     assert not boxes[0].any() and not boxes[1, 2:].any()
+
+
+def yolo(
+    maps: list[Any], sizes: Any, masks: list[list[int]], stride: list[int]
+) -> list[list[float]]:
+    """What MobileNet-YOLO's layer finds of an image: [class from 1, score, box] of every pair of
+    box and class, less those that overlap by 0.4 or more with a pair before.
+    """
+
+    def sigmoid(x: Any) -> Any:
+        return 1 / (1 + np.exp(-x))
+
+    pairs = []
+    for x, mask, step in zip(maps, masks, stride):
+        side = x.shape[-1]
+        for (row, column), (k, number) in (
+            (cell, which) for cell in np.ndindex(side, side) for which in enumerate(mask)
+        ):
+            tx, ty, tw, th, sure, *classes = x.reshape(len(mask), -1, side, side)[k, :, row, column]
+            middle = (column + sigmoid(tx)) / side, (row + sigmoid(ty)) / side
+            size = np.exp([tw, th]) * sizes[number] / (side * step)
+            for c, score in enumerate(sigmoid(np.array(classes)) * sigmoid(sure)):
+                if score > 0.2:
+                    pairs.append([c + 1, score, *(middle - size / 2), *(middle + size / 2)])
+    pairs.sort(key=lambda pair: -pair[1])
+    stay: list[Any] = []
+    for pair in pairs:
+        box = np.array(pair[2:])
+        for other in (np.array(one[2:]) for one in stay):
+            sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+            both = np.prod(np.maximum(sides, 0))
+            areas = np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2])
+            if both / (areas - both) >= 0.4:
+                break
+        else:
+            stay.append(pair)
+    return stay
+
+
+def test_yolo_of_caffe() -> None:
+    random = np.random.default_rng(5)
+    masks, stride, sizes = [[2, 3], [0, 1]], [16, 8], random.integers(5, 40, (4, 2))
+    maps = [random.standard_normal((2, 2 * 8, side, side)).astype(np.float32) for side in (3, 6)]
+    text = "".join(
+        f'input: "m{i}" input_shape {{ dim: 2 dim: 16 dim: {m.shape[2]} dim: {m.shape[2]} }} '
+        for i, m in enumerate(maps)
+    )
+    text += (
+        'layer { name: "y" type: "Yolov3DetectionOutput" bottom: "m0" bottom: "m1" top: "y" '
+        "yolov3_detection_output_param { num_classes: 3 num_box: 2 mask_group_num: 2 "
+        "confidence_threshold: 0.2 nms_threshold: 0.4 "
+    )
+    for name, values in (
+        ("biases", sizes.ravel()),
+        ("mask", np.ravel(masks)),
+        ("anchors_scale", stride),
+    ):
+        text += "".join(f"{name}: {value} " for value in values)
+    found = linnet.load((text + "} }").encode())(*maps)
+    want = [
+        [image, *pair]
+        for image in range(2)
+        for pair in yolo([m[image].astype(np.float64) for m in maps], sizes, masks, stride)
+    ]
+    assert len(want) > 10
+    np.testing.assert_allclose(found[0, 0], want, 1e-4, 1e-5)
