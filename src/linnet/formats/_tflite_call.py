@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from ._inferred import Inferred
 from ._source import Source
 from ._tflite_model import Model, Operator, Tensor
 from ._translator import Unsupported
+
+if TYPE_CHECKING:
+    from ._tflite_states import States
 
 _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
     1: ("Relu", []),
@@ -43,6 +46,7 @@ class Lite(Inferred):
         self.phases: dict[str, tuple[int, int]] = {}
         # Values that say where a pool of such a window found its numbers.
         self.places: dict[str, list[int]] = {}
+        self.states: States | None = None  # the model's variables, if somebody keeps them
         self.resized = False  # whether inputs have other sizes than the file says
 
     def emit(self, op: str, name: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:
@@ -137,6 +141,10 @@ class Call:
     def options(self, field: int) -> list[int]:
         """One that is a vector of integers."""
         return [] if self._options is None else self._options.integers(field)
+
+    def text(self, field: int) -> str:
+        """One that is a text."""
+        return "" if self._options is None else self._options.text(field)
 
     def input(self, index: int) -> str:
         """Name of the reals of an input, "" if it is absent."""
