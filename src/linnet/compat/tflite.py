@@ -118,7 +118,7 @@ class Interpreter:
         self._given: list[Array] = []  # those that the session reads,
         self._results: list[Array] = []  # and those that it writes
         self._states: list[State] = []
-        self._next: list[Array] = []  # what these are behind a run
+        self._kept: list[tuple[Array, Array]] = []  # what these are before and after a run
         self._session: Session | None = None
         self._tensors = {name: index for index, name in enumerate(self._values)}
         self._resized = False  # whether the session is for no other sizes at all
@@ -145,8 +145,8 @@ class Interpreter:
             raise RuntimeError("Invoke called on model that is not ready.")
         with _told():
             self._session.run(self._given, out=self._results)
-        for state, array in zip(self._states, self._next):
-            self._arrays[self._tensors[state.before]][...] = array
+        for before, after in self._kept:
+            before[...] = after
 
     def get_input_details(self) -> list[dict[str, Any]]:
         """Name, index, shape, type, scales and so on of each input."""
@@ -334,7 +334,7 @@ class Interpreter:
         if self._preserve:
             every = (self._values[index] for index in _computed(lite.model))
             wanted += [name for name in every if name not in lite.phases]
-        wanted += [state.after for state in self._states]
+        wanted += [state.after for state in self._states if state.after]
         graph = replace(lite.graph, outputs=list(dict.fromkeys(wanted)))
         names = {value.name for value in graph.inputs}
         known = {name: shape for name, shape in shapes.items() if name in names}
@@ -356,8 +356,12 @@ class Interpreter:
                 self._arrays[index] = np.zeros(self._shapes[index], dtype)
         for state in self._states:
             self._arrays.setdefault(self._tensors[state.before], state.initial.copy())
-        self._next = [np.empty_like(state.initial) for state in self._states]
-        after = {state.after: array for state, array in zip(self._states, self._next)}
+        after = {state.after: np.empty_like(state.initial) for state in self._states}
+        self._kept = [
+            (self._arrays[self._tensors[state.before]], after[state.after])
+            for state in self._states
+            if state.after
+        ]
         for value in session.outputs:
             if value.name in after:
                 continue

@@ -16,7 +16,9 @@ KEEPS = ": it keeps a state from one call to the next, linnet's networks have no
 
 
 class State(NamedTuple):
-    """A variable: what it holds at first, and the graph's input and output that stand for it."""
+    """A variable: what it holds at first, and the graph's input and output that stand for it; no
+    output if it is never assigned.
+    """
 
     initial: Array
     before: str
@@ -33,11 +35,10 @@ class States:
         self.after: dict[str, str] = {}
 
     def all(self) -> list[State]:
-        """Those that are read and assigned."""
+        """Those that are read."""
         return [
-            State(self.initial[name], before, self.after[name])
+            State(self.initial[name], before, self.after.get(name, ""))
             for name, before in self.before.items()
-            if name in self.after
         ]
 
 

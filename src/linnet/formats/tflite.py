@@ -74,7 +74,7 @@ class _Reader(Lite):
             self._operator(operator)
         self.graph.outputs = [self.value_of[i] for i in model.outputs if i >= 0]
         if self.states is not None:
-            self.graph.outputs += [state.after for state in self.states.all()]
+            self.graph.outputs += [state.after for state in self.states.all() if state.after]
         for name in filter(self.phases.__contains__, self.graph.outputs):
             self.problem(f"output '{name}' is not supported before a BATCH_TO_SPACE_ND")
         if not self.graph.outputs:
@@ -115,7 +115,9 @@ class _Reader(Lite):
 
     def _operator(self, operator: Operator) -> None:
         outputs = [self.value_of[i] for i in operator.outputs if i >= 0]
-        inputs = [self.value_of[i] for i in operator.inputs if i >= 0]
+        handles = () if self.states is None else self.states.handles  # which no node makes
+        names = (self.value_of[i] for i in operator.inputs if i >= 0)
+        inputs = [name for name in names if name not in handles]
         kind = operator.kind
         if not outputs and (self.states is None or kind not in _tflite_states.RULES):
             self.problem(f"an operator ({kind}) without results is not supported")
