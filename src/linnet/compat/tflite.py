@@ -29,14 +29,13 @@ import numpy.typing as npt
 
 from .. import load
 from ..formats import Source, tflite
-from ..formats._tflite_call import Lite
+from ..formats._tflite_call import Lite, State
 from ..formats._tflite_model import Signature
 from ..formats._translator import Unsupported
 from ._tflite_details import details, type_name, type_of
 
 if TYPE_CHECKING:
     from ..formats._tflite_model import Model
-    from ..formats._tflite_states import State
     from ..session import Session
 
 __all__ = ["Interpreter", "OpResolverType", "SignatureRunner", "experimental", "load_delegate"]

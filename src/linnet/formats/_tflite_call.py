@@ -1,9 +1,9 @@
-"""What the rules of TFLite's operators work with: the translation, and one operator of it."""
+"""What the rules of TFLite's operators work with: a translation, its variables, one operator."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +14,39 @@ from ._source import Source
 from ._tflite_model import Model, Operator, Tensor
 from ._translator import Unsupported
 
-if TYPE_CHECKING:
-    from ._tflite_states import States
-
 _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
     1: ("Relu", []),
     2: ("Clip", [-1, 1]),
     3: ("Clip", [0, 6]),
     4: ("Tanh", []),
 }
+
+
+class State(NamedTuple):
+    """A variable: what it holds at first, and the graph's input and output that stand for it; no
+    output if it is never assigned.
+    """
+
+    initial: Array
+    before: str
+    after: str
+
+
+class States:
+    """The variables of a translation, by their names."""
+
+    def __init__(self) -> None:
+        self.initial: dict[str, Array] = {}
+        self.handles: dict[str, str] = {}  # names of variables, by values that stand for them
+        self.before: dict[str, str] = {}
+        self.after: dict[str, str] = {}
+
+    def all(self) -> list[State]:
+        """Those that are read."""
+        return [
+            State(self.initial[name], before, self.after.get(name, ""))
+            for name, before in self.before.items()
+        ]
 
 
 class Lite(Inferred):

@@ -6,40 +6,10 @@ more, what it holds behind it an output more.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from ..graph import Array
-from ._tflite_call import Call, Rule
+from ._tflite_call import Call, Rule, States
 from ._translator import MissingOperator, Unsupported
 
 KEEPS = ": it keeps a state from one call to the next, linnet's networks have none"
-
-
-class State(NamedTuple):
-    """A variable: what it holds at first, and the graph's input and output that stand for it; no
-    output if it is never assigned.
-    """
-
-    initial: Array
-    before: str
-    after: str
-
-
-class States:
-    """The variables of a translation, by their names."""
-
-    def __init__(self) -> None:
-        self.initial: dict[str, Array] = {}
-        self.handles: dict[str, str] = {}  # names of variables, by values that stand for them
-        self.before: dict[str, str] = {}
-        self.after: dict[str, str] = {}
-
-    def all(self) -> list[State]:
-        """Those that are read."""
-        return [
-            State(self.initial[name], before, self.after.get(name, ""))
-            for name, before in self.before.items()
-        ]
 
 
 def _states(call: Call) -> States:

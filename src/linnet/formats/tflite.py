@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from ..graph import Graph, Shape
 from . import _tflite_detect, _tflite_operators, _tflite_states, _tflite_windows
 from ._source import Source
-from ._tflite_call import Call, Lite, Rule
+from ._tflite_call import Call, Lite, Rule, State, States
 from ._tflite_model import KINDS, Operator
-from ._tflite_states import KEEPS, State, States
+from ._tflite_states import KEEPS
 from ._translator import MissingOperator, Unsupported
 
 _RULES = {**_tflite_operators.RULES, **_tflite_states.RULES, **_tflite_windows.RULES}
