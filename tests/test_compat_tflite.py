@@ -169,6 +169,18 @@ def test_outputs_may_be_inputs_and_constants() -> None:
     assert found == [np.maximum(X, 0).tolist(), X.tolist(), [3], np.maximum(X, 0).tolist()]
 
 
+def test_inputs_that_nothing_reads_are_there() -> None:
+    tensors = {"unread": Tensor((3,)), "x": Tensor((1, 4)), "y": Tensor((1, 4))}
+    data = model(tensors, [Op("RELU", ["x"], ["y"])], ["unread", "x"], ["y"])
+    net = Interpreter(model_content=data)
+    net.allocate_tensors()
+    for index, value in enumerate((np.ones(3, np.float32), X)):
+        net.set_tensor(index, value)
+        np.testing.assert_array_equal(net.get_tensor(index), value)
+    net.invoke()
+    np.testing.assert_array_equal(net.get_tensor(2), np.maximum(X, 0))
+
+
 def test_a_number_without_axes_is_numpys() -> None:
     tensors = {"x": Tensor((1, 4)), "k": constant(3.0, "float32"), "y": Tensor((1, 4))}
     net = Interpreter(model_content=model(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))

@@ -334,9 +334,11 @@ class Interpreter:
             every = (self._values[index] for index in _computed(lite.model))
             wanted += [name for name in every if name not in lite.phases]
         wanted += [state.after for state in self._states if state.after]
-        graph = replace(lite.graph, outputs=list(dict.fromkeys(wanted)))
-        names = {value.name for value in graph.inputs}
-        known = {name: shape for name, shape in shapes.items() if name in names}
+        # Inputs that nothing reads may have any number of images.
+        read = {name for node in lite.graph.nodes for name in node.inputs}
+        inputs = [value for value in lite.graph.inputs if value.name in read]
+        graph = replace(lite.graph, inputs=inputs, outputs=list(dict.fromkeys(wanted)))
+        known = {v.name: shapes[v.name] for v in inputs if v.name in shapes}
         return load(graph, shapes=known, threads=self._threads)
 
     def _place(self, session: Session) -> None:
