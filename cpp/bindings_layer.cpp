@@ -89,6 +89,12 @@ void define_layer(py::module_& m) {
         }
         if (p.kind() == Kind::kGather) d["elements"] = p.gather().elements;
         if (p.kind() == Kind::kDetect) d["detect"] = dict_of(p.detect());
+        if (p.kind() == Kind::kRegions) {
+          const family::Regions& r = p.regions();
+          d["mode"] = static_cast<int>(r.code), d["images"] = r.images;
+          d["bins"] = list(r.bins, 2), d["samples"] = r.samples;
+          d["scale"] = r.scale, d["offset"] = r.offset;
+        }
         if (p.kind() == Kind::kResize) {
           const family::Resize& r = p.resize();
           d["mode"] = static_cast<int>(r.code), d["coordinates"] = static_cast<int>(r.coordinates);

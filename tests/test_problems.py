@@ -53,6 +53,7 @@ BOUNDS = {
     "place": 0.0,
     "gather": 0.0,
     "detect": 1e-6,
+    "regions": 1e-5,
     "resize": 2e-6,
     "elementwise": 2e-5,
     "normalize": 2e-5,  # a softmax's sum; its largest value is many times the rms
@@ -199,12 +200,25 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
         if d["priors"]:
             values["w"] = np.abs(random(p["in"][0], 8)) / np.float32(2)
         values["operand"] = rng.random((p["n"], *p["operand"]), np.float32)
+    elif p["kind"] == "regions":
+        values["operand"] = regions_of(rng, p)
     elif p["kind"] == "gather":
         rows = p["in"][1]
         values["operand"] = rng.integers(-rows, rows, (p["n"], *p["operand"]), p["operand_dtype"])
     elif p["binary"]:
         values["operand"] = random(1 if p["operand_constant"] else p["n"], *p["operand"])
     return values
+
+
+def regions_of(rng: np.random.Generator, p: dict[str, Any]) -> Any:
+    """Some of an image that there is not, beyond the image, or turned round."""
+    _, h, w = p["in"]
+    z = np.empty((p["n"], *p["operand"]), np.float32)
+    z[..., 0] = rng.integers(-1, p["images"] + 1, z.shape[:-1])
+    z[..., 1:3] = rng.uniform(-2, (w, h), (*z.shape[:-1], 2))
+    z[..., 3:] = z[..., 1:3] + rng.uniform(-2, (w, h), (*z.shape[:-1], 2))
+    z[..., 1:] /= p["scale"]
+    return z
 
 
 def anything(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -240,6 +254,13 @@ def expected(p: dict[str, Any], v: dict[str, Any], unlimited: bool = False) -> A
         return ops.gather.gather_elements(v["x"], v["operand"], axis=2)
     if p["kind"] == "gather":
         return ops.gather.gather_rows(v["x"], v["operand"].reshape(p["n"], -1))
+    if p["kind"] == "regions":
+        names = ("bins", "images", "samples", "scale", "offset")
+        how = {name: p[name] for name in names}
+        mode = ops.regions.MODES[p["mode"]]
+        return ops.regions.regions(
+            v["x"].astype(np.float64), v["operand"][:, :, 0], mode=mode, **how
+        )
     if p["kind"] == "detect":
         of = {name: int(a) if type(a) is bool else a for name, a in p["detect"].items()}
         del of["priors"]

@@ -381,6 +381,7 @@ class Algorithm_ final : public Algorithm {
         return make_plan(kReduce, args_of(p, p.reduce(), width), context);
       case Kind::kGather:
       case Kind::kDetect:
+      case Kind::kRegions:
         break;
     }
     throw std::logic_error("a problem of no kind");

@@ -62,6 +62,9 @@ struct ReduceParams {
 struct GatherParams {
   bool elements = false;
 };
+struct RegionsParams {
+  family::Regions regions;
+};
 struct DetectParams {
   family::Detect detect;
   int64_t rows = 0;
@@ -77,7 +80,7 @@ struct CastParams {
 };
 using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
                             MapParams, NormalizeParams, TransposeParams, SliceParams, ResizeParams,
-                            ReduceParams, CastParams, GatherParams, DetectParams>;
+                            ReduceParams, CastParams, GatherParams, DetectParams, RegionsParams>;
 
 struct Value {
   std::string name;

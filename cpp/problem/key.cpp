@@ -14,12 +14,13 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKindNames[kKinds] = {"conv", "matmul", "pool",   "map",    "normalize",
-                                            "move", "resize", "reduce", "gather", "detect"};
+constexpr const char* kKindNames[kKinds] = {"conv",   "matmul", "pool",   "map",    "normalize", "move",
+                                            "resize", "reduce", "gather", "detect", "regions"};
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kReduceNames[kReduceCodes] = {"mean",     "sum",        "max",     "min",
                                                     "product",  "magnitudes", "squares", "firstmax",
                                                     "firstmin", "lastmax",    "lastmin"};
+constexpr const char* kRegionNames[] = {"max", "own", "samples", "maxsample"};
 constexpr const char* kResizeNames[] = {"nearest", "linear", "cubic"};
 // The first of each is not written.
 constexpr const char* kCoordinateNames[] = {
@@ -305,6 +306,20 @@ void parameters(Io& io, Problem& p, family::Gather& g) {
 }
 
 template <typename Io>
+void parameters(Io& io, Problem& p, family::Regions& r) {
+  channels(io, p);
+  need(io, "to", "the bins");
+  r.bins[0] = io.number(r.bins[0], 1);
+  if (!io.part("x")) io.fail(nullptr);
+  r.bins[1] = io.number(r.bins[1], 1);
+  if (!choose(io, r.code, kRegionNames)) io.fail("what becomes of a bin");
+  if (io.word("each", r.samples != 0)) r.samples = io.number(r.samples, 1);
+  if (io.word("of", r.images != 1)) r.images = io.number(r.images, 1);
+  if (io.word("scale", r.scale != 1)) r.scale = io.real(r.scale);
+  if (io.word("offset", r.offset != 0)) r.offset = io.real(r.offset);
+}
+
+template <typename Io>
 void parameters(Io& io, Problem& p, family::Detect& d) {
   channels(io, p);
   need(io, "classes", "the number of classes");
@@ -430,7 +445,7 @@ void fields(Io& io, Problem& p) {
   static const family::Params kEmpty[kKinds] = {
       family::Conv(),      family::Matmul(), family::Pool(),   family::Map(),
       family::Normalize(), family::Move(),   family::Resize(), family::Reduce(),
-      family::Gather(),    family::Detect()};
+      family::Gather(),    family::Detect(), family::Regions()};
   if (kind != p.kind()) p.params = kEmpty[static_cast<int>(kind)];
   need(io, "", "the type");
   type(io, p.x.dtype);
@@ -485,6 +500,13 @@ void derive(Problem& p) {
     p.z = p.y, p.z.dtype = p.x.dtype;
     p.z.dims = {p.x.dims.c, 1, d.classes};
     if (d.planar) std::swap(p.z.dims.c, p.z.dims.w);
+    return;
+  }
+  if (p.kind() == Kind::kRegions) {
+    const family::Regions& r = p.regions();
+    const int64_t channels = p.x.dims.c / r.images, bins = r.bins[0] * r.bins[1];
+    p.y.dims = {p.y.dims.c, r.code == RegionCode::kOwnMean ? channels / bins : channels, bins};
+    p.z = p.y, p.z.dims = {p.y.dims.c, 1, 5}, p.z.dtype = p.x.dtype;
     return;
   }
   if (p.kind() != Kind::kMap) p.z = p.y;
@@ -546,6 +568,13 @@ const char* objection(const Problem& p) {
     if (p.z.dtype != DType::kI64 && p.z.dtype != DType::kI32) return "places are integers";
   }
   if (p.kind() == Kind::kDetect) return objection(p.detect(), p);
+  if (p.kind() == Kind::kRegions) {
+    const family::Regions& r = p.regions();
+    const int64_t own = r.code == RegionCode::kOwnMean ? r.bins[0] * r.bins[1] : 1;
+    if (x.c % (r.images * own)) return "images and bins do not divide the channels";
+    if (!(std::abs(r.scale) < 1e9f) || !(std::abs(r.offset) < 1e9f)) return "the scale is no number";
+    if (p.x.dtype != DType::kF32 || p.y.dtype != DType::kF32) return "regions are of float32";
+  }
   if (p.kind() == Kind::kResize) {
     const family::Resize& r = p.resize();
     for (const float real : {r.scale[0], r.scale[1], r.roi[0], r.roi[1], r.roi[2], r.roi[3]})

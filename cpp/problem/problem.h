@@ -41,9 +41,10 @@ enum class Kind : uint8_t {
   kResize,
   kReduce,
   kGather,
-  kDetect
+  kDetect,
+  kRegions
 };
-constexpr int kKinds = 10;
+constexpr int kKinds = 11;
 
 // Some kinds.
 class Kinds {
@@ -63,6 +64,9 @@ class Kinds {
 };
 
 enum class PoolCode : uint8_t { kMax, kAverage };
+// What becomes of a bin of a region: the largest pixel, or the mean of those of a channel of its
+// own (ROIPooling and PSROIPooling of Caffe's forks), or of samples between pixels (RoiAlign).
+enum class RegionCode : uint8_t { kMax, kOwnMean, kSampleMean, kSampleMax };
 enum class ResizeCode : uint8_t { kNearest, kLinear, kCubic };
 // How numbers of the output lie among those of the input, and which of two the nearest is, as
 // ONNX's Resize has it.
@@ -163,8 +167,18 @@ struct Detect {
   float score = 0, overlap = 1;  // only those above stay, those above go
   float eta = 1;                 // the second is multiplied by this for each box, while over 0.5
 };
-using Params =
-    std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather, Detect>;
+// Parts of images, each cut into bins. x is the images' channels one after the other; z is [regions,
+// 1, 5], image, left, top, right, bottom; y is [regions, channels, bins].
+struct Regions {
+  RegionCode code = RegionCode::kMax;
+  int64_t images = 1;
+  int64_t bins[2] = {1, 1};  // rows, columns
+  int64_t samples = 0;       // of a bin along each axis; 0: as many as it has pixels, rounded up
+  float scale = 1;           // pixels of x for one of the numbers in z
+  float offset = 0;          // added to those
+};
+using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather,
+                            Detect, Regions>;
 
 }  // namespace family
 
@@ -187,6 +201,7 @@ struct Problem {
   const family::Reduce& reduce() const { return std::get<family::Reduce>(params); }
   const family::Gather& gather() const { return std::get<family::Gather>(params); }
   const family::Detect& detect() const { return std::get<family::Detect>(params); }
+  const family::Regions& regions() const { return std::get<family::Regions>(params); }
 
   // Whether it is products with weights, their type, and how many each output channel has.
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }

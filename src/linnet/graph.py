@@ -36,7 +36,7 @@ ELEMENT_TYPES = {
 
 # Canonical operators that ONNX does not have, and the domain they have in its files.
 OWN_DOMAIN = "linnet"
-OWN_OPERATORS = frozenset(("Detections", "GatherRows", "TopPlaces"))
+OWN_OPERATORS = frozenset(("Detections", "GatherRows", "Regions", "TopPlaces"))
 
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 

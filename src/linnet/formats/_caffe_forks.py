@@ -334,6 +334,46 @@ def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
     return np.stack([corners.ravel(), spread.ravel()])[None].astype(np.float32)
 
 
+def _regions(reader: Weighted, inputs: list[str]) -> tuple[int, int]:
+    """How many regions there are, and channels of an image."""
+    rois = [n for n in reader.shape(inputs[1])[1:] if n != 1]
+    if rois != [5]:
+        raise Unsupported(f"its regions have shape {list(reader.shape(inputs[1]))}, not 5 numbers")
+    return reader.sizes(inputs[1])[0], _image(reader, inputs[0])[1]
+
+
+def _flat_regions(reader: Weighted, layer: Any, rois: str, count: int) -> str:
+    if len(reader.shape(rois)) == 2:
+        return rois
+    return reader.part(
+        layer, "Reshape", [rois, reader.integers(layer, "rois", [-1, 5])], (count, 5)
+    )
+
+
+def _roi_pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Of regions [regions, 5] of Fast R-CNN: the largest pixel of each bin."""
+    param = layer.roi_pooling_param
+    count, channels = _regions(reader, inputs)
+    bins = [param.pooled_h, param.pooled_w]
+    rois = _flat_regions(reader, layer, inputs[1], count)
+    scale = {"pooled_shape": bins, "spatial_scale": param.spatial_scale}
+    reader.add(layer.name, "MaxRoiPool", [inputs[0], rois], outputs, **scale)
+    reader.shapes[outputs[0]] = (count, channels, *bins)
+
+
+def _ps_roi_pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Of R-FCN: the mean of each bin, of a channel of its own."""
+    param = layer.psroi_pooling_param
+    count, channels = _regions(reader, inputs)
+    side = param.group_size
+    if not side or channels != param.output_dim * side * side:
+        raise Unsupported(f"{param.output_dim} x {side} x {side} bins are not {channels} channels")
+    rois = _flat_regions(reader, layer, inputs[1], count)
+    scale = {"group_size": side, "spatial_scale": param.spatial_scale}
+    reader.add(layer.name, "PSRoiPool", [inputs[0], rois], outputs, **scale)
+    reader.shapes[outputs[0]] = (count, param.output_dim, side, side)
+
+
 def _detection_output(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     """The boxes that stay of an SSD's, [1, 1, boxes, 7]."""
     param = layer.detection_output_param
@@ -461,7 +501,9 @@ RULES: dict[str, Rule] = {
     "Normalize": Rule(_normalize),
     "Permute": Rule(_permute),
     "PriorBox": Rule(_prior_box, (2, 2)),
+    "PSROIPooling": Rule(_ps_roi_pooling, (2, 2)),
     "ReLU6": Rule(_relu6),
+    "ROIPooling": Rule(_roi_pooling, (2, 2)),
     "RegionYolo": Rule(_region_yolo),
     "Reorg": Rule(_reorg),
     "ShuffleChannel": Rule(_shuffle_channel),

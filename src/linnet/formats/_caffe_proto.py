@@ -106,6 +106,8 @@ message LayerParameter {
   optional RegionYoloParameter region_yolo_param = 2009;
   optional DetectionOutputParameter detection_output_param = 2010;
   optional Yolov3DetectionOutputParameter yolov3_detection_output_param = 2011;
+  optional ROIPoolingParameter roi_pooling_param = 2012;
+  optional PSROIPoolingParameter psroi_pooling_param = 2013;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -364,6 +366,16 @@ message DetectionOutputParameter {
   optional bool variance_encoded_in_target = 8;
   optional float confidence_threshold = 9;
   optional bool clip = 10;
+}
+message ROIPoolingParameter {
+  optional uint32 pooled_h = 1;
+  optional uint32 pooled_w = 2;
+  optional float spatial_scale = 3 [default = 1];
+}
+message PSROIPoolingParameter {
+  optional float spatial_scale = 1;
+  optional int32 output_dim = 2;
+  optional int32 group_size = 3;
 }
 message Yolov3DetectionOutputParameter {
   optional uint32 num_classes = 1 [default = 20];

@@ -44,7 +44,7 @@ _FINDERS = (
 _INSTEAD = {  # what else there is to say of layers that are not supported
     **dict.fromkeys(("LSTM", "RNN", "LSTMUnit", "Lstm"), _STATE),
     **dict.fromkeys(_FINDERS, _DETECTIONS),
-    **dict.fromkeys(("Proposal", "PSROIPooling", "ROIAlign", "ROIPooling"), _REGIONS),
+    **dict.fromkeys(("Proposal", "ROIAlign"), _REGIONS),
     **dict.fromkeys(
         ("BatchReindex", "Filter"), ": which images are left depends on what they hold"
     ),

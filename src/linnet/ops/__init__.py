@@ -14,6 +14,7 @@ from . import (
     pool,
     quant,
     reduce,
+    regions,
     resize,
     shape,
 )
@@ -31,6 +32,7 @@ FAMILIES = (
     gather,
     resize,
     detect,
+    regions,
     shape,
     quant,
 )
