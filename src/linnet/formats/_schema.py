@@ -26,6 +26,7 @@ message ModelProto {
   optional string producer_name = 2;
   optional GraphProto graph = 7;
   repeated OperatorSetIdProto opset_import = 8;
+  repeated StringStringEntryProto metadata_props = 14;
 }
 message OperatorSetIdProto { optional string domain = 1; optional int64 version = 2; }
 message GraphProto {

@@ -148,6 +148,7 @@ class Model:
         if root.number(0, "I") != 3:
             raise ValueError(f"{source}: version {root.number(0, 'I')} of TFLite is not supported")
         self.description = root.text(3)
+        self._metadata = root.tables(6)
         self._buffers = root.tables(4)
         graphs = root.tables(2)
         if not graphs:
@@ -185,6 +186,15 @@ class Model:
             return np.frombuffer(self.data, np.uint8, size, offset)
         data = table.numbers(0, "u1")
         return None if data is None or not data.size else data
+
+    def metadata(self, name: str) -> bytes:
+        """What the file says under a name, empty if nothing."""
+        for table in self._metadata:
+            index = table.number(1, "I")
+            if table.text(0) == name and index < len(self._buffers):
+                data = self._buffers[index].numbers(0, "u1")
+                return b"" if data is None else data.tobytes()
+        return b""
 
     def constant(self, tensor: Tensor) -> Array | None:
         """The numbers of a constant, in a view of the file if they are stored plainly; None if it

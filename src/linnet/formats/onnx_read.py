@@ -89,6 +89,7 @@ class _Reader(Translator):
             with self.attempt(proto.op_type, name, proto.input, proto.output):
                 self._node(proto, name)
         self.graph.outputs = [value.name for value in source.output]
+        self.graph.metadata = {entry.key: entry.value for entry in model.metadata_props}
 
     def _opset(self, model: Any) -> int:
         if not model.HasField("graph") or not model.graph.output:

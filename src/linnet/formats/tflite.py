@@ -12,6 +12,7 @@ from ..graph import Graph
 from . import _tflite_operators, _tflite_windows
 from ._source import Source
 from ._tflite_call import Call, Lite, Rule
+from ._tflite_metadata import metadata
 from ._tflite_model import KINDS, Operator
 from ._translator import MissingOperator, Unsupported
 
@@ -67,6 +68,7 @@ class _Reader(Lite):
         self.graph.outputs = [self.value[i] for i in model.outputs if i >= 0]
         if not self.graph.outputs:
             raise ValueError(f"{source}: not a model (it has no outputs)")
+        self.graph.metadata = metadata(model, str(source))
 
     def _input(self, index: int) -> None:
         tensor = self.model.tensors[index]
