@@ -128,6 +128,9 @@ cdef class Resampler:
     cdef vector[float] floats
 
     def __init__(self, shape, target, begin, step, bint smooth, bint real):
+        ends = [(first + n - 0.5) * apart for first, n, apart in zip(begin, target, step)]
+        if min(begin) < 0 or not all(0 < end <= n * (1 + 1e-6) for end, n in zip(ends, shape)):
+            raise ValueError(f"begin is {begin}, step is {step}, which lead outside of the image, {shape}")
         if smooth:
             self.rows = antialiased(shape[0], begin[0], target[0], step[0])
             self.columns = antialiased(shape[1], begin[1], target[1], step[1])

@@ -160,16 +160,16 @@ class Preprocess:
         color = self.color or ("grey" if shape[channels] == 1 else "RGB")
         problems = []
         if _planes(color) != shape[channels]:
-            problems.append(f"color is '{color}', the model takes planes of {shape[channels]}")
+            problems.append(f"color is '{color}', but the model takes {shape[channels]} planes")
         sizes = shape[1:3] if layout == "nhwc" else shape[2:]
         wanted = self.size or (0, 0)
         if any(a and b and a != b for a, b in zip(sizes, wanted)):
             given, taken = shape_text((1, *wanted))[2:], shape_text((1, *sizes))[2:]
-            problems.append(f"size is {given}, the model takes {taken}")
+            problems.append(f"size is {given}, but the model takes {taken}")
         if self.dtype not in (None, type_name):
-            problems.append(f"dtype is '{self.dtype}', the model takes {type_name}")
+            problems.append(f"dtype is '{self.dtype}', but the model takes {type_name}")
         if type_name == "int8" and (self.mean, self.scale) == ((0.0,), (1.0,)):
-            problems.append("the model takes int8, and the file does not say as what; give a mean")
+            problems.append("the model takes int8: give a mean, 128 if pixels are less 128")
         if problems:
             raise ValueError(f"preprocess: {'; '.join(problems)}")
         height, width = (a or b for a, b in zip(sizes, wanted))
@@ -402,7 +402,7 @@ def _numbers(value: Any) -> tuple[float, ...]:
         raise _Wrong("expected a number, or one for each plane")
     array = np.asarray(value, np.float64)
     if array.ndim > 1 or array.size not in (1, 3) or not np.isfinite(array).all():
-        raise _Wrong("expected a finite number, or one for each of 1 or 3 planes")
+        raise _Wrong("expected a finite number, or one for each plane, 1 or 3")
     return tuple(array.reshape(-1).tolist())
 
 
