@@ -378,9 +378,13 @@ def read_picture(path: str | os.PathLike[str]) -> Array:
 def _pixels(picture: Picture) -> Array:
     if isinstance(picture, (str, os.PathLike)):
         return read_picture(picture)
-    if not isinstance(picture, np.ndarray):
-        raise ValueError(f"a picture is {short(picture)}, expected a path or an array of bytes")
-    return picture
+    array = picture if isinstance(picture, np.ndarray) else np.empty(0)
+    planes = array.shape[2:] in ((), (1,), (3,))
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not planes or not array.size:
+        raise ValueError(
+            f"a picture is {short(picture)}, expected a path, or bytes (uint8) [H, W] or [H, W, 3]"
+        )
+    return array
 
 
 def _planes(color: str) -> int:

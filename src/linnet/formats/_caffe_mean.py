@@ -24,8 +24,7 @@ def read_mean(source: Source) -> Array:
     """
     if source.head(6) == b"\x93NUMPY":
         try:
-            with source.open() as file:
-                image = np.lib.format.read_array(file, allow_pickle=False)
+            image = _of_npy(source)
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"{source}: not a readable .npy file: {error}") from None
     else:
@@ -45,6 +44,21 @@ def read_mean(source: Source) -> Array:
     if not np.isfinite(image).all():
         raise ValueError(f"{source}: its numbers are not all finite")
     return np.asarray(image, np.float32)
+
+
+def _of_npy(source: Source) -> Array:
+    """ValueError before much memory is taken: what the head says may not be there."""
+    with source.open() as file:
+        version = np.lib.format.read_magic(file)
+        heads = {(1, 0): np.lib.format.read_array_header_1_0}
+        heads[2, 0] = np.lib.format.read_array_header_2_0
+        if version not in heads:
+            raise ValueError(f"its version is {version}")
+        shape, _, dtype = heads[version](file)
+        if math.prod(shape) > _LARGEST or dtype.itemsize > 8:
+            raise ValueError(f"it holds {dtype} {list(shape)}")
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _of_blob(source: Source) -> Array:

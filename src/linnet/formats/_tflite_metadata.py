@@ -7,6 +7,7 @@ of labels are those of a zip archive behind the model.
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from typing import Any
@@ -24,17 +25,18 @@ _AXIS_LABELS = 2  # of AssociatedFileType
 _PIXELS = {0: "float32", 1: "float16", 3: "uint8", 9: "int8"}  # TensorType
 _GREY = 2  # of ColorSpaceType
 _MOST_TEXT = 1 << 22  # bytes of labels
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may take any memory
 
 
 def metadata(model: Model, source: str) -> dict[str, str]:
     """The metadata of the Graph. What cannot be read says so when it is asked for: the numbers of a
     model do not depend on it.
     """
-    data = model.metadata(_NAME)
-    if data[4:8] != _IDENTIFIER:
-        return {}
     found = {}
     try:
+        data = model.metadata(_NAME)
+        if data[4:8] != _IDENTIFIER:
+            return {}
         graphs = Bytes(data, f"{source}: its metadata is damaged").root().tables(3)
         if not graphs:
             return {}
@@ -90,8 +92,13 @@ def _labels(table: Table) -> list[str]:
 def _file(data: bytes, name: str) -> str:
     """The text of a file in the archive behind the model, empty if it cannot be read."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(name) as file:
-            text = file.read(_MOST_TEXT + 1)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if archive.getinfo(name).compress_type not in _COMPRESSIONS:
+                return ""
+            with archive.open(name) as file:
+                text = file.read(_MOST_TEXT + 1)
         return decode(text) if len(text) <= _MOST_TEXT else ""
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, RuntimeError, EOFError, OSError):
+    except (zipfile.BadZipFile, zlib.error, struct.error, LookupError, ValueError, RuntimeError):
+        return ""
+    except (EOFError, OSError):
         return ""

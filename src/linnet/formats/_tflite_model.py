@@ -148,7 +148,7 @@ class Model:
         if root.number(0, "I") != 3:
             raise ValueError(f"{source}: version {root.number(0, 'I')} of TFLite is not supported")
         self.description = root.text(3)
-        self._metadata = root.tables(6)
+        self._root = root
         self._buffers = root.tables(4)
         graphs = root.tables(2)
         if not graphs:
@@ -188,8 +188,8 @@ class Model:
         return None if data is None or not data.size else data
 
     def metadata(self, name: str) -> bytes:
-        """What the file says under a name, empty if nothing."""
-        for table in self._metadata:
+        """What the file says under a name, empty if nothing. ValueError if it is damaged."""
+        for table in self._root.tables(6):
             index = table.number(1, "I")
             if table.text(0) == name and index < len(self._buffers):
                 data = self._buffers[index].numbers(0, "u1")
