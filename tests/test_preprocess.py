@@ -196,6 +196,7 @@ def test_the_record_shows_what_is_not_usual() -> None:
         ({"color": "rgb"}, "color is 'rgb'"),
         ({"resample": "nearest"}, "resample is"),
         ({"dtype": "bool"}, "dtype is"),
+        ({"fit": np.zeros(3)}, "fit is a ndarray"),
         ({"layout": "chwn"}, "layout is"),
         ({"mean": (1, 2)}, "mean is"),
         ({"mean": "104"}, "mean is"),
@@ -215,7 +216,7 @@ def test_fields_are_checked(given: dict[str, Any], said: str) -> None:
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(ValueError, match=r"fit is 'a'.*color is 'b'.*size is.*scale is"):
+    with pytest.raises(ValueError, match=r"size is.*fit is 'a'.*scale is.*color is 'b'"):
         Preprocess(fit="a", color="b", size=7, scale=())  # type: ignore[arg-type]
 
 
@@ -268,6 +269,7 @@ def test_what_is_given_replaces_what_is_not_known() -> None:
         (Preprocess(color="BGR"), (1, 3, None, None), "float32", (None, "BGR", "nchw", "float32")),
         (Preprocess(size=(4, 5)), (1, 3, None, 5), "float32", ((4, 5), "RGB", "nchw", "float32")),
         (Preprocess(mean=128), (1, 8, 9, 3), "int8", ((8, 9), "RGB", "nhwc", "int8")),
+        (RECORDS[-1], (1, 2, 2, 3), "int8", ((2, 2), "RGB", "nhwc", "int8")),
     ],
 )
 def test_the_model_says_the_rest(record: Any, shape: Any, dtype: str, wanted: Any) -> None:

@@ -10,8 +10,8 @@ import base64
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, fields, replace
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -27,13 +27,8 @@ PREPROCESS, LABELS = "linnet.preprocess", "linnet.labels"  # keys of metadata
 FITS = ("stretch", "crop", "letterbox")
 COLORS = ("RGB", "BGR", "grey")
 RESAMPLES = ("opencv", "pillow")
-_CHOICES = {
-    "fit": FITS,
-    "color": (None, *COLORS),
-    "layout": (None, "nchw", "nhwc"),
-    "dtype": (None, "float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64"),
-    "resample": RESAMPLES,
-}
+LAYOUTS = ("nchw", "nhwc")
+TYPES = ("float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64")
 _MOST_PIXELS = 1 << 24  # of a result: a file's word must not make large arrays
 
 
@@ -71,35 +66,31 @@ class Preprocess:
     resample: str = "opencv"
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name} is {short(getattr(self, name))}, expected one of {_listed(choices)}"
-            for name, choices in _CHOICES.items()
-            if getattr(self, name) not in choices
-        ]
-        for name, checked in (
-            ("size", _size),
-            ("resize", _size),
-            ("pad", _number),
-            ("mean", _mean),
-            ("scale", _numbers),
-        ):
+        problems = []
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
             try:
-                object.__setattr__(self, name, checked(getattr(self, name)))
+                object.__setattr__(self, name, check(value))
             except (ValueError, TypeError, OverflowError) as error:
                 reason = str(error) if isinstance(error, _Wrong) else "expected numbers"
-                problems.append(f"{name} is {short(getattr(self, name))}, {reason}")
+                problems.append(f"{name} is {short(value)}, {reason}")
         if not problems and self.resize and self.fit == "letterbox":
             problems.append("resize is for fit 'stretch' and 'crop', not for 'letterbox'")
         if problems:
             raise ValueError(f"preprocess: {'; '.join(problems)}")
 
     def __repr__(self) -> str:
-        given = [
-            f"{f.name}={short(value) if isinstance(value, np.ndarray) else repr(value)}"
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), np.ndarray) or value != f.default
-        ]
-        return f"Preprocess({', '.join(given)})"
+        parts = []
+        for field in filter(self._differs, fields(self)):
+            value = getattr(self, field.name)
+            text = short(value) if isinstance(value, np.ndarray) else repr(value)
+            parts.append(f"{field.name}={text}")
+        return f"Preprocess({', '.join(parts)})"
+
+    def _differs(self, field: Field[Any]) -> bool:
+        """Whether a field has another value than by default."""
+        value = getattr(self, field.name)
+        return isinstance(value, np.ndarray) or bool(value != field.default)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Preprocess) and self.text() == other.text()
@@ -112,13 +103,12 @@ class Preprocess:
         these fields are not known.
         """
         data: dict[str, Any] = {name: {"unknown": reason} for name, reason in unknown.items()}
-        for field in fields(self):
+        for field in filter(self._differs, fields(self)):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 numbers = base64.b64encode(value.astype("<f4").tobytes()).decode()
-                data[field.name] = {"shape": list(value.shape), "float32": numbers}
-            elif value != field.default:
-                data[field.name] = value
+                value = {"shape": list(value.shape), "float32": numbers}
+            data[field.name] = value
         return json.dumps(data)
 
     @staticmethod
@@ -168,7 +158,8 @@ class Preprocess:
             problems.append(f"size is {given}, but the model takes {taken}")
         if self.dtype not in (None, type_name):
             problems.append(f"dtype is '{self.dtype}', but the model takes {type_name}")
-        if type_name == "int8" and (self.mean, self.scale) == ((0.0,), (1.0,)):
+        numbers = [f for f in fields(self) if f.name in ("mean", "scale")]
+        if type_name == "int8" and not any(map(self._differs, numbers)):
             problems.append("the model takes int8: give a mean, 128 if pixels are less 128")
         if problems:
             raise ValueError(f"preprocess: {'; '.join(problems)}")
@@ -184,8 +175,9 @@ class Preprocess:
         pixels = [_pixels(picture) for picture in pictures]
         if not pixels:
             raise ValueError("there are no pictures")
-        size = self.size or self.resize or pixels[0].shape[:2]
-        if self.size is None and any(p.shape[:2] != pixels[0].shape[:2] for p in pixels):
+        given = self.size or self.resize
+        size = given or pixels[0].shape[:2]
+        if not given and any(p.shape[:2] != pixels[0].shape[:2] for p in pixels):
             raise ValueError("pictures differ in their sizes; give a size")
         color = self.color or "RGB"
         shape = (_planes(color), *size)
@@ -395,6 +387,16 @@ class _Wrong(ValueError):
     """Its text is what was expected."""
 
 
+def _one_of(*choices: str | None) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        for choice in choices:
+            if value is choice or (isinstance(value, str) and value == choice):
+                return choice
+        raise _Wrong(f"expected one of {_listed(choices)}")
+
+    return check
+
+
 def _number(value: Any) -> float:
     if isinstance(value, (str, bytes, bool)) or not math.isfinite(float(value)):
         raise _Wrong("expected a finite number")
@@ -449,3 +451,17 @@ def _reason(value: Mapping[str, Any]) -> str:
 
 def _listed(names: Sequence[Any]) -> str:
     return ", ".join("None" if name is None else short(name) for name in names)
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "size": _size,
+    "fit": _one_of(*FITS),
+    "resize": _size,
+    "pad": _number,
+    "mean": _mean,
+    "scale": _numbers,
+    "color": _one_of(None, *COLORS),
+    "layout": _one_of(None, *LAYOUTS),
+    "dtype": _one_of(None, *TYPES),
+    "resample": _one_of(*RESAMPLES),
+}
