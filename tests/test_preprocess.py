@@ -297,6 +297,12 @@ def test_what_contradicts_the_model_is_refused(
         record.for_input(shape, np.dtype(dtype))
 
 
+@pytest.mark.parametrize("name", ["mean", "scale"])
+def test_there_are_as_many_numbers_as_planes(name: str) -> None:
+    with pytest.raises(ValueError, match=f"3 {name}s for 1 planes"):
+        Preprocess(color="grey", **{name: (1, 2, 3)})(photo(2, 2))
+
+
 @pytest.mark.parametrize(
     ("pictures", "said"),
     [

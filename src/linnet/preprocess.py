@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 import numpy.typing as npt
 
+from . import _image
 from .text import shape_text, short
 
 Array = npt.NDArray[Any]
@@ -197,8 +198,6 @@ class Preprocess:
     def _write(
         self, picture: Array, out: Array, color: str, mean: Array, scale: list[float]
     ) -> None:
-        from . import _image
-
         size = out.shape[1], out.shape[2]
         if self.fit == "letterbox":
             place, (top, left) = fitting(picture.shape, size)
@@ -231,11 +230,11 @@ class Preprocess:
     def _mean(self, shape: tuple[int, ...]) -> Array:
         """For every number of a result [planes, height, width]."""
         mean = np.asarray(self.mean, np.float32)
+        if len(self.scale) not in (1, shape[0]):
+            raise ValueError(f"preprocess: {len(self.scale)} scales for {shape[0]} planes")
         if mean.ndim == 1:
             if len(mean) not in (1, shape[0]):
                 raise ValueError(f"preprocess: {len(mean)} means for {shape[0]} planes")
-            if len(self.scale) not in (1, shape[0]):
-                raise ValueError(f"preprocess: {len(self.scale)} scales for {shape[0]} planes")
             return np.broadcast_to(mean[:, None, None], shape)
         top, left = ((have - n) // 2 for have, n in zip(mean.shape[1:], shape[1:]))
         if len(mean) != shape[0] or min(top, left) < 0:
@@ -331,8 +330,9 @@ def prepared(
     try:
         settled = record.for_input(shape, dtype)
     except NotAPicture:
+        layout = f", {record.layout}" if record.layout else ""
         raise ValueError(
-            f"the model takes {_described(inputs)}, not one picture of 1 or 3 planes"
+            f"the model takes {_described(inputs)}, not one picture of 1 or 3 planes{layout}"
         ) from None
     return settled(*pictures)
 

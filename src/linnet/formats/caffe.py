@@ -271,8 +271,8 @@ class _Reader(Weighted):
             raise Unsupported(
                 "reads a data set; instead, write an Input layer with the shape of the images: "
                 f'layer {{ name: "{layer.name}" type: "Input" {tops} input_param '
-                "{ shape { dim: 1 dim: 3 dim: 224 dim: 224 } } }, and scale and crop what you feed "
-                "it, less its mean, as transform_param says"
+                "{ shape { dim: 1 dim: 3 dim: 224 dim: 224 } } }; with the transform_param in it, "
+                "it says how pictures become the input"
             )
         if kind == "Python":
             name = f"{layer.python_param.module}.{layer.python_param.layer}"
