@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import Preprocess, passes
+from linnet import Preprocess, formats, passes
 from linnet.formats import Source, onnx_metadata
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
@@ -402,6 +402,14 @@ def test_metadata_of_other_writers(tmp_path: Path) -> None:
             onnx_metadata.read(Source(data[:index] + b"\xff" + data[index + 1 :]))
         except ValueError as error:
             assert "damaged" in str(error)
+
+
+def test_metadata_need_not_be_text(tmp_path: Path) -> None:
+    """What is not UTF-8 in it is replaced, by both who read it."""
+    path = tmp_path / "a.onnx"
+    save(passes.canonicalize(network(0, 3, 4, 5)), path)
+    data = path.read_bytes() + b"\x72\x07\x0a\x01\xff\x12\x02a\xfe"
+    assert onnx_metadata.read(Source(data)) == formats.read(data).metadata == {"\ufffd": "a\ufffd"}
 
 
 def test_a_damaged_record_is_told_when_it_is_needed(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     version = max([13, *(_SINCE.get(node.op, 13) for node in graph.nodes)])
     model.opset_import.add(domain="", version=version)
     for key, text in graph.metadata.items():
-        model.metadata_props.add(key=key, value=text)
+        model.metadata_props.add(key=key.encode(), value=text.encode())
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:
         _describe(model.graph.input.add(), value.name, builder)
