@@ -157,7 +157,7 @@ def add_preprocess(parser: Group) -> None:
         "--resize",
         type=size_of_picture,
         metavar="HxW",
-        help="its size before the middle is cut out",
+        help="what it is made to be before the middle is cut out",
     )
     add("--fit", choices=preprocess.FITS, help="how it becomes as large")
     add("--pad", type=fraction, metavar="P", help="the pixels of a letterbox's borders")
@@ -186,8 +186,8 @@ def given_preprocess(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def add_inputs(parser: Group) -> Group:
-    """Where a model's input comes from; the group of options that exclude each other."""
+def add_inputs(parser: Group) -> None:
+    """Where a model's input comes from."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--inputs",
@@ -201,7 +201,6 @@ def add_inputs(parser: Group) -> Group:
     )
     parser.add_argument("--shapes", metavar="NAME:16x1x88x88", help="of --fill (default: batch 1)")
     add_preprocess(parser)
-    return source
 
 
 def add_interval(parser: Group, what: str) -> None:
