@@ -485,6 +485,7 @@ def test_compare_is_wired(call: Call) -> None:
         (["run", "digits", "--fill", "zeros", "--image", DIGIT], "not allowed with"),
         (["run", "digits", "--fill", "zeros", "--scale", "2"], "--scale is for --image"),
         (["verify", "digits", "digits", "--fit", "crop"], "--fit is for --image"),
+        (["bench", "digits", "--image", DIGIT, "--shapes", "2x1x88x88"], "not for --image"),
         (["run", "digits", "--image", DIGIT, "--scale", "1/0"], "'1/0'"),
         (["run", "digits", "--image", DIGIT, "--mean", "1,2"], "mean is [1.0, 2.0], expected"),
         (["run", "digits", "--image", DIGIT, "--mean", "1,2,3"], "3 means for 1 planes"),

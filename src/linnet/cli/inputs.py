@@ -56,6 +56,8 @@ def preprocess(args: argparse.Namespace) -> dict[str, Any] | None:
     given = given_preprocess(args)
     if given and args.image is None:
         raise ValueError(f"--{next(iter(given))} is for --image")
+    if args.image is not None and args.shapes is not None:
+        raise ValueError("--shapes is for made-up input, not for --image")
     return None if args.image is None else given
 
 
