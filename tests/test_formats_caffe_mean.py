@@ -45,6 +45,15 @@ def test_the_middle_less_a_mean_image(tmp_path: Path, kind: str) -> None:
     assert linnet.load(tmp_path / "net.onnx").preprocess == net.preprocess
 
 
+def test_a_mean_image_of_the_networks_size(tmp_path: Path) -> None:
+    (tmp_path / "mean.binaryproto").write_bytes(blob(MEAN[:, :6, :6].copy()).SerializeToString())
+    net = load(tmp_path, prototxt('mean_file: "mean.binaryproto"'))
+    picture = PICTURE[:6, :6]
+    wanted = picture[:, :, ::-1].transpose(2, 0, 1) - MEAN[:, :6, :6]
+    np.testing.assert_allclose(net.run_image(picture)[0], wanted, atol=1e-4)
+    assert net.prepare(PICTURE).shape == (1, 3, 6, 6)
+
+
 def test_values_for_the_planes(tmp_path: Path) -> None:
     transform = "crop_size: 6 mean_value: [103.5, 116.5, 123.5] scale: 0.017"
     net = load(tmp_path, prototxt(transform))

@@ -103,7 +103,7 @@ def record(layer: Any, planes: int, unknown: Sequence[str], source: Source) -> s
             reasons[name] = f"{where} {name} {list(values)[:5]}, for {planes} planes"
     found = Preprocess(
         fit="crop" if param.crop_size and not image else "stretch",
-        resize=mean.shape[1:] if image and param.crop_size else None,
+        resize=mean.shape[1:] if image else None,
         mean=(0.0,) if "mean" in reasons else mean,
         scale=(1.0,) if "scale" in reasons else (param.scale,),
         color="grey" if planes == 1 else "BGR",
