@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from . import _core, formats
+from .formats import onnx_metadata
 from .graph import Graph
 from .text import short
 
@@ -35,8 +36,8 @@ def build(
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
     memory_limit: int | None = None,
-) -> _core.GraphBuilder:
-    """The core's graph of a model in files, or of a Graph.
+) -> tuple[_core.GraphBuilder, dict[str, str]]:
+    """The core's graph of a model in files, or of a Graph; and its metadata.
 
     An ONNX file that is canonical is read by the core, without what takes long to import.
     """
@@ -46,17 +47,18 @@ def build(
         from .passes.sizes import checked_shapes, with_shapes
 
         model = with_shapes(model, checked_shapes(shapes))
-        return core.build(passes.canonicalize(model, memory_limit))
+        return core.build(passes.canonicalize(model, memory_limit)), model.metadata
     source = formats.Source(model)
     plain = weights is None and not stages and shapes is None and source.path is not None
     if plain and formats.recognise(source) is formats.ONNX:
         try:
-            return _core.read_onnx(os.fsencode(source.name))
+            return _core.read_onnx(os.fsencode(source.name)), onnx_metadata.read(source)
         except ValueError:
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core
 
-    return core.build(canonical(source, weights, stages, shapes, memory_limit))
+    graph = canonical(source, weights, stages, shapes, memory_limit)
+    return core.build(graph), graph.metadata
 
 
 def checked_stages(stages: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import linnet
 from ..options import WEIGHT_TYPES
 from ..text import megabytes
 from .inputs import files
-from .options import add_model, shapes
+from .options import add_model, add_preprocess, given_preprocess, shapes
 from .result import Result
 
 
@@ -23,12 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sizes of inputs, ? for one that stays open (default: the model's)",
     )
     parser.add_argument("--weights-dtype", choices=WEIGHT_TYPES, default="f32", help="default: f32")
+    add_preprocess(parser)
 
 
 def run(args: argparse.Namespace) -> Result:
     model, weights, (target,) = files(args, outputs=1)
     linnet.convert(
-        model, weights, target, args.weights_dtype, stages=args.stages, shapes=args.shapes
+        model,
+        weights,
+        target,
+        args.weights_dtype,
+        stages=args.stages,
+        shapes=args.shapes,
+        preprocess=given_preprocess(args) or None,
     )
     size = Path(target).stat().st_size
     data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}

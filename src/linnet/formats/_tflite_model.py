@@ -248,6 +248,15 @@ class Model:
         data = table.numbers(0, "u1")
         return None if data is None or not data.size else data
 
+    def metadata(self, name: str) -> bytes:
+        """What the file says under a name, empty if nothing. ValueError if it is damaged."""
+        for table in self._root.tables(6):
+            index = table.number(1, "I")
+            if table.text(0) == name and index < len(self._buffers):
+                data = self._buffers[index].numbers(0, "u1")
+                return b"" if data is None else data.tobytes()
+        return b""
+
     def constant(self, tensor: Tensor) -> Array | None:
         """The numbers of a constant, in a view of the file if they are stored plainly; None if it
         is computed.

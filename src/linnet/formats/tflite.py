@@ -14,6 +14,7 @@ from ..graph import Graph, Shape
 from . import _tflite_detect, _tflite_operators, _tflite_states, _tflite_windows
 from ._source import Source
 from ._tflite_call import Call, Lite, Rule, State, States
+from ._tflite_metadata import metadata
 from ._tflite_model import KINDS, Operator
 from ._tflite_states import KEEPS
 from ._translator import MissingOperator, Unsupported
@@ -79,6 +80,7 @@ class _Reader(Lite):
             self.problem(f"output '{name}' is not supported before a BATCH_TO_SPACE_ND")
         if not self.graph.outputs:
             raise ValueError(f"{source}: not a model (it has no outputs)")
+        self.graph.metadata = metadata(model, str(source))
 
     def _inputs(self, shapes: Mapping[str, Shape]) -> bool:
         """Add the inputs; whether the file's shapes of all other tensors go with theirs."""
