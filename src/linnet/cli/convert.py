@@ -28,7 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Result:
     model, weights, (target,) = files(args, outputs=1)
     linnet.convert(
-        model, weights, target, args.weights_dtype, stages=args.stages, shapes=args.shapes
+        model,
+        weights,
+        target,
+        args.weights_dtype,
+        stages=args.stages,
+        shapes=args.shapes,
+        outputs=args.outputs,
     )
     size = Path(target).stat().st_size
     data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}

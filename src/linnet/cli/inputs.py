@@ -42,7 +42,8 @@ def files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | None
 
 def load(args: argparse.Namespace) -> linnet.Session:
     model, weights, _ = files(args)
-    return linnet.load(model, weights, stages=args.stages, **session_options(args))
+    options = session_options(args)
+    return linnet.load(model, weights, stages=args.stages, outputs=args.outputs, **options)
 
 
 def inputs(args: argparse.Namespace, values: Sequence[linnet.ValueInfo]) -> list[npt.NDArray[Any]]:

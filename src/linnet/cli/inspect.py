@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from ..model import canonical
-from ..text import megabytes, shape_text, table
+from ..text import listed, megabytes, shape_text, table
 from .inputs import files, load
 from .options import add_model, add_session, count
 from .result import Result
@@ -45,7 +45,7 @@ def _model(args: argparse.Namespace) -> Result:
     from .. import core
 
     model, weights, _ = files(args)
-    graph = canonical(model, weights, args.stages)
+    graph = canonical(model, weights, args.stages, outputs=args.outputs)
     shapes = core.shapes(graph)
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
@@ -68,6 +68,7 @@ def _model(args: argparse.Namespace) -> Result:
         "name": graph.name,
         "inputs": [{"name": v.name, "shape": [None, *v.shape[1:]]} for v in graph.inputs],
         "outputs": [{"name": name, "shape": [None, *shapes[name][1:]]} for name in graph.outputs],
+        "left_out": graph.left_out,
         "nodes": nodes,
         "parameters": sum(array.size for array in stored),
         "macs": sum(node["macs"] for node in nodes),
@@ -92,6 +93,7 @@ def _model(args: argparse.Namespace) -> Result:
         f"{megabytes(data['file_bytes'])} on disk",
         *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
+        *[f"left out: {listed(graph.left_out, 12)}"] * bool(graph.left_out),
         "",
         *table(
             ("node", "op", "output", "shape", "parameters", "multiply-adds"), rows, right=(4, 5)

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Result:
         print(f"{done + 1:5d}  {problem}", file=sys.stderr, flush=True)
 
     found = tuning.tune(
-        build(model, weights, args.stages),
+        build(model, weights, args.stages, outputs=args.outputs),
         threads=args.threads,
         batches=args.batches,
         search=args.search,

@@ -4,12 +4,12 @@ left out. Only what the wanted tensors depend on is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..text import short
+from ..text import nearest, short
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _MOST_OPS = 100_000  # functions that call functions may come to very many
@@ -88,8 +88,22 @@ class FlatGraph:
         self._scopes: dict[str, _Scope] = {}  # of calls, by their full names
 
     def want(self, names: Iterable[str]) -> list[Ref]:
-        """Where the named tensors come from; all that they depend on is in `ops` afterwards."""
-        return self._gather((self._root, name) for name in names)
+        """Where the named tensors come from, those in functions by the full names of their
+        operators; all that they depend on is in `ops` afterwards.
+        """
+        return self._gather(self._located(name) for name in names)
+
+    def _located(self, text: str) -> _Tensor:
+        """The scope that a tensor's full name leads into, and its name there."""
+        scope = self._root
+        while (text.partition(":")[0]) not in scope.nodes:
+            name = next((x for x in _beginnings(text) if x in scope.nodes), "")
+            function = self._called(scope.nodes[name]) if name else None
+            if function is None:
+                shown = nearest([scope.prefix + text], (scope.prefix + x for x in scope.nodes))
+                raise ValueError(f"{short(scope.prefix + text)} is not defined anywhere{shown}")
+            scope, text = self._enter(scope, scope.nodes[name], function), text[len(name) + 1 :]
+        return scope, text
 
     def assignments(self, start: str) -> list[tuple[Ref, Ref]]:
         """(variable, value) of all assignments in the function that the node `start` calls, or that
@@ -181,6 +195,13 @@ class FlatGraph:
                 raise ValueError(f"{short(text)}: the function has not so many results")
             text = scope.ret[results[index].name]
         raise ValueError(f"{short(tensor[1])} is defined by itself")
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    """All that a path may begin with, the longest first."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
 
 
 def _number(node: Any, rest: Sequence[str], function: Any) -> int:
