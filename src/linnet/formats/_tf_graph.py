@@ -220,11 +220,13 @@ def _number(node: Any, rest: Sequence[str], function: Any) -> int:
 
 
 def ordered(ops: Mapping[str, Op]) -> list[Op]:
-    """In an order in which each comes after those it reads; those in loops come last."""
+    """In an order in which each comes after those it reads, but for what a loop hands on to its
+    next turn; what is in a circle all the same comes last.
+    """
     readers: dict[str, list[str]] = {}
     missing = {}
     for op in ops.values():
-        needed = {*(ref.op for ref in op.inputs), *op.after}
+        needed = {ref.op for ref in op.inputs if not _hands_on(ops, op, ref)}.union(op.after)
         missing[op.name] = len(needed)
         for name in needed:
             readers.setdefault(name, []).append(op.name)
@@ -238,6 +240,10 @@ def ordered(ops: Mapping[str, Op]) -> list[Op]:
     return [ops[name] for name in ready] + [op for op in ops.values() if op.name not in done]
 
 
+def _hands_on(ops: Mapping[str, Op], op: Op, ref: Ref) -> bool:
+    return op.kind == "Merge" and ops[ref.op].kind == "NextIteration"
+
+
 def dead(ops: Sequence[Op], constants: Mapping[str, Any]) -> tuple[set[Ref], dict[str, int]]:
     """What is never computed, as a Switch sends its input elsewhere; and of every Merge, which
     input it takes.
@@ -248,6 +254,7 @@ def dead(ops: Sequence[Op], constants: Mapping[str, Any]) -> tuple[set[Ref], dic
     never: set[Ref] = set()
     off: set[str] = set()
     taken: dict[str, int] = {}
+    following = {op.name for op in ops if op.kind == "NextIteration"}
     known: dict[Ref, bool] = {
         Ref(name, 0): bool(np.asarray(value).all()) for name, value in constants.items()
     }
@@ -255,7 +262,9 @@ def dead(ops: Sequence[Op], constants: Mapping[str, Any]) -> tuple[set[Ref], dic
         lost = [ref in never or ref.op in off for ref in op.inputs]
         if op.kind == "Merge":
             alive = [index for index, gone in enumerate(lost) if not gone]
-            if len(alive) == 1:
+            if any(ref.op in following for ref in op.inputs):  # a loop, which may begin or not
+                off.update([op.name] * any(lost))
+            elif len(alive) == 1:
                 taken[op.name] = alive[0]
             elif not alive:
                 off.add(op.name)

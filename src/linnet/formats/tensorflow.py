@@ -20,6 +20,7 @@ from . import _schema, _tf_arithmetic, _tf_moves, _tf_windows
 from ._source import Source
 from ._tf_bundle import Bundle
 from ._tf_graph import FlatGraph, Op, Ref, dead, ordered
+from ._tf_loops import one_turn
 from ._tf_op import Blockwise, Step, tensor
 from ._tf_proto import TYPES
 from ._translator import MissingOperator, Unsupported
@@ -225,7 +226,8 @@ class _Reader(Blockwise):
 
     def __init__(self, source: Source, model: _Model, partial: bool) -> None:
         wanted = model.flat.want(model.outputs.values())
-        ops = ordered(model.flat.ops)
+        flat = one_turn(model.flat.ops, wanted)
+        ops = ordered(flat)
         super().__init__(source.path.stem if source.path else "", str(source), model.flat.ops)
         self.model = model
         self.alias: dict[Ref, str] = {}

@@ -25,8 +25,8 @@ _INSTEAD = {  # what else there is to say of operators that are not supported
     **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), _STATE),
     **dict.fromkeys(("IF", "WHILE", "CALL"), _BRANCHES),
     **dict.fromkeys(("MaxPoolingWithArgmax2D", "MaxUnpooling2D"), _PLACES),
-    "TFLite_Detection_PostProcess": ": convert the model without it (its inputs, the boxes and "
-    "scores, are outputs then) and find the boxes yourself",
+    "TFLite_Detection_PostProcess": ": take what it reads, raw boxes and scores, as outputs, and "
+    "find the boxes yourself",
     "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
     "compiled from",
 }

@@ -1,0 +1,66 @@
+"""Loops of TensorFlow 1 over the images of a batch; test_pitfalls.py has one of tf.map_fn's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from reading import run
+from test_formats_tensorflow import Builder
+
+import linnet
+from linnet import formats
+
+
+def mapped(*, reads: str = "turn", first: int = 0, by: int = 1, out: str = "Exit_t") -> bytes:
+    """y = 2 * x of each image, as tf.map_fn does it: `reads`, what counts the turns; `out`, of what
+    results are stacked.
+    """
+    builder = Builder().input(-1, 3).const("n", 1).const("zero", first).const("indices", [0])
+    builder.add("TensorArrayV3", "given", "n").add("TensorArrayV3", "made", "n")
+    builder.add("TensorArrayScatterV3", "scatter", "given", "indices", "x", "given:1")
+    for name, start in (("i", "zero"), ("t", "made:1"), ("other", "zero")):
+        builder.add("Enter", f"Enter_{name}", start)
+        builder.add("Merge", f"Merge_{name}", f"Enter_{name}", f"Next_{name}")
+        builder.add("Switch", f"Switch_{name}", f"Merge_{name}", "go")
+        builder.add("Exit", f"Exit_{name}", f"Switch_{name}")
+    builder.add("Enter", "limit", "n", is_constant=True).add("Less", "less", "Merge_i", "limit")
+    builder.add("LoopCond", "go", "less").add("Identity", "turn", "Switch_i:1")
+    builder.const("one", by).add("Add", "next", "turn", "one").add(
+        "NextIteration", "Next_i", "next"
+    )
+    builder.add("Identity", "rest", "Switch_other:1").add("NextIteration", "Next_other", "rest")
+    builder.add("Enter", "from", "given", is_constant=True)
+    builder.add("Enter", "flow", "scatter", is_constant=True)
+    builder.add("TensorArrayReadV3", "image", "from", reads, "flow")
+    builder.const("two", 2.0).add("Mul", "twice", "image", "two")
+    builder.add("Enter", "to", "made", is_constant=True).add("Identity", "so_far", "Switch_t:1")
+    builder.add("TensorArrayWriteV3", "write", "to", "turn", "twice", "so_far")
+    builder.add("NextIteration", "Next_t", "write")
+    builder.add("TensorArrayGatherV3", "stack", "made", "indices", out).add("Relu", "y", "stack")
+    return builder.data()
+
+
+def test_one_turn_for_each_image() -> None:
+    x = np.array([[1, -2, 3], [4, 5, -6]], np.float32)
+    (y,) = run(formats.read(mapped(), outputs=["y"]), {"x": x[:1]}).values()
+    np.testing.assert_array_equal(y, [[2, 0, 6]])
+    np.testing.assert_array_equal(linnet.load(mapped(), outputs="y")(x), [[2, 0, 6], [8, 10, 0]])
+
+
+@pytest.mark.parametrize(
+    ("how", "missing"),
+    [
+        ({"reads": "next"}, "'image' (TensorArrayReadV3)"),
+        ({"reads": "rest"}, "'image' (TensorArrayReadV3)"),
+        ({"first": 1}, "'stack' (TensorArrayGatherV3)"),
+        ({"by": 2}, "'stack' (TensorArrayGatherV3)"),
+        ({"out": "Exit_i"}, "'stack' (TensorArrayGatherV3)"),
+        ({"out": "made:1"}, "'stack' (TensorArrayGatherV3)"),
+    ],
+)
+def test_other_loops_are_refused(how: Any, missing: str) -> None:
+    with pytest.raises(ValueError) as error:
+        linnet.load(mapped(**how), outputs="y")
+    assert f"{missing}: the operator is not supported" in str(error.value)
