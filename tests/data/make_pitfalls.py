@@ -192,6 +192,35 @@ def signatures() -> None:
         case(f"tf_signature_{name}", "saved", data, {"image": x}, results, stages=name)
 
 
+class Detector(tf.Module):
+    """The same of TensorFlow 2, where loops are functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = [tf.Variable(numbers(3, 3, n, m)) for n, m in ((3, 8), (8, 8), (8, 3))]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "input_tensor")])
+    def serve(self, image: Any) -> Any:
+        y = tf.map_fn(lambda one: tf.image.resize(one, [12, 12]), tf.cast(image, tf.float32))
+        y = tf.nn.relu6(tf.nn.conv2d(y * (2 / 255) - 1.0, self.kernels[0], 2, "SAME"))
+        boxes = tf.reshape(tf.nn.conv2d(y, self.kernels[1], 2, "SAME"), [tf.shape(y)[0], -1, 4])
+        scores = tf.reshape(tf.nn.conv2d(y, self.kernels[2], 2, "SAME"), [tf.shape(y)[0], -1, 3])
+        best = tf.expand_dims(tf.nn.sigmoid(scores), 2)
+        kept = tf.image.combined_non_max_suppression(tf.expand_dims(boxes, 2), best[..., 0], 3, 5)
+        return {"raw_boxes": boxes, "raw_scores": scores, "detection_boxes": kept.nmsed_boxes}
+
+
+def detector2() -> None:
+    net, x = Detector(), RANDOM.integers(0, 256, (1, 9, 7, 3), np.uint8)
+    options = tf.saved_model.SaveOptions(save_debug_info=False)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(net, folder, net.serve, options)
+        data = zipped(pathlib.Path(folder))
+    results = {key: np.asarray(y) for key, y in net.serve(x).items() if key[:3] == "raw"}
+    names = ",".join(results)
+    case("tf2_detector", "saved", data, {"input_tensor": x}, results, outputs=names)
+
+
 def defaults() -> None:
     """A SavedModel without the attributes that are TensorFlow's defaults."""
     x = numbers(*IMAGE)
@@ -525,8 +554,9 @@ def lite_detector() -> None:
 
 
 def main() -> None:
-    for make in (signatures, defaults, checkpoint, detector, channels_first, keras_learning_phase):
+    for make in (signatures, defaults, checkpoint, detector, detector2, channels_first):
         make()
+    keras_learning_phase()
     keras_files()
     lite()
     lite_detector()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..text import nearest, short
+from ._tf_bodies import LOOPS, is_map
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _MOST_OPS = 100_000  # functions that call functions may come to very many
@@ -86,6 +87,7 @@ class FlatGraph:
         self._functions = {f.signature.name: f for f in graph.library.function}
         self._root = _Scope("", graph.node)
         self._scopes: dict[str, _Scope] = {}  # of calls, by their full names
+        self._maps: dict[str, bool] = {}  # whether loops treat each image by itself
 
     def want(self, names: Iterable[str]) -> list[Ref]:
         """Where the named tensors come from, those in functions by the full names of their
@@ -98,7 +100,7 @@ class FlatGraph:
         scope = self._root
         while (text.partition(":")[0]) not in scope.nodes:
             name = next((x for x in _beginnings(text) if x in scope.nodes), "")
-            function = self._called(scope.nodes[name]) if name else None
+            function = self._called(scope, scope.nodes[name]) if name else None
             if function is None:
                 shown = nearest([scope.prefix + text], (scope.prefix + x for x in scope.nodes))
                 raise ValueError(f"{short(scope.prefix + text)} is not defined anywhere{shown}")
@@ -118,7 +120,7 @@ class FlatGraph:
             if node is None or scope.prefix + name in seen:
                 continue
             seen.add(scope.prefix + name)
-            function = self._called(node)
+            function = self._called(scope, node)
             if function is not None:
                 inner = self._enter(scope, node, function)
                 pending += [(inner, x) for x in inner.nodes]
@@ -149,16 +151,23 @@ class FlatGraph:
             self.ops[name] = Op(name, node.op, inputs, attrs, after)
         return wanted
 
-    def _called(self, node: Any) -> Any:
-        """The function that a node calls, or None."""
+    def _called(self, scope: _Scope, node: Any) -> Any:
+        """The function that a node calls, or None. Of a loop over images one turn is a call."""
         if node.op in self._functions:
             return self._functions[node.op]
-        if node.op not in _CALLS:
+        if node.op not in (*_CALLS, *LOOPS):
             return None
-        names = [entry.value.func.name for entry in node.attr if entry.key == "f"]
+        key = "f" if node.op in _CALLS else "body"
+        names = [entry.value.func.name for entry in node.attr if entry.key == key]
         if not names or names[0] not in self._functions:
             raise ValueError(f"node {short(node.name)} calls a function that is not there")
-        return self._functions[names[0]]
+        function = self._functions[names[0]]
+        if key == "f":
+            return function
+        loop = scope.prefix + node.name
+        if loop not in self._maps:
+            self._maps[loop] = is_map(node, scope.nodes, function)
+        return function if self._maps[loop] else None
 
     def _enter(self, scope: _Scope, node: Any, function: Any) -> _Scope:
         name = scope.prefix + node.name
@@ -184,7 +193,7 @@ class FlatGraph:
             node = scope.nodes.get(name)
             if node is None:
                 raise ValueError(f"{short(scope.prefix + text)} is not defined anywhere")
-            function = self._called(node)
+            function = self._called(scope, node)
             index = _number(node, rest, function)
             if function is None:
                 pending.append((scope, node))
@@ -210,7 +219,7 @@ def _number(node: Any, rest: Sequence[str], function: Any) -> int:
         index = int(rest[-1]) if rest else 0
     except ValueError:
         raise ValueError(f"{short(':'.join([node.name, *rest]))} is no name of a tensor") from None
-    if len(rest) == 2 and node.op not in _CALLS:
+    if len(rest) == 2 and node.op not in (*_CALLS, *LOOPS):
         args = [] if function is None else function.signature.output_arg
         names = [arg.name for arg in args] or list(_OUTPUTS.get(node.op, ()))
         index += names.index(rest[0]) if rest[0] in names else 0

@@ -1,11 +1,12 @@
-"""Loops of TensorFlow 1 that treat every image by itself, as `tf.map_fn` makes them: detectors
-resize their pictures so.
+"""Loops that treat every image by itself, as `tf.map_fn` makes them: detectors resize their
+pictures so.
 
 The loop reads from an array of tensors, into which a batch has been put, and writes into another,
 whose tensors become a batch. Where axis 0 is not kept apart a graph runs for one image after the
 other (docs/architecture.md), so one turn is all there is to compute: what it reads is the only
 image, what it writes the only result. A batch of any other size does not fit what stands here for
-them, and is refused.
+them, and is refused. In TensorFlow 1 a loop is several operators, in TensorFlow 2 a function, of
+which `_tf_graph` has made a call.
 """
 
 from __future__ import annotations
@@ -13,26 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from . import _schema
+from ._tf_bodies import number
 from ._tf_graph import Op, Ref
 
 Ops = Mapping[str, Op]
+_MOST_COPIES = 100  # one after the other
 
 
 def one_turn(ops: Ops, wanted: Iterable[Ref]) -> dict[str, Op]:
     """What the wanted tensors depend on, with one turn in place of each such loop. Others stay."""
-    new = dict(ops)
-    for op in ops.values():
-        if op.kind == "TensorArrayReadV3":
-            batch = _batch_read(ops, op)
-            if batch is not None:
-                attrs = {"num": _schema.tensorflow("AttrValue")(i=1)}
-                new[op.name] = Op(op.name, "Unpack", [batch], attrs)
-        elif op.kind == "TensorArrayGatherV3":
-            result = _written(ops, op)
-            if result is not None:
-                new[op.name] = Op(op.name, "Pack", [result], {})
-        elif op.kind == "Enter" and "is_constant" in op.attrs and op.attrs["is_constant"].b:
-            new[op.name] = Op(op.name, "Identity", op.inputs, {})
+    new = {name: _replaced(ops, op) for name, op in ops.items()}
     pending = [ref.op for ref in wanted]
     needed: dict[str, Op] = {}
     while pending:
@@ -43,9 +34,29 @@ def one_turn(ops: Ops, wanted: Iterable[Ref]) -> dict[str, Op]:
     return needed
 
 
+def _replaced(ops: Ops, op: Op) -> Op:
+    """What stands for an operator of a loop over images."""
+    if op.kind in ("TensorArrayReadV3", "TensorListGetItem"):
+        batch = _batch_read(ops, op)
+        attrs = {"num": _schema.tensorflow("AttrValue")(i=1)}
+        return op if batch is None else Op(op.name, "Unpack", [batch], attrs)
+    if op.kind in ("TensorArrayGatherV3", "TensorListStack"):
+        result = _written(ops, op)
+        return op if result is None else Op(op.name, "Pack", [result], {})
+    if op.kind == "Enter" and "is_constant" in op.attrs and op.attrs["is_constant"].b:
+        return Op(op.name, "Identity", op.inputs, {})
+    return op
+
+
 def _batch_read(ops: Ops, read: Op) -> Ref | None:
     """What was put into the array that a loop reads from in its turns, one after the other."""
-    if len(read.inputs) != 3 or not _is_turn(ops, read.inputs[1]):
+    if len(read.inputs) != 3:
+        return None
+    if read.kind == "TensorListGetItem":
+        whole = _at(ops, _copied(ops, read.inputs[0]), "TensorListFromTensor", 2)
+        first = _is_number(ops, _copied(ops, read.inputs[1]), 0)
+        return whole.inputs[0] if whole and first else None
+    if not _is_turn(ops, read.inputs[1]):
         return None
     scatter = _at(ops, _entered(ops, read.inputs[2]), "TensorArrayScatterV3", 4)
     return None if scatter is None else scatter.inputs[2]
@@ -53,9 +64,13 @@ def _batch_read(ops: Ops, read: Op) -> Ref | None:
 
 def _written(ops: Ops, gather: Op) -> Ref | None:
     """What a loop writes into an array in each turn, of which `gather` makes a batch."""
-    if len(gather.inputs) != 3:
+    if len(gather.inputs) < 2:
         return None
-    leave = _at(ops, gather.inputs[2], "Exit", 1)
+    if gather.kind == "TensorListStack":
+        write = _at(ops, _copied(ops, gather.inputs[0]), "TensorListSetItem", 3)
+        at_first = write is not None and _is_number(ops, _copied(ops, write.inputs[1]), 0)
+        return write.inputs[2] if write and at_first else None
+    leave = _at(ops, gather.inputs[-1], "Exit", 1)
     array = _variable(ops, leave.inputs[0], 0) if leave else None
     if array is None:
         return None
@@ -104,15 +119,21 @@ def _entered(ops: Ops, ref: Ref) -> Ref:
     return ref if enter is None else enter.inputs[0]
 
 
+def _copied(ops: Ops, ref: Ref) -> Ref:
+    """What a value is a copy of."""
+    for _ in range(_MOST_COPIES):
+        copy = _at(ops, ref, "Identity", 1)
+        if copy is None:
+            break
+        ref = copy.inputs[0]
+    return ref
+
+
 def _is_number(ops: Ops, ref: Ref, wanted: int) -> bool:
     op = _at(ops, ref, "Const", 0)
     if op is None or "value" not in op.attrs:
         return False
-    value = op.attrs["value"].tensor
-    given = [*value.int_val, *value.int64_val]
-    if value.tensor_content:
-        given = [int.from_bytes(value.tensor_content, "little")]
-    return not value.tensor_shape.dim and (given or [0]) == [wanted]
+    return number(op.attrs["value"].tensor) == wanted
 
 
 def _at(ops: Ops, ref: Ref, kind: str, inputs: int) -> Op | None:

@@ -54,7 +54,11 @@ class _Model:
         self.graph = graph
         bodies = [graph.node, *(f.node_def for f in graph.library.function)]
         nodes = [node for body in bodies for node in body]
-        names = (name for node in nodes for name in (node.name, node.op, *node.input))
+        names = [name for node in nodes for name in (node.name, node.op, *node.input)]
+        for function in graph.library.function:
+            args = (*function.signature.input_arg, *function.signature.output_arg)
+            names += [function.signature.name, *(arg.name for arg in args)]
+            names += [text for entry in function.ret for text in (entry.key, entry.value)]
         if not all(isinstance(name, str) for name in names):  # as some protobufs have it
             raise ValueError("a name is not valid UTF-8")
         self.size = size  # bytes
