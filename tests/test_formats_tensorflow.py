@@ -90,6 +90,83 @@ def test_saved_models(version: int) -> None:
             close(got, results[f"{name}{version}"])
 
 
+def test_outputs_within_functions() -> None:
+    """By the full names of their operators, which values have, or of a signature's outputs."""
+    x = {"image": np.load(DATA / "saved.npz")["x"]}
+    inner = "StatefulPartitionedCall/StatefulPartitionedCall/StatefulPartitionedCall/Relu:0"
+    net = linnet.load(DATA / "saved2", outputs=[inner, "scores"])
+    assert [v.name for v in net.outputs] == [inner, "scores"]
+    whole = linnet.load(DATA / "saved2")
+    np.testing.assert_array_equal(net.run("scores", x)[0], whole.run("scores", x)[0])
+    assert net.run(inner, x)[0].shape == (2, 6, 8, 4)
+    with pytest.raises(ValueError, match=r"is not defined anywhere; did you mean .*/Relu'"):
+        linnet.load(DATA / "saved2", outputs=inner.replace("Relu", "Rleu"))
+
+
+def test_what_nobody_wants_is_not_read() -> None:
+    """Not even what would be no graph."""
+    builder = Builder().input(-1, 4).add("Relu", "y", "x").add("Strange", "z", "y", "nowhere")
+    refusal(builder.data(), "'nowhere' is not defined anywhere")
+    graph = formats.read(builder.data(), outputs=["y:0"])
+    assert (graph.outputs, graph.left_out) == (["y:0"], ["Strange"])
+
+
+@pytest.mark.parametrize(
+    ("stages", "text"),
+    [(["other"], "has no signature 'other', but 'serving_default'"), (["a", "b"], "only one")],
+)
+def test_signatures_that_are_not_there(stages: list[str], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        linnet.load(DATA / "saved2", stages=stages)
+    with pytest.raises(ValueError, match="a frozen graph has no signatures, so not 'other'"):
+        linnet.load(Builder().input(-1, 4).add("Relu", "y", "x").data(), stages="other")
+
+
+def test_several_signatures(tmp_path: Path) -> None:
+    """As there are more than one, one has to be named, or the outputs."""
+    saved = _schema.tensorflow("SavedModel")()
+    meta = saved.meta_graphs.add()
+    meta.graph_def.ParseFromString(
+        Builder().input(-1, 4).add("Relu", "y", "x").add("Tanh", "z", "y").data()
+    )
+    for name in ("y", "z"):
+        signature = meta.signature_def.add(key=f"of_{name}").value
+        signature.inputs.add(key="data").value.name = "x:0"
+        signature.outputs.add(key="result").value.name = f"{name}:0"
+    path = tmp_path / "saved_model.pb"
+    path.write_bytes(saved.SerializeToString())
+    with pytest.raises(ValueError, match="no signature 'serving_default', but 'of_y', 'of_z'"):
+        linnet.load(path)
+    net = linnet.load(tmp_path, stages="of_z")
+    assert [v.name for v in (*net.inputs, *net.outputs)] == ["data", "result"]
+    net = linnet.load(tmp_path, outputs="y")
+    assert [v.name for v in (*net.inputs, *net.outputs)] == ["x", "y"]
+
+
+def test_graphs_beside_a_checkpoint(tmp_path: Path) -> None:
+    meta = _schema.tensorflow("MetaGraphDef")()
+    builder = Builder().input(-1, 3).add("VariableV2", "v").add("Add", "y", "x", "v")
+    builder.add("Const", "names").add("RestoreV2", "read", "names", "names").add(
+        "Assign", "assign", "v", "read"
+    )
+    builder.add("NoOp", "restore", "^assign").add("ScalarSummary", "summary", "names", "y")
+    tensor = builder.graph.node[3].attr.add(key="value").value.tensor
+    tensor.dtype = STRING
+    tensor.string_val.append(b"v")
+    meta.graph_def.CopyFrom(builder.graph)
+    meta.saver_def.restore_op_name = "restore"
+    path = tmp_path / "model.ckpt.meta"
+    path.write_bytes(meta.SerializeToString())
+    with pytest.raises(ValueError, match=r"there is no .*model.ckpt.index$"):
+        linnet.load(path)
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    with pytest.raises(ValueError, match="only a checkpoint of version 1, which is not supported"):
+        linnet.load(path)
+    path.write_bytes(b"\x0a\x03abc")
+    with pytest.raises(ValueError, match="not a MetaGraphDef of TensorFlow"):
+        linnet.load(path)
+
+
 def test_values_have_the_names_of_nodes() -> None:
     builder = (
         Builder().input(-1, 4, 3).add("Relu", "block/relu", "x").add("Tanh", "t", "block/relu")
