@@ -64,3 +64,71 @@ def test_other_loops_are_refused(how: Any, missing: str) -> None:
     with pytest.raises(ValueError) as error:
         linnet.load(mapped(**how), outputs="y")
     assert f"{missing}: the operator is not supported" in str(error.value)
+
+
+def function(builder: Builder, name: str, args: str, results: str, *nodes: tuple[str, ...]) -> None:
+    """Nodes are (operator, name, inputs ...); results are values, or arguments."""
+    made = builder.graph.library.function.add()
+    made.signature.name = name
+    for arg in args.split():
+        made.signature.input_arg.add(name=arg)
+    for index, value in enumerate(results.split()):
+        made.signature.output_arg.add(name=f"r{index}")
+        made.ret.add(key=f"r{index}", value=value)
+    for op, node, *inputs in nodes:
+        made.node_def.add(op=op, name=node, input=inputs)
+    for node in made.node_def:
+        if node.name in ("one", "zero"):
+            tensor = node.attr.add(key="value").value.tensor
+            tensor.dtype, value = 3, int(node.name == "one")
+            tensor.int_val.append(value)
+
+
+def called(
+    *, at: str = "i", scaled: str = "image:item:0", first: int = 0, last: str = "n"
+) -> bytes:
+    """y = x + 1 of each image, as tf.map_fn does it in TensorFlow 2. at: where a result is written;
+    scaled: what one is added to; last: what the variable that stays becomes.
+    """
+    builder = Builder().input(-1, 1, 3).const("n", 1).const("start", first).const("shape", [1, 3])
+    builder.add("TensorListFromTensor", "given", "x", "shape")
+    builder.add("TensorListReserve", "made", "shape", "n")
+    builder.add("While", "loop", "start", "made", "n", "given", "ones").const("ones", [1.0] * 3)
+    builder.graph.node[-2].attr.add(key="body").value.func.name = "body"
+    builder.add("TensorListStack", "stack", "loop:1", "shape").add("Relu", "y", "stack")
+    function(
+        builder,
+        "body",
+        "i out n given ones",
+        f"next:z:0 copy:output:0 {last} given ones",
+        ("Const", "one"),
+        ("Const", "zero"),
+        ("AddV2", "next", "i", "one:output:0"),
+        ("TensorListGetItem", "image", "given", "i", "shape:output:0"),
+        ("Shape", "shape", "ones"),
+        ("Add", "more", scaled, "ones"),
+        ("TensorListSetItem", "write", "out", at, "more:z:0"),
+        ("Identity", "copy", "write:output_handle:0"),
+    )
+    return builder.data()
+
+
+def test_one_turn_of_a_function() -> None:
+    x = np.array([[[1, -2, 3]], [[4, 5, -6]]], np.float32)
+    net = linnet.load(called(), outputs="y")
+    np.testing.assert_array_equal(net(x), [[[2, 0, 4]], [[5, 6, 0]]])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"at": "zero:output:0"},
+        {"scaled": "i"},
+        {"first": 1},
+        {"last": "next:z:0"},
+        {"last": "nowhere"},
+    ],
+)
+def test_other_functions_are_refused(how: Any) -> None:
+    with pytest.raises(ValueError, match=r"'loop' \(While\): the operator is not supported"):
+        linnet.load(called(**how), outputs="y")

@@ -12,7 +12,7 @@ import numpy as np
 from ..text import nearest, short
 from ._tf_bodies import LOOPS, is_map
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _MOST_OPS = 100_000  # functions that call functions may come to very many
 _MOST_CALLS = 10_000
 _MOST_STEPS = 10_000  # from a tensor to the one it is another name of
@@ -155,9 +155,9 @@ class FlatGraph:
         """The function that a node calls, or None. Of a loop over images one turn is a call."""
         if node.op in self._functions:
             return self._functions[node.op]
-        if node.op not in (*_CALLS, *LOOPS):
+        if node.op not in (*CALLS, *LOOPS):
             return None
-        key = "f" if node.op in _CALLS else "body"
+        key = "f" if node.op in CALLS else "body"
         names = [entry.value.func.name for entry in node.attr if entry.key == key]
         if not names or names[0] not in self._functions:
             raise ValueError(f"node {short(node.name)} calls a function that is not there")
@@ -219,7 +219,7 @@ def _number(node: Any, rest: Sequence[str], function: Any) -> int:
         index = int(rest[-1]) if rest else 0
     except ValueError:
         raise ValueError(f"{short(':'.join([node.name, *rest]))} is no name of a tensor") from None
-    if len(rest) == 2 and node.op not in (*_CALLS, *LOOPS):
+    if len(rest) == 2 and node.op not in (*CALLS, *LOOPS):
         args = [] if function is None else function.signature.output_arg
         names = [arg.name for arg in args] or list(_OUTPUTS.get(node.op, ()))
         index += names.index(rest[0]) if rest[0] in names else 0

@@ -18,8 +18,9 @@ from ..graph import LONGEST_AXIS, Array, Graph
 from ..text import listed, short
 from . import _schema, _tf_arithmetic, _tf_moves, _tf_windows
 from ._source import Source
+from ._tf_bodies import LOOPS
 from ._tf_bundle import Bundle
-from ._tf_graph import FlatGraph, Op, Ref, dead, ordered
+from ._tf_graph import CALLS, FlatGraph, Op, Ref, dead, ordered
 from ._tf_loops import one_turn
 from ._tf_op import Blockwise, Step, tensor
 from ._tf_proto import TYPES
@@ -32,7 +33,7 @@ _INPUT_TYPES = {1, 3, 4, 5, 6, 9, 10, 19}
 _ACTIONS = re.compile(
     r"NoOp|Assert|Print\w*|Save\w*|\w*Assign\w*|\w*Summary\w*|(Resource)?(Sparse)?Apply\w*"
 )
-_TRIVIAL = {"Const", "Identity", "PartitionedCall", "StatefulPartitionedCall"}
+_TRIVIAL = {"Const", "Identity", *CALLS, *LOOPS}
 # Where SpaceToBatchND may be on the way to BatchToSpaceND: each pixel by itself.
 _OF_PIXELS = {"Add", "AddV2", "BiasAdd", "FusedBatchNorm", "FusedBatchNormV3", "Identity", "Mul"}
 _OF_PIXELS |= {"FusedBatchNormV2", "Relu", "Relu6", "Sub", "Sigmoid", "Tanh", "Elu", "LeakyRelu"}
