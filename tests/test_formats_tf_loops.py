@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reading import run
-from test_formats_tensorflow import Builder
+from tf_models import Builder
 
 import linnet
 from linnet import formats
