@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from reading import run
 from tf_models import Builder
 
 import linnet
-from linnet import formats
+from linnet import formats, passes
 
 
 def mapped(*, reads: str = "turn", first: int = 0, by: int = 1, out: str = "Exit_t") -> bytes:
@@ -132,3 +134,14 @@ def test_one_turn_of_a_function() -> None:
 def test_other_functions_are_refused(how: Any) -> None:
     with pytest.raises(ValueError, match=r"'loop' \(While\): the operator is not supported"):
         linnet.load(called(**how), outputs="y")
+
+
+@pytest.mark.parametrize("data", [mapped(), called()], ids=["operators", "functions"])
+def test_damaged_loops_are_refused(data: bytes) -> None:
+    rng = random.Random(1)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for _ in range(rng.randrange(1, 4)):
+            damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        with suppress(ValueError, MemoryError):
+            passes.canonicalize(formats.read(bytes(damaged), outputs=["y"]))
