@@ -54,5 +54,5 @@ def test_as_the_framework_computes_it(name: str, tmp_path: Path) -> None:
     for key, y in made.items():
         if y.dtype.kind == "f":
             assert apart(y, wanted[key]) < float(case.get("error", "1e-5")), key
-        else:  # of integers one step, since kernels round in different places
-            assert np.abs(y.astype(np.int64) - wanted[key]).max() <= 1, key
+        else:  # in steps, since every layer is rounded there, and only the end here
+            assert np.abs(y.astype(np.int64) - wanted[key]).max() <= 2, key

@@ -32,6 +32,7 @@ import tf2onnx
 import tf_keras
 import torch
 from onnx import numpy_helper
+from tf_keras.src import backend  # of sessions
 from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
@@ -111,15 +112,6 @@ def of_tensorflow(folder: pathlib.Path, model: Any, keras3: Any, images: Any) ->
     for made, version in ((model, 2), (keras3, 3)):
         made.save(folder / f"keras{version}.h5")
         made.save(folder / f"keras{version}.keras")
-    v1 = tf.compat.v1
-    with tf.Graph().as_default(), v1.Session() as session:
-        tf_keras.backend.set_session(session)
-        again = tf_keras.models.clone_model(model)
-        again.set_weights(model.get_weights())
-        graph = v1.graph_util.convert_variables_to_constants(
-            session, session.graph.as_graph_def(), [again.output.op.name]
-        )
-        (folder / "frozen.pb").write_bytes(graph.SerializeToString())
     for kind in ("float", "float16", "dynamic", "int8"):
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
         if kind != "float":
@@ -131,6 +123,16 @@ def of_tensorflow(folder: pathlib.Path, model: Any, keras3: Any, images: Any) ->
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         (folder / f"{kind}.tflite").write_bytes(converter.convert())
     tf2onnx.convert.from_keras(model, opset=18, output_path=str(folder / "tf2onnx.onnx"))
+    # A session last: models that were made before are of no use behind it.
+    v1, trained = tf.compat.v1, model.get_weights()
+    with tf.Graph().as_default(), v1.Session() as session:
+        backend.set_session(session)
+        again = tf_keras.models.clone_model(model)
+        again.set_weights(trained)
+        graph = v1.graph_util.convert_variables_to_constants(
+            session, session.graph.as_graph_def(), [again.output.op.name]
+        )
+        (folder / "frozen.pb").write_bytes(graph.SerializeToString())
 
 
 def of_torch(folder: pathlib.Path, model: Any, size: int) -> None:

@@ -1,5 +1,6 @@
-"""Loops of TensorFlow 2 that treat every image by itself: a While whose body is a function, as
-`tf.map_fn` makes them. `_tf_loops` says what becomes of them.
+"""Functions that TensorFlow 2 has in place of control flow: which bodies of loops treat every image
+by itself, as those of `tf.map_fn` do (`_tf_loops` says what becomes of them); and constants that
+choose between branches.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def is_map(loop: Any, beside: Mapping[str, Any], body: Any) -> bool:
         if node is None or before is None or not node.input:
             return False
         reads = [_node(x) for x in node.input]
-        if node.op in ("Add", "AddV2") and _is_constant(before, 0):
-            if reads[:1] != [name] or not _is_constant(inner.get(reads[-1]), 1):
+        if node.op in ("Add", "AddV2") and constant(before) == 0:
+            if reads[:1] != [name] or constant(inner.get(reads[-1])) != 1:
                 return False
             counters.add(name)
             adds.add(node.name)
@@ -54,11 +55,11 @@ def is_map(loop: Any, beside: Mapping[str, Any], body: Any) -> bool:
 
 
 def number(tensor: Any) -> int | None:
-    """The integer that a TensorProto holds, None if it is none."""
-    given = [*tensor.int_val, *tensor.int64_val]
+    """The integer or truth value that a TensorProto holds, None if it is none."""
+    given = [*tensor.int_val, *tensor.int64_val, *tensor.bool_val]
     if tensor.tensor_content:
         given = [int.from_bytes(tensor.tensor_content, "little")]
-    single = tensor.dtype in (3, 9) and not tensor.tensor_shape.dim and len(given) < 2
+    single = tensor.dtype in (3, 9, 10) and not tensor.tensor_shape.dim and len(given) < 2
     return int((given or [0])[0]) if single else None
 
 
@@ -77,7 +78,8 @@ def _behind_identities(nodes: Mapping[str, Any], text: str) -> tuple[str, Any]:
     return name, node
 
 
-def _is_constant(node: Any, wanted: int) -> bool:
+def constant(node: Any) -> int | None:
+    """The number or truth value of a Const, None if it is none."""
     if node is None or node.op != "Const":
-        return False
-    return any(e.key == "value" and number(e.value.tensor) == wanted for e in node.attr)
+        return None
+    return next((number(entry.value.tensor) for entry in node.attr if entry.key == "value"), None)

@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..text import nearest, short
-from ._tf_bodies import LOOPS, is_map
+from ._tf_bodies import LOOPS, constant, is_map
 
+_CHOICES = ("If", "StatelessIf")
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _MOST_OPS = 100_000  # functions that call functions may come to very many
 _MOST_CALLS = 10_000
 _MOST_STEPS = 10_000  # from a tensor to the one it is another name of
 _MOST_DEPTH = 200
+_MOST_COPIES = 100  # of a condition
+_PASSED = ("Identity", "LogicalNot", "PlaceholderWithDefault")
 
 # Of operators whose outputs have names of their own, in functions: which number each is.
 _OUTPUTS = {
@@ -63,6 +66,7 @@ class _Scope:
             scope, node = call
             self.depth = scope.depth + 1
             given = [name for name in node.input if not name.startswith("^")]
+            given = given[1:] if node.op in _CHOICES else given
             args = function.signature.input_arg
             if len(given) != len(args):
                 raise ValueError(
@@ -87,6 +91,7 @@ class FlatGraph:
         self._functions = {f.signature.name: f for f in graph.library.function}
         self._root = _Scope("", graph.node)
         self._scopes: dict[str, _Scope] = {}  # of calls, by their full names
+        self._names = set(self._root.nodes)  # of nodes, in all scopes
         self._maps: dict[str, bool] = {}  # whether loops treat each image by itself
 
     def want(self, names: Iterable[str]) -> list[Ref]:
@@ -155,19 +160,38 @@ class FlatGraph:
         """The function that a node calls, or None. Of a loop over images one turn is a call."""
         if node.op in self._functions:
             return self._functions[node.op]
-        if node.op not in (*CALLS, *LOOPS):
+        key = "body" if node.op in LOOPS else "f" if node.op in CALLS else ""
+        if node.op in _CHOICES:
+            key = self._branch(scope, node)
+        if not key:
             return None
-        key = "f" if node.op in CALLS else "body"
         names = [entry.value.func.name for entry in node.attr if entry.key == key]
         if not names or names[0] not in self._functions:
             raise ValueError(f"node {short(node.name)} calls a function that is not there")
         function = self._functions[names[0]]
-        if key == "f":
+        if node.op not in LOOPS:
             return function
         loop = scope.prefix + node.name
         if loop not in self._maps:
             self._maps[loop] = is_map(node, scope.nodes, function)
         return function if self._maps[loop] else None
+
+    def _branch(self, scope: _Scope, node: Any) -> str:
+        """Which attribute has the branch that an If takes, as far as a constant tells, as where
+        Keras asks whether it is training; else "".
+        """
+        text, keys = next(iter(node.input), ""), ("else_branch", "then_branch")
+        for _ in range(_MOST_COPIES):
+            name = text.partition(":")[0]
+            source = scope.nodes.get(name)
+            if source is None and name in scope.args:
+                scope, text = scope.args[name]
+            elif source is not None and source.op in _PASSED and source.input:
+                text, keys = source.input[0], keys[::-1] if source.op == "LogicalNot" else keys
+            else:
+                value = constant(source)
+                return "" if value is None else keys[bool(value)]
+        return ""
 
     def _enter(self, scope: _Scope, node: Any, function: Any) -> _Scope:
         name = scope.prefix + node.name
@@ -177,7 +201,11 @@ class FlatGraph:
             if len(self._scopes) >= _MOST_CALLS:
                 raise ValueError(f"functions are called more than {_MOST_CALLS} times")
             body = function.node_def
-            self._scopes[name] = _Scope(f"{name}/", body, function, (scope, node))
+            prefix = f"{name}/"
+            while any(prefix + inner.name in self._names for inner in body):
+                prefix = f"{prefix[:-1]}_/"  # what reads a call may be called as what is in it
+            self._names.update(prefix + inner.name for inner in body)
+            self._scopes[name] = _Scope(prefix, body, function, (scope, node))
         return self._scopes[name]
 
     def _resolve(self, tensor: _Tensor, pending: list[tuple[_Scope, Any]]) -> Ref:
@@ -219,7 +247,7 @@ def _number(node: Any, rest: Sequence[str], function: Any) -> int:
         index = int(rest[-1]) if rest else 0
     except ValueError:
         raise ValueError(f"{short(':'.join([node.name, *rest]))} is no name of a tensor") from None
-    if len(rest) == 2 and node.op not in (*CALLS, *LOOPS):
+    if len(rest) == 2 and node.op not in (*CALLS, *LOOPS, *_CHOICES):
         args = [] if function is None else function.signature.output_arg
         names = [arg.name for arg in args] or list(_OUTPUTS.get(node.op, ()))
         index += names.index(rest[0]) if rest[0] in names else 0
