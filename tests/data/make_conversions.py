@@ -58,8 +58,9 @@ def small() -> tuple[int, Weights]:
 
 def digits() -> tuple[int, Weights]:
     graph = onnx.load(DIGITS).graph
-    arrays = {t.name.replace("_", "."): numpy_helper.to_array(t) for t in graph.initializer}
-    return 88, {name: np.float32(array) for name, array in arrays.items()}
+    names = (tensor.name.removesuffix("_f16").replace("_", ".") for tensor in graph.initializer)
+    arrays = (np.float32(numpy_helper.to_array(tensor)) for tensor in graph.initializer)
+    return 88, dict(zip(names, arrays))
 
 
 class Torch(nn.Module):
