@@ -1,4 +1,4 @@
-"""Make `keras/first.keras`, as the first version wrote it that had this format, and `first.npz`, its
+"""Make `keras/first.keras`, as the first version with this format wrote it, and `first.npz`, its
 input and output: `python tests/data/make_keras12.py`, with TensorFlow 2.12 and its Keras.
 """
 
