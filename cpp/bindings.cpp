@@ -231,6 +231,35 @@ std::vector<int> wanted_values(const Graph& graph, const std::vector<std::string
   return wanted;
 }
 
+// Whether a value is rows of detections, of which callers are given those that are there.
+bool is_found(const Graph& graph, int value) {
+  const int producer = graph.values[value].producer;
+  return producer >= 0 && graph.nodes[producer].op->name == std::string("Detections");
+}
+
+template <typename T>
+py::array found_rows(const py::array& rows, std::vector<py::ssize_t> shape, size_t axis) {
+  const py::ssize_t columns = rows.shape(2);
+  const T* from = static_cast<const T*>(rows.data());
+  std::vector<T> found;
+  for (py::ssize_t i = 0; i < rows.shape(0) * rows.shape(1); ++i, from += columns) {
+    if (from[0] < 0) continue;
+    found.push_back(static_cast<T>(i / rows.shape(1)));
+    found.insert(found.end(), from + 1, from + columns);
+  }
+  shape[axis] = static_cast<py::ssize_t>(found.size()) / columns;
+  py::array_t<T> all(shape);
+  std::copy(found.begin(), found.end(), all.mutable_data());
+  return std::move(all);
+}
+
+// [images, rows, columns] without rows that begin with -1, and with the number of its image in
+// front of each other: as Caffe's DetectionOutput has them or, of places, ONNX's NonMaxSuppression.
+py::array found_rows(const py::array& rows) {
+  if (rows.shape(2) == 3) return found_rows<int64_t>(rows, {0, 3}, 0);
+  return found_rows<float>(rows, {1, 1, 0, 7}, 2);
+}
+
 py::list to_list(const std::vector<StepReport>& reports, const std::vector<StepTime>* times) {
   py::list list;
   for (size_t i = 0; i < reports.size(); ++i) {
@@ -367,7 +396,10 @@ class PySession {
       given.push_back(dense(a));
       from.push_back(given.back().data());
     }
+    const auto finds = [&](int value) { return is_found(graph, value); };
     if (!out.is_none()) {
+      if (std::any_of(wanted.begin(), wanted.end(), finds))
+        throw std::invalid_argument("out cannot hold an output whose size depends on what is found");
       results = py::cast<std::vector<py::array>>(out);
       if (checked_batch(*resolved, wanted, results, true) != batch)
         throw std::invalid_argument("out has another batch than the input");
@@ -385,7 +417,8 @@ class PySession {
       session_->run(resolved, batch, from, wanted, to, times);
     }
     py::list list;
-    for (const py::array& a : results) list.append(a);
+    for (size_t i = 0; i < results.size(); ++i)
+      list.append(finds(wanted[i]) ? found_rows(results[i]) : results[i]);
     return list;
   }
 
@@ -409,7 +442,9 @@ class PySession {
     py::list list;
     for (int i : indices) {
       const Value& v = session_->graph().values[i];
-      list.append(py::make_tuple(v.name, v.shape(), numpy_type(v.type.dtype)));
+      Shape shape = v.shape();
+      if (is_found(session_->graph(), i)) shape = shape[2] == 3 ? Shape{0, 3} : Shape{1, 1, 0, 7};
+      list.append(py::make_tuple(v.name, shape, numpy_type(v.type.dtype)));
     }
     return list;
   }

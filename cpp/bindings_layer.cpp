@@ -18,6 +18,15 @@ std::optional<Weight> weight_of(const std::optional<Floats>& array) {
   return w;
 }
 
+py::dict dict_of(const family::Detect& f) {
+  py::dict d;
+  d["classes"] = f.classes, d["background"] = f.background, d["candidates"] = f.candidates;
+  d["each"] = f.each, d["together"] = f.together, d["priors"] = f.priors, d["own"] = f.own;
+  d["centers"] = f.centers, d["planar"] = f.planar, d["pixels"] = f.pixels, d["clip"] = f.clip;
+  d["grouped"] = f.grouped, d["score"] = f.score, d["overlap"] = f.overlap, d["eta"] = f.eta;
+  return d;
+}
+
 }  // namespace
 
 void define_layer(py::module_& m) {
@@ -76,6 +85,15 @@ void define_layer(py::module_& m) {
         if (p.kind() == Kind::kReduce) {
           d["reduction"] = static_cast<int>(p.reduce().code);
           d["axes"] = std::vector<bool>(p.reduce().axes, p.reduce().axes + 3);
+          d["top"] = p.reduce().top;
+        }
+        if (p.kind() == Kind::kGather) d["elements"] = p.gather().elements;
+        if (p.kind() == Kind::kDetect) d["detect"] = dict_of(p.detect());
+        if (p.kind() == Kind::kRegions) {
+          const family::Regions& r = p.regions();
+          d["mode"] = static_cast<int>(r.code), d["images"] = r.images;
+          d["bins"] = list(r.bins, 2), d["samples"] = r.samples;
+          d["scale"] = r.scale, d["offset"] = r.offset;
         }
         if (p.kind() == Kind::kResize) {
           const family::Resize& r = p.resize();
@@ -92,6 +110,7 @@ void define_layer(py::module_& m) {
           d["numbers"] = py::make_tuple(n.a, n.b, n.c);
         }
         d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
+        d["operand_dtype"] = numpy_type(p.z.dtype);
         d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
         d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
         if (p.kind() == Kind::kNormalize)

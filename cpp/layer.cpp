@@ -12,9 +12,15 @@ namespace {
 
 // The weight brought to the problem's type; checks that weight and bias fit it.
 Weight checked(const Problem& p, const Weight* weight, const Weight* bias) {
-  if (p.weighted() != (weight != nullptr))
+  const bool priors = p.kind() == Kind::kDetect && p.detect().priors;
+  if ((p.weighted() || priors) != (weight != nullptr))
     throw std::invalid_argument(p.key() + (weight ? " takes no weight" : " needs a weight"));
   if (!weight) return {};
+  if (priors) {
+    if (weight->count() != p.x.dims.c * 8)
+      throw std::invalid_argument("the priors do not fit " + p.key());
+    return *weight;
+  }
   const int64_t k = p.y.dims.c;
   if (weight->count() != k * p.taps() || (bias && bias->count() != k))
     throw std::invalid_argument("the weights do not fit " + p.key());

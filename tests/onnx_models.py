@@ -12,18 +12,24 @@ from linnet.formats.onnx_write import save
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
 runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
+FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+
 
 def model(nodes, constants, shape, *, opset=18, outputs=("y",)):
-    """With the input x; nodes are (operator, inputs, outputs, attributes)."""
+    """With the input x; nodes are (operator, inputs, outputs, attributes). Outputs whose names end
+    in "places" are int64.
+    """
     graph = onnx.helper.make_graph(
         [
             onnx.helper.make_node(op, inputs.split(","), results.split(","), **attrs)
             for op, inputs, results, attrs in nodes
         ],
         "test",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("x", FLOAT, shape)],
         [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            onnx.helper.make_tensor_value_info(
+                name, INT64 if name.endswith("places") else FLOAT, None
+            )
             for name in outputs
         ],
         [

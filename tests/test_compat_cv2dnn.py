@@ -147,6 +147,18 @@ def test_values_are_those_of_opencv() -> None:
     np.testing.assert_allclose(second, STORED["second"], 1e-6)
 
 
+@pytest.mark.parametrize("index", range(len(NOTES["detectors"])))
+def test_boxes_are_found_as_opencv_finds_them(index: int) -> None:
+    net = network(NOTES["detectors"][index].encode())
+    for name, shape in (("cells", (2, 1, 4, 5)), ("image", (2, 3, 40, 60))):
+        net.setInput(np.zeros(shape, np.float32), name)
+    for name in ("loc", "conf"):
+        net.setInput(STORED[f"{name}{index}"], name)
+    expected = STORED[f"found{index}"]
+    assert expected.shape[2] > 0 and expected[..., 2].any() == (index != 3)
+    np.testing.assert_allclose(net.forward(), expected, 1e-5, 1e-6)
+
+
 def test_the_usual_script() -> None:
     """A file of two names, a blob, forward, and the time it took."""
     picture = (digits.held_out(88).images[3, 0] * 255).round().astype(np.uint8)

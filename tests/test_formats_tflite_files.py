@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tflite_cases
-from tflite_cases import X, b, i
+from tflite_cases import X, b, flexbuffer, i
 from tflite_models import CODES, Op, Tensor, constant, flat, model, numbers
 
 import linnet
 from linnet import formats, interpret
 from linnet.formats import Source
 from linnet.formats._flatbuffer import Bytes
+from linnet.formats._flexbuffer import numbers_of
 
 DATA = Path(__file__).parent / "data" / "tflite"
 ONE = {"x": Tensor((1, 4)), "y": Tensor((1, 4))}
@@ -162,6 +163,98 @@ def test_mediapipe_transposes_with_a_bias():
     np.testing.assert_allclose(y, linnet.load(case.model)(X), rtol=1e-5, atol=1e-5)
 
 
+def pool_with_places(x: Any, same: bool, strides: Any, window: Any) -> tuple[Any, Any]:
+    """What MediaPipe's MaxPoolingWithArgmax2D says it does, in loops."""
+    sizes, before = [], []
+    for n, s, k in zip(x.shape[1:3], strides, window):
+        sizes.append(-(-n // s) if same else (n - k) // s + 1)
+        before.append(max((sizes[-1] - 1) * s + k - n, 0) // 2)
+    y, places = (np.full((len(x), *sizes, x.shape[3]), -np.inf, np.float32) for _ in range(2))
+    for row, column, r, c in np.ndindex(*sizes, *window):
+        at = row * strides[0] - before[0] + r, column * strides[1] - before[1] + c
+        if all(0 <= n < size for n, size in zip(at, x.shape[1:3])):
+            more = x[:, at[0], at[1]] > y[:, row, column]
+            y[:, row, column][more] = x[:, at[0], at[1]][more]
+            places[:, row, column][more] = r * window[1] + c + np.float32(0.1)
+    return y, places
+
+
+@pytest.mark.parametrize(
+    ("same", "strides", "window", "shape"),
+    [
+        (True, (2, 2), (2, 2), (1, 6, 8, 4)),
+        (False, (2, 2), (2, 2), (2, 6, 8, 4)),
+        (True, (2, 2), (2, 2), (1, 7, 5, 3)),
+        (True, (2, 2), (3, 3), (1, 7, 5, 3)),
+        (False, (1, 2), (3, 2), (1, 7, 5, 3)),
+    ],
+)
+def test_mediapipe_pools_say_where_they_found_what(
+    same: bool, strides: Any, window: Any, shape: Any
+):
+    """Of equal numbers the first; and the way back, which MaxUnpooling2D is."""
+    x = np.round(numbers(*shape) * 2) / 2
+    y, places = pool_with_places(x, same, strides, window)
+    options = struct.pack("<6i", 2 - same, *strides[::-1], *window[::-1], 1)
+    tensors = {"x": Tensor(x.shape), "y": Tensor(y.shape), "places": Tensor(y.shape)}
+    operators = [Op("MaxPoolingWithArgmax2D", ["x"], ["y", "places"], custom=options)]
+    outputs, expected = ["y", "places"], [np.maximum(y, 0), places]
+    if strides == window:
+        back = np.zeros((shape[0], y.shape[1] * 2, y.shape[2] * 2, shape[3]), np.float32)
+        for n, row, column, c in np.ndindex(*y.shape):
+            r, k = divmod(int(places[n, row, column, c]), 2)
+            back[n, row * 2 + r, column * 2 + k, c] = max(y[n, row, column, c], 0)
+        tensors["back"] = Tensor(back.shape)
+        operators.append(Op("MaxUnpooling2D", ["y", "places"], ["back"], custom=options))
+        outputs, expected = [*outputs, "back"], [*expected, back]
+    data = model(tensors, operators, ["x"], outputs)
+    for found, wanted in zip(linnet.load(data, threads=1).run(x), expected):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("open_", [False, True])
+def test_other_sizes_are_followed_through_the_file(open_: bool):
+    """Not the sizes that the file says what lies between has."""
+    rows = (-1, -1, -1, 2) if open_ else None
+    tensors = {
+        "x": Tensor((1, 8, 8, 2), signature=rows),
+        "half": Tensor((1, 4, 4, 2), signature=rows),
+        "cut": Tensor((1, 2, 4, 2), signature=rows),
+        "part": Tensor((1, 2, 2, 2), signature=rows),
+        "shape": Tensor((4,), dtype="int32"),
+        "one": constant([1]),
+        "three": constant([3]),
+        "sizes": Tensor((2,), dtype="int32"),
+        "up": Tensor((1, 4, 4, 2), signature=rows),
+        **{name: constant(ends) for name, ends in (("a", [0, 2, 0, 0]), ("b", [0, 4, 4, 0]))},
+        **{name: constant(ends) for name, ends in (("c", [0, 0, 1, 0]), ("d", [-1, -1, 2, -1]))},
+        "steps": constant([1, 1, 1, 1]),
+        "y": Tensor((1, 4, 4, 2), signature=rows),
+    }
+    pool = (5, {0: b(1), 1: i(2), 2: i(2), 3: i(2), 4: i(2)})
+    operators = [
+        Op("MAX_POOL_2D", ["x"], ["half"], pool),
+        Op("STRIDED_SLICE", ["half", "a", "b", "steps"], ["cut"], (32, {0: i(9), 1: i(9)})),
+        Op("SLICE", ["cut", "c", "d"], ["part"]),
+        Op("SHAPE", ["half"], ["shape"], (55, {0: b(2)})),
+        Op("STRIDED_SLICE", ["shape", "one", "three", "one"], ["sizes"], (32, {})),
+        Op("RESIZE_NEAREST_NEIGHBOR", ["part", "sizes"], ["up"], (74, {})),
+        Op("ADD", ["half", "up"], ["y"], (11, {})),
+    ]
+    data = model(tensors, operators, ["x"], ["cut", "y"])
+    x = numbers(1, 12, 10, 2)
+    half = x.reshape(1, 6, 2, 5, 2, 2).max((2, 4))
+    part = half[:, 2:4, 1:3]
+    up = part[:, np.arange(6) * 2 // 6][:, :, np.arange(5) * 2 // 5]
+    net = linnet.load(data, shapes={"x": x.shape}, threads=1)
+    for found, wanted in zip(net.run(x), (half[:, 2:4, :4], half + up)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"lead out of \[1, 2, 2, 2\]"):
+        linnet.load(data, shapes={"x": (1, 8, 4, 2)})
+    with pytest.raises(ValueError, match="expected 4 sizes"):
+        linnet.load(data, shapes={"x": (1, 8)})
+
+
 @pytest.mark.parametrize(
     ("code", "function"),
     [
@@ -190,9 +283,7 @@ def test_a_convolution_without_bias():
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("TFLite_Detection_PostProcess", "boxes and scores, are outputs then"),
         ("edgetpu-custom-op", "compiled for an Edge TPU"),
-        ("MaxUnpooling2D", "the places of a pool"),
         ("MyOperator", r"'y' (MyOperator): the operator is not supported"),
         ("READ_VARIABLE", "keeps a state from one call to the next"),
         ("LSTM", "keeps a state"),
@@ -239,6 +330,9 @@ def test_all_problems_are_told_at_once():
         (single("STRIDED_SLICE", "k", "k", "k", k=constant([0])), "do not fit each other"),
         (single("BATCH_TO_SPACE_ND", "k", "k", k=constant([2])), "of images only"),
         (single("Convolution2DTransposeBias", "k", "k", k=constant([2])), "padding and strides"),
+        (single("MaxUnpooling2D", "x", custom=struct.pack("<6i", 1, 2, 2, 2, 2, 0)), "its places"),
+        (single("MaxUnpooling2D", "x", custom=struct.pack("<6i", 1, 2, 0, 2, 2, 0)), "moves by"),
+        (single("MaxUnpooling2D", "x", custom=struct.pack("<6i", 1, 2, 2, 9, 9, 0)), "2 to 64"),
         (model(ONE, RELU, ["x"], []), "it has no outputs"),
         (model({**ONE, "": Tensor((1, 4))}, RELU, [""], ["y"]), "a tensor that there is not"),
         (model(ONE, RELU, ["x"], ["y"], more={0: ("I", 2)}), "version 2 of TFLite"),
@@ -258,6 +352,10 @@ def test_phases_are_for_convolutions():
     )
     assert wrong != case.model
     assert "SPACE_TO_BATCH_ND" in refusal(wrong)
+    tensors = {"x": Tensor(X.shape), "k": constant([2, 2]), "b": constant([[0, 0], [0, 0]])}
+    cut = [Op("SPACE_TO_BATCH_ND", ["x", "k", "b"], ["y"])]
+    data = model({**tensors, "y": Tensor((4, 3, 4, 4))}, cut, ["x"], ["y"])
+    assert "output 'y' is not supported before a BATCH_TO_SPACE_ND" in refusal(data)
 
 
 def test_sparse_tensors_are_bounded():
@@ -317,3 +415,40 @@ def test_a_graph_means_what_it_computes():
     wanted = np.load(DATA / "networks.npz")["int8.0"].astype(int)
     (found, _) = interpret.run(graph, {graph.inputs[0].name: x}).values()
     assert np.abs(found.astype(int) - wanted).max() <= 2
+
+
+def test_numbers_of_a_flexbuffer() -> None:
+    given = {"a": 3, "bc": -7, "real": 0.5}
+    data = flexbuffer(given)
+    assert numbers_of(data) == given
+    for damaged in (
+        b"",
+        data[:-1],
+        data[3:],
+        b"\x01",
+        b"\x00\x24\x01",
+        data[:-3] + b"\xff\x26\x04",
+    ):
+        with pytest.raises(ValueError, match="its options"):
+            numbers_of(damaged)
+
+
+def test_damaged_flexbuffers() -> None:
+    """A ValueError, or numbers; nothing else, and soon."""
+    data = np.frombuffer(flexbuffer({"a": 3, "b": 0.5, "much longer": -1}), np.uint8)
+    draw = np.random.default_rng(0)
+    for turn in range(2000):
+        changed = data.copy()
+        changed[draw.integers(len(data), size=draw.integers(1, 4))] = draw.integers(256)
+        end = draw.integers(1, len(data) + 1) if turn % 2 else None
+        try:
+            numbers_of(changed.tobytes()[:end])
+        except ValueError:
+            continue
+
+
+def test_an_end_of_a_detector_without_options() -> None:
+    case = tflite_cases.post_process({"max_detections": 3, "max_classes_per_detection": 1})
+    text = case.model.replace(b"num_classes", b"num_nothing")
+    with pytest.raises(ValueError, match="its options lack num_classes"):
+        linnet.load(text)

@@ -51,6 +51,9 @@ BOUNDS = {
     "pool": 2e-6,
     "reduce": 2e-6,
     "place": 0.0,
+    "gather": 0.0,
+    "detect": 1e-6,
+    "regions": 1e-5,
     "resize": 2e-6,
     "elementwise": 2e-5,
     "normalize": 2e-5,  # a softmax's sum; its largest value is many times the rms
@@ -192,9 +195,30 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
         values["w"] = ops.quant.rounded(values["w"], p["weights"])
     if "w" in values and rng.random() < 0.8:
         values["b"] = random(p["out"][0])
-    if p["binary"]:
+    if p["kind"] == "detect":
+        d = p["detect"]
+        if d["priors"]:
+            values["w"] = np.abs(random(p["in"][0], 8)) / np.float32(2)
+        values["operand"] = rng.random((p["n"], *p["operand"]), np.float32)
+    elif p["kind"] == "regions":
+        values["operand"] = regions_of(rng, p)
+    elif p["kind"] == "gather":
+        rows = p["in"][1]
+        values["operand"] = rng.integers(-rows, rows, (p["n"], *p["operand"]), p["operand_dtype"])
+    elif p["binary"]:
         values["operand"] = random(1 if p["operand_constant"] else p["n"], *p["operand"])
     return values
+
+
+def regions_of(rng: np.random.Generator, p: dict[str, Any]) -> Any:
+    """Some of an image that there is not, beyond the image, or turned round."""
+    _, h, w = p["in"]
+    z = np.empty((p["n"], *p["operand"]), np.float32)
+    z[..., 0] = rng.integers(-1, p["images"] + 1, z.shape[:-1])
+    z[..., 1:3] = rng.uniform(-2, (w, h), (*z.shape[:-1], 2))
+    z[..., 3:] = z[..., 1:3] + rng.uniform(-2, (w, h), (*z.shape[:-1], 2))
+    z[..., 1:] /= p["scale"]
+    return z
 
 
 def anything(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -221,8 +245,30 @@ def expected(p: dict[str, Any], v: dict[str, Any], unlimited: bool = False) -> A
     """
     if p["kind"] == "reduce" and p["out_dtype"] != np.float32:
         last, least = divmod(p["reduction"] - 7, 2)  # after what becomes a number of the same type
+        if p["top"] > 1:
+            how = {"axis": 1 + p["axes"].index(True), "top": p["top"], "smallest": least}
+            return ops.gather.top_places(v["x"], **how)
         function = ops.OPERATORS["ArgMin" if least else "ArgMax"].meaning
         return function(v["x"], axis=1 + p["axes"].index(True), select_last_index=last)
+    if p["kind"] == "gather" and p["elements"]:
+        return ops.gather.gather_elements(v["x"], v["operand"], axis=2)
+    if p["kind"] == "gather":
+        return ops.gather.gather_rows(v["x"], v["operand"].reshape(p["n"], -1))
+    if p["kind"] == "regions":
+        names = ("bins", "images", "samples", "scale", "offset")
+        how = {name: p[name] for name in names}
+        mode = ops.regions.MODES[p["mode"]]
+        return ops.regions.regions(
+            v["x"].astype(np.float64), v["operand"][:, :, 0], mode=mode, **how
+        )
+    if p["kind"] == "detect":
+        of = {name: int(a) if type(a) is bool else a for name, a in p["detect"].items()}
+        del of["priors"]
+        places = int(p["out_dtype"] != np.float32)
+        y = ops.detect.detections(
+            v["x"], v["operand"][:, :, 0], v.get("w"), rows=p["out"][0], places=places, **of
+        )
+        return y[:, :, None]
     if p["in_dtype"] != p["out_dtype"]:
         with np.errstate(over="ignore"):
             return ops.map.cast(v["x"], to=ONNX_TYPES[p["out_dtype"].name])
@@ -347,6 +393,17 @@ def test_key_is_canonical(line: str) -> None:
         "reduce f32 n1 c4h4w4 sum nchw t1",
         "reduce f32 n1 c4h4w4 sum of nchw t1",
         "reduce f32 n1 c4h4w4 median ofc nchw t1",
+        "reduce f32>int64 n1 c4h4w4 firstmax ofc top5 nchw t1",
+        "reduce f32>int64 n1 c4h4w4 lastmax ofc top2 nchw t1",
+        "reduce f32 n1 c4h4w4 sum ofc top2 nchw t1",
+        "gather f32 n1 c4h4w4 rows2 nchw t1",
+        "gather f32 n1 c4h4w4 rows2 byf32 nchw t1",
+        "gather f32 n1 c4h4w4 byint64 nchw t1",
+        "detect f32 n1 c4h4w4 k2 classes2 score0 overlap1 nchw t1",
+        "detect f32 n1 c4h1w4 k2 score0 overlap1 nchw t1",
+        "detect f32 n1 c4h1w4 k2 classes2 together3 score0 overlap1 nchw t1",
+        "detect f32 n1 c4h1w4 k2 classes2 score-inf overlap1 nchw t1",
+        "detect f16 n1 c4h1w4 k2 classes2 score0 overlap1 nchw t1",
         "resize f32 n1 c4h4w4 linear nchw t1",
         "resize f32 n1 c4h4w4 to8x8 nchw t1",
         "resize f32 n1 c4h4w4 to8x8 linear scale2 nchw t1",

@@ -383,7 +383,76 @@ def every() -> dict[str, Case]:
     values, rows = [1, 2, 3, 4, 5, 6, 7, 8], ([0, 1, 2], [1, 0])
     cases["sparse_blocks"] = sparse((4, 4), values, [2, rows, 2, 2], [0, 1, 2, 3])
     others = {"phases": phases(), "half": half(), "requantised": requantised(), "shapes": shapes()}
-    return {**cases, **others}
+    ends = {f"boxes_{name}": post_process(how) for name, how in POST_PROCESS.items()}
+    return {**cases, **others, **ends}
+
+
+POST_PROCESS: dict[str, dict[str, float]] = {
+    "fast": {"max_detections": 12, "max_classes_per_detection": 1},
+    "classes": {"max_detections": 6, "max_classes_per_detection": 3, "nms_iou_threshold": 0.3},
+    "regular": {"max_detections": 15, "max_classes_per_detection": 1, "use_regular_nms": 1},
+    "each": {
+        "max_detections": 9,
+        "max_classes_per_detection": 1,
+        "use_regular_nms": 1,
+        "detections_per_class": 2,
+        "nms_score_threshold": 0.4,
+    },
+}
+
+
+def flexbuffer(numbers: Mapping[str, float]) -> bytes:
+    """A map of numbers, 4 bytes each."""
+    keys, data = [], bytearray()
+    for name in sorted(numbers):
+        keys.append(len(data))
+        data += name.encode() + b"\0"
+    data += b"\0" * (-len(data) % 4)
+    data += struct.pack("<I", len(keys))
+    places = len(data)
+    for index, key in enumerate(keys):
+        data += struct.pack("<I", places + 4 * index - key)
+    data += struct.pack("<III", len(data) - places, 4, len(keys))
+    values, kinds = len(data), bytearray()
+    for name in sorted(numbers):
+        whole = isinstance(numbers[name], int)
+        data += struct.pack("<i" if whole else "<f", numbers[name])
+        kinds.append((1 if whole else 3) << 2 | 2)
+    data += kinds
+    return bytes(data) + struct.pack("<BBB", len(data) - values, 9 << 2 | 2, 1)
+
+
+def post_process(how: Mapping[str, float]) -> Case:
+    """TFLite_Detection_PostProcess of 40 anchors, 4 classes and the background before them."""
+    options = {
+        "num_classes": 4,
+        "nms_score_threshold": 0.2,
+        "nms_iou_threshold": 0.5,
+        "y_scale": 10.0,
+        "x_scale": 10.0,
+        "h_scale": 5.0,
+        "w_scale": 5.0,
+        **how,
+    }
+    middle = numbers(40, 2, seed=4) * 0.2 + 0.5
+    anchors = np.hstack([middle, 0.2 + 0.1 * np.abs(numbers(40, 2, seed=5))])
+    codes = numbers(1, 40, 4, seed=6)
+    scores = np.float32(1 / (1 + np.exp(-2 * numbers(1, 40, 5, seed=7))))
+    rows = int(how["max_detections"])
+    if "use_regular_nms" not in how:
+        rows *= int(how["max_classes_per_detection"])
+    tensors = {
+        "codes": Tensor(codes.shape),
+        "scores": Tensor(scores.shape),
+        "anchors": constant(anchors, "float32"),
+        "boxes": Tensor((1, rows, 4)),
+        "classes": Tensor((1, rows)),
+        "found": Tensor((1, rows)),
+        "count": Tensor((1,)),
+    }
+    given, made = list(tensors)[:3], list(tensors)[3:]
+    end = Op("TFLite_Detection_PostProcess", given, made, None, flexbuffer(options))
+    return Case(model(tensors, [end], given[:2], made), [codes, scores], 1e-5)
 
 
 def transpose_conv_bias() -> bytes:

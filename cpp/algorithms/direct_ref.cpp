@@ -334,7 +334,11 @@ Plan prepare_resize(const Problem& p, const Context& context) {
 class Algorithm_ final : public Algorithm {
  public:
   const char* name() const override { return "direct-ref"; }
-  Kinds kinds() const override { return Kinds::all(); }
+  // The others have one plain algorithm anyway.
+  Kinds kinds() const override {
+    return {Kind::kConv,      Kind::kMatmul, Kind::kPool,   Kind::kMap,
+            Kind::kNormalize, Kind::kMove,   Kind::kResize, Kind::kReduce};
+  }
   bool any_weights() const override { return true; }
   std::string objection(const Problem&, const Context&) const override { return ""; }
   bool uses_kernels() const override { return false; }
@@ -375,6 +379,10 @@ class Algorithm_ final : public Algorithm {
         return prepare_resize(p, context);
       case Kind::kReduce:
         return make_plan(kReduce, args_of(p, p.reduce(), width), context);
+      case Kind::kGather:
+      case Kind::kDetect:
+      case Kind::kRegions:
+        break;
     }
     throw std::logic_error("a problem of no kind");
   }

@@ -398,10 +398,11 @@ class Lowerer final : public Lowering {
       step.name += (step.name.empty() ? "" : "+") + part.name;
       step.op += (step.op.empty() ? "" : "+") + std::string(part.op->name);
     }
-    if (node.op->role(1) == Role::kWeight) {
-      step.weight = graph_.weight(node.weight(1)), step.bias = graph_.weight(node.weight(2));
-    } else if (node.op->role(1) == Role::kEither) {
-      step.constant = graph_.weight(node.weight(1));
+    for (size_t i = 1; i < node.inputs.size(); ++i) {
+      const Weight* weight = graph_.weight(node.weight(i));
+      if (node.op->role(i) == Role::kWeight) step.weight = weight;
+      if (node.op->role(i) == Role::kBias) step.bias = weight;
+      if (node.op->role(i) == Role::kEither) step.constant = weight;
     }
     Problem p = group.problem;
     // A flattened image keeps its pixels where a matrix reads it; the weights are packed to match.
@@ -410,8 +411,19 @@ class Lowerer final : public Lowering {
         as_image(source, source.made))
       p.x.dims = source.made;
     View x, z;
-    std::tie(x, p.x) = image_view(source, p.x.dims, step.name);
     const int second = group.residual >= 0 ? group.residual : node.value(1);
+    if (node.op->planar) {
+      x = image_view(source, p.x = image(p.x.dims, Layout::kNchw, p.x.dtype), step.name);
+      const DType type = graph_.values[second].type.dtype;
+      z = image_view(views_[second], p.z = image(p.z.dims, Layout::kNchw, type), step.name);
+      p.y = image(p.y.dims, Layout::kNchw, p.y.dtype);
+      step.choice = planner_.choose(p, step.weight, step.bias);
+      const View y = fresh(p.y, images(result));
+      step.x = place_of(x), step.z = place_of(z), step.y = place_of(y);
+      views_[result] = y;
+      return add(std::move(step));
+    }
+    std::tie(x, p.x) = image_view(source, p.x.dims, step.name);
     if (second >= 0) std::tie(z, p.z) = image_view(views_[second], p.z.dims, step.name);
     const auto slot = slot_operand(result);
     p.y = slot ? *slot : image(p.y.dims, preferred_, p.y.dtype);

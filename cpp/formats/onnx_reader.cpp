@@ -349,7 +349,7 @@ class Reader {
         std::none_of(inputs.begin(), inputs.end(),
                      [&](const std::string& i) { return poisoned_.count(i) != 0; }) &&
         checked("node '" + name + "' (" + op + ")", [&] {
-          if (!domain.empty() && domain != "ai.onnx")
+          if (!domain.empty() && domain != "ai.onnx" && domain != "linnet")
             throw NotCanonical("operator of domain '" + domain + "'");
           if (too_many)
             throw NotCanonical("has more than " + std::to_string(kMaxList) + " outputs");

@@ -57,6 +57,18 @@ struct SliceParams {
 struct ReduceParams {
   ReduceCode code = ReduceCode::kSum;
   std::vector<int64_t> axes;
+  int64_t top = 1;  // numbers that stay of an axis, of places
+};
+struct GatherParams {
+  bool elements = false;
+};
+struct RegionsParams {
+  family::Regions regions;
+};
+struct DetectParams {
+  family::Detect detect;
+  int64_t rows = 0;
+  bool places = false;
 };
 struct ResizeParams {
   enum class Fit : uint8_t { kStretch, kNotLarger, kNotSmaller } fit = Fit::kStretch;
@@ -68,7 +80,7 @@ struct CastParams {
 };
 using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
                             MapParams, NormalizeParams, TransposeParams, SliceParams, ResizeParams,
-                            ReduceParams, CastParams>;
+                            ReduceParams, CastParams, GatherParams, DetectParams, RegionsParams>;
 
 struct Value {
   std::string name;

@@ -37,6 +37,10 @@ elseif(LINNET_TARGET_A32)
     -march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard -marm -mtune=cortex-a53)
 endif()
 
+if(LINNET_SANITIZE)
+  # The same sources as avx2's, and instrumented they take minutes to compile.
+  list(REMOVE_ITEM LINNET_ISAS avx512)
+endif()
 if(LINNET_FUZZ)
   set(LINNET_ISAS scalar)  # no target of fuzzing runs kernels, and instrumented they take minutes to compile
 endif()

@@ -25,6 +25,15 @@ Params read_place(NodeReader& node) {
   return p;
 }
 
+Params read_top(NodeReader& node) {
+  ReduceParams p;
+  p.code = node.flag("smallest") ? ReduceCode::kFirstMin : ReduceCode::kFirstMax;
+  p.axes = {node.integer("axis", 0)};
+  p.top = node.integer("top", 1);
+  if (p.top < 1) refuse("top is not positive");
+  return p;
+}
+
 // Whether each axis after the batch is reduced.
 std::vector<bool> reduced(const Params& params, const Shape& x) {
   require_rank_of_image(x);
@@ -40,10 +49,12 @@ std::vector<bool> reduced(const Params& params, const Shape& x) {
 std::vector<TensorType> types(const Params& params, const std::vector<TensorType>& inputs) {
   Shape y = inputs[0].shape;
   const std::vector<bool> flags = reduced(params, y);
+  const auto& p = std::get<ReduceParams>(params);
   for (size_t axis = 1; axis < y.size(); ++axis) {
-    if (flags[axis]) y[axis] = 1;
+    if (flags[axis] && y[axis] < p.top) refuse("top " + std::to_string(p.top) + " of " + to_string(y));
+    if (flags[axis]) y[axis] = p.top;
   }
-  const bool place = is_place(std::get<ReduceParams>(params).code);
+  const bool place = is_place(p.code);
   return {{place ? DType::kI64 : DType::kF32, y}};
 }
 
@@ -51,6 +62,7 @@ Problem problem(const Graph& graph, const Node& node) {
   const std::vector<bool> flags = reduced(node.params, graph.values[node.value(0)].shape());
   family::Reduce r;
   r.code = std::get<ReduceParams>(node.params).code;
+  r.top = std::get<ReduceParams>(node.params).top;
   for (size_t axis = 1; axis < flags.size(); ++axis) {
     const bool width = flags.size() == 3 && axis == 2;  // of [N, C, W]
     r.axes[width ? 2 : axis - 1] = flags[axis];
@@ -74,7 +86,14 @@ OpDef place(const char* name) {
   return op;
 }
 
+OpDef top() {
+  OpDef op{"TopPlaces", {{Role::kActivation}}};
+  op.read = read_top, op.types = types, op.problem = problem;
+  return op;
+}
+
 const RegisterOps kRegistered({
+    top(),
     place<ReduceCode::kFirstMax, ReduceCode::kLastMax>("ArgMax"),
     place<ReduceCode::kFirstMin, ReduceCode::kLastMin>("ArgMin"),
     reduce<ReduceCode::kMean>("ReduceMean"),

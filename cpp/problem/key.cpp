@@ -14,12 +14,13 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",   "map",
-                                            "normalize", "move",   "resize", "reduce"};
+constexpr const char* kKindNames[kKinds] = {"conv",   "matmul", "pool",   "map",    "normalize", "move",
+                                            "resize", "reduce", "gather", "detect", "regions"};
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kReduceNames[kReduceCodes] = {"mean",     "sum",        "max",     "min",
                                                     "product",  "magnitudes", "squares", "firstmax",
                                                     "firstmin", "lastmax",    "lastmin"};
+constexpr const char* kRegionNames[] = {"max", "own", "samples", "maxsample"};
 constexpr const char* kResizeNames[] = {"nearest", "linear", "cubic"};
 // The first of each is not written.
 constexpr const char* kCoordinateNames[] = {
@@ -296,6 +297,55 @@ void parameters(Io& io, Problem&, family::Normalize& n) {
 }
 
 template <typename Io>
+void parameters(Io& io, Problem& p, family::Gather& g) {
+  need(io, "rows", "the number of rows");
+  p.y.dims.h = io.number(p.y.dims.h, 1);
+  g.elements = io.flag("elements", g.elements);
+  need(io, "by", "the type of the places");
+  type(io, p.z.dtype);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Regions& r) {
+  channels(io, p);
+  need(io, "to", "the bins");
+  r.bins[0] = io.number(r.bins[0], 1);
+  if (!io.part("x")) io.fail(nullptr);
+  r.bins[1] = io.number(r.bins[1], 1);
+  if (!choose(io, r.code, kRegionNames)) io.fail("what becomes of a bin");
+  if (io.word("each", r.samples != 0)) r.samples = io.number(r.samples, 1);
+  if (io.word("of", r.images != 1)) r.images = io.number(r.images, 1);
+  if (io.word("scale", r.scale != 1)) r.scale = io.real(r.scale);
+  if (io.word("offset", r.offset != 0)) r.offset = io.real(r.offset);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Detect& d) {
+  channels(io, p);
+  need(io, "classes", "the number of classes");
+  d.classes = io.number(d.classes, 1);
+  if (io.word("but", d.background >= 0)) d.background = io.number(d.background, 0);
+  for (auto [name, value] :
+       std::initializer_list<std::pair<const char*, bool*>>{{"centers", &d.centers},
+                                                            {"priors", &d.priors},
+                                                            {"own", &d.own},
+                                                            {"planar", &d.planar},
+                                                            {"pixels", &d.pixels},
+                                                            {"clip", &d.clip},
+                                                            {"grouped", &d.grouped}})
+    *value = io.flag(name, *value);
+  for (auto [name, value] : std::initializer_list<std::pair<const char*, int64_t*>>{
+           {"candidates", &d.candidates}, {"each", &d.each}, {"together", &d.together}}) {
+    if (io.word(name, *value != 0)) *value = io.number(*value, 1);
+  }
+  need(io, "score", "the least score");
+  d.score = io.real(d.score);
+  need(io, "overlap", "the largest overlap");
+  d.overlap = io.real(d.overlap);
+  if (io.word("eta", d.eta != 1)) d.eta = io.real(d.eta);
+}
+
+template <typename Io>
 void parameters(Io& io, Problem& p, family::Move& m) {
   if (io.word("k", p.y.dims.c != p.x.dims.c)) p.y.dims.c = io.number(p.y.dims.c, 1);
   if (io.word("at", m.first > 0)) m.first = io.number(m.first, 1);
@@ -345,10 +395,11 @@ void parameters(Io& io, Problem& p, family::Reduce& r) {
   r.axes[0] = io.part("c", r.axes[0]);
   r.axes[1] = io.part("h", r.axes[1]);
   r.axes[2] = io.part("w", r.axes[2]);
+  if (io.word("top", r.top != 1)) r.top = io.number(r.top, 1);
   if (!Io::kReads) return;
-  if (r.axes[0]) p.y.dims.c = 1;
-  if (r.axes[1]) p.y.dims.h = 1;
-  if (r.axes[2]) p.y.dims.w = 1;
+  if (r.axes[0]) p.y.dims.c = r.top;
+  if (r.axes[1]) p.y.dims.h = r.top;
+  if (r.axes[2]) p.y.dims.w = r.top;
 }
 
 template <typename Io>
@@ -393,7 +444,8 @@ void fields(Io& io, Problem& p) {
   if (!choose(io, kind, kKindNames)) io.fail("the kind");
   static const family::Params kEmpty[kKinds] = {
       family::Conv(),      family::Matmul(), family::Pool(),   family::Map(),
-      family::Normalize(), family::Move(),   family::Resize(), family::Reduce()};
+      family::Normalize(), family::Move(),   family::Resize(), family::Reduce(),
+      family::Gather(),    family::Detect(), family::Regions()};
   if (kind != p.kind()) p.params = kEmpty[static_cast<int>(kind)];
   need(io, "", "the type");
   type(io, p.x.dtype);
@@ -433,8 +485,43 @@ void derive(Problem& p) {
   } else if (p.kind() == Kind::kMatmul) {
     p.y.dims.h = p.y.dims.w = 1;
   }
+  if (p.kind() == Kind::kGather) {
+    const DType type = p.z.dtype;
+    const int64_t rows = p.y.dims.h;
+    p.y.dims = {p.x.dims.c, rows, p.x.dims.w};
+    p.z = p.y;
+    if (!p.gather().elements) p.z.dims = {1, rows, 1};
+    p.z.dtype = type;
+    return;
+  }
+  if (p.kind() == Kind::kDetect) {
+    const family::Detect& d = p.detect();
+    p.y.dims = {p.y.dims.c, 1, p.y.dtype == DType::kF32 ? 7 : 3};
+    p.z = p.y, p.z.dtype = p.x.dtype;
+    p.z.dims = {p.x.dims.c, 1, d.classes};
+    if (d.planar) std::swap(p.z.dims.c, p.z.dims.w);
+    return;
+  }
+  if (p.kind() == Kind::kRegions) {
+    const family::Regions& r = p.regions();
+    const int64_t channels = p.x.dims.c / r.images, bins = r.bins[0] * r.bins[1];
+    p.y.dims = {p.y.dims.c, r.code == RegionCode::kOwnMean ? channels / bins : channels, bins};
+    p.z = p.y, p.z.dims = {p.y.dims.c, 1, 5}, p.z.dtype = p.x.dtype;
+    return;
+  }
   if (p.kind() != Kind::kMap) p.z = p.y;
   p.z.dtype = p.x.dtype, p.z.layout = p.y.layout;
+}
+
+const char* objection(const family::Detect& d, const Problem& p) {
+  const Dims& x = p.x.dims;
+  if (x.h != (d.own ? d.classes : 1) || x.w != 4) return "boxes are 4 numbers each";
+  if (p.x.dtype != DType::kF32 || (p.y.dtype != DType::kF32 && p.y.dtype != DType::kI64))
+    return "the type does not fit";
+  if (d.together && (d.own || d.together > d.classes)) return "classes do not go together so";
+  if (!(d.score > -kInfinity) || !(d.overlap >= 0) || !(d.eta > 0 && d.eta <= 1))
+    return "a limit is no number";
+  return nullptr;
 }
 
 // Why no layer has these fields; null if one may.
@@ -471,7 +558,22 @@ const char* objection(const Problem& p) {
     const family::Reduce& r = p.reduce();
     if (is_place(r.code) && r.axes[0] + r.axes[1] + r.axes[2] > 1)
       return "places are those of one axis";
+    if (r.top > 1 && r.code != ReduceCode::kFirstMax && r.code != ReduceCode::kFirstMin)
+      return "only first places are more than one";
+    if (y.c > x.c || y.h > x.h || y.w > x.w) return "there are not so many places";
     if (p.y.dtype != (is_place(r.code) ? DType::kI64 : p.x.dtype)) return "the type does not fit";
+  }
+  if (p.kind() == Kind::kGather) {
+    if (p.y.dtype != p.x.dtype) return "rows keep their type";
+    if (p.z.dtype != DType::kI64 && p.z.dtype != DType::kI32) return "places are integers";
+  }
+  if (p.kind() == Kind::kDetect) return objection(p.detect(), p);
+  if (p.kind() == Kind::kRegions) {
+    const family::Regions& r = p.regions();
+    const int64_t own = r.code == RegionCode::kOwnMean ? r.bins[0] * r.bins[1] : 1;
+    if (x.c % (r.images * own)) return "images and bins do not divide the channels";
+    if (!(std::abs(r.scale) < 1e9f) || !(std::abs(r.offset) < 1e9f)) return "the scale is no number";
+    if (p.x.dtype != DType::kF32 || p.y.dtype != DType::kF32) return "regions are of float32";
   }
   if (p.kind() == Kind::kResize) {
     const family::Resize& r = p.resize();

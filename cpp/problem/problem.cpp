@@ -43,7 +43,8 @@ int64_t Problem::taps() const {
 }
 
 bool Problem::binary() const {
-  return end.residual || (kind() == Kind::kMap && info(map().code).inputs == 2);
+  return end.residual || kind() == Kind::kGather || kind() == Kind::kDetect || kind() == Kind::kRegions ||
+         (kind() == Kind::kMap && info(map().code).inputs == 2);
 }
 
 Dims Problem::unpooled() const {
@@ -53,6 +54,7 @@ Dims Problem::unpooled() const {
 }
 
 double Problem::macs() const {
+  if (!weighted()) return 0;
   if (kind() != Kind::kConv) return static_cast<double>(n * y.dims.c) * static_cast<double>(taps());
   const Window& w = conv().window;  // of any size, hence no product of integers
   return static_cast<double>(n) * static_cast<double>(unpooled().count()) *

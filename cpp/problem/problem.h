@@ -31,8 +31,20 @@ struct Operand {
 
 // Families of problems. An operator that fits one of them is a row in the table of operators, a
 // family a struct below.
-enum class Kind : uint8_t { kConv, kMatmul, kPool, kMap, kNormalize, kMove, kResize, kReduce };
-constexpr int kKinds = 8;
+enum class Kind : uint8_t {
+  kConv,
+  kMatmul,
+  kPool,
+  kMap,
+  kNormalize,
+  kMove,
+  kResize,
+  kReduce,
+  kGather,
+  kDetect,
+  kRegions
+};
+constexpr int kKinds = 11;
 
 // Some kinds.
 class Kinds {
@@ -52,6 +64,9 @@ class Kinds {
 };
 
 enum class PoolCode : uint8_t { kMax, kAverage };
+// What becomes of a bin of a region: the largest pixel, or the mean of those of a channel of its
+// own (ROIPooling and PSROIPooling of Caffe's forks), or of samples between pixels (RoiAlign).
+enum class RegionCode : uint8_t { kMax, kOwnMean, kSampleMean, kSampleMax };
 enum class ResizeCode : uint8_t { kNearest, kLinear, kCubic };
 // How numbers of the output lie among those of the input, and which of two the nearest is, as
 // ONNX's Resize has it.
@@ -124,8 +139,46 @@ struct Resize {
 struct Reduce {
   ReduceCode code = ReduceCode::kSum;
   bool axes[3] = {false, false, false};  // channels, height, width
+  int64_t top = 1;                       // of places: how many, the best first
 };
-using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce>;
+// Rows of x that z names: z is [1, rows], or of y's dims, a row for each of its numbers. Negative
+// ones count from the last row; those beyond give zeros.
+struct Gather {
+  bool elements = false;
+};
+// The boxes that stay of many that overlap. x is [boxes, 1 or classes, 4], z the scores, [boxes, 1,
+// classes] or, if they are planar, [classes, 1, boxes]. y is rows of 7: 0 (-1 where there are no
+// more), class, score, box; or of 3, if it is integers: 0 (or -1), class, place of the box.
+struct Detect {
+  int64_t classes = 1;
+  int64_t background = -1;  // class that is not looked for; -1: none
+  bool centers = false;     // x is centres and sizes, not corners
+  bool priors = false;      // x is relative to weights [boxes, 8]: see prepare_detect
+  bool own = false;         // a box for each class
+  bool planar = false;
+  bool pixels = false;     // a box is one longer than its corners lie apart
+  bool clip = false;       // boxes end where the image does, at 0 and 1
+  bool grouped = false;    // rows are ordered by class before score
+  int64_t candidates = 0;  // boxes of a class looked at, those of the highest scores; 0: all
+  int64_t each = 0;        // boxes that stay of a class at most; 0: all
+  // 0: each class for itself. Else boxes are compared by their highest score, and one that stays
+  // comes with so many classes.
+  int64_t together = 0;
+  float score = 0, overlap = 1;  // only those above stay, those above go
+  float eta = 1;                 // the second is multiplied by this for each box, while over 0.5
+};
+// Parts of images, each cut into bins. x is the images' channels one after the other; z is [regions,
+// 1, 5], image, left, top, right, bottom; y is [regions, channels, bins].
+struct Regions {
+  RegionCode code = RegionCode::kMax;
+  int64_t images = 1;
+  int64_t bins[2] = {1, 1};  // rows, columns
+  int64_t samples = 0;       // of a bin along each axis; 0: as many as it has pixels, rounded up
+  float scale = 1;           // pixels of x for one of the numbers in z
+  float offset = 0;          // added to those
+};
+using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather,
+                            Detect, Regions>;
 
 }  // namespace family
 
@@ -146,8 +199,11 @@ struct Problem {
   const family::Move& move() const { return std::get<family::Move>(params); }
   const family::Resize& resize() const { return std::get<family::Resize>(params); }
   const family::Reduce& reduce() const { return std::get<family::Reduce>(params); }
+  const family::Gather& gather() const { return std::get<family::Gather>(params); }
+  const family::Detect& detect() const { return std::get<family::Detect>(params); }
+  const family::Regions& regions() const { return std::get<family::Regions>(params); }
 
-  // Whether it has weights, their type, and how many each output channel has.
+  // Whether it is products with weights, their type, and how many each output channel has.
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }
   DType weights() const;
   int64_t taps() const;

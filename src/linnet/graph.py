@@ -34,6 +34,10 @@ ELEMENT_TYPES = {
     "float64": 11,
 }
 
+# Canonical operators that ONNX does not have, and the domain they have in its files.
+OWN_DOMAIN = "linnet"
+OWN_OPERATORS = frozenset(("Detections", "GatherRows", "Regions", "TopPlaces"))
+
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 
 # The operator of a node that a reader could not express; the attribute "reason" says why, "op" what

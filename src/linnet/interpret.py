@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from .graph import Array, Graph
 from .ops import OPERATORS
+from .ops.detect import rows_of
 
 
 def run(
@@ -19,8 +20,8 @@ def run(
 ) -> dict[str, Array]:
     """{name: array} of the graph's outputs, or of the values in `fetch`.
 
-    The graph need not be canonical. Reals are computed in `dtype`; integers and truth values keep
-    their types.
+    The graph need not be canonical. Of Detections the rows that are there are given. Reals are
+    computed in `dtype`; integers and truth values keep their types.
     """
     others = {value.name: value.dtype for value in graph.inputs if value.dtype.kind != "f"}
     values = {name: np.asarray(array, others.get(name, dtype)) for name, array in feeds.items()}
@@ -30,4 +31,8 @@ def run(
         operator = OPERATORS[node.op]
         inputs = [values[name] if name else None for name in node.inputs]
         values.update(zip(node.outputs, operator.compute(inputs, operator.bind(node.attrs))))
-    return {name: values[name] for name in (graph.outputs if fetch is None else fetch)}
+    fetched = {name: values[name] for name in (graph.outputs if fetch is None else fetch)}
+    for node in graph.nodes:
+        if node.op == "Detections" and node.outputs[0] in fetched:
+            fetched[node.outputs[0]] = rows_of(fetched[node.outputs[0]])
+    return fetched

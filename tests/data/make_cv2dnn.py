@@ -39,6 +39,46 @@ layer { name: "drop2" type: "Dropout" bottom: "s" top: "s" }
 """
 
 
+SSD = """name: "ssd" input: "loc" input_shape {{ dim: 2 dim: {loc} }}
+input: "conf" input_shape {{ dim: 2 dim: 400 }}
+input: "cells" input_shape {{ dim: 2 dim: 1 dim: 4 dim: 5 }}
+input: "image" input_shape {{ dim: 2 dim: 3 dim: 40 dim: 60 }}
+layer {{ name: "priors" type: "PriorBox" bottom: "cells" bottom: "image" top: "priors"
+  prior_box_param {{ min_size: 12 max_size: 20 aspect_ratio: 2 flip: true clip: false
+    variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 }} }}
+layer {{ name: "found" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "priors"
+  top: "found" detection_output_param {{ num_classes: 5 {how} }} }}
+"""
+ENDS = {
+    "usual": "share_location: true background_label_id: 0 code_type: CENTER_SIZE "
+    "nms_param { nms_threshold: 0.45 top_k: 40 } keep_top_k: 50 confidence_threshold: 0.3",
+    "few": "share_location: true background_label_id: 3 code_type: CENTER_SIZE "
+    "nms_param { nms_threshold: 0.3 top_k: 10 } keep_top_k: 7 confidence_threshold: 0.01",
+    "own": "share_location: false background_label_id: -1 code_type: CORNER "
+    "nms_param { nms_threshold: 0.6 } keep_top_k: 30 confidence_threshold: 0.5",
+    "none": "share_location: true background_label_id: 0 code_type: CENTER_SIZE "
+    "nms_param { nms_threshold: 0.5 } keep_top_k: 5 confidence_threshold: 1",
+}
+
+
+def detectors():
+    """(text, inputs, what OpenCV finds) of ends of an SSD."""
+    for name, how in ENDS.items():
+        count = 1600 if name == "own" else 320
+        text = SSD.format(loc=count, how=how)
+        scores = np.exp(2 * RANDOM.randn(2, 80, 5))
+        feed = {
+            "loc": RANDOM.randn(2, count).astype(np.float32),
+            "conf": (scores / scores.sum(2, keepdims=True)).reshape(2, 400).astype(np.float32),
+        }
+        net = cv2.dnn.readNetFromCaffe(np.frombuffer(text.encode(), np.uint8))
+        net.setInput(np.zeros((2, 1, 4, 5), np.float32), "cells")
+        net.setInput(np.zeros((2, 3, 40, 60), np.float32), "image")
+        for key, array in feed.items():
+            net.setInput(array, key)
+        yield text, feed, net.forward()
+
+
 def boxes():
     """Arguments of NMSBoxes: whole numbers and others, equal scores, boxes without area."""
     for index in range(24):
@@ -84,6 +124,12 @@ def main():
         "numbers": net.getUnconnectedOutLayers().tolist(),
         "types": [net.getLayer(name).type for name in net.getLayerNames()],
     }
+    notes["detectors"] = []
+    for index, (text, feed, found) in enumerate(detectors()):
+        notes["detectors"].append(text)
+        arrays.update(
+            {f"{key}{index}": array for key, array in feed.items()}, **{f"found{index}": found}
+        )
     arrays["notes"] = np.frombuffer(json.dumps(notes).encode(), np.uint8)
     np.savez_compressed(DATA / "cv2dnn.npz", **arrays)
 

@@ -127,11 +127,17 @@ class Net:
         self._values: set[str] = set()  # those that it has
         self._blobs: dict[str, list[Array]] = {}  # weights of layers, instead of the file's
         self._seconds = 0.0
+        self._rows: dict[str, int] = {}  # of values with a row for each box that is found, at most
         if files:
             with reported():
                 graph = _read(*files)
             self._layers = _layers(graph)
             self._graph = graph
+            self._rows = {
+                node.outputs[0]: node.attrs["keep_top_k"]
+                for node in graph.nodes
+                if node.op == "DetectionOutput" and node.attrs["keep_top_k"] > 0
+            }
 
     def empty(self) -> bool:
         return not self._layers
@@ -259,6 +265,13 @@ class Net:
             }
             results = session.run(wanted, feed)
             self._seconds = time.perf_counter() - begin
+        # OpenCV has as many rows as there may be, those left of zeros.
+        images = max(len(array) for array in feed.values())
+        for index, name in enumerate(wanted):
+            if name in self._rows:
+                found = results[index]
+                results[index] = np.zeros((1, 1, images * self._rows[name], 7), found.dtype)
+                results[index][:, :, : found.shape[2]] = found
         return results
 
     def _ready(self, wanted: list[str]) -> Session:

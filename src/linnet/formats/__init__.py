@@ -78,7 +78,9 @@ FORMATS = (
     Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt, sized=True),
     Format("TensorFlow", (".pb", ".meta"), (), "tensorflow", True, begins=_graph_def, partial=True),
     Format("Keras", (".keras",), (".h5", ".hdf5"), "keras", alone=True, begins=_keras),
-    Format("TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3"),
+    Format(
+        "TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3", sized=True
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from ._caffe_windows import CONVOLUTION, first_places, pinned
 from ._translator import Unsupported
 
 _INFERENCE = 1  # of BNMode
+_BOX_CODES = {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}  # of BoxCode
 
 
 def _relu6(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -333,6 +334,149 @@ def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
     return np.stack([corners.ravel(), spread.ravel()])[None].astype(np.float32)
 
 
+def _regions(reader: Weighted, inputs: list[str]) -> tuple[int, int]:
+    """How many regions there are, and channels of an image."""
+    rois = [n for n in reader.shape(inputs[1])[1:] if n != 1]
+    if rois != [5]:
+        raise Unsupported(f"its regions have shape {list(reader.shape(inputs[1]))}, not 5 numbers")
+    return reader.sizes(inputs[1])[0], _image(reader, inputs[0])[1]
+
+
+def _flat_regions(reader: Weighted, layer: Any, rois: str, count: int) -> str:
+    if len(reader.shape(rois)) == 2:
+        return rois
+    return reader.part(
+        layer, "Reshape", [rois, reader.integers(layer, "rois", [-1, 5])], (count, 5)
+    )
+
+
+def _roi_pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Of regions [regions, 5] of Fast R-CNN: the largest pixel of each bin."""
+    param = layer.roi_pooling_param
+    count, channels = _regions(reader, inputs)
+    bins = [param.pooled_h, param.pooled_w]
+    rois = _flat_regions(reader, layer, inputs[1], count)
+    scale = {"pooled_shape": bins, "spatial_scale": param.spatial_scale}
+    reader.add(layer.name, "MaxRoiPool", [inputs[0], rois], outputs, **scale)
+    reader.shapes[outputs[0]] = (count, channels, *bins)
+
+
+def _ps_roi_pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """Of R-FCN: the mean of each bin, of a channel of its own."""
+    param = layer.psroi_pooling_param
+    count, channels = _regions(reader, inputs)
+    side = param.group_size
+    if not side or channels != param.output_dim * side * side:
+        raise Unsupported(f"{param.output_dim} x {side} x {side} bins are not {channels} channels")
+    rois = _flat_regions(reader, layer, inputs[1], count)
+    scale = {"group_size": side, "spatial_scale": param.spatial_scale}
+    reader.add(layer.name, "PSRoiPool", [inputs[0], rois], outputs, **scale)
+    reader.shapes[outputs[0]] = (count, param.output_dim, side, side)
+
+
+def _detection_output(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The boxes that stay of an SSD's, [1, 1, boxes, 7]."""
+    param = layer.detection_output_param
+    nms = param.nms_param
+    attrs = {
+        "num_classes": param.num_classes,
+        "share_location": int(param.share_location),
+        "background_label_id": param.background_label_id,
+        "nms_threshold": nms.nms_threshold,
+        "top_k": nms.top_k if nms.HasField("top_k") else -1,
+        "eta": nms.eta,
+        "code_type": _BOX_CODES[param.code_type],
+        "variance_encoded_in_target": int(param.variance_encoded_in_target),
+        "keep_top_k": param.keep_top_k,
+        "clip": int(param.clip),
+    }
+    if param.HasField("confidence_threshold"):
+        attrs["confidence_threshold"] = param.confidence_threshold
+    if len(reader.shape(inputs[0])) < 2 or len(reader.shape(inputs[1])) < 2:
+        raise Unsupported("its bottoms have no boxes")
+    reader.add(layer.name, "DetectionOutput", inputs[:3], outputs, **attrs)
+    reader.shapes[outputs[0]] = (1, 1, 1, 7)
+
+
+def _yolov3(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
+    """The boxes that stay of YOLO v3's feature maps, one of all classes where they overlap, as
+    MobileNet-YOLO's layer has them: [1, 1, boxes, 7], classes counted from 1.
+    """
+    param = layer.yolov3_detection_output_param
+    classes, groups = param.num_classes, param.mask_group_num
+    count = len(param.mask) // groups if groups else 0
+    if groups != len(inputs) or count != param.num_box or len(param.anchors_scale) != groups:
+        raise Unsupported(
+            f"{len(inputs)} bottoms, {groups} groups of {len(param.mask)} masks, {param.num_box} "
+            f"boxes and {len(param.anchors_scale)} values of anchors_scale do not fit"
+        )
+    biases = np.array(param.biases, np.float64)
+    if not classes or biases.size % 2 or max(param.mask, default=0) >= biases.size // 2:
+        raise Unsupported(f"{biases.size} values of biases do not fit the masks")
+    size, maps, priors = 5 + classes, [], []
+    for index, (of, scale) in enumerate(zip(inputs, param.anchors_scale)):
+        batch, c, high, wide = _image(reader, of)
+        if c != count * size or high != wide:
+            raise Unsupported(f"{c} channels of {high}x{wide} do not fit {count} boxes of {size}")
+        reader.spend(8 * count * high * wide)
+        parts: Shape = (batch, count, size, high * wide)
+        x = reader.part(layer, "Reshape", [of, reader.integers(layer, "boxes", parts)], parts)
+        parts = (batch, count, high * wide, size)
+        x = reader.part(layer, "Transpose", [x], parts, perm=[0, 1, 3, 2])
+        parts = (batch, count * high * wide, size)
+        x = reader.part(layer, "Reshape", [x, reader.integers(layer, "rows", parts)], parts)
+        maps.append(x)
+        mask = param.mask[index * count : (index + 1) * count]
+        priors.append(_cells(biases.reshape(-1, 2)[mask] / (wide * scale), wide))
+    table = np.concatenate(priors)
+    rows = (batch, len(table), size)
+    x = reader.part(layer, "Concat", maps, rows, axis=1) if len(maps) > 1 else maps[0]
+
+    def columns(begin: int, end: int, *operators: str) -> str:
+        known = (batch, len(table), end - begin)
+        cut = (("begins", [begin]), ("ends", [end]), ("axes", [2]))
+        y = reader.part(layer, "Slice", [x, *(reader.integers(layer, *a) for a in cut)], known)
+        for op in operators:
+            y = reader.part(layer, op, [y], known)
+        return y
+
+    boxes = [columns(0, 2, "Sigmoid"), columns(2, 4)]
+    boxes = [reader.part(layer, "Concat", boxes, (batch, len(table), 4), axis=2)]
+    shape = (batch, len(table), 1, 4)
+    codes = reader.part(layer, "Reshape", [*boxes, reader.integers(layer, "codes", shape)], shape)
+    scores = [columns(5, size, "Sigmoid"), columns(4, 5, "Sigmoid")]
+    score = reader.part(layer, "Mul", scores, (batch, len(table), classes))
+    none = [reader.integers(layer, "background", [0, 0, 1, 0, 0, 0])]
+    scores = [reader.part(layer, "Pad", [score, *none], (batch, len(table), classes + 1))]
+    # Those that overlap by exactly that go, too.
+    limit = float(np.nextafter(np.float32(param.nms_threshold), np.float32(-1)))
+    reader.add(
+        layer.name,
+        "Detections",
+        [codes, *scores, reader.constant(f"{layer.name}.cells", table.astype(np.float32))],
+        outputs,
+        rows=len(table),
+        classes=classes + 1,
+        background=0,
+        centers=1,
+        together=1,
+        score=param.confidence_threshold,
+        overlap=max(limit, 0.0),
+    )
+
+
+def _cells(sizes: Array, side: int) -> Array:
+    """Priors [boxes x cells, 8], of boxes of these sizes [boxes, 2] in each cell, as parts of the
+    image.
+    """
+    rows, columns = np.divmod(np.arange(side * side), side)
+    table = np.ones((len(sizes), side * side, 8))
+    table[:, :, 0], table[:, :, 1] = columns / side, rows / side
+    table[:, :, 2:4] = sizes[:, None]
+    table[:, :, 4:6] = 1 / side
+    return table.reshape(-1, 8)
+
+
 def _given(param: Any, both: str, high: str, wide: str) -> tuple[float, float] | None:
     """Height and width, given as one number or two; None if they are not."""
     two = [getattr(param, name) for name in (high, wide) if param.HasField(name)]
@@ -351,14 +495,18 @@ RULES: dict[str, Rule] = {
     "BN": Rule(_bn),
     "ConvolutionDepthwise": CONVOLUTION,
     "DepthwiseConvolution": CONVOLUTION,
+    "DetectionOutput": Rule(_detection_output, (3, 4)),
     "Interp": Rule(_interp, (1, 2)),
     "Mish": Rule(_mish),
     "Normalize": Rule(_normalize),
     "Permute": Rule(_permute),
     "PriorBox": Rule(_prior_box, (2, 2)),
+    "PSROIPooling": Rule(_ps_roi_pooling, (2, 2)),
     "ReLU6": Rule(_relu6),
+    "ROIPooling": Rule(_roi_pooling, (2, 2)),
     "RegionYolo": Rule(_region_yolo),
     "Reorg": Rule(_reorg),
     "ShuffleChannel": Rule(_shuffle_channel),
     "Upsample": Rule(_upsample, (1, 2)),
+    "Yolov3DetectionOutput": Rule(_yolov3, (1, 8)),
 }

@@ -104,6 +104,10 @@ message LayerParameter {
   optional UpsampleParameter upsample_param = 2007;
   optional ReorgParameter reorg_param = 2008;
   optional RegionYoloParameter region_yolo_param = 2009;
+  optional DetectionOutputParameter detection_output_param = 2010;
+  optional Yolov3DetectionOutputParameter yolov3_detection_output_param = 2011;
+  optional ROIPoolingParameter roi_pooling_param = 2012;
+  optional PSROIPoolingParameter psroi_pooling_param = 2013;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -352,6 +356,43 @@ message PriorBoxParameter {
   optional float step_w = 12;
   optional float offset = 13 [default = 0.5];
 }
+message DetectionOutputParameter {
+  optional uint32 num_classes = 1;
+  optional bool share_location = 2 [default = true];
+  optional int32 background_label_id = 3 [default = 0];
+  optional NonMaximumSuppressionParameter nms_param = 4;
+  optional BoxCode code_type = 6 [default = CORNER];
+  optional int32 keep_top_k = 7 [default = -1];
+  optional bool variance_encoded_in_target = 8;
+  optional float confidence_threshold = 9;
+  optional bool clip = 10;
+}
+message ROIPoolingParameter {
+  optional uint32 pooled_h = 1;
+  optional uint32 pooled_w = 2;
+  optional float spatial_scale = 3 [default = 1];
+}
+message PSROIPoolingParameter {
+  optional float spatial_scale = 1;
+  optional int32 output_dim = 2;
+  optional int32 group_size = 3;
+}
+message Yolov3DetectionOutputParameter {
+  optional uint32 num_classes = 1 [default = 20];
+  optional float confidence_threshold = 2 [default = 0.01];
+  optional float nms_threshold = 3 [default = 0.45];
+  repeated float biases = 4;
+  repeated uint32 mask = 5;
+  repeated float anchors_scale = 6;
+  optional uint32 num_box = 7 [default = 3];
+  optional uint32 mask_group_num = 8 [default = 2];
+}
+enum BoxCode { CORNER = 1; CENTER_SIZE = 2; CORNER_SIZE = 3; }
+message NonMaximumSuppressionParameter {
+  optional float nms_threshold = 1 [default = 0.3];
+  optional int32 top_k = 2;
+  optional float eta = 3 [default = 1.0];
+}
 message PythonParameter { optional string module = 1; optional string layer = 2; }
 message RegionYoloParameter {
   optional uint32 classes = 1;
@@ -433,6 +474,7 @@ _IGNORED = {
     "BNParameter": """
         slope_filler bias_filler scale_filler shift_filler momentum moving_average frozen engine
     """,
+    "DetectionOutputParameter": "save_output_param visualize visualize_threshold save_file",
     "PythonParameter": "param_str share_in_parallel",
     "RegionYoloParameter": "anchors",
 }

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..graph import ELEMENT_TYPES, Array, Node, Shape
 from ._channels_last import Kernel
+from ._inferred import Inferred
 from ._source import Source
 from ._tflite_model import Model, Operator, Tensor
-from ._translator import Translator, Unsupported
+from ._translator import Unsupported
 
 _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
     1: ("Relu", []),
@@ -21,9 +22,11 @@ _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
 }
 
 
-class Lite(Translator):
+class Lite(Inferred):
     """A translation in which a tensor has up to two values: what the file stores, under the
     tensor's name, and the reals that its integers stand for.
+
+    Shapes are the file's; for inputs of other sizes they are inferred, as far as that goes.
     """
 
     def __init__(self, source: Source) -> None:
@@ -34,21 +37,32 @@ class Lite(Translator):
         every = range(len(model.tensors))
         order = dict.fromkeys(i for i in (*model.inputs, *model.outputs, *every) if i >= 0)
         fresh = {i: self.names.fresh(model.tensors[i].name) for i in order}
-        self.value = [fresh[i] for i in every]
+        self.value_of = [fresh[i] for i in every]
         self._reals: dict[int, str] = {}
         # Values that stand for an image cut into as many phases as these along height and width.
         self.phases: dict[str, tuple[int, int]] = {}
+        # Values that say where a pool of such a window found its numbers.
+        self.places: dict[str, list[int]] = {}
+        self.resized = False  # whether inputs have other sizes than the file says
+
+    def emit(self, op: str, name: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:
+        """Append a node."""
+        if self.resized:
+            self.add(name, op, inputs, outputs, **attrs)
+        else:
+            self.graph.nodes.append(Node(op, name, inputs, outputs, attrs))
 
     def real(self, index: int) -> str:
         """Name of the reals of a tensor: of floats, and of integers that stand for themselves,
         the value itself.
         """
         if index not in self._reals:
-            self._reals[index] = self._made_real(self.model.tensors[index], self.value[index])
+            self._reals[index] = self._made_real(self.model.tensors[index], self.value_of[index])
         return self._reals[index]
 
     def _made_real(self, tensor: Tensor, name: str) -> str:
-        made, inputs, attrs = tensor.quantization(), [name], {}
+        made, inputs = tensor.quantization(), [name]
+        attrs: dict[str, Any] = {}
         half = tensor.dtype.kind == "f" and tensor.dtype.itemsize != 4
         if made is None and not half:
             return name
@@ -58,7 +72,7 @@ class Lite(Translator):
         else:
             op, attrs = "DequantizeLinear", {"axis": made.axis}
             inputs += self._pair(name, made.scale, made.zero)
-        self.graph.nodes.append(Node(op, real, inputs, [real], attrs))
+        self.emit(op, real, inputs, [real], **attrs)
         self.same(name, real)
         return real
 
@@ -74,7 +88,7 @@ class Lite(Translator):
 
     def stored(self, index: int) -> str:
         """The name under which an operator has to make the reals of a tensor; `store` follows."""
-        tensor, name = self.model.tensors[index], self.value[index]
+        tensor, name = self.model.tensors[index], self.value_of[index]
         plain = tensor.quantization() is None and tensor.dtype not in (np.float16, np.float64)
         self._reals[index] = name if plain else self.names.fresh(f"{name}.exact")
         if name in self.shapes:
@@ -83,7 +97,7 @@ class Lite(Translator):
 
     def store(self, index: int) -> None:
         """Make what the file stores of the reals of a tensor."""
-        tensor, name, real = self.model.tensors[index], self.value[index], self._reals.pop(index)
+        tensor, name, real = self.model.tensors[index], self.value_of[index], self._reals.pop(index)
         self.same(real, name)
         if name == real:
             return
@@ -94,7 +108,7 @@ class Lite(Translator):
                 raise Unsupported(f"its result '{name}' has a scale for each index of an axis")
             op, attrs = "QuantizeLinear", {}
             inputs += self._pair(name, made.scale, made.zero)
-        self.graph.nodes.append(Node(op, name, inputs, [name], attrs))
+        self.emit(op, name, inputs, [name], **attrs)
 
 
 class Call:
@@ -111,9 +125,9 @@ class Call:
         self._inputs = operator.inputs
         self.given = [tensors[i] if i >= 0 else None for i in operator.inputs]
         self.made = [tensors[i] for i in operator.outputs]
-        name = lite.value.__getitem__ if raw else lite.real
+        name = lite.value_of.__getitem__ if raw else lite.real
         self.x = [name(i) if i >= 0 else "" for i in operator.inputs]
-        name = lite.value.__getitem__ if raw else lite.stored
+        name = lite.value_of.__getitem__ if raw else lite.stored
         self.y = [name(i) for i in operator.outputs]
 
     def option(self, field: int, kind: str = "i", default: Any = 0) -> Any:
@@ -140,14 +154,22 @@ class Call:
     def shape(self, index: int = 0) -> Shape:
         return self.lite.shape(self.x[index])
 
+    def sizes(self, index: int = 0) -> Shape:
+        """The shape of an input, with the batch of the file unless there is another."""
+        declared = self.tensor(index).declared
+        if not self.lite.resized:
+            return declared
+        shape = self.shape(index)
+        return (shape[0] or declared[0], *shape[1:]) if shape and declared else shape
+
     def is_constant(self, index: int) -> bool:
         self.tensor(index)
-        return self.lite.value[self._inputs[index]] in self.lite.graph.initializers
+        return self.lite.value_of[self._inputs[index]] in self.lite.graph.initializers
 
     def integers(self, index: int, what: str) -> list[int]:
-        """The numbers of an input that is a constant."""
+        """The numbers of an input that is a constant, or one for these sizes of inputs."""
         self.tensor(index)
-        array = self.lite.graph.initializers.get(self.lite.value[self._inputs[index]])
+        array = self.lite.value(self.lite.value_of[self._inputs[index]])
         if array is None or array.dtype.kind not in "iu":
             raise Unsupported(f"its {what} are computed, only constants are supported")
         if array.size > 1 << 16:
@@ -173,7 +195,7 @@ class Call:
     def finish(self, op: str, inputs: Sequence[str], y: str = "", **attrs: Any) -> None:
         """The node that makes the result, or `y`."""
         y = y or self.y[0]
-        self.lite.graph.nodes.append(Node(op, y, list(inputs), [y], attrs))
+        self.lite.emit(op, y, list(inputs), [y], **attrs)
 
     def activated(self, code: int, make: Callable[[str], None]) -> None:
         """What `make` computes, under the name it is given, and a fused activation of it."""

@@ -75,6 +75,7 @@ class Tensor:
         self.name = table.text(3) or f"tensor{index}"
         shape, signature = table.integers(0), table.integers(7)
         self.declared = tuple(shape)
+        self.signature = tuple(signature or shape)
         if len(signature) == len(shape):
             shape = [0 if open_ == -1 else n for n, open_ in zip(shape, signature)]
         self.shape: Shape = tuple(shape)
@@ -92,18 +93,26 @@ class Tensor:
             raise Unsupported(f"tensor '{self.name}' has the unsupported type {name}")
         return np.dtype(TYPES[self.type])
 
-    def quantization(self) -> Quantization | None:
-        """How its integers stand for reals, if they do."""
+    def scales(self) -> Quantization | None:
+        """The scales and zero points that the file has, whatever they are."""
         table = self._quantization
         scale = None if table is None else table.numbers(2, "<f4")
-        if table is None or scale is None or not scale.size or self.dtype.kind not in "iu":
+        if table is None or scale is None or not scale.size:
             return None
-        if table.number(4, "B"):
-            raise Unsupported(f"tensor '{self.name}' is quantised in a way that is not supported")
-        zero, axis = table.numbers(3, "<i8"), table.number(6)
+        zero = table.numbers(3, "<i8")
         zero = np.zeros(scale.size, np.int64) if zero is None or not zero.size else zero
         if zero.size == 1:
             zero = np.broadcast_to(zero, scale.size)
+        return Quantization(scale, zero, table.number(6))
+
+    def quantization(self) -> Quantization | None:
+        """How its integers stand for reals, if they do."""
+        found = self.scales()
+        if found is None or self.dtype.kind not in "iu":
+            return None
+        if self._quantization is not None and self._quantization.number(4, "B"):
+            raise Unsupported(f"tensor '{self.name}' is quantised in a way that is not supported")
+        scale, zero, axis = found
         limits = np.iinfo(self.dtype)
         inside = bool((zero >= limits.min).all() and (zero <= limits.max).all())
         # Some files say the axis of the weights of the scales of a vector, which has one only.
@@ -135,6 +144,16 @@ class Operator:
         self.custom_options = table.numbers(5, "u1")
 
 
+class Signature(NamedTuple):
+    """One way to call a graph of the file, by its number: names of inputs and outputs, and the
+    tensors that these are.
+    """
+
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    graph: int
+
+
 class Model:
     """A parsed file. ValueError if it is damaged."""
 
@@ -148,8 +167,10 @@ class Model:
         if root.number(0, "I") != 3:
             raise ValueError(f"{source}: version {root.number(0, 'I')} of TFLite is not supported")
         self.description = root.text(3)
+        self._root = root
         self._buffers = root.tables(4)
         graphs = root.tables(2)
+        self.graphs = len(graphs)
         if not graphs:
             raise ValueError(f"{what}: it has no graph")
         # Others are of branches, loops and initialisation, which operators of this one call.
@@ -171,6 +192,18 @@ class Model:
             raise ValueError(f"{what}: an operator names a tensor that there is not")
         # Tensors may share bytes, but a small file must not pass for many large tensors.
         self._room = 8 * len(self.data) + (1 << 22)
+
+    def signatures(self) -> dict[str, Signature]:
+        """The signatures by their keys, names in their alphabet's order as LiteRT has them."""
+        found = {}
+        for table in self._root.tables(7):
+            sides = [
+                {entry.text(0): int(entry.number(1, "I")) for entry in table.tables(field)}
+                for field in (0, 1)
+            ]
+            inputs, outputs = (dict(sorted(side.items())) for side in sides)
+            found[table.text(2)] = Signature(inputs, outputs, table.number(4, "I"))
+        return found
 
     def _bytes(self, tensor: Tensor) -> Array | None:
         """The bytes of a constant, None if it is none. The first buffer is always empty."""

@@ -168,9 +168,7 @@ def _pack(call: Call) -> None:
 def _parts(call: Call, x: str, axis: int, outputs: Sequence[str], sizes: Sequence[int]) -> None:
     inputs = [x, *[call.vector("sizes", sizes)] * bool(sizes)]
     attrs = {} if sizes else {"num_outputs": len(outputs)}
-    node = outputs[0]
-    call.finish("Split", inputs, node, axis=axis, **attrs)
-    call.lite.graph.nodes[-1].outputs = list(outputs)
+    call.lite.emit("Split", outputs[0], inputs, list(outputs), axis=axis, **attrs)
 
 
 def _unpack(call: Call) -> None:
@@ -194,7 +192,7 @@ def _single(call: Call, index: int, what: str) -> int:
 def _split(call: Call) -> None:
     if call.option(0) != len(call.y):
         raise Unsupported(f"has {len(call.y)} results, expected {call.option(0)}")
-    size = call.tensor(1).shape
+    size = call.sizes(1)
     axis = _single(call, 0, "axis")
     if -len(size) <= axis < len(size) and size[axis] % len(call.y):
         raise Unsupported(f"{size[axis]} are not cut into {len(call.y)} equal parts")
@@ -258,7 +256,10 @@ def _slice(call: Call) -> None:
         raise Unsupported(f"starts {starts} and sizes {sizes} do not fit its input")
     if min((*starts, *(n + 1 for n in sizes)), default=0) < 0:
         raise Unsupported(f"starts {starts} or sizes {sizes} are negative")
-    whole = call.tensor(0).declared
+    whole = call.sizes()
+    beyond = any(n and start + size > n for start, size, n in zip(starts, sizes, whole))
+    if call.lite.resized and beyond:
+        raise Unsupported(f"starts {starts} and sizes {sizes} lead out of {list(whole)}")
     sections = [
         (axis, start, LONGEST_AXIS if size == -1 else start + size, 1)
         for axis, (start, size) in enumerate(zip(starts, sizes))
@@ -284,7 +285,7 @@ def _strided_slice(call: Call) -> None:
     starts, ends, dots, new, single = (call.option(i) for i in range(5))
     if call.option(5, "B"):
         raise Unsupported("its ends are offsets, which is not supported")
-    count, whole = len(lists[0]), call.tensor(0).declared
+    count, whole = len(lists[0]), call.sizes()
     if any(len(values) != count for values in lists) or 0 in lists[2] or dots & (dots - 1):
         raise Unsupported("its starts, ends and steps do not fit each other")
     parts: list[_Part] = []

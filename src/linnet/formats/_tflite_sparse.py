@@ -68,6 +68,14 @@ def dense(sparsity: Table, values: Array, shape: Shape, name: str) -> Array:
     return result
 
 
+def levels(sparsity: Table) -> list[int | tuple[Array, Array]]:
+    """Of each level, in their order, its size if it is dense, or else segments and indices."""
+    return [
+        (_indices(level, 2), _indices(level, 4)) if level.number(0, "b") else level.number(1)
+        for level in sparsity.tables(2)
+    ]
+
+
 def _indices(level: Table, field: int) -> Array:
     """A vector of a union of vectors, whose type stands before it."""
     table, kind = level.table(field + 1), level.number(field, "B")

@@ -7,6 +7,7 @@ the two is computed of it with larger dilations.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ._tflite_call import Call, Rule
 from ._translator import Unsupported
 
 _PADDING = {0: "SAME", 1: "VALID"}
+_MOST_PLACES = 64  # of a window, each of which takes some operators
 
 
 def _padding(code: int) -> str:
@@ -71,28 +73,108 @@ def _transposed(call: Call, first: int, how: dict[str, Any], activation: int = 0
 
 def _transpose_conv(call: Call) -> None:
     sizes = call.made[0].shape[1:3]
-    if call.is_constant(0):
+    if call.is_constant(0) or call.lite.resized:
         sizes = tuple(call.integers(0, "sizes"))[1:3]
     if len(sizes) != 2 or max(sizes) >= LONGEST_AXIS:
         raise Unsupported(f"its result has height and width {list(sizes)}")
+    padding, strides = _padding(call.option(0, "b")), [call.option(2), call.option(1)]
+    if call.lite.resized and min(strides) > 0:
+        window = [1, 1] if padding == "SAME" else call.kernel(1, "OHWI").window
+        back = tuple(-(-(n - k + 1) // s) for n, k, s in zip(sizes, window, strides))
+        if call.shape(2)[1:3] != back:
+            raise Unsupported(f"its result has height and width {list(sizes)}, whatever its input")
     how = {
-        "padding": _padding(call.option(0, "b")),
-        "strides": [call.option(2), call.option(1)],
+        "padding": padding,
+        "strides": strides,
         "sizes": sizes if min(sizes) > 0 else (),
     }
     _transposed(call, 1, how, call.option(3, "b"))
 
 
-def transpose_conv_bias(call: Call) -> None:
-    """MediaPipe's Convolution2DTransposeBias, whose options are three integers in C's form."""
+def _in_c(call: Call, count: int, what: str) -> tuple[str, list[int]]:
+    """Padding, and the other integers of options that are a struct of C's."""
     options = call.custom_options
-    if options is None or options.size < 12:
-        raise Unsupported("its options are not padding and strides")
-    padding, wide, high = np.frombuffer(options.tobytes(), "<i4", 3).tolist()
+    if options is None or options.size < 4 * count:
+        raise Unsupported(f"its options are not padding and {what}")
+    padding, *others = np.frombuffer(options.tobytes(), "<i4", count).tolist()
     if padding not in (1, 2):
         raise Unsupported(f"its padding is number {padding}")
-    how = {"padding": _padding(padding - 1), "strides": [high, wide]}
-    _transposed(call, 0, how)
+    return _padding(padding - 1), others
+
+
+def _transpose_conv_bias(call: Call) -> None:
+    """MediaPipe's Convolution2DTransposeBias."""
+    padding, (wide, high) = _in_c(call, 3, "strides")
+    _transposed(call, 0, {"padding": padding, "strides": [high, wide]})
+
+
+def _window_in_c(call: Call) -> tuple[str, list[int], list[int], int]:
+    """Padding, strides and window, height first, and activation."""
+    padding, options = _in_c(call, 6, "a window")
+    strides, window = options[1::-1], options[3:1:-1]
+    if not 1 <= min(*strides, *window) <= max(*strides, *window) < LONGEST_AXIS:
+        raise Unsupported(f"its window of {window} moves by {strides}")
+    if not 2 <= math.prod(window) <= _MOST_PLACES:
+        raise Unsupported(f"its window of {window} has not 2 to {_MOST_PLACES} pixels")
+    return padding, strides, window, options[4]
+
+
+def _pool_with_places(call: Call) -> None:
+    """MediaPipe's MaxPoolingWithArgmax2D: the largest of each window, and which of its pixels is
+    the first to have that, plus 0.1: the least of the places of those that are not less.
+    """
+    lite, x, (y, places) = call.lite, call.x[0], call.y
+    padding, strides, window, activation = _window_in_c(call)
+    shape = call.shape()
+    if len(shape) != 4 or 0 in shape[1:3]:
+        raise Unsupported(f"the places of a pool of {list(shape)} are not computed")
+    sizes = [-(-n // s) for n, s in zip(shape[1:3], strides)]
+    if padding == "VALID":
+        sizes = [(n - k) // s + 1 for n, k, s in zip(shape[1:3], window, strides)]
+    more = [max((o - 1) * s + k - n, 0) for o, s, k, n in zip(sizes, strides, window, shape[1:3])]
+    if any(more):
+        begin, end = [n // 2 for n in more], [n - n // 2 for n in more]
+        pads = call.vector("pads", [0, *begin, 0, 0, *end, 0])
+        x = call.part("Pad", "padded", [x, pads, call.real_number("least", -np.inf)])
+        lite.shapes[x] = (shape[0], *(n + m for n, m in zip(shape[1:3], more)), shape[3])
+    most = lite.names.fresh(f"{y}.most") if activation else y
+    _channels_last.pool(lite, "MaxPool", x, most, window=window, strides=strides)
+    if activation:
+        call.activated(activation, lambda inner: call.finish("Identity", [most], inner))
+    far, candidates = call.real_number("far", _MOST_PLACES), []
+    for row, column in np.ndindex(*window):
+        ends = [b + (o - 1) * s + 1 for b, o, s in zip((row, column), sizes, strides)]
+        lists = ([row, column], ends, [1, 2], strides)
+        parts = [call.vector("part", numbers) for numbers in lists]
+        less = call.part("Sub", "less", [most, call.part("Slice", "pixels", [x, *parts])])
+        lost = call.part("Mul", "lost", [call.part("Sign", "sign", [less]), far])
+        place = call.real_number("place", row * window[1] + column + 0.1)
+        candidates.append(call.part("Add", "candidate", [lost, place]))
+    call.finish("Min", candidates, places)
+    lite.shapes[places] = (shape[0], *sizes, shape[3])
+    lite.places[places] = window
+
+
+def _back_to_places(call: Call) -> None:
+    """MediaPipe's MaxUnpooling2D: each number goes to the pixel of its square where a pool found
+    it, others are 0. All are made for each pixel of the squares, side by side as channels.
+    """
+    lite, (x, places) = call.lite, call.x
+    _, strides, window, _ = _window_in_c(call)
+    if window[0] != window[1] or strides != window or lite.places.get(places) != window:
+        raise Unsupported(
+            f"its places have to be those of a MaxPoolingWithArgmax2D, and its window of {window} "
+            f"a square that moves by its size, not by {strides}"
+        )
+    shape = call.shape()
+    whole, zero = call.part("Floor", "whole", [places]), call.real_number("zero", 0)
+    pixels = []
+    for place in range(math.prod(window)):
+        here = call.part("Equal", "here", [whole, call.real_number("place", place)])
+        pixels.append(call.part("Where", "pixel", [here, x, zero]))
+    side = call.part("Concat", "pixels", pixels, axis=3)
+    lite.shapes[side] = (*shape[:3], shape[3] * len(pixels))
+    _channels_last.blocks(lite, "DepthToSpace", side, call.y[0], window[0])
 
 
 def _pool(op: str) -> Rule:
@@ -200,4 +282,8 @@ RULES = {
     "SPACE_TO_DEPTH": _blocks("SpaceToDepth", 19),
     "TRANSPOSE_CONV": Rule(_transpose_conv, (3, 4), options=49),
 }
-CUSTOM = {"Convolution2DTransposeBias": Rule(transpose_conv_bias, (3, 3))}
+CUSTOM = {
+    "Convolution2DTransposeBias": Rule(_transpose_conv_bias, (3, 3)),
+    "MaxPoolingWithArgmax2D": Rule(_pool_with_places, (1, 1), (2, 2)),
+    "MaxUnpooling2D": Rule(_back_to_places, (2, 2)),
+}

@@ -37,16 +37,14 @@ _STATE = ": they keep a state from one step of a sequence to the next, linnet's 
 _REGIONS = ": regions that a network finds in an image, and of each its own part, are not supported"
 _DETECTIONS = ": leave this layer out, its bottoms are outputs then, and find the boxes yourself"
 _FINDERS = (
-    "DetectionOutput",
     "RegionOutput",
     "YoloDetectionOutput",
     "YoloV3DetectionOutput",
-    "Yolov3DetectionOutput",
 )
 _INSTEAD = {  # what else there is to say of layers that are not supported
     **dict.fromkeys(("LSTM", "RNN", "LSTMUnit", "Lstm"), _STATE),
     **dict.fromkeys(_FINDERS, _DETECTIONS),
-    **dict.fromkeys(("Proposal", "PSROIPooling", "ROIAlign", "ROIPooling"), _REGIONS),
+    **dict.fromkeys(("Proposal", "ROIAlign"), _REGIONS),
     **dict.fromkeys(
         ("BatchReindex", "Filter"), ": which images are left depends on what they hold"
     ),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Graph, Node
+from ..graph import OWN_DOMAIN, Array, Graph, Node
 from ..ops import OPERATORS
 from ..ops.reduce import REDUCTIONS
 from ..text import short
@@ -128,7 +128,7 @@ class _Reader(Translator):
         self.input(value.name, shape, stored.newbyteorder("="))
 
     def _node(self, proto: Any, name: str) -> None:
-        if proto.domain not in ("", "ai.onnx"):
+        if proto.domain not in ("", "ai.onnx", OWN_DOMAIN):
             raise MissingOperator(f"operators of the domain '{proto.domain}' are not supported")
         if proto.op_type not in OPERATORS and proto.op_type != "Constant":
             raise MissingOperator("the operator is not supported")  # whatever its attributes are
@@ -340,6 +340,18 @@ def _int_list(node: Node, key: str) -> list[int]:
     return values
 
 
+def _top_k(reader: _Reader, node: Node) -> None:
+    """Up to opset 9 how many is an attribute."""
+    if reader.opset < 10 and "k" in node.attrs:
+        node.inputs.append(reader.numbers(f"{node.name}.k", [node.attrs.pop("k")]))
+
+
+def _roi_align(reader: _Reader, node: Node) -> None:
+    """Up to opset 15 a pixel's place is its corner."""
+    if reader.opset < 16:
+        node.attrs.setdefault("coordinate_transformation_mode", "output_half_pixel")
+
+
 _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
@@ -348,10 +360,12 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "Pad": _pad,
     **{f"Reduce{name}": _axes_to_input for name in REDUCTIONS},
     "Resize": _resize,
+    "RoiAlign": _roi_align,
     "Slice": _slice,
     "Softmax": _softmax,
     "Split": _split,
     "Squeeze": _axes_to_input,
+    "TopK": _top_k,
     "Unsqueeze": _axes_to_input,
     "Upsample": _upsample,
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import core
 from .._core import GraphBuilder
-from ..graph import ELEMENT_TYPES, Array, Graph, Names
+from ..graph import ELEMENT_TYPES, OWN_DOMAIN, OWN_OPERATORS, Array, Graph, Names
 from ..ops.quant import quantize
 from ..ops.reduce import REDUCTIONS
 from ..options import WEIGHT_TYPES
@@ -43,6 +43,8 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     model = _schema.onnx("ModelProto")(ir_version=8, producer_name="linnet")
     version = max([13, *(_SINCE.get(node.op, 13) for node in graph.nodes)])
     model.opset_import.add(domain="", version=version)
+    if any(node.op in OWN_OPERATORS for node in graph.nodes):
+        model.opset_import.add(domain=OWN_DOMAIN, version=1)
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:
         _describe(model.graph.input.add(), value.name, builder)
@@ -88,6 +90,8 @@ def _add_node(
     proto: Any, op: str, name: str, inputs: Sequence[str], outputs: Sequence[str], **attrs: Any
 ) -> None:
     node = proto.node.add(op_type=op, name=name, input=inputs, output=outputs)
+    if op in OWN_OPERATORS:
+        node.domain = OWN_DOMAIN
     for key, setting in attrs.items():
         _write_attribute(node.attribute.add(name=key), setting)
 

@@ -8,73 +8,97 @@ behind the one that makes it. Of several graphs in a file the first is read.
 
 from __future__ import annotations
 
-from ..graph import Graph
-from . import _tflite_operators, _tflite_windows
+from collections.abc import Mapping
+
+from ..graph import Graph, Shape
+from . import _tflite_detect, _tflite_operators, _tflite_windows
 from ._source import Source
 from ._tflite_call import Call, Lite, Rule
 from ._tflite_model import KINDS, Operator
 from ._translator import MissingOperator, Unsupported
 
 _RULES = {**_tflite_operators.RULES, **_tflite_windows.RULES}
+_CUSTOM = {**_tflite_windows.CUSTOM, **_tflite_detect.CUSTOM}
 _STATE = ": it keeps a state from one call to the next, linnet's networks have none"
 _BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
-_PLACES = ": the places of a pool are not computed"
 _INSTEAD = {  # what else there is to say of operators that are not supported
     **dict.fromkeys(("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"), _STATE),
     **dict.fromkeys(("LSTM", "RNN", "SVDF"), _STATE),
     **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), _STATE),
     **dict.fromkeys(("IF", "WHILE", "CALL"), _BRANCHES),
-    **dict.fromkeys(("MaxPoolingWithArgmax2D", "MaxUnpooling2D"), _PLACES),
-    "TFLite_Detection_PostProcess": ": take what it reads, raw boxes and scores, as outputs, and "
-    "find the boxes yourself",
     "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
     "compiled from",
 }
 _PHASES_TOO = ("CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_TO_SPACE_ND")
 
 
-def read(source: Source, weights: Source | None = None) -> Graph:
-    """The graph in a TFLite file.
+def read(
+    source: Source, weights: Source | None = None, shapes: Mapping[str, Shape] | None = None
+) -> Graph:
+    """The graph in a TFLite file, for inputs of these shapes by name instead of the file's.
 
     ValueError if the file is damaged. What is wrong with single tensors and operators is left in
     the graph for passes.canonicalize to report together.
     """
-    return _Reader(source).graph
+    return translated(source, shapes or {}).graph
+
+
+def translated(source: Source, shapes: Mapping[str, Shape]) -> Lite:
+    """The translation itself: its `graph`, the file as `model`, and `value_of` each tensor its name
+    in the graph.
+    """
+    return _Reader(source, shapes)
 
 
 class _Reader(Lite):
     """One translation, from the file to `graph`."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, shapes: Mapping[str, Shape]) -> None:
         super().__init__(source)
         model = self.model
         self.broken: set[int] = set()  # tensors that have been reported
         made = {i for operator in model.operators for i in operator.outputs}
-        for index in dict.fromkeys(model.inputs):
-            with self.attempt("input", self.value[index], [], [self.value[index]]):
-                self._input(index)
+        fitting = self._inputs(shapes)
         read = {i for operator in model.operators for i in operator.inputs if i >= 0}
         for index in sorted({*read, *model.outputs} - made - set(model.inputs) - {-1}):
             self.broken.add(index)
-            with self.attempt("tensor", self.value[index], [], [self.value[index]]):
+            with self.attempt("tensor", self.value_of[index], [], [self.value_of[index]]):
                 self._constant(index)
                 self.broken.discard(index)
-        for index in sorted(made - {-1}):
+        for index in sorted(made - {-1}) if fitting else ():
             shape = model.tensors[index].shape
-            self.shapes[self.value[index]] = (0, *shape[1:]) if shape else ()
+            self.shapes[self.value_of[index]] = (0, *shape[1:]) if shape else ()
         for operator in model.operators:
             self._operator(operator)
-        self.graph.outputs = [self.value[i] for i in model.outputs if i >= 0]
+        self.graph.outputs = [self.value_of[i] for i in model.outputs if i >= 0]
+        for name in filter(self.phases.__contains__, self.graph.outputs):
+            self.problem(f"output '{name}' is not supported before a BATCH_TO_SPACE_ND")
         if not self.graph.outputs:
             raise ValueError(f"{source}: not a model (it has no outputs)")
 
-    def _input(self, index: int) -> None:
+    def _inputs(self, shapes: Mapping[str, Shape]) -> bool:
+        """Add the inputs; whether the file's shapes of all other tensors go with theirs."""
+        fitting = True
+        for index in dict.fromkeys(self.model.inputs):
+            own, name = self.model.tensors[index].shape, self.value_of[index]
+            shape = shapes.get(name, own)
+            if len(shape) != len(own):  # passes.sizes tells
+                shape = own
+            self.resized |= shape[1:] != own[1:]
+            fitting &= all(m in (0, n) for n, m in zip(shape[1:], own[1:]))
+            with self.attempt("input", name, [], [name]):
+                self._input(index, (shape[0] or own[0], *shape[1:]) if shape else ())
+        if self.resized:
+            self.shapes.update((value.name, value.shape) for value in self.graph.inputs)
+        return fitting
+
+    def _input(self, index: int, shape: Shape) -> None:
         tensor = self.model.tensors[index]
-        if not tensor.shape or min(tensor.shape) < 0:
-            raise Unsupported(f"its shape is {list(tensor.shape)}, which has no batch axis")
+        if not shape or min(shape) < 0:
+            raise Unsupported(f"its shape is {list(shape)}, which has no batch axis")
         if tensor.dtype.name in ("float64", "uint16", "uint32"):
             raise Unsupported(f"its type {tensor.dtype} is not supported")
-        self.input(self.value[index], tensor.shape, tensor.dtype)
+        self.input(self.value_of[index], shape, tensor.dtype)
 
     def _constant(self, index: int) -> None:
         tensor = self.model.tensors[index]
@@ -83,11 +107,11 @@ class _Reader(Lite):
         values = self.model.constant(tensor)
         if values is None:
             raise Unsupported("nothing computes it, and the file has no numbers for it")
-        self.graph.initializers[self.value[index]] = values
+        self.graph.initializers[self.value_of[index]] = values
 
     def _operator(self, operator: Operator) -> None:
-        outputs = [self.value[i] for i in operator.outputs if i >= 0]
-        inputs = [self.value[i] for i in operator.inputs if i >= 0]
+        outputs = [self.value_of[i] for i in operator.outputs if i >= 0]
+        inputs = [self.value_of[i] for i in operator.inputs if i >= 0]
         kind = operator.kind
         if not outputs:
             self.problem(f"an operator ({kind}) without results is not supported")
@@ -96,7 +120,7 @@ class _Reader(Lite):
             self._translate(operator)
 
     def _translate(self, operator: Operator) -> None:
-        table = _tflite_windows.CUSTOM if operator.custom else _RULES
+        table = _CUSTOM if operator.custom else _RULES
         kind = operator.kind
         if kind not in table:
             raise MissingOperator("the operator is not supported" + _INSTEAD.get(kind, ""))

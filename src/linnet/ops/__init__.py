@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from . import conv, logic, map, matmul, move, normalize, pool, quant, reduce, resize, shape
+from . import (
+    conv,
+    detect,
+    gather,
+    logic,
+    map,
+    matmul,
+    move,
+    normalize,
+    pool,
+    quant,
+    reduce,
+    regions,
+    resize,
+    shape,
+)
 from ._registry import Operator
 
-FAMILIES = (conv, matmul, pool, map, logic, normalize, reduce, move, resize, shape, quant)
+FAMILIES = (
+    conv,
+    matmul,
+    pool,
+    map,
+    logic,
+    normalize,
+    reduce,
+    move,
+    gather,
+    resize,
+    detect,
+    regions,
+    shape,
+    quant,
+)
 OPERATORS: dict[str, Operator] = {
     operator.name: operator for family in FAMILIES for operator in family.OPERATORS
 }

@@ -26,6 +26,7 @@ def lifted(low: Lowering, call: Call, rule: Lift, change: Lift) -> None:
     ]
     outputs = [low.names.fresh(f"{name}.lifted") if name else "" for name in call.node.outputs]
     inner = Call(replace(call.node, outputs=outputs), inputs, dict(call.attrs))
+    inner.lifted = True
     change(low, inner)
     rule(low, inner)
     for output, inside in zip(call.node.outputs, outputs):

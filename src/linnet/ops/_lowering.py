@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -78,10 +79,15 @@ class Call:
         self.inputs = inputs
         self.attrs = attrs
         self.output = node.outputs[0]
+        self.lifted = False  # its inputs have one more axis before all others
 
     def input(self, index: int) -> str:
         """Name of an input, "" if it is absent."""
         return self.inputs[index] if index < len(self.inputs) else ""
+
+    def of(self, output: str) -> Call:
+        """The same for one output of several."""
+        return Call(replace(self.node, outputs=[output]), self.inputs, self.attrs)
 
     def ints(self, name: str, count: int | None = None) -> list[int]:
         """An attribute that is a list of integers, `count` of them if that is given."""

@@ -13,6 +13,7 @@ from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch
 from ._turned import transposed
 
+MOST_RUNS = 64  # pieces that go on in equal steps, of what constants name
 MOST_PARTS = 16  # of what a rule takes apart, or repeats, at once
 
 

@@ -18,8 +18,6 @@ from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of
 from ._registry import Operator, as_inputs, nothing
 from ._turned import transposed
 
-MOST_RUNS = 64
-
 
 def concat(*parts: Array, axis: int) -> Array:
     """The parts one after the other along `axis`."""
@@ -40,11 +38,6 @@ def slice_(
         # ONNX clamps an end far below zero to "before the first", for which slices need None.
         index[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
     return x[tuple(index)]
-
-
-def gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
-    """The entries of `axis` that `indices` name."""
-    return np.asarray(np.take(data, indices, axis), data.dtype)
 
 
 def transpose(x: Array, *, perm: Sequence[int] = ()) -> Array:
@@ -249,56 +242,6 @@ def lower_split(low: Lowering, call: Call) -> None:
         first += length
 
 
-def lower_gather(low: Lowering, call: Call) -> None:
-    """Of any axis but the batch, by constants: slices of it."""
-    x = call.input(0)
-    shape = low.shape(x)
-    indices = low.constant(call.input(1), "indices")
-    if indices.dtype.kind not in "iu" or not indices.size:
-        raise Refusal("its indices are not integers, or none")
-    low.spend(indices.size)
-    axis = axis_of(call.attrs["axis"], len(shape))
-    if axis == 0 and not low.fixed:
-        raise Refusal("the batch cannot be cut")
-    size = shape[axis]
-    places = [int(i) + size * (i < 0) for i in indices.ravel()]
-    if min(places) < 0 or max(places) >= size:
-        raise Refusal(f"its indices are not those of axis {axis} of {shape_text(shape)}")
-    runs = _runs(places)
-    if len(runs) > MOST_RUNS:
-        runs = _runs(places, turned=True)
-    if len(runs) > MOST_RUNS:
-        raise Refusal(f"indices of {len(runs)} slices, more than {MOST_RUNS}, are not supported")
-    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
-    parts = []
-    for index, run in enumerate(runs):
-        by = run[1] - run[0] if len(run) > 1 else 1
-        first, end = (run[-1], run[0]) if by < 0 else (run[0], run[-1])
-        whole = (first, end, abs(by)) == (0, size - 1, 1)
-        sections = [] if whole else [(axis, first, end + 1, abs(by))]
-        last = len(runs) == 1 and target == (*shape[:axis], len(places), *shape[axis + 1 :])
-        step = "" if last else f"part{index}"
-        part = slice_of(low, call, x, sections, f"forwards{index}" if by < 0 else step)
-        parts.append(backwards(low, call, part, axis, step) if by < 0 else part)
-    if len(runs) > 1:
-        low.reshape(call, joined(low, call, parts, axis, "joined"), target)
-    elif not last:
-        low.reshape(call, parts[0], target)
-
-
-def _runs(places: Sequence[int], turned: bool = False) -> list[list[int]]:
-    """Cut into pieces that go on in equal steps, also backwards if `turned`."""
-    runs: list[list[int]] = []
-    for place in places:
-        run = runs[-1] if runs else []
-        onwards = place != run[-1] if run and turned else run and place > run[-1]
-        if onwards and (len(run) == 1 or place - run[-1] == run[1] - run[0]):
-            run.append(place)
-        else:
-            runs.append([place])
-    return runs
-
-
 def lower_pad(low: Lowering, call: Call) -> None:
     """In every mode, by constants, of any axis but the batch; less where pads are negative."""
     x, mode = call.input(0), call.attrs["mode"]
@@ -461,10 +404,6 @@ def _repeat_axes(low: Lowering, call: Call, x: str, counts: Sequence[int]) -> No
         low.alias[call.output] = x
 
 
-def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
-    return int(data.size // max(data.shape[axis], 1) * indices.size)
-
-
 def tiled(x: Array, repeats: Array) -> int:
     pairs = list(zip(repeats.tolist(), x.shape))
     copied = any(count > 1 and n > 1 for count, n in pairs)
@@ -475,7 +414,6 @@ OPERATORS = (
     Operator("Concat", concat, lower_concat, as_inputs, lift=_lifting.joined),
     Operator("Slice", slice_, lower_slice, nothing, lift=_lifting.axes_input(3)),
     Operator("Split", split, lower_split, nothing, several=True, lift=_lifting.axis),
-    Operator("Gather", gather, lower_gather, gathered, lift=_lifting.axis),
     Operator("Transpose", transpose, lower_transpose, nothing),
     Operator("Pad", pad, lower_pad, lift=_lifting.pads),
     Operator("DepthToSpace", depth_to_space, lower_depth_to_space),

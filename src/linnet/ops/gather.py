@@ -1,0 +1,177 @@
+"""Parts of a value that constants or other values name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..graph import Array
+from ..text import shape_text
+from . import _lifting
+from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
+from ._moving import MOST_RUNS, backwards, joined, slice_of
+from ._registry import Operator
+
+
+def gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
+    """The entries of `axis` that `indices` name."""
+    return np.asarray(np.take(data, indices, axis), data.dtype)
+
+
+def lower_gather(low: Lowering, call: Call) -> None:
+    """Of any axis but the batch, by constants: slices of it; or by computed numbers, where axis 0
+    is no batch. Numbers beyond the axis give zeros.
+    """
+    x = call.input(0)
+    shape = low.shape(x)
+    if call.input(1) in low.shapes:
+        _gather_computed(low, call)
+        return
+    indices = low.constant(call.input(1), "indices")
+    if indices.dtype.kind not in "iu" or not indices.size:
+        raise Refusal("its indices are not integers, or none")
+    low.spend(indices.size)
+    axis = axis_of(call.attrs["axis"], len(shape))
+    if axis == 0 and not low.fixed:
+        raise Refusal("the batch cannot be cut")
+    size = shape[axis]
+    places = [int(i) + size * (i < 0) for i in indices.ravel()]
+    if min(places) < 0 or max(places) >= size:
+        raise Refusal(f"its indices are not those of axis {axis} of {shape_text(shape)}")
+    runs = _runs(places)
+    if len(runs) > MOST_RUNS:
+        runs = _runs(places, turned=True)
+    if len(runs) > MOST_RUNS:
+        raise Refusal(f"indices of {len(runs)} slices, more than {MOST_RUNS}, are not supported")
+    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    parts = []
+    for index, run in enumerate(runs):
+        by = run[1] - run[0] if len(run) > 1 else 1
+        first, end = (run[-1], run[0]) if by < 0 else (run[0], run[-1])
+        whole = (first, end, abs(by)) == (0, size - 1, 1)
+        sections = [] if whole else [(axis, first, end + 1, abs(by))]
+        last = len(runs) == 1 and target == (*shape[:axis], len(places), *shape[axis + 1 :])
+        step = "" if last else f"part{index}"
+        part = slice_of(low, call, x, sections, f"forwards{index}" if by < 0 else step)
+        parts.append(backwards(low, call, part, axis, step) if by < 0 else part)
+    if len(runs) > 1:
+        low.reshape(call, joined(low, call, parts, axis, "joined"), target)
+    elif not last:
+        low.reshape(call, parts[0], target)
+
+
+def _runs(places: Sequence[int], turned: bool = False) -> list[list[int]]:
+    """Cut into pieces that go on in equal steps, also backwards if `turned`."""
+    runs: list[list[int]] = []
+    for place in places:
+        run = runs[-1] if runs else []
+        onwards = place != run[-1] if run and turned else run and place > run[-1]
+        if onwards and (len(run) == 1 or place - run[-1] == run[1] - run[0]):
+            run.append(place)
+        else:
+            runs.append([place])
+    return runs
+
+
+def _gather_computed(low: Lowering, call: Call) -> None:
+    x, places = call.input(0), call.input(1)
+    shape, of = low.shape(x), low.shape(places)
+    axis = axis_of(call.attrs["axis"], len(shape))
+    if not call.lifted or axis == 0:
+        raise Refusal(f"its indices '{places}' are computed, only constants are supported here")
+    before, after = shape[1:axis], shape[axis + 1 :]
+    rows = (1, math.prod(before), shape[axis], math.prod(after))
+    inputs = [
+        low.reshape(call, x, rows, "rows"),
+        low.reshape(call, places, (1, math.prod(of)), "places"),
+    ]
+    y = low.emit(call, "GatherRows", inputs, step="gathered")
+    low.reshape(call, y, (1, *before, *of[1:], *after))
+
+
+def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
+    return int(data.size // max(data.shape[axis], 1) * indices.size)
+
+
+def gather_rows(data: Array, places: Array) -> Array:
+    """linnet's own: of rows [N, A, rows, B] those of each image that places [N, count] name."""
+    return np.stack([np.take(x, at, 1) for x, at in zip(data, places)])
+
+
+def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
+    """Along `axis` each number that `indices` name, beside the other axes' own places."""
+    axis %= data.ndim
+    cut = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape))
+    return np.asarray(np.take_along_axis(data[cut], indices, axis))
+
+
+def lower_gather_elements(low: Lowering, call: Call) -> None:
+    """Along any axis but the batch. Numbers beyond the axis give zeros."""
+    x, places = call.input(0), call.input(1)
+    shape, of = low.shape(x), low.shape(places)
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    if len(of) != len(shape) or any(n > m for i, (n, m) in enumerate(zip(of, shape)) if i != axis):
+        raise Refusal(f"indices {shape_text(of)} do not fit {shape_text(shape)}")
+    shorter = [(i, 0, n, 1) for i, n in enumerate(of) if i != axis and n < shape[i]]
+    if shorter:
+        x = slice_of(low, call, x, shorter, "cut")
+    before, after = math.prod(of[1:axis]), math.prod(of[axis + 1 :])
+    inputs = [
+        low.reshape(call, x, (of[0], before, shape[axis], after), "rows"),
+        low.reshape(call, places, (of[0], before, of[axis], after), "places"),
+    ]
+    flat = low.shape(inputs[1]) == of
+    y = low.emit(call, "GatherElements", inputs, {"axis": 2}, "" if flat else "gathered")
+    if not flat:
+        low.reshape(call, y, of)
+
+
+def top_places(x: Array, *, axis: int = 0, top: int, smallest: int = 0) -> Array:
+    """linnet's own: where along `axis` the `top` largest or `smallest` numbers are, the best
+    first, of equal ones the first.
+    """
+    if smallest:
+        order = np.argsort(x, axis, kind="stable")
+    else:
+        backwards = np.argsort(np.flip(x, axis), axis, kind="stable")
+        order = np.flip(x.shape[axis] - 1 - backwards, axis)
+    return np.take(order, np.arange(top), axis)
+
+
+def top_k(
+    x: Array, k: Array, *, axis: int = -1, largest: int = 1, sorted: int = 1
+) -> tuple[Array, ...]:
+    """The k largest or smallest numbers along `axis`, and where they are."""
+    places = top_places(x, axis=axis, top=int(k.reshape(-1)[0]), smallest=int(not largest))
+    return np.take_along_axis(x, places, axis), places.astype(np.int64)
+
+
+def lower_top_k(low: Lowering, call: Call) -> None:
+    """Along any axis but the batch, a constant number of them."""
+    x, shape = call.input(0), low.shape(call.input(0))
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    given = low.integers(call.input(1), "k")
+    if len(given) != 1 or not 0 < given[0] <= shape[axis]:
+        raise Refusal(f"k is {given}, axis {axis} is {shape[axis]} long")
+    before, after = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
+    rows = low.reshape(call, x, (shape[0], before, shape[axis], after), "rows")
+    attrs = {"axis": 2, "top": given[0], "smallest": int(not call.attrs["largest"])}
+    places = low.emit(call, "TopPlaces", [rows], attrs, "places")
+    target = (*shape[:axis], given[0], *shape[axis + 1 :])
+    values, wanted = (*call.node.outputs, "")[:2]
+    if wanted:
+        low.reshape(call.of(wanted), places, target)
+    if values:
+        y = low.emit(call, "GatherElements", [rows, places], {"axis": 2}, "best")
+        low.reshape(call.of(values), y, target)
+
+
+OPERATORS = (
+    Operator("Gather", gather, lower_gather, gathered, lift=_lifting.axis),
+    Operator("GatherRows", gather_rows, None),
+    Operator("GatherElements", gather_elements, lower_gather_elements, lift=_lifting.axis),
+    Operator("TopPlaces", top_places, None),
+    Operator("TopK", top_k, lower_top_k, several=True, lift=_lifting.axis),
+)
