@@ -376,3 +376,15 @@ def test_random_bytes_are_refused() -> None:
             core.shapes(passes.canonicalize(formats.read(bytes(data))))
         except (ValueError, MemoryError):
             continue
+
+
+def test_bodies_are_bounded() -> None:
+    """A large one that is called often is in memory as often."""
+    builder = called("outer")
+    calls = [("call inner", f"c{index}", "a") for index in range(200)]
+    function(builder, "outer", "sum:sum:0", *calls, ("AddN", "sum", "c0"))
+    body = builder.graph.library.function[0]
+    body.node_def[-1].input[:] = [f"c{index}:output:0" for index in range(200)]
+    nodes = [("Neg", f"n{index}", "a") for index in range(3000)]
+    function(builder, "inner", "n0:y:0", *nodes)
+    refusal(builder.data(), "its functions come to more than 500000 nodes")

@@ -15,6 +15,7 @@ from ._tf_bodies import LOOPS, constant, is_map
 _CHOICES = ("If", "StatelessIf")
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _MOST_OPS = 100_000  # functions that call functions may come to very many
+_MOST_NODES = 500_000  # those included that nobody wants
 _MOST_CALLS = 10_000
 _MOST_STEPS = 10_000  # from a tensor to the one it is another name of
 _MOST_DEPTH = 200
@@ -54,10 +55,10 @@ class _Scope:
     """The graph, or a function's body at one of its calls: nodes by name, arguments by name."""
 
     def __init__(
-        self, prefix: str, nodes: Iterable[Any], function: Any = None, call: Any = None
+        self, prefix: str, nodes: Mapping[str, Any], function: Any = None, call: Any = None
     ) -> None:
         self.prefix = prefix
-        self.nodes = {node.name: node for node in nodes}
+        self.nodes = nodes
         self.function = function
         self.args: dict[str, _Tensor] = {}
         self.ret: dict[str, str] = {}
@@ -89,7 +90,8 @@ class FlatGraph:
     def __init__(self, graph: Any) -> None:
         self.ops: dict[str, Op] = {}
         self._functions = {f.signature.name: f for f in graph.library.function}
-        self._root = _Scope("", graph.node)
+        self._root = _Scope("", {node.name: node for node in graph.node})
+        self._bodies: dict[str, Mapping[str, Any]] = {}  # nodes by name, of functions
         self._scopes: dict[str, _Scope] = {}  # of calls, by their full names
         self._names = set(self._root.nodes)  # of nodes, in all scopes
         self._maps: dict[str, bool] = {}  # whether loops treat each image by itself
@@ -200,11 +202,16 @@ class FlatGraph:
                 raise ValueError(f"function {short(function.signature.name)} calls itself")
             if len(self._scopes) >= _MOST_CALLS:
                 raise ValueError(f"functions are called more than {_MOST_CALLS} times")
-            body = function.node_def
+            key = function.signature.name
+            if key not in self._bodies:
+                self._bodies[key] = {inner.name: inner for inner in function.node_def}
+            body = self._bodies[key]
+            if len(self._names) + len(body) > _MOST_NODES:
+                raise ValueError(f"its functions come to more than {_MOST_NODES} nodes")
             prefix = f"{name}/"
-            while any(prefix + inner.name in self._names for inner in body):
+            while any(prefix + inner in self._names for inner in body):
                 prefix = f"{prefix[:-1]}_/"  # what reads a call may be called as what is in it
-            self._names.update(prefix + inner.name for inner in body)
+            self._names.update(prefix + inner for inner in body)
             self._scopes[name] = _Scope(prefix, body, function, (scope, node))
         return self._scopes[name]
 
