@@ -18,6 +18,7 @@ The run is seeded, but its result also depends on the CPU and the number of thre
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from pathlib import Path
 
@@ -199,6 +200,9 @@ def to_onnx(net: nn.Sequential) -> onnx.ModelProto:
         opset_imports=[helper.make_opsetid("", 13)],
         ir_version=8,
     )
+    # How pictures become its input, and names of the outputs that stand for something.
+    record, names = json.dumps({"scale": [1 / 255]}), "\n".join(f"digit {i}" for i in range(10))
+    helper.set_model_props(model, {"linnet.preprocess": record, "linnet.labels": names})
     onnx.checker.check_model(model, full_check=True)
     return model
 

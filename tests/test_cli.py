@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 import linnet
 from linnet import cli, digits, interpret, machine, passes
 from linnet.formats.onnx_write import save
-from linnet.graph import Graph
+from linnet.graph import Graph, Node, Value
 
 Call = Callable[..., Any]
 Refused = Callable[..., str]
@@ -128,8 +129,6 @@ def test_run_labels(call: Call, refused: Refused, model: str, tmp_path: Path) ->
 def test_run_pixels(call: Call, tmp_path: Path) -> None:
     """Channel order, mean and scale reach the model."""
     image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
-    from linnet.graph import Graph, Node, Value
-
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     image_module.fromarray(pixels).save(tmp_path / "p.png")
     graph = Graph("", [Node("Relu", "relu", ["x"], ["y"])], {}, [Value("x", (0, 3, 4, 5))], ["y"])
@@ -146,8 +145,6 @@ def test_run_pixels(call: Call, tmp_path: Path) -> None:
 def test_run_pixels_with_channels_last(call: Call, tmp_path: Path, dtype: type) -> None:
     """As TFLite files take them, bytes too."""
     image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
-    from linnet.graph import Graph, Node, Value
-
     pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     image_module.fromarray(pixels).save(tmp_path / "p.png")
     inputs = [Value("x", (1, 4, 5, 3), np.dtype(dtype))]
@@ -158,6 +155,47 @@ def test_run_pixels_with_channels_last(call: Call, tmp_path: Path, dtype: type) 
     with np.load(tmp_path / "x.npz") as saved:
         assert saved["x"].dtype == dtype
         np.testing.assert_array_equal(saved["x"][0], pixels)
+
+
+def test_convert_keeps_how_pictures_become_inputs(call: Call, tmp_path: Path) -> None:
+    """What one command stores, the others use; single fields can be given, files of means too."""
+    picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
+    image_module.fromarray(picture).save(tmp_path / "p.png")
+    graph = Graph("", [Node("Relu", "relu", ["x"], ["y"])], {}, [Value("x", (0, 3, 4, 5))], ["y"])
+    save(graph, tmp_path / "plain.onnx")
+    options = "--fit crop --resize 6x7 --mean 1,2,3 --scale 1/2 --color BGR --resample pillow"
+    call("convert", tmp_path / "plain.onnx", tmp_path / "net.onnx", *options.split())
+    record = linnet.Preprocess(
+        fit="crop", resize=(6, 7), mean=(1, 2, 3), scale=0.5, color="BGR", resample="pillow"
+    )
+    assert linnet.load(tmp_path / "net.onnx").preprocess == record
+    assert "pictures: Preprocess(fit='crop'" in call("inspect", tmp_path / "net.onnx")
+    np.save(tmp_path / "mean.npy", np.full((3, 5, 6), 7.0))
+    run = ["--fetch", "x", "--image", tmp_path / "p.png", "--save-outputs", tmp_path / "x.npz"]
+    for given, changes in (
+        ("", {}),
+        ("--size 4x5 --fit letterbox --pad 9", {"fit": "letterbox", "pad": 9, "resize": None}),
+        (f"--mean {tmp_path}/mean.npy", {"mean": np.full((3, 5, 6), 7)}),
+    ):
+        name = "plain" if "--size" in given else "net"
+        more = [*given.split(), *(options.split()[4:] if name == "plain" else [])]
+        call("run", tmp_path / f"{name}.onnx", *run, *more)
+        with np.load(tmp_path / "x.npz") as saved:
+            wanted = replace(record, size=(4, 5), **changes)(picture)
+            np.testing.assert_array_equal(saved["x"], wanted)
+    both = [tmp_path / "net.onnx", tmp_path / "plain.onnx", "--image", tmp_path / "p.png"]
+    assert "PASSED" in call("verify", *both)
+    assert "Throughput" in call("bench", *both[:1], *both[2:], *QUICK)
+
+
+def test_run_prints_the_labels_of_the_model(call: Call, tmp_path: Path) -> None:
+    graph = Graph("", [Node("Flatten", "f", ["x"], ["y"])], {}, [Value("x", (0, 3))], ["y"])
+    graph.metadata = {"linnet.labels": "low\nhigh"}
+    save(graph, tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", np.float32([[1, 2, 3]]))
+    text = call("run", tmp_path / "net.onnx", "--inputs", tmp_path / "x.npy", "--top", "3")
+    assert [line.split(None, 1)[1] for line in text.splitlines()[1:]] == ["class 2", "high", "low"]
 
 
 def test_inputs_of_integers(call: Call, tmp_path: Path) -> None:
@@ -257,6 +295,7 @@ def test_options_reach_the_session(call: Call, monkeypatch: pytest.MonkeyPatch) 
     assert given == {
         "stages": [],
         "outputs": [],
+        "preprocess": None,
         "threads": 2,
         "algorithm": None,
         "strict": True,
@@ -445,10 +484,20 @@ def test_compare_is_wired(call: Call) -> None:
         (["run", "digits", "--fill", "ones"], "'ones'"),
         (["run", "digits", "--nonsense"], "--nonsense"),
         (["run", "digits", "--fill", "zeros", "--image", DIGIT], "not allowed with"),
-        (["run", "digits", "--fill", "zeros", "--scale", "2"], "are for --image"),
+        (["run", "digits", "--fill", "zeros", "--scale", "2"], "--scale is for --image"),
+        (["verify", "digits", "digits", "--fit", "crop"], "--fit is for --image"),
+        (["bench", "digits", "--image", DIGIT, "--shapes", "2x1x88x88"], "not for --image"),
         (["run", "digits", "--image", DIGIT, "--scale", "1/0"], "'1/0'"),
-        (["run", "digits", "--image", DIGIT, "--mean", "1,2"], "2 means for 1 planes"),
-        (["run", "digits", "--image", DIGIT, "--channel-order", "RGB"], "expected float32 [3"),
+        (["run", "digits", "--image", DIGIT, "--mean", "1,2"], "mean is [1.0, 2.0], expected"),
+        (["run", "digits", "--image", DIGIT, "--mean", "1,2,3"], "3 means for 1 planes"),
+        (["run", "digits", "--image", DIGIT, "--mean", "no.npy"], "no.npy: No such file"),
+        (["run", "digits", "--image", DIGIT, "--size", "9x9"], "size is 9x9, but the model"),
+        (["run", "digits", "--image", DIGIT, "--size", "9x9x9"], "not HEIGHTxWIDTH"),
+        (["run", "digits", "--image", DIGIT, "--resize", "9"], "resize is 9x9, less than"),
+        (
+            ["run", "digits", "--image", DIGIT, "--channel-order", "RGB"],
+            "'RGB', but the model takes 1 planes",
+        ),
         (["run", "digits", "--image", "none.png"], "none.png: No such file"),
         (["run", "digits", "--image", __file__], "not a readable image"),
         (["run", "digits", "--inputs", "none.npz"], "none.npz: No such file"),

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import tflite_calls
 import tflite_cases
-from tflite_calls import SIGNED, X, pair, plain, quantised, signature
-from tflite_models import Op, Tensor, constant, model, numbers
+from tflite_calls import SIGNED, X, counting, pair, plain, quantised, signature
+from tflite_models import Op, Part, Tensor, constant, model, numbers
 
+import linnet
 from linnet.compat import tflite
 from linnet.compat.tflite import Interpreter
 
@@ -25,8 +26,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "tflite.md"
 RECORDED = json.loads((DATA / "interpreter.json").read_text())
 # Exceptions of the same type that say the same in other words.
 OTHERWISE = {"making: text", "making: no file", "making: no model", "sizes: odd picture"}
-# Inputs whose first axes broadcast, which linnet refuses.
-REFUSED = {"sizes: one of a pair": "RuntimeError: inputs of 1 and 2 images do not go together"}
+# First axes that broadcast, which linnet refuses, and variables, which LiteRT does not reset.
+DIFFERENT = {
+    "sizes: one of a pair": "RuntimeError: inputs of 1 and 2 images do not go together",
+    "states: reset": [
+        None,
+        ["float32 [1, 4] [9.0, 22.0, 27.0, 48.0]", "float32 [1, 4] [4.5, 11.0, 13.5, 24.0]"],
+    ],
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +43,15 @@ def answers() -> dict[str, Any]:
 
 def test_all_calls_are_recorded(answers: dict[str, Any]) -> None:
     assert list(answers) == list(RECORDED)
-    assert OTHERWISE | REFUSED.keys() <= RECORDED.keys()
+    assert OTHERWISE | DIFFERENT.keys() <= RECORDED.keys()
 
 
 @pytest.mark.parametrize("call", RECORDED)
 def test_answers_are_those_of_litert(answers: dict[str, Any], call: str) -> None:
     found, wanted = answers[call], RECORDED[call]
     error = r"\w+(Error|Exception): "
-    if call in REFUSED:
-        assert found == REFUSED[call]
+    if call in DIFFERENT:
+        assert found == DIFFERENT[call]
     elif not isinstance(wanted, str) or not re.match(error, wanted):
         assert found == wanted
     else:
@@ -162,6 +169,18 @@ def test_outputs_may_be_inputs_and_constants() -> None:
     assert found == [np.maximum(X, 0).tolist(), X.tolist(), [3], np.maximum(X, 0).tolist()]
 
 
+def test_inputs_that_nothing_reads_are_there() -> None:
+    tensors = {"unread": Tensor((3,)), "x": Tensor((1, 4)), "y": Tensor((1, 4))}
+    data = model(tensors, [Op("RELU", ["x"], ["y"])], ["unread", "x"], ["y"])
+    net = Interpreter(model_content=data)
+    net.allocate_tensors()
+    for index, value in enumerate((np.ones(3, np.float32), X)):
+        net.set_tensor(index, value)
+        np.testing.assert_array_equal(net.get_tensor(index), value)
+    net.invoke()
+    np.testing.assert_array_equal(net.get_tensor(2), np.maximum(X, 0))
+
+
 def test_a_number_without_axes_is_numpys() -> None:
     tensors = {"x": Tensor((1, 4)), "k": constant(3.0, "float32"), "y": Tensor((1, 4))}
     net = Interpreter(model_content=model(tensors, [Op("RELU", ["x"], ["y"])], ["x"], ["y"]))
@@ -231,10 +250,62 @@ def test_signatures_of_other_graphs_are_refused() -> None:
         net.get_signature_runner("third").get_output_details()
 
 
-@pytest.mark.parametrize("name", ["signed", "sparse"])
+def keeping(*operators: Op, first: Tensor) -> bytes:
+    """x + v, and what a graph with these operators makes of v at first."""
+    resource, row = Tensor((), dtype="resource"), Tensor((1, 4))
+    handle = Op("VAR_HANDLE", [], ["v"], (111, {1: "total"}))
+    calls = [
+        Op("CALL_ONCE", [], [], (103, {0: ("i", 1)})),
+        handle,
+        Op("READ_VARIABLE", ["v"], ["read"]),
+        Op("ADD", ["x", "read"], ["y"], (11, {})),
+    ]
+    once = Part({"v": resource, "first": first, "more": row}, [handle, *operators], [], [])
+    tensors = {"v": resource, "x": row, "read": row, "y": row}
+    return model(tensors, calls, ["x"], ["y"], others=[once])
+
+
+ASSIGN, ONES = Op("ASSIGN_VARIABLE", ["v", "first"], []), constant(np.ones((1, 4)), "float32")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (keeping(first=ONES), "variable 'total' has no value at first"),
+        (keeping(ASSIGN, first=constant([[1, 2]], "float32")), r"is float32 \[1, 2\] at first"),
+        (keeping(ASSIGN, first=constant(np.ones((1, 4)))), r"is int32 \[1, 4\] at first"),
+        (keeping(Op("RELU", ["first"], ["more"]), first=ONES), "more than to assign constants"),
+        (keeping(ASSIGN._replace(inputs=["v", "more"]), first=ONES), "more than to assign"),
+        (keeping(ASSIGN._replace(inputs=["first", "first"]), first=ONES), "more than to assign"),
+    ],
+)
+def test_variables_that_do_not_begin_are_refused(data: bytes, said: str) -> None:
+    with pytest.raises(RuntimeError, match=said):
+        Interpreter(model_content=data).allocate_tensors()
+
+
+def test_variables_are_the_interpreters() -> None:
+    """One that is never assigned stays; other batches have none; a network has none at all."""
+    net = Interpreter(model_content=keeping(ASSIGN, first=ONES))
+    for _ in range(2):
+        net.allocate_tensors()
+        net.set_tensor(1, X)
+        net.invoke()
+        np.testing.assert_array_equal(net.get_tensor(3), X + 1)
+        net.reset_all_variables()
+    net = Interpreter(model_content=counting())
+    net.resize_tensor_input(net.get_input_details()[0]["index"], (2, 4))
+    with pytest.raises(RuntimeError, match="1 and 2 images"):
+        net.allocate_tensors()
+    with pytest.raises(ValueError, match=r"a state .* Interpreter of linnet\.compat\.tflite has"):
+        linnet.load(counting())
+
+
+@pytest.mark.parametrize("name", ["signed", "sparse", "counting"])
 def test_damaged_files_are_errors(name: str) -> None:
     """Any bytes: answers, ValueErrors and RuntimeErrors."""
-    data = SIGNED if name == "signed" else tflite_cases.every()["sparse_blocks"].model
+    data = {"signed": SIGNED, "counting": counting()}.get(name)
+    data = data or tflite_cases.every()["sparse_blocks"].model
     choice, ran = random.Random(7), 0
     damaged = [data[:size] for size in range(8, len(data), max(len(data) // 30, 1))]
     for _ in range(150):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import linnet
-from linnet import _image, formats, passes
+from linnet import formats, passes
 from linnet.graph import Value
 
 DATA = Path(__file__).parent / "data"
@@ -98,9 +98,7 @@ def test_digits_pictures(path: Path) -> None:
     pillow = pytest.importorskip("PIL.Image", reason="the test extra is not installed")
     with pillow.open(path) as picture:
         pixels = np.asarray(picture)
-    x = np.empty((1, 1, 88, 88), np.float32)
-    _image.prepare(pixels, x[0], order="grey", scale=1 / 255)
-    prob = linnet.load(DIGITS)(x)[0]
+    prob = linnet.load(DIGITS).run_image(pixels)[0]
     assert prob.argmax() == int(path.stem[0])
     assert prob.max() > 0.9
 

@@ -279,7 +279,7 @@ def test_command(capsys: pytest.CaptureFixture[str], small: Graph, tmp_path: Pat
     for sides in ((good, values), (values, good)):
         assert run(capsys, *sides, "--inputs", tmp_path / "x.npy")[0] == 0
         status, text = run(capsys, *sides)
-        assert status == 2 and "--inputs is needed" in text
+        assert status == 2 and "--inputs or --image is needed" in text
     assert run(capsys, values, values)[0] == 0
     np.savez(values, data=X, **verify.run_model("", small, {"data": X}).values)
     assert run(capsys, good, values)[0] == 0  # the file has the input too

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from tflite_cases import b, i, sparse
-from tflite_models import Op, Tensor, constant, model, numbers
+from tflite_models import Op, Part, Tensor, constant, model, numbers
 
 DATA = Path(__file__).parent / "data" / "tflite"
 X = np.array([[-1, 2, -3, 8]], np.float32)
@@ -81,6 +81,29 @@ def pair() -> bytes:
     return model(tensors, [Op("SUB", ["a", "b"], ["y"], (28, {}))], ["b", "a"], ["y"])
 
 
+def counting() -> bytes:
+    """What is given is added to what there was; the sum is given before and behind half of it."""
+
+    def handle(name: str) -> Op:
+        return Op("VAR_HANDLE", [], [name], (111, {1: "total"}))
+
+    resource, row = Tensor((), dtype="resource"), Tensor((1, 4))
+    tensors = {"v": resource, "half": constant([0.5], "float32")}
+    tensors.update(dict.fromkeys(("x", "before", "sum", "now", "y"), row))
+    operators = [
+        Op("CALL_ONCE", [], [], (103, {0: i(1)})),
+        handle("v"),
+        Op("READ_VARIABLE", ["v"], ["before"]),
+        Op("ADD", ["x", "before"], ["sum"], (11, {})),
+        Op("ASSIGN_VARIABLE", ["v", "sum"], []),
+        Op("READ_VARIABLE", ["v"], ["now"]),
+        Op("MUL", ["now", "half"], ["y"], (21, {})),
+    ]
+    first = {"v": resource, "first": constant([[10, 20, 30, 40]], "float32")}
+    once = Part(first, [handle("v"), Op("ASSIGN_VARIABLE", ["v", "first"], [])], [], [])
+    return model(tensors, operators, ["x"], ["sum", "y"], others=[once])
+
+
 def plainly(value: Any) -> Any:
     """As JSON has it: arrays and types become texts."""
     if isinstance(value, dict):
@@ -104,7 +127,7 @@ def answer(call: Callable[[], Any]) -> Any:
 def calls(tflite: Any) -> dict[str, Any]:
     """What each call gives, or its exception; `tflite` is the module with the Interpreter."""
     found: dict[str, Any] = {}
-    for part in (making, details, tensors, sizes, references, runners):
+    for part in (making, details, tensors, sizes, references, runners, states):
         for name, call in part(tflite).items():
             found[f"{part.__name__}: {name}"] = answer(call)
     return json.loads(json.dumps(found))
@@ -304,4 +327,24 @@ def runners(tflite: Any) -> dict[str, Callable[[], Any]]:
         "no inputs": runner(),
         "wrong input": lambda: runner()(x=X),
         "wrong type": lambda: runner()(q=X.astype(np.float64)),
+    }
+
+
+def states(tflite: Any) -> dict[str, Callable[[], Any]]:
+    net = tflite.Interpreter(model_content=counting())
+    net.allocate_tensors()
+    outputs = [info["index"] for info in net.get_output_details()]
+
+    def run() -> Any:
+        net.set_tensor(net.get_input_details()[0]["index"], X)
+        net.invoke()
+        return [net.get_tensor(index) for index in outputs]
+
+    return {
+        "details": net.get_tensor_details,
+        "graphs": net.num_subgraphs,
+        "first": run,
+        "second": run,
+        "allocate": lambda: (net.allocate_tensors(), run()),
+        "reset": lambda: (net.reset_all_variables(), run()),
     }

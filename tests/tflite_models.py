@@ -17,6 +17,7 @@ TYPES = {
     "bool": 6,
     "int16": 7,
     "int8": 9,
+    "resource": 13,
 }
 CODES = dict.fromkeys(("CUSTOM",), 32)
 CODES.update(
@@ -86,7 +87,9 @@ CODES.update(
     DENSIFY=124,
     BATCH_MATMUL=126,
     CALL_ONCE=129,
+    VAR_HANDLE=142,
     READ_VARIABLE=143,
+    ASSIGN_VARIABLE=144,
     GELU=150,
 )
 
@@ -168,18 +171,42 @@ def constant(data: Any, dtype: str = "int32", **more: Any) -> Tensor:
     return Tensor(array.shape, array, dtype, **more)
 
 
+class Part(NamedTuple):
+    """A graph of a file: its tensors by name, operators, names of inputs and outputs."""
+
+    tensors: Mapping[str, Tensor]
+    operators: Sequence[Op]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+
 def model(
     tensors: Mapping[str, Tensor],
     operators: Sequence[Op],
     inputs: Sequence[str],
     outputs: Sequence[str],
     more: Mapping[int, Any] = {},
+    *,
+    others: Sequence[Part] = (),
 ) -> bytes:
-    """The bytes of a file; `more` are other fields of its root."""
+    """The bytes of a file; `more` are other fields of its root, `others` graphs after the first."""
+    parts = [Part(tensors, operators, inputs, outputs), *others]
+    kinds = list(dict.fromkeys(op.kind for part in parts for op in part.operators))
+    codes = []
+    for kind in kinds:
+        number = CODES.get(kind, 32)
+        code: dict[int, Any] = {0: ("b", min(number, 127)), 2: ("i", 1), 3: ("i", number)}
+        codes.append({**code, 1: kind} if number == 32 else code)
     buffers: list[dict[int, Any]] = [{}]
-    names = list(tensors)
+    graphs = [graph(part, kinds, buffers) for part in parts]
+    root = {0: ("I", 3), 1: codes, 2: graphs, 3: "written by a test", 4: buffers}
+    return flat({**root, **more})
+
+
+def graph(part: Part, kinds: Sequence[str], buffers: list[dict[int, Any]]) -> dict[int, Any]:
+    """Its table; the numbers of constants go to `buffers`."""
     tables = []
-    for name, tensor in tensors.items():
+    for name, tensor in part.tensors.items():
         table: dict[int, Any] = {
             0: np.array(tensor.shape, np.int32),
             1: ("b", TYPES.get(tensor.dtype, 5)),
@@ -199,15 +226,9 @@ def model(
         if tensor.signature is not None:
             table[7] = np.array(tensor.signature, np.int32)
         tables.append({**table, **tensor.more})
-    kinds = list(dict.fromkeys(op.kind for op in operators))
-    codes = []
-    for kind in kinds:
-        number = CODES.get(kind, 32)
-        code: dict[int, Any] = {0: ("b", min(number, 127)), 2: ("i", 1), 3: ("i", number)}
-        codes.append({**code, 1: kind} if number == 32 else code)
-    index = {name: i for i, name in enumerate(names)} | {"": -1}
+    index = {name: i for i, name in enumerate(part.tensors)} | {"": -1}
     calls = []
-    for op in operators:
+    for op in part.operators:
         call: dict[int, Any] = {
             0: ("I", kinds.index(op.kind)),
             1: np.array([index[name] for name in op.inputs], np.int32),
@@ -218,10 +239,9 @@ def model(
         if op.custom is not None:
             call[5] = np.frombuffer(op.custom, np.uint8)
         calls.append(call)
-    ends = (np.array([index[name] for name in side], np.int32) for side in (inputs, outputs))
-    graph = dict(zip(range(5), (tables, *ends, calls, "main")))
-    root = {0: ("I", 3), 1: codes, 2: [graph], 3: "written by a test", 4: buffers}
-    return flat({**root, **more})
+    sides = (part.inputs, part.outputs)
+    ends = (np.array([index[name] for name in side], np.int32) for side in sides)
+    return dict(zip(range(5), (tables, *ends, calls, "main")))
 
 
 def numbers(*shape: int, seed: int = 0) -> Any:

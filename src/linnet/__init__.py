@@ -27,6 +27,7 @@ from . import model as _model
 from .formats import Given, PathLike
 from .options import WEIGHT_TYPES, core_options
 from .options import text as _text
+from .preprocess import Preprocess, merged
 from .report import Layer, Report
 from .session import Session, ValueInfo
 from .text import short
@@ -35,7 +36,16 @@ if TYPE_CHECKING:
     from .graph import Graph
     from .model import Shapes
 
-__all__ = ["Layer", "Report", "Session", "ValueInfo", "convert", "load", "show_config"]
+__all__ = [
+    "Layer",
+    "Preprocess",
+    "Report",
+    "Session",
+    "ValueInfo",
+    "convert",
+    "load",
+    "show_config",
+]
 
 __version__: str = _core.__version__
 
@@ -47,6 +57,7 @@ def load(
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
     outputs: Sequence[str] = (),
+    preprocess: Preprocess | Mapping[str, Any] | None = None,
     threads: int | None = None,
     algorithm: str | None = None,
     strict: bool = False,
@@ -108,8 +119,8 @@ def load(
         )
     )
     limit = options.get("memory_limit")
-    graph = _model.build(model, weights, stages, shapes, limit, outputs=outputs)
-    return Session(_core.Session(graph, **options))
+    graph, metadata = _model.build(model, weights, stages, shapes, limit, outputs=outputs)
+    return Session(_core.Session(graph, **options), merged(metadata, preprocess))
 
 
 def convert(
@@ -121,14 +132,16 @@ def convert(
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
     outputs: Sequence[str] = (),
+    preprocess: Preprocess | Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
 
-    Every ONNX runtime reads it, and linnet loads it fastest. weights_dtype: "f32"; "f16" to halve
-    the file by rounding the weights; or "int8" to quarter it, with a scale for each output channel
-    of convolutions and fully connected layers. Loaded again, fully connected layers and ungrouped
-    1x1 convolutions keep such weights in memory; others become float32. Errors as for `load`;
-    ValueError too if a weight is beyond float16, or not finite for int8.
+    Every ONNX runtime reads it, and linnet loads it fastest. It holds `preprocess`, by default that
+    of the model's file, and the names of the classes if that has them. weights_dtype: "f32"; "f16"
+    to halve the file by rounding the weights; or "int8" to quarter it, with a scale for each output
+    channel of convolutions and fully connected layers. Loaded again, fully connected layers and
+    ungrouped 1x1 convolutions keep such weights in memory; others become float32. Errors as for
+    `load`; ValueError too if a weight is beyond float16, or not finite for int8.
     """
     if weights_dtype not in WEIGHT_TYPES:
         raise ValueError(
@@ -140,6 +153,7 @@ def convert(
     from .formats import onnx_write
 
     graph = _model.canonical(model, weights, stages, shapes, outputs=outputs)
+    graph.metadata = merged(graph.metadata, preprocess)
     onnx_write.save(graph, target, weights_dtype)
 
 

@@ -1,13 +1,25 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+def resize(
+    image: npt.NDArray[Any],
+    out: npt.NDArray[Any],
+    *,
+    begin: tuple[int, int] = (0, 0),
+    step: tuple[float, float],
+    antialias: bool = False,
+) -> None: ...
 def prepare(
     image: npt.NDArray[np.uint8],
     out: npt.NDArray[np.float32],
     *,
-    order: str = "RGB",
-    mean: Sequence[float] = (0.0,),
-    scale: float = 1.0,
+    order: str,
+    mean: npt.NDArray[np.float32],
+    scale: Sequence[float],
+    begin: tuple[int, int] = (0, 0),
+    step: tuple[float, float] | None = None,
+    antialias: bool = False,
 ) -> None: ...

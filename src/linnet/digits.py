@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 MODEL = Path(__file__).parent / "models" / "digits.onnx"
 HELD_OUT = MODEL.with_name("digits_heldout.npz")
-SCALE = 1 / 255  # from pixels to what the model takes
-LABELS = [f"digit {i}" for i in range(10)]  # its other outputs stand for nothing
 
 
 class Labelled(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from . import _core, formats
+from .formats import onnx_metadata
 from .graph import Graph
 from .text import short
 
@@ -41,8 +42,8 @@ def build(
     memory_limit: int | None = None,
     *,
     outputs: Sequence[str] = (),
-) -> _core.GraphBuilder:
-    """The core's graph of a model in files, or of a Graph.
+) -> tuple[_core.GraphBuilder, dict[str, str]]:
+    """The core's graph of a model in files, or of a Graph; and its metadata.
 
     An ONNX file that is canonical is read by the core, without what takes long to import.
     """
@@ -53,17 +54,18 @@ def build(
         from .passes.sizes import checked_shapes, with_shapes
 
         model = with_shapes(with_outputs(model, outputs), checked_shapes(shapes))
-        return core.build(passes.canonicalize(model, memory_limit))
+        return core.build(passes.canonicalize(model, memory_limit)), model.metadata
     source = formats.Source(model)
     plain = weights is None and not (stages or outputs) and shapes is None
     if plain and source.path is not None and formats.recognise(source) is formats.ONNX:
         try:
-            return _core.read_onnx(os.fsencode(source.name))
+            return _core.read_onnx(os.fsencode(source.name)), onnx_metadata.read(source)
         except ValueError:
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core
 
-    return core.build(canonical(source, weights, stages, shapes, memory_limit, outputs=outputs))
+    graph = canonical(source, weights, stages, shapes, memory_limit, outputs=outputs)
+    return core.build(graph), graph.metadata
 
 
 def _checked(what: str, given: Sequence[str]) -> list[str]:

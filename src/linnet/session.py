@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from . import _core
 from .options import whole
+from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
 from .report import Candidate, Layer, Report
 from .text import count, listed, shape_text, short
 
@@ -35,8 +37,9 @@ class Session:
     block, or close(), gives the memory back at once.
     """
 
-    def __init__(self, core: _core.Session) -> None:
+    def __init__(self, core: _core.Session, metadata: Mapping[str, str] | None = None) -> None:
         self._open: _core.Session | None = core
+        self._metadata = dict(metadata or {})
         self._names: frozenset[str] | None = None  # of all values, once one is asked for
 
     @property
@@ -87,6 +90,19 @@ class Session:
         """All that fetch= accepts: inputs, results of every node, outputs."""
         return [_info(*value) for value in self._inner.values]
 
+    @cached_property
+    def preprocess(self) -> Preprocess | None:
+        """How a picture becomes the input: as `load` was told, or the file says; None if neither.
+
+        ValueError if the file's record is wrong or misses something, with what and why.
+        """
+        return recorded(self._metadata)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the file calls the classes, in their order; empty if it does not say."""
+        return self._metadata.get(LABELS, "").splitlines()
+
     @property
     def threads(self) -> int:
         """How many threads a run uses, the caller's included."""
@@ -118,6 +134,18 @@ class Session:
         """
         results = self._run([x, *more], [], out)
         return results[0] if len(results) == 1 else tuple(results)
+
+    def prepare(self, *pictures: Picture) -> Array:
+        """Pictures as the input of the model, as `preprocess` says: an array [n, ...] of its type.
+
+        Each is a file that Pillow reads, or uint8 [H, W] grey or [H, W, 3] RGB. ValueError if the
+        model does not take pictures, or nobody has said how.
+        """
+        return prepared(self.preprocess, self.inputs, pictures)
+
+    def run_image(self, *pictures: Picture) -> Any:
+        """Run the model on a batch of pictures: a call with what `prepare` makes of them."""
+        return self(self.prepare(*pictures))
 
     def run(
         self,

@@ -16,7 +16,7 @@ import linnet
 
 from ..text import count as counted
 from ..text import megabytes, shape_text
-from .inputs import files, inputs, load
+from .inputs import feed, files, load
 from .options import (
     add_inputs,
     add_interval,
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> Result:
     start = time.perf_counter()
     net = load(args)
     init = time.perf_counter() - start
-    arrays = inputs(args, net.inputs)
+    arrays = feed(args, net)
     shapes = {value.name: shape_text(x.shape) for value, x in zip(net.inputs, arrays)}
     measured = {"shapes": shapes, "threads": net.threads, "interval_ms": args.interval}
     baseline = _baseline(args.baseline, measured) if args.baseline else None

@@ -16,7 +16,7 @@ import linnet
 
 from .. import digits
 from ..text import listed, shape_text, short
-from .options import session_options
+from .options import given_preprocess, session_options
 
 
 def named(text: str) -> Path:
@@ -41,13 +41,34 @@ def files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | None
 
 
 def load(args: argparse.Namespace) -> linnet.Session:
+    """The session; with --image, of a model that takes pictures, if need be as they are."""
     model, weights, _ = files(args)
+    record = preprocess(args)
     options = session_options(args)
-    return linnet.load(model, weights, stages=args.stages, outputs=args.outputs, **options)
+    return linnet.load(
+        model, weights, stages=args.stages, outputs=args.outputs, preprocess=record, **options
+    )
+
+
+def preprocess(args: argparse.Namespace) -> dict[str, Any] | None:
+    """The fields of linnet.Preprocess that were given, None without --image."""
+    if not hasattr(args, "image"):
+        return None
+    given = given_preprocess(args)
+    if given and args.image is None:
+        raise ValueError(f"--{next(iter(given))} is for --image")
+    if args.image is not None and args.shapes is not None:
+        raise ValueError("--shapes is for made-up input, not for --image")
+    return None if args.image is None else given
+
+
+def feed(args: argparse.Namespace, net: linnet.Session) -> list[npt.NDArray[Any]]:
+    """An array for each input of the model, from --image, --inputs or made up."""
+    return [net.prepare(*args.image)] if args.image is not None else inputs(args, net.inputs)
 
 
 def inputs(args: argparse.Namespace, values: Sequence[linnet.ValueInfo]) -> list[npt.NDArray[Any]]:
-    """An array for each input of the model, from --inputs or made up."""
+    """The same without --image, for inputs with these names, shapes and types."""
     if args.inputs is not None:
         if args.shapes is not None:
             raise ValueError("--shapes is for made-up input, not for --inputs")

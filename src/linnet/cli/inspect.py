@@ -6,7 +6,9 @@ import argparse
 import math
 from typing import Any
 
+from ..graph import Graph
 from ..model import canonical
+from ..preprocess import recorded
 from ..text import listed, megabytes, shape_text, table
 from .inputs import files, load
 from .options import add_model, add_session, count
@@ -40,6 +42,15 @@ def _program(args: argparse.Namespace) -> Result:
     return Result(dict(parts), [line for part in parts.values() for line in part])
 
 
+def _preprocess(graph: Graph) -> str | None:
+    """How the model's file says that a picture becomes its input, or what is wrong with that."""
+    try:
+        record = recorded(graph.metadata)
+    except ValueError as error:
+        return str(error)
+    return None if record is None else repr(record)
+
+
 def _model(args: argparse.Namespace) -> Result:
     """The model in canonical form, which is what linnet runs."""
     from .. import core
@@ -69,6 +80,7 @@ def _model(args: argparse.Namespace) -> Result:
         "inputs": [{"name": v.name, "shape": [None, *v.shape[1:]]} for v in graph.inputs],
         "outputs": [{"name": name, "shape": [None, *shapes[name][1:]]} for name in graph.outputs],
         "left_out": graph.left_out,
+        "preprocess": _preprocess(graph),
         "nodes": nodes,
         "parameters": sum(array.size for array in stored),
         "macs": sum(node["macs"] for node in nodes),
@@ -94,6 +106,7 @@ def _model(args: argparse.Namespace) -> Result:
         *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
         *[f"left out: {listed(graph.left_out, 12)}"] * bool(graph.left_out),
+        *([f"pictures: {data['preprocess']}"] if data["preprocess"] else []),
         "",
         *table(
             ("node", "op", "output", "shape", "parameters", "multiply-adds"), rows, right=(4, 5)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Container
+from pathlib import Path
 from typing import Any
 
-from .. import options
+from .. import options, preprocess
+from ..formats import MEAN_SUFFIXES, mean_image
 from ..text import short
 
 MAX_INTERVAL_MS = 60_000
@@ -84,6 +86,18 @@ def numbers(text: str) -> list[float]:
     return [fraction(part) for part in text.split(",")]
 
 
+def numbers_or_file(text: str) -> list[float] | Path:
+    return Path(text) if Path(text).suffix.lower() in MEAN_SUFFIXES else numbers(text)
+
+
+def size_of_picture(text: str) -> tuple[int, int]:
+    """Height and width, one number for both."""
+    sizes = [count(part) for part in text.lower().split("x")]
+    if len(sizes) > 2:
+        raise argparse.ArgumentTypeError(f"{short(text)} is not HEIGHTxWIDTH")
+    return sizes[0], sizes[-1]
+
+
 # Options.
 
 Group = Any  # an argparse.ArgumentParser, or one of its groups
@@ -139,8 +153,48 @@ def session_options(args: argparse.Namespace, without: Container[str] = ()) -> d
     return {name: getattr(args, name) for name in names if name not in without}
 
 
-def add_inputs(parser: Group) -> Group:
-    """Where a model's input comes from; the group of options that exclude each other."""
+def add_preprocess(parser: Group) -> None:
+    """How a picture becomes a model's input: fields of linnet.Preprocess."""
+    group = parser.add_argument_group(
+        "how a picture becomes the input (default: as the model's file says)"
+    )
+    add = group.add_argument
+    add("--size", type=size_of_picture, metavar="HxW", help="its size (default: the model's)")
+    add(
+        "--resize",
+        type=size_of_picture,
+        metavar="HxW",
+        help="what it is made to be before the middle is cut out",
+    )
+    add("--fit", choices=preprocess.FITS, help="how it becomes as large")
+    add("--pad", type=fraction, metavar="P", help="the pixels of a letterbox's borders")
+    add(
+        "--mean",
+        type=numbers_or_file,
+        metavar="M,M,M",
+        help="one for each plane, or one for all; or a .binaryproto or .npy file with an image",
+    )
+    add(
+        "--scale",
+        type=numbers,
+        metavar="S,S,S",
+        help="input is (pixel - mean) * S; as 0.017 or 1/255",
+    )
+    add("--color", "--channel-order", choices=preprocess.COLORS, help="planes of the input")
+    add("--resample", choices=preprocess.RESAMPLES, help="which library's bilinear resizing")
+
+
+def given_preprocess(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of linnet.Preprocess that add_preprocess's options were given."""
+    names = ("size", "resize", "fit", "pad", "mean", "scale", "color", "resample")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if isinstance(given.get("mean"), Path):
+        given["mean"] = mean_image(given["mean"])
+    return given
+
+
+def add_inputs(parser: Group) -> None:
+    """Where a model's input comes from."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--inputs",
@@ -148,11 +202,12 @@ def add_inputs(parser: Group) -> Group:
         help=".npz with an array for each input, or .npy for a single one",
     )
     source.add_argument("--fill", choices=("random", "zeros"), help="made-up input")
+    source.add_argument("--image", action="append", metavar="FILE", help="photo; may be repeated")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of --fill random (default: 0)"
     )
     parser.add_argument("--shapes", metavar="NAME:16x1x88x88", help="of --fill (default: batch 1)")
-    return source
+    add_preprocess(parser)
 
 
 def add_interval(parser: Group, what: str) -> None:

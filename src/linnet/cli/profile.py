@@ -12,7 +12,7 @@ import numpy as np
 
 from ..report import Layer
 from ..text import finite, number, table
-from .inputs import check_writable, inputs, load
+from .inputs import check_writable, feed, load
 from .options import add_inputs, add_model, add_session, count
 from .result import Result
 from .times import Times
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> Result:
         raise ValueError(f"--export-profile {target}: expected a name ending in .json or .csv")
     check_writable(target)
     net = load(args)
-    report = net.profile(*inputs(args, net.inputs), runs=args.iterations)
+    report = net.profile(*feed(args, net), runs=args.iterations)
     data = report.to_dict()
     if target is not None and target.suffix == ".json":
         target.write_text(json.dumps(finite(data), indent=1) + "\n")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import linnet
-
-from .. import digits
 from ..text import decode, shape_text
-from .inputs import check_writable, files, inputs, load
-from .options import add_inputs, add_model, add_session, count, fraction, numbers
+from .inputs import check_writable, feed, load
+from .options import add_inputs, add_model, add_session, count
 from .result import Result
 
 Array = npt.NDArray[np.float32]
@@ -26,38 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_model(parser)
     add_session(parser)
-    source = add_inputs(parser)
-    source.add_argument("--image", action="append", metavar="FILE", help="photo; may be repeated")
-    add(
-        "--scale",
-        type=fraction,
-        metavar="S",
-        help="input is (pixel - mean) * S; as 0.017 or 1/255",
-    )
-    add("--mean", type=numbers, metavar="M,M,M", help="one for each plane, or one for all")
-    add("--channel-order", choices=("RGB", "BGR", "grey"), help="planes of the input")
+    add_inputs(parser)
     add("--top", type=count, metavar="K", help="print the K best classes (default for images: 5)")
     add("--print-top", dest="top", action="store_const", const=5, help="same as --top 5")
-    add("--labels", metavar="FILE", help="names of the classes, one a line")
+    add("--labels", metavar="FILE", help="names of the classes, one a line (default: the model's)")
     add("--fetch", metavar="NAME,NAME", help="values to compute instead of the outputs")
     add("--save-outputs", metavar="FILE.npz", help="write all computed values")
 
 
 def run(args: argparse.Namespace) -> Result:
     """Compute; print the best classes where an output is a list of classes, else statistics."""
-    pixels = (args.scale, args.mean, args.channel_order)
-    if args.image is None and any(option is not None for option in pixels):
-        raise ValueError("--scale, --mean and --channel-order are for --image")
     if args.image is None and args.inputs is None and args.fill is None:
         raise ValueError("nothing to run on: give --image, --inputs or --fill")
     check_writable(args.save_outputs)
     net = load(args)
-    shipped = files(args)[0] == digits.MODEL
-    if args.image is not None:
-        scale = args.scale if args.scale is not None else digits.SCALE if shipped else 1.0
-        arrays: list[npt.NDArray[Any]] = [_images(args, net, scale)]
-    else:
-        arrays = inputs(args, net.inputs)
+    arrays = feed(args, net)
     known = [value.name for value in (net.values if args.fetch else net.outputs)]
     names = _names(args.fetch, set(known)) if args.fetch else known
     outputs = dict(zip(names, net.run(arrays, fetch=names)))
@@ -82,7 +62,8 @@ def run(args: argparse.Namespace) -> Result:
             statistics = ", ".join(f"{key} {data[name][key]:.6g}" for key in ("min", "max", "mean"))
             lines.append(f"{name} {shape_text(y.shape)}: {statistics}")
             continue
-        labels = _labels(args.labels, scores.shape[1], shipped)
+        whole = known == [name] and not args.fetch
+        labels = _labels(args.labels, scores.shape[1], net.labels, whole)
         data[name]["top"] = []
         for row, values in zip(rows, scores):
             best = np.argsort(-values.astype(np.float64), kind="stable")[:top]
@@ -112,9 +93,12 @@ def _names(text: str, known: set[str]) -> list[str]:
     return [name for name in names if name]
 
 
-def _labels(path: str | None, classes: int, shipped: bool) -> dict[int, str]:
+def _labels(path: str | None, classes: int, known: Sequence[str], single: bool) -> dict[int, str]:
+    """Of a file, with one for each class; or those the model has, of its single output be it for
+    some classes only.
+    """
     if path is None:
-        return dict(enumerate(digits.LABELS)) if shipped else {}
+        return dict(enumerate(known)) if single or len(known) == classes else {}
     try:
         labels = decode(Path(path).read_bytes()).splitlines()
     except UnicodeDecodeError:
@@ -122,42 +106,6 @@ def _labels(path: str | None, classes: int, shipped: bool) -> dict[int, str]:
     if len(labels) != classes:
         raise ValueError(f"{path}: {len(labels)} labels for {classes} classes")
     return dict(enumerate(labels))
-
-
-def _images(args: argparse.Namespace, net: linnet.Session, scale: float) -> npt.NDArray[Any]:
-    """The batch of images that --image names."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise ValueError("reading images needs Pillow: pip install pillow") from None
-    from .. import _image
-
-    shape, dtype = net.inputs[0].shape, net.inputs[0].dtype
-    last = len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3)
-    planes = (shape[0], shape[3], *shape[1:3]) if last else shape
-    if len(net.inputs) != 1 or len(planes) != 4 or planes[1] not in (1, 3) or dtype == np.int8:
-        wanted = ", ".join(f"'{v.name}' {shape_text(v.shape)} {v.dtype}" for v in net.inputs)
-        raise ValueError(f"--image: the model takes {wanted}, not one image of 1 or 3 channels")
-    order = args.channel_order or ("grey" if planes[1] == 1 else "RGB")
-    batch = np.empty((len(args.image), *(n or 1 for n in planes[1:])), np.float32)
-    for path, row in zip(args.image, batch):
-        with open(path, "rb") as file:
-            try:
-                photo: Image.Image = Image.open(file)
-                if photo.mode[0] in "IF":
-                    raise ValueError("more than 8 bits per channel")
-                photo = ImageOps.exif_transpose(photo)
-                pixels = np.asarray(photo.convert("L" if photo.mode in ("1", "L", "LA") else "RGB"))
-            except MemoryError:
-                raise
-            except Exception as error:  # decoders raise all sorts on damaged files
-                raise ValueError(f"{path}: not a readable image: {error}") from None
-        _image.prepare(pixels, row, order=order, mean=args.mean or (0.0,), scale=scale)
-    batch = np.ascontiguousarray(batch.transpose(0, 2, 3, 1)) if last else batch
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        return np.clip(np.rint(batch), limits.min, limits.max).astype(dtype)
-    return batch.astype(dtype, copy=False)
 
 
 def _save(path: str, arrays: Mapping[str, Array]) -> None:

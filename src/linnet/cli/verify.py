@@ -15,8 +15,9 @@ from .. import digits, formats, model
 from .. import verify as verification
 from ..graph import Graph
 from ..options import WEIGHT_TYPES
+from ..preprocess import merged, prepared, recorded
 from ..verify import Side
-from .inputs import inputs, named, read_arrays
+from .inputs import inputs, named, preprocess, read_arrays
 from .options import add_inputs, add_stages, seconds
 from .result import Result
 
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     """Every value both sides have; exit status 1 if one is beyond the tolerance."""
+    preprocess(args)  # said before anything is read: that its options are for --image
     sides = _sides(args.files)
     if len(sides) != (2 if args.against is None else 1):
         raise ValueError("two models or saved outputs are needed, or one model and --against")
@@ -121,15 +123,18 @@ def _feed(
     if graph is None:
         return {}, classes
     values = [linnet.ValueInfo(v.name, (None, *v.shape[1:]), v.dtype) for v in graph.inputs]
-    made_up = args.inputs is None and args.fill is None
+    made_up = args.inputs is None and args.fill is None and args.image is None
     kept = {
         name: array for side in saved if side is not None for name, array in side.values.items()
     }
     if made_up and all(value.name in kept for value in values):
         return {value.name: kept[value.name].astype(value.dtype) for value in values}, classes
     if made_up and any(side is not None for side in saved):
-        raise ValueError("--inputs is needed: what the saved values were computed from")
+        raise ValueError("--inputs or --image is needed: what the saved values were computed from")
     if made_up and Path(graph.source) == digits.MODEL and args.shapes is None and classes is None:
         images, labels = digits.held_out(graph.inputs[0].shape[-1])
         return {values[0].name: images}, labels
+    if args.image is not None:
+        record = recorded(merged(graph.metadata, preprocess(args)))
+        return {values[0].name: prepared(record, values, args.image)}, classes
     return dict(zip((value.name for value in values), inputs(args, values))), classes

@@ -10,14 +10,14 @@ from typing import Any, Union
 import numpy as np
 import numpy.typing as npt
 
+from .. import _image
+from ..preprocess import Place, covering, stretching
 from ..text import short
 
 Array = npt.NDArray[Any]
 Scalar = Union[float, Sequence[float], Array]
 
 CV_8U, CV_32F = 0, 5
-
-_FRACTION = 1 << 11  # of the weights with which OpenCV mixes bytes
 
 # A program that uses OpenCV for everything else catches its exceptions.
 _OPENCV = getattr(sys.modules.get("cv2"), "error", None)
@@ -71,7 +71,7 @@ def blobFromImages(  # noqa: PLR0917
         raise error(f"ddepth is {short(ddepth)}, expected CV_32F or CV_8U")
     planes: list[Array] = []
     for index, given in enumerate(images):
-        image = _image(given)
+        image = _picture(given)
         if not width and not height:
             height, width = image.shape[:2]
         image = _cropped(image, width, height) if crop else _fitted(image, width, height)
@@ -124,7 +124,7 @@ def _size(size: Sequence[int] | None) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def _image(given: npt.ArrayLike) -> Array:
+def _picture(given: npt.ArrayLike) -> Array:
     """[h, w, channels], bytes or float32."""
     image = np.asarray(given)
     if image.ndim == 2:
@@ -141,67 +141,20 @@ def _image(given: npt.ArrayLike) -> Array:
 
 def _fitted(image: Array, width: int, height: int) -> Array:
     """Resized to a size."""
-    high, wide = image.shape[:2]
-    if (high, wide) == (height, width):
-        return image
-    return _resized(image, height, width, high / height, wide / width)
+    return _resized(image, stretching(image.shape, (height, width)))
 
 
 def _cropped(image: Array, width: int, height: int) -> Array:
     """Resized until it covers a size, of which the centre is left."""
-    high, wide = image.shape[:2]
-    if (high, wide) == (height, width):
+    return _resized(image, covering(image.shape, (height, width)).middle((height, width)))
+
+
+def _resized(image: Array, place: Place) -> Array:
+    if image.shape[:2] == place.size:
         return image
-    factor = float(max(np.float32(width) / np.float32(wide), np.float32(height) / np.float32(high)))
-    rows, columns = round(high * factor), round(wide * factor)
-    image = _resized(image, rows, columns, 1 / factor, 1 / factor)
-    top, left = int(0.5 * (rows - height)), int(0.5 * (columns - width))
-    return image[top : top + height, left : left + width]
-
-
-def _resized(image: Array, height: int, width: int, step_y: float, step_x: float) -> Array:
-    """Bilinear; steps are a pixel's of the result, in those of the image."""
-    high, wide = image.shape[:2]
-    y, part_y = _places(height, step_y)
-    x, part_x = _places(width, step_x)
-    part_x[(x < 0) | (x >= wide - 1)] = 0
-    left, right = x.clip(0, wide - 1), (x + 1).clip(0, wide - 1)
-    rows, which = np.unique(np.stack([y, y + 1]).clip(0, high - 1), return_inverse=True)
-    above, below = which.reshape(2, height)
-    source = image[rows]
-    if image.dtype != np.uint8:
-        lines = source[:, left] * (1 - part_x)[:, None] + source[:, right] * part_x[:, None]
-        down = part_y[:, None, None]
-        return np.asarray(lines[above] * (1 - down) + lines[below] * down)
-    # Bytes in fixed point, truncated where OpenCV truncates, so that every byte is the same.
-    a, b = _fixed(part_x)
-    lines = source.take(left, 1) * a[:, None]
-    lines += source.take(right, 1) * b[:, None]
-    lines >>= 4
-    a, b = _fixed(part_y)
-    mixed = lines.take(above, 0)
-    mixed *= a[:, None, None]
-    mixed >>= 16
-    lower = lines.take(below, 0)
-    lower *= b[:, None, None]
-    lower >>= 16
-    mixed += lower
-    mixed += 2
-    mixed >>= 2
-    return np.asarray(mixed, np.uint8)
-
-
-def _fixed(part: Array) -> tuple[Array, Array]:
-    """The weights of the first and the second of two neighbours, int32."""
-    first, second = (np.rint(p * np.float32(_FRACTION)).astype(np.int32) for p in (1 - part, part))
-    return first, second
-
-
-def _places(count: int, step: float) -> tuple[Array, Array]:
-    """Of each of `count` pixels, the one before it in the image, and how far it is from that."""
-    places = ((np.arange(count) + 0.5) * step - 0.5).astype(np.float32)
-    before = np.floor(places)
-    return before.astype(np.int64), places - before
+    resized = np.empty((*place.size, image.shape[2]), image.dtype)
+    _image.resize(np.ascontiguousarray(image), resized, begin=place.begin, step=place.step)
+    return resized
 
 
 def NMSBoxes(  # noqa: PLR0917

@@ -22,7 +22,10 @@ from ._source import PathLike as PathLike
 from ._source import Source as Source
 
 if TYPE_CHECKING:
-    from ..graph import Graph, Shape
+    from ..graph import Array, Graph, Shape
+
+
+MEAN_SUFFIXES = (".binaryproto", ".npy")  # of files that `mean_image` reads
 
 
 class Format(NamedTuple):
@@ -143,6 +146,15 @@ def read(
         options["outputs"] = outputs
     graph: Graph = reader.read(model, given, **options)
     return graph
+
+
+def mean_image(file: Given) -> Array:
+    """The mean of the pictures of training, [planes, height, width], of one of Caffe's .binaryproto
+    files or an .npy file. ValueError if it holds something else.
+    """
+    from ._caffe_mean import read_mean
+
+    return read_mean(_source(file, "mean"))
 
 
 def _source(given: Given | Source, what: str) -> Source:

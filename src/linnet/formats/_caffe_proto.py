@@ -70,6 +70,7 @@ message LayerParameter {
   optional ExpParameter exp_param = 111;
   optional InnerProductParameter inner_product_param = 117;
   optional LRNParameter lrn_param = 118;
+  optional TransformationParameter transform_param = 100;
   optional MemoryDataParameter memory_data_param = 119;
   optional MVNParameter mvn_param = 120;
   optional PoolingParameter pooling_param = 121;
@@ -133,6 +134,7 @@ message V1LayerParameter {
   optional PoolingParameter pooling_param = 19;
   optional PowerParameter power_param = 21;
   optional MemoryDataParameter memory_data_param = 22;
+  optional TransformationParameter transform_param = 36;
   optional ArgMaxParameter argmax_param = 23;
   optional EltwiseParameter eltwise_param = 24;
   optional ThresholdParameter threshold_param = 25;
@@ -257,6 +259,12 @@ message LogParameter {
   optional float base = 1 [default = -1];
   optional float scale = 2 [default = 1];
   optional float shift = 3;
+}
+message TransformationParameter {
+  optional float scale = 1 [default = 1];
+  optional uint32 crop_size = 3;
+  optional string mean_file = 4;
+  repeated float mean_value = 5;
 }
 message MemoryDataParameter {
   optional uint32 batch_size = 1;
@@ -431,7 +439,7 @@ _IGNORED = {
         phase loss_weight propagate_down device buffer engine debug
         forward_type backward_type forward_math backward_math cublas_math_override
         multinode mn_activation_param mn_grad_compress_param force_backward
-        transform_param loss_param accuracy_param contrastive_loss_param
+        loss_param accuracy_param contrastive_loss_param
         data_param dummy_data_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
         parameter_param recurrent_param sigmoid_param tanh_param window_data_param
@@ -439,7 +447,7 @@ _IGNORED = {
         box_annotator_ohem_param smooth_l1_loss_param split_param
     """,
     "V1LayerParameter": """
-        blobs_lr weight_decay loss_weight transform_param loss_param accuracy_param
+        blobs_lr weight_decay loss_weight loss_param accuracy_param
         contrastive_loss_param data_param dummy_data_param hdf5_data_param
         hdf5_output_param hinge_loss_param image_data_param infogain_loss_param
         sigmoid_param tanh_param window_data_param
@@ -450,6 +458,7 @@ _IGNORED = {
         new_num new_channels new_height new_width shuffle_images hdf5_output_param
     """,
     "ParamSpec": "lr_mult decay_mult",
+    "TransformationParameter": "mirror force_color force_gray",
     "BlobProto": "diff double_diff",
     "ConvolutionParameter": """
         engine force_nd_im2col conv_algos_override
@@ -491,6 +500,7 @@ _IGNORED_NUMBERS = {
     "V0LayerParameter": "16 17 18 19 20 21 51 52 53 54 55 56 58 59 60 61 62 63 64 1001",
     "V1LayerParameter": "7 8 11 13 14 15 16 20 26 27 29 35 36 37 38 40 42",
     "ParamSpec": "3 4",
+    "TransformationParameter": "2 6 7",
     "FillerParameter": "3 4 5 6 7 8",
     "ConvolutionParameter": "15 17",
     "PoolingParameter": "11",

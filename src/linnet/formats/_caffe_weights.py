@@ -25,7 +25,7 @@ def read(source: Source) -> dict[str, Sequence[Any]]:
     if not layers and _is_mean(data):
         raise ValueError(
             f"{source}: holds an image, likely the mean of those of training, and no weights; "
-            "subtract it from what you feed the network, and give its .caffemodel"
+            "it is for --mean (in Python, linnet.formats.mean_image); give the .caffemodel"
         )
     if not layers:
         raise ValueError(f"{source}: not a caffemodel (it has no layers)")

@@ -26,7 +26,9 @@ message ModelProto {
   optional string producer_name = 2;
   optional GraphProto graph = 7;
   repeated OperatorSetIdProto opset_import = 8;
+  repeated MetadataEntry metadata_props = 14;
 }
+message MetadataEntry { optional bytes key = 1; optional bytes value = 2; }
 message OperatorSetIdProto { optional string domain = 1; optional int64 version = 2; }
 message GraphProto {
   repeated NodeProto node = 1;

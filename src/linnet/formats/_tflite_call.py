@@ -1,4 +1,4 @@
-"""What the rules of TFLite's operators work with: the translation, and one operator of it."""
+"""What the rules of TFLite's operators work with: a translation, its variables, one operator."""
 
 from __future__ import annotations
 
@@ -22,6 +22,33 @@ _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
 }
 
 
+class State(NamedTuple):
+    """A variable: what it holds at first, and the graph's input and output that stand for it; no
+    output if it is never assigned.
+    """
+
+    initial: Array
+    before: str
+    after: str
+
+
+class States:
+    """The variables of a translation, by their names."""
+
+    def __init__(self) -> None:
+        self.initial: dict[str, Array] = {}
+        self.handles: dict[str, str] = {}  # names of variables, by values that stand for them
+        self.before: dict[str, str] = {}
+        self.after: dict[str, str] = {}
+
+    def all(self) -> list[State]:
+        """Those that are read."""
+        return [
+            State(self.initial[name], before, self.after.get(name, ""))
+            for name, before in self.before.items()
+        ]
+
+
 class Lite(Inferred):
     """A translation in which a tensor has up to two values: what the file stores, under the
     tensor's name, and the reals that its integers stand for.
@@ -43,6 +70,7 @@ class Lite(Inferred):
         self.phases: dict[str, tuple[int, int]] = {}
         # Values that say where a pool of such a window found its numbers.
         self.places: dict[str, list[int]] = {}
+        self.states: States | None = None  # the model's variables, if somebody keeps them
         self.resized = False  # whether inputs have other sizes than the file says
 
     def emit(self, op: str, name: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:
@@ -137,6 +165,10 @@ class Call:
     def options(self, field: int) -> list[int]:
         """One that is a vector of integers."""
         return [] if self._options is None else self._options.integers(field)
+
+    def text(self, field: int) -> str:
+        """One that is a text."""
+        return "" if self._options is None else self._options.text(field)
 
     def input(self, index: int) -> str:
         """Name of the reals of an input, "" if it is absent."""

@@ -143,6 +143,10 @@ class Operator:
         self.options = table.table(4)
         self.custom_options = table.numbers(5, "u1")
 
+    def text(self, field: int) -> str:
+        """A field of the options that is a text."""
+        return "" if self.options is None else self.options.text(field)
+
 
 class Signature(NamedTuple):
     """One way to call a graph of the file, by its number: names of inputs and outputs, and the
@@ -173,25 +177,50 @@ class Model:
         self.graphs = len(graphs)
         if not graphs:
             raise ValueError(f"{what}: it has no graph")
+        self._codes, self._what = root.tables(1), what
         # Others are of branches, loops and initialisation, which operators of this one call.
         main = graphs[0]
         self.name = main.text(4)
-        self.tensors = [Tensor(table, i) for i, table in enumerate(main.tables(0))]
         self.inputs, self.outputs = main.integers(1), main.integers(2)
-        codes = root.tables(1)
-        self.operators = []
-        for table in main.tables(3):
-            index = table.number(0, "I")
-            if index >= len(codes):
-                raise ValueError(f"{what}: an operator has no code")
-            self.operators.append(Operator(table, codes[index]))
-        used = {i for op in self.operators for i in (*op.inputs, *op.outputs)}
+        self.tensors, self.operators = self._graph(main)
         ends = {*self.inputs, *self.outputs}
-        inside = all(-1 <= i < len(self.tensors) for i in used | ends)
-        if not inside or -1 in ends:
+        if ends and not 0 <= min(ends) <= max(ends) < len(self.tensors):
             raise ValueError(f"{what}: an operator names a tensor that there is not")
         # Tensors may share bytes, but a small file must not pass for many large tensors.
         self._room = 8 * len(self.data) + (1 << 22)
+
+    def _graph(self, graph: Table) -> tuple[list[Tensor], list[Operator]]:
+        tensors = [Tensor(table, i) for i, table in enumerate(graph.tables(0))]
+        operators = []
+        for table in graph.tables(3):
+            index = table.number(0, "I")
+            if index >= len(self._codes):
+                raise ValueError(f"{self._what}: an operator has no code")
+            operators.append(Operator(table, self._codes[index]))
+        used = {i for op in operators for i in (*op.inputs, *op.outputs)}
+        if not all(-1 <= i < len(tensors) for i in used):
+            raise ValueError(f"{self._what}: an operator names a tensor that there is not")
+        return tensors, operators
+
+    def assigned(self, index: int) -> dict[str, Array]:
+        """The constants that a graph assigns to variables, which is all that it may do."""
+        graphs = self._root.tables(2)
+        if not 0 < index < len(graphs):
+            raise Unsupported(f"calls graph {index}, which there is not")
+        tensors, operators = self._graph(graphs[index])
+        names: dict[int, str] = {}
+        found = {}
+        for operator in operators:
+            value = None
+            if operator.kind == "VAR_HANDLE" and len(operator.outputs) == 1:
+                names[operator.outputs[0]] = operator.text(1)
+                continue
+            if operator.kind == "ASSIGN_VARIABLE" and len(operator.inputs) == 2:
+                value = self.constant(tensors[operator.inputs[1]])
+            if value is None or operator.inputs[0] not in names:
+                raise Unsupported("does more than to assign constants to variables")
+            found[names[operator.inputs[0]]] = value
+        return found
 
     def signatures(self) -> dict[str, Signature]:
         """The signatures by their keys, names in their alphabet's order as LiteRT has them."""
@@ -218,6 +247,15 @@ class Model:
             return np.frombuffer(self.data, np.uint8, size, offset)
         data = table.numbers(0, "u1")
         return None if data is None or not data.size else data
+
+    def metadata(self, name: str) -> bytes:
+        """What the file says under a name, empty if nothing. ValueError if it is damaged."""
+        for table in self._root.tables(6):
+            index = table.number(1, "I")
+            if table.text(0) == name and index < len(self._buffers):
+                data = self._buffers[index].numbers(0, "u1")
+                return b"" if data is None else data.tobytes()
+        return b""
 
     def constant(self, tensor: Tensor) -> Array | None:
         """The numbers of a constant, in a view of the file if they are stored plainly; None if it

@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph, Layer, Shape
+from ..preprocess import PREPROCESS
 from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_places, _caffe_windows
 from ._caffe_binary import carried
 from ._caffe_layers import layer_type, passes_on
+from ._caffe_mean import record
 from ._caffe_text import Network, parse
 from ._caffe_v0 import is_old, upgraded
 from ._caffe_weights import Rule, Weighted, layers_of
@@ -52,6 +54,7 @@ _INSTEAD = {  # what else there is to say of layers that are not supported
     "yourself",
 }
 _TRAIN = 0  # of caffe.proto's Phase
+_TRANSFORM = "transform_param."
 
 
 def read(
@@ -122,6 +125,7 @@ class _Reader(Weighted):
         self.source = source
         self.given = given  # shapes of inputs
         self.unknown: dict[int, list[str]] = {}  # fields by the layer's id
+        self.untold: dict[int, list[str]] = {}  # those of its transform_param
         self.current: dict[str, str] = {}  # blob to the value it holds at this point
         self.tops: list[str] = []  # every layer's values
         self.read: set[str] = set()  # those that a layer has read
@@ -160,6 +164,7 @@ class _Reader(Weighted):
         graph.inputs = [v for v in graph.inputs if v.name in self.read or v.name not in scored]
         graph.outputs = [name for name in self.tops if name not in self.read | self.silenced]
         self.settle(graph.outputs)
+        self._preprocess(layers)
         if not graph.outputs:
             raise ValueError(f"{source}: not a network (it has no layers that compute something)")
 
@@ -170,8 +175,10 @@ class _Reader(Weighted):
         if network.unknown:
             self.problem(f"the network {_fields(network.unknown)}")
         kept = {id(layer) for layer in layers}
-        for layer, paths in zip(every, network.unknown_in_layers):
+        for layer, unknown in zip(every, network.unknown_in_layers):
             kind = layer_type(layer)
+            paths = [path for path in unknown if not path.startswith(_TRANSFORM)]
+            self.untold[id(layer)] = [path for path in unknown if path not in paths]
             if id(layer) in kept and not _scores(kind) and kind != "Input":
                 self.unknown[id(layer)] = paths
                 continue
@@ -191,6 +198,17 @@ class _Reader(Weighted):
             )
         for blob, dims in zip(net.input, shapes):
             self._declare(blob, dims)
+
+    def _preprocess(self, layers: Sequence[Any]) -> None:
+        """Note how pictures become the input, if there is a single one and its layer says so."""
+        if len(self.graph.inputs) != 1:
+            return
+        name, shape, _ = self.graph.inputs[0]
+        for layer in layers:
+            inside = layer_type(layer) in ("Input", "MemoryData") and name in layer.top
+            if inside and layer.HasField("transform_param") and shape[1:2] in ((1,), (3,)):
+                text = record(layer, shape[1], self.untold[id(layer)], self.source)
+                self.graph.metadata[PREPROCESS] = text
 
     def _declare(self, blob: str, dims: list[int]) -> None:
         if blob in self.current:
@@ -251,8 +269,8 @@ class _Reader(Weighted):
             raise Unsupported(
                 "reads a data set; instead, write an Input layer with the shape of the images: "
                 f'layer {{ name: "{layer.name}" type: "Input" {tops} input_param '
-                "{ shape { dim: 1 dim: 3 dim: 224 dim: 224 } } }, and scale and crop what you feed "
-                "it, less its mean, as transform_param says"
+                "{ shape { dim: 1 dim: 3 dim: 224 dim: 224 } } }; with the transform_param in it, "
+                "it says how pictures become the input"
             )
         if kind == "Python":
             name = f"{layer.python_param.module}.{layer.python_param.layer}"

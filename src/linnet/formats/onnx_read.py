@@ -89,6 +89,10 @@ class _Reader(Translator):
             with self.attempt(proto.op_type, name, proto.input, proto.output):
                 self._node(proto, name)
         self.graph.outputs = [value.name for value in source.output]
+        self.graph.metadata = {
+            entry.key.decode("utf-8", "replace"): entry.value.decode("utf-8", "replace")
+            for entry in model.metadata_props
+        }
 
     def _opset(self, model: Any) -> int:
         if not model.HasField("graph") or not model.graph.output:

@@ -45,6 +45,8 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     model.opset_import.add(domain="", version=version)
     if any(node.op in OWN_OPERATORS for node in graph.nodes):
         model.opset_import.add(domain=OWN_DOMAIN, version=1)
+    for key, text in graph.metadata.items():
+        model.metadata_props.add(key=key.encode(), value=text.encode())
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:
         _describe(model.graph.input.add(), value.name, builder)

@@ -14,6 +14,7 @@ from ..graph import ELEMENT_TYPES, Array, Node
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator, as_inputs
+from ._small import in_float32
 from .map import broadcast, scaled
 
 _BOOL, _FLOAT, _INT8 = (ELEMENT_TYPES[name] for name in ("bool", "float32", "int8"))
@@ -65,14 +66,14 @@ def where(condition: Array, x: Array, y: Array) -> Array:
 
 def lower_comparison(low: Lowering, call: Call) -> None:
     """Of float32, with NaN to nothing; where both may be equal, one is a constant without
-    infinities.
+    infinities. Of small types.
     """
     op, x, y = call.node.op, call.input(0), call.input(1)
     if x in low.constants:
         op, x, y = _MIRRORED[op], y, x
     # The difference of equal infinities is no number.
     strict = op in ("Less", "Greater")
-    if not strict and not np.isfinite(low.numbers(y, "second input")).all():
+    if not strict and not call.whole and not np.isfinite(low.numbers(y, "second input")).all():
         raise Refusal("of infinity or NaN is not supported")
     if y not in low.constants and smaller(low.shape(x), low.shape(y)):
         op, x, y = _MIRRORED[op], y, x
@@ -195,11 +196,11 @@ def chosen(condition: Array, x: Array, y: Array) -> int:
 
 
 OPERATORS = (
-    Operator("Equal", equal, lower_comparison, broadcast),
-    Operator("Less", less, lower_comparison, broadcast),
-    Operator("LessOrEqual", less_or_equal, lower_comparison, broadcast),
-    Operator("Greater", greater, lower_comparison, broadcast),
-    Operator("GreaterOrEqual", greater_or_equal, lower_comparison, broadcast),
+    Operator("Equal", equal, in_float32(lower_comparison), broadcast),
+    Operator("Less", less, in_float32(lower_comparison), broadcast),
+    Operator("LessOrEqual", less_or_equal, in_float32(lower_comparison), broadcast),
+    Operator("Greater", greater, in_float32(lower_comparison), broadcast),
+    Operator("GreaterOrEqual", greater_or_equal, in_float32(lower_comparison), broadcast),
     Operator("Not", not_, lower_not, as_inputs),
     Operator("And", and_, lower_both, broadcast),
     Operator("Or", or_, lower_both, broadcast),

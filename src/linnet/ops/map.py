@@ -13,6 +13,7 @@ from ..text import shape_text, short
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
+from ._small import in_float32
 
 _DTYPES = {number: np.dtype(name) for name, number in ELEMENT_TYPES.items()}
 
@@ -396,16 +397,16 @@ def broadcast(*arrays: Array, **attrs: Any) -> int:
 
 
 OPERATORS = (
-    Operator("Relu", relu, lower_function),
+    Operator("Relu", relu, in_float32(lower_function)),
     Operator("Sigmoid", sigmoid, lower_function, as_inputs),
     Operator("Tanh", tanh, lower_function, as_inputs),
     Operator("Exp", exp, lower_function, as_inputs),
     Operator("Log", log, lower_function, as_inputs),
     Operator("Sqrt", sqrt, lower_function, as_inputs),
     Operator("Reciprocal", reciprocal, lower_function, as_inputs),
-    Operator("Neg", negative, lower_function, as_inputs),
-    Operator("Abs", absolute, lower_function, as_inputs),
-    Operator("Sign", sign, lower_function, as_inputs),
+    Operator("Neg", negative, in_float32(lower_function), as_inputs),
+    Operator("Abs", absolute, in_float32(lower_function), as_inputs),
+    Operator("Sign", sign, in_float32(lower_function), as_inputs),
     Operator("Floor", floor, lower_function, as_inputs),
     Operator("Ceil", ceil, lower_function, as_inputs),
     Operator("Round", round_, lower_function, as_inputs),
@@ -421,17 +422,17 @@ OPERATORS = (
     Operator("Selu", selu, lower_function),
     Operator("PRelu", prelu, lower_prelu),
     Operator("Swish", swish, lower_swish),
-    Operator("Clip", clip, lower_clip, as_inputs),
-    Operator("Add", add, lower_arithmetic, broadcast),
-    Operator("Sub", subtract, lower_arithmetic, broadcast),
-    Operator("Mul", multiply, lower_arithmetic, broadcast),
-    Operator("Div", divide, lower_arithmetic, broadcast),
+    Operator("Clip", clip, in_float32(lower_clip), as_inputs),
+    Operator("Add", add, in_float32(lower_arithmetic), broadcast),
+    Operator("Sub", subtract, in_float32(lower_arithmetic), broadcast),
+    Operator("Mul", multiply, in_float32(lower_arithmetic), broadcast),
+    Operator("Div", divide, in_float32(lower_arithmetic), broadcast),
     Operator("Mod", remainder, of_constants, broadcast),
     Operator("Pow", power, lower_power, broadcast),
     Operator("Sum", total, lower_chain, broadcast),
     Operator("Mean", mean, lower_chain, broadcast),
-    Operator("Max", largest, lower_chain, broadcast),
-    Operator("Min", smallest, lower_chain, broadcast),
+    Operator("Max", largest, in_float32(lower_chain), broadcast),
+    Operator("Min", smallest, in_float32(lower_chain), broadcast),
     Operator("BatchNormalization", batch_normalization, lower_batch_normalization),
     Operator("Cast", cast, lower_cast, as_inputs),
 )
