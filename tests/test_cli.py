@@ -294,6 +294,7 @@ def test_options_reach_the_session(call: Call, monkeypatch: pytest.MonkeyPatch) 
     data = call("profile", "digits", "--iterations", "1", *options, "-t", "2", "--strict", "--json")
     assert given == {
         "stages": [],
+        "outputs": [],
         "preprocess": None,
         "threads": 2,
         "algorithm": None,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from packed import unpack
 from reading import close, refusal, run
+from tf_models import BOOL, FLOAT, STRING, Builder
 
 import linnet
 from linnet import core, formats, interpret, passes
@@ -18,54 +19,6 @@ from linnet.formats import _schema
 
 DATA = Path(__file__).parent / "data" / "tensorflow"
 CASES = unpack(DATA / "graphs.npz")
-FLOAT, INT, BOOL, STRING = 1, 3, 10, 7
-
-
-class Builder:
-    """A GraphDef, node by node."""
-
-    def __init__(self) -> None:
-        self.graph = _schema.tensorflow("GraphDef")()
-
-    def add(self, op: str, name: str, *inputs: str, **attrs: Any) -> Builder:
-        node = self.graph.node.add(name=name, op=op, input=list(inputs))
-        for key, value in attrs.items():
-            attr = node.attr.add(key=key).value
-            if isinstance(value, bool):
-                attr.b = value
-            elif isinstance(value, int):
-                attr.i = value
-            elif isinstance(value, float):
-                attr.f = value
-            elif isinstance(value, bytes):
-                attr.s = value
-            else:
-                attr.list.i.extend(value)
-        return self
-
-    def input(self, *shape: int, name: str = "x", dtype: int = FLOAT) -> Builder:
-        self.add("Placeholder", name)
-        attrs = self.graph.node[-1].attr
-        attrs.add(key="dtype").value.type = dtype
-        for size in shape:
-            attr = next((a for a in attrs if a.key == "shape"), None) or attrs.add(key="shape")
-            attr.value.shape.dim.add(size=size)
-        return self
-
-    def const(self, name: str, values: Any, control: str = "") -> Builder:
-        array = np.asarray(values)
-        kinds = {"f": (FLOAT, "f4"), "i": (INT, "i4"), "b": (BOOL, "?")}
-        code, stored = kinds[array.dtype.kind]
-        self.add("Const", name, *[f"^{control}"] * bool(control))
-        tensor = self.graph.node[-1].attr.add(key="value").value.tensor
-        tensor.dtype = code
-        tensor.tensor_content = array.astype(stored).tobytes()
-        for size in array.shape:
-            tensor.tensor_shape.dim.add(size=size)
-        return self
-
-    def data(self) -> bytes:
-        return bytes(self.graph.SerializeToString())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -88,6 +41,83 @@ def test_saved_models(version: int) -> None:
         assert names == (["y"] if version == 1 else ["map", "scores"])
         for name, got in zip(names, net.run(None, {"image": results["x"]})):
             close(got, results[f"{name}{version}"])
+
+
+def test_outputs_within_functions() -> None:
+    """By the full names of their operators, which values have, or of a signature's outputs."""
+    x = {"image": np.load(DATA / "saved.npz")["x"]}
+    inner = "StatefulPartitionedCall/StatefulPartitionedCall/StatefulPartitionedCall/Relu:0"
+    net = linnet.load(DATA / "saved2", outputs=[inner, "scores"])
+    assert [v.name for v in net.outputs] == [inner, "scores"]
+    whole = linnet.load(DATA / "saved2")
+    np.testing.assert_array_equal(net.run("scores", x)[0], whole.run("scores", x)[0])
+    assert net.run(inner, x)[0].shape == (2, 6, 8, 4)
+    with pytest.raises(ValueError, match=r"is not defined anywhere; did you mean .*/Relu'"):
+        linnet.load(DATA / "saved2", outputs=inner.replace("Relu", "Rleu"))
+
+
+def test_what_nobody_wants_is_not_read() -> None:
+    """Not even what would be no graph."""
+    builder = Builder().input(-1, 4).add("Relu", "y", "x").add("Strange", "z", "y", "nowhere")
+    refusal(builder.data(), "'nowhere' is not defined anywhere")
+    graph = formats.read(builder.data(), outputs=["y:0"])
+    assert (graph.outputs, graph.left_out) == (["y:0"], ["Strange"])
+
+
+@pytest.mark.parametrize(
+    ("stages", "text"),
+    [(["other"], "has no signature 'other', but 'serving_default'"), (["a", "b"], "only one")],
+)
+def test_signatures_that_are_not_there(stages: list[str], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        linnet.load(DATA / "saved2", stages=stages)
+    with pytest.raises(ValueError, match="a frozen graph has no signatures, so not 'other'"):
+        linnet.load(Builder().input(-1, 4).add("Relu", "y", "x").data(), stages="other")
+
+
+def test_several_signatures(tmp_path: Path) -> None:
+    """As there are more than one, one has to be named, or the outputs."""
+    saved = _schema.tensorflow("SavedModel")()
+    meta = saved.meta_graphs.add()
+    meta.graph_def.ParseFromString(
+        Builder().input(-1, 4).add("Relu", "y", "x").add("Tanh", "z", "y").data()
+    )
+    for name in ("y", "z"):
+        signature = meta.signature_def.add(key=f"of_{name}").value
+        signature.inputs.add(key="data").value.name = "x:0"
+        signature.outputs.add(key="result").value.name = f"{name}:0"
+    path = tmp_path / "saved_model.pb"
+    path.write_bytes(saved.SerializeToString())
+    with pytest.raises(ValueError, match="no signature 'serving_default', but 'of_y', 'of_z'"):
+        linnet.load(path)
+    net = linnet.load(tmp_path, stages="of_z")
+    assert [v.name for v in (*net.inputs, *net.outputs)] == ["data", "result"]
+    net = linnet.load(tmp_path, outputs="y")
+    assert [v.name for v in (*net.inputs, *net.outputs)] == ["x", "y"]
+
+
+def test_graphs_beside_a_checkpoint(tmp_path: Path) -> None:
+    meta = _schema.tensorflow("MetaGraphDef")()
+    builder = Builder().input(-1, 3).add("VariableV2", "v").add("Add", "y", "x", "v")
+    builder.add("Const", "names").add("RestoreV2", "read", "names", "names").add(
+        "Assign", "assign", "v", "read"
+    )
+    builder.add("NoOp", "restore", "^assign").add("ScalarSummary", "summary", "names", "y")
+    tensor = builder.graph.node[3].attr.add(key="value").value.tensor
+    tensor.dtype = STRING
+    tensor.string_val.append(b"v")
+    meta.graph_def.CopyFrom(builder.graph)
+    meta.saver_def.restore_op_name = "restore"
+    path = tmp_path / "model.ckpt.meta"
+    path.write_bytes(meta.SerializeToString())
+    with pytest.raises(ValueError, match=r"there is no .*model.ckpt.index$"):
+        linnet.load(path)
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    with pytest.raises(ValueError, match="only a checkpoint of version 1, which is not supported"):
+        linnet.load(path)
+    path.write_bytes(b"\x0a\x03abc")
+    with pytest.raises(ValueError, match="not a MetaGraphDef of TensorFlow"):
+        linnet.load(path)
 
 
 def test_values_have_the_names_of_nodes() -> None:
@@ -346,3 +376,15 @@ def test_random_bytes_are_refused() -> None:
             core.shapes(passes.canonicalize(formats.read(bytes(data))))
         except (ValueError, MemoryError):
             continue
+
+
+def test_bodies_are_bounded() -> None:
+    """A large one that is called often is in memory as often."""
+    builder = called("outer")
+    calls = [("call inner", f"c{index}", "a") for index in range(200)]
+    function(builder, "outer", "sum:sum:0", *calls, ("AddN", "sum", "c0"))
+    body = builder.graph.library.function[0]
+    body.node_def[-1].input[:] = [f"c{index}:output:0" for index in range(200)]
+    nodes = [("Neg", f"n{index}", "a") for index in range(3000)]
+    function(builder, "inner", "n0:y:0", *nodes)
+    refusal(builder.data(), "its functions come to more than 500000 nodes")

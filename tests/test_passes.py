@@ -9,7 +9,7 @@ import pytest
 
 from linnet import interpret, ops, passes
 from linnet.graph import UNSUPPORTED, Graph, Node, Value
-from linnet.passes.lowering import NEXT
+from linnet.passes.lowering import advice
 
 RANDOM = np.random.default_rng(4)
 
@@ -234,7 +234,7 @@ def test_one_problem_is_a_sentence_and_more_are_a_list():
         "2 problems",
         "node 'b' (Bar): the operator is not supported",
         "node 'a' (Foo): is strange",
-        NEXT,
+        advice(),
     ]
     many = [
         Node(UNSUPPORTED, f"b{i}", ["x"], [f"b{i}"], {"op": "Foo", "reason": "is strange"})
@@ -270,7 +270,7 @@ def test_every_missing_operator_is_listed_once():
         "node 'filled' (ConstantOfShape): is supported for constants only",
     ]
     assert "(Slice)" not in str(error.value)
-    assert lines[-1] == NEXT
+    assert lines[-1] == advice()
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,12 @@ def test_a_wrong_axis_is_still_refused():
     net.add("Slice", "t", ints(0), ints(1), ints(7))
     with pytest.raises(ValueError, match=r"node 'y' \(Slice\): axis 7 does not exist"):
         net.check("")
+
+
+def test_what_two_windows_read_is_turned_once() -> None:
+    net = Net()
+    for name in "ab":
+        net.add("Transpose", "x", y=name, perm=FIRST)
+        net.add("Conv", name, normal(2, 4, 1, 1), y=f"{name}.conv")
+    net.add("Concat", "a.conv", "b.conv", axis=1)
+    net.check("Transpose Conv Conv Concat")

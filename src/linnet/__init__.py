@@ -56,6 +56,7 @@ def load(
     *,
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
+    outputs: Sequence[str] = (),
     preprocess: Preprocess | Mapping[str, Any] | None = None,
     threads: int | None = None,
     algorithm: str | None = None,
@@ -69,13 +70,17 @@ def load(
     """Load a trained model and make it ready to run.
 
     model: an .onnx or .tflite file; a Caffe .prototxt, with its .caffemodel as `weights`; a frozen
-        graph of TensorFlow (.pb), or the folder of a SavedModel; a .keras or .h5 file of Keras, or
-        JSON text with an .h5 file as `weights`; what such a file holds, as bytes or an open binary
-        file; or a Graph.
+        graph of TensorFlow (.pb), the folder of a SavedModel, or a .meta file beside its
+        checkpoint; a .keras or .h5 file of Keras, or JSON text with an .h5 file as `weights`; what
+        such a file holds, as bytes or an open binary file; or a Graph.
     stages: what a Caffe network's rules (`include { stage: "deploy" }`) may ask for, beside the
-        stages its own `state` names.
+        stages its own `state` names; of a SavedModel the signature, by default
+        "serving_default" or the only one.
     shapes: sizes of inputs by name, {"data": (1, 3, 224, 224)}, for a model that leaves them open
         or is to run at others than it says; None for an axis leaves it open.
+    outputs: names of values to compute instead of the file's outputs. What they do not depend on
+        is not looked at, so that it may be anything; of an object detector, name the raw boxes and
+        scores.
     threads: how many compute; by default one for every core this process may use (its affinity
         mask and cgroup).
     algorithm: run convolutions and fully connected layers with this one only, where it accepts
@@ -113,7 +118,8 @@ def load(
             weights_dtype=weights_dtype,
         )
     )
-    graph, metadata = _model.build(model, weights, stages, shapes, options.get("memory_limit"))
+    limit = options.get("memory_limit")
+    graph, metadata = _model.build(model, weights, stages, shapes, limit, outputs=outputs)
     return Session(_core.Session(graph, **options), merged(metadata, preprocess))
 
 
@@ -125,6 +131,7 @@ def convert(
     *,
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
+    outputs: Sequence[str] = (),
     preprocess: Preprocess | Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
@@ -145,7 +152,7 @@ def convert(
         raise ValueError(f"{short(str(dst))}: the file to write must end in .onnx")
     from .formats import onnx_write
 
-    graph = _model.canonical(model, weights, stages, shapes)
+    graph = _model.canonical(model, weights, stages, shapes, outputs=outputs)
     graph.metadata = merged(graph.metadata, preprocess)
     onnx_write.save(graph, target, weights_dtype)
 

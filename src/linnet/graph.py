@@ -97,6 +97,7 @@ class Graph:
     """Nodes, constants, inputs and the names of the outputs; `source` is the file, for messages.
 
     layers: the source's own, in its order, where several nodes may stand for one or none.
+    left_out: kinds of operators that the source has and the wanted outputs do not depend on.
     metadata: what else the file says, by ONNX's or linnet's own keys (linnet.preprocess has them).
     """
 
@@ -107,6 +108,7 @@ class Graph:
     outputs: list[str]
     source: str = ""
     layers: list[Layer] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
 

@@ -20,14 +20,18 @@ def canonical(
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
     memory_limit: int | None = None,
+    *,
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """The canonical graph of a model in files; memory_limit as of passes.canonicalize."""
     from . import passes
+    from .passes.outputs import with_outputs
     from .passes.sizes import checked_shapes, with_shapes
 
-    sizes = checked_shapes(shapes)
-    graph = formats.read(model, weights, stages=checked_stages(stages), shapes=sizes)
-    return passes.canonicalize(with_shapes(graph, sizes), memory_limit)
+    sizes, outputs = checked_shapes(shapes), _checked("outputs", outputs)
+    stages = _checked("stages", stages)
+    graph = formats.read(model, weights, stages=stages, shapes=sizes, outputs=outputs)
+    return passes.canonicalize(with_shapes(with_outputs(graph, outputs), sizes), memory_limit)
 
 
 def build(
@@ -36,34 +40,37 @@ def build(
     stages: Sequence[str] = (),
     shapes: Shapes | None = None,
     memory_limit: int | None = None,
+    *,
+    outputs: Sequence[str] = (),
 ) -> tuple[_core.GraphBuilder, dict[str, str]]:
     """The core's graph of a model in files, or of a Graph; and its metadata.
 
     An ONNX file that is canonical is read by the core, without what takes long to import.
     """
-    stages = checked_stages(stages)
+    stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
     if isinstance(model, Graph):
         from . import core, passes
+        from .passes.outputs import with_outputs
         from .passes.sizes import checked_shapes, with_shapes
 
-        model = with_shapes(model, checked_shapes(shapes))
+        model = with_shapes(with_outputs(model, outputs), checked_shapes(shapes))
         return core.build(passes.canonicalize(model, memory_limit)), model.metadata
     source = formats.Source(model)
-    plain = weights is None and not stages and shapes is None and source.path is not None
-    if plain and formats.recognise(source) is formats.ONNX:
+    plain = weights is None and not (stages or outputs) and shapes is None
+    if plain and source.path is not None and formats.recognise(source) is formats.ONNX:
         try:
             return _core.read_onnx(os.fsencode(source.name)), onnx_metadata.read(source)
         except ValueError:
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core
 
-    graph = canonical(source, weights, stages, shapes, memory_limit)
+    graph = canonical(source, weights, stages, shapes, memory_limit, outputs=outputs)
     return core.build(graph), graph.metadata
 
 
-def checked_stages(stages: Sequence[str]) -> list[str]:
-    """Names of stages that someone has given: a list of them, or a single one."""
-    names = [stages] if isinstance(stages, str) else stages
+def _checked(what: str, given: Sequence[str]) -> list[str]:
+    """Names that someone has given: a list of them, or a single one."""
+    names = [given] if isinstance(given, str) else given
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"stages is {short(stages)}, expected a list of names")
+        raise ValueError(f"{what} is {short(given)}, expected a list of names")
     return list(names)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import difflib
+import itertools
 import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+_MOST_COMPARED = 10_000  # names
 LONGEST_QUOTE = 120  # characters of what a message quotes
 
 _BYTE_ORDER_MARKS = {
@@ -44,6 +47,14 @@ def listed(names: Iterable[Any], most: int = 5) -> str:
 _QUOTES = reprlib.Repr()
 _QUOTES.maxother = _QUOTES.maxstring = LONGEST_QUOTE
 _QUOTES.maxlevel = 3
+
+
+def nearest(wrong: Iterable[str], known: Iterable[str]) -> str:
+    """What someone may have meant by names that are not known, as the end of a message."""
+    names = list(itertools.islice(known, _MOST_COMPARED))
+    meant = (difflib.get_close_matches(name[:200], names, 2) for name in wrong)
+    found = dict.fromkeys(itertools.chain.from_iterable(itertools.islice(meant, 3)))
+    return f"; did you mean {listed(found)}?" if found else ""
 
 
 def number(value: float | None, digits: int) -> str:

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> Result:
         args.weights_dtype,
         stages=args.stages,
         shapes=args.shapes,
+        outputs=args.outputs,
         preprocess=given_preprocess(args) or None,
     )
     size = Path(target).stat().st_size

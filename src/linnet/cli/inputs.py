@@ -44,8 +44,9 @@ def load(args: argparse.Namespace) -> linnet.Session:
     """The session; with --image, of a model that takes pictures, if need be as they are."""
     model, weights, _ = files(args)
     record = preprocess(args)
+    options = session_options(args)
     return linnet.load(
-        model, weights, stages=args.stages, preprocess=record, **session_options(args)
+        model, weights, stages=args.stages, outputs=args.outputs, preprocess=record, **options
     )
 
 

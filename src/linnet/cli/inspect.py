@@ -9,7 +9,7 @@ from typing import Any
 from ..graph import Graph
 from ..model import canonical
 from ..preprocess import recorded
-from ..text import megabytes, shape_text, table
+from ..text import listed, megabytes, shape_text, table
 from .inputs import files, load
 from .options import add_model, add_session, count
 from .result import Result
@@ -56,7 +56,7 @@ def _model(args: argparse.Namespace) -> Result:
     from .. import core
 
     model, weights, _ = files(args)
-    graph = canonical(model, weights, args.stages)
+    graph = canonical(model, weights, args.stages, outputs=args.outputs)
     shapes = core.shapes(graph)
     nodes: list[dict[str, Any]] = []
     for node in graph.nodes:
@@ -79,6 +79,7 @@ def _model(args: argparse.Namespace) -> Result:
         "name": graph.name,
         "inputs": [{"name": v.name, "shape": [None, *v.shape[1:]]} for v in graph.inputs],
         "outputs": [{"name": name, "shape": [None, *shapes[name][1:]]} for name in graph.outputs],
+        "left_out": graph.left_out,
         "preprocess": _preprocess(graph),
         "nodes": nodes,
         "parameters": sum(array.size for array in stored),
@@ -104,6 +105,7 @@ def _model(args: argparse.Namespace) -> Result:
         f"{megabytes(data['file_bytes'])} on disk",
         *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
+        *[f"left out: {listed(graph.left_out, 12)}"] * bool(graph.left_out),
         *([f"pictures: {data['preprocess']}"] if data["preprocess"] else []),
         "",
         *table(

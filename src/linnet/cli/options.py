@@ -110,6 +110,13 @@ def add_model(parser: Group, metavar: str = "MODEL [WEIGHTS]") -> None:
     parser.add_argument("-model", "--model", help=argparse.SUPPRESS)
     parser.add_argument("-weights", "--weights", help=argparse.SUPPRESS)
     add_stages(parser)
+    parser.add_argument(
+        "--outputs",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="NAME,NAME",
+        help="values to end at instead of the model's outputs; what comes after is not looked at",
+    )
 
 
 def add_stages(parser: Group) -> None:
@@ -119,7 +126,7 @@ def add_stages(parser: Group) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a stage of a Caffe network's state; may be repeated",
+        help="a stage of a Caffe network's state, or a SavedModel's signature; may be repeated",
     )
 
 

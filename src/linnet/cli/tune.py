@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> Result:
     def progress(done: int, problem: str) -> None:
         print(f"{done + 1:5d}  {problem}", file=sys.stderr, flush=True)
 
-    graph, _ = build(model, weights, args.stages)
+    graph, _ = build(model, weights, args.stages, outputs=args.outputs)
     found = tuning.tune(
         graph,
         threads=args.threads,

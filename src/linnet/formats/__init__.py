@@ -1,9 +1,10 @@
 """The formats that models come in. To add one: a file here, a row in FORMATS, a test.
 
 A reader translates files into a Graph and decides nothing else; passes.canonicalize does the rest.
-Its module has `read(model, weights)`, which takes `stages=` and `shapes=` too where the format has
-stages or is translated for given sizes. It is imported only when a model of the format is: what
-readers need, such as protobuf, takes longer to import than all the rest of linnet.
+Its module has `read(model, weights)`, which takes `stages=`, `shapes=` and `outputs=` too where the
+format has stages, is translated for given sizes, or is read only as far as it is wanted. It is
+imported only when a model of the format is: what readers need, such as protobuf, takes longer to
+import than all the rest of linnet.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Format(NamedTuple):
     alone: bool = False  # whether that second file may hold the network, too
     begins: Callable[[bytes], bool] = lambda head: False  # whether a file with this head is one
     sized: bool = False  # whether what a file becomes depends on the sizes of its inputs
+    partial: bool = False  # whether only what is wanted of it is read
 
 
 def _onnx(head: bytes) -> bool:
@@ -77,7 +79,7 @@ ONNX = Format("ONNX", (".onnx",), (), "onnx_read", begins=_onnx)
 FORMATS = (
     ONNX,
     Format("Caffe", (".prototxt",), (".caffemodel",), "caffe", True, True, _prototxt, sized=True),
-    Format("TensorFlow", (".pb",), (), "tensorflow", begins=_graph_def),
+    Format("TensorFlow", (".pb", ".meta"), (), "tensorflow", True, begins=_graph_def, partial=True),
     Format("Keras", (".keras",), (".h5", ".hdf5"), "keras", alone=True, begins=_keras),
     Format(
         "TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3", sized=True
@@ -106,11 +108,13 @@ def read(
     *,
     stages: Sequence[str] = (),
     shapes: Mapping[str, Shape] | None = None,
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """The graph of a model, and of the file with its weights if it has one.
 
     stages: which of the networks that one file may hold. shapes: of inputs by name, 0 where the
-    file's size is meant; only formats whose translation depends on them look at them.
+    file's size is meant; outputs: names of values that are wanted instead of the file's. Only
+    formats whose translation depends on them look at these two.
     ValueError names what is wrong with the files; what linnet cannot express is left to
     passes.canonicalize to report.
     """
@@ -138,6 +142,8 @@ def read(
     options: dict[str, Any] = {"stages": stages} if format.stages else {}
     if format.sized:
         options["shapes"] = shapes or {}
+    if format.partial:
+        options["outputs"] = outputs
     graph: Graph = reader.read(model, given, **options)
     return graph
 

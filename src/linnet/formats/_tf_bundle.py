@@ -31,10 +31,10 @@ class Bundle:
         self.what = f"{prefix}.index"
         data = Path(self.what).read_bytes()
         try:
-            entries = dict(_entries(data))
-            header = _schema.parse(_schema.tensorflow("BundleHeaderProto"), entries.pop(b""), "")
-            self._entries = {key.decode(): value for key, value in entries.items()}
-        except (KeyError, IndexError, UnicodeDecodeError):
+            self._entries = dict(_entries(data))  # those of slices have keys that are no text
+            header = self._entries.pop(b"")
+            header = _schema.parse(_schema.tensorflow("BundleHeaderProto"), header, "")
+        except (KeyError, IndexError):
             raise ValueError(f"{self.what}: damaged, or not the index of a checkpoint") from None
         except ValueError as error:
             raise ValueError(f"{self.what}: {error}") from None
@@ -47,10 +47,11 @@ class Bundle:
 
     def read(self, key: str) -> Array:
         """The tensor of that name; ValueError if there is none, or not all of its bytes."""
-        if key not in self._entries:
+        stored = self._entries.get(key.encode())
+        if stored is None:
             raise ValueError(f"{self.what} has no {short(key)}")
         message = _schema.tensorflow("BundleEntryProto")
-        entry = _schema.parse(message, self._entries[key], f"{self.what}: {short(key)}")
+        entry = _schema.parse(message, stored, f"{self.what}: {short(key)}")
         if entry.slices:
             raise ValueError(f"{short(key)} is stored in slices, which is not supported")
         if entry.dtype not in TYPES:

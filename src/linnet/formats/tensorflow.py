@@ -1,24 +1,27 @@
-"""Models of TensorFlow (https://www.tensorflow.org) to a Graph: frozen graphs (`.pb`), and the
-folders of SavedModels, of TensorFlow 1 and 2.
+"""Models of TensorFlow (https://www.tensorflow.org) to a Graph: frozen graphs (`.pb`), the folders
+of SavedModels, of TensorFlow 1 and 2, and graphs beside their checkpoint (`.meta`).
 
 A value has the name of its node, `name:1` if it is the second of one; inputs and outputs of a
-SavedModel have the names of its signature. Axes are the file's.
+signature have the names that it gives them. Axes are the file's.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Graph
-from ..text import listed
+from ..text import listed, short
 from . import _schema, _tf_arithmetic, _tf_moves, _tf_windows
 from ._source import Source
+from ._tf_bodies import LOOPS
 from ._tf_bundle import Bundle
-from ._tf_graph import FlatGraph, Op, Ref, dead, ordered
+from ._tf_graph import CALLS, FlatGraph, Op, Ref, dead, ordered
+from ._tf_loops import one_turn
 from ._tf_op import Blockwise, Step, tensor
 from ._tf_proto import TYPES
 from ._translator import MissingOperator, Unsupported
@@ -26,9 +29,21 @@ from ._translator import MissingOperator, Unsupported
 _RULES = {**_tf_arithmetic.RULES, **_tf_moves.RULES, **_tf_windows.RULES}
 _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 _INPUT_TYPES = {1, 3, 4, 5, 6, 9, 10, 19}
+# What is run for what it does, as training and its records are: no output of a network.
+_ACTIONS = re.compile(
+    r"NoOp|Assert|Print\w*|Save\w*|\w*Assign\w*|\w*Summary\w*|(Resource)?(Sparse)?Apply\w*"
+)
+_TRIVIAL = {"Const", "Identity", *CALLS, *LOOPS}
 # Where SpaceToBatchND may be on the way to BatchToSpaceND: each pixel by itself.
 _OF_PIXELS = {"Add", "AddV2", "BiasAdd", "FusedBatchNorm", "FusedBatchNormV3", "Identity", "Mul"}
 _OF_PIXELS |= {"FusedBatchNormV2", "Relu", "Relu6", "Sub", "Sigmoid", "Tanh", "Elu", "LeakyRelu"}
+
+
+class _Wanted(NamedTuple):
+    """What someone asks for, if anything: a signature, names of values."""
+
+    signature: str
+    outputs: Sequence[str]
 
 
 class _Model:
@@ -39,7 +54,12 @@ class _Model:
     def __init__(self, graph: Any, size: int) -> None:
         self.graph = graph
         bodies = [graph.node, *(f.node_def for f in graph.library.function)]
-        names = (name for body in bodies for node in body for name in node.input)
+        nodes = [node for body in bodies for node in body]
+        names = [name for node in nodes for name in (node.name, node.op, *node.input)]
+        for function in graph.library.function:
+            args = (*function.signature.input_arg, *function.signature.output_arg)
+            names += [function.signature.name, *(arg.name for arg in args)]
+            names += [text for entry in function.ret for text in (entry.key, entry.value)]
         if not all(isinstance(name, str) for name in names):  # as some protobufs have it
             raise ValueError("a name is not valid UTF-8")
         self.size = size  # bytes
@@ -50,17 +70,33 @@ class _Model:
         self.bundle: Bundle | None = None
 
 
-def read(source: Source, weights: Source | None = None) -> Graph:
-    """The graph of a frozen GraphDef, or of a SavedModel with what lies beside it in `variables`.
+def read(
+    source: Source,
+    weights: Source | None = None,
+    *,
+    stages: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+) -> Graph:
+    """The graph of a frozen GraphDef, of a SavedModel with what lies beside it in `variables`, or
+    of a MetaGraphDef (NAME.meta) with the checkpoint NAME beside it.
 
-    Of a SavedModel it is that of the signature "serving_default", or of its only one. ValueError
-    if a file is damaged; what is wrong with single nodes is left in the graph for
+    stages: the signature to take, by default "serving_default" or the only one. outputs: names of
+    a signature's outputs, nodes or tensors to end at; what they do not depend on is not looked at.
+    ValueError if a file is damaged; what is wrong with single nodes is left in the graph for
     passes.canonicalize to report together.
     """
     data = source.read()
+    if len(stages) > 1:
+        raise ValueError(f"{source}: only one signature can be had, not {listed(stages)}")
+    wanted = _Wanted(next(iter(stages), ""), outputs)
     try:
-        model = _saved(source, data) or _frozen(source, data)
-        return _Reader(source, model).graph
+        if source.suffix == ".meta":
+            model = _meta(source, data, wanted)
+        else:
+            model = _saved(source, data, wanted) or _frozen(source, data, wanted)
+        if outputs:
+            model.outputs = {name: model.outputs.get(name, name) for name in outputs}
+        return _Reader(source, model, bool(outputs)).graph
     except UnicodeDecodeError:
         raise ValueError(f"{source}: a name is not valid UTF-8") from None
     except RecursionError:
@@ -70,7 +106,7 @@ def read(source: Source, weights: Source | None = None) -> Graph:
         raise ValueError(text if str(source) in text else f"{source}: {text}") from None
 
 
-def _saved(source: Source, data: bytes) -> _Model | None:
+def _saved(source: Source, data: bytes, wanted: _Wanted) -> _Model | None:
     """The model in a SavedModel; None if the bytes are none."""
     try:
         saved = _schema.parse(_schema.tensorflow("SavedModel"), data, "")
@@ -80,26 +116,54 @@ def _saved(source: Source, data: bytes) -> _Model | None:
     if not graphs:
         return None
     meta = next((m for m in graphs if "serve" in m.meta_info_def.tags), graphs[0])
-    signatures = {entry.key: entry.value for entry in meta.signature_def if entry.value.outputs}
-    signatures.pop("__saved_model_init_op", None)
-    key = "serving_default" if "serving_default" in signatures else next(iter(signatures), "")
-    if key != "serving_default" and len(signatures) != 1:
-        raise ValueError(
-            "has no signature 'serving_default', but "
-            f"{listed(sorted(signatures)) if signatures else 'none'}: save it with one"
-        )
     model = _Model(meta.graph_def, len(data))
-    signature = signatures[key]
-    for entry in signature.inputs:
-        model.inputs[entry.value.name.partition(":")[0]] = entry.key
-    for entry in sorted(signature.outputs, key=lambda entry: str(entry.key)):
-        model.outputs[entry.key] = entry.value.name
-    _find_variables(model, meta.saver_def.restore_op_name, source)
+    _sign(model, meta, wanted)
+    if not model.outputs and not wanted.outputs:
+        raise ValueError("has no signature: save it with one, or name its outputs (outputs=)")
+    prefix = source.path and source.path.parent / "variables" / "variables"
+    _find_variables(model, meta.saver_def.restore_op_name, prefix)
     return model
 
 
-def _find_variables(model: _Model, restore: str, source: Source) -> None:
-    """Which variables are which tensors of the checkpoint, as what restores the graph says."""
+def _meta(source: Source, data: bytes, wanted: _Wanted) -> _Model:
+    """The model in a MetaGraphDef: without a signature, outputs are found as in a GraphDef."""
+    what = "not a MetaGraphDef of TensorFlow"
+    meta = _schema.parse(_schema.tensorflow("MetaGraphDef"), data, what)
+    if not meta.graph_def.node:
+        raise ValueError(f"{what} (it has no nodes)")
+    model = _Model(meta.graph_def, len(data))
+    _sign(model, meta, wanted)
+    if not model.outputs and not wanted.outputs:
+        _find_outputs(model)
+    prefix = source.path and source.path.with_suffix("")
+    _find_variables(model, meta.saver_def.restore_op_name, prefix)
+    return model
+
+
+def _sign(model: _Model, meta: Any, wanted: _Wanted) -> None:
+    """Give inputs and outputs the names of the wanted signature, if there is any."""
+    signatures = {entry.key: entry.value for entry in meta.signature_def if entry.value.outputs}
+    signatures.pop("__saved_model_init_op", None)
+    key = wanted.signature or "serving_default"
+    if not wanted.signature and len(signatures) == 1:
+        (key,) = signatures
+    if key not in signatures:
+        if wanted.signature or (signatures and not wanted.outputs):
+            raise ValueError(
+                f"has no signature {short(key)}, but {listed(sorted(signatures)) or 'none'}; "
+                "choose one (stages=, --stage)"
+            )
+        return
+    for entry in signatures[key].inputs:
+        model.inputs[entry.value.name.partition(":")[0]] = entry.key
+    for entry in sorted(signatures[key].outputs, key=lambda entry: str(entry.key)):
+        model.outputs[entry.key] = entry.value.name
+
+
+def _find_variables(model: _Model, restore: str, prefix: Path | None) -> None:
+    """Which variables are which tensors of the checkpoint at `prefix`, as what restores the graph
+    says.
+    """
     flat = FlatGraph(model.graph)
     for variable, source_of in flat.assignments(restore.partition(":")[0]):
         value, op = source_of, flat.ops.get(source_of.op)
@@ -112,28 +176,38 @@ def _find_variables(model: _Model, restore: str, source: Source) -> None:
         keys = names.attrs["value"].tensor.string_val if names and "value" in names.attrs else ()
         if value.number < len(keys):
             model.variables[variable.op] = keys[value.number].decode()
-    if model.variables and source.path is not None:
-        prefix = source.path.parent / "variables" / "variables"
+    if model.variables and prefix is not None:
         if not Path(f"{prefix}.index").is_file():
-            raise ValueError(f"its variables are missing: there is no {prefix}.index")
+            old = ", only a checkpoint of version 1, which is not supported"
+            also = old if prefix.is_file() else ""
+            raise ValueError(f"its variables are missing: there is no {prefix}.index{also}")
         model.bundle = Bundle(prefix)
 
 
-def _frozen(source: Source, data: bytes) -> _Model:
-    """The model in a GraphDef: what no other node reads are its outputs."""
+def _frozen(source: Source, data: bytes, wanted: _Wanted) -> _Model:
+    """The model in a GraphDef."""
     what = f"{source}: not a graph of TensorFlow"
     graph = _schema.parse(_schema.tensorflow("GraphDef"), data, what)
     if not graph.node or not all(node.op for node in graph.node):
         raise ValueError(f"{what}, frozen or a SavedModel")
+    if wanted.signature:
+        raise ValueError(f"a frozen graph has no signatures, so not {short(wanted.signature)}")
     model = _Model(graph, len(data))
-    read = {name.partition(":")[0].lstrip("^") for node in graph.node for name in node.input}
-    fed = _depend_on_inputs(graph)
-    for node in graph.node:
-        if node.name not in read and node.name in fed and node.op not in ("NoOp", "Assert"):
+    if not wanted.outputs:
+        _find_outputs(model)
+    return model
+
+
+def _find_outputs(model: _Model) -> None:
+    """What depends on inputs and is read by nothing that computes are the outputs."""
+    nodes = [node for node in model.graph.node if not _ACTIONS.fullmatch(node.op)]
+    read = {name.partition(":")[0].lstrip("^") for node in nodes for name in node.input}
+    fed = _depend_on_inputs(model.graph)
+    for node in nodes:
+        if node.name not in read and node.name in fed:
             model.outputs[node.name] = node.name
     if not model.outputs:
         raise ValueError("not a network: no node depends on a Placeholder and is read by none")
-    return model
 
 
 def _depend_on_inputs(graph: Any) -> set[str]:
@@ -155,9 +229,10 @@ def _depend_on_inputs(graph: Any) -> set[str]:
 class _Reader(Blockwise):
     """One translation, from the parsed file to `graph`."""
 
-    def __init__(self, source: Source, model: _Model) -> None:
+    def __init__(self, source: Source, model: _Model, partial: bool) -> None:
         wanted = model.flat.want(model.outputs.values())
-        ops = ordered(model.flat.ops)
+        flat = one_turn(model.flat.ops, wanted)
+        ops = ordered(flat)
         super().__init__(source.path.stem if source.path else "", str(source), model.flat.ops)
         self.model = model
         self.alias: dict[Ref, str] = {}
@@ -173,6 +248,8 @@ class _Reader(Blockwise):
             if Ref(op.name, 0) in never and Ref(op.name, 1) in never:
                 continue
             self._op(op, counts[op.name], taken)
+        if partial:
+            self.graph.left_out = _left_out(model)
         made = self.graph.names()
         for key, ref in zip(model.outputs, wanted):
             self._output(key, ref, key in made)
@@ -267,7 +344,8 @@ class _Reader(Blockwise):
     def _variable(self, op: Op) -> Array:
         if self.model.bundle is None or op.name not in self.model.variables:
             raise Unsupported(
-                "is a variable without a value: freeze the graph, or give a SavedModel's folder"
+                "is a variable without a value: freeze the graph, or give a SavedModel's folder or "
+                "the .meta of a checkpoint"
             )
         try:
             return self.model.bundle.read(self.model.variables[op.name])
@@ -285,6 +363,13 @@ class _Reader(Blockwise):
                 self.add(key, "Identity", [value], [key])
             value = key
         self.graph.outputs.append(value)
+
+
+def _left_out(model: _Model) -> list[str]:
+    """Kinds of operators that compute with inputs and that nobody wants."""
+    fed = _depend_on_inputs(model.graph)
+    left = (n for n in model.graph.node if n.name in fed and n.name not in model.flat.ops)
+    return sorted({node.op for node in left if not _ACTIONS.fullmatch(node.op)} - _TRIVIAL)
 
 
 def _readers(ops: Sequence[Op]) -> dict[str, list[Op]]:

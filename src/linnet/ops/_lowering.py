@@ -129,6 +129,7 @@ class Lowering:
         self.used.update(graph.outputs)
         self.names = graph.names()
         self.derived: dict[tuple[str, str], str] = {}
+        self.origins: dict[str, str] = {}  # of reshaped values, what has the same numbers
         for name, shape in self.shapes.items():
             if max(shape) >= LONGEST_AXIS:
                 self.problems.append(f"input '{name}' is too large: {shape_text(shape)}")
@@ -214,6 +215,7 @@ class Lowering:
     def postpone(self, name: str, later: Later, shape: Shape, dtype: np.dtype[Any]) -> None:
         """The value of this name is not computed yet."""
         self.later[name] = later
+        self.origins.pop(name, None)
         self.shapes[name], self.dtypes[name] = shape, dtype
 
     def ready(self, name: str) -> str:
@@ -275,6 +277,7 @@ class Lowering:
         output = self.names.fresh(f"{call.output}.{step}") if step else call.output
         name = f"{call.node.name}.{step}" if step else call.node.name
         self.nodes.append(Node(op, name, inputs, [output], attrs))
+        self.origins.pop(output, None)
         self.shapes[output], self.dtypes[output] = shape, dtype
         return output
 
@@ -284,7 +287,9 @@ class Lowering:
         first = 0 if self.fixed else 1
         if math.prod(old[first:]) != math.prod(target[first:]) or 0 in target[first:]:
             raise Refusal(f"{shape_text(old)} cannot become {shape_text(target)}")
-        if old == target:
+        origin = self.origins.get(x, x)
+        if target in (old, self.shape(origin)):  # a way there and back is none
+            x = x if old == target else origin
             if not step:
                 self.alias[call.output] = x
             return x
@@ -295,11 +300,15 @@ class Lowering:
             self.postpone(output, later, target, self.dtypes[x])
             return output
         if len(target) == 2 and target[0] == old[0]:
-            return self.emit(call, "Flatten", [x], {"axis": 1}, step)
+            output = self.emit(call, "Flatten", [x], {"axis": 1}, step)
+            self.origins[output] = origin
+            return output
         names = [f"{call.output}.{step}.shape" if step else f"{call.output}.shape"]
         if call.node.op == "Reshape":
             names.insert(0, call.input(1))
-        return self.emit(call, "Reshape", [x, self.target(target, *names)], {}, step)
+        output = self.emit(call, "Reshape", [x, self.target(target, *names)], {}, step)
+        self.origins[output] = origin
+        return output
 
     def target(self, shape: Shape, *names: str) -> str:
         """Name of the constant a Reshape needs: one of `names` if it is that, else a new one."""

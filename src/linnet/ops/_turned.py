@@ -56,6 +56,10 @@ def wait(low: Lowering, output: str, base: str, perm: Sequence[int]) -> str:
         low.alias[output] = base
         return base
     shape = tuple(low.shape(base)[axis] for axis in perm)
+    same = low.derived.setdefault((base, f"turned{list(perm)}"), output)
+    if same != output and low.shapes.get(same) == shape:  # an input that several windows read
+        low.alias[output] = same
+        return same
     low.postpone(output, Turned(base, tuple(perm), shape), shape, low.dtypes[base])
     return output
 

@@ -18,6 +18,7 @@ from ..ops._lowering import (
     of_constants,
 )
 from ..ops._registry import Operator
+from ..text import listed
 from .fold import fold, foldable
 from .layout import turn
 
@@ -31,7 +32,7 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
         if not fixed.problems and not fixed.missing:
             inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
             graph, low = replace(graph, inputs=inputs), fixed
-    report(graph, low.problems, list(low.missing.values()))
+    report(graph, low.problems, list(low.missing.values()), _ends(low))
     return replace(graph, nodes=low.nodes, initializers=low.constants)
 
 
@@ -43,19 +44,41 @@ def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
     return low
 
 
-NEXT = (
-    "what to do: export the model without these operators, or end it before them and compute the "
-    "rest elsewhere; docs/operators.md lists those that linnet has"
-)
+def advice(ends: Sequence[str] = ()) -> str:
+    """What to do about missing operators; `ends`: the last values that do not depend on them."""
+    names = f" (outputs=[{listed(ends)}])" if ends else ""
+    return (
+        "what to do: export the model without these operators, or end it before them"
+        f"{names} and compute the rest elsewhere; docs/operators.md lists those that linnet has"
+    )
 
 
-def report(graph: Graph, problems: Sequence[str], missing: Sequence[Missing] = ()) -> None:
+def _ends(low: Lowering) -> list[str]:
+    """The values that missing operators read and that can be computed."""
+    missing = {kind for kind, _ in low.missing}
+    wanted = [
+        name
+        for node in low.graph.nodes
+        if node.attrs.get("op", node.op) in missing and low.failed.issuperset(node.outputs)
+        for name in node.inputs
+    ]
+    given = {value.name for value in low.graph.inputs}
+    known = low.shapes.keys() - given - low.failed
+    return [name for name in dict.fromkeys(wanted) if name in known]
+
+
+def report(
+    graph: Graph,
+    problems: Sequence[str],
+    missing: Sequence[Missing] = (),
+    ends: Sequence[str] = (),
+) -> None:
     """ValueError with all problems there are, if any, and what to do about missing operators."""
     problems = [*map(str, missing), *problems]
     if not problems:
         return
     where = f"{graph.source}: " if graph.source else ""
-    after = f"\n  {NEXT}" if missing else ""
+    after = f"\n  {advice(ends)}" if missing else ""
     if len(problems) == 1:
         raise ValueError(where + problems[0] + after)
     most = max(100, len(missing))

@@ -1,0 +1,36 @@
+"""A network that ends earlier than its file says: at the values that someone wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..graph import Graph
+from ..text import listed, nearest
+from .unused import remove_unused
+
+
+def with_outputs(graph: Graph, names: Sequence[str]) -> Graph:
+    """The graph that computes the values of these names, with the nodes, constants and inputs that
+    it takes; all of it if there are no names.
+
+    `left_out` tells of operators that it does not take. ValueError for names that it has not.
+    """
+    if not names:
+        return graph
+    known = graph.names()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        where = f"{graph.source}: " if graph.source else ""
+        raise ValueError(
+            f"{where}the model has no value {listed(unknown)}{nearest(unknown, known)}"
+        )
+    cut = remove_unused(replace(graph, outputs=list(dict.fromkeys(names))))
+    kept = {id(node) for node in cut.nodes}
+    left = (str(node.attrs.get("op", node.op)) for node in graph.nodes if id(node) not in kept)
+    read = {name for node in cut.nodes for name in node.inputs}.union(cut.outputs)
+    return replace(
+        cut,
+        inputs=[value for value in graph.inputs if value.name in read],
+        left_out=graph.left_out or sorted(set(left)),
+    )
