@@ -110,7 +110,8 @@ LINNET_API const linnet_tensor* linnet_input(const linnet_session* session, size
 LINNET_API const linnet_tensor* linnet_output(const linnet_session* session, size_t index);
 
 /* Runs `batch` images: inputs[i] points to batch * linnet_input(session, i)->count elements of the
- * input's type, likewise outputs[i]. */
+ * input's type, likewise outputs[i]. Where an output is what a detector finds, each image has as
+ * many rows as there may be: those that begin with -1 are none. */
 LINNET_API linnet_status linnet_run(linnet_session* session, int64_t batch,
                                     const void* const* inputs, void* const* outputs);
 
