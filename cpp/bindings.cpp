@@ -399,7 +399,8 @@ class PySession {
     const auto finds = [&](int value) { return is_found(graph, value); };
     if (!out.is_none()) {
       if (std::any_of(wanted.begin(), wanted.end(), finds))
-        throw std::invalid_argument("out cannot hold an output whose size depends on what is found");
+        throw std::invalid_argument(
+            "out cannot hold an output whose size depends on what is found");
       results = py::cast<std::vector<py::array>>(out);
       if (checked_batch(*resolved, wanted, results, true) != batch)
         throw std::invalid_argument("out has another batch than the input");

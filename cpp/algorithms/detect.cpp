@@ -138,8 +138,8 @@ struct Kept {
 };
 
 bool by_score(const Kept& a, const Kept& b) {
-  return a.found.score > b.found.score ||
-         (a.found.score == b.found.score && (a.c < b.c || (a.c == b.c && before(a.found, b.found))));
+  return a.found.score > b.found.score || (a.found.score == b.found.score &&
+                                           (a.c < b.c || (a.c == b.c && before(a.found, b.found))));
 }
 bool by_class(const Kept& a, const Kept& b) {
   return a.c < b.c || (a.c == b.c && before(a.found, b.found));
@@ -264,9 +264,9 @@ class Detect final : public Algorithm {
     a.n = p.n, a.boxes = p.x.dims.c, a.rows = p.y.dims.c;
     a.searches = a.d.together ? 1 : a.d.classes;
     a.most = most(p);
-    const double kept =
-        static_cast<double>(a.searches) * static_cast<double>(a.most) *
-        static_cast<double>(std::max<int64_t>(1, a.d.together)) * static_cast<double>(p.threads);
+    const double kept = static_cast<double>(a.searches) * static_cast<double>(a.most) *
+                        static_cast<double>(std::max<int64_t>(1, a.d.together)) *
+                        static_cast<double>(p.threads);
     if (kept + static_cast<double>(a.n * a.searches) * static_cast<double>(a.most) > 1e9)
       throw std::bad_alloc();
     a.found = round_up(a.n * a.boxes * own_boxes(a) * 4, 16) * int64_t{sizeof(float)};
@@ -289,7 +289,8 @@ class Detect final : public Algorithm {
   }
   std::string objection(const Problem& p, const Context&) const override {
     if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "reads planes only";
-    return p.x.dims.c > (int64_t{1} << 24) || p.detect().classes > (1 << 20) ? "too many boxes" : "";
+    return p.x.dims.c > (int64_t{1} << 24) || p.detect().classes > (1 << 20) ? "too many boxes"
+                                                                             : "";
   }
 };
 

@@ -37,8 +37,7 @@ void rank(const PlaceArgs& a, const float* from, int32_t* places, int64_t* to) {
     const float v = from[i * a.along.x], w = from[j * a.along.x];
     return better(a, v, w) || (!better(a, w, v) && i < j);
   };
-  if (a.top < a.along.size)
-    std::nth_element(places, places + a.top, places + a.along.size, before);
+  if (a.top < a.along.size) std::nth_element(places, places + a.top, places + a.along.size, before);
   std::sort(places, places + a.top, before);
   for (int64_t i = 0; i < a.top; ++i) to[i * a.along.y] = places[i];
 }

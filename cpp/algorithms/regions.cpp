@@ -1,6 +1,6 @@
-// Parts of images cut into bins: the largest pixel of each (Girshick, "Fast R-CNN", 2015), the mean of
-// a channel of its own (Dai et al., "R-FCN", 2016), or of samples between pixels (He et al., "Mask
-// R-CNN", 2017).
+// Parts of images cut into bins: the largest pixel of each (Girshick, "Fast R-CNN", 2015), the mean
+// of a channel of its own (Dai et al., "R-FCN", 2016), or of samples between pixels (He et al.,
+// "Mask R-CNN", 2017).
 
 #include <algorithm>
 #include <cmath>
@@ -120,10 +120,9 @@ float sampled(const RegionsArgs& a, const float* plane, const Region& at, int64_
       }
       const float* upper = plane + v.first * a.in.w;
       const float* lower = plane + v.second * a.in.w;
-      const float parts[] = {(1 - v.share) * (1 - u.share) * upper[u.first],
-                             (1 - v.share) * u.share * upper[u.second],
-                             v.share * (1 - u.share) * lower[u.first],
-                             v.share * u.share * lower[u.second]};
+      const float parts[] = {
+          (1 - v.share) * (1 - u.share) * upper[u.first], (1 - v.share) * u.share * upper[u.second],
+          v.share * (1 - u.share) * lower[u.first], v.share * u.share * lower[u.second]};
       sum += parts[0] + parts[1] + parts[2] + parts[3];
       top = std::max({top, parts[0], parts[1], parts[2], parts[3]});
     }
@@ -142,8 +141,8 @@ float pooled(const RegionsArgs& a, const float* plane, const Bin& bin) {
       if (v > top || v != v) top = v;
     }
   }
-  const int64_t count = std::max<int64_t>(0, bin.bottom - bin.top) *
-                        std::max<int64_t>(0, bin.right - bin.left);
+  const int64_t count =
+      std::max<int64_t>(0, bin.bottom - bin.top) * std::max<int64_t>(0, bin.right - bin.left);
   if (count == 0) return 0;
   return a.r.code == RegionCode::kMax ? top : sum / static_cast<float>(count);
 }
@@ -166,8 +165,7 @@ void run_regions(const RegionsArgs& a, const FloatOperands& o) {
       const Bin pixels(a, at, row, column);
       for (int64_t c = 0; c < a.channels; ++c) {
         const float* plane = image + (own ? c * bins + bin : c) * a.in.h * a.in.w;
-        y[c * bins + bin] =
-            samples ? sampled(a, plane, at, row, column) : pooled(a, plane, pixels);
+        y[c * bins + bin] = samples ? sampled(a, plane, at, row, column) : pooled(a, plane, pixels);
       }
     }
   });

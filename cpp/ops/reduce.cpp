@@ -51,7 +51,8 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
   const std::vector<bool> flags = reduced(params, y);
   const auto& p = std::get<ReduceParams>(params);
   for (size_t axis = 1; axis < y.size(); ++axis) {
-    if (flags[axis] && y[axis] < p.top) refuse("top " + std::to_string(p.top) + " of " + to_string(y));
+    if (flags[axis] && y[axis] < p.top)
+      refuse("top " + std::to_string(p.top) + " of " + to_string(y));
     if (flags[axis]) y[axis] = p.top;
   }
   const bool place = is_place(p.code);

@@ -14,8 +14,9 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKindNames[kKinds] = {"conv",   "matmul", "pool",   "map",    "normalize", "move",
-                                            "resize", "reduce", "gather", "detect", "regions"};
+constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",   "map",
+                                            "normalize", "move",   "resize", "reduce",
+                                            "gather",    "detect", "regions"};
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kReduceNames[kReduceCodes] = {"mean",     "sum",        "max",     "min",
                                                     "product",  "magnitudes", "squares", "firstmax",
@@ -314,7 +315,7 @@ void parameters(Io& io, Problem& p, family::Regions& r) {
   r.bins[1] = io.number(r.bins[1], 1);
   if (!choose(io, r.code, kRegionNames)) io.fail("what becomes of a bin");
   if (io.word("each", r.samples != 0)) r.samples = io.number(r.samples, 1);
-  if (io.word("of", r.images != 1)) r.images = io.number(r.images, 1);
+  if (io.word("images", r.images != 1)) r.images = io.number(r.images, 1);
   if (io.word("scale", r.scale != 1)) r.scale = io.real(r.scale);
   if (io.word("offset", r.offset != 0)) r.offset = io.real(r.offset);
 }
@@ -572,7 +573,8 @@ const char* objection(const Problem& p) {
     const family::Regions& r = p.regions();
     const int64_t own = r.code == RegionCode::kOwnMean ? r.bins[0] * r.bins[1] : 1;
     if (x.c % (r.images * own)) return "images and bins do not divide the channels";
-    if (!(std::abs(r.scale) < 1e9f) || !(std::abs(r.offset) < 1e9f)) return "the scale is no number";
+    if (!(std::abs(r.scale) < 1e9f) || !(std::abs(r.offset) < 1e9f))
+      return "the scale is no number";
     if (p.x.dtype != DType::kF32 || p.y.dtype != DType::kF32) return "regions are of float32";
   }
   if (p.kind() == Kind::kResize) {

@@ -12,13 +12,13 @@
 //   map          [FUNCTION[:A[,B]]] [zCxHxW[c][/PITCH]]
 //   normalize    FUNCTION axisK [sizeN,A,B,C]
 //   move         [kOUT] [atCHANNEL] [stepsIMAGE:COUNTxSTEP,COUNTxSTEP...]
-//   resize       toHxW nearest|linear|cubic [COORDINATES] [ROUNDING] [scaleH,W] [roiT,L,B,R] [coeffA]
-//                [antialias] [exclude_outside] [outsideV], as ONNX's Resize has them
+//   resize       toHxW nearest|linear|cubic [COORDINATES] [ROUNDING] [scaleH,W] [roiT,L,B,R]
+//                [coeffA] [antialias] [exclude_outside] [outsideV], as ONNX's Resize has them
 //   reduce       FUNCTION ofAXES [topN]: some of c, h and w; of a place how many, the best first
 //   gather       rowsN [elements] byTYPE: of x's rows those that numbers of that type name
-//   detect       kROWS classesN [butCLASS] [centers] [priors] [own] [planar] [pixels] [clip] [grouped]
-//                [candidatesN] [eachN] [togetherN] scoreV overlapV [etaV]: family::Detect
-//   regions      kREGIONS toHxW max|own|samples|maxsample [eachN] [ofIMAGES] [scaleV] [offsetV]
+//   detect       kROWS classesN [butCLASS] [centers] [priors] [own] [planar] [pixels] [clip]
+//                [grouped] [candidatesN] [eachN] [togetherN] scoreV overlapV [etaV]
+//   regions      kREGIONS toHxW max|own|samples|maxsample [eachN] [imagesN] [scaleV] [offsetV]
 //
 //   steps        of numbers that are no image: how far images lie apart, then the axes from the
 //                slowest in the order of the result

@@ -43,8 +43,8 @@ int64_t Problem::taps() const {
 }
 
 bool Problem::binary() const {
-  return end.residual || kind() == Kind::kGather || kind() == Kind::kDetect || kind() == Kind::kRegions ||
-         (kind() == Kind::kMap && info(map().code).inputs == 2);
+  return end.residual || kind() == Kind::kGather || kind() == Kind::kDetect ||
+         kind() == Kind::kRegions || (kind() == Kind::kMap && info(map().code).inputs == 2);
 }
 
 Dims Problem::unpooled() const {

@@ -167,8 +167,8 @@ struct Detect {
   float score = 0, overlap = 1;  // only those above stay, those above go
   float eta = 1;                 // the second is multiplied by this for each box, while over 0.5
 };
-// Parts of images, each cut into bins. x is the images' channels one after the other; z is [regions,
-// 1, 5], image, left, top, right, bottom; y is [regions, channels, bins].
+// Parts of images, each cut into bins. x is the images' channels one after the other; z is
+// [regions, 1, 5], image, left, top, right, bottom; y is [regions, channels, bins].
 struct Regions {
   RegionCode code = RegionCode::kMax;
   int64_t images = 1;
@@ -177,8 +177,8 @@ struct Regions {
   float scale = 1;           // pixels of x for one of the numbers in z
   float offset = 0;          // added to those
 };
-using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather,
-                            Detect, Regions>;
+using Params =
+    std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather, Detect, Regions>;
 
 }  // namespace family
 

@@ -44,6 +44,13 @@ const char* const kKeys[] = {
     "resize f32 n2 c3h7w8 to1x5 cubic tf_crop_and_resize roi0.1,0.2,0.7,0.6 nhwc t1",
     "reduce f32 n2 c6h5w7 mean ofhw nhwc t1",
     "reduce f32>int64 n2 c6h5w70 firstmax ofc nhwc t2",
+    "reduce f32>int64 n2 c6h5w7 firstmin ofw top3 nchw t1",
+    "gather f32 n2 c3h7w5 rows4 byint64 nchw t1",
+    "gather f32 n2 c3h7w5 rows4 elements byint32 nchw t2",
+    "detect f32 n2 c40h1w4 k9 classes3 but0 centers grouped score0.1 overlap0.4 nchw t2",
+    "detect f32>int64 n1 c40h1w4 k9 classes3 planar each3 score0.1 overlap0.4 nchw t1",
+    "regions f32 n1 c6h9w8 k4 to2x3 max images2 nchw t2",
+    "regions f32 n1 c6h9w8 k4 to2x3 samples scale3 nchw t1",
 };
 
 std::vector<float> numbers(int64_t count, int seed) {
@@ -90,11 +97,20 @@ std::vector<char> run(const Problem& p, const Plan& plan, bool extreme) {
   std::vector<float> x = numbers(p.x_extent(width), 3);
   // What transforms cannot carry, for the code that repairs it.
   if (extreme) x[x.size() / 2] = 1e25f, x[x.size() / 3] = std::numeric_limits<float>::infinity();
-  const std::vector<float> z = numbers(p.binary() ? p.z.extent(p.n, width) : 0, 4);
+  const int64_t count = p.binary() ? p.z.extent(p.n, width) : 0;
+  const std::vector<float> z = numbers(count, 4);
+  // Places are whole numbers.
+  std::vector<int64_t> wide(p.z.dtype == DType::kI64 ? static_cast<size_t>(count) : 0);
+  std::vector<int32_t> narrow(p.z.dtype == DType::kI32 ? static_cast<size_t>(count) : 0);
+  for (size_t i = 0; i < wide.size(); ++i) wide[i] = static_cast<int64_t>(i) % 9 - 4;
+  for (size_t i = 0; i < narrow.size(); ++i) narrow[i] = static_cast<int32_t>(i) % 9 - 4;
+  const void* operand = z.data();
+  if (!wide.empty()) operand = wide.data();
+  if (!narrow.empty()) operand = narrow.data();
   std::vector<char> y(bytes_of(p.y.extent(p.n, width), p.y.dtype));
   const AlignedBuffer workspace(plan.workspace);
   ThreadPool pool(p.threads);
-  plan.run({x.data(), z.data(), y.data(), workspace.data(), pool});
+  plan.run({x.data(), operand, y.data(), workspace.data(), pool});
   return y;
 }
 
