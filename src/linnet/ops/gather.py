@@ -17,7 +17,8 @@ from ._registry import Operator
 
 def gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
     """The entries of `axis` that `indices` name."""
-    return np.asarray(np.take(data, indices, axis), data.dtype)
+    # NumPy takes no int64 where addresses have 32 bits.
+    return np.asarray(np.take(data, indices.astype(np.intp, casting="same_kind"), axis), data.dtype)
 
 
 def lower_gather(low: Lowering, call: Call) -> None:
@@ -97,14 +98,18 @@ def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
 
 def gather_rows(data: Array, places: Array) -> Array:
     """linnet's own: of rows [N, A, rows, B] those of each image that places [N, count] name."""
-    return np.stack([np.take(x, at, 1) for x, at in zip(data, places)])
+    return np.stack(
+        [np.take(x, at, 1) for x, at in zip(data, places.astype(np.intp, casting="same_kind"))]
+    )
 
 
 def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
     """Along `axis` each number that `indices` name, beside the other axes' own places."""
     axis %= data.ndim
     cut = tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape))
-    return np.asarray(np.take_along_axis(data[cut], indices, axis))
+    return np.asarray(
+        np.take_along_axis(data[cut], indices.astype(np.intp, casting="same_kind"), axis)
+    )
 
 
 def lower_gather_elements(low: Lowering, call: Call) -> None:
