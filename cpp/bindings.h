@@ -41,6 +41,12 @@ std::shared_ptr<const void> keep_alive(const py::object& object);
 py::dtype numpy_type(DType type);
 bool is_of(const py::array& array, const py::dtype& type);
 Search parse_search(const std::string& search);
+py::str readable(const std::string& text);
+
+// Keywords, of which None stands for the default.
+SessionOptions session_options(const py::kwargs& given);
+// The options there are, as core/options.h declares them.
+py::list describe_options();
 
 // One layer on its own, for tests and layer benches.
 void define_layer(py::module_& m);

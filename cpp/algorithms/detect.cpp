@@ -97,6 +97,10 @@ float score_of(const DetectArgs& a, const Image& image, int64_t box, int64_t c) 
   return a.d.planar ? image.scores[c * a.boxes + box] : image.scores[box * a.d.classes + c];
 }
 
+const float* box_of(const DetectArgs& a, const Image& image, const Found& found, int64_t c) {
+  return image.boxes + (found.box * own_boxes(a) + (a.d.own ? c : 0)) * 4;
+}
+
 // What a search looks at: the boxes above the least score, which are all above it or not a number.
 int64_t look(const DetectArgs& a, const Image& image, int64_t search, Found* found) {
   int64_t count = 0;
@@ -117,13 +121,11 @@ void suppress(const DetectArgs& a, const Image& image, int64_t search, Found* fo
   const int64_t looked = best(found, look(a, image, search, found), a.d.candidates);
   Found* stay = image.stay + search * a.most;
   const float pixel = a.d.pixels ? 1.0f : 0.0f;
-  const auto box_of = [&](const Found& f) {
-    return image.boxes + (f.box * own_boxes(a) + (a.d.own ? search : 0)) * 4;
-  };
   float limit = a.d.overlap;
   for (int64_t i = 0; i < looked && count < a.most; ++i) {
     const bool stays = std::none_of(stay, stay + count, [&](const Found& other) {
-      return overlap(box_of(found[i]), box_of(other), pixel) > limit;
+      return overlap(box_of(a, image, found[i], search), box_of(a, image, other, search), pixel) >
+             limit;
     });
     if (!stays) continue;
     stay[count++] = found[i];
@@ -137,12 +139,11 @@ struct Kept {
   int32_t c;
 };
 
-bool by_score(const Kept& a, const Kept& b) {
-  return a.found.score > b.found.score || (a.found.score == b.found.score &&
-                                           (a.c < b.c || (a.c == b.c && before(a.found, b.found))));
-}
 bool by_class(const Kept& a, const Kept& b) {
   return a.c < b.c || (a.c == b.c && before(a.found, b.found));
+}
+bool by_score(const Kept& a, const Kept& b) {
+  return a.found.score > b.found.score || (a.found.score == b.found.score && by_class(a, b));
 }
 
 // The classes of highest scores of a box that stays, in that order.
@@ -198,8 +199,7 @@ void write(const DetectArgs& a, const Image& image, const Kept* kept, int64_t co
       continue;
     }
     y[2] = static_cast<T>(k.found.score);
-    const float* box = image.boxes + (k.found.box * own_boxes(a) + (a.d.own ? k.c : 0)) * 4;
-    std::copy_n(box, 4, y + 3);
+    std::copy_n(box_of(a, image, k.found, k.c), 4, y + 3);
   }
 }
 

@@ -1,7 +1,6 @@
 // Boxes that stay of many that overlap.
-#include <cmath>
-
 #include "ops/op.h"
+#include "problem/objection.h"
 
 namespace linnet {
 namespace {
@@ -28,9 +27,7 @@ Params read(NodeReader& node) {
   d.overlap = static_cast<float>(node.real("overlap", 1));
   d.eta = static_cast<float>(node.real("eta", 1));
   d.priors = node.constant(2) != nullptr;
-  if (d.together && (d.own || d.together > d.classes)) refuse("together is more than the classes");
-  if (!(d.score > -kInfinity) || !(d.overlap >= 0) || !(d.eta > 0 && d.eta <= 1))
-    refuse("a limit is no number");
+  if (const char* why = objection(d)) refuse(why);
   return p;
 }
 
@@ -60,7 +57,7 @@ Problem problem(const Graph& graph, const Node& node) {
 
 OpDef detect() {
   OpDef op{"Detections", {{Role::kActivation}, {Role::kActivation}, {Role::kWeight, true}}};
-  op.read = read, op.types = types, op.problem = problem, op.planar = true;
+  op.read = read, op.types = types, op.problem = problem, op.planar = op.finds = true;
   return op;
 }
 

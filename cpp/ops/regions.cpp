@@ -1,7 +1,6 @@
 // Parts of images that other values name.
-#include <cmath>
-
 #include "ops/op.h"
+#include "problem/objection.h"
 
 namespace linnet {
 namespace {
@@ -21,7 +20,6 @@ Params read(NodeReader& node) {
     refuse("images or samples are out of range");
   r.scale = static_cast<float>(node.real("scale", 1));
   r.offset = static_cast<float>(node.real("offset", 0));
-  if (!(std::abs(r.scale) < 1e9f) || !(std::abs(r.offset) < 1e9f)) refuse("the scale is no number");
   return p;
 }
 
@@ -32,10 +30,8 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
   require_rank(x, 4, "input");
   require_rank(regions, 3, "second input");
   if (regions[2] != 5) refuse("regions have shape " + to_string(regions));
-  if (r.bins[0] > kMaxAxis / r.bins[1]) refuse("too many bins");
+  if (const char* why = objection(r, x[1])) refuse(why + (" " + to_string(x)));
   const int64_t bins = r.bins[0] * r.bins[1], own = r.code == RegionCode::kOwnMean ? bins : 1;
-  if (own > kMaxAxis / r.images || x[1] % (r.images * own))
-    refuse("images and bins do not divide the channels of " + to_string(x));
   return {{DType::kF32, {x[0], regions[1], x[1] / (r.images * own), bins}}};
 }
 

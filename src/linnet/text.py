@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import itertools
 import math
 import reprlib
@@ -51,6 +50,8 @@ _QUOTES.maxlevel = 3
 
 def nearest(wrong: Iterable[str], known: Iterable[str]) -> str:
     """What someone may have meant by names that are not known, as the end of a message."""
+    import difflib  # a third of this file's time, and for messages alone
+
     names = list(itertools.islice(known, _MOST_COMPARED))
     meant = (difflib.get_close_matches(name[:200], names, 2) for name in wrong)
     found = dict.fromkeys(itertools.chain.from_iterable(itertools.islice(meant, 3)))
