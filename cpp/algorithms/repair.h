@@ -52,6 +52,8 @@ class Repair {
            const Weights& weights, const float* bias) const;
 
  private:
+  bool even(const float* energies) const;
+  int64_t rare() const;
   float limit(const float* energies, float* copy) const;
   bool uneven(const float* image) const;
   int64_t find(const float* image, float* energies, const float* totals, float* copy) const;
