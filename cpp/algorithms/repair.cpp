@@ -262,7 +262,8 @@ void Repair::compute(const FloatOperands& o, const Patch& patch, int64_t k, cons
   }
 }
 
-LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps) {
+LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps)
+    : paired_(taps - 1 + taps % 2), last_(transformed - 1) {
   // The pseudo-inverse of the matrix with rows of length 1, by elimination in its normal equations:
   // transformed numbers err in proportion to their rows.
   double length[kMostTransformed] = {};
@@ -273,6 +274,7 @@ LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps) {
   double a[kMostTaps][kMostTaps + kMostTransformed] = {};
   for (int i = 0; i < taps; ++i) {
     for (int j = 0; j < transformed; ++j) {
+      if (!uses(j)) continue;
       const double scaled = matrix[j][i] / length[j];
       a[i][taps + j] = scaled;
       for (int l = 0; l < taps; ++l) a[i][l] += scaled * matrix[j][l];

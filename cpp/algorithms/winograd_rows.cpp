@@ -263,12 +263,11 @@ void recover_weights(const RowsArgs& a, const LeftInverse& inverse, const float*
   for (int64_t tap = 0; tap < taps; ++tap) {
     for (int64_t s = 0; s < cols; ++s) {
       float* to = weights + ((tap / channels * cols + s) * channels + tap % channels) * a.width;
-      for (int lane = 0; lane < a.width; ++lane) {
-        RecoveredSum sum;
-        for (int j = 0; j < a.t.points; ++j)
-          sum.add(inverse.at(static_cast<int>(s), j), u[(j * taps + tap) * panel_lanes + lane]);
-        to[lane] = sum.weight();
-      }
+      RecoveredSums sums;
+      for (int j = 0; j < a.t.points; ++j)
+        if (inverse.uses(j))
+          sums.add(inverse.at(static_cast<int>(s), j), u + (j * taps + tap) * panel_lanes, a.width);
+      sums.weights(to, a.width);
     }
   }
 }
