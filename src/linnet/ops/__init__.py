@@ -16,6 +16,7 @@ from . import (
     reduce,
     regions,
     resize,
+    scatter,
     shape,
 )
 from ._registry import Operator
@@ -30,6 +31,7 @@ FAMILIES = (
     reduce,
     move,
     gather,
+    scatter,
     resize,
     detect,
     regions,

@@ -81,6 +81,7 @@ class Call:
         self.output = node.outputs[0]
         self.lifted = False  # its inputs have one more axis before all others
         self.whole = False  # its inputs are integers: none is infinite or no number
+        self.wide = False  # and they are int64
 
     def input(self, index: int) -> str:
         """Name of an input, "" if it is absent."""

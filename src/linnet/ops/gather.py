@@ -44,9 +44,15 @@ def lower_gather(low: Lowering, call: Call) -> None:
     runs = _runs(places)
     if len(runs) > MOST_RUNS:
         runs = _runs(places, turned=True)
+    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    if len(runs) > MOST_RUNS and axis > 0:
+        before, after = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
+        rows = low.reshape(call, x, (shape[0], before, size, after), "rows")
+        table = low.add_constant(f"{call.output}.places", np.array([places], np.int64))
+        low.reshape(call, low.emit(call, "GatherRows", [rows, table], step="gathered"), target)
+        return
     if len(runs) > MOST_RUNS:
         raise Refusal(f"indices of {len(runs)} slices, more than {MOST_RUNS}, are not supported")
-    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
     parts = []
     for index, run in enumerate(runs):
         by = run[1] - run[0] if len(run) > 1 else 1
@@ -97,10 +103,16 @@ def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
 
 
 def gather_rows(data: Array, places: Array) -> Array:
-    """linnet's own: of rows [N, A, rows, B] those of each image that places [N, count] name."""
-    return np.stack(
-        [np.take(x, at, 1) for x, at in zip(data, places.astype(np.intp, casting="same_kind"))]
+    """linnet's own: of rows [N, A, rows, B] those of each image that places [N or 1, count] name;
+    zeros where there is no such row.
+    """
+    rows = data.shape[2]
+    places = np.broadcast_to(places, (len(data), places.shape[1])).astype(
+        np.intp, casting="same_kind"
     )
+    inside = (-rows <= places) & (places < rows)
+    found = np.stack([np.take(x, at, 1) for x, at in zip(data, np.where(inside, places, 0))])
+    return np.where(inside[:, None, :, None], found, np.zeros((), data.dtype))
 
 
 def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
