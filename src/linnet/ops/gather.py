@@ -127,19 +127,28 @@ def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
 def lower_gather_elements(low: Lowering, call: Call) -> None:
     """Along any axis but the batch. Numbers beyond the axis give zeros."""
     x, places = call.input(0), call.input(1)
-    shape, of = low.shape(x), low.shape(places)
+    shape, constant = low.shape(x), low.constants.get(places)
     axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    if constant is None:
+        of = low.shape(places)
+    else:
+        if not call.lifted or constant.dtype.kind not in "iu":
+            raise Refusal(f"its constant indices '{places}' are not integers, or those of a batch")
+        of = (1, *constant.shape)
     if len(of) != len(shape) or any(n > m for i, (n, m) in enumerate(zip(of, shape)) if i != axis):
         raise Refusal(f"indices {shape_text(of)} do not fit {shape_text(shape)}")
     shorter = [(i, 0, n, 1) for i, n in enumerate(of) if i != axis and n < shape[i]]
     if shorter:
         x = slice_of(low, call, x, shorter, "cut")
     before, after = math.prod(of[1:axis]), math.prod(of[axis + 1 :])
-    inputs = [
-        low.reshape(call, x, (of[0], before, shape[axis], after), "rows"),
-        low.reshape(call, places, (of[0], before, of[axis], after), "places"),
-    ]
-    flat = low.shape(inputs[1]) == of
+    table = (of[0], before, of[axis], after)
+    if constant is None:
+        places = low.reshape(call, places, table, "places")
+    else:
+        low.spend(constant.size, 8)
+        places = low.add_constant(f"{call.output}.places", constant.astype(np.int64).reshape(table))
+    inputs = [low.reshape(call, x, (of[0], before, shape[axis], after), "rows"), places]
+    flat = table == of
     y = low.emit(call, "GatherElements", inputs, {"axis": 2}, "" if flat else "gathered")
     if not flat:
         low.reshape(call, y, of)

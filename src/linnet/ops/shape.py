@@ -70,7 +70,7 @@ def span(start: Array, limit: Array, delta: Array) -> Array:
 
 def spanned(start: Array, limit: Array, delta: Array) -> int:
     """How many numbers a Range has."""
-    first, end, step = (a.reshape(()).item() for a in (start, limit, delta))
+    first, end, step = (float(a.reshape(()).item()) for a in (start, limit, delta))
     return max(0, math.ceil((end - first) / step))
 
 
