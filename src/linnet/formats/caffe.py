@@ -164,6 +164,8 @@ class _Reader(Weighted):
         graph.inputs = [v for v in graph.inputs if v.name in self.read or v.name not in scored]
         graph.outputs = [name for name in self.tops if name not in self.read | self.silenced]
         self.settle(graph.outputs)
+        # A layer's name is one for its blob, too: what it computes in place has no other.
+        graph.aliases = {layer.name: layer.values[0] for layer in graph.layers if layer.values}
         self._preprocess(layers)
         if not graph.outputs:
             raise ValueError(f"{source}: not a network (it has no layers that compute something)")

@@ -33,7 +33,11 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
             inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
             graph, low = replace(graph, inputs=inputs), fixed
     report(graph, low.problems, list(low.missing.values()), _ends(low))
-    return replace(graph, nodes=low.nodes, initializers=low.constants)
+    moved = {**low.alias, **{name: to for name, to in low.computed.items() if to != name}}
+    own = graph.names()
+    aliases = {**graph.aliases, **{name: moved[name] for name in moved if name in own}}
+    aliases.update(low.renamed)
+    return replace(graph, nodes=low.nodes, initializers=low.constants, aliases=aliases)
 
 
 def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
@@ -154,7 +158,7 @@ def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed
 
 def _connect_outputs(low: Lowering) -> None:
     """Give every graph output a node of its own that bears its name."""
-    renamed: dict[str, str] = {}
+    renamed = low.renamed
     values = {name: low.ready(low.alias.get(name, name)) for name in low.graph.outputs}
     produced = {name for node in low.nodes for name in node.outputs}
     outputs = set(low.graph.outputs)
