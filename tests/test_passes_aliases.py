@@ -55,7 +55,7 @@ def test_names_lead_to_the_values_there_are() -> None:
 
 def test_a_session_has_the_values_under_all_names() -> None:
     net = linnet.load(passing_on())
-    assert [v.name for v in net.values] == ["x", "a", "out", "given", "b", "c", "d", "e"]
+    assert [v.name for v in net.values] == ["x", "a", "out", "given", "b", "c", "e", "d"]
     assert {v.shape for v in net.values} == {(None, 3)}
     values = net.run(X, fetch=["c", "given", "e", "d", "out"])
     for value, expected in zip(values, (RELU, X, EXP, RELU, EXP)):
