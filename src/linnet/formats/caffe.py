@@ -17,7 +17,14 @@ from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph, Layer, Shape
 from ..preprocess import PREPROCESS
-from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_places, _caffe_windows
+from . import (
+    _caffe_boxes,
+    _caffe_forks,
+    _caffe_functions,
+    _caffe_layers,
+    _caffe_places,
+    _caffe_windows,
+)
 from ._caffe_binary import carried
 from ._caffe_layers import layer_type, passes_on
 from ._caffe_mean import record
@@ -33,6 +40,7 @@ _RULES = {
     **_caffe_windows.RULES,
     **_caffe_places.RULES,
     **_caffe_forks.RULES,
+    **_caffe_boxes.RULES,
 }
 _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
 _STATE = ": they keep a state from one step of a sequence to the next, linnet's networks have none"
