@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Shape
+from ..graph import ELEMENT_TYPES, LONGEST_AXIS, Shape
 from ._caffe_functions import channels_of
 from ._caffe_layers import normalized, reduced, reshaped
 from ._caffe_weights import Rule, Weighted
@@ -324,9 +325,71 @@ def _ps_roi_pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: li
     reader.shapes[outputs[0]] = (count, param.output_dim, side, side)
 
 
+def _ctc_greedy_decoder(
+    reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
+) -> None:
+    """Of scores [T, N, classes] the best class of each step, but for blanks and what repeats the
+    step before: [N, T, 1, 1], with -1 behind the last (OpenVINO's CTCGreedyDecoder). A sequence has
+    its first step, and others up to the first of its indicators [T, N] that is 0.
+
+    How many are kept up to a step is a product with a triangle of ones. It is the place of what is
+    kept there, found by comparison with all places.
+    """
+    param = layer.ctc_decoder_param
+    scores, indicators = (reader.sizes(x) for x in inputs)
+    if len(scores) != 3 or (*indicators, 1, 1)[:4] != (*scores[:2], 1, 1):
+        raise Unsupported(f"scores {list(scores)} and indicators {list(indicators)} do not fit")
+    steps, n, classes = scores
+    each, square = (n, steps), (n, steps, steps)
+    reader.spend(4 * n * steps**2)
+
+    def part(op: str, names: Sequence[str], shape: Shape = each, **attrs: Any) -> str:
+        return reader.part(layer, op, names, shape, **attrs)
+
+    def number(value: float) -> str:
+        return reader.number(layer, "number", value)
+
+    def integers(*values: int) -> str:
+        return reader.integers(layer, "integers", values)
+
+    def array(values: Any) -> str:
+        return reader.constant(f"{layer.name}.array", np.asarray(values, np.float32))
+
+    def differs(x: str, y: str, shape: Shape = each) -> str:  # 1, or 0 where they are equal
+        return part("Sign", [part("Abs", [part("Sub", [x, y], shape)], shape)], shape)
+
+    def but(x: str, shape: Shape = each) -> str:
+        return part("Sub", [number(1), x], shape)
+
+    x = part("Transpose", inputs[:1], (n, steps, classes), perm=[1, 0, 2])
+    best = part("Cast", [part("ArgMax", [x], axis=2, keepdims=0)], to=ELEMENT_TYPES["float32"])
+    best = part("Add", [best, number(1)])
+    blank = param.blank_index if param.blank_index >= 0 else classes - 1
+    kept = differs(best, number(blank + 1))
+    if param.ctc_merge_repeated:
+        before = part("Pad", [best, integers(0, 1, 0, 0)], (n, steps + 1))
+        before = part("Slice", [before, integers(0), integers(steps), integers(1)])
+        kept = part("Mul", [kept, differs(best, before)])
+    triangle = np.triu(np.ones((steps, steps)))
+    there = part("Reshape", [inputs[1], integers(steps, n)], (steps, n))
+    there = part("Transpose", [there], perm=[1, 0])
+    first = (np.arange(steps) > 0)[:, None]
+    over = part("MatMul", [but(differs(there, number(0))), array(triangle * first)])
+    kept = part("Mul", [kept, but(part("Sign", [over]))])
+    place = part("Mul", [part("MatMul", [kept, array(triangle)]), kept])
+    column = (n, steps, 1)
+    wide = [part("Reshape", [value, integers(*column)], column) for value in (place, best)]
+    here = but(differs(wide[0], array(np.arange(steps) + 1), square), square)
+    y = part("ReduceSum", [part("Mul", [here, wide[1]], square), integers(1)], keepdims=0)
+    y = part("Sub", [y, number(1)])
+    y = part("Reshape", [y, integers(n, steps, 1, 1)], (n, steps, 1, 1))
+    reader.finish(layer, y, outputs[0])
+
+
 RULES: dict[str, Rule] = {
     "Axpy": Rule(_axpy, (3, 3)),
     "BN": Rule(_bn),
+    "CTCGreedyDecoder": Rule(_ctc_greedy_decoder, (2, 2)),
     "ConvolutionDepthwise": CONVOLUTION,
     "DepthwiseConvolution": CONVOLUTION,
     "Interp": Rule(_interp, (1, 2)),

@@ -58,8 +58,6 @@ _INSTEAD = {  # what else there is to say of layers that are not supported
     **dict.fromkeys(
         ("BatchReindex", "Filter"), ": which images are left depends on what they hold"
     ),
-    "CTCGreedyDecoder": ": leave this layer out, its bottoms are outputs then, and decode them "
-    "yourself",
 }
 _TRAIN = 0  # of caffe.proto's Phase
 _TRANSFORM = "transform_param."
@@ -224,6 +222,7 @@ class _Reader(Weighted):
         if blob in self.current:
             raise ValueError(f"{self.source}: the input '{blob}' is defined twice")
         self.batch = self.batch or (dims[0] if dims else 0)
+        alone = dims[:1] != [self.batch]  # its first axis is not the batch
         given = self.given.get(blob, ())
         if len(given) == len(dims):
             dims = [n or size for n, size in zip(given, dims)]
@@ -232,6 +231,8 @@ class _Reader(Weighted):
         self.current[blob] = blob
         self.declared.add(blob)
         self.input(blob, dims)
+        if alone:
+            self.shapes[blob] = tuple(dims)
 
     def _layer(self, layer: Any, kind: str) -> None:
         if kind == "Input":
