@@ -18,7 +18,6 @@ from reading import close, refusal
 
 import linnet
 from linnet import formats, interpret
-from linnet.formats import _hdf5
 from linnet.graph import Graph
 
 h5py = pytest.importorskip("h5py", reason="the test extra is not installed")
@@ -337,12 +336,3 @@ def test_small_files_do_not_become_large() -> None:
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("config.json", b" " * (20 << 20))
     refusal(bomb.getvalue(), "config.json would be more than")
-
-
-def test_without_a_library_for_hdf5(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr(_hdf5.importlib, "import_module", missing)
-    with pytest.raises(RuntimeError, match=r"apt install python3-h5py.*pyfive"):
-        _hdf5.Hdf5(io.BytesIO(), "net.h5")
