@@ -94,7 +94,7 @@ from linnet.formats import _hdf5_child as child
 child._SECONDS = 1
 def loop(*arguments):
     {what}
-child._File.names = loop
+child.File.names = loop
 child.serve(int(file), what)
 """
     monkeypatch.setattr(_hdf5, "_CHILD", code)

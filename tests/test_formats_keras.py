@@ -18,6 +18,7 @@ from reading import close, refusal
 
 import linnet
 from linnet import formats, interpret
+from linnet.formats import _hdf5, _hdf5_child
 from linnet.graph import Graph
 
 h5py = pytest.importorskip("h5py", reason="the test extra is not installed")
@@ -31,6 +32,12 @@ CASES = {
 FILES = {
     f"shared{version}{suffix}": version for version in (2, 3) for suffix in (".h5.gz", ".keras")
 }
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is the same, and a process for each file would take most of the time."""
+    monkeypatch.setattr(_hdf5, "Hdf5", _hdf5_child.File)
 
 
 def h5(config: Any, weights: dict[str, list[Any]], version: str = "2.10.0", **attrs: Any) -> bytes:

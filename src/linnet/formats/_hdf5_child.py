@@ -29,19 +29,22 @@ T = TypeVar("T")
 
 
 def serve(descriptor: int, what: str) -> None:
-    """Answer questions about an open file: a line of JSON each, the name of a method of `_File` and
+    """Answer questions about an open file: a line of JSON each, the name of a method of `File` and
     its arguments. The answer is another line: {"value": ...}; {"error": why}; {"missing": library};
     or {"dtype", "shape"} and the bytes of an array.
     """
     answers = sys.stdout.buffer
-    found: _File | None = None
+    found: File | None = None
     with open(descriptor, "rb") as file:
         for line in sys.stdin.buffer:
             method, *arguments = json.loads(line)
             answer: dict[str, Any] = {}
             value = None
             try:
-                found = found or _File(file, what)
+                if found is None:
+                    _library(what)
+                    _limit(file.seek(0, os.SEEK_END))
+                    found = File(file, what)
                 value = getattr(found, method)(*arguments)
             except ValueError as error:
                 answer = {"error": str(error)}
@@ -72,7 +75,7 @@ def _limit(size: int) -> None:
         resource.setrlimit(kind, (min(wanted, allowed), hard))
 
 
-class _File:
+class File:
     """An HDF5 file, which is kept open; `what` names it in messages.
 
     ValueError for a file that is damaged, RuntimeError if neither library is there.
@@ -80,10 +83,8 @@ class _File:
 
     def __init__(self, file: IO[bytes], what: str) -> None:
         self.what = what
-        size = file.seek(0, os.SEEK_END)
-        self._budget = _EXPANSION * size + (16 << 20)
+        self._budget = _EXPANSION * file.seek(0, os.SEEK_END) + (16 << 20)
         library = _library(what)
-        _limit(size)
         root = self._guarded(lambda: library.File(file, "r"))
         self._groups: dict[str, Any] = {"": root}  # by their paths, as far as they are known
 
