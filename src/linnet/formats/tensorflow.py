@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Graph
 from ..text import listed, short
-from . import _schema, _tf_arithmetic, _tf_moves, _tf_windows
+from . import _schema, _tf_arithmetic, _tf_boxes, _tf_moves, _tf_windows
 from ._source import Source
 from ._tf_bodies import LOOPS
 from ._tf_bundle import Bundle
@@ -26,7 +26,7 @@ from ._tf_op import Blockwise, Step, tensor
 from ._tf_proto import TYPES
 from ._translator import MissingOperator, Unsupported
 
-_RULES = {**_tf_arithmetic.RULES, **_tf_moves.RULES, **_tf_windows.RULES}
+_RULES = {**_tf_arithmetic.RULES, **_tf_boxes.RULES, **_tf_moves.RULES, **_tf_windows.RULES}
 _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 _INPUT_TYPES = {1, 3, 4, 5, 6, 9, 10, 19}
 # What is run for what it does, as training and its records are: no output of a network.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    boxes,
     conv,
     detect,
     gather,
@@ -32,6 +33,7 @@ FAMILIES = (
     gather,
     resize,
     detect,
+    boxes,
     regions,
     shape,
     quant,
