@@ -320,6 +320,46 @@ def test_damaged_files() -> None:
     refusal(archive(metadata_json="{}"), "has no config.json")
 
 
+KERAS1 = unpack(DATA / "keras1.npz")
+
+
+@pytest.mark.parametrize("name", [name for name in KERAS1 if "y" in KERAS1[name]])
+def test_files_of_keras_1(name: str) -> None:
+    case = KERAS1[name]
+    net = linnet.load(case["model"])
+    y = net(*(x for key, x in case.items() if key.startswith("x/")))
+    close(y, case["y"])
+
+
+def test_kernels_of_theano_are_told() -> None:
+    refusal(KERAS1["theano"]["model"], "(Conv2D)", "data_format is 'th'")
+
+
+@pytest.mark.parametrize(
+    ("padding", "said"),
+    [
+        ([1, 2, 3], "is not two numbers for each axis"),
+        ({"top_pad": -1}, "padding is [-1, 0, 0, 0]"),
+    ],
+)
+def test_borders_of_keras_1_that_cannot_be(padding: Any, said: str) -> None:
+    refusal(h5(functional(IMAGE, layer("ZeroPadding2D", "y", "image", padding=padding)), {}), said)
+
+
+def test_borders_of_keras_1_by_their_sides() -> None:
+    padding = {"top_pad": 1, "left_pad": 2}
+    file = h5(functional(IMAGE, layer("ZeroPadding2D", "y", "image", padding=padding)), {})
+    x = np.ones((1, 4, 4, 2), np.float32)
+    np.testing.assert_array_equal(linnet.load(file)(x), np.pad(x, [(0, 0), (1, 0), (2, 0), (0, 0)]))
+
+
+def test_a_merge_of_what_is_no_model() -> None:
+    part = {"class_name": "Dense", "config": {"name": "d", "output_dim": 3}}
+    config = {"name": "m", "mode": "sum", "layers": [part]}
+    merged = {"class_name": "Sequential", "config": [{"class_name": "Merge", "config": config}]}
+    refusal(h5(merged, {}, "1.2.2"), "'m' merges what is no model")
+
+
 def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as root:
