@@ -278,6 +278,7 @@ def test_every_operator_has_node_tests():
     used = Counter(node.op_type for case in MEANT.values() for node in case.model.graph.node)
     others = {
         "CombinedNonMaxSuppression",
+        "CropAndResize",
         "DetectionOutput",
         "DetectionPostProcess",
         "PaddedNonMaxSuppression",

@@ -205,6 +205,8 @@ def chosen():
     yield "gather_nd", (1, 5, 3), lambda x: gather_nd(x[0], best(x[0], 2)[1])
     yield "gather_nd_first", (1, 5, 3), lambda x: gather_nd(x[0], best(x[0, :, 1], 4)[1][:, None])
     yield "gather_nd_constant", (1, 5, 3), lambda x: gather_nd(x[0], [[0, 1], [1, 2], [0, 1]])
+    for name, size in (("crops", [3, 4]), ("crops_of_one", [1, 2])):
+        yield name, (1, 6, 8, 3), lambda x, size=size: crops(x, size)
     for version in (4, 5):
         for name, overlap, most in (("", 0.5, 10), ("_all", 1.0, 30)):
             yield (
@@ -218,6 +220,13 @@ def chosen():
         ("combined_pad", 1, {"max_total_size": 20, "pad_per_class": True}),
     ):
         yield name, (2, 12, 8, 3), lambda x, c=classes, how=how: combined(x, c, how)
+
+
+def crops(x, size):
+    """Parts of an image, some beyond it, of which one is turned."""
+    boxes = tf.concat([x[0, :, 0, :2], x[0, :, 1, :2] + 0.75], -1)
+    boxes = tf.concat([boxes, [[0, 0, 1, 1], [1, 1, 0.25, 0]]], 0)
+    return tf.image.crop_and_resize(x, boxes, tf.zeros([8], tf.int32), size)
 
 
 def boxes_of(x):

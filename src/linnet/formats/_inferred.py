@@ -243,6 +243,11 @@ def _padded_suppression(given: _Given) -> Any:
     return [most, most, (1,)]
 
 
+def _crop(given: _Given) -> Shape:
+    (_, channels, *_), (boxes, _) = given.shapes[:2]
+    return (boxes, channels, *given.attrs["size"])
+
+
 def _squeeze(given: _Given) -> Shape:
     shape = given.shapes[0]
     if len(given.values) < 2:
@@ -317,6 +322,7 @@ _RULES: dict[str, Callable[[_Given], Any]] = {
     "ArgMin": _place,
     "CombinedNonMaxSuppression": _combined_suppression,
     "Concat": _concat,
+    "CropAndResize": _crop,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,

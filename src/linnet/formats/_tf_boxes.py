@@ -1,4 +1,4 @@
-"""What TensorFlow's operators mean that choose among boxes."""
+"""What TensorFlow's operators mean that choose among boxes, or take parts of images."""
 
 from __future__ import annotations
 
@@ -56,7 +56,19 @@ def _combined(step: Step) -> None:
     )
 
 
+def _crop_and_resize(step: Step) -> None:
+    step.text("method", "bilinear", "bilinear")
+    beyond, size = step.number("extrapolation_value", 0.0), step.ints(3, "crop_size")
+
+    def rule(x: str, y: str) -> None:
+        inputs = [x, step.input(1), step.input(2)]
+        step.add("CropAndResize", inputs, y, size=size, extrapolation=beyond)
+
+    step.between(rule, True)
+
+
 RULES: dict[str, Callable[[Step], None]] = {
     "CombinedNonMaxSuppression": _combined,
+    "CropAndResize": _crop_and_resize,
     **{f"NonMaxSuppression{version}": _suppression for version in ("", "V2", "V3", "V4", "V5")},
 }
