@@ -82,6 +82,19 @@ def test_other_numbers_of_boxes_are_refused(sizes: str, boxes: int, priors: int)
         linnet.load(model)
 
 
+def test_places_of_each_class_are_not_more_boxes() -> None:
+    """Of 7 classes, each with its own, there are 21 codes a pixel, too."""
+    model = detector({"a": SETTINGS["a"]}, 6 * 21)
+    for old, new in (
+        (b"num_classes: 2", b"num_classes: 7 share_location: false"),
+        (b"dim: 252", b"dim: 126"),  # scores of 18 boxes
+    ):
+        assert old in model
+        model = model.replace(old, new)
+    (found,) = linnet.load(model).outputs
+    assert found.shape == (1, 1, None, 7)
+
+
 def test_settings_of_any_length_take_bounded_time() -> None:
     ratios = ", ".join(str(1 + i / 100_000) for i in range(20_000))
     with pytest.raises(ValueError, match="need too much memory"):

@@ -112,7 +112,7 @@ def _densify(reader: Weighted, codes: int, shape: Shape) -> None:
     """Where there are `codes` numbers for boxes and as many as FaceBoxes would have made of the
     network's PriorBox layers, let them be those. No prototxt says that it is for that fork.
     """
-    if codes == shape[-1]:
+    if shape[-1:] == (codes,):
         return
     dense = {name: _densely_around(prior.param) for name, prior in reader.priors.items()}
     counts = [len(dense[name]) * math.prod(reader.priors[name].shape[2:]) for name in dense]
@@ -142,7 +142,8 @@ def _detection_output(reader: Weighted, layer: Any, inputs: list[str], outputs: 
         attrs["confidence_threshold"] = param.confidence_threshold
     if len(reader.shape(inputs[0])) < 2 or len(reader.shape(inputs[1])) < 2:
         raise Unsupported("its bottoms have no boxes")
-    _densify(reader, math.prod(reader.shape(inputs[0])[1:]), reader.shape(inputs[2]))
+    if param.share_location:
+        _densify(reader, math.prod(reader.shape(inputs[0])[1:]), reader.shape(inputs[2]))
     reader.add(layer.name, "DetectionOutput", inputs[:3], outputs, **attrs)
     reader.shapes[outputs[0]] = (1, 1, 1, 7)
 
