@@ -9,7 +9,7 @@ from ..graph import Graph
 
 def keep_aliases(graph: Graph) -> Graph:
     """Aliases lead to the values themselves; those of values that are not there any more go."""
-    known = graph.names().difference(graph.initializers)
+    known = graph.names().difference(graph.initializers, [""])
     ends: dict[str, str] = {}
     for alias in graph.aliases:
         path, name = [], alias
