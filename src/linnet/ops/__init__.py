@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    boxes,
     conv,
     detect,
     gather,
@@ -34,6 +35,7 @@ FAMILIES = (
     scatter,
     resize,
     detect,
+    boxes,
     regions,
     shape,
     quant,
