@@ -425,6 +425,11 @@ def test_doctor(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(re.search(f"^{key} ", text, re.MULTILINE) for key in data)
 
 
+def test_doctor_says_what_operators_there_are(call: Call) -> None:
+    assert "Conv: Of images or rows" in call("doctor", "--operators")
+    assert call("doctor", "--operators", "--json")["GridSample"].startswith("Of images")
+
+
 def test_doctor_where_linnet_cannot_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINNET_ISA", "sse9")
     last = call("doctor", status=1).splitlines()[-1]

@@ -107,3 +107,24 @@ def test_numbers_far_from_a_pixel_do_not_depend_on_it():
     x[0, 0, 0, 0] = np.nan
     y = ops.resize.resize(x, scales=np.array([1, 1, 2, 2]), mode="linear")
     assert np.isnan(y[0, 0, :2, :2]).all() and np.isfinite(y[0, 0, 3:]).all()
+
+
+GRIDS = {
+    "linear": {"mode": "linear"},
+    "nearest": {"mode": "nearest", "padding_mode": "border"},
+    "cubic": {"mode": "cubic", "padding_mode": "reflection"},
+    "corners": {"mode": "linear", "padding_mode": "reflection", "align_corners": 1},
+    "cubic zeros": {"mode": "cubic", "align_corners": 1},
+}
+
+
+@pytest.mark.parametrize("case", GRIDS)
+def test_places_between_numbers(case, tmp_path):
+    """Computed from the image, against ONNX Runtime; some beyond its borders."""
+    nodes = [
+        ("Slice", "x,first,end,axis", "two", {}),
+        ("Transpose", "two", "z", {"perm": [0, 2, 3, 1]}),
+        ("GridSample", "x,z", "y", GRIDS[case]),
+    ]
+    constants = {"first": np.array([0]), "end": np.array([2]), "axis": np.array([1])}
+    agree(model(nodes, constants, (2, 3, 5, 6), opset=20), tmp_path, (2, 3, 5, 6), bound=1e-4)

@@ -95,3 +95,37 @@ def test_halves(op: str) -> None:
 def test_types_do_not_mix() -> None:
     with pytest.raises(ValueError, match="float32 and int8; cast them"):
         run("Add", np.ones((1, 3), np.int8), np.ones((1, 3), np.float32))
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_are_chosen_and_kept_within_limits(dtype: str) -> None:
+    a, b = every_pair(dtype)
+    nodes = [
+        Node("Less", "less", ["a", "b"], ["less"]),
+        Node("Where", "where", ["less", "a", "b"], ["least"]),
+        Node("Clip", "clip", ["a", "low", "high"], ["clipped"]),
+        Node("Relu", "relu", ["a"], ["positive"]),
+    ]
+    limits = {"low": np.array(3, dtype), "high": np.array(100, dtype)}
+    inputs = [Value(name, (0, *a.shape[1:]), a.dtype) for name in "ab"]
+    graph = Graph("g", nodes, limits, inputs, ["least", "clipped", "positive"])
+    least, clipped, positive = linnet.load(graph).run(None, {"a": a, "b": b})
+    for got, want in (
+        (least, np.minimum(a, b)),
+        (clipped, np.clip(a, 3, 100)),
+        (positive, np.maximum(a, 0)),
+    ):
+        assert got.dtype == a.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64"])
+def test_powers_of_integers(dtype: str) -> None:
+    x = np.arange(-12, 13).astype(dtype)[None]
+    for power in (0, 1, 2, 3, 7):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            want = x**power
+        np.testing.assert_array_equal(run("Pow", x, np.array(power, dtype), constant=1), want)
+    with pytest.raises(ValueError, match="whole constant powers"):
+        run("Pow", x, np.array(0.5, np.float32), constant=1)

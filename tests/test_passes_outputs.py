@@ -80,3 +80,26 @@ def test_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "scores Nx3: " in capsys.readouterr().out.replace("1x3", "Nx3")
     linnet.convert(whole, None, cut, outputs="boxes")
     assert [v.name for v in linnet.load(cut).outputs] == ["boxes"]
+
+
+@pytest.mark.parametrize("array", [np.arange(6).reshape(2, 3), np.ones((3,), np.float32)])
+def test_constants_are_results(array):
+    """Beside others, of a model whose first axis has a size; and read by others, too."""
+    nodes = [Node("Relu", "r", ["x"], ["y"])]
+    if array.dtype == np.float32:
+        nodes.append(Node("Add", "a", ["x", "c"], ["z"]))
+    graph = Graph("g", nodes, {"c": array}, [Value("x", (2, 3))], ["y", "c"])
+    x = np.array([[np.nan, -1, np.inf], [0, 1, 2]], np.float32)
+    for net in (linnet.load(graph), linnet.load(passes.canonicalize(graph))):
+        y, c = net.run(None, {"x": x})
+        np.testing.assert_array_equal(c, array)
+        assert c.dtype == array.dtype
+        np.testing.assert_array_equal(y, np.maximum(x, 0))
+
+
+def test_a_constant_beside_a_free_batch_is_no_result():
+    graph = Graph(
+        "g", [Node("Relu", "r", ["x"], ["y"])], {"c": np.ones(3)}, [Value("x", (0, 3))], ["y", "c"]
+    )
+    with pytest.raises(ValueError, match="output 'c' is a constant"):
+        passes.canonicalize(graph)

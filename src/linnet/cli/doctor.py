@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,15 +17,23 @@ import numpy as np
 import linnet
 
 from .. import digits, machine
+from ..ops import _page
 from .result import Result
+
+_LINES = textwrap.TextWrapper(100, initial_indent="  ", subsequent_indent="      ")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It has none."""
+    """What it prints."""
+    parser.add_argument(
+        "--operators", action="store_true", help="the operators that linnet has, and their limits"
+    )
 
 
 def run(args: argparse.Namespace) -> Result:
     """Facts about the machine, a self-test, and the one piece of advice that matters most."""
+    if args.operators:
+        return _operators()
     data: dict[str, Any] = {
         "board": machine.board() or "unknown",
         "cpu": machine.cpu_model(),
@@ -49,6 +58,17 @@ def run(args: argparse.Namespace) -> Result:
         )
     data["advice"] = _advice(data)
     return Result(data, str(linnet.Config(data)).splitlines())
+
+
+def _operators() -> Result:
+    lines: list[str] = []
+    data: dict[str, Any] = {}
+    for family, text, rows in _page.rows():
+        lines += ["", f"{family}: {text}"]
+        for row in rows:
+            data.update({name: row.supported for name in row.operators})
+            lines += _LINES.wrap(f"{', '.join(row.operators)}: {row.supported}")
+    return Result(data, lines[1:])
 
 
 def _features() -> list[str]:
