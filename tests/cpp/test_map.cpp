@@ -187,3 +187,38 @@ TEST_CASE("powers: as exact as their logarithm, and what has no logarithm") {
     }
   }
 }
+
+TEST_CASE("rows with room for whole vectors end in zeros") {
+  std::mt19937 random(11);
+  constexpr int64_t kRows = 4;
+  for (const Kernels* k : tables()) {
+    INFO("isa ", k->isa);
+    for (const MapCode code : {MapCode::kSigmoid, MapCode::kExp, MapCode::kDiv, MapCode::kMax}) {
+      for (const int64_t count : {1, 3, 8, 13, 16, 21}) {
+        for (const bool one : {false, true}) {
+          const int64_t step = (count + k->width - 1) / k->width * k->width + k->width;
+          Buffer x(kRows * step), z(kRows * step);
+          x.fill(random);
+          z.fill(random);
+          std::vector<float> before(x.get(), x.get() + kRows * step);
+          linnet::MapRows r{};
+          r.x = r.y = x.get(), r.z = z.get(), r.rows = kRows, r.count = count;
+          r.x_row = r.y_row = step, r.z_row = one ? 1 : step, r.z_one = one;
+          r.padded = true, r.function = {code};
+          k->map[static_cast<int>(code)](r);
+          for (int64_t row = 0; row < kRows; ++row) {
+            CAPTURE(row);
+            for (int64_t i = 0; i < step; ++i) {
+              const float got = x.get()[row * step + i], was = before[row * step + i];
+              const float b = one ? z.get()[row] : z.get()[row * step + i];
+              const int64_t whole = step - k->width;
+              if (i < count) CHECK(ulps(got, linnet::mapped({code}, was, b)) <= 4);
+              if (i >= count && i < whole) CHECK(got == 0);
+              if (i >= whole) CHECK(got == was);
+            }
+          }
+        }
+      }
+    }
+  }
+}
