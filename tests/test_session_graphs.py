@@ -114,7 +114,7 @@ class Maker:
 
     def step(self) -> None:
         kinds = ["conv"] * 3 + ["add", "view", "concat"] * 2
-        kinds += ["pool", "gemm", "relu", "softmax", "transpose"]
+        kinds += ["pool", "gemm", "relu", "softmax", "transpose", "other", "gather"]
         getattr(self, self.choice(kinds))()
 
     def conv(self) -> None:
@@ -219,6 +219,50 @@ class Maker:
                 value = np.array(self.draw(-2, 2) / 2, np.float32)
                 self.graph.initializers[limits[i]] = value
         return self.node(op, [x, *limits] if op == "Clip" else [x])
+
+    def integers(self, array: Any) -> str:
+        name = f"w{len(self.graph.initializers)}"
+        self.graph.initializers[name] = np.array(array, np.int64)
+        return name
+
+    def other(self) -> None:
+        x = self.pick(4)
+        if x is None:
+            return
+        kind = self.choice(["function", "reduce", "product", "sample", "neighbours"])
+        if kind == "function":
+            op = self.choice(["Abs", "Neg", "Softplus", "Softsign", "Elu", "Erf", "Gelu", "Mish"])
+            self.node(op, [x])
+        elif kind == "reduce":
+            op = self.choice(["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1"])
+            self.node(op, [x, self.integers([self.draw(1, 3)])], keepdims=1)
+        elif kind == "product":
+            turned = self.node("Transpose", [x], perm=[0, 1, 3, 2])
+            if turned:
+                self.node("MatMul", [x, turned])
+        elif kind == "sample":
+            count = int(np.prod(self.shapes[x][1:]))
+            if count % 2 == 0:
+                grid = self.node("Reshape", [x, self.integers([0, 1, count // 2, 2])])
+                beyond = self.choice(["zeros", "border", "reflection"])
+                attrs = {"padding_mode": beyond, "align_corners": self.draw(0, 1)}
+                if grid:
+                    self.node("GridSample", [x, grid], **attrs)
+        else:
+            self.node("LRN", [x], size=self.draw(1, 6), alpha=0.5, beta=0.75, bias=1.0)
+
+    def gather(self) -> None:
+        x = self.pick(4)
+        if x is None:
+            return
+        _, c, h, w = self.shapes[x]
+        count = self.draw(1, 2 * h)
+        if self.chance(0.5):
+            places = self.random.integers(-h - 1, h + 1, (1, count))
+            self.node("GatherRows", [x, self.integers(places)])
+        else:
+            places = self.random.integers(-h, h, (1, c, count, w))
+            self.node("GatherElements", [x, self.integers(places)], axis=2)
 
     def softmax(self) -> None:
         x = self.pick()
