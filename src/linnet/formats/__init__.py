@@ -67,6 +67,11 @@ def _graph_def(head: bytes) -> bool:
     return re.match(rb"\x0a[^\x00][\x01-\x1f]?\x0a.[\w./-]+\x12.[A-Z]\w+", head, re.S) is not None
 
 
+def _mxnet(head: bytes) -> bool:
+    """JSON that begins with a list of nodes, or with what else a symbol has."""
+    return re.match(rb'\s*\{\s*"(nodes|arg_nodes|node_row_ptr|heads)"\s*:', head) is not None
+
+
 _KERAS_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"(class_name|module|config|backend)":')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
@@ -84,6 +89,7 @@ FORMATS = (
     Format(
         "TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3", sized=True
     ),
+    Format("MXNet", ("-symbol.json",), (".params",), "mxnet", begins=_mxnet, sized=True),
 )
 
 
