@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ..graph import ELEMENT_TYPES
 from ._mxnet_call import Call, Rule, named
+from ._mxnet_moves import compared
 from ._translator import Unsupported
 
 _MOST_NUMBERS = 1 << 24
@@ -60,13 +60,11 @@ def _multi_box_detection(call: Call) -> str:
     # Of each box the largest score of a class alone counts.
     own = call.cut(scores, 1, 1, kinds)
     best = call.part("ReduceMax", [own, call.integers("axes", [1])], keepdims=1)
-    kept = call.part("Cast", [call.part("GreaterOrEqual", [own, best])], to=_FLOAT)
-    own = call.part("Mul", [own, kept])
+    own = call.part("Mul", [own, compared(call, "GreaterOrEqual", own, best)])
     if 0 < top < count:
         highest = call.part("TopK", [best, call.integers("k", [top])], axis=2)
         least = call.cut(highest, 2, top - 1, top)
-        high = call.part("Cast", [call.part("GreaterOrEqual", [best, least])], to=_FLOAT)
-        own = call.part("Mul", [own, high])
+        own = call.part("Mul", [own, compared(call, "GreaterOrEqual", best, least)])
     corners = prior[0].astype(np.float64)
     sides = corners[:, 2:] - corners[:, :2]
     middle = corners[:, :2] + sides / 2
@@ -83,8 +81,6 @@ def _multi_box_detection(call: Call) -> str:
     # What is left over has -1 in front, and 0 behind it.
     return call.part("Add", [call.cut(y, 2, 1, 7), call.cut(y, 2, 0, 1)])
 
-
-_FLOAT = ELEMENT_TYPES["float32"]
 
 RULES = named(
     {

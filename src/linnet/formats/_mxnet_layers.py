@@ -175,7 +175,7 @@ def _lrn(call: Call) -> str:
 
 def _pooling(call: Call) -> str:
     kind = call.text("pool_type", "max", "max", "avg", "sum", "lp")
-    convention = call.text("pooling_convention", "valid", "valid", "full", "same")
+    convention = call.text("pooling_convention", "valid", "valid", "full")
     power, counts = call.integer("p_value", 2), call.flag("count_include_pad", True)
     if call.flag("global_pool", False):
         for key in ("kernel", "stride", "pad", "layout"):
@@ -188,8 +188,6 @@ def _pooling(call: Call) -> str:
     if convention == "full":
         _whole_windows(call.shape(), kernel, strides, pads)
         attrs["ceil_mode"] = 1
-    elif convention == "same":
-        attrs["pads"] = pads + _same(call, kernel, strides, pads, kind)
     if kind == "max":
         return call.part("MaxPool", [call.x], **attrs)
     if kind == "lp":
@@ -220,20 +218,6 @@ def _whole_windows(
         room = n + 2 * pad - k
         if n and room > 0 and -(-room // stride) * stride >= n + pad:
             raise Unsupported("its last window lies outside the image")
-
-
-def _same(
-    call: Call, kernel: list[int], strides: list[int], pads: list[int], kind: str
-) -> list[int]:
-    """Pads behind an image for which there is a window for each stride of the padded image."""
-    behind = []
-    for n, k, stride, pad in zip(call.known(call.x)[2:], kernel, strides, pads):
-        count = -(-(n + 2 * pad) // stride)
-        need = (count - 1) * stride + k - n - pad
-        if kind == "avg" and need > pad:
-            raise Unsupported("an average with pooling_convention same is not supported here")
-        behind.append(max(need, 0))
-    return behind
 
 
 def _upsampling(call: Call) -> str | list[str]:
@@ -339,28 +323,22 @@ def _leaky_relu(call: Call) -> str:
     return call.part({"selu": "Selu", "gelu": "Gelu"}[kind], [call.x])
 
 
-def _over_each(call: Call, op: str = "Softmax") -> str:
-    """Over all numbers of an image at once."""
-    shape = call.shape()
-    if len(shape) == 2:
-        return call.part(op, [call.x], axis=1)
-    y = call.part(op, [call.part("Flatten", [call.x], axis=1)], axis=1)
-    return call.reshaped(y, [0, *call.known(call.x)[1:]])
-
-
 def _softmax_output(call: Call) -> str:
     call.has("normalization")
     if call.flag("multi_output", False):
         return call.part("Softmax", [call.x], axis=1)
     if call.flag("preserve_shape", False):
         return call.part("Softmax", [call.x], axis=-1)
-    return _over_each(call)
+    if len(call.shape()) == 2:
+        return call.part("Softmax", [call.x], axis=1)
+    y = call.part("Softmax", [call.part("Flatten", [call.x], axis=1)], axis=1)
+    return call.reshaped(y, [0, *call.known(call.x)[1:]])
 
 
 def _softmax_activation(call: Call) -> str:
-    if call.text("mode", "instance", "instance", "channel") == "channel":
-        return call.part("Softmax", [call.x], axis=1)
-    return _over_each(call)
+    """Over the channels or, of each "instance", over the last axis."""
+    mode = call.text("mode", "instance", "instance", "channel")
+    return call.part("Softmax", [call.x], axis=1 if mode == "channel" else -1)
 
 
 def _softmax(call: Call) -> str:

@@ -19,14 +19,31 @@ def _unary(op: str) -> Rule:
     return Rule(lambda call: call.part(op, [call.x]))
 
 
-def _two(op: str, truth: bool = False) -> Rule:
-    """Of two values, which broadcast; what is true is 1."""
+def _two(op: str) -> Rule:
+    """Of two values, which broadcast."""
+    return Rule(lambda call: call.part(op, [call.x, call.input(1)]))
+
+
+def _truth(op: str) -> Rule:
+    """1 where it is true of two values, which may both be computed, else 0."""
 
     def translate(call: Call) -> str:
-        y = call.part(op, [call.x, call.input(1)])
-        return call.part("Cast", [y], to=_FLOAT) if truth else y
+        return compared(call, op, call.x, call.input(1))
 
     return Rule(translate)
+
+
+def compared(call: Call, op: str, a: str, b: str) -> str:
+    """By the sign of the difference."""
+    if op in ("Less", "LessOrEqual"):
+        a, b = b, a
+    if op in ("GreaterOrEqual", "LessOrEqual"):
+        a, b = b, a
+    sign = call.part("Sign", [call.part("Sub", [a, b])])
+    if op in ("Greater", "Less"):
+        return call.part("Relu", [sign])
+    other = call.part("Abs" if op == "Equal" else "Relu", [sign])
+    return call.part("Sub", [call.number(1, "one"), other])
 
 
 def _scalar(op: str, first: bool = False, truth: bool = False) -> Rule:
@@ -42,9 +59,9 @@ def _scalar(op: str, first: bool = False, truth: bool = False) -> Rule:
 
 
 def _not_equal(call: Call) -> str:
+    call.flag("is_int", True)
     second = call.number(call.real("scalar"), "scalar") if call.has("scalar") else call.input(1)
-    y = call.part("Not", [call.part("Equal", [call.x, second])])
-    return call.part("Cast", [y], to=_FLOAT)
+    return call.part("Abs", [call.part("Sign", [call.part("Sub", [call.x, second])])])
 
 
 def _square(call: Call) -> str:
@@ -221,10 +238,10 @@ def _flatten(call: Call) -> str:
 def _reshape(call: Call) -> str:
     shape, codes = call.shape(), call.sizes("shape")
     if not codes and call.has("target_shape"):
-        codes = call.sizes("target_shape")
-        codes = [0, *codes[1:]] if call.flag("keep_highest", False) else codes
-        codes = [codes[0], *(n or -1 for n in codes[1:])]
-    call.has("keep_highest"), call.has("target_shape")
+        codes = [n or -1 for n in call.sizes("target_shape")]
+        codes[:1] = [0] if call.flag("keep_highest", False) else codes[:1]
+    call.has("keep_highest")
+    call.has("target_shape")
     if call.flag("reverse", False):
         parts = _parts(codes[::-1], shape[::-1])[::-1]
         last = len(shape) - 1
@@ -354,14 +371,6 @@ def _space(op: str) -> Rule:
     return Rule(translate)
 
 
-def _embedding(call: Call) -> str:
-    table = call.array(1, (call.integer("input_dim"), call.integer("output_dim")))
-    call.flag("sparse_grad", False)
-    call.float_type()
-    index = call.part("Cast", [call.x], to=ELEMENT_TYPES["int64"])
-    return call.part("Gather", [call.constant("table", table), index])
-
-
 _FUNCTIONS = {
     "abs": "Abs", "ceil": "Ceil", "erf": "Erf", "exp": "Exp", "floor": "Floor", "log": "Log",
     "negative": "Neg", "reciprocal": "Reciprocal", "relu": "Relu", "sigmoid": "Sigmoid",
@@ -442,11 +451,10 @@ RULES = named(
         **{name: Rule(translate) for name, translate in _TENSORS.items()},
         **{name: _unary(op) for name, op in _FUNCTIONS.items()},
         **{f"broadcast_{name}": _two(op) for name, op in _PAIRS.items()},
-        **{f"broadcast_{name}": _two(op, True) for name, op in _TRUTHS.items()},
+        **{f"broadcast_{name}": _truth(op) for name, op in _TRUTHS.items()},
         **{f"_{name}_scalar": _scalar(op, truth=True) for name, op in _TRUTHS.items()},
         **_NUMBERS,
         **{name: _reduction(f"Reduce{op}") for name, op in _SUMMED.items()},
-        "Embedding": Rule(_embedding, ("data", "weight")),
         "argmax": _place("ArgMax"),
         "argmin": _place("ArgMin"),
         "broadcast_not_equal": Rule(_not_equal),
