@@ -72,6 +72,11 @@ def _mxnet(head: bytes) -> bool:
     return re.match(rb'\s*\{\s*"(nodes|arg_nodes|node_row_ptr|heads)"\s*:', head) is not None
 
 
+def _ncnn(head: bytes) -> bool:
+    """The number that text of layers begins with, as text or, in a binary file, as such."""
+    return re.match(rb"7767517\s|\xdd\x85v\x00", head) is not None
+
+
 _KERAS_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"(class_name|module|config|backend)":')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
@@ -90,6 +95,7 @@ FORMATS = (
         "TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3", sized=True
     ),
     Format("MXNet", ("-symbol.json",), (".params",), "mxnet", begins=_mxnet, sized=True),
+    Format("ncnn", (".param",), (".bin",), "ncnn", begins=_ncnn, sized=True),
 )
 
 

@@ -6,6 +6,7 @@ open, 0; where a fully connected layer allows only some, `fitting` finds out whi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -135,6 +136,31 @@ class Step:
 
     def reshaped(self, x: str, target: Sequence[int]) -> str:
         return self.part("Reshape", [x, self.integers("shape", target)])
+
+    def regrouped(self, x: str, parts: Sequence[int | list[int]]) -> str:
+        """`x` with axes that are numbers, -1 for what is left, or lists of axes of it joined."""
+        shape, sizes = self.reader.shape(x), []
+        for index, part in enumerate(parts):
+            if isinstance(part, list):
+                size = math.prod(shape[axis] for axis in part)
+                sizes.append(0 if part == [index] else size or -1)
+            else:
+                sizes.append(part)
+        if sizes.count(-1) > 1:
+            self.known(x)
+            raise Unsupported(f"{list(shape)} cannot become {list(parts)}")
+        return self.reshaped(x, sizes)
+
+    def whole_windows(
+        self, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
+    ) -> None:
+        """Unsupported if, rounded up, the last window has none of the image: these sources have it
+        still, ONNX drops it. pads: [top, left, bottom, right], or those of rows.
+        """
+        for i, (n, k, stride) in enumerate(zip(sizes, kernel, strides)):
+            room = n + pads[i] + pads[i + len(sizes)] - k
+            if n and room > 0 and -(-room // stride) * stride >= n + pads[i]:
+                raise Unsupported("its last window lies outside the image")
 
     def cut(self, x: str, axis: int, begin: int, end: int, step: int = 1) -> str:
         """What is left of an axis from `begin` to `end`."""

@@ -186,7 +186,7 @@ def _pooling(call: Call) -> str:
         raise Unsupported(f"its pad {pads} is as large as its kernel {kernel}")
     attrs = {"kernel_shape": kernel, "strides": strides, "pads": pads * 2}
     if convention == "full":
-        _whole_windows(call.shape(), kernel, strides, pads)
+        call.whole_windows(call.shape()[2:], kernel, strides, pads * 2)
         attrs["ceil_mode"] = 1
     if kind == "max":
         return call.part("MaxPool", [call.x], **attrs)
@@ -206,18 +206,6 @@ def _global_pool(call: Call, kind: str, power: int) -> str:
     if kind == "lp":
         return call.part("GlobalLpPool", [call.x], p=power)
     return call.part("GlobalMaxPool" if kind == "max" else "GlobalAveragePool", [call.x])
-
-
-def _whole_windows(
-    shape: Shape, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
-) -> None:
-    """Unsupported if a last window of convention "full" has none of the image: MXNet has it still,
-    ONNX drops it.
-    """
-    for n, k, stride, pad in zip(shape[2:], kernel, strides, pads):
-        room = n + 2 * pad - k
-        if n and room > 0 and -(-room // stride) * stride >= n + pad:
-            raise Unsupported("its last window lies outside the image")
 
 
 def _upsampling(call: Call) -> str | list[str]:

@@ -248,7 +248,7 @@ def _reshape(call: Call) -> str:
         target = [[last - a for a in p][::-1] if isinstance(p, list) else p for p in parts]
     else:
         target = _parts(codes, shape)
-    return call.reshaped(call.x, _sizes(target, shape))
+    return call.regrouped(call.x, target)
 
 
 def _parts(codes: Sequence[int], shape: Shape) -> list[int | list[int]]:
@@ -287,22 +287,6 @@ def _parts(codes: Sequence[int], shape: Shape) -> list[int | list[int]]:
     if len(parts) > 8:
         raise Unsupported(f"its shape has {len(parts)} axes")
     return parts
-
-
-def _sizes(parts: Sequence[int | list[int]], shape: Shape) -> list[int]:
-    """A Reshape's target as ONNX has it, where at most one size is open that is not in its place."""
-    sizes = []
-    for index, part in enumerate(parts):
-        if not isinstance(part, list):
-            sizes.append(part)
-        elif part == [index]:
-            sizes.append(0)
-        else:
-            size = math.prod(shape[axis] for axis in part)
-            sizes.append(size or -1)
-    if sizes.count(-1) > 1:
-        raise Unsupported("depends on sizes of the input that the file leaves open: give them (shapes=)")
-    return sizes
 
 
 def _reduction(op: str) -> Rule:

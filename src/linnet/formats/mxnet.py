@@ -84,7 +84,7 @@ class _Reader(ChannelsFirst):
         self.results = self._counts()
         names = [self._name(Entry(i, k)) for i, n in enumerate(self.results) for k in range(n)]
         super().__init__("", str(source), names)
-        self.values_of: dict[Entry, str] = {}
+        self.made: set[str] = set()  # inputs, and what nodes made
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"{source}: two values have the name '{twice}'")
@@ -129,6 +129,7 @@ class _Reader(ChannelsFirst):
             known = node.name in self.arrays or under_other_names(self.arrays, node.name) is not None
             if known or not roles - {""} == set() or (not roles and index not in heads):
                 continue
+            self.made.add(node.name)
             with self.attempt("input", node.name, [], [node.name]):
                 self.input(node.name, self._shape(index, node))
 
@@ -189,7 +190,7 @@ class _Reader(ChannelsFirst):
         rule = _RULES.get(node.op)
         entries = list(node.inputs)
         outputs = [self._name(Entry(index, k)) for k in range(self.results[index])]
-        used = [name for e in entries if (name := self._value(e)) in self.shapes]
+        used = [name for e in entries if (name := self._name(e)) in self.made]
         with self.attempt(node.op, node.name, used, outputs):
             if rule is None:
                 raise MissingOperator("the operator is not supported" + _instead(node.op))
@@ -198,6 +199,7 @@ class _Reader(ChannelsFirst):
                     of = self.symbol.nodes[entry.node]
                     raise Unsupported(f"reads result {entry.index} of '{of.name}' ({of.op})")
             self._translate(rule, node, entries, outputs)
+        self.made.update(outputs)
         self.graph.layers.append(Layer(node.name, node.op, outputs))
 
     def _translate(
@@ -206,7 +208,7 @@ class _Reader(ChannelsFirst):
         inputs = []
         for place, entry in enumerate(entries):
             role = rule.parameter(place)
-            name = self._value(entry)
+            name = self._name(entry)
             if role == "label":
                 continue
             if not role and self.symbol.nodes[entry.node].op == _VARIABLE:
@@ -223,9 +225,6 @@ class _Reader(ChannelsFirst):
         made = rule.translate(call)
         call.done()
         call.finish([made] if isinstance(made, str) else made)
-
-    def _value(self, entry: Entry) -> str:
-        return self._name(entry)
 
     def _as_value(self, name: str) -> None:
         """A parameter that is computed with as any value is."""
