@@ -204,9 +204,15 @@ class Step:
         shape = self.reader.shape(x)
         if len(shape) != 4 or group < 1 or shape[1] % group:
             raise Unsupported(f"{group} groups do not fit {list(shape)}")
-        y = self.reshaped(x, [shape[0], group, shape[1] // group, *self.known(x)[2:]])
-        y = self.part("Transpose", [y], perm=[0, 2, 1, 3, 4])
-        return self.reshaped(y, [shape[0], *self.known(x)[1:]])
+        each = [group, shape[1] // group]
+        if 0 not in shape[1:]:
+            y = self.reshaped(x, [0, *each, *shape[2:]])
+            y = self.part("Transpose", [y], perm=[0, 2, 1, 3, 4])
+            return self.reshaped(y, [0, *shape[1:]])
+        # Height and width keep their places.
+        y = self.reshaped(self.part("Transpose", [x], perm=[0, 2, 3, 1]), [0, 0, 0, *each])
+        y = self.reshaped(self.part("Transpose", [y], perm=[0, 1, 2, 4, 3]), [0, 0, 0, shape[1]])
+        return self.part("Transpose", [y], perm=[0, 3, 1, 2])
 
     def known(self, x: str) -> Shape:
         """The shape of a value that leaves nothing open but the batch."""
