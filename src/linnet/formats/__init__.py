@@ -72,6 +72,11 @@ def _mxnet(head: bytes) -> bool:
     return re.match(rb'\s*\{\s*"(nodes|arg_nodes|node_row_ptr|heads)"\s*:', head) is not None
 
 
+def _darknet(head: bytes) -> bool:
+    """A section of the network before any other, comments aside."""
+    return re.match(rb"(\xef\xbb\xbf)?\s*([#;][^\n]*\n\s*)*\[net(work)?\]", head) is not None
+
+
 def _ncnn(head: bytes) -> bool:
     """The number that text of layers begins with, as text or, in a binary file, as such."""
     return re.match(rb"7767517\s|\xdd\x85v\x00", head) is not None
@@ -95,6 +100,7 @@ FORMATS = (
         "TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3", sized=True
     ),
     Format("MXNet", ("-symbol.json",), (".params",), "mxnet", begins=_mxnet, sized=True),
+    Format("Darknet", (".cfg",), (".weights",), "darknet", begins=_darknet, sized=True),
     Format("ncnn", (".param",), (".bin",), "ncnn", begins=_ncnn, sized=True),
 )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Shape
+from ._boxes import cells, regrouping
 from ._caffe_functions import channels_of
 from ._caffe_layers import normalized, reduced, reshaped
 from ._caffe_weights import Rule, Weighted
@@ -217,32 +218,16 @@ def _back_to_places(
 
 
 def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """The pixels of each square of `stride` a side become channels; `reverse` undoes it.
-
-    Darknet's loops take the numbers of an image of C channels for one of C / stride^2 channels,
-    `stride` times as high and wide, and what they make of it again for C channels.
-    """
-    param = layer.reorg_param
-    batch, c, high, wide = shape = _image(reader, inputs[0])
-    s = param.stride
-    fits = 0 < s < LONGEST_AXIS and c % (s * s) == 0
-    if not fits or (not param.reverse and (high % s or wide % s)):
-        raise Unsupported(f"stride {s} does not divide {list(shape)}")
-    # Channel = (row in the square, column in it, channel of the wide image).
-    split, order = [c // (s * s), high, s, wide, s], [0, 3, 5, 1, 2, 4]
-    target = [batch, c * s * s, high // s, wide // s]
-    if param.reverse:
-        split, order = [s, s, c // (s * s), high, wide], [0, 3, 4, 1, 5, 2]
-        target = [batch, c // (s * s), high * s, wide * s]
+    """The pixels of each square of `stride` a side become channels; `reverse` undoes it."""
+    param, shape = layer.reorg_param, _image(reader, inputs[0])
+    steps = regrouping(shape, param.stride, param.reverse)
+    split = (shape[0], *steps.split)
     x = reader.part(
-        layer,
-        "Reshape",
-        [inputs[0], reader.integers(layer, "parts", [batch, *split])],
-        (batch, *split),
+        layer, "Reshape", [inputs[0], reader.integers(layer, "parts", split)], split
     )
-    turned = [(batch, *split)[axis] for axis in order]
-    x = reader.part(layer, "Transpose", [x], tuple(turned), perm=order)
-    reshaped(reader, layer, [x], outputs, target)
+    turned = tuple(split[axis] for axis in steps.order)
+    x = reader.part(layer, "Transpose", [x], turned, perm=steps.order)
+    reshaped(reader, layer, [x], outputs, [shape[0], *steps.target])
 
 
 def _region_yolo(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -427,7 +412,7 @@ def _yolov3(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
         x = reader.part(layer, "Reshape", [x, reader.integers(layer, "rows", parts)], parts)
         maps.append(x)
         mask = param.mask[index * count : (index + 1) * count]
-        priors.append(_cells(biases.reshape(-1, 2)[mask] / (wide * scale), wide))
+        priors.append(cells(biases.reshape(-1, 2)[mask] / (wide * scale), high, wide))
     table = np.concatenate(priors)
     rows = (batch, len(table), size)
     x = reader.part(layer, "Concat", maps, rows, axis=1) if len(maps) > 1 else maps[0]
@@ -463,18 +448,6 @@ def _yolov3(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
         score=param.confidence_threshold,
         overlap=max(limit, 0.0),
     )
-
-
-def _cells(sizes: Array, side: int) -> Array:
-    """Priors [boxes x cells, 8], of boxes of these sizes [boxes, 2] in each cell, as parts of the
-    image.
-    """
-    rows, columns = np.divmod(np.arange(side * side), side)
-    table = np.ones((len(sizes), side * side, 8))
-    table[:, :, 0], table[:, :, 1] = columns / side, rows / side
-    table[:, :, 2:4] = sizes[:, None]
-    table[:, :, 4:6] = 1 / side
-    return table.reshape(-1, 8)
 
 
 def _given(param: Any, both: str, high: str, wide: str) -> tuple[float, float] | None:
