@@ -51,3 +51,22 @@ def cells(sizes: Array, high: int, wide: int) -> Array:
     table[:, :, 2:4] = sizes[:, None]
     table[:, :, 4], table[:, :, 5] = 1 / wide, 1 / high
     return table.reshape(-1, 8)
+
+
+def around(
+    size: tuple[int, int],
+    sides: Array,
+    *,
+    steps: tuple[float, float],
+    offsets: tuple[float, float],
+    image: tuple[float, float] = (1, 1),
+) -> Array:
+    """Corners [high, wide, boxes, 4] of boxes of these sides [boxes, (height, width)] around every
+    pixel of an image of `size`, whose centres are `steps` apart, the first one `offsets` of that
+    from the image's corner; as parts of `image`. All pairs are of height and width.
+    """
+    centre_y, centre_x = ((np.arange(n) + o) * s for n, o, s in zip(size, offsets, steps))
+    centres = np.stack(np.broadcast_arrays(centre_x, centre_y[:, None]), -1)[:, :, None]
+    halves = np.asarray(sides)[:, ::-1] / 2
+    boxes = np.concatenate([centres - halves, centres + halves], -1)
+    return np.asarray(boxes / np.tile(image[::-1], 2))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Shape
-from ._boxes import cells, regrouping
+from ._boxes import around, cells, regrouping
 from ._caffe_functions import channels_of
 from ._caffe_layers import normalized, reduced, reshaped
 from ._caffe_weights import Rule, Weighted
@@ -305,14 +305,13 @@ def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
         if largest:
             sizes.append((math.sqrt(side * largest[index]),) * 2)
         sizes += [(side / math.sqrt(ratio), side * math.sqrt(ratio)) for ratio in ratios[1:]]
-    centre_y = ((np.arange(high) + param.offset) * step_h)[:, None, None]
-    centre_x = ((np.arange(wide) + param.offset) * step_w)[None, :, None]
-    half_h, half_w = (np.array(half) / 2 for half in zip(*sizes))
-    corners = np.empty((high, wide, count, 4))
-    corners[..., 0] = (centre_x - half_w) / width
-    corners[..., 1] = (centre_y - half_h) / height
-    corners[..., 2] = (centre_x + half_w) / width
-    corners[..., 3] = (centre_y + half_h) / height
+    corners = around(
+        (high, wide),
+        np.array(sizes),
+        steps=(step_h, step_w),
+        offsets=(param.offset, param.offset),
+        image=(height, width),
+    )
     if param.clip:
         corners = corners.clip(0, 1)
     spread = np.broadcast_to(np.array(variances), corners.shape)

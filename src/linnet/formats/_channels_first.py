@@ -365,14 +365,26 @@ def _resize(reader: Inferred, shape: Shape, inputs: list[str], attrs: Mapping[st
     return tuple(made)
 
 
+def _deeper(reader: Inferred, shape: Shape, inputs: list[str], attrs: Mapping[str, Any]) -> Shape:
+    block = attrs["blocksize"]
+    return (shape[0], shape[1] * block * block, *(n // block for n in shape[2:]))
+
+
+def _wider(reader: Inferred, shape: Shape, inputs: list[str], attrs: Mapping[str, Any]) -> Shape:
+    block = attrs["blocksize"]
+    return (shape[0], shape[1] // (block * block), *(n * block for n in shape[2:]))
+
+
 _WINDOWS: dict[str, Callable[..., Shape]] = {
     "AveragePool": _pool,
     "Conv": _conv,
     "ConvTranspose": _spread,
+    "DepthToSpace": _wider,
     "GlobalAveragePool": _whole,
     "GlobalLpPool": _whole,
     "GlobalMaxPool": _whole,
     "LpPool": _pool,
     "MaxPool": _pool,
     "Resize": _resize,
+    "SpaceToDepth": _deeper,
 }

@@ -278,7 +278,8 @@ def _expand(given: _Given) -> Shape:
 
 _UNCHANGED = """
     Abs BatchNormalization Cast Ceil Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization
-    HardSigmoid HardSwish Identity LayerNormalization LeakyRelu Log LogSoftmax LpNormalization
+    HardSigmoid HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log
+    LogSoftmax LpNormalization
     Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh
 """
 _ELEMENT_BY_ELEMENT = """

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ._boxes import around
 from ._mxnet_call import Call, Rule, named
 from ._mxnet_moves import compared
 from ._translator import Unsupported
@@ -26,15 +27,16 @@ def _multi_box_prior(call: Call) -> str:
     sides = [(size, ratios[0]) for size in sizes] + [(sizes[0], ratio) for ratio in ratios[1:]]
     if not high or high * wide * len(sides) > _MOST_NUMBERS:
         raise Unsupported(f"{len(sides)} boxes for each of {high}x{wide} pixels")
-    halves = np.array([
-        (size * high / wide * math.sqrt(ratio) / 2, size / math.sqrt(ratio) / 2)
-        for size, ratio in sides
-    ])  # fmt: skip
+    shapes = [
+        (size / math.sqrt(ratio), size * high / wide * math.sqrt(ratio)) for size, ratio in sides
+    ]
     step_y, step_x = (1 / n if step <= 0 else step for n, step in zip((high, wide), steps))
-    centre_y = (np.arange(high) + offsets[0]) * step_y
-    centre_x = (np.arange(wide) + offsets[1]) * step_x
-    centres = np.stack(np.broadcast_arrays(centre_x, centre_y[:, None]), -1)[:, :, None]
-    corners = np.concatenate([centres - halves, centres + halves], -1)
+    corners = around(
+        (high, wide),
+        np.array(shapes),
+        steps=(step_y, step_x),
+        offsets=(offsets[0], offsets[1]),
+    )
     corners = corners.clip(0, 1) if clip else corners
     return call.constant("boxes", corners.reshape(1, -1, 4))
 

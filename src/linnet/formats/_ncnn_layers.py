@@ -227,7 +227,7 @@ def _pooling(call: Call) -> str:
             pads = _up_to_whole(call.known(call.x)[2:], kernel, strides, pads)
             attrs.update(pads=pads, ceil_mode=0)
     if average:
-        attrs["count_include_pad"] = int(counts != 0)
+        attrs["count_include_pad"] = int(counts != 0 or mode > 1)  # SAME's are always counted
     return call.part(op, [call.x], **attrs)
 
 
@@ -344,9 +344,10 @@ def _mvn(call: Call) -> str:
 def _normalize(call: Call) -> str:
     """Divided by the root of the sum of squares, times factors."""
     get, epsilon, shape = call.settings.integer, call.settings.real(2, 1e-4), call.image()
-    spatial, channels, mode = get(0), get(4), get(9)
-    # Before it had across_channel, across_spatial meant the whole of an image.
-    axes = ([1] if channels or not spatial else []) + ([2, 3] if spatial else [])
+    spatial, channels, mode = get(0), get(4, 1), get(9)
+    axes = ([1] if channels else []) + ([2, 3] if spatial else [])
+    if not axes:
+        raise Unsupported("is neither across channels nor across pixels")
     square = call.part("ReduceSumSquare", [call.x, call.integers("axes", axes)])
     if mode == 1:
         root = call.part("Max", [call.part("Sqrt", [square]), call.number(epsilon)])

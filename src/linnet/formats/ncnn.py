@@ -17,14 +17,18 @@ import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Graph, Shape, Value
 from ..graph import Layer as Group
-from . import _ncnn_layers, _ncnn_moves
+from . import _ncnn_detect, _ncnn_layers, _ncnn_moves
 from ._channels_first import ChannelsFirst, beside, fitting
 from ._ncnn_call import Call, Rule, Settings, no_weights
 from ._ncnn_files import Block, Layer, Weights, layers
 from ._source import Source
 from ._translator import MissingOperator, Unsupported
 
-_RULES: dict[str, Rule] = {**_ncnn_layers.RULES, **_ncnn_moves.RULES}
+_RULES: dict[str, Rule] = {
+    **_ncnn_layers.RULES,
+    **_ncnn_moves.RULES,
+    **_ncnn_detect.RULES,
+}
 _INTEGERS = ": the model computes with integers; load the one of float32 that it was made from"
 _STATE = ": it keeps a state from one step of a sequence to the next, linnet's networks have none"
 _FINDS = ": leave it out, its inputs are outputs then (outputs=), and find the boxes yourself"
@@ -79,8 +83,7 @@ def _loaded(found: Sequence[Layer], file: Weights) -> list[_Loaded]:
     return every
 
 
-_BARE = ("Input", "PriorBox", "DetectionOutput", "Yolov3DetectionOutput", "YoloDetectionOutput",
-         "ArgMax", "Proposal", "ROIPooling", "ROIAlign", "PSROIPooling", "Cast", "Packing")  # fmt: skip
+_BARE = ("Input", "YoloDetectionOutput", "ArgMax", "Proposal", "ROIPooling", "ROIAlign", "PSROIPooling", "Cast", "Packing")  # fmt: skip
 
 
 class _Reader(ChannelsFirst):
