@@ -138,12 +138,15 @@ def read(
     """
     model = _source(model, "model")
     owner = None if model.path is None else holds_weights(model.path)
+    recognised = recognise(model)
+    if recognised is not None and recognised is not owner:
+        owner = None  # whatever its suffix says
     if owner is not None and not (owner.alone and weights is None):
         suffix = owner.suffixes[0]
         raise ValueError(
             f"{model}: holds weights only; the model is its {suffix}, this is its weights="
         )
-    format = owner or recognise(model)
+    format = owner or recognised
     if format is None:
         known = " or ".join(suffix for format in FORMATS for suffix in format.suffixes)
         raise ValueError(f"{model}: unknown model format, expected {known}")

@@ -101,6 +101,7 @@ class _Reader(ChannelsFirst):
         if len(set(tops)) < len(tops):
             twice = next(top for top in tops if tops.count(top) > 1)
             raise ValueError(f"{source}: two layers make the blob '{twice}'")
+        self.graph.batchless = True
         self.layers = found
         self.given = given
         read = {bottom for layer in found for bottom in layer.bottoms}

@@ -25,15 +25,13 @@ from .layout import turn
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
-    low = _lowered(graph, False, memory_limit)
-    if low.problems:
+    low = _lowered(graph, graph.batchless, memory_limit)
+    if low.problems and not low.missing and not graph.batchless:
         low.constants.clear()  # which may be large
         fixed = _lowered(graph, True, memory_limit)
         if not fixed.problems and not fixed.missing:
             inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
             graph, low = replace(graph, inputs=inputs), fixed
-        elif len(fixed.problems) < len(low.problems):
-            low = fixed  # what is wrong even where axis 0 is an axis like others
     report(graph, low.problems, list(low.missing.values()), _ends(low))
     return replace(graph, nodes=low.nodes, initializers=low.constants)
 
