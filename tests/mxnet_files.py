@@ -32,7 +32,9 @@ def params(arrays: Mapping[str, Any], version: int = 2, more: bytes = b"") -> by
     return data + more
 
 
-def symbol(*nodes: tuple[str, str, dict[str, Any], list[str]], heads: list[str] | None = None) -> bytes:
+def symbol(
+    *nodes: tuple[str, str, dict[str, Any], list[str]], heads: list[str] | None = None
+) -> bytes:
     """A symbol of nodes (operator, name, settings, names of the nodes that it reads)."""
     places = {name: place for place, (_, name, _, _) in enumerate(nodes)}
     listed = [

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import reading
-from mxnet_files import params, symbol
+from mxnet_files import params
 from packed import unpack
 from reading import close
 
-import linnet
 from linnet import formats
 
 DATA = Path(__file__).parent / "data" / "mxnet"

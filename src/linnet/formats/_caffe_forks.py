@@ -222,9 +222,7 @@ def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
     param, shape = layer.reorg_param, _image(reader, inputs[0])
     steps = regrouping(shape, param.stride, param.reverse)
     split = (shape[0], *steps.split)
-    x = reader.part(
-        layer, "Reshape", [inputs[0], reader.integers(layer, "parts", split)], split
-    )
+    x = reader.part(layer, "Reshape", [inputs[0], reader.integers(layer, "parts", split)], split)
     turned = tuple(split[axis] for axis in steps.order)
     x = reader.part(layer, "Transpose", [x], turned, perm=steps.order)
     reshaped(reader, layer, [x], outputs, [shape[0], *steps.target])

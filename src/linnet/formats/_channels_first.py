@@ -122,15 +122,20 @@ class Step:
         for value, output in zip(values, self.outputs):
             last = reader.graph.nodes[-1] if reader.graph.nodes else None
             if last is None or last.outputs != [value] or value in self.inputs:
-                reader.add(self.name if output == self.outputs[0] else output, "Identity",
-                           [value], [output])
+                reader.add(
+                    self.name if output == self.outputs[0] else output,
+                    "Identity",
+                    [value],
+                    [output],
+                )
                 continue
             last.name, last.outputs = self.name, [output]
             if value in reader.cuts:
                 reader.cuts.add(output)
-            for known in (reader.shapes, reader.values):
-                if value in known:
-                    known[output] = known.pop(value)  # type: ignore[attr-defined]
+            if value in reader.shapes:
+                reader.shapes[output] = reader.shapes.pop(value)
+            if value in reader.values:
+                reader.values[output] = reader.values.pop(value)
 
     # What several formats have.
 
@@ -152,7 +157,11 @@ class Step:
         return self.reshaped(x, sizes)
 
     def whole_windows(
-        self, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int]
+        self,
+        sizes: Sequence[int],
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        pads: Sequence[int],
     ) -> None:
         """Unsupported if, rounded up, the last window has none of the image: these sources have it
         still, ONNX drops it. pads: [top, left, bottom, right], or those of rows.
@@ -162,7 +171,7 @@ class Step:
             if n and room > 0 and -(-room // stride) * stride >= n + pads[i]:
                 raise Unsupported("its last window lies outside the image")
 
-    def cut(self, x: str, axis: int, begin: int, end: int, step: int = 1) -> str:
+    def cut(self, x: str, axis: int, begin: int, end: int, *, step: int = 1) -> str:
         """What is left of an axis from `begin` to `end`."""
         what = zip(("begins", "ends", "axes", "steps"), (begin, end, axis, step))
         return self.part("Slice", [x, *(self.integers(key, [value]) for key, value in what)])
@@ -188,15 +197,16 @@ class Step:
         rank = len(self.reader.shape(x))
         wide = [-1 if i == axis % rank else 1 for i in range(rank)]
         y = self.part("Mul", [x, self.constant("scale", scale.reshape(wide))])
-        return y if shift is None else self.part("Add", [y, self.constant("shift", shift.reshape(wide))])
+        return (
+            y
+            if shift is None
+            else self.part("Add", [y, self.constant("shift", shift.reshape(wide))])
+        )
 
-    def normalized(
-        self, x: str, scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float
-    ) -> str:
-        """Channels by their running mean and variance."""
+    def normalized(self, x: str, arrays: Sequence[Array], epsilon: float) -> str:
+        """Channels by arrays of scale, bias, running mean and variance."""
         names = ("scale", "bias", "mean", "variance")
-        arrays = zip(names, (scale, bias, mean, variance))
-        inputs = [x, *(self.constant(what, array) for what, array in arrays)]
+        inputs = [x, *(self.constant(what, array) for what, array in zip(names, arrays))]
         return self.part("BatchNormalization", inputs, epsilon=float(epsilon))
 
     def shuffled(self, x: str, group: int) -> str:
@@ -324,8 +334,15 @@ def _spread(reader: Inferred, shape: Shape, inputs: list[str], attrs: Mapping[st
     count = len(shape) - 2
     ones, zeros = [1] * count, [0] * count
     pads = attrs.get("pads", zeros * 2)
-    sizes = zip(shape[2:], kernel[2:], attrs.get("strides", ones), attrs.get("dilations", ones),
-                attrs.get("output_padding", zeros), pads[:count], pads[count:])
+    sizes = zip(
+        shape[2:],
+        kernel[2:],
+        attrs.get("strides", ones),
+        attrs.get("dilations", ones),
+        attrs.get("output_padding", zeros),
+        pads[:count],
+        pads[count:],
+    )
     made = [n and s * (n - 1) + d * (k - 1) + 1 + more - a - b for n, k, s, d, more, a, b in sizes]
     return (shape[0], kernel[1] * attrs.get("group", 1), *made)
 
@@ -343,11 +360,15 @@ def _counts(sizes: Shape, attrs: Mapping[str, Any]) -> list[int]:
     return [
         n
         and output_size(
-            n, kernel[i], how["strides"][i], (pads[i], pads[i + count]),
-            dilation=how["dilations"][i], ceil_mode=bool(attrs.get("ceil_mode")),
+            n,
+            kernel[i],
+            how["strides"][i],
+            (pads[i], pads[i + count]),
+            dilation=how["dilations"][i],
+            ceil_mode=bool(attrs.get("ceil_mode")),
         )
         for i, n in enumerate(sizes)
-    ]  # fmt: skip
+    ]
 
 
 def _whole(reader: Inferred, shape: Shape, inputs: list[str], attrs: Mapping[str, Any]) -> Shape:

@@ -68,8 +68,7 @@ def sections(source: Source) -> list[Section]:
     except UnicodeDecodeError:
         raise ValueError(f"{what} (it is not valid UTF-8)") from None
     found: list[Section] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.strip()
+    for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         if not line or line[0] in "#;":
             continue
         if line[0] == "[":

@@ -70,15 +70,22 @@ def _multi_box_detection(call: Call) -> str:
     corners = prior[0].astype(np.float64)
     sides = corners[:, 2:] - corners[:, :2]
     middle = corners[:, :2] + sides / 2
-    table = np.hstack([middle, sides, sides * variances[:2], np.broadcast_to(variances[2:], sides.shape)])
+    table = np.hstack(
+        [middle, sides, sides * variances[:2], np.broadcast_to(variances[2:], sides.shape)]
+    )
     y = call.part(
         "Detections",
         [call.reshaped(call.input(1), [0, count, 1, 4]), own, call.constant("priors", table)],
-        rows=count, classes=kinds - 1, background=-1, centers=1, planar=1, clip=int(clip),
+        rows=count,
+        classes=kinds - 1,
+        background=-1,
+        centers=1,
+        planar=1,
+        clip=int(clip),
         together=int(together),
         score=float(np.nextafter(np.float32(threshold), np.float32(-1))),
         overlap=max(float(np.nextafter(np.float32(overlap), np.float32(-1))), 0.0),
-    )  # fmt: skip
+    )
     call.reader.shapes[y] = (0, count, 7)
     # What is left over has -1 in front, and 0 behind it.
     return call.part("Add", [call.cut(y, 2, 1, 7), call.cut(y, 2, 0, 1)])

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
     """One result of a node."""
 
     node: int
-    index: int
+    place: int
 
 
 class Node(NamedTuple):

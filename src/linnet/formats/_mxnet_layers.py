@@ -5,11 +5,11 @@ sources of MXNet 1.9.1; RULES is the table of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Shape
+from ..graph import LONGEST_AXIS
 from ._mxnet_call import Call, Rule, named
 from ._translator import Unsupported
 
@@ -57,9 +57,14 @@ def _convolution(call: Call) -> str:
     weights = call.array(1, (filters, channels // group, *kernel))
     inputs = [call.x, call.constant("weight", weights), *_bias(call, filters, False)]
     return call.part(
-        "Conv", inputs, kernel_shape=kernel, strides=strides, pads=pads * 2, dilations=dilations,
+        "Conv",
+        inputs,
+        kernel_shape=kernel,
+        strides=strides,
+        pads=pads * 2,
+        dilations=dilations,
         group=group,
-    )  # fmt: skip
+    )
 
 
 def _deconvolution(call: Call) -> str:
@@ -81,9 +86,15 @@ def _deconvolution(call: Call) -> str:
         raise Unsupported(f"its adj is {more} with stride {strides}")
     inputs = [call.x, call.constant("weight", weights), *_bias(call, filters, True)]
     return call.part(
-        "ConvTranspose", inputs, kernel_shape=kernel, strides=strides, pads=pads * 2,
-        dilations=dilations, group=group, output_padding=more,
-    )  # fmt: skip
+        "ConvTranspose",
+        inputs,
+        kernel_shape=kernel,
+        strides=strides,
+        pads=pads * 2,
+        dilations=dilations,
+        group=group,
+        output_padding=more,
+    )
 
 
 def _fully_connected(call: Call) -> str:
@@ -115,15 +126,17 @@ def _batch_norm(call: Call) -> str:
     if call.flag("fix_gamma", True):
         gamma = np.ones_like(gamma)
     if axis == 1:
-        return call.normalized(call.x, gamma, beta, mean, variance, epsilon)
+        return call.normalized(call.x, [gamma, beta, mean, variance], epsilon)
     scale = gamma / np.sqrt(variance.astype(np.float64) + epsilon)
     return call.scaled(call.x, scale, beta - mean * scale, axis)
 
 
 def _instance_norm(call: Call) -> str:
     epsilon = call.real("eps", 1e-3)
-    names = [call.constant(what, call.array(i, (call.shape()[1],)))
-             for i, what in ((1, "gamma"), (2, "beta"))]  # fmt: skip
+    names = [
+        call.constant(what, call.array(i, (call.shape()[1],)))
+        for i, what in ((1, "gamma"), (2, "beta"))
+    ]
     return call.part("InstanceNormalization", [call.x, *names], epsilon=epsilon)
 
 
@@ -141,7 +154,11 @@ def _layer_norm(call: Call) -> str:
 
 
 def _group_norm(call: Call) -> str:
-    groups, epsilon, channels = call.integer("num_groups", 1), call.real("eps", 1e-5), call.shape()[1]
+    groups, epsilon, channels = (
+        call.integer("num_groups", 1),
+        call.real("eps", 1e-5),
+        call.shape()[1],
+    )
     call.flag("output_mean_var", False)
     if groups < 1 or not channels or channels % groups:
         raise Unsupported(f"{groups} groups do not fit {channels} channels")
@@ -150,7 +167,10 @@ def _group_norm(call: Call) -> str:
     if size not in ((groups,), (channels,)):
         raise Unsupported(f"its parameters are {list(size)} of {groups} groups")
     each = channels // size[0]
-    names = [call.constant("gamma", np.repeat(gamma, each)), call.constant("beta", np.repeat(beta, each))]
+    names = [
+        call.constant("gamma", np.repeat(gamma, each)),
+        call.constant("beta", np.repeat(beta, each)),
+    ]
     return call.part("GroupNormalization", [call.x, *names], num_groups=groups, epsilon=epsilon)
 
 
@@ -168,9 +188,13 @@ def _lrn(call: Call) -> str:
     if size < 1 or size % 2 == 0:
         raise Unsupported(f"its nsize is {size}, which has no centre")
     return call.part(
-        "LRN", [call.x], size=size, alpha=call.real("alpha", 1e-4), beta=call.real("beta", 0.75),
+        "LRN",
+        [call.x],
+        size=size,
+        alpha=call.real("alpha", 1e-4),
+        beta=call.real("beta", 0.75),
         bias=call.real("knorm", 2),
-    )  # fmt: skip
+    )
 
 
 def _pooling(call: Call) -> str:
@@ -184,7 +208,7 @@ def _pooling(call: Call) -> str:
     kernel, strides, pads, _ = _window(call)
     if any(pad >= k for pad, k in zip(pads, kernel)):
         raise Unsupported(f"its pad {pads} is as large as its kernel {kernel}")
-    attrs = {"kernel_shape": kernel, "strides": strides, "pads": pads * 2}
+    attrs: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": pads * 2}
     if convention == "full":
         call.whole_windows(call.shape()[2:], kernel, strides, pads * 2)
         attrs["ceil_mode"] = 1
@@ -219,9 +243,13 @@ def _upsampling(call: Call) -> str | list[str]:
         kernel, pad = 2 * scale - scale % 2, math.ceil((scale - 1) / 2)
         weights = call.constant("weight", call.array(1, (channels, 1, kernel, kernel)))
         return call.part(
-            "ConvTranspose", [call.x, weights], kernel_shape=[kernel] * 2, strides=[scale] * 2,
-            pads=[pad] * 4, group=channels,
-        )  # fmt: skip
+            "ConvTranspose",
+            [call.x, weights],
+            kernel_shape=[kernel] * 2,
+            strides=[scale] * 2,
+            pads=[pad] * 4,
+            group=channels,
+        )
     call.has("num_filter")
     count = call.integer("num_args", 1)
     joins = call.text("multi_input_mode", "concat", "concat", "sum")
@@ -238,18 +266,30 @@ def _upsampling(call: Call) -> str | list[str]:
         scales = call.constant("scales", np.array([1, 1, factor, factor], np.float32))
         parts.append(
             call.part(
-                "Resize", [x, "", scales], mode="nearest", nearest_mode="floor",
+                "Resize",
+                [x, "", scales],
+                mode="nearest",
+                nearest_mode="floor",
                 coordinate_transformation_mode="asymmetric",
             )
-        )  # fmt: skip
+        )
     if len(parts) == 1:
         return parts
     return call.part("Concat", parts, axis=1) if joins == "concat" else call.part("Sum", parts)
 
 
 def _bilinear_resize(call: Call) -> str:
-    mode = call.text("mode", "size", "size", "odd_scale", "like", "to_even_down", "to_even_up",
-                     "to_odd_down", "to_odd_up")  # fmt: skip
+    mode = call.text(
+        "mode",
+        "size",
+        "size",
+        "odd_scale",
+        "like",
+        "to_even_down",
+        "to_even_up",
+        "to_odd_down",
+        "to_odd_up",
+    )
     if mode != "size":
         raise Unsupported(f"its mode {mode} is not supported")
     how = "align_corners" if call.flag("align_corners", True) else "half_pixel"
@@ -262,8 +302,13 @@ def _bilinear_resize(call: Call) -> str:
     if not 1 <= min(sizes) <= max(sizes) < LONGEST_AXIS or not shape[1]:
         raise Unsupported(f"to height and width {sizes}")
     target = call.integers("sizes", sizes)
-    return call.part("Resize", [call.x, "", "", target], mode="linear", axes=[2, 3],
-                     coordinate_transformation_mode=how)  # fmt: skip
+    return call.part(
+        "Resize",
+        [call.x, "", "", target],
+        mode="linear",
+        axes=[2, 3],
+        coordinate_transformation_mode=how,
+    )
 
 
 def _adaptive_average(call: Call) -> str:
@@ -333,7 +378,11 @@ def _softmax(call: Call) -> str:
     if call.flag("use_length", False) or len(call.inputs) > 1:
         raise Unsupported("with lengths is not supported")
     call.float_type()
-    axis, temperature, x = call.axis("axis", -1, len(call.shape())), call.real("temperature", 1), call.x
+    axis, temperature, x = (
+        call.axis("axis", -1, len(call.shape())),
+        call.real("temperature", 1),
+        call.x,
+    )
     if temperature != 1:
         x = call.part("Div", [x, call.number(temperature)])
     if call.node.op == "softmin":
@@ -364,8 +413,9 @@ def _cast(call: Call) -> str:
 def _roi_pooling(call: Call) -> str:
     bins = call.sizes("pooled_size", count=2)
     call.image()
-    return call.part("MaxRoiPool", call.inputs[:2], pooled_shape=bins,
-                     spatial_scale=call.real("spatial_scale"))  # fmt: skip
+    return call.part(
+        "MaxRoiPool", call.inputs[:2], pooled_shape=bins, spatial_scale=call.real("spatial_scale")
+    )
 
 
 _WEIGHTED = ("data", "weight", "bias")

@@ -145,14 +145,16 @@ def _slice(call: Call) -> str:
     begins, ends = call.integers_of("begin"), call.integers_of("end")
     steps = call.integers_of("step") or [1] * len(begins)
     if not len(begins) == len(ends) == len(steps) <= len(call.shape()):
-        raise Unsupported(f"begin, end and step have {len(begins)}, {len(ends)}, {len(steps)} numbers")
+        raise Unsupported(
+            f"begin, end and step have {len(begins)}, {len(ends)}, {len(steps)} numbers"
+        )
     y = call.x
     for axis, (begin, end, step) in enumerate(zip(begins, ends, steps)):
-        step = step or 1
-        far = (LONGEST_AXIS, -LONGEST_AXIS)[step < 0]
-        first = (0, -1)[step < 0] if begin is None else begin
-        if (first, end, step) != (0, None, 1):
-            y = call.cut(y, axis, first, far if end is None else end, step)
+        by = step or 1
+        far = (LONGEST_AXIS, -LONGEST_AXIS)[by < 0]
+        first = (0, -1)[by < 0] if begin is None else begin
+        if (first, end, by) != (0, None, 1):
+            y = call.cut(y, axis, first, far if end is None else end, step=by)
     return y
 
 
@@ -356,18 +358,37 @@ def _space(op: str) -> Rule:
 
 
 _FUNCTIONS = {
-    "abs": "Abs", "ceil": "Ceil", "erf": "Erf", "exp": "Exp", "floor": "Floor", "log": "Log",
-    "negative": "Neg", "reciprocal": "Reciprocal", "relu": "Relu", "sigmoid": "Sigmoid",
-    "sign": "Sign", "softsign": "Softsign", "sqrt": "Sqrt", "tanh": "Tanh",
-}  # fmt: skip
+    "abs": "Abs",
+    "ceil": "Ceil",
+    "erf": "Erf",
+    "exp": "Exp",
+    "floor": "Floor",
+    "log": "Log",
+    "negative": "Neg",
+    "reciprocal": "Reciprocal",
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "sign": "Sign",
+    "softsign": "Softsign",
+    "sqrt": "Sqrt",
+    "tanh": "Tanh",
+}
 _PAIRS = {
-    "add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "maximum": "Max", "minimum": "Min",
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
     "power": "Pow",
-}  # fmt: skip
+}
 _TRUTHS = {
-    "equal": "Equal", "greater": "Greater", "greater_equal": "GreaterOrEqual", "lesser": "Less",
+    "equal": "Equal",
+    "greater": "Greater",
+    "greater_equal": "GreaterOrEqual",
+    "lesser": "Less",
     "lesser_equal": "LessOrEqual",
-}  # fmt: skip
+}
 _NUMBERS: dict[str, Rule] = {
     "_plus_scalar": _scalar("Add"),
     "_minus_scalar": _scalar("Sub"),
@@ -387,7 +408,9 @@ def _capitals(name: str) -> str:
     parts = name.strip("_").split("_")
     first = parts[0]
     known = first[1:] if first in ("rminus", "rdiv", "rpower") else first
-    return "_" + ("R" if known != first else "") + known.title() + "".join(map(str.title, parts[1:]))
+    return (
+        "_" + ("R" if known != first else "") + known.title() + "".join(map(str.title, parts[1:]))
+    )
 
 
 _ALIASES = {

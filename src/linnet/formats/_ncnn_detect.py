@@ -42,7 +42,9 @@ def _prior_box(call: Call) -> str:
         sides = [(s / math.sqrt(r), s * high / wide * math.sqrt(r)) for s, r in pairs]
     else:
         if _OWN in size:
-            size = [n if own == _OWN else own for n, own in zip(call.known(call.input(1))[2:], size)]
+            size = [
+                n if own == _OWN else own for n, own in zip(call.known(call.input(1))[2:], size)
+            ]
         whole = (float(size[0]), float(size[1]))
         sides = []
         for index, side in enumerate(smallest):
@@ -57,9 +59,12 @@ def _prior_box(call: Call) -> str:
         raise Unsupported(f"an image of {size}")
     step = [n / m if s == _OWN else s for s, n, m in zip(steps, whole, (high, wide))]
     boxes = around(
-        (high, wide), np.array(sides), steps=(step[0], step[1]), offsets=(offset, offset),
+        (high, wide),
+        np.array(sides),
+        steps=(step[0], step[1]),
+        offsets=(offset, offset),
         image=whole,
-    )  # fmt: skip
+    )
     boxes = boxes.clip(0, 1) if clip else boxes
     if from_mxnet:
         return call.constant("boxes", boxes.reshape(1, -1))
@@ -90,10 +95,16 @@ def _detection_output(call: Call) -> str:
     of = [0, classes, count] if from_mxnet else [0, count, classes]
     inputs = [call.reshaped(call.x, [0, count, 1, 4]), call.reshaped(call.input(1), of)]
     return _stay(
-        call, [*inputs, call.constant("priors", table)], min(rows, (classes - 1) * count),
-        classes=classes, background=0, planar=int(from_mxnet), candidates=candidates, score=score,
+        call,
+        [*inputs, call.constant("priors", table)],
+        min(rows, (classes - 1) * count),
+        classes=classes,
+        background=0,
+        planar=int(from_mxnet),
+        candidates=candidates,
+        score=score,
         overlap=overlap,
-    )  # fmt: skip
+    )
 
 
 def _yolov3(call: Call) -> str:
@@ -132,10 +143,15 @@ def _yolov3(call: Call) -> str:
     none = call.integers("background", [0, 0, 1, 0, 0, 0])
     scores = call.part("Pad", [scores, none])
     return _stay(
-        call, [call.reshaped(codes, [0, len(table), 1, 4]), scores, call.constant("cells", table)],
-        len(table), classes=classes + 1, background=0, together=1,
-        score=float(np.nextafter(np.float32(score), np.float32(-1))), overlap=overlap,
-    )  # fmt: skip
+        call,
+        [call.reshaped(codes, [0, len(table), 1, 4]), scores, call.constant("cells", table)],
+        len(table),
+        classes=classes + 1,
+        background=0,
+        together=1,
+        score=float(np.nextafter(np.float32(score), np.float32(-1))),
+        overlap=overlap,
+    )
 
 
 def _stay(call: Call, inputs: list[str], rows: int, **how: float) -> str:

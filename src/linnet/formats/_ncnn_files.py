@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 class Block(NamedTuple):
     """So many weights, in a form that they begin with the mark of if they are `marked`."""
 
-    count: int
+    size: int
     marked: bool = False
 
 
@@ -116,8 +116,10 @@ class Weights:
         """float32, and int8 where the file has integers that scales belong to. ValueError at the
         end of the file.
         """
-        return [self._marked(block.count) if block.marked else self._plain(block.count, "<f4")
-                for block in blocks]  # fmt: skip
+        return [
+            self._marked(block.size) if block.marked else self._plain(block.size, "<f4")
+            for block in blocks
+        ]
 
     def _plain(self, count: int, dtype: str) -> Array:
         """Numbers, and what fills them up to 4 bytes."""

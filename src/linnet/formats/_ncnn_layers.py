@@ -89,7 +89,9 @@ def _convolution(call: Call) -> str:
     pads, fill = _pads(call), call.settings.real(18)
     area = math.prod(kernel)
     if count < 1 or group < 1 or count % group or weights.size % (count * area) or not weights.size:
-        raise Unsupported(f"{weights.size} weights are not those of {count} filters, {group} groups")
+        raise Unsupported(
+            f"{weights.size} weights are not those of {count} filters, {group} groups"
+        )
     each = weights.size // (count * area)
     x, shape = call.x, call.shape()
     flat = call.dims == 1 and kernel == [1, 1] and group == 1
@@ -100,8 +102,11 @@ def _convolution(call: Call) -> str:
     if shape[1] != each * group:
         raise Unsupported(f"has weights for {each * group} channels, its input has {shape[1]}")
     attrs: dict[str, object] = {
-        "kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": group,
-    }  # fmt: skip
+        "kernel_shape": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "group": group,
+    }
     modes = set(pads) & set(_SAME)
     if fill and (any(pads) or modes):
         if modes:
@@ -143,20 +148,23 @@ def _deconvolution(call: Call) -> str:
     area = math.prod(kernel)
     fits = count > 0 and group > 0 and not count % group and not channels % group
     if not fits or weights.size * group != count * channels * area:
-        raise Unsupported(f"{weights.size} weights are not those of {count} filters, {group} groups")
+        raise Unsupported(
+            f"{weights.size} weights are not those of {count} filters, {group} groups"
+        )
     # [group, filters, channels, ...] become [group x channels, filters, ...].
     inner = weights.reshape(group, count // group, channels // group, *kernel).swapaxes(1, 2)
     more, target = _two_sizes(call, 18, 19), _two_sizes(call, 20, 21)
     attrs: dict[str, object] = {
-        "kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": group,
+        "kernel_shape": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "group": group,
         "output_padding": more,
-    }  # fmt: skip
+    }
     if set(pads) & set(_SAME):
         whole = [
             s * (n - 1) + d * (k - 1) + 1 + extra
-            for n, s, d, k, extra in zip(
-                call.known(call.x)[2:], strides, dilations, kernel, more
-            )
+            for n, s, d, k, extra in zip(call.known(call.x)[2:], strides, dilations, kernel, more)
         ]
         if len(set(pads)) > 1 or min(target) < 1 or any(n > m for n, m in zip(target, whole)):
             raise Unsupported(f"its pads {pads} with a size of {target} are not supported")
@@ -243,7 +251,7 @@ def _normalized(call: Call) -> str:
     slope, mean, variance, bias = call.weights
     if call.shape()[1] != slope.size:
         raise Unsupported(f"has weights for {slope.size} channels of {call.shape()[1]}")
-    return call.normalized(call.x, slope, bias, mean, variance, call.settings.real(1))
+    return call.normalized(call.x, [slope, bias, mean, variance], call.settings.real(1))
 
 
 def _scale(call: Call) -> str:
@@ -311,13 +319,20 @@ def _group_norm(call: Call) -> str:
 
 def _layer_norm(call: Call) -> str:
     """Over the last axis or, if there are as many weights, over all pixels of a channel."""
-    count, shape, epsilon = call.settings.integer(0), call.known(call.x), call.settings.real(1, 1e-3)
+    count, shape, epsilon = (
+        call.settings.integer(0),
+        call.known(call.x),
+        call.settings.real(1, 1e-3),
+    )
     axes = 2 if call.dims == 3 and count == shape[2] * shape[3] else 1
     inner = shape[-axes:]
     if math.prod(inner) != count:
         raise Unsupported(f"{count} weights of {list(shape[1:])}")
     gamma, beta = call.weights or (np.ones(count), np.zeros(count))
-    names = [call.constant("gamma", gamma.reshape(inner)), call.constant("beta", beta.reshape(inner))]
+    names = [
+        call.constant("gamma", gamma.reshape(inner)),
+        call.constant("beta", beta.reshape(inner)),
+    ]
     return call.part("LayerNormalization", [call.x, *names], axis=-axes, epsilon=epsilon)
 
 
@@ -457,7 +472,9 @@ def _interp(call: Call) -> str:
     if get(5) or len(call.inputs) > 1:
         sizes = list(call.known(call.input(1))[2:])
     how: dict[str, object] = {"mode": ("nearest", "linear", "cubic")[kind - 1], "axes": [2, 3]}
-    how["coordinate_transformation_mode"] = "align_corners" if corners and kind > 1 else "half_pixel"
+    how["coordinate_transformation_mode"] = (
+        "align_corners" if corners and kind > 1 else "half_pixel"
+    )
     if kind == 1:
         how.update(nearest_mode="floor", coordinate_transformation_mode="asymmetric")
     if min(sizes) > 0:

@@ -1,4 +1,4 @@
-"""What ncnn's layers mean that move, join and compare numbers, by ncnn's sources; RULES is the table
+"""What ncnn's layers mean that move, join and compare numbers, by its sources: RULES is the table
 of them. Axes are counted as ncnn does where a setting has them, without the 1 that is before them.
 """
 
@@ -19,12 +19,30 @@ _ORDERS = ("WHC", "HWC", "WCH", "CWH", "HCW", "CHW")  # of Permute, the innermos
 _PAIRS = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
 _TURNED = {7: "Sub", 8: "Div", 9: "Pow"}
 _UNARY = {
-    0: "Abs", 1: "Neg", 2: "Floor", 3: "Ceil", 5: "Sqrt", 7: "Exp", 8: "Log", 15: "Reciprocal",
-    16: "Tanh", 18: "Round",
-}  # fmt: skip
+    0: "Abs",
+    1: "Neg",
+    2: "Floor",
+    3: "Ceil",
+    5: "Sqrt",
+    7: "Exp",
+    8: "Log",
+    15: "Reciprocal",
+    16: "Tanh",
+    18: "Round",
+}
 _REDUCTIONS = (
-    "Sum", "L1", "SumSquare", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp",
-)  # fmt: skip
+    "Sum",
+    "L1",
+    "SumSquare",
+    "Mean",
+    "Max",
+    "Min",
+    "Prod",
+    "L1",
+    "L2",
+    "LogSum",
+    "LogSumExp",
+)
 
 
 def _softmax(call: Call) -> str:
@@ -70,8 +88,8 @@ def _crop(call: Call) -> str:
             raise Unsupported(f"starts {starts}, ends {ends}, axes {axes}")
         y = call.x
         for begin, end, axis in zip(starts, ends, axes):
-            end = LONGEST_AXIS if end == _REST else end
-            y = call.cut(y, call.axis(axis), 0 if begin == _REST else begin, end)
+            last = LONGEST_AXIS if end == _REST else end
+            y = call.cut(y, call.axis(axis), 0 if begin == _REST else begin, last)
         return y
     if call.dims != 3 or _REST in first.values() or min(*first.values(), *behind.values()) < 0:
         raise Unsupported(f"offsets {list(first.values())} of {call.dims} axes are not supported")
@@ -81,22 +99,18 @@ def _crop(call: Call) -> str:
     if like and len(call.shape(1)) != 4:
         raise Unsupported(f"to the size of a value of {len(call.shape(1)) - 1} axes")
     for axis, begin in first.items():
-        if like and shape[axis] != call.shape(1)[axis] or like and not shape[axis]:
-            y = call.cut_like(y, call.input(1), axis, begin)
-        elif not like:
-            y = _cropped(call, y, axis, begin, sizes[axis], behind[axis])
+        if like:
+            if shape[axis] != call.shape(1)[axis] or not shape[axis]:
+                y = call.cut_like(y, call.input(1), axis, begin)
+            continue
+        whole = call.known(y)[axis]
+        end = whole - behind[axis]
+        if sizes[axis] != _REST:
+            end = min(end, begin + sizes[axis])
+        if not 0 <= begin < end <= whole:
+            raise Unsupported(f"{begin} to {end} of {whole}")
+        y = call.cut(y, axis, begin, end) if (begin, end) != (0, whole) else y
     return y
-
-
-def _cropped(call: Call, x: str, axis: int, begin: int, size: int, behind: int) -> str:
-    """To a size, _REST for all of it but what is behind."""
-    whole = call.known(x)[axis]
-    end = whole - behind
-    if size != _REST:
-        end = min(end, begin + size)
-    if not 0 <= begin < end <= whole:
-        raise Unsupported(f"{begin} to {end} of {whole}")
-    return call.cut(x, axis, begin, end) if (begin, end) != (0, whole) else x
 
 
 def _padding(call: Call) -> str:
@@ -158,8 +172,11 @@ def _permute(call: Call) -> str:
 
 
 def _binary(call: Call) -> str:
-    kind, scalar, number = (call.settings.integer(0), call.settings.integer(1),
-                            call.settings.real(2))  # fmt: skip
+    kind, scalar, number = (
+        call.settings.integer(0),
+        call.settings.integer(1),
+        call.settings.real(2),
+    )
     op = _TURNED.get(kind) or (_PAIRS[kind] if 0 <= kind < len(_PAIRS) else None)
     if op is None:
         raise MissingOperator(f"the operation {kind} is not supported")
@@ -269,14 +286,19 @@ def _expand_dims(call: Call) -> str:
     if any(call.settings.integer(key) for key in (0, 1, 2, 11)) or not axes:
         raise Unsupported("without axes is not supported")
     rank = call.dims + len(axes)
-    return call.part("Unsqueeze", [call.x, call.integers("axes", [call.axis(a, rank) for a in axes])])
+    return call.part(
+        "Unsqueeze", [call.x, call.integers("axes", [call.axis(a, rank) for a in axes])]
+    )
 
 
 def _squeeze(call: Call) -> str:
     """Axes of one; others stay."""
     axes, shape = [call.axis(axis) for axis in call.settings.integers(3)], call.shape()
-    flags = {call.dims: call.settings.integer(0), call.dims - 1: call.settings.integer(1),
-             call.dims - 2: call.settings.integer(2)}  # fmt: skip
+    flags = {
+        call.dims: call.settings.integer(0),
+        call.dims - 1: call.settings.integer(1),
+        call.dims - 2: call.settings.integer(2),
+    }
     axes = axes or [axis for axis, flag in flags.items() if flag and axis > 0]
     gone = [axis for axis in axes if shape[axis] == 1]
     if len(gone) == call.dims:

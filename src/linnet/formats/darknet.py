@@ -2,8 +2,9 @@
 
 Two files: layers as text, `NAME.cfg`, and their weights, `NAME.weights`. Layers are called by their
 type and number, as `convolutional_0`. The boxes that the layers `yolo` and `region` find are those
-that OpenCV 4's dnn gives: of each image [boxes, 5 + classes] of centre, width and height as parts of
-the image's, whether there is something, and the classes' probabilities, 0 where they are small.
+that OpenCV 4's dnn gives: of each image [boxes, 5 + classes] of centre, width and height as parts
+of the image's, whether there is something, and the classes' probabilities, 0 where they are small.
+All boxes are given, also those of `region` that OpenCV leaves out as they overlap with others.
 """
 
 from __future__ import annotations
@@ -23,16 +24,22 @@ from ._translator import MissingOperator, Unsupported
 
 _EPSILON = 1e-6  # what OpenCV adds to variances
 _LEAK = 0.1
-_LEAST_YOLO, _LEAST_REGION = 0.2, 0.001  # probabilities that OpenCV takes for 0
+_LEAST_YOLO, _LEAST_REGION = 0.2, 0.001  # no larger a probability is 0 in OpenCV, by default
 _ACTIVATIONS = {
-    "elu": "Elu", "gelu": "Gelu", "logistic": "Sigmoid", "mish": "Mish", "relu": "Relu",
-    "selu": "Selu", "swish": "Swish", "tanh": "Tanh",
-}  # fmt: skip
+    "elu": "Elu",
+    "gelu": "Gelu",
+    "logistic": "Sigmoid",
+    "mish": "Mish",
+    "relu": "Relu",
+    "selu": "Selu",
+    "swish": "Swish",
+    "tanh": "Tanh",
+}
 # Settings of training, and of how it is computed.
 _HARMLESS = re.compile(
     r"learning_rate|momentum|decay|batch|subdivisions|absolute|jitter|random|rescore|truth_thresh|"
     r"ignore_thresh|iou_\w+|cls_normalizer|obj_normalizer|delta_normalizer|\w+_scale|bias_match|"
-    r"max|thresh|beta_nms|nms_kind|max_delta|label_smooth_eps|counters_per_class|focal_loss|"
+    r"max|beta_nms|nms_kind|max_delta|label_smooth_eps|counters_per_class|focal_loss|"
     r"probability|stopbackward|dontload|dontloadscales|onlyforward|resize|objectness_smooth|"
     r"use_bias|show_details|type|map|track_\w+|embedding_layer|assisted_excitation|burnin_update"
 )
@@ -170,8 +177,19 @@ def _convolutional(call: _Call) -> str:
     strides = [get(f"stride_{axis}", get("stride", 1)) for axis in "yx"]
     pad = size // 2 if get("pad") else get("padding")
     normalizes, dilation = call.layer.flag("batch_normalize"), get("dilation", 1)
-    for key in ("binary", "xnor", "flipped", "antialiasing", "share_index", "sway", "rotate",
-                "stretch", "stretch_sway", "deform", "bin_output"):  # fmt: skip
+    for key in (
+        "binary",
+        "xnor",
+        "flipped",
+        "antialiasing",
+        "share_index",
+        "sway",
+        "rotate",
+        "stretch",
+        "stretch_sway",
+        "deform",
+        "bin_output",
+    ):
         if call.layer.flag(key):
             raise Unsupported(f"with {key} is not supported")
     least, most = min(filters, size, group, dilation, *strides), max(size, pad, dilation, *strides)
@@ -183,17 +201,22 @@ def _convolutional(call: _Call) -> str:
     inputs = [call.x, call.constant("weight", weights.reshape(shape))]
     inputs += [] if normalizes else [call.constant("bias", bias)]
     y = call.part(
-        "Conv", inputs, kernel_shape=[size] * 2, strides=strides, pads=[pad] * 4,
-        dilations=[dilation] * 2, group=group,
-    )  # fmt: skip
+        "Conv",
+        inputs,
+        kernel_shape=[size] * 2,
+        strides=strides,
+        pads=[pad] * 4,
+        dilations=[dilation] * 2,
+        group=group,
+    )
     if normalizes:
-        y = call.normalized(y, rest[0], bias, rest[1], rest[2], _EPSILON)
+        y = call.normalized(y, [rest[0], bias, *rest[1:]], _EPSILON)
     return call.activated(y)
 
 
 def _connected(call: _Call) -> str:
     count = call.layer.integer("output", 1)
-    shape = call.reader.known(call.x) if len(call.shape()) > 1 else ()
+    shape = call.known(call.x)
     wanted = int(np.prod(shape[1:], dtype=object))
     if count < 1:
         raise Unsupported(f"its output is {count}")
@@ -204,14 +227,14 @@ def _connected(call: _Call) -> str:
     names += [] if normalizes else [call.constant("bias", bias)]
     y = call.part("Gemm", [x, *names], transB=1)
     if normalizes:
-        y = call.normalized(y, rest[0], bias, rest[1], rest[2], _EPSILON)
+        y = call.normalized(y, [rest[0], bias, *rest[1:]], _EPSILON)
     return call.activated(y)
 
 
 def _batchnorm(call: _Call) -> str:
     count = call.shape()[1]
     bias, scale, mean, variance = call.arrays(*[count] * 4)
-    return call.normalized(call.x, scale, bias, mean, variance, _EPSILON)
+    return call.normalized(call.x, [scale, bias, mean, variance], _EPSILON)
 
 
 def _maxpool(call: _Call) -> str:
@@ -228,9 +251,12 @@ def _maxpool(call: _Call) -> str:
         raise Unsupported(f"size {size}, stride {strides}, padding {pad}")
     before = pad // 2
     return call.part(
-        "MaxPool", [call.x], kernel_shape=[size] * 2, strides=strides,
+        "MaxPool",
+        [call.x],
+        kernel_shape=[size] * 2,
+        strides=strides,
         pads=[before] * 2 + [pad - before] * 2,
-    )  # fmt: skip
+    )
 
 
 def _avgpool(call: _Call) -> str:
@@ -277,9 +303,12 @@ def _upsample(call: _Call) -> str:
         raise Unsupported(f"its stride is {stride}")
     scales = call.constant("scales", np.array([1, 1, stride, stride], np.float32))
     y = call.part(
-        "Resize", [call.x, "", scales], mode="nearest", nearest_mode="floor",
+        "Resize",
+        [call.x, "", scales],
+        mode="nearest",
+        nearest_mode="floor",
         coordinate_transformation_mode="asymmetric",
-    )  # fmt: skip
+    )
     return y if scale == 1 else call.part("Mul", [y, call.number(scale)])
 
 
@@ -318,9 +347,13 @@ def _yolo(call: _Call) -> str:
     sizes = np.array(anchors).reshape(-1, 2)[mask] if len(anchors) % 2 == 0 else np.zeros(0)
     image = call.reader.graph.inputs[0].shape
     return _boxes(
-        call, sizes / [image[3], image[2]], least=_LEAST_YOLO, softmax=False,
-        stretch=call.layer.real("scale_x_y", 1), raw=call.layer.flag("new_coords"),
-    )  # fmt: skip
+        call,
+        sizes / [image[3], image[2]],
+        softmax=False,
+        least=call.layer.real("thresh", _LEAST_YOLO),
+        stretch=call.layer.real("scale_x_y", 1),
+        raw=call.layer.flag("new_coords"),
+    )
 
 
 def _region(call: _Call) -> str:
@@ -335,7 +368,12 @@ def _region(call: _Call) -> str:
     high, wide = call.image()[2:]
     sizes = np.array(anchors).reshape(-1, 2) / [wide, high]
     return _boxes(
-        call, sizes, least=_LEAST_REGION, softmax=call.layer.flag("softmax"), stretch=1, raw=False
+        call,
+        sizes,
+        least=call.layer.real("thresh", _LEAST_REGION),
+        softmax=call.layer.flag("softmax"),
+        stretch=1,
+        raw=False,
     )
 
 
@@ -345,6 +383,8 @@ def _boxes(
     """[N, cells x anchors, 5 + classes]. sizes [anchors, 2]: width and height of each, as parts of
     the image. `raw`: the layer before it has made parts of one of all numbers.
     """
+    if call.layer.real("nms_threshold"):
+        raise Unsupported("with nms_threshold is not supported: boxes that overlap are all given")
     classes, (_, channels, high, wide) = call.layer.integer("classes", 20), call.image()
     count, each = len(sizes), classes + 5
     if classes < 1 or not count or channels != count * each:
@@ -370,10 +410,7 @@ def _boxes(
     whole = np.tile(sizes * (4 if raw else 1), (cells, 1))[None]
     side = call.part("Mul", [side, call.constant("sizes", whole)])
     found = columns(4, 5, gate)
-    if softmax:
-        kinds = columns(5, each, "Softmax", axis=2)
-    else:
-        kinds = columns(5, each, gate)
+    kinds = columns(5, each, "Softmax", axis=2) if softmax else columns(5, each, gate)
     kinds = call.part("Mul", [kinds, found])
     over = call.part("Sub", [kinds, call.number(least, "least")])
     kinds = call.part("Mul", [kinds, call.part("Relu", [call.part("Sign", [over])])])

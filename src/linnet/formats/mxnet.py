@@ -1,9 +1,9 @@
 """MXNet models (https://github.com/apache/mxnet, up to 1.9.1) to a Graph.
 
 Two files: a symbol, `NAME-symbol.json`, and its parameters, `NAME-0000.params`, as a Module's
-checkpoints and the export of a Gluon block have them; symbols of 0.7 and later are brought to
-today's form as MXNet does it (src/nnvm/legacy_json_util.cc). Values have MXNet's names: `fc1_output`
-is what the node `fc1` makes. Labels are left out. A symbol does not say of what size its input is:
+checkpoints and the export of a Gluon block have them; symbols of 0.8 and before are brought to
+today's form as MXNet does it (src/nnvm/legacy_json_util.cc). Values have MXNet's names: the node
+`fc1` makes `fc1_output`. Labels are left out. A symbol does not say of what size its input is:
 its channels are found by the weights of the layer that reads it, height and width are open unless
 a fully connected layer allows a single square, or `shapes` says them.
 """
@@ -93,7 +93,7 @@ class _Reader(ChannelsFirst):
             if node.op != _VARIABLE:
                 self._node(index, node)
         for head in dict.fromkeys(found.heads):
-            if self.results[head.node] <= head.index:
+            if self.results[head.node] <= head.place:
                 raise ValueError(f"{source}: its output {list(head)} is not there")
             self.graph.outputs.append(self._name(head))
 
@@ -110,7 +110,7 @@ class _Reader(ChannelsFirst):
         node = self.symbol.nodes[entry.node]
         if node.op == _VARIABLE:
             return node.name
-        number = entry.index if self.results[entry.node] > 1 else ""
+        number = entry.place if self.results[entry.node] > 1 else ""
         return f"{node.name}_output{number}"
 
     def _inputs(self) -> None:
@@ -124,10 +124,11 @@ class _Reader(ChannelsFirst):
         heads = {head.node for head in self.symbol.heads}
         for index, node in enumerate(self.symbol.nodes):
             roles = readers.get(index, set())
-            if node.op != _VARIABLE or (index not in heads and roles == {"label"}):
+            if node.op != _VARIABLE or self._array_of(node.name) is not None:
                 continue
-            known = node.name in self.arrays or under_other_names(self.arrays, node.name) is not None
-            if known or not roles - {""} == set() or (not roles and index not in heads):
+            if index not in heads and roles <= {"label"}:  # or nothing reads it
+                continue
+            if roles - {"", "label"}:  # a parameter that is missing: told where it is read
                 continue
             self.made.add(node.name)
             with self.attempt("input", node.name, [], [node.name]):
@@ -143,7 +144,9 @@ class _Reader(ChannelsFirst):
             shape = tuple(n or m for n, m in zip(shape, found))
         shape = shape or found
         if not shape:
-            raise Unsupported(f"the file does not say its shape: give shapes={{'{node.name}': ...}}")
+            raise Unsupported(
+                f"the file does not say its shape: give shapes={{'{node.name}': ...}}"
+            )
         return shape
 
     def _noted(self, node: Node) -> Shape:
@@ -183,8 +186,11 @@ class _Reader(ChannelsFirst):
             rule = _RULES.get(node.op)
             role = rule.parameter(place) if rule else ""
             name = f"{node.name}_{role}" if role else ""
+        return self._array_of(name)
+
+    def _array_of(self, name: str) -> Array | None:
         array = self.arrays.get(name)
-        return under_other_names(self.arrays, name) if array is None and name else array
+        return under_other_names(self.arrays, name) if array is None else array
 
     def _node(self, index: int, node: Node) -> None:
         rule = _RULES.get(node.op)
@@ -195,9 +201,9 @@ class _Reader(ChannelsFirst):
             if rule is None:
                 raise MissingOperator("the operator is not supported" + _instead(node.op))
             for entry in entries:
-                if entry.index >= self.results[entry.node]:
+                if entry.place >= self.results[entry.node]:
                     of = self.symbol.nodes[entry.node]
-                    raise Unsupported(f"reads result {entry.index} of '{of.name}' ({of.op})")
+                    raise Unsupported(f"reads result {entry.place} of '{of.name}' ({of.op})")
             self._translate(rule, node, entries, outputs)
         self.made.update(outputs)
         self.graph.layers.append(Layer(node.name, node.op, outputs))
@@ -228,13 +234,15 @@ class _Reader(ChannelsFirst):
 
     def _as_value(self, name: str) -> None:
         """A parameter that is computed with as any value is."""
-        if name not in self.shapes and name not in self.graph.initializers and name not in self.failed:
+        if (
+            name not in self.shapes
+            and name not in self.graph.initializers
+            and name not in self.failed
+        ):
             self.graph.initializers[name] = self._parameter(name)
 
     def _parameter(self, name: str) -> Array:
-        array = self.arrays.get(name)
-        if array is None:
-            array = under_other_names(self.arrays, name)
+        array = self._array_of(name)
         if array is None:
             raise Unsupported(f"its parameter '{name}' is not in {self.weights}")
         return np.asarray(array, np.float32) if array.dtype.kind in "fb" else array

@@ -1,7 +1,7 @@
 """ncnn models (https://github.com/Tencent/ncnn, release 20261020) to a Graph.
 
-Two files: layers as text, `NAME.param`, and their weights, `NAME.bin`. ncnn has no batch: inputs and
-outputs have the file's shapes, [C, H, W], [H, W] or [W], and within the graph 1 before them. An
+Two files: layers as text, `NAME.param`, and their weights, `NAME.bin`. ncnn has no batch: inputs
+and outputs have the file's shapes, [C, H, W], [H, W] or [W], and within the graph 1 before them. An
 input that the file gives no size for has the channels that its first layer has weights for; height
 and width are open unless a fully connected layer allows a single square, or `shapes` says them.
 Weights of float16, of int8 with scales, and of a table are the numbers they stand for.
@@ -83,7 +83,10 @@ def _loaded(found: Sequence[Layer], file: Weights) -> list[_Loaded]:
     return every
 
 
-_BARE = ("Input", "YoloDetectionOutput", "ArgMax", "Proposal", "ROIPooling", "ROIAlign", "PSROIPooling", "Cast", "Packing")  # fmt: skip
+# Those without a rule that have no weights.
+_BARE = tuple(
+    "ArgMax Cast Input Packing Proposal PSROIPooling ROIAlign ROIPooling YoloDetectionOutput".split()
+)
 
 
 class _Reader(ChannelsFirst):

@@ -38,62 +38,92 @@ def numbers(shape, positive=False):
 def windows():
     conv, pool = S.Convolution, S.Pooling
     yield "conv", IMAGE, lambda x: conv(x, kernel=(3, 2), num_filter=3, pad=(1, 0), stride=(2, 1))
-    yield "conv_dilated", IMAGE, lambda x: conv(
-        x, kernel=(3, 3), num_filter=4, num_group=2, dilate=(2, 1), pad=(2, 1), no_bias=True
+    yield (
+        "conv_dilated",
+        IMAGE,
+        lambda x: conv(
+            x, kernel=(3, 3), num_filter=4, num_group=2, dilate=(2, 1), pad=(2, 1), no_bias=True
+        ),
     )
     yield "conv_rows", (2, 4, 9), lambda x: conv(x, kernel=(3,), num_filter=2, stride=(2,))
     yield "conv_v1", IMAGE, lambda x: S.Convolution_v1(x, kernel=(3, 3), num_filter=2)
     deconv = S.Deconvolution
-    yield "deconv", IMAGE, lambda x: deconv(
-        x, kernel=(3, 3), num_filter=2, stride=(2, 2), pad=(1, 1), adj=(1, 0)
+    yield (
+        "deconv",
+        IMAGE,
+        lambda x: deconv(x, kernel=(3, 3), num_filter=2, stride=(2, 2), pad=(1, 1), adj=(1, 0)),
     )
-    yield "deconv_grouped", IMAGE, lambda x: deconv(
-        x, kernel=(4, 4), num_filter=4, num_group=4, stride=(2, 2), pad=(1, 1), no_bias=False
+    yield (
+        "deconv_grouped",
+        IMAGE,
+        lambda x: deconv(
+            x, kernel=(4, 4), num_filter=4, num_group=4, stride=(2, 2), pad=(1, 1), no_bias=False
+        ),
     )
-    yield "deconv_target", IMAGE, lambda x: deconv(
-        x, kernel=(3, 3), num_filter=2, stride=(2, 2), target_shape=(12, 9)
+    yield (
+        "deconv_target",
+        IMAGE,
+        lambda x: deconv(x, kernel=(3, 3), num_filter=2, stride=(2, 2), target_shape=(12, 9)),
     )
     yield "max", IMAGE, lambda x: pool(x, kernel=(3, 2), stride=(2, 2), pool_type="max")
-    yield "max_full", IMAGE, lambda x: pool(
-        x, kernel=(3, 3), stride=(2, 2), pool_type="max", pooling_convention="full"
+    yield (
+        "max_full",
+        IMAGE,
+        lambda x: pool(x, kernel=(3, 3), stride=(2, 2), pool_type="max", pooling_convention="full"),
     )
     yield "average", IMAGE, lambda x: pool(x, kernel=(3, 3), pad=(1, 1), pool_type="avg")
-    yield "average_inside", IMAGE, lambda x: pool(
-        x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", count_include_pad=False
+    yield (
+        "average_inside",
+        IMAGE,
+        lambda x: pool(
+            x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", count_include_pad=False
+        ),
     )
-    yield "average_full", IMAGE, lambda x: pool(
-        x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", pooling_convention="full"
+    yield (
+        "average_full",
+        IMAGE,
+        lambda x: pool(
+            x, kernel=(3, 3), stride=(2, 2), pad=(1, 1), pool_type="avg", pooling_convention="full"
+        ),
     )
     yield "sum", IMAGE, lambda x: pool(x, kernel=(3, 3), pad=(1, 1), pool_type="sum")
     yield "lp", IMAGE, lambda x: pool(x, kernel=(2, 2), stride=(2, 1), pool_type="lp", p_value=2)
     yield "max_rows", (2, 4, 9), lambda x: pool(x, kernel=(2,), stride=(2,), pool_type="max")
     for kind in ("max", "avg", "sum", "lp"):
-        yield f"global_{kind}", IMAGE, lambda x, kind=kind: pool(
-            x, kernel=(3, 3), global_pool=True, pool_type=kind, p_value=2
+        yield (
+            f"global_{kind}",
+            IMAGE,
+            lambda x, kind=kind: pool(
+                x, kernel=(3, 3), global_pool=True, pool_type=kind, p_value=2
+            ),
         )
     yield "pool_v1", IMAGE, lambda x: S.Pooling_v1(x, kernel=(2, 2), stride=(2, 2), pool_type="max")
     yield "nearest", IMAGE, lambda x: S.UpSampling(x, scale=2, sample_type="nearest")
-    yield "nearest_joined", [(2, 2, 2, 3), (2, 1, 4, 6)], lambda a, b: S.UpSampling(
-        a, b, scale=4, sample_type="nearest", num_args=2
+    yield (
+        "nearest_joined",
+        [(2, 2, 2, 3), (2, 1, 4, 6)],
+        lambda a, b: S.UpSampling(a, b, scale=4, sample_type="nearest", num_args=2),
     )
-    yield "bilinear", IMAGE, lambda x: S.UpSampling(
-        x, scale=2, sample_type="bilinear", num_filter=4
+    yield (
+        "bilinear",
+        IMAGE,
+        lambda x: S.UpSampling(x, scale=2, sample_type="bilinear", num_filter=4),
     )
     yield "bilinear_size", IMAGE, lambda x: S.contrib.BilinearResize2D(x, height=9, width=7)
     yield "adaptive", IMAGE, lambda x: S.contrib.AdaptiveAvgPooling2D(x, output_size=(3, 1))
-    yield "adaptive_one", IMAGE, lambda x: S.contrib.AdaptiveAvgPooling2D(x)
+    yield "adaptive_one", IMAGE, S.contrib.AdaptiveAvgPooling2D
 
 
 def layers():
     yield "fc", IMAGE, lambda x: S.FullyConnected(x, num_hidden=3)
     yield "fc_axis", IMAGE, lambda x: S.FullyConnected(x, num_hidden=3, flatten=False)
     yield "fc_bare", (2, 7), lambda x: S.FullyConnected(x, num_hidden=3, no_bias=True)
-    yield "norm", IMAGE, lambda x: S.BatchNorm(x)
+    yield "norm", IMAGE, S.BatchNorm
     yield "norm_gamma", IMAGE, lambda x: S.BatchNorm(x, fix_gamma=False, eps=2e-5)
     yield "norm_axis", IMAGE, lambda x: S.BatchNorm(x, fix_gamma=False, axis=3)
     yield "norm_v1", IMAGE, lambda x: S.BatchNorm_v1(x, fix_gamma=False)
-    yield "instance_norm", IMAGE, lambda x: S.InstanceNorm(x)
-    yield "layer_norm", (2, 3, 6), lambda x: S.LayerNorm(x)
+    yield "instance_norm", IMAGE, S.InstanceNorm
+    yield "layer_norm", (2, 3, 6), S.LayerNorm
     yield "layer_norm_axis", (2, 3, 6), lambda x: S.LayerNorm(x, axis=1, eps=1e-3)
     yield "group_norm", IMAGE, lambda x: S.GroupNorm(x, num_groups=2)
     for mode in ("instance", "channel", "spatial"):
@@ -104,17 +134,17 @@ def layers():
     for kind in ("leaky", "elu", "selu", "gelu", "prelu"):
         yield kind, IMAGE, lambda x, kind=kind: S.LeakyReLU(x, act_type=kind, slope=0.1)
     yield "rrelu", IMAGE, lambda x: S.LeakyReLU(x, act_type="rrelu")[0]
-    yield "softmax_output", (2, 5), lambda x: S.SoftmaxOutput(x)
-    yield "softmax_each", IMAGE, lambda x: S.SoftmaxOutput(x)
+    yield "softmax_output", (2, 5), S.SoftmaxOutput
+    yield "softmax_each", IMAGE, S.SoftmaxOutput
     yield "softmax_multi", IMAGE, lambda x: S.SoftmaxOutput(x, multi_output=True)
     yield "softmax_last", IMAGE, lambda x: S.SoftmaxOutput(x, preserve_shape=True)
-    yield "softmax_instance", IMAGE, lambda x: S.SoftmaxActivation(x)
+    yield "softmax_instance", IMAGE, S.SoftmaxActivation
     yield "softmax_channel", IMAGE, lambda x: S.SoftmaxActivation(x, mode="channel")
     yield "softmax", IMAGE, lambda x: S.softmax(x, axis=1, temperature=2.0)
-    yield "log_softmax", IMAGE, lambda x: S.log_softmax(x)
+    yield "log_softmax", IMAGE, S.log_softmax
     yield "softmin", IMAGE, lambda x: S.softmin(x, axis=2)
-    yield "logistic", (2, 5), lambda x: S.LogisticRegressionOutput(x)
-    yield "linear", (2, 5), lambda x: S.LinearRegressionOutput(x)
+    yield "logistic", (2, 5), S.LogisticRegressionOutput
+    yield "linear", (2, 5), S.LinearRegressionOutput
     yield "dropout", (2, 5), lambda x: S.BlockGrad(S.Dropout(x, p=0.3)) * 2
 
 
@@ -126,13 +156,30 @@ def arithmetic():
     yield "div", two, lambda a, b: a / (b + 2)
     few = [IMAGE, (2, 4, 1, 1)]
     for name in ("add", "sub", "mul", "maximum", "minimum", "greater", "lesser_equal", "equal"):
-        yield f"broadcast_{name}", few, lambda a, b, name=name: getattr(S, f"broadcast_{name}")(a, b)
+        yield (
+            f"broadcast_{name}",
+            few,
+            lambda a, b, name=name: getattr(S, f"broadcast_{name}")(a, b),
+        )
     yield "scalars", IMAGE, lambda x: 3 / (5 - (x + 1.5) * 0.5 - 0.25) / 2
     yield "powers", IMAGE, lambda x: (x + 2) ** 3 + 2**x
     yield "limits", IMAGE, lambda x: S.minimum(S.maximum(x, -0.5), 0.25)
     yield "comparisons", IMAGE, lambda x: (x > 0.25) + (x <= 0) * 2 + (x == 0.5) + (x != 0.25)
-    for name in ("abs", "exp", "square", "negative", "sign", "floor", "ceil", "round", "relu",
-                 "sigmoid", "trunc", "erf", "hard_sigmoid"):  # fmt: skip
+    for name in (
+        "abs",
+        "exp",
+        "square",
+        "negative",
+        "sign",
+        "floor",
+        "ceil",
+        "round",
+        "relu",
+        "sigmoid",
+        "trunc",
+        "erf",
+        "hard_sigmoid",
+    ):
         yield name, IMAGE, lambda x, name=name: getattr(S, name)(x * 1.5)
     for name in ("log", "sqrt", "rsqrt", "reciprocal", "log2"):
         yield name, IMAGE, lambda x, name=name: getattr(S, name)(x + 2)
@@ -142,12 +189,12 @@ def arithmetic():
 
 
 def moves():
-    yield "concat", [IMAGE, (2, 3, 6, 5)], lambda a, b: S.Concat(a, b)
+    yield "concat", [IMAGE, (2, 3, 6, 5)], S.Concat
     yield "concat_rows", [IMAGE, IMAGE], lambda a, b: S.concat(a, b, dim=2)
     yield "stack", [(2, 3), (2, 3)], lambda a, b: S.stack(a, b, axis=1)
     yield "split", IMAGE, lambda x: S.Group(list(S.SliceChannel(x, num_outputs=2)))
     yield "split_squeezed", IMAGE, lambda x: S.split(x, num_outputs=5, axis=3, squeeze_axis=True)[2]
-    yield "flatten", IMAGE, lambda x: S.Flatten(x)
+    yield "flatten", IMAGE, S.Flatten
     codes = [(0, -1), (0, 2, -1, 0), (0, -4, 2, -1, -2), (0, -3, -2), (0, -4, -1, 2, -3), (-2, 1)]
     for index, shape in enumerate(codes):
         yield f"reshape{index}", IMAGE, lambda x, shape=shape: S.reshape(x, shape=shape)
@@ -157,18 +204,26 @@ def moves():
     yield "swap", IMAGE, lambda x: S.SwapAxis(x, dim1=1, dim2=3)
     yield "slice_axis", IMAGE, lambda x: S.slice_axis(x, axis=2, begin=1, end=-1)
     yield "slice_open", IMAGE, lambda x: S.slice_axis(x, axis=-1, begin=-3, end=None)
-    yield "slice", IMAGE, lambda x: S.slice(
-        x, begin=(None, 1, 4, 0), end=(None, 3, 0, None), step=(1, 1, -2, 2)
+    yield (
+        "slice",
+        IMAGE,
+        lambda x: S.slice(x, begin=(None, 1, 4, 0), end=(None, 3, 0, None), step=(1, 1, -2, 2)),
     )
     yield "slice_like", [IMAGE, (2, 3, 2, 4)], lambda a, b: S.slice_like(a, b, axes=(2, 3))
     yield "crop", IMAGE, lambda x: S.Crop(x, num_args=1, offset=(1, 2), h_w=(3, 2))
     yield "crop_like", [IMAGE, (2, 3, 2, 4)], lambda a, b: S.Crop(a, b, num_args=2, offset=(2, 1))
-    yield "crop_centre", [IMAGE, (2, 3, 3, 2)], lambda a, b: S.Crop(
-        a, b, num_args=2, center_crop=True
+    yield (
+        "crop_centre",
+        [IMAGE, (2, 3, 3, 2)],
+        lambda a, b: S.Crop(a, b, num_args=2, center_crop=True),
     )
     for mode in ("constant", "edge", "reflect"):
-        yield f"pad_{mode}", IMAGE, lambda x, mode=mode: S.Pad(
-            x, mode=mode, pad_width=(0, 0, 0, 0, 1, 2, 0, 3), constant_value=0.5
+        yield (
+            f"pad_{mode}",
+            IMAGE,
+            lambda x, mode=mode: S.Pad(
+                x, mode=mode, pad_width=(0, 0, 0, 0, 1, 2, 0, 3), constant_value=0.5
+            ),
         )
     yield "expand", (2, 5), lambda x: S.expand_dims(x, axis=1)
     yield "squeeze", (2, 1, 5, 1), lambda x: S.squeeze(x, axis=(1, 3))
@@ -204,8 +259,12 @@ def detectors():
     each = RANDOM.permutation(288).reshape(2, 12, 3, 4) / 64  # no two of them alike
     shapes = [(2, 1, 3, 4), (2, 16, 3, 4), each.astype(np.float32)]
     yield "detection", shapes, detected
-    yield "detection_top", shapes, lambda *given: detected(
-        *given, nms_topk=10, force_suppress=True, nms_threshold=0.3, threshold=0.2
+    yield (
+        "detection_top",
+        shapes,
+        lambda *given: detected(
+            *given, nms_topk=10, force_suppress=True, nms_threshold=0.3, threshold=0.2
+        ),
     )
 
 

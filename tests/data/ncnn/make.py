@@ -1,8 +1,8 @@
 """Make the reference data of ncnn: `NCNN_PYTHON tests/data/ncnn/make.py`, a Python with
 `ncnn==1.0.20261020`.
 
-`layers.npz` holds small networks as tests/packed.py has them: each its layers, `param`, and weights,
-`bin`, inputs `x/BLOB` and outputs `y/BLOB`, as ncnn computes them in float32.
+`layers.npz` holds small networks as tests/packed.py has them: each its layers, `param`, and
+weights, `bin`, inputs `x/BLOB` and outputs `y/BLOB`, as ncnn computes them in float32.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def windows():
     yield "conv", one("Convolution", conv, marked(108) + plain(3))
     yield "conv_half", one("Convolution", conv, marked(108, "f2") + plain(3))
     yield "conv_table", one("Convolution", conv, marked(108, "table") + plain(3))
-    yield "conv_bare", one("Convolution", "0=3 1=2 11=3 3=2 13=1 4=1 14=0 15=2 16=1 6=72", marked(72))
+    yield (
+        "conv_bare",
+        one("Convolution", "0=3 1=2 11=3 3=2 13=1 4=1 14=0 15=2 16=1 6=72", marked(72)),
+    )
     yield "conv_dilated", one("Convolution", "0=3 1=3 2=2 4=2 6=108", marked(108))
     yield "conv_same", one("Convolution", "0=3 1=3 3=2 4=-233 6=108", marked(108))
     yield "conv_same_lower", one("Convolution", "0=3 1=4 11=3 3=2 4=-234 6=144", marked(144))
@@ -83,8 +86,10 @@ def windows():
     yield "deconv_more", one(deconv, "0=3 1=3 3=2 4=1 18=1 6=108", marked(108))
     yield "deconv_cut", one(deconv, "0=3 1=3 3=2 4=-233 20=9 21=12 6=108", marked(108))
     yield "deconv_depth", one("DeconvolutionDepthWise", "0=4 1=4 3=2 4=1 6=64 7=4", marked(64))
-    yield "deconv_grouped", one("DeconvolutionDepthWise", "0=6 1=3 6=108 7=2 5=1",
-                                marked(108) + plain(6))  # fmt: skip
+    yield (
+        "deconv_grouped",
+        one("DeconvolutionDepthWise", "0=6 1=3 6=108 7=2 5=1", marked(108) + plain(6)),
+    )
     yield "inner", one("InnerProduct", "0=3 1=1 2=360", marked(360) + plain(3))
     yield "inner_vector", one("InnerProduct", "0=3 2=21 9=1", marked(21), [(7,)])
     yield "inner_rows", one("InnerProduct", "0=3 1=1 2=21", marked(21) + plain(3), [(4, 7)])
@@ -112,10 +117,19 @@ def windows():
 
 
 def layers():
-    yield "batch_norm", one("BatchNorm", "0=4 1=1.000000e-03",
-                            plain(4, 4) + plain(4, positive=True) + plain(4))  # fmt: skip
-    yield "batch_norm_vector", one("BatchNorm", "0=5 1=1.000000e-03",
-                                   plain(5, 5) + plain(5, positive=True) + plain(5), [(5,)])  # fmt: skip
+    yield (
+        "batch_norm",
+        one("BatchNorm", "0=4 1=1.000000e-03", plain(4, 4) + plain(4, positive=True) + plain(4)),
+    )
+    yield (
+        "batch_norm_vector",
+        one(
+            "BatchNorm",
+            "0=5 1=1.000000e-03",
+            plain(5, 5) + plain(5, positive=True) + plain(5),
+            [(5,)],
+        ),
+    )
     yield "scale", one("Scale", "0=4 1=1", plain(4, 4))
     yield "scale_rows", one("Scale", "0=4", plain(4), [(4, 3)])
     yield "scale_two", one("Scale", "0=-233", shapes=[IMAGE, (4,)])
@@ -135,12 +149,26 @@ def layers():
     yield "normalize_channel", one("Normalize", "0=1 1=1 2=1.000000e-04 3=1 4=0 9=1", plain(1))
     yield "normalize_default", one("Normalize", "0=1 1=1 2=1.000000e-04 3=1", plain(1))
     functions = {
-        "AbsVal": "", "BNLL": "", "Clip": "0=-5.000000e-01 1=2.500000e-01", "ELU": "0=3.000000e-01",
-        "Exp": "0=2.000000e+00 1=5.000000e-01 2=1.000000e+00", "GELU": "", "HardSigmoid": "",
-        "HardSwish": "", "Log": "1=5.000000e-01 2=2.000000e+00", "Mish": "", "Noop": "",
-        "Power": "0=2.000000e+00 1=5.000000e-01 2=2.000000e+00", "ReLU": "", "SELU": "",
-        "Sigmoid": "", "Softplus": "", "Swish": "", "TanH": "", "Threshold": "0=2.500000e-01",
-    }  # fmt: skip
+        "AbsVal": "",
+        "BNLL": "",
+        "Clip": "0=-5.000000e-01 1=2.500000e-01",
+        "ELU": "0=3.000000e-01",
+        "Exp": "0=2.000000e+00 1=5.000000e-01 2=1.000000e+00",
+        "GELU": "",
+        "HardSigmoid": "",
+        "HardSwish": "",
+        "Log": "1=5.000000e-01 2=2.000000e+00",
+        "Mish": "",
+        "Noop": "",
+        "Power": "0=2.000000e+00 1=5.000000e-01 2=2.000000e+00",
+        "ReLU": "",
+        "SELU": "",
+        "Sigmoid": "",
+        "Softplus": "",
+        "Swish": "",
+        "TanH": "",
+        "Threshold": "0=2.500000e-01",
+    }
     for kind, settings in functions.items():
         yield kind, one(kind, settings)
     yield "fast_gelu", one("GELU", "0=1")
@@ -176,10 +204,20 @@ def moves():
     yield "softmax_vector", one("Softmax", shapes=[(7,)])
     for kind in range(10):
         positive = "Exp x0p 1 1 x0 x0p"
-        yield f"binary{kind}", (
-            ["Input x0 0 1 x0", "Input x1 0 1 x1", positive, "Exp x1p 1 1 x1 x1p",
-             f"BinaryOp layer 2 1 x0p x1p y0 0={kind}"], b"", {"x0": IMAGE, "x1": IMAGE},
-        )  # fmt: skip
+        yield (
+            f"binary{kind}",
+            (
+                [
+                    "Input x0 0 1 x0",
+                    "Input x1 0 1 x1",
+                    positive,
+                    "Exp x1p 1 1 x1 x1p",
+                    f"BinaryOp layer 2 1 x0p x1p y0 0={kind}",
+                ],
+                b"",
+                {"x0": IMAGE, "x1": IMAGE},
+            ),
+        )
     yield "binary_scalar", one("BinaryOp", "0=7 1=1 2=1.500000e+00")
     yield "binary_channels", one("BinaryOp", "0=2", shapes=[IMAGE, (4,)])
     yield "binary_channels_first", one("BinaryOp", "0=1", shapes=[(4,), IMAGE])
@@ -190,19 +228,33 @@ def moves():
     for kind in (0, 1, 2, 3, 4, 7, 16, 18, 19):
         yield f"unary{kind}", one("UnaryOp", f"0={kind}")
     for kind in (5, 6, 8, 15, 17):
-        yield f"unary{kind}", (
-            ["Input x0 0 1 x0", "Exp e 1 1 x0 e", f"UnaryOp layer 1 1 e y0 0={kind}"], b"",
-            {"x0": IMAGE},
-        )  # fmt: skip
+        yield (
+            f"unary{kind}",
+            (
+                ["Input x0 0 1 x0", "Exp e 1 1 x0 e", f"UnaryOp layer 1 1 e y0 0={kind}"],
+                b"",
+                {"x0": IMAGE},
+            ),
+        )
     for kind in range(3):
         yield f"eltwise{kind}", one("Eltwise", f"0={kind}", shapes=[IMAGE] * 3)
-    yield "eltwise_factors", one("Eltwise", "0=1 -23301=2,5.000000e-01,2.000000e+00",
-                                 shapes=[IMAGE] * 2)  # fmt: skip
+    yield (
+        "eltwise_factors",
+        one("Eltwise", "0=1 -23301=2,5.000000e-01,2.000000e+00", shapes=[IMAGE] * 2),
+    )
     for kind in range(11):
-        yield f"reduction{kind}", (
-            ["Input x0 0 1 x0", "Exp e 1 1 x0 e",
-             f"Reduction layer 1 1 e y0 0={kind} 1=0 -23303=2,1,2 4=1 5=1"], b"", {"x0": IMAGE},
-        )  # fmt: skip
+        yield (
+            f"reduction{kind}",
+            (
+                [
+                    "Input x0 0 1 x0",
+                    "Exp e 1 1 x0 e",
+                    f"Reduction layer 1 1 e y0 0={kind} 1=0 -23303=2,1,2 4=1 5=1",
+                ],
+                b"",
+                {"x0": IMAGE},
+            ),
+        )
     yield "reduction_axis", one("Reduction", "0=3 1=0 -23303=1,0 5=1")
     yield "reduction_all", one("Reduction", "0=0 1=1")
     yield "shuffle", one("ShuffleChannel", "0=2")
@@ -216,27 +268,41 @@ def moves():
     yield "squeeze_flag", one("Squeeze", "1=1", shapes=[(4, 1, 3)])
     yield "tile", one("Tile", "0=1 1=2")
     yield "tile_axes", one("Tile", "-23302=3,2,1,3")
-    yield "memory", (
-        ["Input x0 0 1 x0", "MemoryData d 0 1 d 0=5 1=6 2=4", "BinaryOp layer 2 1 x0 d y0 0=0"],
-        plain(120), {"x0": IMAGE},
-    )  # fmt: skip
+    yield (
+        "memory",
+        (
+            ["Input x0 0 1 x0", "MemoryData d 0 1 d 0=5 1=6 2=4", "BinaryOp layer 2 1 x0 d y0 0=0"],
+            plain(120),
+            {"x0": IMAGE},
+        ),
+    )
 
 
 def detectors():
     prior = "PriorBox p 2 1 x0 x0 p -23300=1,1.5 -23301=1,2.5 -23302=1,2.0 9=4 10=3 13=5.000000e-01"
-    yield "prior_box", (
-        ["Input x0 0 1 x0", "Input x1 0 1 x1", prior, "BinaryOp layer 2 1 x1 p y0 0=0"], b"",
-        {"x0": (1, 3, 4), "x1": (2, 192)},
-    )  # fmt: skip
-    lines = ["Input x0 0 1 x0", "Input x1 0 1 x1", "Input x2 0 1 x2", prior,
-             "Softmax s 1 1 x1 s 0=1 1=1"]  # fmt: skip
+    yield (
+        "prior_box",
+        (
+            ["Input x0 0 1 x0", "Input x1 0 1 x1", prior, "BinaryOp layer 2 1 x1 p y0 0=0"],
+            b"",
+            {"x0": (1, 3, 4), "x1": (2, 192)},
+        ),
+    )
+    lines = [
+        "Input x0 0 1 x0",
+        "Input x1 0 1 x1",
+        "Input x2 0 1 x2",
+        prior,
+        "Softmax s 1 1 x1 s 0=1 1=1",
+    ]
     lines.append("DetectionOutput layer 3 1 x2 s p y0 0=3 1=4.500000e-01 2=20 3=15 4=3.500000e-01")
     spread = (RANDOM.permutation(144).reshape(48, 3) / 32).astype(np.float32)
     yield "detection", (lines, b"", {"x0": (1, 3, 4), "x1": spread, "x2": (192,)})
     lines = ["Input x0 0 1 x0", "Input x1 0 1 x1"]
     lines.append(
         "Yolov3DetectionOutput layer 2 1 x0 x1 y0 0=3 1=2 2=2.500000e-01 3=4.500000e-01 "
-        "-23304=8,10.0,14.0,23.0,27.0,37.0,58.0,81.0,82.0 -23305=4,2.0,3.0,0.0,1.0 -23306=2,32.0,16.0"
+        "-23304=8,10.0,14.0,23.0,27.0,37.0,58.0,81.0,82.0 -23305=4,2.0,3.0,0.0,1.0 "
+        "-23306=2,32.0,16.0"
     )
     maps = [RANDOM.permutation(16 * n).reshape(16, 2, n // 2) / (4 * n) - 2 for n in (6, 24)]
     maps = [values.astype(np.float32).reshape(16, 2, -1) for values in maps]
