@@ -85,6 +85,7 @@ class _Reader(ChannelsFirst):
         names = [self._name(Entry(i, k)) for i, n in enumerate(self.results) for k in range(n)]
         super().__init__("", str(source), names)
         self.made: set[str] = set()  # inputs, and what nodes made
+        self.missing: list[str] = []  # parameters
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"{source}: two values have the name '{twice}'")
@@ -122,14 +123,16 @@ class _Reader(ChannelsFirst):
                 role = rule.parameter(place) if rule else ""
                 readers.setdefault(entry.node, set()).add(role)
         heads = {head.node for head in self.symbol.heads}
+        inputs = []
         for index, node in enumerate(self.symbol.nodes):
             roles = readers.get(index, set())
             if node.op != _VARIABLE or self._array_of(node.name) is not None:
                 continue
-            if index not in heads and roles <= {"label"}:  # or nothing reads it
-                continue
-            if roles - {"", "label"}:  # a parameter that is missing: told where it is read
-                continue
+            if roles - {"", "label"}:  # told where it is read, too
+                self.missing.append(node.name)
+            elif index in heads or not roles <= {"label"}:
+                inputs.append((index, node))
+        for index, node in inputs:
             self.made.add(node.name)
             with self.attempt("input", node.name, [], [node.name]):
                 self.input(node.name, self._shape(index, node))
@@ -143,6 +146,9 @@ class _Reader(ChannelsFirst):
         if shape and found and len(shape) == len(found):
             shape = tuple(n or m for n, m in zip(shape, found))
         shape = shape or found
+        if not shape and self.missing:
+            missing = f"'{self.missing[0]}' is not in {self.weights}"
+            raise Unsupported(f"its shape is not known, as the parameter {missing}")
         if not shape:
             raise Unsupported(
                 f"the file does not say its shape: give shapes={{'{node.name}': ...}}"

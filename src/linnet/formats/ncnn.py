@@ -77,16 +77,14 @@ def _loaded(found: Sequence[Layer], file: Weights) -> list[_Loaded]:
             blocks = rule.weights(settings) if rule and not lost else []
         except Unsupported:
             lost = True
-        lost = lost or (rule is None and layer.kind not in _BARE)
+        lost = lost or (rule is None and layer.kind not in _BARE.split())
         wants = rule is not None and rule.weights is not no_weights
         every.append(_Loaded(settings, None if lost and wants else file.take(blocks)))
     return every
 
 
-# Those without a rule that have no weights.
-_BARE = tuple(
-    "ArgMax Cast Input Packing Proposal PSROIPooling ROIAlign ROIPooling YoloDetectionOutput".split()
-)
+_BARE = """ArgMax Cast Input Packing Proposal PSROIPooling ROIAlign ROIPooling
+YoloDetectionOutput"""  # those without a rule that have no weights
 
 
 class _Reader(ChannelsFirst):
