@@ -289,7 +289,8 @@ def _affine(count: int, asked: int) -> Callable[[Settings], list[Block]]:
     """gamma and beta, of so many numbers as one setting says, if another does not say none."""
 
     def blocks(settings: Settings) -> list[Block]:
-        return [Block(settings.integer(count))] * 2 if settings.integer(asked, 1) else []
+        size = settings.integer(count)
+        return [Block(size)] * 2 if settings.integer(asked, 1) else []
 
     return blocks
 

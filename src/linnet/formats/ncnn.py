@@ -107,10 +107,13 @@ class _Reader(ChannelsFirst):
         self.given = given
         read = {bottom for layer in found for bottom in layer.bottoms}
         self.inside: dict[str, str] = {}  # a blob's value with 1 before its axes
-        ends = [top for top in tops if top not in read]
+        ends = [
+            top for layer in found if layer.kind != "Input" for top in layer.tops if top not in read
+        ]
         for layer, each in zip(found, loaded):
             if layer.kind == "Input":
                 for top in layer.tops[:1]:
+                    self.inside[top] = top
                     with self.attempt("Input", layer.name, [], [top]):
                         self._input(layer, top)
                 continue
@@ -118,9 +121,8 @@ class _Reader(ChannelsFirst):
                 self.inside[top] = self.names.fresh(f"{top}.batch") if top in ends else top
             self._layer(layer, each)
         for end in ends:
-            if end in self.inside:
-                self._output(end)
-        self.graph.outputs = [end for end in ends if end in self.inside]
+            self._output(end)
+        self.graph.outputs = ends
         if not self.graph.outputs:
             raise ValueError(f"{source}: not a network (it has no layers that compute something)")
 
