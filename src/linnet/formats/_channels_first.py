@@ -16,6 +16,7 @@ import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Graph, Shape, Value
 from ..ops._window import explicit_pads, output_size
+from ..text import short
 from ._inferred import Inferred
 from ._source import Source
 from ._translator import Unsupported
@@ -67,7 +68,8 @@ class ChannelsFirst(Inferred):
 class Step:
     """One layer being translated: the values it reads, and those it makes.
 
-    A rule adds nodes by `part` and returns the last one's value, which `finish` makes the layer's.
+    A rule adds nodes by `part` and returns the last one's value, or a list of them, which `by`
+    makes the layer's.
     """
 
     def __init__(
@@ -114,10 +116,21 @@ class Step:
         return self.constant(what, np.float32(value))
 
     def integers(self, what: str, values: Sequence[int]) -> str:
+        if any(abs(n) > LONGEST_AXIS for n in values):
+            raise Unsupported(f"{short(list(values))} are too large")
         return self.constant(what, np.array(values, np.int64))
 
-    def finish(self, values: Sequence[str]) -> None:
-        """Make these the layer's outputs."""
+    def by(self, rule: Callable[[Any], str | list[str]]) -> None:
+        """Make what a rule returns the layer's outputs."""
+        try:
+            made = rule(self)
+        except _FAILURES as error:  # whatever a rule takes for granted
+            raise Unsupported(f"its settings do not fit what it reads ({error})") from None
+        self._finish([made] if isinstance(made, str) else made)
+
+    def _finish(self, values: Sequence[str]) -> None:
+        if len(values) < len(self.outputs):
+            raise Unsupported(f"has {len(self.outputs)} outputs, expected {len(values)}")
         reader = self.reader
         for value, output in zip(values, self.outputs):
             last = reader.graph.nodes[-1] if reader.graph.nodes else None

@@ -47,8 +47,9 @@ def _multi_box_detection(call: Call) -> str:
 
     inputs: scores [N, 1 + classes, boxes], codes [N, 4 x boxes], corners [1, boxes, 4].
     """
-    scores, (_, kinds, count) = call.input(0), call.shape(0)
+    scores, shape = call.input(0), call.shape(0)
     prior = call.reader.value(call.input(2))
+    kinds, count = shape[1:] if len(shape) == 3 else (0, 0)
     if prior is None or prior.shape != (1, count, 4) or kinds < 2:
         raise Unsupported(f"its boxes are not constant, or not those of {count} scores")
     variances, clip = call.reals("variances", [0.1, 0.1, 0.2, 0.2]), call.flag("clip", True)

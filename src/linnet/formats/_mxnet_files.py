@@ -73,6 +73,8 @@ def _node(found: Any, index: int, what: str) -> Node:
         isinstance(found.get(key), str) for key in ("op", "name")
     ):
         raise ValueError(f"{what} (its node {index} has no operator or name)")
+    if found["op"] == "null" and not found["name"]:
+        raise ValueError(f"{what} (its variable {index} has no name)")
     attrs: dict[str, str] = {}
     for key in ("param", "attr", "attrs"):  # until 0.8, until 0.12, and now
         given = found.get(key, {})

@@ -25,6 +25,7 @@ from ._translator import MissingOperator, Unsupported
 _EPSILON = 1e-6  # what OpenCV adds to variances
 _LEAK = 0.1
 _LEAST_YOLO, _LEAST_REGION = 0.2, 0.001  # no larger a probability is 0 in OpenCV, by default
+_MOST_BOXES = 1 << 20
 _ACTIVATIONS = {
     "elu": "Elu",
     "gelu": "Gelu",
@@ -119,11 +120,10 @@ class _Reader(ChannelsFirst):
                 self.lost = True
                 raise Unsupported("")
             call = _Call(self, layer, output, inputs)
-            value = rule(call)
+            call.by(rule)
             left = [k for k in layer.settings if k not in layer.read and not _HARMLESS.fullmatch(k)]
             if left:
                 raise Unsupported(f"has a setting that is not known: {left[0][:100]}")
-            call.finish([value])
         if output in self.failed and layer.kind in _WEIGHTED:
             self.lost = True
         self.graph.layers.append(Group(output, layer.kind, [output]))
@@ -340,11 +340,11 @@ def _identity(call: _Call) -> str:
 def _yolo(call: _Call) -> str:
     """Boxes of the anchors that `mask` names, of sizes in pixels of the image."""
     get, anchors = call.layer.integer, call.layer.reals("anchors")
-    mask = call.layer.integers("mask") or list(range(get("num", 1)))
-    get("num")
-    if not all(0 <= place < len(anchors) // 2 for place in mask):
+    mask, count = call.layer.integers("mask"), get("num", 1)
+    mask = mask or list(range(min(count, len(anchors))))
+    if len(anchors) % 2 or not all(0 <= place < len(anchors) // 2 for place in mask):
         raise Unsupported(f"{len(anchors)} numbers of anchors do not fit the mask {mask[:20]}")
-    sizes = np.array(anchors).reshape(-1, 2)[mask] if len(anchors) % 2 == 0 else np.zeros(0)
+    sizes = np.array(anchors).reshape(-1, 2)[mask]
     image = call.reader.graph.inputs[0].shape
     return _boxes(
         call,
@@ -390,6 +390,8 @@ def _boxes(
     if classes < 1 or not count or channels != count * each:
         raise Unsupported(f"{count} anchors of {classes} classes do not fit {channels} channels")
     cells = high * wide
+    if cells * count > _MOST_BOXES:
+        raise Unsupported(f"{count} anchors for each of {high}x{wide} cells")
     x = call.reshaped(call.x, [0, count, each, cells])
     x = call.reshaped(call.part("Transpose", [x], perm=[0, 3, 1, 2]), [0, cells * count, each])
 

@@ -234,9 +234,8 @@ class _Reader(ChannelsFirst):
             if name in self.failed:
                 raise Unsupported("")
         call = Call(self, node, inputs, outputs, lambda place: self._parameter(inputs[place]))
-        made = rule.translate(call)
+        call.by(rule.translate)
         call.done()
-        call.finish([made] if isinstance(made, str) else made)
 
     def _as_value(self, name: str) -> None:
         """A parameter that is computed with as any value is."""

@@ -204,14 +204,10 @@ class _Reader(ChannelsFirst):
             if not outputs:
                 raise Unsupported("has no outputs")
             call = Call(self, loaded.settings, inputs, outputs, loaded.weights)
-            made = rule.translate(call)
+            call.by(rule.translate)
             left = call.settings.unread()
             if left:
                 raise Unsupported(f"has a setting that is not known: {left[0]}")
-            values = [made] if isinstance(made, str) else made
-            if len(values) != len(outputs):
-                raise Unsupported(f"has {len(outputs)} outputs, expected {len(values)}")
-            call.finish(values)
         self.graph.layers.append(Group(layer.name, layer.kind, list(layer.tops)))
 
     def _output(self, end: str) -> None:
