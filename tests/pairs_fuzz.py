@@ -89,7 +89,7 @@ def attempt(files: Files) -> bool:
     except ValueError as error:
         assert re.match(r"the (model|weights) given as bytes", str(error)), error
         return False
-    if sum(math.prod(value.shape[1:]) for value in graph.inputs) <= MOST_INPUT:
+    if sum(math.prod(n or 8 for n in value.shape) for value in graph.inputs) <= MOST_INPUT:
         try:
             net = linnet.load(graph, memory_limit=MEMORY)
             net.run([np.ones([n or 8 for n in x.shape], x.dtype) for x in net.inputs])

@@ -55,7 +55,7 @@ class Section(NamedTuple):
 
     def integers(self, key: str) -> list[int]:
         numbers = self.reals(key)
-        if any(n != int(n) or abs(n) >= LONGEST_AXIS for n in numbers):
+        if any(abs(n) >= LONGEST_AXIS or n != int(n) for n in numbers):
             raise Unsupported(f"its {key} is {short(self.text(key))}, expected integers")
         return [int(n) for n in numbers]
 
