@@ -241,7 +241,7 @@ def test_files_that_are_wrong() -> None:
         good[:16] + b"\xff" * 8 + good[24:]: "says that it holds",
         good[:24] + b"\xff\xff\xff\x7f" + good[28:]: "axes",
         good[:28] + b"\1" + good[29:]: "row_sparse",
-        good[:36] + b"\xff" * 7 + b"\x7f" + good[44:]: "ends at byte",
+        good[:36] + b"\xff" * 7 + b"\x7f" + good[44:]: "its shape is",
         good[:36] + b"\xff" * 8 + good[44:]: "its shape is",
         good[:76] + b"\x63" + good[77:]: "has the type 99",
         good + b"more": "",

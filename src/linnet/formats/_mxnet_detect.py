@@ -11,7 +11,7 @@ from ._mxnet_call import Call, Rule, named
 from ._mxnet_moves import compared
 from ._translator import Unsupported
 
-_MOST_NUMBERS = 1 << 24
+_MOST_BOXES = 1 << 20
 
 
 def _multi_box_prior(call: Call) -> str:
@@ -25,7 +25,7 @@ def _multi_box_prior(call: Call) -> str:
     if not sizes or not ratios or min(ratios) <= 0 or len(steps) != 2 or len(offsets) != 2:
         raise Unsupported(f"sizes {sizes}, ratios {ratios}, steps {steps}, offsets {offsets}")
     sides = [(size, ratios[0]) for size in sizes] + [(sizes[0], ratio) for ratio in ratios[1:]]
-    if not high or high * wide * len(sides) > _MOST_NUMBERS:
+    if not high or high * wide * len(sides) > _MOST_BOXES:
         raise Unsupported(f"{len(sides)} boxes for each of {high}x{wide} pixels")
     shapes = [
         (size / math.sqrt(ratio), size * high / wide * math.sqrt(ratio)) for size, ratio in sides

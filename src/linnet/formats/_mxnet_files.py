@@ -165,7 +165,7 @@ def _array(data: _Bytes, index: int) -> Array:
     if kind_of not in _TYPES:
         raise ValueError(f"{what} has the type {kind_of}, which is not supported")
     dtype = np.dtype(_TYPES[kind_of])
-    if min(dims, default=0) < 0:
+    if min(dims, default=0) < 0 or math.prod(n or 1 for n in dims) >= 1 << 40:
         raise ValueError(f"{what} is damaged, its shape is {list(dims)}")
     return np.frombuffer(data.take(math.prod(dims) * dtype.itemsize), dtype).reshape(dims)
 

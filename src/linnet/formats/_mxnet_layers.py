@@ -166,11 +166,7 @@ def _group_norm(call: Call) -> str:
     gamma, beta = (call.array(i, size) for i in (1, 2))
     if size not in ((groups,), (channels,)):
         raise Unsupported(f"its parameters are {list(size)} of {groups} groups")
-    each = channels // size[0]
-    names = [
-        call.constant("gamma", np.repeat(gamma, each)),
-        call.constant("beta", np.repeat(beta, each)),
-    ]
+    names = [call.constant("gamma", gamma), call.constant("beta", beta)]
     return call.part("GroupNormalization", [call.x, *names], num_groups=groups, epsilon=epsilon)
 
 

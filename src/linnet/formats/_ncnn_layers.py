@@ -295,8 +295,13 @@ def _affine(count: int, asked: int) -> Callable[[Settings], list[Block]]:
     return blocks
 
 
+def _nothing(count: int) -> list[Array]:
+    """A gamma and a beta that change nothing, as views of one number."""
+    return [np.broadcast_to(np.float32(value), count) for value in (1, 0)]
+
+
 def _parameters(call: Call, channels: int) -> list[str]:
-    gamma, beta = call.weights or (np.ones(channels), np.zeros(channels))
+    gamma, beta = call.weights or _nothing(channels)
     if gamma.size != channels:
         raise Unsupported(f"has weights for {gamma.size} channels of {channels}")
     return [call.constant("gamma", gamma), call.constant("beta", beta)]
@@ -329,7 +334,7 @@ def _layer_norm(call: Call) -> str:
     inner = shape[-axes:]
     if math.prod(inner) != count:
         raise Unsupported(f"{count} weights of {list(shape[1:])}")
-    gamma, beta = call.weights or (np.ones(count), np.zeros(count))
+    gamma, beta = call.weights or _nothing(count)
     names = [
         call.constant("gamma", gamma.reshape(inner)),
         call.constant("beta", beta.reshape(inner)),
