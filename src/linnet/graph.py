@@ -38,6 +38,9 @@ ELEMENT_TYPES = {
 OWN_DOMAIN = "linnet"
 OWN_OPERATORS = frozenset(("Detections", "GatherRows", "Regions", "TopPlaces"))
 
+# The key of metadata of a source that has no batch: how long axis 0 of each input is, as JSON.
+BATCHLESS = "linnet.batchless"
+
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 
 # The operator of a node that a reader could not express; the attribute "reason" says why, "op" what
@@ -100,7 +103,6 @@ class Graph:
     left_out: kinds of operators that the source has and the wanted outputs do not depend on.
     metadata: what else the file says, by ONNX's or linnet's own keys (linnet.preprocess has them).
     sizes: examples of open sizes, of even and of odd axes, where not every size fits.
-    batchless: axis 0 of inputs is an axis like others.
     """
 
     name: str
@@ -113,8 +115,12 @@ class Graph:
     left_out: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     sizes: list[tuple[int, int]] = field(default_factory=list)
-    batchless: bool = False
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
+
+    @property
+    def batchless(self) -> bool:
+        """Whether axis 0 of inputs is an axis like others."""
+        return BATCHLESS in self.metadata
 
     def names(self) -> Names:
         """The names of all values."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..graph import Array, Graph, Shape, Value
 from ..graph import Layer as Group
+from ..preprocess import PREPROCESS, Preprocess
 from ._boxes import regrouping
 from ._channels_first import ChannelsFirst, Step, beside
 from ._darknet_files import Section, Weights, sections
@@ -91,6 +92,7 @@ class _Reader(ChannelsFirst):
             raise ValueError(f"{source}: its input has the shape {list(shape[1:])}")
         self.graph.inputs.append(Value("data", shape))
         self.shapes["data"] = (0, *shape[1:])
+        self.graph.metadata[PREPROCESS] = Preprocess(scale=1 / 255).text()  # as Darknet loads them
         read: set[str] = set()
         for index, layer in enumerate(self.layers):
             read.update(self._layer(index, layer))

@@ -9,13 +9,14 @@ Weights of float16, of int8 with scales, and of a table are the numbers they sta
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Array, Graph, Shape, Value
+from ..graph import BATCHLESS, LONGEST_AXIS, Array, Graph, Shape, Value
 from ..graph import Layer as Group
 from . import _ncnn_detect, _ncnn_layers, _ncnn_moves
 from ._channels_first import ChannelsFirst, beside, fitting
@@ -102,7 +103,7 @@ class _Reader(ChannelsFirst):
         if len(set(tops)) < len(tops):
             twice = next(top for top in tops if tops.count(top) > 1)
             raise ValueError(f"{source}: two layers make the blob '{twice}'")
-        self.graph.batchless = True
+        self.graph.metadata[BATCHLESS] = "{}"
         self.layers = found
         self.given = given
         read = {bottom for layer in found for bottom in layer.bottoms}
@@ -123,6 +124,8 @@ class _Reader(ChannelsFirst):
         for end in ends:
             self._output(end)
         self.graph.outputs = ends
+        sizes = {value.name: value.shape[0] for value in self.graph.inputs}
+        self.graph.metadata[BATCHLESS] = json.dumps(sizes)
         if not self.graph.outputs:
             raise ValueError(f"{source}: not a network (it has no layers that compute something)")
 
