@@ -13,7 +13,7 @@ from mxnet_files import params
 from packed import unpack
 
 import linnet
-from linnet import formats, passes
+from linnet import core, formats, passes
 
 DATA = Path(__file__).parent / "data"
 
@@ -89,7 +89,9 @@ def attempt(files: Files) -> bool:
     except ValueError as error:
         assert re.match(r"the (model|weights) given as bytes", str(error)), error
         return False
-    if sum(math.prod(n or 8 for n in value.shape) for value in graph.inputs) <= MOST_INPUT:
+    shapes = [value.shape for value in graph.inputs]
+    shapes += [shape for name, shape in core.shapes(graph).items() if name in graph.outputs]
+    if sum(math.prod(n or 8 for n in shape) for shape in shapes) <= MOST_INPUT:
         try:
             net = linnet.load(graph, memory_limit=MEMORY)
             net.run([np.ones([n or 8 for n in x.shape], x.dtype) for x in net.inputs])

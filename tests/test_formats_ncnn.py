@@ -57,7 +57,7 @@ WEIGHTS = floats(54, marked=True) + floats(2) + floats(96, marked=True) + floats
 def test_sizes_that_are_not_given() -> None:
     """Channels by the weights; of height and width those that the fully connected layer allows."""
     net = linnet.load(SMALL, WEIGHTS)
-    assert [(v.name, v.shape[1:]) for v in net.inputs] == [("data", (None, None))]
+    assert [(v.name, v.shape) for v in net.inputs] == [("data", (3, None, None))]
     for side in (9, 10):
         x = np.random.default_rng(side).standard_normal((3, side, side)).astype(np.float32)
         alone = linnet.load(SMALL, WEIGHTS, shapes={"data": (3, side, side)})
@@ -93,6 +93,22 @@ def test_weights_beside_the_layers(tmp_path: Path) -> None:
         linnet.load(tmp_path / "a.bin")
     with pytest.raises(ValueError, match=r"a binary \.param file, which has no names"):
         linnet.load(struct.pack("<iii", 7767517, 1, 1), WEIGHTS)
+
+
+def test_there_is_no_batch(tmp_path: Path) -> None:
+    """Axis 0 is that of channels, in a converted file as well."""
+    text = SMALL.replace(b"0 1 data\n", b"0 1 data 0=9 1=9 2=3\n")
+    net = linnet.load(text, WEIGHTS)
+    linnet.convert(text, WEIGHTS, tmp_path / "net.onnx")
+    again = linnet.load(tmp_path / "net.onnx")
+    x = np.random.default_rng(0).standard_normal((3, 9, 9)).astype(np.float32)
+    for each in (net, again):
+        assert [v.shape for v in each.inputs] == [(3, 9, 9)]
+        assert "c3h9w9" in str(each.explain())
+        assert "c3h9w9" in each.program()
+        close(each(x), net(x))
+        with pytest.raises(ValueError, match="expected 3x9x9"):
+            each(x[:1])
 
 
 def test_weights_of_integers() -> None:
