@@ -28,17 +28,15 @@ _ALIKE = ("Add", "Concat", "Max", "Min", "Mul", "Sub", "Sum")  # of inputs that 
 
 
 class Misfit(NamedTuple):
-    """A layer that takes so many numbers of each image, and how many there are; None if its input
-    has no size, or is too small to have one.
-    """
+    """A layer that takes so many numbers of each image of `x`, whose size is open."""
 
+    x: str
     wanted: int
-    found: int | None
 
 
 class ChannelsFirst(Inferred):
-    """An Inferred that knows windows; `misfit` is the first layer with another number of inputs
-    than it has weights for.
+    """An Inferred that knows windows; `misfit` is the first layer whose weights an open size may
+    not fit.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -53,15 +51,17 @@ class ChannelsFirst(Inferred):
             with suppress(*_FAILURES):  # canonicalize tells
                 self.shapes[outputs[0]] = rule(self, shape, inputs, attrs)
 
+    def numbers(self, x: str) -> int | None:
+        """How many an image has, None if its size is open."""
+        shape = self.known_shape(x)
+        return None if shape is None or 0 in shape[1:] else math.prod(shape[1:])
+
     def takes(self, x: str, wanted: int) -> None:
         """Unsupported if an image of `x` has not `wanted` numbers; an open size is noted."""
-        shape = self.known_shape(x)
-        known = shape is not None and 0 not in shape[1:]
-        found = int(np.prod(shape[1:], dtype=object)) if shape is not None and known else None
-        if found == wanted:
-            return
-        self.misfit = self.misfit or Misfit(wanted, found)
-        if found is not None:
+        found = self.numbers(x)
+        if found is None:
+            self.misfit = self.misfit or Misfit(x, wanted)
+        elif found != wanted:
             raise Unsupported(f"has weights for {wanted} numbers, its input has {found}")
 
 
@@ -257,34 +257,48 @@ def fitting(read: Callable[[Mapping[str, Shape]], ChannelsFirst]) -> Graph:
     reader = read({})
     graph, misfit = reader.graph, reader.misfit
     opened = [value for value in graph.inputs if 0 in value.shape[1:]]
-    if misfit is None or misfit.found is not None or reader.failed or len(opened) != 1:
+    if misfit is None or reader.failed or len(opened) != 1:
         return replace(graph, sizes=_HALVED) if _only_halved(reader) else graph
     (value,) = opened
-
-    def square(side: int) -> Shape:
-        return (value.shape[0], *(n or side for n in value.shape[1:]))
-
-    def lacks(side: int) -> float:
-        """How far the layer's input is too large, below zero if it is too small."""
-        made = read({value.name: square(side)})
-        if made.misfit is None:
-            return -1 if made.failed else 0  # a window is larger than what it slides over
-        wanted, count = made.misfit
-        return -1 if count is None else count - wanted
-
-    first = _least(lambda side: lacks(side) >= 0)
-    if first is None or lacks(first) != 0:
+    found = _of_squares(reader, value, misfit.x)
+    first = _least(lambda side: found(side) >= misfit.wanted)
+    if first is None or found(first) != misfit.wanted:
         reader.problem(
             f"the layer that takes {misfit.wanted} numbers fits no square image: give the size of "
             f"the input, as in shapes={{'{value.name}': ...}}"
         )
         return graph
-    beyond = _least(lambda side: lacks(side) > 0, first)
+    beyond = _least(lambda side: found(side) > misfit.wanted, first)
     last = (beyond or first + 1) - 1
     if first == last:
-        return read({value.name: square(first)}).graph
+        return read({value.name: _square(value, first)}).graph
     sizes = (last, first, (first + last) // 2)
     return replace(graph, sizes=[(n, n) for n in sizes])
+
+
+def _square(value: Value, side: int) -> Shape:
+    return (value.shape[0], *(n or side for n in value.shape[1:]))
+
+
+def _of_squares(reader: ChannelsFirst, value: Value, x: str) -> Callable[[int], int]:
+    """How many numbers `x` has, by the side of the image that is its input; 0 of one that a window
+    is larger than.
+    """
+    needed, nodes = {x}, []
+    for node in reversed(reader.graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            nodes.append(node)
+
+    def found(side: int) -> int:
+        again = ChannelsFirst("", "", ())
+        again.graph.initializers = reader.graph.initializers
+        again.shapes[value.name] = _square(value, side)
+        for node in reversed(nodes):
+            again.add(node.name, node.op, node.inputs, node.outputs, **node.attrs)
+        return again.numbers(x) or 0
+
+    return found
 
 
 def _only_halved(reader: ChannelsFirst) -> bool:
@@ -325,16 +339,6 @@ def beside(model: Source, names: Callable[[str], str], what: str) -> Source:
         more = f"; beside it are {', '.join(path.name for path in found[:5])}" if found else ""
         raise ValueError(f"{model}: its weights are in another file, {what}: give it, too{more}")
     return Source(found[0], "weights")
-
-
-def sized(value: Value, given: Mapping[str, Shape]) -> Shape:
-    """An input's shape, with the sizes that someone has given instead."""
-    wanted = given.get(value.name)
-    if wanted is None:
-        return value.shape
-    if max(wanted, default=0) >= LONGEST_AXIS:
-        raise Unsupported(f"its shape is {list(wanted)}")
-    return tuple(wanted)
 
 
 def _conv(reader: Inferred, shape: Shape, inputs: list[str], attrs: Mapping[str, Any]) -> Shape:

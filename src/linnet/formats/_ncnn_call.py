@@ -120,6 +120,8 @@ class Call(Step):
         return self.part(_ACTIVATIONS[number], [x])
 
     def hard_swish(self, x: str, alpha: float, beta: float) -> str:
+        if abs(6 * alpha - 1) < 1e-6 and beta == 0.5:  # as all networks have it
+            return self.part("HardSwish", [x])
         gate = self.part("HardSigmoid", [x], alpha=alpha, beta=beta)
         return self.part("Mul", [x, gate])
 

@@ -41,9 +41,9 @@ _ACTIVATIONS = {
 _HARMLESS = re.compile(
     r"learning_rate|momentum|decay|batch|subdivisions|absolute|jitter|random|rescore|truth_thresh|"
     r"ignore_thresh|iou_\w+|cls_normalizer|obj_normalizer|delta_normalizer|\w+_scale|bias_match|"
-    r"max|beta_nms|nms_kind|max_delta|label_smooth_eps|counters_per_class|focal_loss|"
-    r"probability|stopbackward|dontload|dontloadscales|onlyforward|resize|objectness_smooth|"
-    r"use_bias|show_details|type|map|track_\w+|embedding_layer|assisted_excitation|burnin_update"
+    r"max|beta_nms|nms_kind|max_delta|label_smooth_eps|counters_per_class|focal_loss|probability|"
+    r"stopbackward|onlyforward|objectness_smooth|show_details|track_\w+|burnin_update|resize|type|"
+    r"dropblock\w*"
 )
 _STATE = ": it keeps a state from one step of a sequence to the next, linnet's networks have none"
 _INSTEAD = dict.fromkeys(("rnn", "lstm", "gru", "crnn", "conv_lstm"), _STATE)

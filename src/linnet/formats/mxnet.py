@@ -58,7 +58,7 @@ def read(
     if weights is None:
         weights = beside(model, _beside, "NAME-0000.params")
     arrays, given = parameters(weights), dict(shapes or {})
-    return fitting(lambda more: _Reader(model, found, arrays, weights, {**more, **given}))
+    return fitting(lambda more: _Reader(model, found, arrays, weights, {**given, **more}))
 
 
 def _beside(name: str) -> str:

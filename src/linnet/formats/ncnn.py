@@ -54,7 +54,7 @@ def read(
     if weights is None:
         weights = beside(model, _beside, "NAME.bin")
     loaded, given = _loaded(found, Weights(weights)), dict(shapes or {})
-    return fitting(lambda more: _Reader(model, loaded, {**more, **given}))
+    return fitting(lambda more: _Reader(model, loaded, {**given, **more}))
 
 
 def _beside(name: str) -> str:
@@ -119,7 +119,7 @@ class _Reader(ChannelsFirst):
                         self._input(layer, top)
                 continue
             for top in layer.tops:
-                self.inside[top] = self.names.fresh(f"{top}.batch") if top in ends else top
+                self.inside[top] = self.names.fresh(f"{top}.batch") if top not in read else top
             self._layer(layer, each)
         for end in ends:
             self._output(end)
