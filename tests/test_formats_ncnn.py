@@ -13,6 +13,7 @@ from reading import close
 
 import linnet
 from linnet import formats
+from linnet.cli import main
 
 DATA = Path(__file__).parent / "data" / "ncnn"
 CASES = unpack(DATA / "layers.npz")
@@ -109,6 +110,25 @@ def test_there_is_no_batch(tmp_path: Path) -> None:
         close(each(x), net(x))
         with pytest.raises(ValueError, match="expected 3x9x9"):
             each(x[:1])
+    net = linnet.load(text, WEIGHTS, preprocess=linnet.Preprocess(scale=1 / 255))
+    picture = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    close(net.run_image(picture), net(picture.transpose(2, 0, 1).astype(np.float32) / 255))
+    with pytest.raises(ValueError, match="one picture at a time, not 2"):
+        net.run_image(picture, picture)
+
+
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.param").write_bytes(SMALL)
+    (tmp_path / "a.bin").write_bytes(WEIGHTS)
+    model = str(tmp_path / "a.param")
+    assert main(["run", model, "--fill", "random", "--shapes", "data:3x9x9", "--top", "1"]) == 0
+    assert "class" in capsys.readouterr().out
+    assert main(["inspect", model]) == 0
+    assert "input data 3x?x?" in capsys.readouterr().out
+    more = ["--shapes", "data:3x9x9", "--iterations", "1", "--duration", "0", "--warmup", "0"]
+    assert main(["bench", model, *more]) == 0
+    assert "data:3x9x9" in capsys.readouterr().out
+    assert main(["bench", model, "--shapes", "data:3x9"]) == 2
 
 
 def test_weights_of_integers() -> None:
