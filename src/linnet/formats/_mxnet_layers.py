@@ -197,6 +197,8 @@ def _pooling(call: Call) -> str:
     kind = call.text("pool_type", "max", "max", "avg", "sum", "lp")
     convention = call.text("pooling_convention", "valid", "valid", "full")
     power, counts = call.integer("p_value", 2), call.flag("count_include_pad", True)
+    if kind == "lp" and power == 1:  # of numbers, not of magnitudes
+        kind = "sum"
     if call.flag("global_pool", False):
         for key in ("kernel", "stride", "pad", "layout"):
             call.has(key)

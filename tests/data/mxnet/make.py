@@ -88,6 +88,7 @@ def windows():
     )
     yield "sum", IMAGE, lambda x: pool(x, kernel=(3, 3), pad=(1, 1), pool_type="sum")
     yield "lp", IMAGE, lambda x: pool(x, kernel=(2, 2), stride=(2, 1), pool_type="lp", p_value=2)
+    yield "lp_one", IMAGE, lambda x: pool(x, kernel=(3, 2), pool_type="lp", p_value=1)
     yield "max_rows", (2, 4, 9), lambda x: pool(x, kernel=(2,), stride=(2,), pool_type="max")
     for kind in ("max", "avg", "sum", "lp"):
         yield (
