@@ -49,7 +49,7 @@ def symbol(source: Source) -> Symbol:
     """A symbol, whose nodes read only those before them; ValueError if it is none."""
     what = f"{source}: not a symbol of MXNet"
     try:
-        found = json.loads(source.read())
+        found = json.loads(source.read(), parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{what} ({short(str(error))})") from None
     if not isinstance(found, dict):
@@ -66,6 +66,11 @@ def symbol(source: Source) -> Symbol:
         [_entry(head, len(nodes), what) for head in heads],
         number if isinstance(number, int) else 800,
     )
+
+
+def _integer(text: str) -> float:
+    """An int, but for one with so many digits that it would take long."""
+    return int(text) if len(text) < 20 else math.inf
 
 
 def _node(found: Any, index: int, what: str) -> Node:

@@ -225,6 +225,9 @@ def _pooling(call: Call) -> str:
         raise Unsupported(f"kernel {kernel}, strides {strides}, pads {pads}, pad_mode {mode}")
     attrs: dict[str, object] = {"kernel_shape": kernel, "strides": strides}
     if mode > 1:
+        apart = max(kernel) > 1 and any(s > k for s, k in zip(strides, kernel))
+        if apart or (average and any(pads)):  # which ncnn moves, or counts, as nobody else
+            raise Unsupported(f"SAME with kernel {kernel}, strides {strides} and pads {pads}")
         attrs["auto_pad"] = "SAME_UPPER" if mode == 2 else "SAME_LOWER"
     else:
         attrs["pads"] = pads
