@@ -277,8 +277,11 @@ def test_meaning(name, tmp_path):
 def test_every_operator_has_node_tests():
     used = Counter(node.op_type for case in MEANT.values() for node in case.model.graph.node)
     others = {
+        "CombinedNonMaxSuppression",
+        "CropAndResize",
         "DetectionOutput",
         "DetectionPostProcess",
+        "PaddedNonMaxSuppression",
         "PSRoiPool",
         *OWN_OPERATORS,
     }  # no operators of ONNX's

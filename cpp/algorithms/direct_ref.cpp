@@ -382,6 +382,8 @@ class Algorithm_ final : public Algorithm {
       case Kind::kGather:
       case Kind::kDetect:
       case Kind::kRegions:
+      case Kind::kProduct:
+      case Kind::kSample:
         break;
     }
     throw std::logic_error("a problem of no kind");

@@ -42,9 +42,11 @@ enum class Kind : uint8_t {
   kReduce,
   kGather,
   kDetect,
-  kRegions
+  kRegions,
+  kProduct,
+  kSample
 };
-constexpr int kKinds = 11;
+constexpr int kKinds = 13;
 
 // Some kinds.
 class Kinds {
@@ -79,6 +81,8 @@ enum class Coordinates : uint8_t {
   kTfHalfPixelForNn,
   kTfCropAndResize
 };
+// What lies beyond an image's border: zeros, its last numbers, or the image mirrored.
+enum class Beyond : uint8_t { kZeros, kBorder, kReflection };
 enum class Nearest : uint8_t { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 
 // What becomes of a layer's results before they are stored, in this order.
@@ -145,6 +149,7 @@ struct Reduce {
 // ones count from the last row; those beyond give zeros.
 struct Gather {
   bool elements = false;
+  bool constant = false;  // one z for all images of the batch
 };
 // The boxes that stay of many that overlap. x is [boxes, 1 or classes, 4], z the scores, [boxes, 1,
 // classes] or, if they are planar, [classes, 1, boxes]. y is rows of 7: 0 (-1 where there are no
@@ -177,8 +182,17 @@ struct Regions {
   float scale = 1;           // pixels of x for one of the numbers in z
   float offset = 0;          // added to those
 };
-using Params =
-    std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather, Detect, Regions>;
+// Matrices x [rows, terms], as many as x has channels, times as many z [terms, columns].
+struct Product {};
+// Numbers between those of an image, at the places z [rows, columns, 2] says: x and y, from -1
+// to 1.
+struct Sample {
+  ResizeCode code = ResizeCode::kLinear;
+  Beyond beyond = Beyond::kZeros;
+  bool corners = false;  // -1 and 1 are the middles of the outermost numbers, not their borders
+};
+using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather,
+                            Detect, Regions, Product, Sample>;
 
 }  // namespace family
 
@@ -202,6 +216,7 @@ struct Problem {
   const family::Gather& gather() const { return std::get<family::Gather>(params); }
   const family::Detect& detect() const { return std::get<family::Detect>(params); }
   const family::Regions& regions() const { return std::get<family::Regions>(params); }
+  const family::Sample& sample() const { return std::get<family::Sample>(params); }
 
   // Whether it is products with weights, their type, and how many each output channel has.
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }
@@ -213,7 +228,7 @@ struct Problem {
   bool binary() const;
   // Dims of the convolution's own result, before a fused pool; of others those of y.
   Dims unpooled() const;
-  // Multiply-adds for the whole batch; 0 for kinds without weights.
+  // Multiply-adds for the whole batch; 0 for kinds without products.
   double macs() const;
 
   std::string key() const;

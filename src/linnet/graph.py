@@ -103,6 +103,7 @@ class Graph:
     left_out: kinds of operators that the source has and the wanted outputs do not depend on.
     metadata: what else the file says, by ONNX's or linnet's own keys (linnet.preprocess has them).
     sizes: examples of open sizes, of even and of odd axes, where not every size fits.
+    aliases: names that the source has for a value beside its own, which they lead to.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Graph:
     left_out: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
 
     @property

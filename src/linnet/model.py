@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from . import _core, formats
+from . import _core, aliases, formats
 from .formats import onnx_metadata
 from .graph import Graph
 from .text import short
@@ -54,7 +54,8 @@ def build(
         from .passes.sizes import checked_shapes, with_shapes
 
         model = with_shapes(with_outputs(model, outputs), checked_shapes(shapes))
-        return core.build(passes.canonicalize(model, memory_limit)), model.metadata
+        graph = passes.canonicalize(model, memory_limit)
+        return core.build(graph), aliases.told(graph)
     source = formats.Source(model)
     plain = weights is None and not (stages or outputs) and shapes is None
     if plain and source.path is not None and formats.recognise(source) is formats.ONNX:
@@ -65,7 +66,7 @@ def build(
     from . import core
 
     graph = canonical(source, weights, stages, shapes, memory_limit, outputs=outputs)
-    return core.build(graph), graph.metadata
+    return core.build(graph), aliases.told(graph)
 
 
 def _checked(what: str, given: Sequence[str]) -> list[str]:

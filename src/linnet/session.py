@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .aliases import recorded as recorded_aliases
 from .graph import BATCHLESS
 from .options import whole
 from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
@@ -44,7 +45,6 @@ class Session:
         self._open: _core.Session | None = core
         self._metadata = dict(metadata or {})
         self._first = _first_sizes(self._metadata.get(BATCHLESS, ""))
-        self._names: frozenset[str] | None = None  # of all values, once one is asked for
 
     @property
     def _inner(self) -> _core.Session:
@@ -84,7 +84,7 @@ class Session:
     @property
     def inputs(self) -> list[ValueInfo]:
         return [
-            _info(name, (self._first.get(name, 0), *shape[1:]), dtype)
+            _info(name, (shape[0] or self._first.get(name, 0), *shape[1:]), dtype)
             for name, shape, dtype in self._inner.inputs
         ]
 
@@ -94,8 +94,19 @@ class Session:
 
     @property
     def values(self) -> list[ValueInfo]:
-        """All that fetch= accepts: inputs, results of every node, outputs."""
-        return [_info(*value) for value in self._inner.values]
+        """All that fetch= accepts: inputs, results of every node, outputs; and those of them under
+        other names that the model's file has for them.
+        """
+        own = {value[0]: _info(*value) for value in self._inner.values}
+        return [own[to]._replace(name=name) for name, to in self._names.items()]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Of every value that can be asked for, its own name."""
+        own = {name: name for name, _, _ in self._inner.values}
+        aliases = recorded_aliases(self._metadata)
+        others = {name: to for name, to in aliases.items() if to in own and name not in own}
+        return {**own, **others}
 
     @cached_property
     def preprocess(self) -> Preprocess | None:
@@ -231,8 +242,7 @@ class Session:
         return Report(self._title(batch, what), batch, layers)
 
     def _batch(self, given: int | None) -> int:
-        alone = next(iter(self._first.values()), 1)
-        return alone if given is None else whole("batch", given)
+        return self.inputs[0].shape[0] or 1 if given is None else whole("batch", given)
 
     def _title(self, batch: int, what: str) -> str:
         name = self.name or "model"
@@ -242,12 +252,12 @@ class Session:
         self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
     ) -> list[Array]:
         arrays = _arrays(inputs)
+        own = wanted
         if wanted:
-            if self._names is None:
-                self._names = frozenset(name for name, _, _ in self._inner.values)
             unknown = [name for name in wanted if name not in self._names]
             if unknown:
                 raise ValueError(f"the model has no value {listed(unknown)}")
+            own = [self._names[name] for name in wanted]
         if out is not None:
             if isinstance(out, np.ndarray):
                 out = [out]
@@ -258,7 +268,13 @@ class Session:
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
                 if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
                     raise ValueError("out overlaps an input or another output")
-        return self._inner.run(arrays, wanted, out)
+        if len(set(own)) < len(set(wanted)) == len(wanted):  # one value under several names
+            if out is not None:
+                raise ValueError("out cannot hold a value that is asked for by two of its names")
+            once = list(dict.fromkeys(own))
+            values = dict(zip(once, self._inner.run(arrays, once, None)))
+            return [values[name].copy() for name in own]
+        return self._inner.run(arrays, own, out)
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
         if not isinstance(feed, Mapping):

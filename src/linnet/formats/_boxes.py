@@ -60,13 +60,16 @@ def around(
     steps: tuple[float, float],
     offsets: tuple[float, float],
     image: tuple[float, float] = (1, 1),
+    shifts: Array | float = 0,
 ) -> Array:
     """Corners [high, wide, boxes, 4] of boxes of these sides [boxes, (height, width)] around every
     pixel of an image of `size`, whose centres are `steps` apart, the first one `offsets` of that
-    from the image's corner; as parts of `image`. All pairs are of height and width.
+    from the image's corner, `shifts` [boxes, 2] away from it; as parts of `image`. All pairs are
+    of height and width.
     """
     centre_y, centre_x = ((np.arange(n) + o) * s for n, o, s in zip(size, offsets, steps))
     centres = np.stack(np.broadcast_arrays(centre_x, centre_y[:, None]), -1)[:, :, None]
-    halves = np.asarray(sides)[:, ::-1] / 2
+    halves, shifts = np.asarray(sides)[:, ::-1] / 2, np.atleast_2d(shifts)[:, ::-1]
+    centres = centres + shifts
     boxes = np.concatenate([centres - halves, centres + halves], -1)
     return np.asarray(boxes / np.tile(image[::-1], 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    boxes,
     conv,
     detect,
     gather,
@@ -16,6 +17,7 @@ from . import (
     reduce,
     regions,
     resize,
+    scatter,
     shape,
 )
 from ._registry import Operator
@@ -30,8 +32,10 @@ FAMILIES = (
     reduce,
     move,
     gather,
+    scatter,
     resize,
     detect,
+    boxes,
     regions,
     shape,
     quant,

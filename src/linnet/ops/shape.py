@@ -55,6 +55,30 @@ def shape(x: Array, *, end: int = 1 << 31, start: int = 0) -> Array:
     return np.array(x.shape[start:end], np.int64)
 
 
+def size(x: Array) -> Array:
+    """How many numbers there are."""
+    return np.array(x.size, np.int64)
+
+
+def span(start: Array, limit: Array, delta: Array) -> Array:
+    """Numbers from `start` on, `delta` apart, before `limit`."""
+    count = spanned(start, limit, delta)
+    wide = start.astype(np.float64) if start.dtype.kind == "f" else start.astype(np.int64)
+    steps = np.arange(count) * delta.astype(wide.dtype)
+    return np.asarray(wide.reshape(()) + steps.reshape(-1), start.dtype)
+
+
+def spanned(start: Array, limit: Array, delta: Array) -> int:
+    """How many numbers a Range has."""
+    first, end, step = (float(a.reshape(()).item()) for a in (start, limit, delta))
+    return max(0, math.ceil((end - first) / step))
+
+
+def nonzero(x: Array) -> Array:
+    """Where numbers are not zero: their indices, a row for each axis."""
+    return np.array(np.nonzero(x), np.int64).reshape(x.ndim, -1)
+
+
 def constant_of_shape(shape: Array, *, value: Array = _ZERO) -> Array:
     """`value`, an array of one number, everywhere."""
     return np.broadcast_to(np.array(value.item(), value.dtype), shape.tolist())
@@ -167,17 +191,35 @@ def lower_shape(low: Lowering, call: Call) -> None:
     low.constants[call.output] = settled(array[call.attrs["start"] : call.attrs["end"]])
 
 
+def lower_size(low: Lowering, call: Call) -> None:
+    """A constant, but where the batch is free, with which nothing can be computed."""
+    first, *rest = low.shape(call.input(0))
+    if low.fixed:
+        low.constants[call.output] = np.array(first * math.prod(rest), np.int64)
+        return
+    array = np.empty((), object)
+    array[()] = BATCH
+    low.constants[call.output] = array
+
+
 def copied(x: Array, shape: Array, **attrs: Any) -> int:
     return 0 if x.flags.c_contiguous or not any(x.strides) else x.size
 
 
+def copied_rows(x: Array, *, axis: int = 1) -> int:
+    return copied(x, _ZERO)
+
+
 OPERATORS = (
     Operator("Reshape", reshape, lower_reshape, copied),
-    Operator("Flatten", flatten, lower_flatten),
+    Operator("Flatten", flatten, lower_flatten, copied_rows),
     Operator("Squeeze", squeeze, lower_squeeze, nothing),
     Operator("Unsqueeze", unsqueeze, lower_unsqueeze, nothing),
     Operator("Identity", identity, lower_identity, nothing),
     Operator("Dropout", dropout, lower_dropout),
     Operator("Shape", shape, lower_shape, nothing),
+    Operator("Size", size, lower_size, nothing),
+    Operator("Range", span, of_constants, spanned),
+    Operator("NonZero", nonzero, of_constants, lambda x: x.ndim * x.size),
     Operator("ConstantOfShape", constant_of_shape, of_constants, nothing),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..text import listed, nearest
 from .unused import remove_unused
 
@@ -19,13 +19,21 @@ def with_outputs(graph: Graph, names: Sequence[str]) -> Graph:
     if not names:
         return graph
     known = graph.names()
+    copies = [
+        Node("Identity", name, [graph.aliases[name]], [name])
+        for name in dict.fromkeys(names)
+        if name not in known and graph.aliases.get(name) in known
+    ]
+    known.update(node.name for node in copies)
     unknown = [name for name in names if name not in known]
     if unknown:
         where = f"{graph.source}: " if graph.source else ""
         raise ValueError(
             f"{where}the model has no value {listed(unknown)}{nearest(unknown, known)}"
         )
-    cut = remove_unused(replace(graph, outputs=list(dict.fromkeys(names))))
+    cut = remove_unused(
+        replace(graph, nodes=graph.nodes + copies, outputs=list(dict.fromkeys(names)))
+    )
     kept = {id(node) for node in cut.nodes}
     left = (str(node.attrs.get("op", node.op)) for node in graph.nodes if id(node) not in kept)
     read = {name for node in cut.nodes for name in node.inputs}.union(cut.outputs)
