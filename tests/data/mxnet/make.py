@@ -186,6 +186,7 @@ def arithmetic():
         yield name, IMAGE, lambda x, name=name: getattr(S, name)(x + 2)
     yield "clip", IMAGE, lambda x: S.clip(x, -0.5, 0.25)
     yield "where", two, lambda a, b: S.where(a > 0, a, b)
+    yield "batch_dot", [(2, 3, 4), (2, 5, 4)], lambda a, b: S.batch_dot(a, b, transpose_b=True)
     yield "dot", (2, 3), lambda x: S.dot(x, S.var("w", shape=(3, 4)))
 
 

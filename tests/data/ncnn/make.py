@@ -255,6 +255,7 @@ def moves():
                 {"x0": IMAGE},
             ),
         )
+    yield "matmul", one("MatMul", "0=1", shapes=[(3, 4), (5, 4)])
     yield "reduction_axis", one("Reduction", "0=3 1=0 -23303=1,0 5=1")
     yield "reduction_all", one("Reduction", "0=0 1=1")
     yield "shuffle", one("ShuffleChannel", "0=2")
