@@ -177,7 +177,8 @@ class _Reader(ChannelsFirst):
             if node.op == "Deconvolution" and array is not None and array.ndim > 2:
                 return (0, array.shape[0], *(0,) * (array.ndim - 2))
             if node.op == "FullyConnected" and array is not None and array.ndim == 2:
-                return (0, array.shape[1]) if not channels else (0, channels, 0, 0)
+                flat = channels in (0, array.shape[1])
+                return (0, array.shape[1]) if flat else (0, channels, 0, 0)
             if node.op.startswith("BatchNorm") and array is not None:
                 channels = channels or array.size
             if _PASSING.fullmatch(node.op):
