@@ -797,6 +797,7 @@ def test_inputs_that_are_not_images_of_floats(tmp_path):
     refuse(many, tmp_path, "'y' (Flatten)", "too large")
     proto = model(nodes)
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    proto.graph.node[0].op_type = "Sigmoid"
     refuse(proto, tmp_path, "only float32 is supported")
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
     refuse(proto, tmp_path, "'x' (input): its element type is 8")
