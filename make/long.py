@@ -1,5 +1,5 @@
-"""Random convolutions, pools and graphs against what they mean, and files of Caffe's with something
-wrong in them, for as long as there is time.
+"""Random convolutions, pools and graphs against what they mean, and files of Caffe's, MXNet's,
+ncnn's and Darknet's with something wrong in them, for as long as there is time.
 
 `python make/long.py [--seconds N] [--count N] [--seed N]`, or `make long`. Layers run on every
 instruction set by every algorithm that takes them, between pages that cannot be read or written, so
@@ -26,6 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import caffe_fuzz
 import hypothesis
+import pairs_fuzz
 import test_problems as problems
 import test_session_graphs as graphs
 
@@ -169,12 +170,27 @@ def try_files(random: np.random.Generator) -> str:
     return "damaged files of Caffe's"
 
 
+def try_pairs(random: np.random.Generator) -> str:
+    """The same of MXNet's, ncnn's and Darknet's."""
+    name = str(random.choice(["mxnet", "ncnn", "darknet"]))
+    for _ in range(50):
+        files, begin = pairs_fuzz.damaged(random, name), time.monotonic()
+        try:
+            pairs_fuzz.attempt(files)
+            assert time.monotonic() - begin < 20, "takes too long"
+        except BaseException:
+            print(f"of {files.model!r} with {files.weights!r}", flush=True)
+            raise
+    return f"damaged files of {name}"
+
+
 SEARCHES: list[Callable[[np.random.Generator], str]] = [
     try_layer,
     try_layer,
     try_layer,
     try_graph,
     try_files,
+    try_pairs,
 ]
 
 

@@ -72,7 +72,9 @@ def load(
     model: an .onnx or .tflite file; a Caffe .prototxt, with its .caffemodel as `weights`; a frozen
         graph of TensorFlow (.pb), the folder of a SavedModel, or a .meta file beside its
         checkpoint; a .keras or .h5 file of Keras, or JSON text with an .h5 file as `weights`; what
-        such a file holds, as bytes or an open binary file; or a Graph.
+        such a file holds, as bytes or an open binary file; or a Graph. MXNet's -symbol.json has its
+        .params file as `weights`, Darknet's .cfg its .weights, ncnn's .param its .bin: by default
+        the one beside it.
     stages: what a Caffe network's rules (`include { stage: "deploy" }`) may ask for, beside the
         stages its own `state` names; of a SavedModel the signature, by default
         "serving_default" or the only one.

@@ -38,6 +38,9 @@ ELEMENT_TYPES = {
 OWN_DOMAIN = "linnet"
 OWN_OPERATORS = frozenset(("Detections", "GatherRows", "Regions", "TopPlaces"))
 
+# The key of metadata of a source that has no batch: how long axis 0 of each input is, as JSON.
+BATCHLESS = "linnet.batchless"
+
 LONGEST_AXIS = 1 << 31  # exclusive, as in the core, whose arithmetic has 64 bits
 
 # The operator of a node that a reader could not express; the attribute "reason" says why, "op" what
@@ -99,6 +102,7 @@ class Graph:
     layers: the source's own, in its order, where several nodes may stand for one or none.
     left_out: kinds of operators that the source has and the wanted outputs do not depend on.
     metadata: what else the file says, by ONNX's or linnet's own keys (linnet.preprocess has them).
+    sizes: examples of open sizes, of even and of odd axes, where not every size fits.
     aliases: names that the source has for a value beside its own, which they lead to.
     """
 
@@ -111,8 +115,14 @@ class Graph:
     layers: list[Layer] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
+
+    @property
+    def batchless(self) -> bool:
+        """Whether axis 0 of inputs is an axis like others."""
+        return BATCHLESS in self.metadata
 
     def names(self) -> Names:
         """The names of all values."""

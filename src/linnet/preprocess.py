@@ -315,7 +315,8 @@ def prepared(
     inputs: Sequence[tuple[str, Sequence[int | None], Any]],
     pictures: Sequence[Picture],
 ) -> Array:
-    """Pictures as the single input of a model. inputs: name, shape and type of every one.
+    """Pictures as the single input of a model, one of a model without a batch. inputs: name, shape
+    and type of every one.
 
     ValueError if the model has others, or there is no record.
     """
@@ -327,14 +328,18 @@ def prepared(
             "preprocess=linnet.Preprocess(...)"
         )
     ((_, shape, dtype),) = inputs
+    alone = len(shape) == 3 and shape[0] is not None
     try:
-        settled = record.for_input(shape, dtype)
+        settled = record.for_input((None, *shape) if alone else shape, dtype)
     except NotAPicture:
         layout = f", {record.layout}" if record.layout else ""
         raise ValueError(
             f"the model takes {_described(inputs)}, not one picture of 1 or 3 planes{layout}"
         ) from None
-    return settled(*pictures)
+    if alone and len(pictures) != 1:
+        raise ValueError(f"the model takes one picture at a time, not {len(pictures)}")
+    made = settled(*pictures)
+    return made[0] if alone else made
 
 
 def _described(inputs: Sequence[tuple[str, Sequence[int | None], Any]]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 from . import _core
 from .aliases import recorded as recorded_aliases
+from .graph import BATCHLESS
 from .options import whole
 from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
 from .report import Candidate, Layer, Report
@@ -41,6 +44,7 @@ class Session:
     def __init__(self, core: _core.Session, metadata: Mapping[str, str] | None = None) -> None:
         self._open: _core.Session | None = core
         self._metadata = dict(metadata or {})
+        self._first = _first_sizes(self._metadata.get(BATCHLESS, ""))
 
     @property
     def _inner(self) -> _core.Session:
@@ -79,7 +83,10 @@ class Session:
 
     @property
     def inputs(self) -> list[ValueInfo]:
-        return [_info(*value) for value in self._inner.inputs]
+        return [
+            _info(name, (shape[0] or self._first.get(name, 0), *shape[1:]), dtype)
+            for name, shape, dtype in self._inner.inputs
+        ]
 
     @property
     def outputs(self) -> list[ValueInfo]:
@@ -192,13 +199,14 @@ class Session:
             raise ValueError(f"fetch is {short(fetch)}, expected names of values")
         return self._run(inputs, [] if fetch is None else list(fetch), out)
 
-    def explain(self, batch: int = 1) -> Report:
-        """How a batch of this size is run: every layer's algorithm, the others' times and refusals.
+    def explain(self, batch: int | None = None) -> Report:
+        """How a batch of this size is run, by default of one image, or of what a model without a
+        batch takes: every layer's algorithm, the others' times and refusals.
 
         Times are estimates, or measured where `linnet tune` has been run; the title names the file
         they come from, or why there is none.
         """
-        batch = whole("batch", batch)
+        batch = self._batch(batch)
         steps = self._inner.plan(batch, [])
         return Report(
             self._title(batch, self._inner.wisdom_note()),
@@ -206,11 +214,12 @@ class Session:
             [self._layer(step, batch, []) for step in steps],
         )
 
-    def program(self, batch: int = 1) -> str:
-        """What a batch of this size is compiled to, a line or two for each step: its problem,
-        algorithm and the places its operands have in memory; then the blocks of the arena.
+    def program(self, batch: int | None = None) -> str:
+        """What a batch of this size, as of `explain`, is compiled to, a line or two for each step:
+        its problem, algorithm and the places its operands have in memory; then the blocks of the
+        arena.
         """
-        return self._inner.dump(whole("batch", batch), [])
+        return self._inner.dump(self._batch(batch), [])
 
     def profile(self, x: npt.ArrayLike, *more: npt.ArrayLike, runs: int = 10) -> Report:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
@@ -231,6 +240,9 @@ class Session:
         ]
         what = f"mean of {count(runs, 'run')}, peak {core.peak() / 1e9:.3g} GFLOP/s"
         return Report(self._title(batch, what), batch, layers)
+
+    def _batch(self, given: int | None) -> int:
+        return self.inputs[0].shape[0] or 1 if given is None else whole("batch", given)
 
     def _title(self, batch: int, what: str) -> str:
         name = self.name or "model"
@@ -296,6 +308,17 @@ class Session:
             percent,
             step["measured"],
         )
+
+
+def _first_sizes(text: str) -> dict[str, int]:
+    """How long axis 0 of each input is, of text in a file that nobody vouches for; {} if it is the
+    batch.
+    """
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text, parse_int=float)
+        if isinstance(found, dict):
+            return {k: int(n) for k, n in found.items() if isinstance(n, float) and 0 < n < 1 << 31}
+    return {}
 
 
 def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     program.add_argument(
         "--arena", action="store_true", help="which bytes values take, from which step to which"
     )
-    program.add_argument("--batch", type=count, default=1, metavar="N", help="default: 1")
+    program.add_argument("--batch", type=count, metavar="N", help="default: 1")
     add_session(program)
 
 
@@ -77,7 +77,10 @@ def _model(args: argparse.Namespace) -> Result:
     stored = [array for array in graph.initializers.values() if array.dtype.kind == "f"]
     data: dict[str, Any] = {
         "name": graph.name,
-        "inputs": [{"name": v.name, "shape": [None, *v.shape[1:]]} for v in graph.inputs],
+        "inputs": [
+            {"name": v.name, "shape": [v.shape[0] if graph.batchless else None, *v.shape[1:]]}
+            for v in graph.inputs
+        ],
         "outputs": [{"name": name, "shape": [None, *shapes[name][1:]]} for name in graph.outputs],
         "left_out": graph.left_out,
         "aliases": graph.aliases,

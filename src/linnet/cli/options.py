@@ -105,7 +105,11 @@ Group = Any  # an argparse.ArgumentParser, or one of its groups
 
 def add_model(parser: Group, metavar: str = "MODEL [WEIGHTS]") -> None:
     parser.add_argument(
-        "files", nargs="*", metavar=metavar, help=".onnx, .prototxt .caffemodel, or digits"
+        "files",
+        nargs="*",
+        metavar=metavar,
+        help=".onnx, .tflite, .prototxt .caffemodel, .pb, .keras, -symbol.json .params, "
+        ".cfg .weights, .param .bin, or digits",
     )
     parser.add_argument("-model", "--model", help=argparse.SUPPRESS)
     parser.add_argument("-weights", "--weights", help=argparse.SUPPRESS)

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> Result:
     if args.save_outputs is not None:
         _save(args.save_outputs, outputs)
 
-    rows = args.image or [f"input {i}" for i in range(len(arrays[0]))]
+    alone = net.inputs[0].shape[0] is not None  # the model has no batch
+    rows = args.image or [f"input {i}" for i in range(1 if alone else len(arrays[0]))]
     top = 5 if args.top is None and args.image else args.top
     data: dict[str, Any] = {
         name: {
@@ -57,8 +58,9 @@ def run(args: argparse.Namespace) -> Result:
     }
     lines = []
     for name, y in outputs.items():
-        scores = y.reshape(len(y), -1)
-        if top is None or scores.shape[1] != y.shape[1] or scores.shape[1] == 1:
+        images = y[None] if alone else y
+        scores = images.reshape(len(images), -1)
+        if top is None or scores.shape[1] != images.shape[1] or scores.shape[1] == 1:
             statistics = ", ".join(f"{key} {data[name][key]:.6g}" for key in ("min", "max", "mean"))
             lines.append(f"{name} {shape_text(y.shape)}: {statistics}")
             continue

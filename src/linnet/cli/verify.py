@@ -124,7 +124,10 @@ def _feed(
     graph = next((graph for graph in graphs if graph is not None), None)
     if graph is None:
         return {}, classes
-    values = [linnet.ValueInfo(v.name, (None, *v.shape[1:]), v.dtype) for v in graph.inputs]
+    values = [
+        linnet.ValueInfo(v.name, (v.shape[0] if graph.batchless else None, *v.shape[1:]), v.dtype)
+        for v in graph.inputs
+    ]
     made_up = args.inputs is None and args.fill is None and args.image is None
     kept = {
         name: array for side in saved if side is not None for name, array in side.values.items()

@@ -67,6 +67,21 @@ def _graph_def(head: bytes) -> bool:
     return re.match(rb"\x0a[^\x00][\x01-\x1f]?\x0a.[\w./-]+\x12.[A-Z]\w+", head, re.S) is not None
 
 
+def _mxnet(head: bytes) -> bool:
+    """JSON that begins with a list of nodes, or with what else a symbol has."""
+    return re.match(rb'\s*\{\s*"(nodes|arg_nodes|node_row_ptr|heads)"\s*:', head) is not None
+
+
+def _darknet(head: bytes) -> bool:
+    """A section of the network before any other, comments aside."""
+    return re.match(rb"(\xef\xbb\xbf)?\s*([#;][^\n]*\n\s*)*\[net(work)?\]", head) is not None
+
+
+def _ncnn(head: bytes) -> bool:
+    """The number that text of layers begins with, as text or, in a binary file, as such."""
+    return re.match(rb"7767517\s|\xdd\x85v\x00", head) is not None
+
+
 _KERAS_JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*"(class_name|module|config|backend)":')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NETWORK = re.compile(
@@ -84,6 +99,9 @@ FORMATS = (
     Format(
         "TFLite", (".tflite",), (), "tflite", begins=lambda head: head[4:8] == b"TFL3", sized=True
     ),
+    Format("MXNet", ("-symbol.json",), (".params",), "mxnet", begins=_mxnet, sized=True),
+    Format("Darknet", (".cfg",), (".weights",), "darknet", begins=_darknet, sized=True),
+    Format("ncnn", (".param",), (".bin",), "ncnn", begins=_ncnn, sized=True),
 )
 
 
@@ -120,12 +138,15 @@ def read(
     """
     model = _source(model, "model")
     owner = None if model.path is None else holds_weights(model.path)
+    recognised = recognise(model)
+    if recognised is not None and recognised is not owner:
+        owner = None  # whatever its suffix says
     if owner is not None and not (owner.alone and weights is None):
         suffix = owner.suffixes[0]
         raise ValueError(
             f"{model}: holds weights only; the model is its {suffix}, this is its weights="
         )
-    format = owner or recognise(model)
+    format = owner or recognised
     if format is None:
         known = " or ".join(suffix for format in FORMATS for suffix in format.suffixes)
         raise ValueError(f"{model}: unknown model format, expected {known}")

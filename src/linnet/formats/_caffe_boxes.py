@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Array, Shape
+from ._boxes import around, cells
 from ._caffe_forks import image_shape
 from ._caffe_weights import Prior, Rule, Weighted
 from ._translator import Unsupported
@@ -93,15 +94,15 @@ def _boxes(prior: Prior, boxes: Sequence[_Box]) -> Array:
         raise Unsupported(f"has {len(variances)} values of variance, expected 1 or 4, positive")
     height, width = _given(param, "img_size", "img_h", "img_w") or image[2:]
     step_h, step_w = _given(param, "step", "step_h", "step_w") or (height / high, width / wide)
-    sizes_h, sizes_w, off_y, off_x = np.array(boxes).T
-    centre_y = ((np.arange(high) + param.offset) * step_h)[:, None, None] + off_y
-    centre_x = ((np.arange(wide) + param.offset) * step_w)[None, :, None] + off_x
-    half_h, half_w = sizes_h / 2, sizes_w / 2
-    corners = np.empty((high, wide, len(boxes), 4))
-    corners[..., 0] = (centre_x - half_w) / width
-    corners[..., 1] = (centre_y - half_h) / height
-    corners[..., 2] = (centre_x + half_w) / width
-    corners[..., 3] = (centre_y + half_h) / height
+    sizes, shifts = np.hsplit(np.array(boxes), 2)
+    corners = around(
+        (high, wide),
+        sizes,
+        steps=(step_h, step_w),
+        offsets=(param.offset, param.offset),
+        image=(height, width),
+        shifts=shifts,
+    )
     if param.clip:
         corners = corners.clip(0, 1)
     spread = np.broadcast_to(np.array(variances), corners.shape)
@@ -177,7 +178,7 @@ def _yolov3(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
         x = reader.part(layer, "Reshape", [x, reader.integers(layer, "rows", parts)], parts)
         maps.append(x)
         mask = param.mask[index * count : (index + 1) * count]
-        priors.append(_cells(biases.reshape(-1, 2)[mask] / (wide * scale), wide))
+        priors.append(cells(biases.reshape(-1, 2)[mask] / (wide * scale), high, wide))
     table = np.concatenate(priors)
     rows = (batch, len(table), size)
     x = reader.part(layer, "Concat", maps, rows, axis=1) if len(maps) > 1 else maps[0]
@@ -213,18 +214,6 @@ def _yolov3(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
         score=param.confidence_threshold,
         overlap=max(limit, 0.0),
     )
-
-
-def _cells(sizes: Array, side: int) -> Array:
-    """Priors [boxes x cells, 8], of boxes of these sizes [boxes, 2] in each cell, as parts of the
-    image.
-    """
-    rows, columns = np.divmod(np.arange(side * side), side)
-    table = np.ones((len(sizes), side * side, 8))
-    table[:, :, 0], table[:, :, 1] = columns / side, rows / side
-    table[:, :, 2:4] = sizes[:, None]
-    table[:, :, 4:6] = 1 / side
-    return table.reshape(-1, 8)
 
 
 def _given(param: Any, both: str, high: str, wide: str) -> tuple[float, float] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import ELEMENT_TYPES, LONGEST_AXIS, Shape
+from ._boxes import regrouping
 from ._caffe_functions import channels_of
 from ._caffe_layers import normalized, reduced, reshaped
 from ._caffe_weights import Rule, Weighted
@@ -216,32 +217,14 @@ def _back_to_places(
 
 
 def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """The pixels of each square of `stride` a side become channels; `reverse` undoes it.
-
-    Darknet's loops take the numbers of an image of C channels for one of C / stride^2 channels,
-    `stride` times as high and wide, and what they make of it again for C channels.
-    """
-    param = layer.reorg_param
-    batch, c, high, wide = shape = image_shape(reader, inputs[0])
-    s = param.stride
-    fits = 0 < s < LONGEST_AXIS and c % (s * s) == 0
-    if not fits or (not param.reverse and (high % s or wide % s)):
-        raise Unsupported(f"stride {s} does not divide {list(shape)}")
-    # Channel = (row in the square, column in it, channel of the wide image).
-    split, order = [c // (s * s), high, s, wide, s], [0, 3, 5, 1, 2, 4]
-    target = [batch, c * s * s, high // s, wide // s]
-    if param.reverse:
-        split, order = [s, s, c // (s * s), high, wide], [0, 3, 4, 1, 5, 2]
-        target = [batch, c // (s * s), high * s, wide * s]
-    x = reader.part(
-        layer,
-        "Reshape",
-        [inputs[0], reader.integers(layer, "parts", [batch, *split])],
-        (batch, *split),
-    )
-    turned = [(batch, *split)[axis] for axis in order]
-    x = reader.part(layer, "Transpose", [x], tuple(turned), perm=order)
-    reshaped(reader, layer, [x], outputs, target)
+    """The pixels of each square of `stride` a side become channels; `reverse` undoes it."""
+    param, shape = layer.reorg_param, image_shape(reader, inputs[0])
+    steps = regrouping(shape, param.stride, param.reverse)
+    split = (shape[0], *steps.split)
+    x = reader.part(layer, "Reshape", [inputs[0], reader.integers(layer, "parts", split)], split)
+    turned = tuple(split[axis] for axis in steps.order)
+    x = reader.part(layer, "Transpose", [x], turned, perm=steps.order)
+    reshaped(reader, layer, [x], outputs, [shape[0], *steps.target])
 
 
 def _region_yolo(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:

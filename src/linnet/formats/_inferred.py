@@ -89,7 +89,7 @@ class Inferred(Translator):
         self.graph.nodes.append(Node(op, name or outputs[0], inputs, outputs, attrs))
         given = [self._small(x) for x in inputs]
         if op == "Shape":
-            self._shape_of(inputs[0], outputs[0])
+            self._shape_of(inputs[0], outputs[0], attrs)
         elif all(v is not None for x, v in zip(inputs, given) if x):
             self._compute(op, attrs, inputs, given, outputs)
         known = [self.known_shape(x) if x else () for x in inputs]
@@ -103,12 +103,12 @@ class Inferred(Translator):
                 if output not in self.values and len(shape) <= _MOST_AXES:
                     self.shapes[output] = tuple(max(int(n), 0) for n in shape)
 
-    def _shape_of(self, x: str, y: str) -> None:
+    def _shape_of(self, x: str, y: str, attrs: Mapping[str, Any]) -> None:
         shape = self.known_shape(x)
         if shape is not None:
             sizes = np.empty(len(shape), object)
             sizes[:] = [n or BATCH for n in shape]
-            self.values[y] = settled(sizes)
+            self.values[y] = settled(sizes[attrs.get("start", 0) : attrs.get("end")])
 
     def _compute(
         self,
@@ -307,7 +307,8 @@ def _expand(given: _Given) -> Shape:
 
 _UNCHANGED = """
     Abs BatchNormalization Cast Ceil Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization
-    HardSigmoid HardSwish Identity LayerNormalization LeakyRelu Log LogSoftmax LpNormalization
+    HardSigmoid HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log
+    LogSoftmax LpNormalization
     Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh
 """
 _ELEMENT_BY_ELEMENT = """

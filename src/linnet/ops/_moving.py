@@ -38,8 +38,9 @@ def joined(low: Lowering, call: Call, parts: Sequence[str], axis: int, step: str
     """The parts one after the other along an axis."""
     shapes = [low.shape(name) for name in parts]
     axis = axis_beside_batch(axis, len(shapes[0]))
+    rank, others = len(shapes[0]), (*shapes[0][:axis], *shapes[0][axis + 1 :])
     for shape in shapes:
-        if (*shape[:axis], *shape[axis + 1 :]) != (*shapes[0][:axis], *shapes[0][axis + 1 :]):
+        if len(shape) != rank or (*shape[:axis], *shape[axis + 1 :]) != others:
             both = f"{shape_text(shapes[0])} and {shape_text(shape)}"
             raise Refusal(f"inputs {both} differ in other axes than {axis}")
     output = low.names.fresh(f"{call.output}.{step}") if step else call.output

@@ -26,9 +26,9 @@ from .layout import turn
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
-    low = _lowered(graph, False, memory_limit)
+    low = _lowered(graph, graph.batchless, memory_limit)
     hint = advice(_ends(low)) if low.missing else ""
-    if low.problems and not low.missing:
+    if low.problems and not low.missing and not graph.batchless:
         low.constants.clear()  # which may be large
         fixed = _lowered(graph, True, memory_limit)
         if not fixed.problems and not fixed.missing:

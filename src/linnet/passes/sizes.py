@@ -56,14 +56,15 @@ def common_form(
     graph: Graph, canonicalize: Callable[[Graph, int], Graph], memory_limit: int | None = None
 ) -> Graph:
     """The canonical form of an open graph. ValueError if it depends on the sizes."""
-    each = (memory_limit or machine.available_memory() // 2) // len(_EXAMPLES)
+    examples = graph.sizes or _EXAMPLES
+    each = (memory_limit or machine.available_memory() // 2) // len(examples)
     try:
-        forms = [canonicalize(_with_sizes(graph, sizes), each) for sizes in _EXAMPLES[:2]]
+        forms = [canonicalize(_with_sizes(graph, sizes), each) for sizes in examples[:2]]
     except ValueError as error:
-        sizes = " and ".join(map(str, _EXAMPLES[0]))
+        sizes = " and ".join(map(str, examples[0]))
         raise ValueError(f"{error} (sizes that the model leaves open taken as {sizes})") from None
     with suppress(ValueError):  # it needs sizes that can be halved
-        forms.append(canonicalize(_with_sizes(graph, _EXAMPLES[2]), each))
+        forms.append(canonicalize(_with_sizes(graph, examples[2]), each))
     common = replace(forms[0], inputs=graph.inputs, example=False)
     common.initializers = dict(common.initializers)
     alike = set.intersection(*(set(form.aliases.items()) for form in forms))
