@@ -255,14 +255,9 @@ class Maker:
         x = self.pick(4)
         if x is None:
             return
-        _, c, h, w = self.shapes[x]
-        count = self.draw(1, 2 * h)
-        if self.chance(0.5):
-            places = self.random.integers(-h - 1, h + 1, (1, count))
-            self.node("GatherRows", [x, self.integers(places)])
-        else:
-            places = self.random.integers(-h, h, (1, c, count, w))
-            self.node("GatherElements", [x, self.integers(places)], axis=2)
+        h = self.shapes[x][2]
+        places = self.random.integers(-h - 1, h + 1, (1, self.draw(1, 2 * h)))
+        self.node("GatherRows", [x, self.integers(places)])
 
     def softmax(self) -> None:
         x = self.pick()

@@ -29,17 +29,18 @@ Problem problem(const Graph& graph, const Node& node) {
   return p;
 }
 
-OpDef gather(const char* name, Params (*read)(NodeReader&)) {
-  OpDef op{name, {{Role::kActivation}, {Role::kEither}}};
+OpDef gather(const char* name, Role places, Params (*read)(NodeReader&)) {
+  OpDef op{name, {{Role::kActivation}, {places}}};
   op.read = read, op.types = types, op.problem = problem, op.any_type = op.planar = true;
   return op;
 }
 
 OpDef rows() {
-  return gather("GatherRows", [](NodeReader&) -> Params { return GatherParams{false}; });
+  return gather("GatherRows", Role::kEither,
+                [](NodeReader&) -> Params { return GatherParams{false}; });
 }
 OpDef elements() {
-  return gather("GatherElements", [](NodeReader& node) -> Params {
+  return gather("GatherElements", Role::kActivation, [](NodeReader& node) -> Params {
     if (node.integer("axis", 0) != 2) refuse("only axis 2 is supported");
     return GatherParams{true};
   });

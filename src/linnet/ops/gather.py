@@ -140,10 +140,9 @@ def lower_gather_elements(low: Lowering, call: Call) -> None:
     if constant is None:
         of = low.shape(places)
     else:
-        whole = constant.shape[:1] == (1,) and constant.ndim == len(shape) and not call.lifted
-        if constant.dtype.kind not in "iu" or not (whole or call.lifted):
+        if constant.dtype.kind not in "iu" or not call.lifted:
             raise Refusal(f"its constant indices '{places}' are not integers, or those of a batch")
-        of = (shape[0], *constant.shape[whole:])
+        of = (1, *constant.shape)
     if len(of) != len(shape) or any(n > m for i, (n, m) in enumerate(zip(of, shape)) if i != axis):
         raise Refusal(f"indices {shape_text(of)} do not fit {shape_text(shape)}")
     shorter = [(i, 0, n, 1) for i, n in enumerate(of) if i != axis and n < shape[i]]
@@ -151,18 +150,29 @@ def lower_gather_elements(low: Lowering, call: Call) -> None:
         x = slice_of(low, call, x, shorter, "cut")
     before, after = math.prod(of[1:axis]), math.prod(of[axis + 1 :])
     table = (of[0], before, of[axis], after)
-    if constant is None:
-        places = low.reshape(call, places, table, "places")
-    else:
-        low.spend(constant.size, 8)
-        places = low.add_constant(
-            f"{call.output}.places", constant.astype(np.int64).reshape(1, *table[1:])
-        )
+    if constant is not None:
+        y = _constant_elements(low, call, x, constant.reshape(table[1:]), shape[axis])
+        low.reshape(call, y, of)
+        return
+    places = low.reshape(call, places, table, "places")
     inputs = [low.reshape(call, x, (of[0], before, shape[axis], after), "rows"), places]
     flat = table == of
     y = low.emit(call, "GatherElements", inputs, {"axis": 2}, "" if flat else "gathered")
     if not flat:
         low.reshape(call, y, of)
+
+
+def _constant_elements(low: Lowering, call: Call, x: str, table: Array, size: int) -> str:
+    """Of numbers [before, size, after] those of a table [before, count, after], as single rows."""
+    before, _, after = table.shape
+    low.spend(3 * table.size, 8)
+    if (table < -size).any() or (table >= size).any():
+        raise Refusal(f"its indices are not those of an axis of {size}")
+    first = size * np.arange(before, dtype=np.int64).reshape(-1, 1, 1)
+    flat = (first + table % size) * after + np.arange(after, dtype=np.int64)
+    places = low.add_constant(f"{call.output}.places", flat.astype(np.int64).reshape(1, -1))
+    rows = low.reshape(call, x, (1, 1, before * size * after, 1), "rows")
+    return low.emit(call, "GatherRows", [rows, places], step="gathered")
 
 
 def top_places(x: Array, *, axis: int = 0, top: int, smallest: int = 0) -> Array:
