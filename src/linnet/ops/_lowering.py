@@ -22,8 +22,16 @@ from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
 
 
+MOST_STEPS = 4096  # of loops and sequences, in all of a model
+
+
 class Refusal(ValueError):
     """Why a node has no canonical form."""
+
+
+class Mixes(Refusal):
+    """Why a node has none as long as axis 0 is the batch; where that is an axis like others there
+    may be one."""
 
 
 class MissingOperator(Refusal):
@@ -112,6 +120,7 @@ class Lowering:
         self.along_first = fixed and all(value.shape[0] for value in graph.inputs)
         self.nodes: list[Node] = []
         self.problems: list[str] = []
+        self.mixing = 0  # how many of them are only because axis 0 is the batch
         self.missing: dict[tuple[str, str], Missing] = {}  # by operator and reason
         self.constants: dict[str, Array] = dict(graph.initializers)
         self.shapes: dict[str, Shape] = {
@@ -140,11 +149,21 @@ class Lowering:
         # nobody reads them they are views of one number.
         self.room = memory_limit or machine.available_memory() // 2
         self.filled = 0
+        self.unrolled = 0
 
     def spend(self, elements: int, itemsize: int = 8) -> None:
         self.budget -= abs(elements) * itemsize
         if self.budget < 0:
             raise Refusal("computing its constants would need far more memory than the file has")
+
+    def unroll(self, steps: int) -> None:
+        """Count turns of a loop that become nodes of their own, each some of them."""
+        self.unrolled += steps
+        if self.unrolled > MOST_STEPS:
+            raise Refusal(
+                f"with its {steps} steps there are {self.unrolled} to unroll, at most {MOST_STEPS} "
+                "are supported"
+            )
 
     def fill(self, name: str, nbytes: int) -> None:
         self.filled += nbytes

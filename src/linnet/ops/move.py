@@ -13,7 +13,7 @@ from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text, short
 from . import _lifting
 from ._broadcast import arithmetic
-from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
+from ._lowering import BATCH, Call, Lowering, Mixes, Refusal, axis_beside_batch, axis_of
 from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of
 from ._registry import Operator, as_inputs, nothing
 from ._turned import transposed
@@ -158,7 +158,7 @@ def lower_transpose(low: Lowering, call: Call) -> None:
     if sorted(order) != list(range(len(shape))):
         raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
     if order[0] != 0 and not low.fixed:
-        raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
+        raise Mixes(f"order {order} of {shape_text(shape)} moves the batch")
     if order[0] == 0:
         transposed(low, call, call.input(0), order)
         return

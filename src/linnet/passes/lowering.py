@@ -13,6 +13,7 @@ from ..ops._lowering import (
     Lowering,
     Missing,
     MissingOperator,
+    Mixes,
     Refusal,
     as_it_is,
     of_constants,
@@ -32,6 +33,8 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
         if not fixed.problems and not fixed.missing:
             inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
             graph, low = replace(graph, inputs=inputs), fixed
+        elif len(low.problems) == low.mixing:  # what is left is the reason
+            low = fixed
     report(graph, low.problems, list(low.missing.values()), _ends(low))
     return replace(graph, nodes=low.nodes, initializers=low.constants)
 
@@ -122,6 +125,7 @@ def _visit(low: Lowering, node: Node) -> None:
         low.missing.setdefault((first.op, first.reason), first).count += 1
         low.failed.update(node.outputs)
     except Refusal as reason:
+        low.mixing += isinstance(reason, Mixes)
         low.problems.append(f"{node}: {reason}")
         low.failed.update(node.outputs)
 
