@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,13 @@ def load(
     )
     limit = options.get("memory_limit")
     graph, metadata = _model.build(model, weights, stages, shapes, limit, outputs=outputs)
-    return Session(_core.Session(graph, **options), merged(metadata, preprocess))
+    metadata = merged(metadata, preprocess)
+    if isinstance(graph, _core.GraphBuilder):
+        return Session(_core.Session(graph, **options), metadata)
+    from .sized import SizedSession
+
+    make = partial(_model.build_for, graph, memory_limit=limit)
+    return Session(SizedSession(graph, options, make), metadata)
 
 
 def convert(

@@ -18,6 +18,8 @@ from .text import count, listed, shape_text, short
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .sized import SizedSession
+
 Array = npt.NDArray[Any]
 
 
@@ -37,13 +39,15 @@ class Session:
     block, or close(), gives the memory back at once.
     """
 
-    def __init__(self, core: _core.Session, metadata: Mapping[str, str] | None = None) -> None:
-        self._open: _core.Session | None = core
+    def __init__(
+        self, core: _core.Session | SizedSession, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self._open: _core.Session | SizedSession | None = core
         self._metadata = dict(metadata or {})
         self._names: frozenset[str] | None = None  # of all values, once one is asked for
 
     @property
-    def _inner(self) -> _core.Session:
+    def _inner(self) -> _core.Session | SizedSession:
         if self._open is None:
             raise RuntimeError("the session is closed")
         return self._open

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    control,
     conv,
     detect,
     gather,
@@ -37,6 +38,7 @@ FAMILIES = (
     regions,
     shape,
     quant,
+    control,
 )
 OPERATORS: dict[str, Operator] = {
     operator.name: operator for family in FAMILIES for operator in family.OPERATORS

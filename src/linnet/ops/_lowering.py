@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -150,6 +150,16 @@ class Lowering:
         self.room = memory_limit or machine.available_memory() // 2
         self.filled = 0
         self.unrolled = 0
+
+    def visit(self, node: Node) -> None:
+        """Lower one more node, as if it were of the graph. Set by who goes through the nodes."""
+        raise NotImplementedError
+
+    def inline(self, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
+        """Lower the nodes of a body, whose inputs are these; the names of its outputs. Its values
+        get `suffix` to their names. Set like `visit`.
+        """
+        raise NotImplementedError
 
     def spend(self, elements: int, itemsize: int = 8) -> None:
         self.budget -= abs(elements) * itemsize

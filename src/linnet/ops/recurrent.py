@@ -585,7 +585,7 @@ def _channels(low: Lowering, call: Call, x: str, at: str) -> str:
 
 
 OPERATORS = (
-    Operator("RNN", rnn, lower_recurrence, several=True),
-    Operator("GRU", gru, lower_recurrence, several=True),
-    Operator("LSTM", lstm, lower_recurrence, several=True),
+    Operator("RNN", rnn, lower_recurrence, several=True, unrolls=True),
+    Operator("GRU", gru, lower_recurrence, several=True, unrolls=True),
+    Operator("LSTM", lstm, lower_recurrence, several=True, unrolls=True),
 )

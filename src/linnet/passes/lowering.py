@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..graph import UNSUPPORTED, Graph, Node
 from ..ops import OPERATORS
@@ -22,6 +23,7 @@ from ..ops._registry import Operator
 from ..text import listed
 from .fold import fold, foldable
 from .layout import turn
+from .unused import remove_unused
 
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
@@ -41,10 +43,45 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
 
 def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
     low = Lowering(graph, fixed, memory_limit)
+    low.visit = partial(_visit, low)  # type: ignore[method-assign]
+    low.inline = partial(_inline, low)  # type: ignore[method-assign]
     for node in graph.nodes:
         _visit(low, replace(node, inputs=list(node.inputs)))
     _connect_outputs(low)
     return low
+
+
+def _inline(low: Lowering, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
+    for problem in body.sort():
+        raise Refusal(problem)
+    body = remove_unused(body)
+    names = dict(zip((value.name for value in body.inputs), arguments))
+    for name, array in body.initializers.items():  # the same in every turn
+        key = (f"body {id(body.initializers[name])}", name)
+        if key not in low.derived:
+            low.derived[key] = low.add_constant(name, array)
+        names[name] = low.derived[key]
+
+    def renamed(name: str) -> str:
+        if name and name not in names:
+            names[name] = low.names.fresh(f"{name}{suffix}")
+        return names.get(name, "")
+
+    nodes = [
+        replace(
+            node,
+            name=f"{node.name}{suffix}",
+            inputs=list(map(renamed, node.inputs)),
+            outputs=list(map(renamed, node.outputs)),
+        )
+        for node in body.nodes
+    ]
+    outputs = list(map(renamed, body.outputs))
+    low.used.update(name for node in nodes for name in node.inputs)
+    low.used.update(outputs)
+    for node in nodes:
+        _visit(low, node)
+    return [low.alias.get(name, name) for name in outputs]
 
 
 def advice(ends: Sequence[str] = ()) -> str:
@@ -70,6 +107,10 @@ def _ends(low: Lowering) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name in known]
 
 
+class OperatorsMissing(ValueError):
+    """A graph has operators that linnet has not, whatever its sizes are."""
+
+
 def report(
     graph: Graph,
     problems: Sequence[str],
@@ -82,13 +123,14 @@ def report(
         return
     where = f"{graph.source}: " if graph.source else ""
     after = f"\n  {advice(ends)}" if missing else ""
+    kind = OperatorsMissing if missing else ValueError
     if len(problems) == 1:
-        raise ValueError(where + problems[0] + after)
+        raise kind(where + problems[0] + after)
     most = max(100, len(missing))
     shown = [f"\n  {problem}" for problem in problems[:most]]
     if len(problems) > most:
         shown.append(f"\n  and {len(problems) - most} more")
-    raise ValueError(f"{where}{len(problems)} problems{''.join(shown)}{after}")
+    raise kind(f"{where}{len(problems)} problems{''.join(shown)}{after}")
 
 
 def _visit(low: Lowering, node: Node) -> None:
