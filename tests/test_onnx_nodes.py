@@ -20,22 +20,23 @@ from linnet.ops import OPERATORS as TABLE
 
 onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
 
-# Cast is left out: only casts of constants exist in linnet, and every node test casts an input.
+# Cast is left out: only casts of constants exist in linnet, and every node test casts an input. So
+# are CumSum and Einsum, whose inputs are float64 there, and ReverseSequence of several lengths.
 # fmt: off
 OPERATORS = {
     "Abs", "Add", "And", "ArgMax", "ArgMin", "AveragePool", "BatchNormalization", "Ceil",
-    "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace", "Div", "Dropout",
-    "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements",
-    "Gelu", "Gemm",
-    "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "Greater", "GroupNormalization",
-    "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN",
-    "LayerNormalization", "LeakyRelu", "Less", "Log", "LogSoftmax", "LpNormalization", "LpPool",
-    "MatMul", "Max", "MaxPool", "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mul",
-    "Neg", "NonMaxSuppression", "Not", "Or", "PRelu", "Pad", "Pow", "Reciprocal", "ReduceL2",
-    "ReduceLogSum", "ReduceLogSumExp", "Relu", "Reshape", "Resize", "RoiAlign", "Round", "Selu",
-    "Sigmoid", "Sign", "Slice",
-    "Softmax", "Softplus", "Softsign", "SpaceToDepth", "Split", "Sqrt", "Sub", "Sum", "Swish",
-    "Tanh", "Tile", "TopK", "Transpose", "Upsample", "Where",
+    "Celu", "Clip", "Concat", "Constant", "Conv", "ConvTranspose", "DepthToSpace",
+    "Div", "Dropout", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "GRU",
+    "Gather", "GatherElements", "Gelu", "Gemm", "GlobalAveragePool", "GlobalLpPool",
+    "GlobalMaxPool", "Greater", "GroupNormalization", "HardSigmoid", "HardSwish", "Hardmax",
+    "Identity", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization", "LeakyRelu",
+    "Less", "Log", "LogSoftmax", "LpNormalization", "LpPool", "MatMul", "Max", "MaxPool",
+    "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mul", "Neg", "NonMaxSuppression",
+    "Not", "OneHot", "Or", "PRelu", "Pad", "Pow", "RNN", "Reciprocal", "ReduceL2",
+    "ReduceLogSum", "ReduceLogSumExp", "Relu", "Reshape", "Resize",
+    "RoiAlign", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Slice", "Softmax", "Softplus",
+    "Softsign", "SpaceToDepth", "Split", "Sqrt", "Sub", "Sum", "Swish", "Tanh",
+    "ThresholdedRelu", "Tile", "TopK", "Transpose", "Upsample", "Where",
 }
 # fmt: on
 
@@ -55,7 +56,7 @@ EXCLUDED = {
         pow_types_int64_int64
     """,
     ("activations are float32", "only float32"): """
-        add_uint16 add_uint32 add_uint64 clip_default_int8_max_expanded
+        add_uint16 add_uint32 add_uint64 celu_float16 clip_default_int8_max_expanded
         clip_default_int8_min_expanded div_int32_trunc div_uint16 div_uint32 div_uint64
         equal_bcast equal_string equal_string_broadcast equal_uint16 equal_uint32
         equal_uint64 greater_equal_uint16_expanded greater_equal_uint32_expanded
@@ -76,7 +77,7 @@ EXCLUDED = {
         top_k_same_values top_k_same_values_largest
     """,
     ("activations are float32", "its element type is"): """
-        top_k_uint64
+        celu_bfloat16 top_k_uint64
     """,
     ("windows have two dimensions", "only 2-D windows"): """
         averagepool_3d_default averagepool_3d_dilations_small
@@ -148,7 +149,8 @@ NO_MEANING = {
     "scales of blocks are not computed": "(de)?quantizelinear_blocked.*",
     OTHERS: "resize_downsample_scales_(linear|cubic)_align_corners",
     "nothing to compare": "reduce_(min|max)_empty_set.*",
-    "sequences and optional values are no arrays": "identity_sequence|identity_opt",
+    "sequences and optional values are no arrays": r"(identity|if)_(seq.*|opt)|loop1._seq.*",
+    "a batch of loops was in opset 8 alone": "scan_sum",
     "no such type": r".*(float8|float4|bfloat16|e4m3fn|e5m2|e8m0|int4|int2(_|$)).*",
 }
 
@@ -205,7 +207,7 @@ def write(case, path):
 
 def test_none_is_dropped_silently(capsys):
     assert REFUSALS.keys() <= CASES.keys()
-    assert (len(ACCEPTED), len(REFUSALS)) == (465, 104)
+    assert (len(ACCEPTED), len(REFUSALS)) == (502, 106)
     with capsys.disabled():
         print(f"\nONNX node tests: {len(ACCEPTED)} of {len(CASES)} run, {len(REFUSALS)} excluded:")
         counts = Counter()

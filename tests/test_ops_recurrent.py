@@ -147,7 +147,7 @@ def test_all_steps_share_their_weights(tmp_path):
 def refusal(proto, folder):
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())
-    with pytest.raises(ValueError, match="model.onnx") as error:
+    with pytest.raises(ValueError, match=r"model\.onnx") as error:
         linnet.load(path)
     return str(error.value)
 

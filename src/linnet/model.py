@@ -62,19 +62,19 @@ def build(
     An ONNX file that is canonical is read by the core, without what takes long to import.
     """
     stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
-    if not isinstance(model, Graph):
-        model = formats.Source(model)
-        plain = weights is None and not (stages or outputs) and shapes is None
-        if plain and model.path is not None and formats.recognise(model) is formats.ONNX:
-            try:
-                return _core.read_onnx(os.fsencode(model.name)), onnx_metadata.read(model)
-            except ValueError:
-                pass  # valid but not canonical, or damaged: the reader says which
+    source = model if isinstance(model, Graph) else formats.Source(model)
+    plain = weights is None and not (stages or outputs) and shapes is None
+    file = None if isinstance(source, Graph) or source.path is None else source
+    if file and plain and formats.recognise(file) is formats.ONNX:
+        try:
+            return _core.read_onnx(os.fsencode(file.name)), onnx_metadata.read(file)
+        except ValueError:
+            pass  # valid but not canonical, or damaged: the reader says which
     from . import core, passes
     from .passes.lowering import OperatorsMissing
     from .passes.sizes import SizesMatter, is_unrolled
 
-    graph = _read(model, weights, stages, shapes, outputs)
+    graph = _read(source, weights, stages, shapes, outputs)
     try:
         return core.build(passes.canonicalize(graph, memory_limit)), graph.metadata
     except SizesMatter:

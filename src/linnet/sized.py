@@ -109,7 +109,9 @@ class SizedSession:
 
     def _known(self) -> _core.Session:
         if self._last is None:
-            raise RuntimeError("how it is computed depends on sizes that are not known before a run")
+            raise RuntimeError(
+                "how it is computed depends on sizes that are not known before a run"
+            )
         return self._last
 
     def _form(self, inputs: Sequence[Array]) -> tuple[_core.Session, list[Array]]:
@@ -118,23 +120,22 @@ class SizedSession:
         if len(inputs) != len(values):
             raise ValueError(f"{len(inputs)} arrays, the model has {len(values)} inputs")
         settings, shapes = {}, {}
-        for value, array in zip(values, inputs):
-            if len(array.shape) != len(value.shape) or any(
-                n < 1 or m not in (0, n) for n, m in zip(array.shape, value.shape)
-            ):
+        for value, given in zip(values, inputs):
+            array = given
+            # Whether there may be other images than the file says is the form's to tell.
+            sizes = zip(array.shape[1:], value.shape[1:])
+            fits = len(array.shape) == len(value.shape) and 0 not in array.shape
+            if not fits or any(m not in (0, n) for n, m in sizes):
                 wanted = shape_text(value.shape) if value.shape else "a number without axes"
                 raise ValueError(
                     f"input '{value.name}' has shape {list(array.shape)}, expected {wanted}"
                 )
+            if not value.shape and array.dtype.kind in "iub":
+                array = array.astype(value.dtype)
             if array.dtype != value.dtype:
-                if not value.shape and array.dtype.kind in "iub":
-                    array = array.astype(value.dtype)
-                else:
-                    raise ValueError(
-                        f"input '{value.name}' is {array.dtype}, expected {value.dtype}"
-                    )
+                raise ValueError(f"input '{value.name}' is {array.dtype}, expected {value.dtype}")
             if value.shape:
-                shapes[value.name] = tuple(array.shape)
+                shapes[value.name] = (value.shape[0] or len(array), *array.shape[1:])
             else:
                 settings[value.name] = array
         key = (*shapes.values(), *(array.item() for array in settings.values()))

@@ -418,6 +418,7 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "Resize": _resize,
     "RoiAlign": _roi_align,
     "Slice": _slice,
+    "Hardmax": _softmax,
     "Softmax": _softmax,
     "Split": _split,
     "Squeeze": _axes_to_input,

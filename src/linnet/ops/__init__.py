@@ -6,6 +6,7 @@ from . import (
     control,
     conv,
     detect,
+    einsum,
     gather,
     logic,
     map,
@@ -25,6 +26,7 @@ from ._registry import Operator
 FAMILIES = (
     conv,
     matmul,
+    einsum,
     pool,
     map,
     logic,

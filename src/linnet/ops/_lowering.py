@@ -21,7 +21,6 @@ from ..core import infer_type
 from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
 
-
 MOST_STEPS = 4096  # of loops and sequences, in all of a model
 
 

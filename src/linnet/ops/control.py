@@ -14,7 +14,7 @@ from ._moving import joined, slice_of
 from ._registry import Operator
 
 # A body is a Graph whose inputs are all that it reads; the values around it that it names come
-# last, in nodes as in bodies, and `captured` says how many there are. Meanings get it as a function.
+# last, in nodes as in bodies, and `captured` says how many there are. Meanings get a function.
 Body = Callable[..., Sequence[Array]]
 
 
@@ -111,6 +111,7 @@ def lower_if(low: Lowering, call: Call) -> None:
     if any(len(branch.outputs) != len(call.node.outputs) for branch in branches):
         raise Refusal("its branches have not as many results as it has")
     if condition in low.constants:
+        _check_known(low, condition)
         branch = branches[0 if _truth(low, condition) else 1]
         for output, value in zip(call.node.outputs, low.inline(branch, captured, "")):
             _settle(low, output, value)
@@ -123,6 +124,12 @@ def lower_if(low: Lowering, call: Call) -> None:
         elif output:
             node = Node("Where", f"{call.node.name}.{output}", [condition, *pair], [output])
             low.visit(node)
+
+
+def _check_known(low: Lowering, name: str) -> None:
+    """A constant that is one whatever sizes are open."""
+    if low.graph.example and name and name not in low.graph.initializers:
+        raise Refusal("what it does depends on sizes that the model leaves open")
 
 
 def _truth(low: Lowering, name: str) -> bool:
@@ -150,6 +157,8 @@ def lower_loop(low: Lowering, call: Call) -> None:
     if count < 0 or len(body.outputs) < len(call.node.outputs) + 1:
         raise Refusal("its body has not the inputs and results that it should")
     trips = None
+    for name in call.inputs[:2]:
+        _check_known(low, name)
     if call.input(0):
         (trips,) = low.constant(call.input(0), "number of turns").ravel().tolist() or [0]
     states, more = call.inputs[2 : 2 + count], call.inputs[2 + count :]
@@ -169,6 +178,8 @@ def lower_loop(low: Lowering, call: Call) -> None:
         if not low.failed.isdisjoint([again, *results]):
             low.failed.update(call.node.outputs)
             return
+        if again != truth:
+            _check_known(low, again)
         if again not in low.constants:
             raise Refusal("whether it runs again depends on what is computed")
         going, turn = _truth(low, again), turn + 1

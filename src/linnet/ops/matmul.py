@@ -10,9 +10,12 @@ from ..graph import Array, Shape
 from ..text import shape_text
 from . import _lifting
 from ._broadcast import arithmetic
-from ._lowering import Call, Lowering, Refusal
+from ._lowering import Call, Lowering, Mixes, Refusal
 from ._registry import Operator
 from ._turned import transposed
+from .reduce import over_axes
+
+MOST_PRODUCTS = 1 << 24  # of two computed values
 
 
 def gemm(
@@ -80,7 +83,12 @@ def lower_product(low: Lowering, call: Call) -> None:
 
 def lower_matmul(low: Lowering, call: Call) -> None:
     """A value times a matrix or a matrix times a value, one matrix for all or one for each index
-    of the axes between: convolutions of 1x1 whose channels are the summed axis."""
+    of the axes between: convolutions of 1x1 whose channels are the summed axis. Of two values, as
+    all products and their sums, up to 2^24 of them for an image.
+    """
+    if call.input(0) in low.shapes and call.input(1) in low.shapes:
+        lower_pair(low, call)
+        return
     first = call.input(0) not in low.constants
     x, name = (call.input(0), call.input(1)) if first else (call.input(1), call.input(0))
     shape, matrix = low.shape(x), low.numbers(name, "second factor" if first else "first factor")
@@ -152,6 +160,39 @@ def lower_matmul(low: Lowering, call: Call) -> None:
             x = low.emit(call, op, [x, weight], {"group": groups}, step)
     kept = (rest,) if matrix.ndim == 1 else (rest, outputs) if first else (outputs, rest)
     low.reshape(call, x, (shape[0], *between, *kept))
+
+
+def lower_pair(low: Lowering, call: Call) -> None:
+    """Two values [.., M, K] and [.., K, N]: all products [.., M, N, K], added up."""
+    a, b = call.inputs
+    left, right = low.shape(a), low.shape(b)
+    both = f"{shape_text(left)} times {shape_text(right)}"
+    if min(len(left), len(right)) < 2:
+        raise Refusal(f"{both}, both computed, is not supported")
+    if 2 in (len(left), len(right)) and not low.fixed:
+        raise Mixes(f"{both}, both computed, has the batch as an axis of a matrix")
+    if low.fixed:  # axes that are not there are before all others
+        rank = max(len(left), len(right))
+        left, right = ((1,) * (rank + 1 - len(s)) + s for s in (left, right))
+        a, b = low.reshape(call, a, left, "left"), low.reshape(call, b, right, "right")
+    (rows, summed), (terms, columns) = left[-2:], right[-2:]
+    try:
+        if len(left) != len(right) or summed != terms:
+            raise ValueError
+        between = np.broadcast_shapes(left[1:-2], right[1:-2])
+    except ValueError:
+        raise Refusal(f"{both} do not fit each other") from None
+    if math.prod(between) * rows * columns * summed > MOST_PRODUCTS:
+        raise Refusal(f"{both}, both computed, are more than {MOST_PRODUCTS} products")
+    a = low.reshape(call, a, (*left[:-1], 1, summed), "rows")
+    order = (*range(len(right) - 2), len(right) - 1, len(right) - 2)
+    b = transposed(low, call, b, order, "turned")
+    b = low.reshape(call, b, (*right[:-2], 1, columns, summed), "columns")
+    y = arithmetic(low, call, "Mul", (a, b), "products")
+    y = low.reshape(call, y, (left[0], math.prod(between) * rows, columns, summed), "flat")
+    y = over_axes(low, call, "Sum", (y, [3]), "sums")
+    shape = (left[0], *between, rows, columns)
+    low.reshape(call, y, shape[-rank:] if low.fixed else shape)
 
 
 OPERATORS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Union, cast
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Function(NamedTuple):
         return np.asarray(ACTIVATIONS[self.name].meaning(x, *self.numbers), x.dtype)
 
 
-def functions(attrs: dict[str, Any], default: Sequence[str]) -> list[list[Function]]:
+def functions(attrs: Mapping[str, Any], default: Sequence[str]) -> list[list[Function]]:
     """The activations of each direction. Numbers that are given go, in order, to those that take
     some.
     """
@@ -120,7 +120,7 @@ def _bias(b: Array | None, direction: int, size: int) -> Array:
     return np.zeros(size) if b is None else b[direction]
 
 
-def rnn(
+def rnn(  # noqa: PLR0917 - ONNX's inputs, in their order
     x: Array,
     w: Array,
     r: Array,
@@ -148,7 +148,7 @@ def rnn(
     return _scan(steps, x, [initial_h], **_form(attrs))
 
 
-def gru(
+def gru(  # noqa: PLR0917 - ONNX's inputs, in their order
     x: Array,
     w: Array,
     r: Array,
@@ -178,10 +178,8 @@ def gru(
         def step(xt: Array, h: Array) -> tuple[Array, ...]:
             z = f(_limited(xt @ wz.T + h @ rz.T + wbz + rbz, clip))
             reset = f(_limited(xt @ wr.T + h @ rr.T + wbr + rbr, clip))
-            if linear_before_reset:
-                inner = reset * (h @ rh.T + rbh)
-            else:
-                inner = (reset * h) @ rh.T + rbh
+            first = (reset * h) @ rh.T + rbh
+            inner = reset * (h @ rh.T + rbh) if linear_before_reset else first
             new = g(_limited(xt @ wh.T + inner + wbh, clip))
             return ((1 - z) * new + z * h,)
 
@@ -192,7 +190,7 @@ def gru(
     return _scan(steps, x, [initial_h], **_form(attrs))
 
 
-def lstm(
+def lstm(  # noqa: PLR0917 - ONNX's inputs, in their order
     x: Array,
     w: Array,
     r: Array,
@@ -288,7 +286,7 @@ class _Direction:
         name, change = self.call.input(2), f"direction{self.index}.{rows.start}to{rows.stop}"
         if isinstance(h, np.ndarray):
             r = self.low.constants[name][self.index][rows]
-            return h @ r.T + (0 if bias is None else bias)
+            return np.asarray(h @ r.T + (0 if bias is None else bias))
         weight = self.low.weight(name, "recurrence", change, lambda r: r[self.index][rows])
         inputs = [h, weight]
         if bias is not None:
@@ -306,8 +304,8 @@ class _Direction:
         assert isinstance(x, str)
         if self.limit > 0 and limited:
             if not self.limits:
-                values = np.float32([-self.limit, self.limit])
-                self.limits = [self._made(v, f"limit{i}") for i, v in enumerate(values)]
+                values = -self.limit, self.limit
+                self.limits = [self._made(np.array(v), f"limit{i}") for i, v in enumerate(values)]
             inputs = [x, *self.limits]
             x = self.low.emit(self.call, "Clip", inputs, {}, self._name(f"{step}.limited"))
         (name, numbers), low, call = self.functions[which], self.low, self.call
@@ -334,7 +332,7 @@ class _Direction:
             bias = np.zeros(3 * size, np.float32)
             bias[2 * size :] = self.low.constants[self.call.input(3)][self.index][5 * size :]
         whole = self.product(h, slice(0, 3 * size if after else 2 * size), bias, "product")
-        gates, inner = whole, None
+        gates, inner = whole, cast(Term, None)
         if isinstance(whole, np.ndarray):
             gates, inner = whole[..., : 2 * size], whole[..., 2 * size :]
         elif whole is not None and after:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ..text import shape_text
-from ._lowering import BATCH, Call, Lowering, Refusal, axis_of, of_constants, settled
+from ._lowering import BATCH, Call, Lowering, Mixes, Refusal, axis_of, of_constants, settled
 from ._registry import Operator, nothing
 
 _ZERO = np.zeros(1, np.float32)
@@ -53,6 +53,17 @@ def dropout(
 def shape(x: Array, *, end: int = 1 << 31, start: int = 0) -> Array:
     """The sizes of axes `start` to `end`."""
     return np.array(x.shape[start:end], np.int64)
+
+
+def size(x: Array) -> Array:
+    """How many numbers there are."""
+    return np.array(x.size, np.int64)
+
+
+def range_(start: Array, limit: Array, delta: Array) -> Array:
+    """Numbers from `start` on, `delta` apart, as long as they are before `limit`."""
+    count = np.ceil((limit.item() - start.item()) / delta.item())
+    return np.asarray(start.item() + np.arange(max(int(count), 0)) * delta.item(), start.dtype)
 
 
 def constant_of_shape(shape: Array, *, value: Array = _ZERO) -> Array:
@@ -167,6 +178,20 @@ def lower_shape(low: Lowering, call: Call) -> None:
     low.constants[call.output] = settled(array[call.attrs["start"] : call.attrs["end"]])
 
 
+def lower_size(low: Lowering, call: Call) -> None:
+    """A constant, where axis 0 is no batch."""
+    shape = low.shape(call.input(0))
+    if not low.fixed:
+        raise Mixes("the size of the batch is not known")
+    low.constants[call.output] = np.array(math.prod(shape), np.int64)
+
+
+def counted(start: Array, limit: Array, delta: Array) -> int:
+    if start.size != 1 or limit.size != 1 or delta.size != 1:
+        raise Refusal("its inputs are no single numbers")
+    return abs(int((limit.item() - start.item()) / delta.item())) + 1
+
+
 def copied(x: Array, shape: Array, **attrs: Any) -> int:
     return 0 if x.flags.c_contiguous or not any(x.strides) else x.size
 
@@ -179,5 +204,7 @@ OPERATORS = (
     Operator("Identity", identity, lower_identity, nothing),
     Operator("Dropout", dropout, lower_dropout),
     Operator("Shape", shape, lower_shape, nothing),
+    Operator("Size", size, lower_size, nothing),
+    Operator("Range", range_, of_constants, counted),
     Operator("ConstantOfShape", constant_of_shape, of_constants, nothing),
 )

@@ -62,9 +62,7 @@ def is_unrolled(graph: Graph) -> bool:
     return any(node.op in OPERATORS and OPERATORS[node.op].unrolls for node in graph.nodes)
 
 
-def with_inputs(
-    graph: Graph, shapes: Mapping[str, Shape], settings: Mapping[str, Array]
-) -> Graph:
+def with_inputs(graph: Graph, shapes: Mapping[str, Shape], settings: Mapping[str, Array]) -> Graph:
     """The graph for inputs of these shapes, and of these values where they have no axes."""
     inputs = [v._replace(shape=shapes[v.name]) for v in graph.inputs if v.name in shapes]
     return replace(graph, inputs=inputs, initializers={**graph.initializers, **settings})
