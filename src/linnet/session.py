@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,8 @@ from . import _core
 from .options import whole
 from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
 from .report import Candidate, Layer, Report
+from .states import Kept
+from .states import recorded as recorded_states
 from .text import count, listed, shape_text, short
 
 if TYPE_CHECKING:
@@ -35,8 +38,9 @@ class Session:
     """A loaded model. Made by `load`.
 
     Any number of Python threads may call one session; calls run one after the other, each on all of
-    its threads, with the GIL released. After a fork the child may go on using it. Leaving a `with`
-    block, or close(), gives the memory back at once.
+    its threads, with the GIL released. A model that keeps a state from one call to the next has one
+    for each session; reset() sets it to what it is at first. After a fork the child may go on using
+    it. Leaving a `with` block, or close(), gives the memory back at once.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Session:
         self._open: _core.Session | SizedSession | None = core
         self._metadata = dict(metadata or {})
         self._names: frozenset[str] | None = None  # of all values, once one is asked for
+        self._lock = threading.Lock()  # of calls, where there is a state
+        self._kept = self._states()
 
     @property
     def _inner(self) -> _core.Session | SizedSession:
@@ -83,11 +89,21 @@ class Session:
 
     @property
     def inputs(self) -> list[ValueInfo]:
-        return [_info(*value) for value in self._inner.inputs]
+        """What a call takes, which states are not."""
+        hidden = self._kept.before if self._kept else ()
+        return [_info(*value) for value in self._inner.inputs if value[0] not in hidden]
 
     @property
     def outputs(self) -> list[ValueInfo]:
-        return [_info(*value) for value in self._inner.outputs]
+        """What a call gives, without what states become."""
+        hidden = self._kept.after if self._kept else ()
+        return [_info(*value) for value in self._inner.outputs if value[0] not in hidden]
+
+    def reset(self) -> None:
+        """Set what the model keeps from one call to the next to what it is at first."""
+        if self._kept:
+            with self._lock:
+                self._kept.reset()
 
     @property
     def values(self) -> list[ValueInfo]:
@@ -209,7 +225,7 @@ class Session:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
         runs = whole("runs", runs)
         core = self._inner
-        inputs = _arrays([x, *more])
+        inputs = self._with_states(_arrays([x, *more]))
         core.profile(inputs, [])
         profiles = [core.profile(inputs, []) for _ in range(runs)]
         batch = len(inputs[0])
@@ -249,12 +265,44 @@ class Session:
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
                 if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
                     raise ValueError("out overlaps an input or another output")
+        if self._kept:
+            return self._run_with_states(self._kept, arrays, wanted, out)
         return self._inner.run(arrays, wanted, out)
+
+    def _states(self) -> Kept | None:
+        states = recorded_states(self._metadata)
+        if not states:
+            return None
+        inputs = {name: (shape, dtype) for name, shape, dtype in self._inner.inputs}
+        return Kept(states, inputs, {name for name, _, _ in self._inner.outputs})
+
+    def _with_states(self, arrays: list[Array]) -> list[Array]:
+        """What the core takes: states among the arrays of a call."""
+        if not self._kept:
+            return arrays
+        names = [name for name, _, _ in self._inner.inputs]
+        expected = len(names) - len(self._kept.before)
+        if len(arrays) != expected:
+            raise ValueError(f"{len(arrays)} arrays, the model has {count(expected, 'input')}")
+        given, now = iter(arrays), self._kept.now
+        return [now[name] if name in now else next(given) for name in names]
+
+    def _run_with_states(
+        self, kept: Kept, arrays: list[Array], wanted: list[str], out: Sequence[Array] | None
+    ) -> list[Array]:
+        public = wanted or [value.name for value in self.outputs]
+        more = [name for name in kept.after if name not in public]
+        with self._lock:
+            if out is not None:
+                out = [*out, *(kept.room(name) for name in more)]
+            found = self._inner.run(self._with_states(arrays), [*public, *more], out)
+            kept.update(dict(zip([*public, *more], found)))
+        return found[: len(public)]
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
         if not isinstance(feed, Mapping):
             raise ValueError(f"the feed is {short(feed)}, expected arrays by name")
-        names = [name for name, _, _ in self._inner.inputs]
+        names = [value.name for value in self.inputs]
         missing = [name for name in names if name not in feed]
         unknown = [name for name in feed if name not in names]
         problems = [f"input {listed(missing)} is missing"] if missing else []
