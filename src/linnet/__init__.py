@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,10 +123,9 @@ def load(
     metadata = merged(metadata, preprocess)
     if isinstance(graph, _core.GraphBuilder):
         return Session(_core.Session(graph, **options), metadata)
-    from .sized import SizedSession
+    from .sized import deferred
 
-    make = partial(_model.build_for, graph, memory_limit=limit)
-    return Session(SizedSession(graph, options, make), metadata)
+    return Session(deferred(graph, options), metadata)
 
 
 def convert(

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import _core
 from .graph import Array, Graph
+from .model import build_for
 from .text import shape_text
 
 MOST_FORMS = 4  # kept, each with its packed weights
 _Described = list[tuple[str, list[int], np.dtype[Any]]]
+
+
+def deferred(graph: Graph, options: Mapping[str, Any]) -> SizedSession:
+    """What runs a graph whose form is made when inputs come."""
+    make = partial(build_for, graph, memory_limit=options.get("memory_limit"))
+    return SizedSession(graph, options, make)
 
 
 class SizedSession:

@@ -53,9 +53,21 @@ def read(source: Source, weights: Source | None = None) -> Graph:
     ValueError if the file is damaged or its opset unknown. Single nodes, tensors and inputs that
     cannot be translated are left in the graph for passes.canonicalize to report together.
     """
+    return translated(source, parsed(source))
+
+
+def parsed(source: Source) -> Any:
+    """The ModelProto in a file; ValueError if there is none."""
     what = f"{source}: not an ONNX model"
     try:
-        model = _schema.parse(_schema.onnx("ModelProto"), source.read(), what)
+        return _schema.parse(_schema.onnx("ModelProto"), source.read(), what)
+    except UnicodeDecodeError:
+        raise ValueError(f"{source}: a name is not valid UTF-8") from None
+
+
+def translated(source: Source, model: Any) -> Graph:
+    """The graph of the ModelProto in a file."""
+    try:
         return _Reader(source, model).graph
     except UnicodeDecodeError:
         raise ValueError(f"{source}: a name is not valid UTF-8") from None
