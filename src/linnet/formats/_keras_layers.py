@@ -11,7 +11,7 @@ import numpy as np
 from ..graph import Array, Shape
 from ..text import short
 from . import _channels_last as nhwc
-from . import _keras_windows
+from . import _keras_recurrent, _keras_windows
 from ._keras_call import ACTIVATIONS, LayerCall
 from ._keras_model import Layer
 from ._translator import MissingOperator, Unsupported
@@ -32,6 +32,8 @@ def weight_counts(layer: Layer) -> tuple[int, int]:
         return 2 + bias, 0
     if kind == "PReLU":
         return 1, 0
+    if kind in _keras_recurrent.RULES:
+        return _keras_recurrent.weight_count(kind, config), 0
     return (1 + bias, 0) if "Conv" in kind or kind == "Dense" else (0, 0)
 
 
@@ -311,6 +313,7 @@ _TRAINING = (
     "RandomTranslation RandomContrast RandomBrightness"
 )
 RULES: dict[str, Callable[[LayerCall], None]] = {
+    **_keras_recurrent.RULES,
     **_keras_windows.RULES,
     **dict.fromkeys(_TRAINING.split(), _unchanged),
     "Activation": _activation,
