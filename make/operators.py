@@ -20,7 +20,7 @@ page from `src/linnet/ops`, which has for each operator what it means, in NumPy,
 rewrites it to what the core takes. Weights, statistics and other parameters are constants. *Folded*
 is what is computed once, where all inputs are constants.
 """
-OURS = {"coerce"}  # attributes that readers of formats set, and no file
+OURS = {"captured", "cell_limit", "coerce"}  # attributes that readers of formats set, and no file
 
 
 def paragraph(documented: object) -> str:

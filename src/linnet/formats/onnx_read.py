@@ -383,9 +383,18 @@ def _upsample(reader: _Reader, node: Node) -> None:
         node.inputs[1:] = [reader.numbers(f"{node.name}.scales", scales)]
 
 
+def _lstm(reader: _Reader, node: Node) -> None:
+    _not_ours(node, "cell_limit")
+
+
+def _not_ours(node: Node, attribute: str) -> None:
+    """An attribute that readers of other formats set, and ONNX has not."""
+    if attribute in node.attrs:
+        raise Unsupported(f"attribute '{attribute}' is not supported")
+
+
 def _softmax(reader: _Reader, node: Node) -> None:
-    if "coerce" in node.attrs:  # ours, not ONNX's
-        raise Unsupported("attribute 'coerce' is not supported")
+    _not_ours(node, "coerce")
     if reader.opset < 13:
         node.attrs.setdefault("axis", 1)
         node.attrs["coerce"] = 1
@@ -424,6 +433,7 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
     "Dropout": _dropout,
+    "LSTM": _lstm,
     "LogSoftmax": _softmax,
     "Pad": _pad,
     **{f"Reduce{name}": _axes_to_input for name in REDUCTIONS},

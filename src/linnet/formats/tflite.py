@@ -8,18 +8,32 @@ behind the one that makes it. Of several graphs in a file the first is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+
+import numpy as np
 
 from ..graph import Graph, Shape
 from ..states import record
-from . import _tflite_detect, _tflite_operators, _tflite_states, _tflite_windows
+from . import (
+    _tflite_detect,
+    _tflite_operators,
+    _tflite_recurrent,
+    _tflite_states,
+    _tflite_windows,
+)
 from ._source import Source
 from ._tflite_call import Call, Lite, Rule
 from ._tflite_metadata import metadata
 from ._tflite_model import KINDS, Operator
 from ._translator import MissingOperator, Unsupported
 
-_RULES = {**_tflite_operators.RULES, **_tflite_states.RULES, **_tflite_windows.RULES}
+_RULES = {
+    **_tflite_operators.RULES,
+    **_tflite_recurrent.RULES,
+    **_tflite_states.RULES,
+    **_tflite_windows.RULES,
+}
 _CUSTOM = {**_tflite_windows.CUSTOM, **_tflite_detect.CUSTOM}
 _KEEPS = ": it keeps a state from one call to the next"
 _BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
@@ -30,6 +44,7 @@ _INSTEAD = {  # what else there is to say of operators that are not supported
     "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
     "compiled from",
 }
+_LARGEST_STATE = 1 << 20
 _PHASES_TOO = ("CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_TO_SPACE_ND")
 
 
@@ -108,11 +123,23 @@ class _Reader(Lite):
     def _constant(self, index: int) -> None:
         tensor = self.model.tensors[index]
         if tensor.variable:
-            raise Unsupported(f"is a variable{_KEEPS}")
+            self._variable(index)
+            return
         values = self.model.constant(tensor)
         if values is None:
             raise Unsupported("nothing computes it, and the file has no numbers for it")
         self.graph.initializers[self.value_of[index]] = values
+
+    def _variable(self, index: int) -> None:
+        """A tensor that an operator keeps its state in, which is 0 at first."""
+        tensor, name = self.model.tensors[index], self.value_of[index]
+        if tensor.dtype != np.float32 or not tensor.declared or min(tensor.declared) < 1:
+            raise Unsupported(f"is a variable of {tensor.dtype} {list(tensor.declared)}{_KEEPS}")
+        if math.prod(tensor.declared) > _LARGEST_STATE:
+            raise Unsupported(f"is a variable of {list(tensor.declared)}, which is too large")
+        self.input(name, tensor.declared)
+        self.states.before[name] = name
+        self.states.initial[name] = np.zeros(tensor.declared, np.float32)
 
     def _operator(self, operator: Operator) -> None:
         outputs = [self.value_of[i] for i in operator.outputs if i >= 0]

@@ -203,6 +203,7 @@ def lstm(  # noqa: PLR0917 - ONNX's inputs, in their order
     activation_alpha: Sequence[float] = (),
     activation_beta: Sequence[float] = (),
     activations: Sequence[str] = (),
+    cell_limit: float = 0.0,
     clip: float = 0.0,
     direction: str = "forward",
     hidden_size: int = 0,
@@ -210,7 +211,8 @@ def lstm(  # noqa: PLR0917 - ONNX's inputs, in their order
     layout: int = 0,
 ) -> Any:
     """Long short-term memory (Hochreiter and Schmidhuber, 1997; peepholes p by Gers, 2000), its
-    gates in the order i, o, f, c; every h, and the last h and c.
+    gates in the order i, o, f, c; every h, and the last h and c. cell_limit, which ONNX has not:
+    how large c may be.
     """
     _check_lengths(x, sequence_lens, layout)
     attrs = dict(locals(), hidden_size=r.shape[-1])
@@ -224,7 +226,7 @@ def lstm(  # noqa: PLR0917 - ONNX's inputs, in their order
             i, o, forget, new = np.split(xt @ w[d].T + h @ r[d].T + bias, 4, axis=-1)
             i = f(_limited(i + pi * c, clip))
             forget = 1 - i if input_forget else f(_limited(forget + pf * c, clip))
-            c = forget * c + i * g(_limited(new, clip))
+            c = _limited(forget * c + i * g(_limited(new, clip)), cell_limit)
             o = f(_limited(o + po * c, clip))
             return o * last(c), c
 
@@ -253,7 +255,7 @@ class _Direction:
         self.at = ""  # what nodes of the present step are called
         self.limit = call.attrs["clip"]
         self.size = low.constants[call.input(2)].shape[-1]
-        self.limits: list[str] = []
+        self.limits: dict[float, list[str]] = {}  # constants, by what they limit to
 
     def _name(self, step: str) -> str:
         return f"{self.at}.{step}"
@@ -303,11 +305,7 @@ class _Direction:
         """An activation of what is limited before, if that is asked for."""
         assert isinstance(x, str)
         if self.limit > 0 and limited:
-            if not self.limits:
-                values = -self.limit, self.limit
-                self.limits = [self._made(np.array(v), f"limit{i}") for i, v in enumerate(values)]
-            inputs = [x, *self.limits]
-            x = self.low.emit(self.call, "Clip", inputs, {}, self._name(f"{step}.limited"))
+            x = self.limited(x, self.limit, f"{step}.limited")
         (name, numbers), low, call = self.functions[which], self.low, self.call
         step = self._name(step)
         if name == "Affine":
@@ -318,6 +316,12 @@ class _Direction:
             return scaled(low, call, x, numbers[0], step)
         attrs = dict(zip(("alpha", "beta"), numbers))
         return pointwise(low, call, name, [x], attrs, step=step)
+
+    def limited(self, x: str, limit: float, step: str) -> str:
+        if limit not in self.limits:
+            pair = (self._made(np.array(n), f"{step}{i}") for i, n in enumerate((-limit, limit)))
+            self.limits[limit] = list(pair)
+        return self.low.emit(self.call, "Clip", [x, *self.limits[limit]], {}, self._name(step))
 
     def rnn(self, x: str, states: Sequence[Term]) -> list[Term]:
         (h,) = states
@@ -377,6 +381,9 @@ class _Direction:
         if call.attrs["input_forget"]:
             forget = scaled(self.low, call, i, -1, self._name("forget"), shift=1)
         c = self.plus(self.times(forget, c, "old"), self.times(i, new, "add"), "c")
+        if call.attrs["cell_limit"] > 0:
+            assert isinstance(c, str)
+            c = self.limited(c, call.attrs["cell_limit"], "c.limited")
         if call.input(7):
             o = self.act(0, self.plus(o, self.times(c, peepholes[1], "oc"), "o.sum"), "o")
         last = self.act(2, c, "last", limited=False)  # as ONNX Runtime does
