@@ -49,7 +49,8 @@ def lstm(*, major: bool = False, limit: float = 0.0, activation: int = 4, **inst
     state = Tensor((1, UNITS))._replace(more={5: ("B", 1)})
     tensors.update(h=state, c=state)
     tensors.update({name: tensor for name, tensor in instead.items() if tensor is not None})
-    names = ["x", "wi", "wf", "wc", "wo", "ri", "rf", "rc", "ro", "pi", "pf", "po", "bi", "bf", "bc", "bo", "j", "k", "h", "c", "l"]
+    gates = [name + gate for name in "wr" for gate in "ifco"] + ["pi", "pf", "po"]
+    names = ["x", *gates, "bi", "bf", "bc", "bo", "j", "k", "h", "c", "l"]
     inputs = [n if n in tensors and instead.get(n, 0) is not None else "" for n in names]
     options = {0: ("b", activation), 1: ("f", limit), 3: ("B", int(major))}
     operator = Op("UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, ["y"], (71, options))

@@ -1,5 +1,5 @@
-"""TFLite's LSTM over a sequence, in floats. Its state is that of variables: a call goes on where the
-one before has ended (linnet.states).
+"""TFLite's LSTM over a sequence, in floats. Its state is that of variables: a call goes on where
+the one before has ended (linnet.states).
 """
 
 from __future__ import annotations

@@ -288,9 +288,10 @@ class _Direction:
         name, change = self.call.input(2), f"direction{self.index}.{rows.start}to{rows.stop}"
         if isinstance(h, np.ndarray):
             r = self.low.constants[name][self.index][rows]
-            return np.asarray(h @ r.T + (0 if bias is None else bias))
+            flat = h.reshape(-1, h.shape[-1])
+            return np.asarray(flat @ r.T + (0 if bias is None else bias))
         weight = self.low.weight(name, "recurrence", change, lambda r: r[self.index][rows])
-        inputs = [h, weight]
+        inputs = [self.flat(h, f"{step}.row"), weight]
         if bias is not None:
             change += ".bias"
             inputs.append(self.low.weight(self.call.input(3), "bias", change, lambda _: bias))
@@ -298,8 +299,19 @@ class _Direction:
 
     def part(self, x: str, begin: int, end: int, step: str) -> str:
         """Some of the gates, each of which is as wide as the state."""
-        cut = [(1, begin * self.size, end * self.size, 1)]
+        cut = [(3, begin * self.size, end * self.size, 1)]
         return slice_of(self.low, self.call, x, cut, self._name(step))
+
+    def wide(self, x: Term, step: str) -> Any:
+        """[N, numbers] as [N, 1, 1, numbers], whose numbers are one row for the core."""
+        if x is None or isinstance(x, np.ndarray):
+            return x if x is None else x.reshape(-1, 1, 1, x.shape[-1])
+        shape = self.low.shape(x)
+        return self.low.reshape(self.call, x, (shape[0], 1, 1, shape[-1]), self._name(step))
+
+    def flat(self, x: str, step: str) -> str:
+        shape = self.low.shape(x)
+        return self.low.reshape(self.call, x, (shape[0], shape[-1]), self._name(step))
 
     def act(self, which: int, x: Term, step: str, *, limited: bool = True) -> str:
         """An activation of what is limited before, if that is asked for."""
@@ -326,7 +338,7 @@ class _Direction:
     def rnn(self, x: str, states: Sequence[Term]) -> list[Term]:
         (h,) = states
         h = self.product(h, slice(0, self.size), None, "product")
-        return [self.act(0, self.plus(x, h, "sum"), "h")]
+        return [self.act(0, self.wide(self.plus(x, h, "sum"), "wide"), "h")]
 
     def gru(self, x: str, states: Sequence[Term]) -> list[Term]:
         (h,), size = states, self.size
@@ -336,6 +348,8 @@ class _Direction:
             bias = np.zeros(3 * size, np.float32)
             bias[2 * size :] = self.low.constants[self.call.input(3)][self.index][5 * size :]
         whole = self.product(h, slice(0, 3 * size if after else 2 * size), bias, "product")
+        x = self.wide(x, "xwide")
+        whole = self.wide(whole, "wide")
         gates, inner = whole, cast(Term, None)
         if isinstance(whole, np.ndarray):
             gates, inner = whole[..., : 2 * size], whole[..., 2 * size :]
@@ -348,6 +362,7 @@ class _Direction:
         else:
             rows = slice(2 * size, 3 * size)
             inner = self.product(self.times(reset, h, "reset"), rows, None, "inner")
+            inner = self.wide(inner, "inner.wide")
         new = self.act(1, self.plus(self.part(x, 2, 3, "xh"), inner, "new.sum"), "new")
         # (1 - z) new + z h
         kept = self.times(z, self._difference(h, new), "kept")
@@ -366,6 +381,7 @@ class _Direction:
         (h, c), (size, call) = states, (self.size, self.call)
         whole = self.plus(x, self.product(h, slice(0, 4 * size), None, "product"), "sum")
         assert isinstance(whole, str)
+        whole = self.wide(whole, "wide")
         peepholes: list[Array | None] = [None] * 3
         if call.input(7):
             peepholes = list(np.split(self.low.constants[call.input(7)][self.index][None], 3, 1))
@@ -433,8 +449,8 @@ def lower_recurrence(low: Lowering, call: Call) -> None:
             xt = inputs(time, direction.at)
             states = kind.step(direction, xt, states)
             assert isinstance(states[0], str)
-            every[time][index] = states[0]
-        ends.append([state for state in states if isinstance(state, str)])
+            every[time][index] = direction.flat(states[0], "row")
+        ends.append([direction.flat(s, "end") for s in states if isinstance(s, str)])
     first = low.shape(x)[0]
     if names[0]:
         flat = [name for time in every for name in time]
@@ -528,7 +544,8 @@ def _initial(low: Lowering, call: Call, place: int, direction: int) -> Term:
             raise Refusal(f"its initial state has shape {list(array.shape)}")
         low.spend(array.size, 4)
         array = array.take(direction, layout)
-        return array.astype(np.float32) if array.any() else None
+        wide = array.astype(np.float32).reshape(len(array), 1, 1, -1)
+        return wide if array.any() else None
     key = (name, f"initial{layout}")
     if key not in low.derived:
         turned = low.reshape(call, name, low.shape(name), f"initial{place}") if layout else ""
@@ -538,7 +555,7 @@ def _initial(low: Lowering, call: Call, place: int, direction: int) -> Term:
     cut = [(1, direction, direction + 1, 1)] if shape[1] > 1 else []
     at = f"initial{place}.{direction}"
     x = slice_of(low, call, x, cut, f"{at}.part")
-    return low.reshape(call, x, (shape[0], shape[2]), at)
+    return low.reshape(call, x, (shape[0], 1, 1, shape[2]), at)
 
 
 def _inputs(
