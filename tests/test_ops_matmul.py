@@ -74,9 +74,72 @@ def test_what_does_not_fit_is_refused(proto, said, tmp_path):
         linnet.load(path)
 
 
-def test_computed_times_computed_that_does_not_fit_is_refused(tmp_path):
+COMPUTED = {
+    "each image's": ((2, 3, 4, 5), [("Transpose", "x", "z", {"perm": [0, 1, 3, 2]})]),
+    "one for all": (
+        (2, 3, 4, 5),
+        [("ReduceMean", "x,first", "m", {}), ("Transpose", "m", "z", {"perm": [0, 1, 3, 2]})],
+    ),
+    "broadcast": (
+        (2, 3, 4, 5),
+        [("Reshape", "x,deep", "d", {}), ("Transpose", "d", "z", {"perm": [0, 1, 2, 4, 3]})],
+    ),
+    "of three axes": ((2, 4, 5), [("Transpose", "x", "z", {"perm": [0, 2, 1]})]),
+    "without a batch": ((4, 5), [("Transpose", "x", "z", {"perm": [1, 0]})]),
+    "more axes": (
+        (3, 4),
+        [("Reshape", "x,matrices", "d", {}), ("Transpose", "d", "z", {"perm": [0, 2, 1]})],
+    ),
+    "vector": ((4, 5), [("ReduceMean", "x,batch", "z", {"keepdims": 0})]),
+}
+CONSTANTS = {
+    "first": np.array([1]),
+    "batch": np.array([0]),
+    "deep": np.array([2, 1, 3, 4, 5]),
+    "matrices": np.array([1, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("case", COMPUTED)
+def test_computed_times_computed(case, tmp_path):
+    shape, nodes = COMPUTED[case]
+    wanted = {name for _, names, _, _ in nodes for name in names.split(",")}
+    constants = {name: CONSTANTS[name] for name in CONSTANTS.keys() & wanted}
+    x = "d" if case == "broadcast" else "x"
+    agree(model([*nodes, ("MatMul", f"{x},z", "y", {})], constants, shape), tmp_path, shape)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("bias", ["", ",c"])
+def test_computed_gemm(turned, bias, tmp_path):
+    nodes = [
+        ("Relu" if turned else "Transpose", "x", "z", {} if turned else {"perm": [1, 0]}),
+        ("Gemm", f"x,z{bias}", "y", {"transB": turned, "alpha": 0.5, "beta": 2.0}),
+    ]
+    constants = {"c": matrix(4, 4)} if bias else {}
+    agree(model(nodes, constants, (4, 5)), tmp_path, (4, 5))
+
+
+def test_free_batch_of_computed_products(tmp_path):
     path = tmp_path / "model.onnx"
-    nodes = [("Relu", "x", "a", {}), ("MatMul", "a,x", "y", {})]
-    path.write_bytes(model(nodes, {}, (1, 4, 5)).SerializeToString())
-    with pytest.raises(ValueError, match="do not fit each other"):
+    nodes = [("Transpose", "x", "z", {"perm": [0, 2, 1]}), ("MatMul", "x,z", "y", {})]
+    path.write_bytes(model(nodes, {}, ("n", 4, 70)).SerializeToString())
+    net = linnet.load(path)
+    for batch in (1, 3):
+        x = matrix(batch, 4, 70)
+        np.testing.assert_allclose(net(x), x @ np.swapaxes(x, 1, 2), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([("Relu", "x", "z", {}), ("MatMul", "x,z", "y", {})], "do not fit each other"),
+        ([("Flatten", "x", "z", {}), ("MatMul", "x,z", "y", {})], "only matrices of each image"),
+        ([("Flatten", "x", "z", {}), ("Gemm", "z,z", "y", {})], "without a batch"),
+    ],
+)
+def test_computed_products_that_do_not_fit(nodes, said, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model(nodes, {}, ("n", 3, 5)).SerializeToString())
+    with pytest.raises(ValueError, match=said):
         linnet.load(path)

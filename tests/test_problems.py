@@ -52,6 +52,7 @@ BOUNDS = {
     "reduce": 2e-6,
     "place": 0.0,
     "gather": 0.0,
+    "product": 1e-5,
     "detect": 1e-6,
     "regions": 1e-5,
     "resize": 2e-6,
@@ -276,6 +277,8 @@ def expected(p: dict[str, Any], v: dict[str, Any], unlimited: bool = False) -> A
         return v["x"]
     v = {name: a.astype(np.float64) for name, a in v.items()}
     x, kind = v["x"], p["kind"]
+    if kind == "product":
+        return ops.matmul.matmul(x, v["operand"])
     windows = {name: p[name] for name in ("strides", "pads", "dilations") if name in p}
     if kind == "pool" and not p["average"]:
         return ops.pool.max_pool(x, kernel_shape=p["kernel"], ceil_mode=p["ceil_mode"], **windows)
@@ -397,6 +400,8 @@ def test_key_is_canonical(line: str) -> None:
         "reduce f32>int64 n1 c4h4w4 lastmax ofc top2 nchw t1",
         "reduce f32 n1 c4h4w4 sum ofc top2 nchw t1",
         "gather f32 n1 c4h4w4 rows2 nchw t1",
+        "product f32 n1 c4h4w4 nchw t1",
+        "product int8 n1 c4h4w4 by3 nchw t1",
         "gather f32 n1 c4h4w4 rows2 byf32 nchw t1",
         "gather f32 n1 c4h4w4 byint64 nchw t1",
         "detect f32 n1 c4h4w4 k2 classes2 score0 overlap1 nchw t1",

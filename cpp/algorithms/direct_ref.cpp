@@ -382,6 +382,7 @@ class Algorithm_ final : public Algorithm {
       case Kind::kGather:
       case Kind::kDetect:
       case Kind::kRegions:
+      case Kind::kProduct:
         break;
     }
     throw std::logic_error("a problem of no kind");

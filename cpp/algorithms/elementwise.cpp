@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <vector>
 
 #include "algorithms/algorithm.h"
@@ -57,8 +56,8 @@ struct MapArgs {
   int threads;
   int depth;  // loops around the rows'
   MapLoop outer[3], rows, row;
-  int64_t lines;    // turns of all loops but the row's
-  int64_t padding;  // zeros behind a row
+  int64_t lines;  // turns of all loops but the row's
+  bool padded;    // rows have zeros behind them, up to a whole vector
 };
 
 // Numbers `begin` to `end` of rows `first` to `last`.
@@ -67,7 +66,7 @@ void run_lines(const MapArgs& a, const FloatOperands& o, int64_t first, int64_t 
   const auto kernel = o.kernels.map[static_cast<int>(a.function.code)];
   MapRows tile{};
   tile.function = a.function, tile.limits = a.limits;
-  tile.z_one = a.row.z == 0;
+  tile.z_one = a.row.z == 0, tile.padded = a.padded;
   tile.x_row = a.rows.x, tile.z_row = a.rows.z, tile.y_row = a.rows.y;
   tile.count = end - begin;
   for (int64_t line = first; line < last; line += tile.rows) {
@@ -82,10 +81,6 @@ void run_lines(const MapArgs& a, const FloatOperands& o, int64_t first, int64_t 
     }
     tile.x = o.x + x, tile.z = o.operand ? o.operand + z : nullptr, tile.y = o.y + y;
     kernel(tile);
-    for (int64_t i = 0; a.padding && i < tile.rows; ++i) {
-      std::memset(tile.y + i * tile.y_row + tile.count, 0,
-                  static_cast<size_t>(a.padding) * sizeof(float));
-    }
   }
 }
 
@@ -93,7 +88,7 @@ void run_elementwise(const MapArgs& a, const FloatOperands& o) {
   const int64_t all = a.lines * a.row.count;
   const int64_t parts = a.threads > 1 ? std::min(ceil_div(all, 4096), int64_t{4} * a.threads) : 1;
   // Whole rows, or parts of them where there are few.
-  const int64_t cuts = a.padding ? 1 : ceil_div(parts, std::min(parts, a.lines));
+  const int64_t cuts = a.padded ? 1 : ceil_div(parts, std::min(parts, a.lines));
   const int64_t bands = std::min(parts, a.lines);
   o.pool.parallel_for(bands * cuts, [&](int64_t task, int) {
     const int64_t band = task / cuts, cut = task % cuts;
@@ -135,7 +130,7 @@ MapArgs args_of(const Problem& p, int width) {
   a.rows = all[all.size() - 2], a.row = all.back();
   a.lines = a.rows.count;
   for (int i = 0; i < a.depth; ++i) a.lines *= a.outer[i].count;
-  if (fills) a.padding = padded - d.c;
+  a.padded = fills;
   return a;
 }
 

@@ -98,6 +98,7 @@ inline void map_results(const Kernels& kernels, const Function& then, float* y, 
   MapRows rows{};
   rows.x = rows.y = y, rows.rows = pixels, rows.count = channels;
   rows.x_row = rows.y_row = step, rows.function = then;
+  rows.padded = step % kernels.width == 0;
   kernels.map[static_cast<int>(then.code)](rows);
 }
 

@@ -280,35 +280,30 @@ void recover_weights(const FourierArgs& a, const Circle& circle, const float* pa
                      float* weights) {
   const int64_t rows = a.p.window.kernel[0], cols = a.p.window.kernel[1], channels = a.p.x.dims.c;
   const int64_t *dilation = a.p.window.dilation, numbers = a.n * a.n;
-  RecoveredSum re[16][9], im[16][9];  // rows of the kernel, columns transformed
+  const auto turn = [&](int64_t tap, int64_t step, int64_t frequency) {
+    return tap * step * frequency % a.n;
+  };
   for (int64_t c = 0; c < channels; ++c) {
-    for (int lane = 0; lane < a.width; ++lane) {
-      const float* from = packed + k * numbers * channels + lane;
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int x = 0; x <= a.n / 2; ++x) re[r][x] = im[r][x] = {};
-      }
+    for (int64_t r = 0; r < rows; ++r) {
+      RecoveredSums re[9], im[9];  // of that row of the kernel, columns transformed
       for_each_frequency(a.n, [&](int y, int x, int number) {
         const bool real = number < kFourierReal;
-        const float* u = from + (number * channels + (real ? 1 : 2) * c) * a.width;
+        const float* u =
+            packed + k * numbers * channels + (number * channels + (real ? 1 : 2) * c) * a.width;
         // The half of the frequencies that is not stored mirrors this one.
-        const double real_part = real ? u[0] : 2.0 * u[0];
-        const double imaginary = real ? 0 : 2.0 * u[a.width];
-        for (int64_t r = 0; r < rows; ++r) {
-          const int64_t turn = r * dilation[0] * y % a.n;
-          re[r][x].add(circle.cosine[turn], real_part), re[r][x].add(circle.sine[turn], imaginary);
-          im[r][x].add(circle.cosine[turn], imaginary), im[r][x].add(-circle.sine[turn], real_part);
-        }
+        const int64_t at = turn(r, dilation[0], y);
+        const double twice = real ? 1 : 2, cosine = twice * circle.cosine[at],
+                     sine = twice * circle.sine[at];
+        re[x].add(cosine, u, a.width), im[x].add(-sine, u, a.width);
+        if (!real) re[x].add(sine, u + a.width, a.width), im[x].add(cosine, u + a.width, a.width);
       });
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t s = 0; s < cols; ++s) {
-          RecoveredSum sum;
-          for (int x = 0; x <= a.n / 2; ++x) {
-            const int64_t turn = s * dilation[1] * x % a.n;
-            sum.add(circle.cosine[turn], re[r][x].value, re[r][x].most);
-            sum.add(circle.sine[turn], im[r][x].value, im[r][x].most);
-          }
-          weights[((r * cols + s) * channels + c) * a.width + lane] = sum.weight();
+      for (int64_t s = 0; s < cols; ++s) {
+        RecoveredSums sums;
+        for (int x = 0; x <= a.n / 2; ++x) {
+          const int64_t at = turn(s, dilation[1], x);
+          sums.add(circle.cosine[at], re[x], a.width), sums.add(circle.sine[at], im[x], a.width);
         }
+        sums.weights(weights + ((r * cols + s) * channels + c) * a.width, a.width);
       }
     }
   }

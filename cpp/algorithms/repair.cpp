@@ -38,21 +38,34 @@ int64_t Repair::scratch_floats() const {
          round_up(line_ * kernels_.width, 64);
 }
 
-// The largest energy that can be carried.
-float Repair::limit(const float* energies, float* copy) const {
-  const int64_t rare = std::max(parts_.touched, parts_.count / kRare);
-  float largest = 0;
-  for (int64_t i = 0; i < parts_.count; ++i) largest = larger(energies[i], largest);
-  if (std::isfinite(largest)) {
-    const float near = largest / parts_.factor;
-    int64_t count = 0;
-    for (int64_t i = 0; i < parts_.count; ++i) count += energies[i] >= near;
-    if (count > rare) return largest;
+// Whether so many energies come near the largest that all can be carried.
+bool Repair::even(const float* energies) const {
+  // Energies are not negative: their bits order them as integers, NaN and infinity last, and those
+  // are compared without regard to NaN, several at a time.
+  uint32_t most = 0;
+  for (int64_t i = 0; i < parts_.count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, energies + i, sizeof bits);
+    most = std::max(most, bits & 0x7fffffff);
   }
+  float largest;
+  std::memcpy(&largest, &most, sizeof largest);
+  if (!std::isfinite(largest)) return false;
+  const float near = largest / parts_.factor;
+  int count = 0;
+  for (int64_t i = 0; i < parts_.count; ++i) count += energies[i] >= near;
+  return count > rare();
+}
+
+// Of the parts of an image, so many may have any energy.
+int64_t Repair::rare() const { return std::max(parts_.touched, parts_.count / kRare); }
+
+// The largest energy that can be carried, where they are not even.
+float Repair::limit(const float* energies, float* copy) const {
   for (int64_t i = 0; i < parts_.count; ++i)
     copy[i] = std::isfinite(energies[i]) ? energies[i] : kInfinity;
-  std::nth_element(copy, copy + rare, copy + parts_.count, std::greater<float>());
-  return parts_.factor * copy[rare];
+  std::nth_element(copy, copy + rare(), copy + parts_.count, std::greater<float>());
+  return parts_.factor * copy[rare()];
 }
 
 // The sum of the squares of some rows of an image, and the largest.
@@ -121,6 +134,10 @@ int64_t Repair::find(const float* image, float* energies, const float* totals, f
     const bool all = uneven(image);
     std::fill(energies, energies + count, all ? 1.0f : 0.0f);
     return all ? count : 0;
+  }
+  if (even(energies)) {
+    std::memset(energies, 0, static_cast<size_t>(count) * sizeof(float));
+    return 0;
   }
   const float most = limit(energies, copy);
   double rest = 0;
@@ -245,7 +262,8 @@ void Repair::compute(const FloatOperands& o, const Patch& patch, int64_t k, cons
   }
 }
 
-LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps) {
+LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps)
+    : paired_(taps - 1 + taps % 2), last_(transformed - 1) {
   // The pseudo-inverse of the matrix with rows of length 1, by elimination in its normal equations:
   // transformed numbers err in proportion to their rows.
   double length[kMostTransformed] = {};
@@ -256,6 +274,7 @@ LeftInverse::LeftInverse(const Transform& matrix, int transformed, int taps) {
   double a[kMostTaps][kMostTaps + kMostTransformed] = {};
   for (int i = 0; i < taps; ++i) {
     for (int j = 0; j < transformed; ++j) {
+      if (!uses(j)) continue;
       const double scaled = matrix[j][i] / length[j];
       a[i][taps + j] = scaled;
       for (int l = 0; l < taps; ++l) a[i][l] += scaled * matrix[j][l];

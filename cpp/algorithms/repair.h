@@ -52,6 +52,8 @@ class Repair {
            const Weights& weights, const float* bias) const;
 
  private:
+  bool even(const float* energies) const;
+  int64_t rare() const;
   float limit(const float* energies, float* copy) const;
   bool uneven(const float* image) const;
   int64_t find(const float* image, float* energies, const float* totals, float* copy) const;
@@ -77,28 +79,40 @@ class LeftInverse {
   // Factor of tap `i` in transformed number `j`.
   using Transform = double[kMostTransformed][kMostTaps];
 
-  // Of a transform whose columns are independent.
+  // Of a transform whose columns are independent; its points are 0, pairs of numbers and infinity,
+  // of which as few as tell the taps are enough.
   LeftInverse(const Transform& matrix, int transformed, int taps);
   // Factor of transformed number `j` in tap `i`.
   double at(int i, int j) const { return factors_[i][j]; }
+  // Whether transformed number `j` has a factor.
+  bool uses(int j) const { return j < paired_ || j == last_; }
 
  private:
   double factors_[kMostTaps][kMostTransformed];
+  int paired_, last_;
 };
 
-// A sum of float32 numbers times factors, and how far rounding may have moved it at most: less than
-// that is zero, so that zero weights are.
-struct RecoveredSum {
-  double value = 0, most = 0;
-  void add(double factor, double number, double magnitude) {
-    value += factor * number;
-    most += (factor < 0 ? -factor : factor) * magnitude;
+// For each lane of a vector a sum of float32 numbers times factors, and how far rounding may have
+// moved it at most: less than that is zero, so that zero weights are.
+struct RecoveredSums {
+  double value[kMaxWidth] = {}, most[kMaxWidth] = {};
+  void add(double factor, const float* numbers, int width) {
+    for (int l = 0; l < width; ++l) {
+      const double each = factor * static_cast<double>(numbers[l]);
+      value[l] += each, most[l] += each < 0 ? -each : each;
+    }
   }
-  void add(double factor, double number) { add(factor, number, number < 0 ? -number : number); }
-  float weight() const {
+  void add(double factor, const RecoveredSums& sums, int width) {
+    const double size = factor < 0 ? -factor : factor;
+    for (int l = 0; l < width; ++l)
+      value[l] += factor * sums.value[l], most[l] += size * sums.most[l];
+  }
+  void weights(float* to, int width) const {
     constexpr double kRounding = 0x1p-24;
-    const bool zero = value <= kRounding * most && -value <= kRounding * most;
-    return zero ? 0 : static_cast<float>(value);
+    for (int l = 0; l < width; ++l) {
+      const bool zero = value[l] <= kRounding * most[l] && -value[l] <= kRounding * most[l];
+      to[l] = zero ? 0 : static_cast<float>(value[l]);
+    }
   }
 };
 

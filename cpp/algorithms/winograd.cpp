@@ -300,25 +300,32 @@ void recover_weights(const WinogradArgs& a, const LeftInverse& inverse, const fl
   const int r = static_cast<int>(a.p.window.kernel[0]);
   const int64_t lanes = a.blocking.vecs * a.width, first = k / lanes * lanes;
   const int64_t panel_lanes = std::min(lanes, a.k - first), channels = a.p.x.dims.c;
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int lane = 0; lane < a.width; ++lane) {
-      RecoveredSum half[kPoints][kPoints];
-      for (int i = 0; i < kPoints; ++i) {
-        const float* u =
-            packed + (i * a.k + first) * kPoints * channels + c * panel_lanes + k - first + lane;
-        for (int j = 0; j < kPoints; ++j) {
-          const double number = u[j * channels * panel_lanes];
-          for (int s = 0; s < r; ++s) half[i][s].add(inverse.at(s, j), number);
+  // Numbers of a point lie far from the next one's, so that some channels of each are read at once.
+  constexpr int64_t kBlock = 8;
+  for (int64_t begin = 0; begin < channels; begin += kBlock) {
+    const int64_t count = std::min(kBlock, channels - begin);
+    RecoveredSums sums[kBlock][kPoints][kPoints];
+    for (int i = 0; i < kPoints; ++i) {
+      if (!inverse.uses(i)) continue;
+      RecoveredSums row[kBlock][kPoints];
+      const float* u =
+          packed + (i * a.k + first) * kPoints * channels + begin * panel_lanes + k - first;
+      for (int j = 0; j < kPoints; ++j, u += channels * panel_lanes) {
+        if (!inverse.uses(j)) continue;
+        for (int64_t c = 0; c < count; ++c) {
+          for (int s = 0; s < r; ++s) row[c][s].add(inverse.at(s, j), u + c * panel_lanes, a.width);
         }
       }
-      for (int t = 0; t < r; ++t) {
-        for (int s = 0; s < r; ++s) {
-          RecoveredSum sum;
-          for (int i = 0; i < kPoints; ++i)
-            sum.add(inverse.at(t, i), half[i][s].value, half[i][s].most);
-          weights[((t * r + s) * channels + c) * a.width + lane] = sum.weight();
+      for (int64_t c = 0; c < count; ++c) {
+        for (int t = 0; t < r; ++t) {
+          for (int s = 0; s < r; ++s) sums[c][t][s].add(inverse.at(t, i), row[c][s], a.width);
         }
       }
+    }
+    for (int64_t c = 0; c < count; ++c) {
+      for (int tap = 0; tap < r * r; ++tap)
+        sums[c][tap / r][tap % r].weights(weights + (tap * channels + begin + c) * a.width,
+                                          a.width);
     }
   }
 }

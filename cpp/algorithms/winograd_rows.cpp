@@ -263,12 +263,11 @@ void recover_weights(const RowsArgs& a, const LeftInverse& inverse, const float*
   for (int64_t tap = 0; tap < taps; ++tap) {
     for (int64_t s = 0; s < cols; ++s) {
       float* to = weights + ((tap / channels * cols + s) * channels + tap % channels) * a.width;
-      for (int lane = 0; lane < a.width; ++lane) {
-        RecoveredSum sum;
-        for (int j = 0; j < a.t.points; ++j)
-          sum.add(inverse.at(static_cast<int>(s), j), u[(j * taps + tap) * panel_lanes + lane]);
-        to[lane] = sum.weight();
-      }
+      RecoveredSums sums;
+      for (int j = 0; j < a.t.points; ++j)
+        if (inverse.uses(j))
+          sums.add(inverse.at(static_cast<int>(s), j), u + (j * taps + tap) * panel_lanes, a.width);
+      sums.weights(to, a.width);
     }
   }
 }
@@ -316,14 +315,13 @@ void transform_planar(const RowsArgs& a, const Kernels& kernels, const float* x,
                                            v + tile * a.v_tile, a.v_point);
     if (energies.last <= energies.first) continue;
     kernels.energies(energy_of(a, v + tile * a.v_tile, vecs), line);
-    for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r) {
-      float most = 0, total = 0;
-      for (int64_t c = 0; c < a.p.x.dims.c; ++c) {
-        const float each = line[r * a.p.x.dims.c + c];
-        most = larger(each, most), total += each;
-      }
-      float* at = energies.first_row + r * a.t.tiles + tile;
-      at[0] = most, at[a.all_parts()] = total;
+    const int64_t channels = a.p.x.dims.c, all = a.all_parts();
+    float* at = energies.first_row + energies.first * a.t.tiles + tile;
+    for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r, at += a.t.tiles) {
+      const float* each = line + r * channels;
+      float most = each[0], total = each[0];
+      for (int64_t c = 1; c < channels; ++c) most = larger(each[c], most), total += each[c];
+      at[0] = most, at[all] = total;
     }
   }
 }

@@ -257,6 +257,8 @@ struct MapRows {
   int64_t rows, count;
   ptrdiff_t x_row, z_row, y_row;
   bool z_one;  // z has one number for a row
+  // Rows have room for whole vectors, whose lanes beyond the row are or become zeros.
+  bool padded;
   Function function;
   Limits limits;
 };

@@ -172,8 +172,31 @@ struct OfTwo {
   LINNET_INLINE Vec operator()(Vec x, Vec z) const { return kFunction(x, z); }
 };
 
+// Rows of which only the last vector is not whole.
+template <typename F>
+void tails(const MapRows& r) {
+  const F f(r);
+  int32_t lanes[kWidth];
+  for (int i = 0; i < kWidth; ++i) lanes[i] = -static_cast<int32_t>(i < r.count % kWidth);
+  Ints inside;
+  __builtin_memcpy(&inside, lanes, sizeof inside);
+  const int64_t last = r.count - r.count % kWidth;
+  const float *x = r.x + last, *z = r.z + (r.z_one ? 0 : last);
+  float* y = r.y + last;
+  for (int64_t row = 0; row < r.rows; ++row, x += r.x_row, z += r.z_row, y += r.y_row) {
+    const Vec second = !F::kTwo ? splat(0) : r.z_one ? splat(*z) : load(z);
+    store(y, select(inside, limited(f(load(x), second), r.limits), splat(0)));
+  }
+}
+
 template <typename F>
 void rows(const MapRows& r) {
+  if (r.padded && r.count % kWidth) {
+    MapRows whole = r;
+    whole.count -= r.count % kWidth, whole.padded = false;
+    if (whole.count) rows<F>(whole);
+    return tails<F>(r);
+  }
   const F f(r);
   const float *x = r.x, *z = r.z;
   float* y = r.y;

@@ -1,4 +1,4 @@
-// Fully connected layers.
+// Fully connected layers, and products of two activations.
 #include "ops/op.h"
 
 namespace linnet {
@@ -40,7 +40,30 @@ OpDef gemm() {
   return op;
 }
 
-const RegisterOps kRegistered({gemm()});
+// [N, matrices, rows, terms] times [N, matrices, terms, columns].
+std::vector<TensorType> product_types(const Params&, const std::vector<TensorType>& inputs) {
+  const Shape &x = inputs[0].shape, &z = inputs[1].shape;
+  require_rank(x, 4, "first factor");
+  require_rank(z, 4, "second factor");
+  if (z[1] != x[1] || z[2] != x[3])
+    refuse("matrices " + to_string(z) + " do not fit the input " + to_string(x));
+  return {{DType::kF32, {x[0], x[1], x[2], z[3]}}};
+}
+
+Problem product_problem(const Graph& graph, const Node& node) {
+  Problem p;
+  p.params = family::Product{};
+  p.z.dims = graph.values[node.value(1)].dims();
+  return p;
+}
+
+OpDef product() {
+  OpDef op{"MatMul", {{Role::kActivation}, {Role::kActivation}}};
+  op.read = no_params, op.types = product_types, op.problem = product_problem, op.planar = true;
+  return op;
+}
+
+const RegisterOps kRegistered({gemm(), product()});
 
 }  // namespace
 }  // namespace linnet

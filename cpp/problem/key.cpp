@@ -14,9 +14,9 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",   "map",
-                                            "normalize", "move",   "resize", "reduce",
-                                            "gather",    "detect", "regions"};
+constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",    "map",
+                                            "normalize", "move",   "resize",  "reduce",
+                                            "gather",    "detect", "regions", "product"};
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kReduceNames[kReduceCodes] = {"mean",     "sum",        "max",     "min",
                                                     "product",  "magnitudes", "squares", "firstmax",
@@ -347,6 +347,12 @@ void parameters(Io& io, Problem& p, family::Detect& d) {
 }
 
 template <typename Io>
+void parameters(Io& io, Problem& p, family::Product&) {
+  need(io, "by", "the number of columns");
+  p.y.dims.w = io.number(p.y.dims.w, 1);
+}
+
+template <typename Io>
 void parameters(Io& io, Problem& p, family::Move& m) {
   if (io.word("k", p.y.dims.c != p.x.dims.c)) p.y.dims.c = io.number(p.y.dims.c, 1);
   if (io.word("at", m.first > 0)) m.first = io.number(m.first, 1);
@@ -444,9 +450,9 @@ void fields(Io& io, Problem& p) {
   Kind kind = p.kind();
   if (!choose(io, kind, kKindNames)) io.fail("the kind");
   static const family::Params kEmpty[kKinds] = {
-      family::Conv(),      family::Matmul(), family::Pool(),   family::Map(),
-      family::Normalize(), family::Move(),   family::Resize(), family::Reduce(),
-      family::Gather(),    family::Detect(), family::Regions()};
+      family::Conv(),      family::Matmul(), family::Pool(),    family::Map(),
+      family::Normalize(), family::Move(),   family::Resize(),  family::Reduce(),
+      family::Gather(),    family::Detect(), family::Regions(), family::Product()};
   if (kind != p.kind()) p.params = kEmpty[static_cast<int>(kind)];
   need(io, "", "the type");
   type(io, p.x.dtype);
@@ -501,6 +507,10 @@ void derive(Problem& p) {
     p.z = p.y, p.z.dtype = p.x.dtype;
     p.z.dims = {p.x.dims.c, 1, d.classes};
     if (d.planar) std::swap(p.z.dims.c, p.z.dims.w);
+    return;
+  }
+  if (p.kind() == Kind::kProduct) {
+    p.z = p.y, p.z.dims.h = p.x.dims.w;
     return;
   }
   if (p.kind() == Kind::kRegions) {

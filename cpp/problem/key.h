@@ -19,6 +19,7 @@
 //   detect       kROWS classesN [butCLASS] [centers] [priors] [own] [planar] [pixels] [clip]
 //                [grouped] [candidatesN] [eachN] [togetherN] scoreV overlapV [etaV]
 //   regions      kREGIONS toHxW max|own|samples|maxsample [eachN] [imagesN] [scaleV] [offsetV]
+//   product      byCOLUMNS: c matrices of h rows and w columns times c of w rows
 //
 //   steps        of numbers that are no image: how far images lie apart, then the axes from the
 //                slowest in the order of the result

@@ -44,7 +44,8 @@ int64_t Problem::taps() const {
 
 bool Problem::binary() const {
   return end.residual || kind() == Kind::kGather || kind() == Kind::kDetect ||
-         kind() == Kind::kRegions || (kind() == Kind::kMap && info(map().code).inputs == 2);
+         kind() == Kind::kRegions || kind() == Kind::kProduct ||
+         (kind() == Kind::kMap && info(map().code).inputs == 2);
 }
 
 Dims Problem::unpooled() const {
@@ -54,6 +55,8 @@ Dims Problem::unpooled() const {
 }
 
 double Problem::macs() const {
+  if (kind() == Kind::kProduct)
+    return static_cast<double>(n * y.dims.count()) * static_cast<double>(x.dims.w);
   if (!weighted()) return 0;
   if (kind() != Kind::kConv) return static_cast<double>(n * y.dims.c) * static_cast<double>(taps());
   const Window& w = conv().window;  // of any size, hence no product of integers

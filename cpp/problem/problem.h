@@ -42,9 +42,10 @@ enum class Kind : uint8_t {
   kReduce,
   kGather,
   kDetect,
-  kRegions
+  kRegions,
+  kProduct
 };
-constexpr int kKinds = 11;
+constexpr int kKinds = 12;
 
 // Some kinds.
 class Kinds {
@@ -177,8 +178,10 @@ struct Regions {
   float scale = 1;           // pixels of x for one of the numbers in z
   float offset = 0;          // added to those
 };
-using Params =
-    std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather, Detect, Regions>;
+// Matrices x [rows, terms], as many as x has channels, times as many z [terms, columns].
+struct Product {};
+using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather,
+                            Detect, Regions, Product>;
 
 }  // namespace family
 
@@ -213,7 +216,7 @@ struct Problem {
   bool binary() const;
   // Dims of the convolution's own result, before a fused pool; of others those of y.
   Dims unpooled() const;
-  // Multiply-adds for the whole batch; 0 for kinds without weights.
+  // Multiply-adds for the whole batch; 0 for kinds without products.
   double macs() const;
 
   std::string key() const;

@@ -46,6 +46,7 @@ const char* const kKeys[] = {
     "reduce f32>int64 n2 c6h5w70 firstmax ofc nhwc t2",
     "reduce f32>int64 n2 c6h5w7 firstmin ofw top3 nchw t1",
     "gather f32 n2 c3h7w5 rows4 byint64 nchw t1",
+    "product f32 n2 c3h17w5 by9 nchw t2",
     "gather f32 n2 c3h7w5 rows4 elements byint32 nchw t2",
     "detect f32 n2 c40h1w4 k9 classes3 but0 centers grouped score0.1 overlap0.4 nchw t2",
     "detect f32>int64 n1 c40h1w4 k9 classes3 planar each3 score0.1 overlap0.4 nchw t1",

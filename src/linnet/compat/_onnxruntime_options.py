@@ -49,8 +49,11 @@ class ModelLoaded(OnnxRuntimeError):
     number, kind = 8, "MODEL_LOADED"
 
 
-class NotImplemented(OnnxRuntimeError):
+class Unimplemented(OnnxRuntimeError):
     number, kind = 9, "NOT_IMPLEMENTED"
+
+
+Unimplemented.__name__ = "NotImplemented"  # as ONNX Runtime has it, and Python something else
 
 
 class InvalidGraph(OnnxRuntimeError):
@@ -168,10 +171,10 @@ class SessionOptions(_Options):
         return False
 
     def register_custom_ops_library(self, path: str) -> None:
-        raise NotImplementedError("linnet has no operators of other libraries")
+        raise Unimplemented("linnet has no operators of other libraries")
 
     def add_initializer(self, name: str, value: Any) -> None:
-        raise NotImplementedError("linnet takes initializers from the model's file only")
+        raise Unimplemented("linnet takes initializers from the model's file only")
 
 
 class RunOptions(_Options):

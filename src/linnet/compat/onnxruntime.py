@@ -41,10 +41,10 @@ from ._onnxruntime_options import (
     ModelLoaded,
     NoModel,
     NoSuchFile,
-    NotImplemented,
     RunOptions,
     RuntimeException,
     SessionOptions,
+    Unimplemented,
 )
 
 __all__ = [
@@ -88,7 +88,7 @@ _ERRORS = (
     ModelLoaded,
     NoModel,
     NoSuchFile,
-    NotImplemented,
+    Unimplemented,
     RuntimeException,
 )
 capi = SimpleNamespace(
@@ -176,7 +176,7 @@ class InferenceSession:
             raise AttributeError(f"'{kind}' object is no SessionOptions of this module")
         _check_providers(providers, provider_options)
         if options.enable_profiling or options.optimized_model_filepath:  # type: ignore[attr-defined]
-            raise NotImplementedError(
+            raise Unimplemented(
                 "linnet writes no profiles and no optimized models; see `linnet profile` and "
                 "`linnet convert`"
             )
@@ -310,12 +310,12 @@ class InferenceSession:
         """Nothing, likewise."""
 
     def io_binding(self) -> Any:
-        raise NotImplementedError(
+        raise Unimplemented(
             "linnet reads inputs where they are and has no other device's memory to bind: call run"
         )
 
     def end_profiling(self) -> str:
-        raise NotImplementedError("linnet writes no profiles; see `linnet profile`")
+        raise Unimplemented("linnet writes no profiles; see `linnet profile`")
 
 
 def _check_providers(providers: Any, options: Any) -> None:
@@ -373,7 +373,7 @@ def _made(graph: Graph, shapes: Mapping[str, Sequence[int | None]], threads: int
     try:
         return load(graph, shapes=shapes or None, threads=threads)
     except OperatorsMissing as error:
-        raise NotImplementedError(str(error)) from None
+        raise Unimplemented(str(error)) from None
     except (ValueError, MemoryError) as error:
         if any(0 in value.shape for value in graph.inputs):
             # Whether sizes fit is asked when they come.

@@ -63,12 +63,12 @@ def arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: 
     if whole == a and len(whole) <= MOST_AXES:
         return _emit(low, call, op, (x, y), step)
     at = step or "broadcast"
-    x = _repeated(low, call, low.reshape(call, x, left, f"{at}.left"), whole, f"{at}.x")
+    x = repeat_along(low, call, low.reshape(call, x, left, f"{at}.left"), whole, f"{at}.x")
     y = _reshaped(low, call, y, right, f"{at}.right")
     if len(whole) > MOST_AXES:
         groups = _groups(whole, right)
         if len(groups) >= MOST_AXES:
-            y = _repeated(low, call, y, whole, f"{at}.y")
+            y = repeat_along(low, call, y, whole, f"{at}.y")
             groups = _groups(whole, whole)
         x = low.reshape(call, x, (whole[0], *(n for n, _ in groups)), f"{at}.few")
         y = _reshaped(low, call, y, (right[0], *(n for _, n in groups)), f"{at}.other")
@@ -102,7 +102,7 @@ def _reshaped(low: Lowering, call: Call, name: str, target: Shape, step: str) ->
     return low.add_constant(f"{call.output}.{step}", array.reshape(target))
 
 
-def _repeated(low: Lowering, call: Call, name: str, target: Shape, step: str) -> str:
+def repeat_along(low: Lowering, call: Call, name: str, target: Shape, step: str) -> str:
     """Along the axes that have 1 and should have more."""
     if name in low.constants:
         array = low.constants[name]

@@ -1,4 +1,4 @@
-"""Products of matrices: fully connected layers."""
+"""Products of matrices: fully connected layers, and of two computed values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import numpy as np
 from ..graph import Array, Shape
 from ..text import shape_text
 from . import _lifting
-from ._broadcast import arithmetic
-from ._lowering import Call, Lowering, Mixes, Refusal
+from ._broadcast import arithmetic, repeat_along
+from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
 from ._turned import transposed
-from .reduce import over_axes
-
-MOST_PRODUCTS = 1 << 24  # of two computed values
 
 
 def gemm(
@@ -40,15 +37,19 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def lower_product(low: Lowering, call: Call) -> None:
-    """[N, C] times a matrix, plus a bias of each output; of each number where there is no batch."""
+    """[N, C] times a matrix, plus a bias of each output; of each number where there is no batch.
+    Of two computed matrices where axis 0 is no batch."""
     alpha, beta = call.attrs.get("alpha", 1.0), call.attrs.get("beta", 1.0)
     turned = bool(call.attrs.get("transB", 0))
     if call.attrs.get("transA", 0):
         if len(low.shape(call.input(0))) != 2 or not low.along_first:
             raise Refusal("transA=1 would move the batch")
         call.inputs[0] = low.emit(call, "Transpose", [call.input(0)], {"perm": [1, 0]}, "turned")
-    if call.input(0) in low.constants and call.input(1) not in low.constants:
-        raise Refusal("its first factor is a constant: the batch would not stay the first axis")
+    if call.input(1) not in low.constants:
+        if call.input(0) in low.constants:
+            raise Refusal("its first factor is a constant: the batch would not stay the first axis")
+        _lower_computed_gemm(low, call, alpha, beta, turned)
+        return
     x, matrix = low.shape(call.input(0)), low.numbers(call.input(1), "second factor")
     if len(x) != 2 or matrix.ndim != 2:
         found = f"{shape_text(x)} times {list(matrix.shape)}"
@@ -83,11 +84,10 @@ def lower_product(low: Lowering, call: Call) -> None:
 
 def lower_matmul(low: Lowering, call: Call) -> None:
     """A value times a matrix or a matrix times a value, one matrix for all or one for each index
-    of the axes between: convolutions of 1x1 whose channels are the summed axis. Of two values, as
-    all products and their sums, up to 2^24 of them for an image.
-    """
-    if call.input(0) in low.shapes and call.input(1) in low.shapes:
-        lower_pair(low, call)
+    of the axes between: convolutions of 1x1 whose channels are the summed axis. Two values: of each
+    image, with as many axes, or more where axis 0 is no batch."""
+    if call.input(0) not in low.constants and call.input(1) not in low.constants:
+        _lower_computed(low, call)
         return
     first = call.input(0) not in low.constants
     x, name = (call.input(0), call.input(1)) if first else (call.input(1), call.input(0))
@@ -162,37 +162,70 @@ def lower_matmul(low: Lowering, call: Call) -> None:
     low.reshape(call, x, (shape[0], *between, *kept))
 
 
-def lower_pair(low: Lowering, call: Call) -> None:
-    """Two values [.., M, K] and [.., K, N]: all products [.., M, N, K], added up."""
-    a, b = call.inputs
-    left, right = low.shape(a), low.shape(b)
-    both = f"{shape_text(left)} times {shape_text(right)}"
-    if min(len(left), len(right)) < 2:
-        raise Refusal(f"{both}, both computed, is not supported")
-    if 2 in (len(left), len(right)) and not low.fixed:
-        raise Mixes(f"{both}, both computed, has the batch as an axis of a matrix")
-    if low.fixed:  # axes that are not there are before all others
-        rank = max(len(left), len(right))
-        left, right = ((1,) * (rank + 1 - len(s)) + s for s in (left, right))
-        a, b = low.reshape(call, a, left, "left"), low.reshape(call, b, right, "right")
-    (rows, summed), (terms, columns) = left[-2:], right[-2:]
+def _lower_computed(low: Lowering, call: Call) -> None:
+    """Of each image matrices [..., rows, terms] times [..., terms, columns]."""
+    x, z = call.input(0), call.input(1)
+    a, b = low.shape(x), low.shape(z)
+    found = f"{shape_text(a)} times {shape_text(b)}"
+    if not call.lifted and (len(a) != len(b) or len(a) < 3):
+        raise Refusal(f"{found} is not supported, only matrices of each image")
+    row, column = len(a) == 2, len(b) == 2  # vectors, one axis lifted
+    rows, terms = (1, a[1]) if row else a[-2:]
+    columns = 1 if column else b[-1]
+    left, right = a[1:-2], b[1:-2]
+    rank = max(len(left), len(right))
+    left, right = ((1,) * (rank - len(s)) + s for s in (left, right))
     try:
-        if len(left) != len(right) or summed != terms:
-            raise ValueError
-        between = np.broadcast_shapes(left[1:-2], right[1:-2])
+        between = np.broadcast_shapes(left, right)
     except ValueError:
-        raise Refusal(f"{both} do not fit each other") from None
-    if math.prod(between) * rows * columns * summed > MOST_PRODUCTS:
-        raise Refusal(f"{both}, both computed, are more than {MOST_PRODUCTS} products")
-    a = low.reshape(call, a, (*left[:-1], 1, summed), "rows")
-    order = (*range(len(right) - 2), len(right) - 1, len(right) - 2)
-    b = transposed(low, call, b, order, "turned")
-    b = low.reshape(call, b, (*right[:-2], 1, columns, summed), "columns")
-    y = arithmetic(low, call, "Mul", (a, b), "products")
-    y = low.reshape(call, y, (left[0], math.prod(between) * rows, columns, summed), "flat")
-    y = over_axes(low, call, "Sum", (y, [3]), "sums")
-    shape = (left[0], *between, rows, columns)
-    low.reshape(call, y, shape[-rank:] if low.fixed else shape)
+        between = None
+    if between is None or b[1 if column else -2] != terms:
+        raise Refusal(f"{found}: these matrices do not fit each other")
+    count = math.prod(between)
+    if math.prod(right) == 1:  # one matrix for all: their rows are one after the other
+        inputs = [
+            low.reshape(call, x, (a[0], 1, count * rows, terms), "rows"),
+            low.reshape(call, z, (a[0], 1, terms, columns), "matrix"),
+        ]
+    else:
+        x = low.reshape(call, x, (a[0], *left, rows, terms), "left")
+        x = repeat_along(low, call, x, (a[0], *between, rows, terms), "left")
+        z = low.reshape(call, z, (a[0], *right, terms, columns), "right")
+        z = repeat_along(low, call, z, (a[0], *between, terms, columns), "right")
+        inputs = [
+            low.reshape(call, x, (a[0], count, rows, terms), "rows"),
+            low.reshape(call, z, (a[0], count, terms, columns), "matrices"),
+        ]
+    y = low.emit(call, "MatMul", inputs, step="product")
+    low.reshape(call, y, (a[0], *between, *(rows,) * (not row), *(columns,) * (not column)))
+
+
+def _lower_computed_gemm(
+    low: Lowering, call: Call, alpha: float, beta: float, turned: bool
+) -> None:
+    x, z = call.input(0), call.input(1)
+    a, b = low.shape(x), low.shape(z)
+    if not low.along_first or len(a) != 2 or len(b) != 2:
+        raise Refusal(f"its second factor '{z}' is computed, which needs a model without a batch")
+    if turned:
+        z, b = low.emit(call, "Transpose", [z], {"perm": [1, 0]}, "other"), b[::-1]
+    if a[1] != b[0]:
+        raise Refusal(f"{shape_text(a)} times {shape_text(b)}: these do not fit each other")
+    inputs = [low.reshape(call, x, (1, 1, *a), "rows"), low.reshape(call, z, (1, 1, *b), "matrix")]
+    y = low.reshape(call, low.emit(call, "MatMul", inputs, step="product"), (a[0], b[1]), "sums")
+    bias = call.input(2) if beta != 0 else ""
+
+    def times(name: str, factor: float, step: str) -> str:
+        if factor == 1:
+            return name if step else low.reshape(call, name, (a[0], b[1]))
+        if name in low.constants:
+            return low.weight(name, "bias", f"x{factor}", lambda c: np.float32(factor) * c)
+        number = low.add_constant(f"{call.output}.{step}.factor", np.array(factor, np.float32))
+        return arithmetic(low, call, "Mul", (name, number), step)
+
+    y = times(y, alpha, "scaled" if bias else "")
+    if bias:
+        arithmetic(low, call, "Add", (y, times(bias, beta, "bias")))
 
 
 OPERATORS = (
