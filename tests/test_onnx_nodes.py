@@ -144,7 +144,7 @@ OTHERS = "its node tests take a size that is not rounded"
 NO_MEANING = {
     "windows have two dimensions": r"(average|max|lp)pool_3d_.*|causal_conv_.*|convtranspose_3d",
     "inference only": r"batchnorm_.*_training_mode|training_dropout_.*|training_dropout",
-    "indices and masks are not computed": r"dropout_default_mask.*|maxpool_with_argmax_.*",
+    "masks are not computed": "dropout_default_mask.*",
     "a tie in float32 is none in float64": "dynamicquantizelinear_expanded",
     "scales of blocks are not computed": "(de)?quantizelinear_blocked.*",
     OTHERS: "resize_downsample_scales_(linear|cubic)_align_corners",
@@ -281,6 +281,7 @@ def test_every_operator_has_node_tests():
     others = {
         "DetectionOutput",
         "DetectionPostProcess",
+        "MaxPoolWithPlaces",
         "PSRoiPool",
         *OWN_OPERATORS,
     }  # no operators of ONNX's

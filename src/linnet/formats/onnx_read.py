@@ -375,6 +375,11 @@ def _resize(reader: _Reader, node: Node) -> None:
         node.op = "Upsample"
 
 
+def _max_pool(reader: _Reader, node: Node) -> None:
+    if len(node.outputs) > 1 and node.outputs[1]:
+        node.op = "MaxPoolWithPlaces"
+
+
 def _upsample(reader: _Reader, node: Node) -> None:
     if reader.opset < 9:
         scales = node.attrs.pop("scales", None)
@@ -435,6 +440,7 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "Dropout": _dropout,
     "LSTM": _lstm,
     "LogSoftmax": _softmax,
+    "MaxPool": _max_pool,
     "Pad": _pad,
     **{f"Reduce{name}": _axes_to_input for name in REDUCTIONS},
     "Resize": _resize,

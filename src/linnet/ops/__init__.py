@@ -20,6 +20,7 @@ from . import (
     regions,
     resize,
     shape,
+    unpool,
 )
 from ._registry import Operator
 
@@ -28,6 +29,7 @@ FAMILIES = (
     matmul,
     einsum,
     pool,
+    unpool,
     map,
     logic,
     normalize,

@@ -270,6 +270,16 @@ class Lowering:
         self.constants[name] = array
         return name
 
+    def add_integers(self, name: str, values: Sequence[int]) -> str:
+        """A constant of int64; once for all that are unrolled, which ask for the same very often."""
+        array = np.array(values, np.int64)
+        if not self.unrolled or self.graph.example:
+            return self.add_constant(name, array)
+        key = (str(array.tolist()), "integers")
+        if key not in self.derived:
+            self.derived[key] = self.add_constant(name, array)
+        return self.derived[key]
+
     def emit(
         self,
         call: Call,
@@ -345,7 +355,7 @@ class Lowering:
             known = self.constants.get(name)
             if known is not None and known.dtype == np.int64 and np.array_equal(known, array):
                 return name
-        return self.add_constant(names[-1], array)
+        return self.add_integers(names[-1], shape)
 
 
 def axis_of(axis: int, rank: int) -> int:

@@ -169,8 +169,8 @@ def lower_loop(low: Lowering, call: Call) -> None:
     turn = 0
     while going and (trips is None or turn < trips):
         low.unroll(_cost(body))
-        number = low.add_constant(f"{call.output}.turn", np.array(turn))
-        truth = low.add_constant(f"{call.output}.going", np.array(True))
+        number = low.add_constant(f"{call.output}.turn{turn}", np.array(turn))
+        truth = low.add_constant(f"{call.output}.going{turn}", np.array(True))
         again, *results = low.inline(body, [number, truth, *states, *more], f".{turn}")
         states = results[:count]
         for values, value in zip(kept, results[count:]):
