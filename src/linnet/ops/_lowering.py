@@ -149,6 +149,7 @@ class Lowering:
         self.room = memory_limit or machine.available_memory() // 2
         self.filled = 0
         self.unrolled = 0
+        self.bodies: dict[int, Graph] = {}  # that have been inlined, in order, by their ids
 
     def visit(self, node: Node) -> None:
         """Lower one more node, as if it were of the graph. Set by who goes through the nodes."""
@@ -271,7 +272,7 @@ class Lowering:
         return name
 
     def add_integers(self, name: str, values: Sequence[int]) -> str:
-        """A constant of int64; once for all that are unrolled, which ask for the same very often."""
+        """A constant of int64; once for all that are unrolled, which ask for the same often."""
         array = np.array(values, np.int64)
         if not self.unrolled or self.graph.example:
             return self.add_constant(name, array)

@@ -52,9 +52,11 @@ def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
 
 
 def _inline(low: Lowering, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
-    for problem in body.sort():
-        raise Refusal(problem)
-    body = remove_unused(body)
+    if id(body) not in low.bodies:
+        for problem in body.sort():
+            raise Refusal(problem)
+        low.bodies[id(body)] = remove_unused(body)
+    body = low.bodies[id(body)]
     names = dict(zip((value.name for value in body.inputs), arguments))
     for name, array in body.initializers.items():  # the same in every turn
         key = (f"body {id(body.initializers[name])}", name)
