@@ -95,6 +95,11 @@ void define_layer(py::module_& m) {
           d["bins"] = list(r.bins, 2), d["samples"] = r.samples;
           d["scale"] = r.scale, d["offset"] = r.offset;
         }
+        if (p.kind() == Kind::kSample) {
+          const family::Sample& s = p.sample();
+          d["mode"] = static_cast<int>(s.code), d["beyond"] = static_cast<int>(s.beyond);
+          d["corners"] = s.corners;
+        }
         if (p.kind() == Kind::kResize) {
           const family::Resize& r = p.resize();
           d["mode"] = static_cast<int>(r.code), d["coordinates"] = static_cast<int>(r.coordinates);
@@ -111,7 +116,8 @@ void define_layer(py::module_& m) {
         }
         d["binary"] = p.binary(), d["operand"] = dims(p.z.dims), d["operand_pitch"] = p.z.pitch;
         d["operand_dtype"] = numpy_type(p.z.dtype);
-        d["operand_constant"] = p.kind() == Kind::kMap && p.map().z_constant;
+        d["operand_constant"] = (p.kind() == Kind::kMap && p.map().z_constant) ||
+                                (p.kind() == Kind::kGather && p.gather().constant);
         d["function"] = p.kind() == Kind::kMap ? to_string(p.map().code) : "";
         if (p.kind() == Kind::kNormalize)
           d["function"] = kNormalizeWords[static_cast<int>(p.normalize().code)];

@@ -597,6 +597,21 @@ def test_out_of_memory(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> Non
     assert refused("run", "digits", "--fill", "zeros") == "out of memory\n"
 
 
+def test_two_models_are_compared_up_to_a_value(call: Call, tmp_path: Path) -> None:
+    """What comes after it may be what linnet has not."""
+    path, target = tmp_path / "net.prototxt", tmp_path / "out.onnx"
+    path.write_text(
+        'input: "x" input_shape { dim: 1 dim: 3 }'
+        'layer { name: "a" type: "Sigmoid" bottom: "x" top: "a" }'
+        'layer { name: "b" type: "ReLU" bottom: "a" top: "b" }'
+        'layer { name: "c" type: "Strange" bottom: "b" top: "c" }'
+    )
+    call("convert", path, target, "--outputs", "a,b")
+    values = call("verify", path, target, "--outputs", "a", "--json")["values"]
+    assert [value["value"] for value in values] == ["a"]
+    assert values[0]["error"] == 0
+
+
 def test_stages_are_options(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(

@@ -562,6 +562,13 @@ def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path, model: Path) ->
     assert [path.name for path in (tmp_path / "cache" / "compare").iterdir()] == ["lock"]
 
 
+def test_a_network_up_to_a_value(capsys: Any, model: Path) -> None:
+    arguments = ["--model", str(model), "--outputs", "p", "--runtimes", "linnet", "--batches", "1"]
+    assert compare.run(parse("--json", *arguments, "--seconds", "0.05", "--threads", "1")) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["model"] == "small.onnx to p" and run["rows"][0]["cells"][0]["status"] == "ok"
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"format": 2, "runs": [{"model": "x"}]}'])
 def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "r.json"

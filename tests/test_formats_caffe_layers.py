@@ -738,6 +738,7 @@ def test_prior_boxes_are_those_of_the_size_asked_for() -> None:
         ("Proposal", 'bottom: "x"', "regions that a network finds"),
         ("Filter", 'bottom: "x"', "which images are left"),
         ("YoloDetectionOutput", "", "leave this layer out"),
+        ("CTCGreedyDecoder", 'bottom: "x"', "scores [1, 6, 5, 4] and indicators [1, 6, 5, 4]"),
         ("ArgMax", "argmax_param { axis: 0 }", "over the batch"),
         ("SPP", "spp_param { }", "pyramid_height 0 of 4 axes"),
         ("SPP", "spp_param { pyramid_height: 3 }", "4 windows a side do not fit 5x4"),
@@ -863,6 +864,62 @@ def test_a_sequence_whose_batch_moves() -> None:
     with pytest.raises(ValueError, match="cannot become"):
         wrong = text.replace("dim: 4 dim: -1", "dim: 7 dim: -1")
         passes.canonicalize(formats.read(wrong.encode()))
+
+
+def decoded(scores: Any, indicators: Any, blank: int, merge: bool) -> Any:
+    """As OpenVINO's layer decodes, step by step."""
+    steps, n, _ = scores.shape
+    y = np.full((n, steps, 1, 1), -1, np.float32)
+    for i in range(n):
+        kept, before = [], -1
+        for t in range(steps):
+            if t and not indicators[t, i]:
+                break
+            best = int(scores[t, i].argmax())
+            if best != blank and not (merge and best == before):
+                kept.append(best)
+            before = best
+        y[i, : len(kept), 0, 0] = kept
+    return y
+
+
+@pytest.mark.parametrize(
+    ("settings", "blank", "merge"),
+    [
+        ("", 2, True),
+        ("ctc_merge_repeated: true blank_index: 0", 0, True),
+        ("ctc_merge_repeated: false", 2, False),
+        ("blank_index: 7", 7, True),
+    ],
+)
+@pytest.mark.parametrize(("steps", "n"), [(40, 3), (1, 1), (2, 2)])
+def test_sequences_are_decoded(settings: str, blank: int, merge: bool, steps: int, n: int) -> None:
+    x, s = normal(steps, n, 3), (RANDOM.random((steps, n)) < 0.9).astype(np.float32)
+    s[:, :1] = np.arange(steps)[:, None]  # whatever is not 0
+    text = f"""input: "x" input_shape {{ dim: {steps} dim: {n} dim: 3 }}
+        input: "s" input_shape {{ dim: {steps} dim: {n} }}
+        layer {{ name: "y" type: "CTCGreedyDecoder" bottom: "x" bottom: "s" top: "y"
+            ctc_decoder_param {{ {settings} }} }}"""
+    (y,) = linnet.load(text.encode()).run(None, {"x": x, "s": s})
+    np.testing.assert_array_equal(y, decoded(x, s, blank, merge))
+
+
+def test_an_input_whose_first_axis_is_not_the_batch() -> None:
+    """As those of licence plates' readers: indicators for each step, of an image whose columns are
+    the steps.
+    """
+    text = """input: "x" input_shape { dim: 1 dim: 3 dim: 1 dim: 7 }
+        input: "s" input_shape { dim: 7 dim: 1 }
+        layer { name: "p" type: "Permute" bottom: "x" top: "p"
+            permute_param { order: [3, 0, 1, 2] } }
+        layer { name: "r" type: "Reshape" bottom: "p" top: "r"
+            reshape_param { shape { dim: 7 dim: -1 dim: 3 } } }
+        layer { name: "y" type: "CTCGreedyDecoder" bottom: "r" bottom: "s" top: "y" }"""
+    x, s = normal(1, 3, 1, 7), np.float32([[0], [1], [1], [1], [1], [0], [1]])
+    net = linnet.load(text.encode())
+    assert [value.shape for value in net.inputs] == [(1, 3, 1, 7), (7, 1)]
+    (y,) = net.run(None, {"x": x, "s": s})
+    np.testing.assert_array_equal(y, decoded(x.transpose(3, 0, 1, 2)[..., 0], s, 2, True))
 
 
 def caffes_places(x: Any, kernel: int, stride: int) -> tuple[Any, Any]:

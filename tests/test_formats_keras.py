@@ -18,7 +18,7 @@ from reading import close, refusal
 
 import linnet
 from linnet import formats, interpret
-from linnet.formats import _hdf5
+from linnet.formats import _hdf5, _hdf5_child
 from linnet.graph import Graph
 
 h5py = pytest.importorskip("h5py", reason="the test extra is not installed")
@@ -32,6 +32,12 @@ CASES = {
 FILES = {
     f"shared{version}{suffix}": version for version in (2, 3) for suffix in (".h5.gz", ".keras")
 }
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is the same, and a process for each file would take most of the time."""
+    monkeypatch.setattr(_hdf5, "Hdf5", _hdf5_child.File)
 
 
 def h5(config: Any, weights: dict[str, list[Any]], version: str = "2.10.0", **attrs: Any) -> bytes:
@@ -314,6 +320,46 @@ def test_damaged_files() -> None:
     refusal(archive(metadata_json="{}"), "has no config.json")
 
 
+KERAS1 = unpack(DATA / "keras1.npz")
+
+
+@pytest.mark.parametrize("name", [name for name in KERAS1 if "y" in KERAS1[name]])
+def test_files_of_keras_1(name: str) -> None:
+    case = KERAS1[name]
+    net = linnet.load(case["model"])
+    y = net(*(x for key, x in case.items() if key.startswith("x/")))
+    close(y, case["y"])
+
+
+def test_kernels_of_theano_are_told() -> None:
+    refusal(KERAS1["theano"]["model"], "(Conv2D)", "data_format is 'th'")
+
+
+@pytest.mark.parametrize(
+    ("padding", "said"),
+    [
+        ([1, 2, 3], "is not two numbers for each axis"),
+        ({"top_pad": -1}, "padding is [-1, 0, 0, 0]"),
+    ],
+)
+def test_borders_of_keras_1_that_cannot_be(padding: Any, said: str) -> None:
+    refusal(h5(functional(IMAGE, layer("ZeroPadding2D", "y", "image", padding=padding)), {}), said)
+
+
+def test_borders_of_keras_1_by_their_sides() -> None:
+    padding = {"top_pad": 1, "left_pad": 2}
+    file = h5(functional(IMAGE, layer("ZeroPadding2D", "y", "image", padding=padding)), {})
+    x = np.ones((1, 4, 4, 2), np.float32)
+    np.testing.assert_array_equal(linnet.load(file)(x), np.pad(x, [(0, 0), (1, 0), (2, 0), (0, 0)]))
+
+
+def test_a_merge_of_what_is_no_model() -> None:
+    part = {"class_name": "Dense", "config": {"name": "d", "output_dim": 3}}
+    config = {"name": "m", "mode": "sum", "layers": [part]}
+    merged = {"class_name": "Sequential", "config": [{"class_name": "Merge", "config": config}]}
+    refusal(h5(merged, {}, "1.2.2"), "'m' merges what is no model")
+
+
 def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as root:
@@ -337,12 +383,3 @@ def test_small_files_do_not_become_large() -> None:
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("config.json", b" " * (20 << 20))
     refusal(bomb.getvalue(), "config.json would be more than")
-
-
-def test_without_a_library_for_hdf5(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr(_hdf5.importlib, "import_module", missing)
-    with pytest.raises(RuntimeError, match=r"apt install python3-h5py.*pyfive"):
-        _hdf5.Hdf5(io.BytesIO(), "net.h5")

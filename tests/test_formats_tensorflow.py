@@ -257,7 +257,7 @@ def test_switch_and_merge() -> None:
 def test_all_problems_at_once() -> None:
     builder = Builder().input(-1, 4, 4, 2).const("w", np.ones((3, 3, 2, 1)))
     builder.add("Conv2D", "c", "x", "w", strides=[1, 0, 1, 1], padding=b"SAME")
-    builder.add("NonMaxSuppressionV3", "boxes", "c").add("Relu", "r", "boxes")
+    builder.add("Strange", "boxes", "c").add("Relu", "r", "boxes")
     builder.add("MirrorPad", "m", "x", "w", mode=b"SYMMETRIC")
     builder.add("Relu", "odd", "x", slope=0.5)
     builder.add("FusedBatchNormV3", "bn", "x", "w", "w", "w", "w", is_training=True)
@@ -265,12 +265,29 @@ def test_all_problems_at_once() -> None:
     builder.add("Merge", "merge", "loop", "next").add("Exit", "exit", "merge")
     refusal(
         builder.data(),
-        "'boxes' (NonMaxSuppressionV3): the operator is not supported",
+        "'boxes' (Strange): the operator is not supported",
         "'c' (Conv2D): kernel 3, stride 0",
         "'m' (MirrorPad): its mode is 'SYMMETRIC', expected REFLECT",
         "'odd' (Relu): has an attribute that is not known: 'slope'",
         "'bn' (FusedBatchNormV3): is_training is set",
         "'exit' (Exit): the operator is not supported",
+    )
+
+
+def test_boxes_without_room_for_a_fixed_number() -> None:
+    builder = Builder().input(9, 4).input(9, name="s").const("most", 3).const("limit", 0.5)
+    limits = ("most", "limit", "limit")
+    for version, more in (("V3", {}), ("V4", {"pad_to_max_output_size": False})):
+        builder.add(f"NonMaxSuppression{version}", version, "x", "s", *limits, **more)
+    padded = {"pad_to_max_output_size": True}
+    builder.add("NonMaxSuppressionV5", "V5", "x", "s", *limits, "limit", **padded)
+    builder.add("GatherV2", "g", "x", "s", "most", batch_dims=2)
+    refusal(
+        builder.data(),
+        "'V3' (NonMaxSuppressionV3): how many boxes it finds depends on them",
+        "'V4' (NonMaxSuppressionV4): how many boxes it finds depends on them",
+        "'V5' (NonMaxSuppressionV5): soft_nms_sigma is not 0",
+        "'g' (GatherV2): its axis is [3] of 2 axes",
     )
 
 

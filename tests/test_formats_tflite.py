@@ -27,7 +27,7 @@ def test_as_litert_computes_it(name: str):
     for results in (interpret.run(graph, feeds).values(), net.run(case.inputs)):
         for i, result in enumerate(results):
             expected = EXPECTED[f"{name}.{i}"]
-            assert result.shape == expected.shape
+            assert result.shape == (expected.shape or (1,))  # one number has an axis
             close(result, expected, case.error)
 
 

@@ -77,6 +77,9 @@ def test_a_branch_that_sizes_choose(width, tmp_path):
     np.testing.assert_array_equal(net(-np.ones((1, 3, 5), "f4")), 0)
     np.testing.assert_array_equal(net(-np.ones((1, 3, 4), "f4")), [[[-2] * 4] * 3])
     np.testing.assert_array_equal(net(-np.ones((2, 3, 4), "f4")), [[[-2] * 4] * 3] * 2)
+    np.testing.assert_array_equal(net.run(np.ones((1, 3, 4), "f4"), fetch=["y"])[0], 2)
+    with pytest.raises(ValueError, match="no value 'z'"):
+        net.run(np.ones((1, 3, 4), "f4"), fetch=["z"])
 
 
 def test_an_integer_that_chooses(tmp_path):

@@ -91,3 +91,48 @@ def test_after_a_convolution_and_through_a_file(tmp_path: Any) -> None:
     weights = {"w": w, "k": np.array([2], np.int64)}
     file = model(nodes, weights, (2, 3, 9, 7), outputs=("y", "places"))
     agree(file, tmp_path, (2, 3, 9, 7))
+
+
+def parts(sizes: tuple[int, ...], of: tuple[int, ...], batch: int, count: int, **how: Any) -> Graph:
+    node = Node("GatherND", "g", ["x", "at"], ["y"], {"batch_dims": batch})
+    inputs = [Value("x", sizes)]
+    if "at" not in how:
+        inputs.append(Value("at", (*of, count), np.dtype(np.int64)))
+    return Graph("g", [node], how, inputs, ["y"])
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize(("of", "count"), [((7,), 1), ((2, 3), 2), ((5,), 3), ((4,), 4)])
+def test_parts_that_rows_of_numbers_name(of: tuple[int, ...], count: int, constant: bool) -> None:
+    random, sizes = np.random.default_rng(6), (2, 4, 3, 5)
+    x = random.standard_normal(sizes).astype(np.float32)
+    at = np.stack([random.integers(0, n, of) for n in sizes[:count]], -1)
+    if constant:
+        at[0] -= np.array(sizes[:count])  # counted from the end
+    graph = parts(sizes, of, 0, count, **({"at": at} if constant else {}))
+    feed = {"x": x} if constant else {"x": x, "at": at}
+    (y,) = linnet.load(graph).run(None, feed)
+    np.testing.assert_array_equal(y, x[tuple(np.moveaxis(at, -1, 0))])
+
+
+def test_parts_of_each_image() -> None:
+    random = np.random.default_rng(6)
+    x = random.standard_normal((3, 4, 3, 5)).astype(np.float32)
+    at = np.stack([random.integers(0, n, (3, 6)) for n in (4, 3)], -1)
+    (y,) = linnet.load(parts((0, 4, 3, 5), (0, 6), 1, 2)).run(None, {"x": x, "at": at})
+    np.testing.assert_array_equal(y, x[np.arange(3)[:, None], at[..., 0], at[..., 1]])
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        parts((0, 4), (0, 6), 0, 1),
+        parts((2, 4), (2, 6), 2, 1),
+        parts((2, 4), (6,), 0, 3),
+        parts((2, 4), (6,), 0, 1, at=np.array([[2]])),
+        parts((2, 1 << 25), (6,), 0, 2),  # more numbers than float32 tells apart
+    ],
+)
+def test_parts_that_cannot_be(graph: Graph) -> None:
+    with pytest.raises(ValueError, match=r"'g' \(GatherND\): of batch_dims \d and this batch"):
+        linnet.load(graph)

@@ -11,6 +11,7 @@ from onnx_models import onnx, runtime
 import linnet
 from linnet import formats, interpret, passes
 from linnet.formats.onnx_write import save
+from linnet.graph import Graph, Node, Value
 
 IMAGES, REGIONS = (2, 8, 14, 17), 9
 
@@ -126,3 +127,26 @@ def test_ps_roi_pooling_of_caffe() -> None:
 def test_what_cannot_be(kind: str, how: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         caffe(kind, how, {"rois": np.zeros((1, 5))})
+
+
+@pytest.mark.parametrize("size", [(4, 5), (1, 3), (2, 1), (6, 7)])
+def test_parts_in_other_sizes(size: tuple[int, int]) -> None:
+    """Also beyond the image, of one pixel, and turned."""
+    random = np.random.default_rng(9)
+    x = random.standard_normal((2, 3, 6, 7)).astype(np.float32)
+    boxes = (random.random((8, 4)) * 1.5 - 0.25).astype(np.float32)
+    boxes[:3] = [0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]
+    which = np.arange(8) % 2
+    node = Node("CropAndResize", "c", ["x", "boxes", "which"], ["y"], {"size": list(size)})
+    inputs = [Value("x", x.shape), Value("boxes", (8, 4)), Value("which", (8,), np.dtype("int64"))]
+    graph = Graph("g", [node], {}, inputs, ["y"])
+    feed = {"x": x, "boxes": boxes, "which": which}
+    (y,) = linnet.load(graph).run(None, feed)
+    np.testing.assert_allclose(y, interpret.run(graph, feed)["y"], 1e-5, 1e-5)
+    constant = Graph("g", [node], {"which": which}, inputs[:2], ["y"])
+    np.testing.assert_array_equal(linnet.load(constant)(x, boxes), y)
+    if size == (6, 7):
+        np.testing.assert_allclose(y[:2], [x[0], x[1, :, ::-1, ::-1]], 1e-5, 1e-5)
+    graph.nodes[0].attrs["extrapolation"] = 1.0
+    with pytest.raises(ValueError, match="a value other than 0 beyond the image"):
+        linnet.load(graph)

@@ -327,3 +327,23 @@ def test_refusals_say_why(node, reason):
         passes.canonicalize(graph([node], constants))
     assert str(error.value).startswith(f"node 'n' ({node.op}): ")
     assert reason in str(error.value)
+
+
+def test_a_first_axis_that_is_no_batch_has_to_be_given():
+    """As of a spectrum of any length; a window does not fit one of 1."""
+    nodes = [
+        Node("Unsqueeze", "image", ["x", "axes"], ["image"]),
+        Node("Conv", "conv", ["image", "w"], ["y"], {"kernel_shape": [3, 4]}),
+    ]
+    constants = {"axes": np.array([0, 1]), "w": np.ones((2, 1, 3, 4), np.float32)}
+    graph = Graph("g", nodes, constants, [Value("x", (0, 4))], ["y"])
+    said = r"the first axis of 'x' is not a batch.*shapes=\{'x': \(256, 4\)\}"
+    with pytest.raises(ValueError, match=said):
+        passes.canonicalize(graph)
+    graph.inputs = [Value("x", (9, 4))]
+    (y,) = interpret.run(passes.canonicalize(graph), {"x": np.ones((9, 4))}).values()
+    np.testing.assert_array_equal(y, np.full((1, 2, 7, 1), 12))
+    graph.inputs = [Value("x", (2, 4))]
+    with pytest.raises(ValueError, match="node 'image'") as error:
+        passes.canonicalize(graph)
+    assert "what to do" not in str(error.value)

@@ -53,10 +53,12 @@ BOUNDS = {
     "place": 0.0,
     "gather": 0.0,
     "product": 1e-5,
+    "sample": 1e-5,
     "detect": 1e-6,
     "regions": 1e-5,
     "resize": 2e-6,
     "elementwise": 2e-5,
+    "integers": 0.0,
     "normalize": 2e-5,  # a softmax's sum; its largest value is many times the rms
     "reorder": 0.0,
 }
@@ -84,6 +86,21 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "leaky": lambda x, a, _: ops.map.leaky_relu(x, alpha=a),
     "elu": lambda x, a, b: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), b * x),
     "hardsigmoid": lambda x, a, b: ops.map.hard_sigmoid(x, alpha=a, beta=b),
+}
+# Of int64: powers that are no integers are 0.
+OF_INTEGERS: dict[str, Callable[..., Any]] = {
+    "add": ops.map.add,
+    "sub": ops.map.subtract,
+    "mul": ops.map.multiply,
+    "div": ops.map.divide,
+    "max": ops.map.largest,
+    "min": ops.map.smallest,
+    "pow": lambda x, z: np.where(
+        z >= 0, np.power(x, np.abs(z)), np.where(np.abs(x) == 1, np.power(x, np.abs(z)), 0)
+    ),
+    "neg": ops.map.negative,
+    "abs": ops.map.absolute,
+    "sign": ops.map.sign,
 }
 GUARD = 64  # floats before and after every buffer
 SENTINEL = 0xA5  # bytes
@@ -205,7 +222,13 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
         values["operand"] = regions_of(rng, p)
     elif p["kind"] == "gather":
         rows = p["in"][1]
-        values["operand"] = rng.integers(-rows, rows, (p["n"], *p["operand"]), p["operand_dtype"])
+        images = 1 if p["operand_constant"] else p["n"]
+        values["operand"] = rng.integers(-rows, rows, (images, *p["operand"]), p["operand_dtype"])
+    elif p["binary"] and p["in_dtype"] == np.int64:
+        images = 1 if p["operand_constant"] else p["n"]
+        values["operand"] = anything(rng, (images, *p["operand"]), np.dtype(np.int64))
+        if p["function"] == "pow":
+            values["operand"] = values["operand"] % 7 - 1
     elif p["binary"]:
         values["operand"] = random(1 if p["operand_constant"] else p["n"], *p["operand"])
     return values
@@ -251,6 +274,8 @@ def expected(p: dict[str, Any], v: dict[str, Any], unlimited: bool = False) -> A
             return ops.gather.top_places(v["x"], **how)
         function = ops.OPERATORS["ArgMin" if least else "ArgMax"].meaning
         return function(v["x"], axis=1 + p["axes"].index(True), select_last_index=last)
+    if p["kind"] == "gather":
+        v["operand"] = np.broadcast_to(v["operand"], (p["n"], *p["operand"]))
     if p["kind"] == "gather" and p["elements"]:
         return ops.gather.gather_elements(v["x"], v["operand"], axis=2)
     if p["kind"] == "gather":
@@ -273,10 +298,20 @@ def expected(p: dict[str, Any], v: dict[str, Any], unlimited: bool = False) -> A
     if p["in_dtype"] != p["out_dtype"]:
         with np.errstate(over="ignore"):
             return ops.map.cast(v["x"], to=ONNX_TYPES[p["out_dtype"].name])
+    if p["in_dtype"] != np.float32 and p.get("function"):
+        return OF_INTEGERS[p["function"]](v["x"], *([v["operand"]] if p["binary"] else []))
     if p["in_dtype"] != np.float32:
         return v["x"]
     v = {name: a.astype(np.float64) for name, a in v.items()}
     x, kind = v["x"], p["kind"]
+    if kind == "sample":
+        how = (
+            ("nearest", "linear", "cubic")[p["mode"]],
+            ("zeros", "border", "reflection")[p["beyond"]],
+        )
+        return ops.resize.grid_sample(
+            x, v["operand"], mode=how[0], padding_mode=how[1], align_corners=p["corners"]
+        )
     if kind == "product":
         return ops.matmul.matmul(x, v["operand"])
     windows = {name: p[name] for name in ("strides", "pads", "dilations") if name in p}

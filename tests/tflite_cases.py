@@ -209,6 +209,8 @@ def moves() -> dict[str, Case]:
     cases["squeeze"] = of("SQUEEZE", one, (1, 8, 4), (), (30, {0: np.array([1], np.int32)}))
     cases["expand"] = of("EXPAND_DIMS", X, (1, 6, 8, 1, 4), [3])
     cases["gather"] = of("GATHER", X, (1, 6, 3, 4), [[1, 4, 7]], (23, {0: i(2)}))
+    places = np.array([[[0, 1], [5, 7]], [[2, 2], [0, 0]]], np.int32)
+    cases["gather_nd"] = of("GATHER_ND", X[0], (2, 2, 4), [places])
     cases["gather_one"] = of("GATHER", X, (1, 6, 8), [2], (23, {0: i(-1)}))
     cases["tile"] = of("TILE", X, (1, 6, 16, 12), [[1, 1, 2, 3]])
     weights = [real(7, 24), real(7, seed=2)]
@@ -246,6 +248,40 @@ def several() -> dict[str, Case]:
     tensors = {"x": Tensor(X.shape), "z": Tensor(X.shape), "y": Tensor((1, 2, 6, 8, 4))}
     operators = [Op("PACK", ["x", "z"], ["y"], (59, {0: i(2), 1: i(1)}))]
     cases["pack"] = Case(model(tensors, operators, ["x", "z"], ["y"]), [X, -X])
+    return cases
+
+
+def chosen() -> dict[str, Case]:
+    """What chooses among numbers, and boxes, some of which overlap by just the limit."""
+    cases = {}
+    tensors = {"x": Tensor(X.shape), "k": constant(3), "y": Tensor((1, 6, 8, 3))}
+    tensors["at"] = Tensor((1, 6, 8, 3), dtype="int32")
+    operators = [Op("TOPK_V2", ["x", "k"], ["y", "at"])]
+    cases["top_k"] = Case(model(tensors, operators, ["x"], ["y", "at"]), [X])
+    tensors = {"x": Tensor((2, 7, 3)), "at": Tensor((2, 4), dtype="int32"), "y": Tensor((2, 4, 3))}
+    operators = [Op("GATHER", ["x", "at"], ["y"], (23, {0: i(1), 1: i(1)}))]
+    places = np.array([[6, 0, 3, 3], [1, 2, 5, 4]], np.int32)
+    inputs = [numbers(2, 7, 3), places]
+    cases["gather_batch"] = Case(model(tensors, operators, ["x", "at"], ["y"]), inputs)
+    random = np.random.default_rng(8)
+    first = random.integers(0, 8, (24, 2)) / 4
+    boxes = np.concatenate([first, first + random.integers(4, 9, (24, 2)) / 4], 1)
+    boxes = np.concatenate([[[0, 0, 1, 1], [0, 0, 1, 0.5]], boxes]).astype(np.float32)
+    scores = random.permutation(26).astype(np.float32) / 32
+    scores[:2] = 0.95, 0.92
+    for version in (4, 5):
+        for name, most in (("few", 6), ("all", 30)):
+            tensors = {"x": Tensor((26, 4)), "s": Tensor((26,)), "most": constant(most)}
+            limits = {"overlap": 0.5, "score": 0.25, **({"sigma": 0.0} if version == 5 else {})}
+            for key, limit in limits.items():
+                tensors[key] = constant(np.float32(limit), "float32")
+            tensors["at"] = Tensor((most,), dtype="int32")
+            names = ["at", *["best"] * (version == 5), "n"]
+            tensors.update(best=Tensor((most,)), n=Tensor((), dtype="int32"))
+            kind = f"NON_MAX_SUPPRESSION_V{version}"
+            operators = [Op(kind, ["x", "s", "most", *limits], names)]
+            file = model(tensors, operators, ["x", "s"], names)
+            cases[f"boxes{version}_{name}"] = Case(file, [boxes, scores])
     return cases
 
 
@@ -374,7 +410,7 @@ def sparse(shape: Sequence[int], values: Any, levels: Sequence[Any], order: Sequ
 
 
 def every() -> dict[str, Case]:
-    cases = {**windows(), **elements(), **moves(), **several()}
+    cases = {**windows(), **elements(), **moves(), **several(), **chosen()}
     for dtype in ("int8", "uint8", "int16"):
         for kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
             cases[f"{dtype}_{kind}"] = quantised(dtype, kind)

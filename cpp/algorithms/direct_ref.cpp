@@ -383,6 +383,7 @@ class Algorithm_ final : public Algorithm {
       case Kind::kDetect:
       case Kind::kRegions:
       case Kind::kProduct:
+      case Kind::kSample:
         break;
     }
     throw std::logic_error("a problem of no kind");

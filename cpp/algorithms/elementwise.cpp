@@ -60,44 +60,121 @@ struct MapArgs {
   bool padded;    // rows have zeros behind them, up to a whole vector
 };
 
-// Numbers `begin` to `end` of rows `first` to `last`.
-void run_lines(const MapArgs& a, const FloatOperands& o, int64_t first, int64_t last, int64_t begin,
-               int64_t end) {
-  const auto kernel = o.kernels.map[static_cast<int>(a.function.code)];
-  MapRows tile{};
-  tile.function = a.function, tile.limits = a.limits;
-  tile.z_one = a.row.z == 0, tile.padded = a.padded;
-  tile.x_row = a.rows.x, tile.z_row = a.rows.z, tile.y_row = a.rows.y;
-  tile.count = end - begin;
-  for (int64_t line = first; line < last; line += tile.rows) {
-    const int64_t row = line % a.rows.count;
-    tile.rows = std::min(a.rows.count - row, last - line);
-    int64_t x = begin + row * a.rows.x, y = begin + row * a.rows.y;
-    int64_t z = (tile.z_one ? 0 : begin) + row * a.rows.z;
+// Calls row(rows, x, z, y) with where rows `first` to `last` begin, of which the numbers from
+// `begin` on are meant.
+template <typename Rows>
+void each_rows(const MapArgs& a, int64_t first, int64_t last, int64_t begin, Rows row) {
+  for (int64_t line = first, count; line < last; line += count) {
+    const int64_t at = line % a.rows.count;
+    count = std::min(a.rows.count - at, last - line);
+    int64_t x = begin + at * a.rows.x, y = begin + at * a.rows.y;
+    int64_t z = (a.row.z == 0 ? 0 : begin) + at * a.rows.z;
     int64_t outer = line / a.rows.count;
     for (int i = a.depth; i-- > 0; outer /= a.outer[i].count) {
-      const int64_t at = outer % a.outer[i].count;
-      x += at * a.outer[i].x, z += at * a.outer[i].z, y += at * a.outer[i].y;
+      const int64_t turn = outer % a.outer[i].count;
+      x += turn * a.outer[i].x, z += turn * a.outer[i].z, y += turn * a.outer[i].y;
     }
-    tile.x = o.x + x, tile.z = o.operand ? o.operand + z : nullptr, tile.y = o.y + y;
-    kernel(tile);
+    row(count, x, z, y);
   }
 }
 
-void run_elementwise(const MapArgs& a, const FloatOperands& o) {
+// Shares all rows, or parts of them where there are few, between the threads.
+template <typename Lines>
+void share(const MapArgs& a, ThreadPool& pool, Lines lines) {
   const int64_t all = a.lines * a.row.count;
   const int64_t parts = a.threads > 1 ? std::min(ceil_div(all, 4096), int64_t{4} * a.threads) : 1;
-  // Whole rows, or parts of them where there are few.
   const int64_t cuts = a.padded ? 1 : ceil_div(parts, std::min(parts, a.lines));
   const int64_t bands = std::min(parts, a.lines);
-  o.pool.parallel_for(bands * cuts, [&](int64_t task, int) {
+  pool.parallel_for(bands * cuts, [&](int64_t task, int) {
     const int64_t band = task / cuts, cut = task % cuts;
     const int64_t begin = a.row.count * cut / cuts, end = a.row.count * (cut + 1) / cuts;
-    run_lines(a, o, a.lines * band / bands, a.lines * (band + 1) / bands, begin, end);
+    lines(a.lines * band / bands, a.lines * (band + 1) / bands, begin, end);
+  });
+}
+
+void run_elementwise(const MapArgs& a, const FloatOperands& o) {
+  const auto kernel = o.kernels.map[static_cast<int>(a.function.code)];
+  share(a, o.pool, [&](int64_t first, int64_t last, int64_t begin, int64_t end) {
+    MapRows tile{};
+    tile.function = a.function, tile.limits = a.limits;
+    tile.z_one = a.row.z == 0, tile.padded = a.padded;
+    tile.x_row = a.rows.x, tile.z_row = a.rows.z, tile.y_row = a.rows.y;
+    tile.count = end - begin;
+    each_rows(a, first, last, begin, [&](int64_t rows, int64_t x, int64_t z, int64_t y) {
+      tile.rows = rows;
+      tile.x = o.x + x, tile.z = o.operand ? o.operand + z : nullptr, tile.y = o.y + y;
+      kernel(tile);
+    });
+  });
+}
+
+using Integer = int64_t;
+using Unsigned = uint64_t;
+
+Integer divided(Integer x, Integer z) {
+  return z == 0 ? 0 : z == -1 ? static_cast<Integer>(-static_cast<Unsigned>(x)) : x / z;
+}
+Integer power(Integer x, Integer z) {
+  if (z < 0) return x == 1 ? 1 : x == -1 ? 1 - 2 * (z & 1) : 0;
+  Unsigned result = 1, square = static_cast<Unsigned>(x);
+  for (Integer left = z; left; left >>= 1, square *= square) result *= left & 1 ? square : 1;
+  return static_cast<Integer>(result);
+}
+
+// Functions of integers, which go round where they leave 64 bits. A quotient is cut off, and 0 by
+// 0; a power is 0 where it is no integer.
+struct OfIntegers {
+  MapCode code;
+  Integer (*function)(Integer x, Integer z);
+};
+constexpr OfIntegers kOfIntegers[] = {
+    {MapCode::kAdd,
+     [](Integer x, Integer z) {
+       return static_cast<Integer>(static_cast<Unsigned>(x) + static_cast<Unsigned>(z));
+     }},
+    {MapCode::kSub,
+     [](Integer x, Integer z) {
+       return static_cast<Integer>(static_cast<Unsigned>(x) - static_cast<Unsigned>(z));
+     }},
+    {MapCode::kMul,
+     [](Integer x, Integer z) {
+       return static_cast<Integer>(static_cast<Unsigned>(x) * static_cast<Unsigned>(z));
+     }},
+    {MapCode::kDiv, divided},
+    {MapCode::kPow, power},
+    {MapCode::kMax, [](Integer x, Integer z) { return std::max(x, z); }},
+    {MapCode::kMin, [](Integer x, Integer z) { return std::min(x, z); }},
+    {MapCode::kNeg, [](Integer x, Integer) { return divided(x, -1); }},
+    {MapCode::kAbs, [](Integer x, Integer) { return x < 0 ? divided(x, -1) : x; }},
+    {MapCode::kSign,
+     [](Integer x, Integer) { return static_cast<Integer>(x > 0) - static_cast<Integer>(x < 0); }},
+};
+
+const OfIntegers* of_integers(MapCode code) {
+  for (const OfIntegers& each : kOfIntegers)
+    if (each.code == code) return &each;
+  return nullptr;
+}
+
+void run_integers(const MapArgs& a, const Operands& o) {
+  const auto* from = static_cast<const int64_t*>(o.x);
+  const auto* operand = static_cast<const int64_t*>(o.operand);
+  auto* to = static_cast<int64_t*>(o.y);
+  const auto function = of_integers(a.function.code)->function;
+  share(a, o.pool, [&](int64_t first, int64_t last, int64_t begin, int64_t end) {
+    each_rows(a, first, last, begin, [&](int64_t rows, int64_t x, int64_t z, int64_t y) {
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t i = 0; i < end - begin; ++i) {
+          const int64_t second = operand ? operand[z + row * a.rows.z + i * a.row.z] : 0;
+          to[y + row * a.rows.y + i] = function(from[x + row * a.rows.x + i], second);
+        }
+      }
+    });
   });
 }
 
 constexpr auto kCode = plan_code<&run_elementwise>("elementwise");
+constexpr auto kIntegersCode = plan_code<&run_integers>("integers");
 
 MapArgs args_of(const Problem& p, int width) {
   const Dims &d = p.y.dims, &b = p.z.dims;
@@ -164,8 +241,33 @@ class Algorithm_ final : public Algorithm {
   }
 };
 
+class Integers final : public Algorithm {
+ public:
+  const char* name() const override { return "integers"; }
+  Kinds kinds() const override { return {Kind::kMap}; }
+  bool any_types() const override { return true; }
+  bool uses_kernels() const override { return false; }
+  double cost(const Problem& p, const Context&) const override {
+    const double numbers = static_cast<double>(p.n * p.y.dims.count());
+    return parallel_cycles(8 * numbers, numbers / 4096, p.threads) + 100;
+  }
+  Plan prepare(const Problem& p, const Weight*, const Weight*,
+               const Context& context) const override {
+    return make_plan(kIntegersCode, args_of(p, context.kernels.width), context);
+  }
+
+ private:
+  std::string objection(const Problem& p, const Context&) const override {
+    if (p.x.dtype != DType::kI64 || p.y.dtype != DType::kI64) return "for int64 only";
+    if (!of_integers(p.map().code)) return "not a function of integers";
+    if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "reads planes only";
+    return p.end.limits.any() ? "integers have no limits" : "";
+  }
+};
+
 const Algorithm_ kElementwise;
-const RegisterAlgorithm kRegistered(&kElementwise);
+const Integers kIntegers;
+const RegisterAlgorithm kRegistered(&kElementwise), kAlso(&kIntegers);
 
 }  // namespace
 }  // namespace linnet

@@ -9,7 +9,7 @@ namespace linnet {
 namespace {
 
 struct GatherArgs {
-  bool elements;
+  bool elements, constant;
   DType places;
   int64_t n, size;    // of a number of x, in bytes
   int64_t outer, in;  // parts of x that have rows of their own, and how many
@@ -35,10 +35,10 @@ void run_gather(const GatherArgs& a, const Operands& o) {
   o.pool.parallel_for(a.n * a.outer, [&](int64_t part, int) {
     const char* from = x + part * a.in * bytes;
     char* to = y + part * a.rows * bytes;
-    const int64_t image = part / a.outer;
+    const int64_t image = a.constant ? 0 : part / a.outer;
     for (int64_t r = 0; r < a.rows; ++r, to += bytes) {
       if (a.elements) {
-        const int64_t first = (part * a.rows + r) * a.row;
+        const int64_t first = ((a.constant ? part % a.outer : part) * a.rows + r) * a.row;
         for (int64_t i = 0; i < a.row; ++i) {
           const int64_t row = at(first + i);
           if (row < 0) std::memset(to + i * a.size, 0, static_cast<size_t>(a.size));
@@ -73,8 +73,9 @@ class GatherRows final : public Algorithm {
   }
   Plan prepare(const Problem& p, const Weight*, const Weight*,
                const Context& context) const override {
-    const GatherArgs a{p.gather().elements, p.z.dtype,  p.n,        size_of(p.x.dtype),
-                       p.x.dims.c,          p.x.dims.h, p.y.dims.h, p.y.dims.w};
+    const GatherArgs a{p.gather().elements, p.gather().constant, p.z.dtype,  p.n,
+                       size_of(p.x.dtype),  p.x.dims.c,          p.x.dims.h, p.y.dims.h,
+                       p.y.dims.w};
     return make_plan(kCode, a, context);
   }
 

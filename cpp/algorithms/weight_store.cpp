@@ -11,12 +11,26 @@ WeightStore::Buffer WeightStore::get(const Weight* weight, const std::string& pa
                    [&](const Weight& w, void* out) { pack(w, static_cast<float*>(out)); });
 }
 
+namespace {
+
+// What tells a tensor from others: where its numbers are; of integers, which are few and of every
+// graph's own, what they are.
+std::pair<const void*, std::string> identity(const Weight& weight) {
+  const std::string type = std::string(to_string(weight.type)) + ' ' + to_string(weight.shape);
+  if (weight.integers.empty()) return {weight.bytes(), type};
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, by integers
+  for (const int64_t i : weight.integers) hash = (hash ^ static_cast<uint64_t>(i)) * 0x100000001b3;
+  return {nullptr, type + ' ' + std::to_string(hash)};
+}
+
+}  // namespace
+
 WeightStore::Buffer WeightStore::get_bytes(const Weight* weight, const std::string& packing,
                                            size_t bytes,
                                            const std::function<void(const Weight&, void*)>& pack) {
-  Entry& entry = weight ? entries_[{weight->bytes(), packing + ' ' + to_string(weight->type) + ' ' +
-                                                         to_string(weight->shape)}]
-                        : entries_[{nullptr, packing}];
+  std::pair<const void*, std::string> key{nullptr, ""};
+  if (weight) key = identity(*weight);
+  Entry& entry = entries_[{key.first, packing + ' ' + key.second}];
   if (!entry.buffer || (!counting_ && entry.buffer->size() < bytes)) {
     auto fresh = counting_ ? std::make_shared<AlignedBuffer>()
                            : std::make_shared<AlignedBuffer>(bytes, true);

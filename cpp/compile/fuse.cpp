@@ -37,6 +37,7 @@ class Fuser {
     p.x.dims = x.dims(), p.x.dtype = x.type.dtype;
     p.n = graph_.fixed ? x.shape()[0] : batch, p.threads = threads;
     p.y.dims = y.dims(), p.y.dtype = y.type.dtype;
+    if (p.y.dtype != DType::kF32) return g;
     for (const Fuse fuse : node.op->takes) {
       const Node* n = sole_user(g.output(graph_));
       if (n && n->op->becomes == fuse && take(*n, fuse, g))

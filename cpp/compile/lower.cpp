@@ -414,12 +414,15 @@ class Lowerer final : public Lowering {
     const int second = group.residual >= 0 ? group.residual : node.value(1);
     if (node.op->planar) {
       x = image_view(source, p.x = image(p.x.dims, Layout::kNchw, p.x.dtype), step.name);
-      const DType type = graph_.values[second].type.dtype;
-      z = image_view(views_[second], p.z = image(p.z.dims, Layout::kNchw, type), step.name);
+      if (second >= 0) {
+        const DType type = graph_.values[second].type.dtype;
+        z = image_view(views_[second], p.z = image(p.z.dims, Layout::kNchw, type), step.name);
+        step.z = place_of(z);
+      }
       p.y = image(p.y.dims, Layout::kNchw, p.y.dtype);
       step.choice = planner_.choose(p, step.weight, step.bias);
       const View y = fresh(p.y, images(result));
-      step.x = place_of(x), step.z = place_of(z), step.y = place_of(y);
+      step.x = place_of(x), step.y = place_of(y);
       views_[result] = y;
       return add(std::move(step));
     }

@@ -9,20 +9,31 @@
 namespace linnet {
 namespace {
 
-// The second operand of a sum, in the layout of its result.
+template <typename T>
+void pack_constant(const T* from, const Dims& d, const Strides& to, T* out) {
+  for (int64_t c = 0; c < d.c; ++c) {
+    for (int64_t i = 0; i < d.h; ++i) {
+      for (int64_t j = 0; j < d.w; ++j)
+        out[c * to.c + i * to.h + j * to.w] = from[(c * d.h + i) * d.w + j];
+    }
+  }
+}
+
+// A constant operand, in the layout of the problem's.
 WeightStore::Buffer pack_constant(const Weight& constant, const Problem& problem,
                                   const Context& context) {
   const Dims& d = problem.z.dims;
   const Strides to(problem.z, context.kernels.width);
   const std::string packing =
       std::string("constant ") + to_string(problem.z.layout) + " " + std::to_string(d.c);
-  return context.weights.get(&constant, packing, to.n, [&](const Weight& w, float* out) {
-    for (int64_t c = 0; c < d.c; ++c) {
-      for (int64_t i = 0; i < d.h; ++i) {
-        for (int64_t j = 0; j < d.w; ++j)
-          out[c * to.c + i * to.h + j * to.w] = w.data[(c * d.h + i) * d.w + j];
-      }
-    }
+  if (constant.integers.empty()) {
+    return context.weights.get(&constant, packing, to.n, [&](const Weight& w, float* out) {
+      pack_constant(w.data, d, to, out);
+    });
+  }
+  const size_t bytes = float_bytes(2 * to.n);  // int64
+  return context.weights.get_bytes(&constant, packing, bytes, [&](const Weight& w, void* out) {
+    pack_constant(w.integers.data(), d, to, static_cast<int64_t*>(out));
   });
 }
 

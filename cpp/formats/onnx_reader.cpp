@@ -288,12 +288,11 @@ class Reader {
       std::vector<int64_t> integers = tensor.integers;
       if (tensor.data_field) {
         expect_bytes(tensor, sizeof(int64_t));
-        if (tensor.data.size() > kMaxList * sizeof(int64_t) || !integers.empty())
-          throw NotCanonical("holds more than " + std::to_string(kMaxList) + " integers");
+        if (!integers.empty()) throw NotCanonical("has its data in pieces");
         integers.resize(tensor.data.size() / sizeof(int64_t));
         if (!integers.empty()) std::memcpy(integers.data(), tensor.data.begin, tensor.data.size());
       }
-      if (tensor.shape != Shape{static_cast<int64_t>(integers.size())})
+      if (!tensor.data_field && tensor.shape != Shape{static_cast<int64_t>(integers.size())})
         throw NotCanonical("holds " + std::to_string(integers.size()) +
                            " integers, but has shape " + to_string(tensor.shape));
       builder_->initializer(tensor.name, tensor.shape, std::move(integers));

@@ -151,7 +151,9 @@ Input GraphBuilder::find(const OpDef& op, size_t place, const std::string& name)
   const bool activation = role == Role::kActivation || role == Role::kEither;
   if (value != values_.end() && activation) return {value->second, -1};
   if (weight != weights_.end() && role != Role::kActivation) {
-    if (role != Role::kConstant && !graph_.weights[weight->second].bytes())
+    const Weight& constant = graph_.weights[weight->second];
+    const bool integers = role == Role::kEither && !constant.integers.empty();
+    if (role != Role::kConstant && !constant.bytes() && !integers)
       fail("input '" + name + "' is not float32");
     return {-1, weight->second};
   }

@@ -70,6 +70,9 @@ struct DetectParams {
   int64_t rows = 0;
   bool places = false;
 };
+struct SampleParams {
+  family::Sample sample;
+};
 struct ResizeParams {
   enum class Fit : uint8_t { kStretch, kNotLarger, kNotSmaller } fit = Fit::kStretch;
   family::Resize resize;
@@ -78,9 +81,10 @@ struct ResizeParams {
 struct CastParams {
   DType to = DType::kF32;
 };
-using Params = std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams,
-                            MapParams, NormalizeParams, TransposeParams, SliceParams, ResizeParams,
-                            ReduceParams, CastParams, GatherParams, DetectParams, RegionsParams>;
+using Params =
+    std::variant<std::monostate, ConvParams, PoolParams, AxisParams, ReshapeParams, MapParams,
+                 NormalizeParams, TransposeParams, SliceParams, ResizeParams, ReduceParams,
+                 CastParams, GatherParams, DetectParams, RegionsParams, SampleParams>;
 
 struct Value {
   std::string name;

@@ -52,10 +52,12 @@ std::vector<TensorType> node_types(const Graph& graph, const Node& node,
   std::vector<TensorType> types;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const int value = node.value(i), weight = node.weight(i);
-    types.push_back(value >= 0    ? type_of(value)
-                    : weight >= 0 ? TensorType{DType::kF32, graph.weights[weight].shape}
-                                  : TensorType{});
-    if (node.op->role(i) != Role::kEither) continue;
+    types.push_back(value >= 0   ? type_of(value)
+                    : weight < 0 ? TensorType{}
+                    : node.op->role(i) == Role::kEither
+                        ? graph.weights[weight].tensor_type()
+                        : TensorType{DType::kF32, graph.weights[weight].shape});
+    if (node.op->role(i) != Role::kEither || node.op->planar) continue;
     // A constant has no batch of its own, so an axis 0 it may have must be 1.
     const Shape& s = types.back().shape;
     if (weight >= 0 && !s.empty() && s.size() == types[0].shape.size() && s[0] != 1)

@@ -16,7 +16,7 @@ struct Weight {
   std::string name;
   Shape shape;
   const float* data = nullptr;    // float32, dense; null for an integer tensor and for other types
-  std::vector<int64_t> integers;  // value of an int64 tensor (a Reshape's shape)
+  std::vector<int64_t> integers;  // value of an int64 tensor (a Reshape's shape, places)
   std::shared_ptr<const void> owner = nullptr;
   DType type = DType::kF32;
   const void* stored = nullptr;    // float16 or int8 in place of `data`, dense, of any alignment
@@ -24,6 +24,7 @@ struct Weight {
   std::shared_ptr<const FilePart> part = nullptr;  // where it is a file's
 
   int64_t count() const;
+  TensorType tensor_type() const { return {integers.empty() ? type : DType::kI64, shape}; }
   // Where its numbers are, or what stands for them as long as they are in a file; null for an
   // integer tensor.
   const void* bytes() const {

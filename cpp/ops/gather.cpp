@@ -4,7 +4,8 @@
 namespace linnet {
 namespace {
 
-// Of x [N, A, rows, B] those that z names: [N, count], or of elements [N, A, count, B].
+// Of x [N, A, rows, B] those that z names: [N, count], or of elements [N, A, count, B]; N is 1
+// where z is constant.
 std::vector<TensorType> types(const Params& params, const std::vector<TensorType>& inputs) {
   const Shape &x = inputs[0].shape, &z = inputs[1].shape;
   const bool elements = std::get<GatherParams>(params).elements;
@@ -19,14 +20,17 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
 
 Problem problem(const Graph& graph, const Node& node) {
   Problem p;
-  p.params = family::Gather{std::get<GatherParams>(node.params).elements};
-  p.z.dims = graph.values[node.value(1)].dims();
+  const bool constant = node.weight(1) >= 0;
+  p.params = family::Gather{std::get<GatherParams>(node.params).elements, constant};
+  p.z.dims =
+      constant ? dims_of(graph.weights[node.weight(1)].shape) : graph.values[node.value(1)].dims();
+  if (constant) p.z.dtype = DType::kI64;
   if (!p.gather().elements) p.z.dims = {1, p.z.dims.c, 1};
   return p;
 }
 
 OpDef gather(const char* name, Params (*read)(NodeReader&)) {
-  OpDef op{name, {{Role::kActivation}, {Role::kActivation}}};
+  OpDef op{name, {{Role::kActivation}, {Role::kEither}}};
   op.read = read, op.types = types, op.problem = problem, op.any_type = op.planar = true;
   return op;
 }

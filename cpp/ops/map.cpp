@@ -71,6 +71,9 @@ std::vector<TensorType> two_types(const Params&, const std::vector<TensorType>& 
   const Shape& a = inputs[0].shape;
   Shape b = inputs[1].shape;
   require_rank_of_image(a);
+  if (inputs[1].dtype != inputs[0].dtype)
+    refuse(std::string("inputs are ") + to_string(inputs[0].dtype) + " and " +
+           to_string(inputs[1].dtype) + "; cast one");
   if (b.size() > a.size()) {
     refuse("second input " + to_string(b) + " has more axes than the first " + to_string(a));
   }
@@ -93,6 +96,7 @@ Problem two_problem(const Graph& graph, const Node& node) {
     const size_t rank = graph.values[node.value(0)].shape().size();
     operand.insert(operand.begin(), rank - operand.size(), 1);
     p.z.dims = dims_of(operand);
+    p.z.dtype = graph.values[node.value(0)].type.dtype;
   } else {
     p.z.dims = graph.values[node.value(1)].dims();
   }
@@ -104,6 +108,7 @@ OpDef two_inputs(const char* name) {
   OpDef op{name, {{Role::kActivation}, {Role::kEither}}};
   op.read = no_params, op.types = two_types, op.problem = two_problem<kCode>;
   op.takes = {Fuse::kActivation};
+  op.integers = kCode != MapCode::kPRelu;
   return op;
 }
 
@@ -132,6 +137,14 @@ OpDef add() {
   return op;
 }
 
+// Of integers too.
+template <MapCode kCode>
+OpDef signs(const char* name) {
+  OpDef op = function<kCode>(name);
+  op.integers = true;
+  return op;
+}
+
 const RegisterOps kRegistered({
     add(),
     two_inputs<MapCode::kSub>("Sub"),
@@ -150,9 +163,9 @@ const RegisterOps kRegistered({
     function<MapCode::kLog>("Log"),
     function<MapCode::kSqrt>("Sqrt"),
     function<MapCode::kReciprocal>("Reciprocal"),
-    function<MapCode::kNeg>("Neg"),
-    function<MapCode::kAbs>("Abs"),
-    function<MapCode::kSign>("Sign"),
+    signs<MapCode::kNeg>("Neg"),
+    signs<MapCode::kAbs>("Abs"),
+    signs<MapCode::kSign>("Sign"),
     function<MapCode::kFloor>("Floor"),
     function<MapCode::kCeil>("Ceil"),
     function<MapCode::kRound>("Round"),

@@ -86,7 +86,8 @@ std::vector<TensorType> types_of(const OpDef& op, const Params& params,
                                  const std::vector<TensorType>& inputs) {
   for (size_t i = 0; i < inputs.size() && !op.any_type; ++i) {
     const bool activation = op.role(i) == Role::kActivation || op.role(i) == Role::kEither;
-    if (activation && inputs[i].dtype != DType::kF32) {
+    const bool integers = op.integers && inputs[i].dtype == DType::kI64;
+    if (activation && inputs[i].dtype != DType::kF32 && !integers) {
       refuse(std::string("an input is ") + to_string(inputs[i].dtype) +
              ", only float32 is supported; cast it");
     }
@@ -104,7 +105,7 @@ TensorType infer_type(const std::string& name, const Attributes& attributes,
     std::vector<TensorType> types;
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (i == 0 && inputs[i].shape.empty()) refuse("an input has no axes");
-      types.push_back({inputs[i].type, inputs[i].shape});
+      types.push_back(inputs[i].tensor_type());
       const bool weight = op->role(i) == Role::kWeight || op->role(i) == Role::kBias;
       if (inputs[i].data || !inputs[i].integers.empty() || (weight && !inputs[i].shape.empty()))
         constants[i] = &inputs[i];

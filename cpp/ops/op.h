@@ -66,6 +66,7 @@ struct OpDef {
   std::vector<TensorType> (*types)(const Params& params,
                                    const std::vector<TensorType>& inputs) = nullptr;
   bool any_type = false;  // activations need not be float32
+  bool integers = false;  // they may be int64 instead, all of them
   bool finds = false;     // its results are rows, of which those that begin with -1 are none
   bool planar = false;    // reads and writes whole images only, channel by channel
   // The problem that one step solves: kind, dims and parameters, for one image; null for operators

@@ -143,7 +143,48 @@ OpDef resize() {
   return op;
 }
 
-const RegisterOps kRegistered({resize()});
+Params read_sample(NodeReader& node) {
+  family::Sample s;
+  const auto choose = [&](const char* name, const std::string& given,
+                          std::initializer_list<const char*> words) {
+    int i = 0;
+    for (const char* word : words) {
+      if (given == word) return i;
+      ++i;
+    }
+    refuse(name + (" '" + given + "' is not supported"));
+  };
+  s.code = static_cast<ResizeCode>(
+      choose("mode", node.text("mode", "linear"), {"nearest", "linear", "cubic"}));
+  s.beyond = static_cast<Beyond>(choose("padding_mode", node.text("padding_mode", "zeros"),
+                                        {"zeros", "border", "reflection"}));
+  s.corners = node.integer("align_corners", 0) != 0;
+  return SampleParams{s};
+}
+
+// Of x [N, C, H, W] at the places [N, rows, columns, 2].
+std::vector<TensorType> sample_types(const Params&, const std::vector<TensorType>& inputs) {
+  const Shape &x = inputs[0].shape, &places = inputs[1].shape;
+  require_rank(x, 4, "input");
+  require_rank(places, 4, "second input");
+  if (places[3] != 2) refuse("places have shape " + to_string(places));
+  return {{DType::kF32, {x[0], x[1], places[1], places[2]}}};
+}
+
+Problem sample_problem(const Graph& graph, const Node& node) {
+  Problem p;
+  p.params = std::get<SampleParams>(node.params).sample;
+  p.z.dims = graph.values[node.value(1)].dims();
+  return p;
+}
+
+OpDef grid_sample() {
+  OpDef op{"GridSample", {{Role::kActivation}, {Role::kActivation}}};
+  op.read = read_sample, op.types = sample_types, op.problem = sample_problem, op.planar = true;
+  return op;
+}
+
+const RegisterOps kRegistered({grid_sample(), resize()});
 
 }  // namespace
 }  // namespace linnet

@@ -14,14 +14,15 @@
 namespace linnet {
 namespace {
 
-constexpr const char* kKindNames[kKinds] = {"conv",      "matmul", "pool",    "map",
-                                            "normalize", "move",   "resize",  "reduce",
-                                            "gather",    "detect", "regions", "product"};
+constexpr const char* kKindNames[kKinds] = {"conv",    "matmul",  "pool",   "map",    "normalize",
+                                            "move",    "resize",  "reduce", "gather", "detect",
+                                            "regions", "product", "sample"};
 constexpr const char* kPoolNames[] = {"max", "average"};
 constexpr const char* kReduceNames[kReduceCodes] = {"mean",     "sum",        "max",     "min",
                                                     "product",  "magnitudes", "squares", "firstmax",
                                                     "firstmin", "lastmax",    "lastmin"};
 constexpr const char* kRegionNames[] = {"max", "own", "samples", "maxsample"};
+constexpr const char* kBeyondNames[] = {"zeros", "border", "reflection"};
 constexpr const char* kResizeNames[] = {"nearest", "linear", "cubic"};
 // The first of each is not written.
 constexpr const char* kCoordinateNames[] = {
@@ -304,6 +305,7 @@ void parameters(Io& io, Problem& p, family::Gather& g) {
   g.elements = io.flag("elements", g.elements);
   need(io, "by", "the type of the places");
   type(io, p.z.dtype);
+  g.constant = io.part("c", g.constant);
 }
 
 template <typename Io>
@@ -350,6 +352,17 @@ template <typename Io>
 void parameters(Io& io, Problem& p, family::Product&) {
   need(io, "by", "the number of columns");
   p.y.dims.w = io.number(p.y.dims.w, 1);
+}
+
+template <typename Io>
+void parameters(Io& io, Problem& p, family::Sample& s) {
+  need(io, "to", "the output's size");
+  p.y.dims.h = io.number(p.y.dims.h, 1);
+  if (!io.part("x")) io.fail(nullptr);
+  p.y.dims.w = io.number(p.y.dims.w, 1);
+  if (!choose(io, s.code, kResizeNames)) io.fail("nearest, linear or cubic");
+  if (!choose(io, s.beyond, kBeyondNames)) io.fail("zeros, border or reflection");
+  s.corners = io.flag("corners", s.corners);
 }
 
 template <typename Io>
@@ -450,9 +463,9 @@ void fields(Io& io, Problem& p) {
   Kind kind = p.kind();
   if (!choose(io, kind, kKindNames)) io.fail("the kind");
   static const family::Params kEmpty[kKinds] = {
-      family::Conv(),      family::Matmul(), family::Pool(),    family::Map(),
-      family::Normalize(), family::Move(),   family::Resize(),  family::Reduce(),
-      family::Gather(),    family::Detect(), family::Regions(), family::Product()};
+      family::Conv(),    family::Matmul(),  family::Pool(),   family::Map(),    family::Normalize(),
+      family::Move(),    family::Resize(),  family::Reduce(), family::Gather(), family::Detect(),
+      family::Regions(), family::Product(), family::Sample()};
   if (kind != p.kind()) p.params = kEmpty[static_cast<int>(kind)];
   need(io, "", "the type");
   type(io, p.x.dtype);
@@ -507,6 +520,10 @@ void derive(Problem& p) {
     p.z = p.y, p.z.dtype = p.x.dtype;
     p.z.dims = {p.x.dims.c, 1, d.classes};
     if (d.planar) std::swap(p.z.dims.c, p.z.dims.w);
+    return;
+  }
+  if (p.kind() == Kind::kSample) {
+    p.z = p.y, p.z.dims = {p.y.dims.h, p.y.dims.w, 2};
     return;
   }
   if (p.kind() == Kind::kProduct) {

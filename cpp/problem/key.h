@@ -15,10 +15,13 @@
 //   resize       toHxW nearest|linear|cubic [COORDINATES] [ROUNDING] [scaleH,W] [roiT,L,B,R]
 //                [coeffA] [antialias] [exclude_outside] [outsideV], as ONNX's Resize has them
 //   reduce       FUNCTION ofAXES [topN]: some of c, h and w; of a place how many, the best first
-//   gather       rowsN [elements] byTYPE: of x's rows those that numbers of that type name
+//   gather       rowsN [elements] byTYPE[c]: of x's rows those that numbers of that type name; c:
+//   one
+//                z for all images
 //   detect       kROWS classesN [butCLASS] [centers] [priors] [own] [planar] [pixels] [clip]
 //                [grouped] [candidatesN] [eachN] [togetherN] scoreV overlapV [etaV]
 //   regions      kREGIONS toHxW max|own|samples|maxsample [eachN] [imagesN] [scaleV] [offsetV]
+//   sample       toHxW nearest|linear|cubic zeros|border|reflection [corners]
 //   product      byCOLUMNS: c matrices of h rows and w columns times c of w rows
 //
 //   steps        of numbers that are no image: how far images lie apart, then the axes from the

@@ -73,8 +73,9 @@ const char* objection(const Problem& p) {
     if (p.x.dtype != DType::kF32 || p.y.dtype != DType::kF32) return "regions are of float32";
     return objection(p.regions(), x.c);
   }
-  if (p.kind() == Kind::kProduct && (p.x.dtype != DType::kF32 || p.y.dtype != DType::kF32))
-    return "products are of float32";
+  if ((p.kind() == Kind::kProduct || p.kind() == Kind::kSample) &&
+      (p.x.dtype != DType::kF32 || p.y.dtype != DType::kF32))
+    return "factors and places are float32";
   if (p.kind() == Kind::kResize) {
     const family::Resize& r = p.resize();
     for (const float real : {r.scale[0], r.scale[1], r.roi[0], r.roi[1], r.roi[2], r.roi[3]})

@@ -44,7 +44,7 @@ int64_t Problem::taps() const {
 
 bool Problem::binary() const {
   return end.residual || kind() == Kind::kGather || kind() == Kind::kDetect ||
-         kind() == Kind::kRegions || kind() == Kind::kProduct ||
+         kind() == Kind::kRegions || kind() == Kind::kProduct || kind() == Kind::kSample ||
          (kind() == Kind::kMap && info(map().code).inputs == 2);
 }
 

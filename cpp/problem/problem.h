@@ -43,9 +43,10 @@ enum class Kind : uint8_t {
   kGather,
   kDetect,
   kRegions,
-  kProduct
+  kProduct,
+  kSample
 };
-constexpr int kKinds = 12;
+constexpr int kKinds = 13;
 
 // Some kinds.
 class Kinds {
@@ -80,6 +81,8 @@ enum class Coordinates : uint8_t {
   kTfHalfPixelForNn,
   kTfCropAndResize
 };
+// What lies beyond an image's border: zeros, its last numbers, or the image mirrored.
+enum class Beyond : uint8_t { kZeros, kBorder, kReflection };
 enum class Nearest : uint8_t { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 
 // What becomes of a layer's results before they are stored, in this order.
@@ -146,6 +149,7 @@ struct Reduce {
 // ones count from the last row; those beyond give zeros.
 struct Gather {
   bool elements = false;
+  bool constant = false;  // one z for all images of the batch
 };
 // The boxes that stay of many that overlap. x is [boxes, 1 or classes, 4], z the scores, [boxes, 1,
 // classes] or, if they are planar, [classes, 1, boxes]. y is rows of 7: 0 (-1 where there are no
@@ -180,8 +184,15 @@ struct Regions {
 };
 // Matrices x [rows, terms], as many as x has channels, times as many z [terms, columns].
 struct Product {};
+// Numbers between those of an image, at the places z [rows, columns, 2] says: x and y, from -1
+// to 1.
+struct Sample {
+  ResizeCode code = ResizeCode::kLinear;
+  Beyond beyond = Beyond::kZeros;
+  bool corners = false;  // -1 and 1 are the middles of the outermost numbers, not their borders
+};
 using Params = std::variant<Conv, Matmul, Pool, Map, Normalize, Move, Resize, Reduce, Gather,
-                            Detect, Regions, Product>;
+                            Detect, Regions, Product, Sample>;
 
 }  // namespace family
 
@@ -205,6 +216,7 @@ struct Problem {
   const family::Gather& gather() const { return std::get<family::Gather>(params); }
   const family::Detect& detect() const { return std::get<family::Detect>(params); }
   const family::Regions& regions() const { return std::get<family::Regions>(params); }
+  const family::Sample& sample() const { return std::get<family::Sample>(params); }
 
   // Whether it is products with weights, their type, and how many each output channel has.
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }

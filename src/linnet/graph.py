@@ -99,6 +99,7 @@ class Graph:
     layers: the source's own, in its order, where several nodes may stand for one or none.
     left_out: kinds of operators that the source has and the wanted outputs do not depend on.
     metadata: what else the file says, by ONNX's or linnet's own keys (linnet.preprocess has them).
+    aliases: names that the source has for a value beside its own, which they lead to.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Graph:
     layers: list[Layer] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
 
     def names(self) -> Names:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from . import _core, formats
+from . import _core, aliases, formats
 from .formats import onnx_metadata
 from .graph import Array, Graph
 from .text import short
@@ -76,7 +76,7 @@ def build(
 
     graph = _read(source, weights, stages, shapes, outputs)
     try:
-        return core.build(passes.canonicalize(graph, memory_limit)), graph.metadata
+        form = passes.canonicalize(graph, memory_limit)
     except SizesMatter:
         return graph, graph.metadata
     except OperatorsMissing:
@@ -86,6 +86,7 @@ def build(
         if is_unrolled(graph) and any(0 in value.shape for value in graph.inputs):
             return graph, graph.metadata
         raise
+    return core.build(form), aliases.told(form)
 
 
 def build_for(

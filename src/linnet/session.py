@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
+from .aliases import recorded as recorded_aliases
 from .options import whole
 from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
 from .report import Candidate, Layer, Report
@@ -48,7 +49,6 @@ class Session:
     ) -> None:
         self._open: _core.Session | SizedSession | None = core
         self._metadata = dict(metadata or {})
-        self._names: frozenset[str] | None = None  # of all values, once one is asked for
         self._lock = threading.Lock()  # of calls, where there is a state
         self._kept = self._states()
 
@@ -107,8 +107,19 @@ class Session:
 
     @property
     def values(self) -> list[ValueInfo]:
-        """All that fetch= accepts: inputs, results of every node, outputs."""
-        return [_info(*value) for value in self._inner.values]
+        """All that fetch= accepts: inputs, results of every node, outputs; and those of them under
+        other names that the model's file has for them.
+        """
+        own = {value[0]: _info(*value) for value in self._inner.values}
+        return [own[to]._replace(name=name) for name, to in self._names.items()]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Of every value that can be asked for, its own name."""
+        own = {name: name for name, _, _ in self._inner.values}
+        aliases = recorded_aliases(self._metadata)
+        others = {name: to for name, to in aliases.items() if to in own and name not in own}
+        return {**own, **others}
 
     @cached_property
     def preprocess(self) -> Preprocess | None:
@@ -249,12 +260,12 @@ class Session:
         self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
     ) -> list[Array]:
         arrays = _arrays(inputs)
+        own = wanted
         if wanted:
-            if self._names is None:
-                self._names = frozenset(name for name, _, _ in self._inner.values)
             unknown = [name for name in wanted if name not in self._names]
             if unknown:
                 raise ValueError(f"the model has no value {listed(unknown)}")
+            own = [self._names[name] for name in wanted]
         if out is not None:
             if isinstance(out, np.ndarray):
                 out = [out]
@@ -265,9 +276,14 @@ class Session:
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
                 if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
                     raise ValueError("out overlaps an input or another output")
-        if self._kept:
-            return self._run_with_states(self._kept, arrays, wanted, out)
-        return self._inner.run(arrays, wanted, out)
+        run = partial(self._run_with_states, self._kept) if self._kept else self._inner.run
+        if len(set(own)) < len(set(wanted)) == len(wanted):  # one value under several names
+            if out is not None:
+                raise ValueError("out cannot hold a value that is asked for by two of its names")
+            once = list(dict.fromkeys(own))
+            values = dict(zip(once, run(arrays, once, None)))
+            return [values[name].copy() for name in own]
+        return run(arrays, own, out)
 
     def _states(self) -> Kept | None:
         states = recorded_states(self._metadata)

@@ -68,10 +68,9 @@ class SizedSession:
 
     @property
     def values(self) -> _Described:
-        if self._last is not None:
-            given = {name for name, _, _ in self._last.values}
-            return [*self._last.values, *(v for v in self.inputs if v[0] not in given)]
-        return [*self.inputs, *self.outputs]
+        """Those of the source, of which a form may have fewer; sizes are not known."""
+        made = [name for node in self._graph.nodes for name in node.outputs if name]
+        return [*self.inputs, *((name, [], np.dtype(np.float32)) for name in made)]
 
     @property
     def threads(self) -> int:

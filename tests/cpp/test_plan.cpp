@@ -46,8 +46,11 @@ const char* const kKeys[] = {
     "reduce f32>int64 n2 c6h5w70 firstmax ofc nhwc t2",
     "reduce f32>int64 n2 c6h5w7 firstmin ofw top3 nchw t1",
     "gather f32 n2 c3h7w5 rows4 byint64 nchw t1",
+    "sample f32 n2 c3h7w5 to4x6 linear reflection nchw t2",
     "product f32 n2 c3h17w5 by9 nchw t2",
     "gather f32 n2 c3h7w5 rows4 elements byint32 nchw t2",
+    "gather f32 n2 c3h7w5 rows4 byint64c nchw t1",
+    "map int64 n2 c5h7w6 add z5x1x1 nchw t2",
     "detect f32 n2 c40h1w4 k9 classes3 but0 centers grouped score0.1 overlap0.4 nchw t2",
     "detect f32>int64 n1 c40h1w4 k9 classes3 planar each3 score0.1 overlap0.4 nchw t1",
     "regions f32 n1 c6h9w8 k4 to2x3 max images2 nchw t2",
@@ -95,7 +98,7 @@ struct Prepared {
 
 std::vector<char> run(const Problem& p, const Plan& plan, bool extreme) {
   const int width = plan.kernels->width;
-  std::vector<float> x = numbers(p.x_extent(width), 3);
+  std::vector<float> x = numbers(p.x_extent(width) * (size_of(p.x.dtype) > 4 ? 2 : 1), 3);
   // What transforms cannot carry, for the code that repairs it.
   if (extreme) x[x.size() / 2] = 1e25f, x[x.size() / 3] = std::numeric_limits<float>::infinity();
   const int64_t count = p.binary() ? p.z.extent(p.n, width) : 0;

@@ -38,6 +38,8 @@ TEST_CASE("every field of a key is read and written") {
         "pool f32 n1 c9h5w5 r2x3s2x1p1,0,0,1d1x2 max ceil nhwc t1",
         "reduce f32>int64 n1 c9h5w5 firstmin ofh top3 nchw t1",
         "gather int8 n2 c3h7w5 rows9 elements byint32 nchw t1",
+        "sample f32 n2 c3h7w5 to4x6 cubic zeros corners nchw t1",
+        "gather f32 n2 c3h7w5 rows9 byint64c nchw t1",
         "product f32 n2 c3h7w5 by9 nchw t1",
         "detect f32 n2 c9h3w4 k5 classes3 but1 centers priors own pixels clip grouped candidates7 "
         "each4 score-0.5 overlap0.25 eta0.75 nchw t1",

@@ -192,6 +192,76 @@ def moves():
     yield "cast", (2, 9), lambda x: tf.cast(tf.cast(x * 10, tf.int32), tf.float32)
 
 
+def chosen():
+    """What chooses among numbers, and boxes. Some overlap by just the limit."""
+    best, gather_nd = tf.math.top_k, tf.gather_nd
+    yield "top_k", (2, 3, 9), lambda x: list(best(x, 4))
+    yield "gather_computed", (1, 5, 3), lambda x: tf.gather(x[0], tf.argsort(x[0, :, 1]))
+    yield (
+        "gather_batch",
+        (2, 5, 3),
+        lambda x: tf.gather(x, best(x[..., 1], 4)[1], axis=1, batch_dims=1),
+    )
+    yield "gather_nd", (1, 5, 3), lambda x: gather_nd(x[0], best(x[0], 2)[1])
+    yield "gather_nd_first", (1, 5, 3), lambda x: gather_nd(x[0], best(x[0, :, 1], 4)[1][:, None])
+    yield "gather_nd_constant", (1, 5, 3), lambda x: gather_nd(x[0], [[0, 1], [1, 2], [0, 1]])
+    for name, size in (("crops", [3, 4]), ("crops_of_one", [1, 2])):
+        yield name, (1, 6, 8, 3), lambda x, size=size: crops(x, size)
+    for version in (4, 5):
+        for name, overlap, most in (("", 0.5, 10), ("_all", 1.0, 30)):
+            yield (
+                f"suppression{version}{name}",
+                (1, 24, 5),
+                lambda x, how=(version, overlap, most): suppressed(x, *how),
+            )
+    for name, classes, how in (
+        ("combined", 1, {"max_total_size": 9}),
+        ("combined_own", 3, {"max_total_size": 20, "clip_boxes": False}),
+        ("combined_pad", 1, {"max_total_size": 20, "pad_per_class": True}),
+    ):
+        yield name, (2, 12, 8, 3), lambda x, c=classes, how=how: combined(x, c, how)
+
+
+def crops(x, size):
+    """Parts of an image, some beyond it, of which one is turned."""
+    boxes = tf.concat([x[0, :, 0, :2], x[0, :, 1, :2] + 0.75], -1)
+    boxes = tf.concat([boxes, [[0, 0, 1, 1], [1, 1, 0.25, 0]]], 0)
+    return tf.image.crop_and_resize(x, boxes, tf.zeros([8], tf.int32), size)
+
+
+def boxes_of(x):
+    """Corners in steps of 1/4, which overlap by simple fractions."""
+    first = tf.floor((x[..., :2] + 1) * 4) / 4
+    return tf.concat([first, first + tf.floor((x[..., 2:4] + 3) * 2) / 4], -1)
+
+
+def suppressed(x, version, overlap, most):
+    how = {
+        "boxes": boxes_of(x[0]),
+        "scores": x[0, :, 4],
+        "max_output_size": most,
+        "iou_threshold": overlap,
+        "score_threshold": -0.5,
+        "pad_to_max_output_size": True,
+    }
+    if version == 4:
+        found = raw.NonMaxSuppressionV4(**how)
+        more = tf.gather(x[0], found.selected_indices)
+    else:
+        found = raw.NonMaxSuppressionV5(**how, soft_nms_sigma=0.0)
+        more = found.selected_scores
+    return [found.selected_indices, more, tf.reshape(found.valid_outputs, [1])]
+
+
+def combined(x, classes, how):
+    """Boxes of one class, or of each its own."""
+    boxes = tf.tile(boxes_of(x[..., 0])[:, :, None], [1, 1, classes, 1])
+    boxes += numbers(classes, 1)
+    scores = x[:, :, 4:7, 1] + tf.reshape(tf.range(36.0), [12, 3]) / 1024  # no two alike
+    limits = {"iou_threshold": 0.5, "score_threshold": -0.25}
+    return [*tf.image.combined_non_max_suppression(boxes, scores, 3, **limits, **how)]
+
+
 def learning_phase(x):
     """Dropout as Keras left it in graphs of TensorFlow 1: both ways, of which one is taken."""
     training = v1.placeholder_with_default(False, [], "keras_learning_phase")
@@ -217,8 +287,8 @@ def graph_of(shape, function, free):
 
 def make_graphs():
     cases = {}
-    for name, shape, function in [*windows(), *arithmetic(), *moves()]:
-        cases[name] = graph_of(shape, function, name not in ("transposed",))
+    for name, shape, function in [*windows(), *arithmetic(), *moves(), *chosen()]:
+        cases[name] = graph_of(shape, function, name != "transposed" and shape[0] > 1)
     v1.disable_control_flow_v2()
     cases["learning_phase"] = graph_of((2, 9), learning_phase, True)
     pack(HERE / "graphs.npz", cases)

@@ -17,10 +17,18 @@ from ..compare.environments import missing, set_up
 from ..compare.machine import describe
 from ..compare.page import as_html
 from ..compare.processes import terminable
-from ..compare.run import LEAST_SECONDS, STUDY_BATCHES, STUDY_PASSES, all_rows, measure, say
+from ..compare.run import (
+    LEAST_SECONDS,
+    STUDY_BATCHES,
+    STUDY_PASSES,
+    Compared,
+    all_rows,
+    measure,
+    say,
+)
 from ..compare.runtimes import cache_folder, parts
 from ..text import listed, short
-from .options import add_interval, add_max_regression, count, counts, positive, size
+from .options import add_interval, add_max_regression, add_outputs, count, counts, positive, size
 
 WRITERS: dict[str, Callable[[Sequence[report.Data]], str | bytes]] = {
     ".json": report.as_json,
@@ -40,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="model to compare on (default: the digits network)",
     )
     add("--weights", type=Path, help="its weights, for a model in two files")
+    add_outputs(parser)
     add(
         "--runtimes",
         type=_names,
@@ -121,7 +130,8 @@ def _run(args: argparse.Namespace) -> int:
     reference = _reference(args.reference) if args.reference else []
     merged = [run for path in args.merge or [] for run in report.read(path)]
     kinds = [report.kind(run) for run in merged if not run.get("reference")]
-    kinds = kinds or [report.Kind(args.model.name, describe()["cpu"], args.threads, args.interval)]
+    model = Compared(args.model, args.weights, args.outputs)
+    kinds = kinds or [report.Kind(model.name, describe()["cpu"], args.threads, args.interval)]
     old = {k: report.baseline(args.baseline, k) for k in kinds} if args.baseline else {}
     rows = [all_rows()[name] for name in dict.fromkeys(args.runtimes)]
     if args.setup:
@@ -129,7 +139,7 @@ def _run(args: argparse.Namespace) -> int:
         set_up(list({part.name: part for part in needed}.values()), say)
     if args.list:
         return _list(list(all_rows().values()), args.json)
-    runs = merged or [measure(args.model, args.weights, _protocol(args), rows, fresh=args.fresh)]
+    runs = merged or [measure(model, _protocol(args), rows, fresh=args.fresh)]
     show = report.as_json if args.json else report.as_text
     print(show([*runs, *reference]))
     for path in args.output:

@@ -80,6 +80,7 @@ def _model(args: argparse.Namespace) -> Result:
         "inputs": [{"name": v.name, "shape": [None, *v.shape[1:]]} for v in graph.inputs],
         "outputs": [{"name": name, "shape": [None, *shapes[name][1:]]} for name in graph.outputs],
         "left_out": graph.left_out,
+        "aliases": graph.aliases,
         "preprocess": _preprocess(graph),
         "nodes": nodes,
         "parameters": sum(array.size for array in stored),
@@ -99,12 +100,14 @@ def _model(args: argparse.Namespace) -> Result:
         for n in nodes
     ]
     total = f"{data['parameters']:,} parameters, {data['macs']:,} multiply-adds per image"
+    others = [f"{name} for {value}" for name, value in graph.aliases.items()]
     lines = [
         f"{graph.name or model.name}: {total}",
         f"{megabytes(data['weight_bytes'])} of float32 weights, "
         f"{megabytes(data['file_bytes'])} on disk",
         *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
+        *[f"other names: {listed(others, 12)}"] * bool(others),
         *[f"left out: {listed(graph.left_out, 12)}"] * bool(graph.left_out),
         *([f"pictures: {data['preprocess']}"] if data["preprocess"] else []),
         "",

@@ -110,6 +110,10 @@ def add_model(parser: Group, metavar: str = "MODEL [WEIGHTS]") -> None:
     parser.add_argument("-model", "--model", help=argparse.SUPPRESS)
     parser.add_argument("-weights", "--weights", help=argparse.SUPPRESS)
     add_stages(parser)
+    add_outputs(parser)
+
+
+def add_outputs(parser: Group) -> None:
     parser.add_argument(
         "--outputs",
         type=lambda text: text.split(","),

@@ -18,7 +18,7 @@ from ..options import WEIGHT_TYPES
 from ..preprocess import merged, prepared, recorded
 from ..verify import Side
 from .inputs import inputs, named, preprocess, read_arrays
-from .options import add_inputs, add_stages, seconds
+from .options import add_inputs, add_outputs, add_stages, seconds
 from .result import Result
 
 
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in place of B: A with the weights of fully connected and 1x1 layers so rounded",
     )
     add_stages(parser)
+    add_outputs(parser)
     add_inputs(parser)
     add(
         "--classes",
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> Result:
     sides = _sides(args.files)
     if len(sides) != (2 if args.against is None else 1):
         raise ValueError("two models or saved outputs are needed, or one model and --against")
-    graphs = [_graph(*files, args.stages) if _is_model(files[0]) else None for files in sides]
+    graphs = [_graph(*files, args) if _is_model(files[0]) else None for files in sides]
     saved = [
         None if graph else verification.saved(files[0].name, read_arrays(str(files[0]), "output"))
         for files, graph in zip(sides, graphs)
@@ -100,10 +101,11 @@ def _sides(files: Sequence[str]) -> list[tuple[Path, Path | None]]:
     return sides
 
 
-def _graph(file: Path, weights: Path | None, stages: Sequence[str]) -> Graph:
+def _graph(file: Path, weights: Path | None, args: argparse.Namespace) -> Graph:
     """A model in canonical form; of two, only those that have stages are given them."""
     found = formats.recognise(formats.Source(file))
-    return model.canonical(file, weights, stages if found and found.stages else ())
+    stages = args.stages if found and found.stages else ()
+    return model.canonical(file, weights, stages, outputs=args.outputs)
 
 
 def _is_model(file: Path) -> bool:

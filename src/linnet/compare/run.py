@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,14 +40,26 @@ def all_rows() -> dict[str, Row]:
     }
 
 
+class Compared(NamedTuple):
+    """What is compared: a model's files, and the value to end at instead of its output."""
+
+    model: Path
+    weights: Path | None = None
+    outputs: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        return " to ".join((self.model.name, *self.outputs))
+
+
 def measure(
-    model: Path, weights: Path | None, protocol: Protocol, rows: Sequence[Row], *, fresh: bool
+    compared: Compared, protocol: Protocol, rows: Sequence[Row], *, fresh: bool
 ) -> dict[str, Any]:
     """The rows measured on a model, as data (report.as_data).
 
     fresh: do not go on from a run of the same that was cut short.
     """
-    graph = canonical(model, weights)
+    graph = canonical(compared.model, compared.weights, outputs=compared.outputs)
     with _journal(protocol, rows, graph, fresh) as journal, scratch_folder() as folder:
         progress = _Progress()
         if journal.batches():
@@ -60,13 +72,14 @@ def measure(
         random = np.random.default_rng(0)
         images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
         expected = network.expect(graph, images)
-        labelled = digits.held_out(images.shape[-1]) if model == digits.MODEL else None
+        known = compared.model == digits.MODEL and not compared.outputs
+        labelled = digits.held_out(images.shape[-1]) if known else None
         bench = Bench(protocol, expected, folder, progress, labelled=labelled, journal=journal)
         try:
             bench.measure(rows)
         finally:
             progress.end()
-        return report.as_data(rows, model.name, protocol, bench.watch)
+        return report.as_data(rows, compared.name, protocol, bench.watch)
 
 
 @contextlib.contextmanager

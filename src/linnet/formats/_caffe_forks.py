@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Array, Shape
+from ..graph import ELEMENT_TYPES, LONGEST_AXIS, Shape
 from ._caffe_functions import channels_of
 from ._caffe_layers import normalized, reduced, reshaped
 from ._caffe_weights import Rule, Weighted
@@ -15,7 +15,6 @@ from ._caffe_windows import CONVOLUTION, first_places, pinned
 from ._translator import Unsupported
 
 _INFERENCE = 1  # of BNMode
-_BOX_CODES = {1: "CORNER", 2: "CENTER_SIZE", 3: "CORNER_SIZE"}  # of BoxCode
 
 
 def _relu6(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
@@ -100,7 +99,7 @@ def _normalize(reader: Weighted, layer: Any, inputs: list[str], outputs: list[st
     reader.finish(layer, y, outputs[0])
 
 
-def _image(reader: Weighted, x: str) -> Shape:
+def image_shape(reader: Weighted, x: str) -> Shape:
     shape = reader.shape(x)
     if len(shape) != 4:
         raise Unsupported(f"its input has {len(shape)} axes; expected an image")
@@ -110,7 +109,7 @@ def _image(reader: Weighted, x: str) -> Shape:
 def _interp(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
     """Bilinear, with the corners of input and output in the same places; negative pads crop."""
     param = layer.interp_param
-    x, shape = inputs[0], _image(reader, inputs[0])
+    x, shape = inputs[0], image_shape(reader, inputs[0])
     begin, end = param.pad_beg, param.pad_end
     if begin > 0 or end > 0:
         raise Unsupported(f"pad_beg {begin} and pad_end {end} are not 0 or negative")
@@ -121,7 +120,7 @@ def _interp(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str])
         raise Unsupported(f"pad_beg {begin} and pad_end {end} leave nothing of the image")
     factors = param.HasField("shrink_factor") or param.HasField("zoom_factor")
     if len(inputs) == 2:
-        sizes = list(_image(reader, inputs[1])[2:])
+        sizes = list(image_shape(reader, inputs[1])[2:])
     elif factors:
         shrunk = [(n - 1) // param.shrink_factor + 1 for n in left]
         sizes = [n + (n - 1) * (param.zoom_factor - 1) for n in shrunk]
@@ -153,7 +152,7 @@ def _upsample(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str
     found it, and the others zero.
     """
     param = layer.upsample_param
-    shape = _image(reader, inputs[0])
+    shape = image_shape(reader, inputs[0])
     scale = [
         getattr(param, key) if param.HasField(key) else param.scale
         for key in ("scale_h", "scale_w")
@@ -223,7 +222,7 @@ def _reorg(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) 
     `stride` times as high and wide, and what they make of it again for C channels.
     """
     param = layer.reorg_param
-    batch, c, high, wide = shape = _image(reader, inputs[0])
+    batch, c, high, wide = shape = image_shape(reader, inputs[0])
     s = param.stride
     fits = 0 < s < LONGEST_AXIS and c % (s * s) == 0
     if not fits or (not param.reverse and (high % s or wide % s)):
@@ -251,7 +250,7 @@ def _region_yolo(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
     one, and so do classes; or these become probabilities, and all numbers of an image one row.
     """
     param = layer.region_yolo_param
-    batch, c, high, wide = shape = _image(reader, inputs[0])
+    batch, c, high, wide = shape = image_shape(reader, inputs[0])
     count = param.num if param.do_softmax else len(param.mask) or param.num
     size = param.coords + 1 + param.classes
     if param.coords < 2 or not param.classes or c != count * size:
@@ -286,60 +285,12 @@ def _region_yolo(reader: Weighted, layer: Any, inputs: list[str], outputs: list[
     reshaped(reader, layer, [y], outputs, target)
 
 
-def _prior_box(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """[1, 2, 4 x boxes]: corners of boxes around every pixel of the first bottom, as parts of the
-    second's height and width, then variances. They depend on the shapes alone.
-    """
-    shapes = [_image(reader, x) for x in inputs]
-    reader.fixed(outputs[0], _boxes(reader, layer.prior_box_param, *shapes))
-
-
-def _boxes(reader: Weighted, param: Any, shape: Shape, image: Shape) -> Array:
-    high, wide = shape[2:]
-    smallest, largest = list(param.min_size), list(param.max_size)
-    if not smallest or len(largest) not in (0, len(smallest)):
-        raise Unsupported(f"has {len(smallest)} values of min_size and {len(largest)} of max_size")
-    if min(smallest) <= 0 or any(b <= a for a, b in zip(smallest, largest)):
-        raise Unsupported("min_size has to be positive and smaller than max_size")
-    ratios = [1.0]
-    for ratio in param.aspect_ratio:
-        if not 0 < ratio < math.inf:
-            raise Unsupported(f"aspect_ratio {ratio:g} is not positive and finite")
-        if all(abs(ratio - known) >= 1e-6 for known in ratios):
-            ratios += [ratio, 1 / ratio] if param.flip else [ratio]
-    count = len(smallest) * len(ratios) + len(largest)
-    reader.spend(8 * count * high * wide)
-    variances = list(param.variance) or [0.1]
-    if len(variances) not in (1, 4) or min(variances) <= 0:
-        raise Unsupported(f"has {len(variances)} values of variance, expected 1 or 4, positive")
-    height, width = _given(param, "img_size", "img_h", "img_w") or image[2:]
-    step_h, step_w = _given(param, "step", "step_h", "step_w") or (height / high, width / wide)
-    sizes = []  # of the boxes of a pixel, height and width
-    for index, side in enumerate(smallest):
-        sizes.append((side, side))
-        if largest:
-            sizes.append((math.sqrt(side * largest[index]),) * 2)
-        sizes += [(side / math.sqrt(ratio), side * math.sqrt(ratio)) for ratio in ratios[1:]]
-    centre_y = ((np.arange(high) + param.offset) * step_h)[:, None, None]
-    centre_x = ((np.arange(wide) + param.offset) * step_w)[None, :, None]
-    half_h, half_w = (np.array(half) / 2 for half in zip(*sizes))
-    corners = np.empty((high, wide, count, 4))
-    corners[..., 0] = (centre_x - half_w) / width
-    corners[..., 1] = (centre_y - half_h) / height
-    corners[..., 2] = (centre_x + half_w) / width
-    corners[..., 3] = (centre_y + half_h) / height
-    if param.clip:
-        corners = corners.clip(0, 1)
-    spread = np.broadcast_to(np.array(variances), corners.shape)
-    return np.stack([corners.ravel(), spread.ravel()])[None].astype(np.float32)
-
-
 def _regions(reader: Weighted, inputs: list[str]) -> tuple[int, int]:
     """How many regions there are, and channels of an image."""
     rois = [n for n in reader.shape(inputs[1])[1:] if n != 1]
     if rois != [5]:
         raise Unsupported(f"its regions have shape {list(reader.shape(inputs[1]))}, not 5 numbers")
-    return reader.sizes(inputs[1])[0], _image(reader, inputs[0])[1]
+    return reader.sizes(inputs[1])[0], image_shape(reader, inputs[0])[1]
 
 
 def _flat_regions(reader: Weighted, layer: Any, rois: str, count: int) -> str:
@@ -374,133 +325,77 @@ def _ps_roi_pooling(reader: Weighted, layer: Any, inputs: list[str], outputs: li
     reader.shapes[outputs[0]] = (count, param.output_dim, side, side)
 
 
-def _detection_output(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """The boxes that stay of an SSD's, [1, 1, boxes, 7]."""
-    param = layer.detection_output_param
-    nms = param.nms_param
-    attrs = {
-        "num_classes": param.num_classes,
-        "share_location": int(param.share_location),
-        "background_label_id": param.background_label_id,
-        "nms_threshold": nms.nms_threshold,
-        "top_k": nms.top_k if nms.HasField("top_k") else -1,
-        "eta": nms.eta,
-        "code_type": _BOX_CODES[param.code_type],
-        "variance_encoded_in_target": int(param.variance_encoded_in_target),
-        "keep_top_k": param.keep_top_k,
-        "clip": int(param.clip),
-    }
-    if param.HasField("confidence_threshold"):
-        attrs["confidence_threshold"] = param.confidence_threshold
-    if len(reader.shape(inputs[0])) < 2 or len(reader.shape(inputs[1])) < 2:
-        raise Unsupported("its bottoms have no boxes")
-    reader.add(layer.name, "DetectionOutput", inputs[:3], outputs, **attrs)
-    reader.shapes[outputs[0]] = (1, 1, 1, 7)
+def _ctc_greedy_decoder(
+    reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]
+) -> None:
+    """Of scores [T, N, classes] the best class of each step, but for blanks and what repeats the
+    step before: [N, T, 1, 1], with -1 behind the last (OpenVINO's CTCGreedyDecoder). A sequence has
+    its first step, and others up to the first of its indicators [T, N] that is 0.
 
-
-def _yolov3(reader: Weighted, layer: Any, inputs: list[str], outputs: list[str]) -> None:
-    """The boxes that stay of YOLO v3's feature maps, one of all classes where they overlap, as
-    MobileNet-YOLO's layer has them: [1, 1, boxes, 7], classes counted from 1.
+    How many are kept up to a step is a product with a triangle of ones. It is the place of what is
+    kept there, found by comparison with all places.
     """
-    param = layer.yolov3_detection_output_param
-    classes, groups = param.num_classes, param.mask_group_num
-    count = len(param.mask) // groups if groups else 0
-    if groups != len(inputs) or count != param.num_box or len(param.anchors_scale) != groups:
-        raise Unsupported(
-            f"{len(inputs)} bottoms, {groups} groups of {len(param.mask)} masks, {param.num_box} "
-            f"boxes and {len(param.anchors_scale)} values of anchors_scale do not fit"
-        )
-    biases = np.array(param.biases, np.float64)
-    if not classes or biases.size % 2 or max(param.mask, default=0) >= biases.size // 2:
-        raise Unsupported(f"{biases.size} values of biases do not fit the masks")
-    size, maps, priors = 5 + classes, [], []
-    for index, (of, scale) in enumerate(zip(inputs, param.anchors_scale)):
-        batch, c, high, wide = _image(reader, of)
-        if c != count * size or high != wide:
-            raise Unsupported(f"{c} channels of {high}x{wide} do not fit {count} boxes of {size}")
-        reader.spend(8 * count * high * wide)
-        parts: Shape = (batch, count, size, high * wide)
-        x = reader.part(layer, "Reshape", [of, reader.integers(layer, "boxes", parts)], parts)
-        parts = (batch, count, high * wide, size)
-        x = reader.part(layer, "Transpose", [x], parts, perm=[0, 1, 3, 2])
-        parts = (batch, count * high * wide, size)
-        x = reader.part(layer, "Reshape", [x, reader.integers(layer, "rows", parts)], parts)
-        maps.append(x)
-        mask = param.mask[index * count : (index + 1) * count]
-        priors.append(_cells(biases.reshape(-1, 2)[mask] / (wide * scale), wide))
-    table = np.concatenate(priors)
-    rows = (batch, len(table), size)
-    x = reader.part(layer, "Concat", maps, rows, axis=1) if len(maps) > 1 else maps[0]
+    param = layer.ctc_decoder_param
+    scores, indicators = (reader.sizes(x) for x in inputs)
+    if len(scores) != 3 or (*indicators, 1, 1)[:4] != (*scores[:2], 1, 1):
+        raise Unsupported(f"scores {list(scores)} and indicators {list(indicators)} do not fit")
+    steps, n, classes = scores
+    each, square = (n, steps), (n, steps, steps)
+    reader.spend(4 * n * steps**2)
 
-    def columns(begin: int, end: int, *operators: str) -> str:
-        known = (batch, len(table), end - begin)
-        cut = (("begins", [begin]), ("ends", [end]), ("axes", [2]))
-        y = reader.part(layer, "Slice", [x, *(reader.integers(layer, *a) for a in cut)], known)
-        for op in operators:
-            y = reader.part(layer, op, [y], known)
-        return y
+    def part(op: str, names: Sequence[str], shape: Shape = each, **attrs: Any) -> str:
+        return reader.part(layer, op, names, shape, **attrs)
 
-    boxes = [columns(0, 2, "Sigmoid"), columns(2, 4)]
-    boxes = [reader.part(layer, "Concat", boxes, (batch, len(table), 4), axis=2)]
-    shape = (batch, len(table), 1, 4)
-    codes = reader.part(layer, "Reshape", [*boxes, reader.integers(layer, "codes", shape)], shape)
-    scores = [columns(5, size, "Sigmoid"), columns(4, 5, "Sigmoid")]
-    score = reader.part(layer, "Mul", scores, (batch, len(table), classes))
-    none = [reader.integers(layer, "background", [0, 0, 1, 0, 0, 0])]
-    scores = [reader.part(layer, "Pad", [score, *none], (batch, len(table), classes + 1))]
-    # Those that overlap by exactly that go, too.
-    limit = float(np.nextafter(np.float32(param.nms_threshold), np.float32(-1)))
-    reader.add(
-        layer.name,
-        "Detections",
-        [codes, *scores, reader.constant(f"{layer.name}.cells", table.astype(np.float32))],
-        outputs,
-        rows=len(table),
-        classes=classes + 1,
-        background=0,
-        centers=1,
-        together=1,
-        score=param.confidence_threshold,
-        overlap=max(limit, 0.0),
-    )
+    def number(value: float) -> str:
+        return reader.number(layer, "number", value)
 
+    def integers(*values: int) -> str:
+        return reader.integers(layer, "integers", values)
 
-def _cells(sizes: Array, side: int) -> Array:
-    """Priors [boxes x cells, 8], of boxes of these sizes [boxes, 2] in each cell, as parts of the
-    image.
-    """
-    rows, columns = np.divmod(np.arange(side * side), side)
-    table = np.ones((len(sizes), side * side, 8))
-    table[:, :, 0], table[:, :, 1] = columns / side, rows / side
-    table[:, :, 2:4] = sizes[:, None]
-    table[:, :, 4:6] = 1 / side
-    return table.reshape(-1, 8)
+    def array(values: Any) -> str:
+        return reader.constant(f"{layer.name}.array", np.asarray(values, np.float32))
 
+    def differs(x: str, y: str, shape: Shape = each) -> str:  # 1, or 0 where they are equal
+        return part("Sign", [part("Abs", [part("Sub", [x, y], shape)], shape)], shape)
 
-def _given(param: Any, both: str, high: str, wide: str) -> tuple[float, float] | None:
-    """Height and width, given as one number or two; None if they are not."""
-    two = [getattr(param, name) for name in (high, wide) if param.HasField(name)]
-    if two and param.HasField(both):
-        raise Unsupported(f"has both {both} and {high} or {wide}")
-    values = [getattr(param, both)] * 2 if param.HasField(both) else two
-    if not values or values == [0, 0]:
-        return None
-    if len(values) != 2 or min(values) <= 0:
-        raise Unsupported(f"{high} and {wide} have to be given together, and positive")
-    return values[0], values[1]
+    def but(x: str, shape: Shape = each) -> str:
+        return part("Sub", [number(1), x], shape)
+
+    x = part("Transpose", inputs[:1], (n, steps, classes), perm=[1, 0, 2])
+    best = part("Cast", [part("ArgMax", [x], axis=2, keepdims=0)], to=ELEMENT_TYPES["float32"])
+    best = part("Add", [best, number(1)])
+    blank = param.blank_index if param.blank_index >= 0 else classes - 1
+    kept = differs(best, number(blank + 1))
+    if param.ctc_merge_repeated:
+        before = part("Pad", [best, integers(0, 1, 0, 0)], (n, steps + 1))
+        before = part("Slice", [before, integers(0), integers(steps), integers(1)])
+        kept = part("Mul", [kept, differs(best, before)])
+    triangle = np.triu(np.ones((steps, steps)))
+    there = part("Reshape", [inputs[1], integers(steps, n)], (steps, n))
+    there = part("Transpose", [there], perm=[1, 0])
+    first = (np.arange(steps) > 0)[:, None]
+    over = part("MatMul", [but(differs(there, number(0))), array(triangle * first)])
+    kept = part("Mul", [kept, but(part("Sign", [over]))])
+    place = part("Mul", [part("MatMul", [kept, array(triangle)]), kept])
+    column = (n, steps, 1)
+    wide = [part("Reshape", [value, integers(*column)], column) for value in (place, best)]
+    here = but(differs(wide[0], array(np.arange(steps) + 1), square), square)
+    y = part("ReduceSum", [part("Mul", [here, wide[1]], square), integers(1)], keepdims=0)
+    y = part("Sub", [y, number(1)])
+    y = part("Reshape", [y, integers(n, steps, 1, 1)], (n, steps, 1, 1))
+    reader.finish(layer, y, outputs[0])
 
 
 RULES: dict[str, Rule] = {
     "Axpy": Rule(_axpy, (3, 3)),
     "BN": Rule(_bn),
+    "CTCGreedyDecoder": Rule(_ctc_greedy_decoder, (2, 2)),
     "ConvolutionDepthwise": CONVOLUTION,
     "DepthwiseConvolution": CONVOLUTION,
-    "DetectionOutput": Rule(_detection_output, (3, 4)),
     "Interp": Rule(_interp, (1, 2)),
     "Mish": Rule(_mish),
     "Normalize": Rule(_normalize),
     "Permute": Rule(_permute),
-    "PriorBox": Rule(_prior_box, (2, 2)),
     "PSROIPooling": Rule(_ps_roi_pooling, (2, 2)),
     "ReLU6": Rule(_relu6),
     "ROIPooling": Rule(_roi_pooling, (2, 2)),
@@ -508,5 +403,4 @@ RULES: dict[str, Rule] = {
     "Reorg": Rule(_reorg),
     "ShuffleChannel": Rule(_shuffle_channel),
     "Upsample": Rule(_upsample, (1, 2)),
-    "Yolov3DetectionOutput": Rule(_yolov3, (1, 8)),
 }

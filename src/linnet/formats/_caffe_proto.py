@@ -109,6 +109,7 @@ message LayerParameter {
   optional Yolov3DetectionOutputParameter yolov3_detection_output_param = 2011;
   optional ROIPoolingParameter roi_pooling_param = 2012;
   optional PSROIPoolingParameter psroi_pooling_param = 2013;
+  optional CTCDecoderParameter ctc_decoder_param = 2014;
 }
 enum LayerType {
   NONE=0; ACCURACY=1; BNLL=2; CONCAT=3; CONVOLUTION=4; DATA=5; DROPOUT=6; EUCLIDEAN_LOSS=7;
@@ -400,6 +401,10 @@ message NonMaximumSuppressionParameter {
   optional float nms_threshold = 1 [default = 0.3];
   optional int32 top_k = 2;
   optional float eta = 3 [default = 1.0];
+}
+message CTCDecoderParameter {
+  optional int32 blank_index = 1 [default = -1];
+  optional bool ctc_merge_repeated = 2 [default = true];
 }
 message PythonParameter { optional string module = 1; optional string layer = 2; }
 message RegionYoloParameter {

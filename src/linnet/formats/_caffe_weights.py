@@ -115,6 +115,14 @@ def _param(layer: Any, index: int) -> _Param:
 _MOST_MADE = 1 << 24  # numbers
 
 
+class Prior(NamedTuple):
+    """Boxes around the pixels of a map: the layer's settings, the shapes of map and image."""
+
+    param: Any
+    shape: Shape
+    image: Shape
+
+
 class Weighted(Translator):
     """A translation of layers that may have weights."""
 
@@ -134,6 +142,7 @@ class Weighted(Translator):
         # Of the values that say where a pool found its largest ones: how far apart its windows are,
         # which do not overlap, and the height and width that they cover.
         self.places: dict[str, tuple[list[int], Shape]] = {}
+        self.priors: dict[str, Prior] = {}  # of the values that are boxes around pixels
         self.weighted: set[str] = set()  # layers that have asked for their weights
         # Of every name of a shared blob: who has it, and where in them.
         self._members: dict[str, list[tuple[str, int]]] = {}

@@ -1,130 +1,103 @@
-"""HDF5 files, by h5py or, where there is none, by pyfive.
-
-Only what lies in the file itself is read: a link to another file, or a dataset that is kept in one,
-is refused. h5py's library, in C, may crash on damaged bytes.
-"""
+"""HDF5 files, read by a process of its own (_hdf5_child.py), which damaged bytes may end."""
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Callable
-from typing import IO, Any, TypeVar
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import weakref
+from contextlib import suppress
+from typing import IO, Any
 
 import numpy as np
 
 from ..graph import Array
-from ..text import short
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-_KINDS = "fiub"  # of numbers that weights may be
-_EXPANSION = 16  # compressed numbers may take so many times the file's size, and 16 MiB more
-
-T = TypeVar("T")
+_CHILD = """import sys
+what, file, *sys.path = sys.argv[1:]
+from linnet.formats._hdf5_child import serve
+serve(int(file), what)
+"""
 
 
 class Hdf5:
-    """An HDF5 file, or its bytes, which is kept open; `what` names it in messages.
+    """An HDF5 file, or its bytes; `what` names it in messages.
 
-    ValueError for a file that is damaged, RuntimeError if neither library is there.
+    ValueError for a file that is damaged, RuntimeError if there is no library that reads HDF5.
     """
 
     def __init__(self, file: IO[bytes], what: str) -> None:
         self.what = what
-        self._budget = _EXPANSION * file.seek(0, os.SEEK_END) + (16 << 20)
-        library = _library(what)
-        root = self._guarded(lambda: library.File(file, "r"))
-        self._groups: dict[str, Any] = {"": root}  # by their paths, as far as they are known
+        if not sys.executable or getattr(sys, "frozen", False):
+            raise RuntimeError(
+                f"{what}: reading HDF5 takes a Python interpreter to start, there is none; "
+                "convert the model elsewhere (linnet convert)"
+            )
+        with _on_disk(file) as given:
+            number, path = str(given.fileno()), map(str, sys.path)
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, what, number, *path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[given.fileno()],
+            )
+        weakref.finalize(self, _end, self._child)
+        self.names("")  # or why it cannot be read
 
     def attribute(self, path: str, name: str) -> Any:
         """An attribute of the group `path`; None if there is no such. Bytes become text, NumPy's
         arrays lists.
         """
-        found = self._guarded(lambda: self._at(path))
-        if found is None:
-            return None
-        value = self._guarded(lambda: found.attrs.get(name))
-        return self._guarded(lambda: _plain(value))
+        return self._ask("attribute", path, name)
 
     def names(self, path: str) -> list[str]:
         """What the group `path` holds; nothing if there is no such group."""
-        found = self._guarded(lambda: self._at(path))
-        if found is None or not hasattr(found, "keys"):
-            return []
-        return self._guarded(lambda: list(map(str, found.keys())))
+        names: list[str] = self._ask("names", path)
+        return names
 
     def array(self, path: str) -> Array | None:
         """A dataset of numbers; None if there is no such."""
-        found = self._guarded(lambda: self._at(path))
-        if found is None or not hasattr(found, "dtype"):
-            return None
-        if getattr(found, "external", None) or getattr(found, "is_virtual", False):
-            raise ValueError(f"{self.what}: {short(path)} is kept in another file")
-        shape, dtype = self._guarded(lambda: (found.shape, np.dtype(found.dtype)))
-        if dtype.kind not in _KINDS or shape is None:
-            raise ValueError(f"{self.what}: {short(path)} is of type {dtype}, expected numbers")
-        size = dtype.itemsize
-        for length in shape:
-            size *= length
-        self._budget -= size
-        if self._budget < 0:
-            raise ValueError(f"{self.what}: {short(path)} has {list(shape)} numbers, far too many")
-        array = self._guarded(lambda: np.asarray(found[()]))
-        return array.astype(dtype.newbyteorder("="), copy=False)
+        array: Array | None = self._ask("array", path)
+        return array
 
-    def _at(self, path: str) -> Any:
-        """The group or dataset there, without leaving the file."""
-        path = path.strip("/")
-        if path in self._groups:
-            return self._groups[path]
-        above, _, name = path.rpartition("/")
-        group = self._at(above)
-        if not hasattr(group, "keys") or name not in group:
-            return None
-        if "External" in (_link(group, name) or ""):
-            raise ValueError(f"{short(path)} is kept in another file")
-        found = group[name]
-        if hasattr(found, "keys"):
-            self._groups[path] = found
-        return found
-
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """What `action` returns; the libraries raise what comes their way in damaged files."""
+    def _ask(self, *question: str) -> Any:
+        """What the child answers."""
+        ask, answers = self._child.stdin, self._child.stdout
+        assert ask and isinstance(answers, io.BufferedReader)
         try:
-            return action()
-        except MemoryError:
-            raise
-        except Exception as error:
-            reason = short(str(error) or type(error).__name__)
-            raise ValueError(f"{self.what}: damaged, or not an HDF5 file ({reason})") from None
+            ask.write(json.dumps(question).encode() + b"\n")
+            ask.flush()
+            answer = json.loads(answers.readline())
+            if "dtype" in answer:
+                array = np.empty(answer["shape"], answer["dtype"])
+                if answers.readinto(array.reshape(-1).view(np.uint8).data) == array.nbytes:
+                    return array
+        except (OSError, ValueError):
+            answer = {}
+        if "value" in answer:
+            return answer["value"]
+        if "missing" in answer:
+            raise RuntimeError(answer["missing"])
+        ended = f"{self.what}: damaged, or not an HDF5 file (reading it did not come to an end)"
+        raise ValueError(answer.get("error", ended))
 
 
-def _library(what: str) -> Any:
-    for name in ("h5py", "pyfive"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise RuntimeError(
-        f"{what}: reading HDF5 needs h5py (apt install python3-h5py, or pip install h5py), "
-        "or pyfive (pip install pyfive)"
-    )
+def _on_disk(file: IO[bytes]) -> IO[bytes]:
+    """A file that another process can have: this, or a copy of what is in memory."""
+    with suppress(OSError):
+        file.fileno()
+        return file
+    copy = tempfile.TemporaryFile()  # noqa: SIM115
+    shutil.copyfileobj(file, copy)
+    copy.flush()
+    return copy
 
 
-def _link(group: Any, name: str) -> str | None:
-    """The class of a link, of h5py; pyfive follows none that leads out of the file."""
-    try:
-        return str(group.get(name, getlink=True).__class__.__name__)
-    except TypeError:
-        return None
-
-
-def _plain(value: Any) -> Any:
-    """Text and lists of it, whichever way the file and the library have them."""
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.communicate()

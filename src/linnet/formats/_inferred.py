@@ -219,6 +219,35 @@ def _gather(given: _Given) -> Shape:
     return (*shape[:axis], *given.shapes[1], *shape[axis + 1 :])
 
 
+def _gather_nd(given: _Given) -> Shape:
+    (shape, of), alike = given.shapes[:2], given.attrs.get("batch_dims", 0)
+    return (*of[:-1], *shape[alike + of[-1] :])
+
+
+def _top_k(given: _Given) -> Any:
+    sizes: Sizes = list(given.shapes[0])
+    sizes[given.attrs.get("axis", -1)] = given.ints(1)[0]
+    return [tuple(sizes)] * 2
+
+
+def _combined_suppression(given: _Given) -> Any:
+    (images, *_), (*_, classes) = given.shapes[:2]
+    rows = given.attrs["total"]
+    if given.attrs["pad_per_class"]:
+        rows = min(rows, given.attrs["each"] * classes)
+    return [(images, rows, 4), (images, rows), (images, rows), (images,)]
+
+
+def _padded_suppression(given: _Given) -> Any:
+    most = (given.attrs["most"],)
+    return [most, most, (1,)]
+
+
+def _crop(given: _Given) -> Shape:
+    (_, channels, *_), (boxes, _) = given.shapes[:2]
+    return (boxes, channels, *given.attrs["size"])
+
+
 def _squeeze(given: _Given) -> Shape:
     shape = given.shapes[0]
     if len(given.values) < 2:
@@ -299,21 +328,26 @@ _RULES: dict[str, Callable[[_Given], Any]] = {
     **{name: _reduce for name in OPERATORS if name.startswith("Reduce")},
     "ArgMax": _place,
     "ArgMin": _place,
+    "CombinedNonMaxSuppression": _combined_suppression,
     "Concat": _concat,
+    "CropAndResize": _crop,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "GRU": _recurrence,
+    "GatherND": _gather_nd,
     "Gemm": _gemm,
     "LSTM": _recurrence,
     "MatMul": _matmul,
     "Pad": _pad,
     "RNN": _recurrence,
+    "PaddedNonMaxSuppression": _padded_suppression,
     "Reshape": _reshape,
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,
     "Tile": _tile,
+    "TopK": _top_k,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

@@ -20,6 +20,7 @@ from ..text import decode, short
 from . import _hdf5
 from ._keras_layers import weight_counts
 from ._keras_model import Layer, parse
+from ._keras_old import modernized_arrays
 from ._keras_recurrent import folders
 from ._source import Source
 
@@ -63,6 +64,8 @@ def read_model(model: Source, weights: Source | None) -> tuple[Layer, int]:
     backend = store.attribute("", "backend") or store.attribute("model_weights", "backend")
     if not _by_name(layer, store):
         _by_path(layer, store, "")
+    for leaf in _leaves(layer):
+        leaf.arrays = leaf.arrays and modernized_arrays(leaf.written, leaf.arrays)
     if backend == "theano":
         raise ValueError(
             f"{store.what}: was saved by Keras on Theano, whose kernels are mirrored; save it "

@@ -95,6 +95,13 @@ def _elu(call: LayerCall) -> None:
     call.add("Elu", [call.x], alpha=call.number("alpha", 1))
 
 
+def _thresholded_relu(call: LayerCall) -> None:
+    """What is above theta, and 0."""
+    theta = call.constant("theta", np.float32(call.number("theta", 1)))
+    above = call.add("Greater", [call.x, theta], call.fresh("above"))
+    call.add("Where", [above, call.x, call.constant("zero", np.float32(0))])
+
+
 def _prelu(call: LayerCall) -> None:
     slope, shape = call.weight(0)
     call.setting("shared_axes")  # whose size is 1 in the weights
@@ -339,4 +346,5 @@ RULES: dict[str, Callable[[LayerCall], None]] = {
     "Reshape": _reshape,
     "Softmax": _softmax,
     "Subtract": _merge("Sub"),
+    "ThresholdedReLU": _thresholded_relu,
 }

@@ -50,6 +50,7 @@ class Layer:
         self.inputs: list[Ref] = []
         self.outputs: list[Ref] = []
         self.arrays: list[Any] | None = None
+        self.written = kind  # its class as the file has it
         self.keras_version = ""  # as the JSON text of a whole model may have it
 
     @property
@@ -100,9 +101,11 @@ def _layer(data: Mapping[str, Any]) -> Layer:
     kind, module = str(data["class_name"]), str(data.get("module") or "")
     if ">" in str(data.get("registered_name")):  # a package's own class, of whatever name
         module = str(data["registered_name"])
+    written = kind
     kind, config = modernized(kind, config)
     name = str(data.get("name") or config.get("name") or kind.lower())
     layer = Layer(kind, name, module, config)
+    layer.written = written
     layer.calls = [_call(node) for node in data.get("inbound_nodes") or []]
     if kind in MODELS and "layers" in config:
         layer.layers = [_layer(item) for item in config["layers"]]
@@ -167,6 +170,9 @@ def _chain(model: Layer) -> None:
     layers = model.layers
     if not layers:
         raise ValueError(f"the model {short(model.name)} has no layers")
+    if layers[0].written == "Merge":
+        _join(model)
+        return
     if layers[0].kind != _INPUT:
         shape = _input_shape(model)
         config = {"batch_input_shape": shape, "dtype": layers[0].config.get("dtype")}
@@ -174,10 +180,28 @@ def _chain(model: Layer) -> None:
             config["dtype"] = None
         # What Keras calls it, too.
         layers.insert(0, Layer(_INPUT, f"{layers[0].name}_input", "", config))
-    for before, layer in zip(layers, layers[1:]):
-        layer.calls = [Call([Ref(before.name, 0, 0)], {})]
+    _follow(layers)
     model.inputs = [Ref(layers[0].name, 0, 0)]
     model.outputs = [Ref(layers[-1].name, 0, 0)]
+
+
+def _follow(layers: Sequence[Layer]) -> None:
+    for before, layer in zip(layers, layers[1:]):
+        layer.calls = [Call([Ref(before.name, 0, 0)], {})]
+
+
+def _join(model: Layer) -> None:
+    """Of a Sequential of Keras 1 that begins with a Merge of models: their layers are its own."""
+    merge, *rest = model.layers
+    parts = [_layer(part) for part in merge.config["layers"]]
+    if not all(part.layers for part in parts):
+        raise ValueError(f"{short(merge.name)} merges what is no model")
+    merge.config = {key: value for key, value in merge.config.items() if key != "layers"}
+    merge.calls = [Call([[ref for part in parts for ref in part.outputs]], {})]
+    _follow([merge, *rest])
+    model.layers = [*(layer for part in parts for layer in part.layers), merge, *rest]
+    model.inputs = [ref for part in parts for ref in part.inputs]
+    model.outputs = [Ref(model.layers[-1].name, 0, 0)]
 
 
 def _input_shape(model: Layer) -> Any:

@@ -70,7 +70,8 @@ def modernized(kind: str, config: Mapping[str, Any]) -> tuple[str, Mapping[str, 
         return kind, config
     new: dict[str, Any] = {}
     for key, value in config.items():
-        if key not in _NO_MEANING:
+        sized = kind == "Deconvolution2D" and key == "output_shape"
+        if key not in _NO_MEANING or sized:
             new[_KEYS.get(key, key)] = value
     if "nb_row" in new or "nb_col" in new:
         new["kernel_size"] = [new.pop("nb_row", None), new.pop("nb_col", None)]
@@ -83,3 +84,17 @@ def modernized(kind: str, config: Mapping[str, Any]) -> tuple[str, Mapping[str, 
         if kind != "Concatenate":
             new.pop("axis", None)
     return _KINDS.get(kind, kind), new
+
+
+def modernized_arrays(kind: str, arrays: list[Any]) -> list[Any]:
+    """Weights of a layer whose class the file calls `kind`, as Keras 2 has them: rows were images
+    one pixel wide, and kernels of transposed convolutions had their axes as others have.
+    """
+    if not arrays or arrays[0].ndim != 4:
+        return arrays
+    kernel, *others = arrays
+    if kind in ("Convolution1D", "AtrousConvolution1D") and kernel.shape[1] == 1:
+        kernel = kernel[:, 0]
+    if kind == "Deconvolution2D":
+        kernel = kernel.swapaxes(2, 3)
+    return [kernel, *others]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..text import short
 from . import _channels_last as nhwc
 from ._channels_last import Kernel
 from ._keras_call import LayerCall
@@ -117,7 +118,12 @@ def _transposed(call: LayerCall, x: str, y: str) -> None:
         raise Unsupported(f"its settings are not those of its weights {list(shape)}")
     padding = _padding(call, window, [1] * rank)
     sizes: list[int] = []
-    if call.setting("output_padding") is not None:
+    given = call.setting("output_shape")
+    if given is not None:  # of Keras 1: all four sizes
+        sizes = given[1:3] if isinstance(given, list) else []
+        if len(sizes) != rank or not all(isinstance(n, int) and 0 < n < 1 << 31 for n in sizes):
+            raise Unsupported(f"its output_shape is {short(given)}")
+    elif call.setting("output_padding") is not None:
         more = call.sizes("output_padding", rank)
         for n, k, stride, extra in zip(call.reader.shape(x)[1:], window, strides, more):
             border = k // 2 if padding == "SAME" else 0
@@ -156,12 +162,20 @@ def _global_pool(call: LayerCall, x: str, y: str) -> None:
     call.add(op, [x, axes], y, keepdims=int(call.flag("keepdims", False)))
 
 
+_SIDES = ("top_pad", "bottom_pad", "left_pad", "right_pad")
+
+
 def _borders(call: LayerCall, key: str) -> list[int]:
     """[before of each axis, then behind], given as a number, one for each axis, or two for each."""
     rank = _rank(call)
     setting = call.setting(key, 1)
     if rank == 1 and isinstance(setting, list):
         setting = [setting]
+    if isinstance(setting, Mapping):  # of Keras 1, as a list of four
+        sides = ("left_pad", "right_pad") if rank == 1 else _SIDES
+        setting = [setting.get(side, 0) for side in sides]
+    if rank == 2 and isinstance(setting, list) and len(setting) == 4:
+        setting = [setting[:2], setting[2:]]
     each = [setting] * rank if isinstance(setting, int) else setting
     pairs = [[n, n] if isinstance(n, int) else n for n in each if isinstance(n, (int, list))]
     numbers = [n for pair in pairs for n in pair]

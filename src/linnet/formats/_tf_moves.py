@@ -198,9 +198,28 @@ def _gather(step: Step) -> None:
     axis = 0
     if step.op.kind == "GatherV2":
         axis = step.axis(2, len(step.shape()))
-        if step.integer("batch_dims", 0):
-            raise Unsupported("batch_dims is not supported")
+        alike = step.integer("batch_dims", 0)
+        if alike:
+            if alike != axis:
+                raise Unsupported(f"batch_dims {alike} and axis {axis} are not supported")
+            rank = len(step.shape(1))
+            rows = [step.input(1), step.make("axes", [rank])]
+            places = step.add("Unsqueeze", rows, step.fresh("places"))
+            step.add("GatherND", [step.x, places], batch_dims=alike)
+            return
     step.add("Gather", [step.x, step.input(1)], axis=axis)
+
+
+def _gather_nd(step: Step) -> None:
+    step.attr("bad_indices_policy")  # there are none
+    step.add("GatherND", [step.x, step.input(1)])
+
+
+def _top_k(step: Step) -> None:
+    """The largest numbers of the last axis, of equal ones the first."""
+    step.flag("sorted", True)  # else any order will do
+    count = [step.integer("k", 0)] if step.op.kind == "TopK" else step.ints(1, "k")
+    step.reader.add(step.y, "TopK", [step.x, step.make("k", count)], step.outputs, axis=-1)
 
 
 def _pad(step: Step) -> None:
@@ -255,6 +274,7 @@ RULES: dict[str, Callable[[Step], None]] = {
     "ExpandDims": _expand_dims,
     "Fill": _fill,
     "Gather": _gather,
+    "GatherNd": _gather_nd,
     "GatherV2": _gather,
     "IdentityN": _identities,
     "MirrorPad": _pad,
@@ -272,6 +292,8 @@ RULES: dict[str, Callable[[Step], None]] = {
     "Squeeze": _squeeze,
     "StridedSlice": _strided_slice,
     "Tile": _tile,
+    "TopK": _top_k,
+    "TopKV2": _top_k,
     "Transpose": _transpose,
     "Unpack": _unpack,
 }

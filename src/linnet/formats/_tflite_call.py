@@ -199,6 +199,14 @@ class Call:
             raise Unsupported(f"has {array.size} {what}")
         return [int(n) for n in array.ravel()]
 
+    def number(self, index: int, what: str) -> float:
+        """An input that is a constant of one number."""
+        self.tensor(index)
+        array = self.lite.value(self.lite.value_of[self._inputs[index]])
+        if array is None or array.size != 1 or array.dtype.kind not in "iuf":
+            raise Unsupported(f"its {what} is computed, only constants are supported")
+        return float(array.item())
+
     def kernel(self, index: int, axes: str) -> Kernel:
         return Kernel(self.x[index], self.tensor(index).shape, axes)
 

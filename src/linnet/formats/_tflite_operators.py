@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..graph import ELEMENT_TYPES, LONGEST_AXIS
 from ._tflite_call import Call, Rule
 from ._translator import Unsupported
@@ -322,9 +324,50 @@ def _strided_slice(call: Call) -> None:
 
 
 def _gather(call: Call) -> None:
-    if call.option(1) != 0:
-        raise Unsupported("of each image of a batch is not supported")
-    call.finish("Gather", call.x, axis=call.option(0))
+    axis, alike = call.option(0), call.option(1)
+    if alike == 0:
+        call.finish("Gather", call.x, axis=axis)
+        return
+    if axis % call.rank() != alike:
+        raise Unsupported(f"batch_dims {alike} and axis {axis} are not supported")
+    places = call.part("Unsqueeze", "places", [call.x[1], call.vector("last", [call.rank(1)])])
+    call.finish("GatherND", [call.x[0], places], batch_dims=alike)
+
+
+def _top_k(call: Call) -> None:
+    places = call.lite.names.fresh(f"{call.y[1]}.places")
+    count = call.vector("k", call.integers(1, "k"))
+    call.lite.emit("TopK", call.y[0], [call.x[0], count], [call.y[0], places], axis=-1)
+    _whole(call, places, 1)
+
+
+def _whole(call: Call, x: str, index: int) -> None:
+    """The integers of a result, in the type that the file says."""
+    call.finish("Cast", [x], call.y[index], to=ELEMENT_TYPES[call.made[index].dtype.name])
+
+
+def _suppression(call: Call) -> None:
+    """Places of the boxes that stay, 0 where there are no more; their scores; how many there are.
+    Those that overlap by exactly the limit go, too.
+    """
+    most = call.integers(2, "number of boxes")
+    overlap, score, *soft = (call.number(i, "limit") for i in range(3, len(call.x)))
+    if len(most) != 1 or any(soft):
+        raise Unsupported(f"{most} boxes, or soft_nms_sigma that is not 0, is not supported")
+    places, best, count = (call.lite.names.fresh(f"{call.y[0]}.{n}") for n in ("at", "best", "n"))
+    if soft:
+        best = call.y[1]
+    call.lite.emit(
+        "PaddedNonMaxSuppression",
+        call.y[0],
+        call.x[:2],
+        [places, best, count],
+        most=most[0],
+        overlap=float(np.nextafter(np.float32(overlap), np.float32(-1))),
+        score=score,
+    )
+    _whole(call, places, 0)
+    _whole(call, count, len(call.y) - 1)
 
 
 def _cast(call: Call) -> None:
@@ -398,12 +441,15 @@ RULES = {
     "FLOOR_DIV": Rule(_floor_div, (2, 2), each=True),
     "FULLY_CONNECTED": Rule(_fully_connected, (2, 3), options=8),
     "GATHER": Rule(_gather, (2, 2), options=23),
+    "GATHER_ND": Rule(lambda call: call.finish("GatherND", call.x), (2, 2)),
     "GELU": Rule(_gelu, options=116, each=True),
     "L2_NORMALIZATION": Rule(_l2_normalization, options=12),
     "LEAKY_RELU": Rule(_leaky_relu, options=75, each=True),
     "LOG_SOFTMAX": Rule(lambda call: call.finish("LogSoftmax", call.x, axis=-1)),
     "MIRROR_PAD": Rule(_mirror_pad, (2, 2), options=77),
     "MUL": _arithmetic("Mul", 21),
+    "NON_MAX_SUPPRESSION_V4": Rule(_suppression, (5, 5), (2, 2)),
+    "NON_MAX_SUPPRESSION_V5": Rule(_suppression, (6, 6), (3, 3)),
     "NOT_EQUAL": Rule(_not_equal, (2, 2), each=True),
     "PACK": Rule(_pack, (1, 1 << 16), options=59),
     "PAD": Rule(_padded, (2, 2)),
@@ -426,6 +472,7 @@ RULES = {
     "STRIDED_SLICE": Rule(_strided_slice, (4, 4), options=32),
     "SUB": _arithmetic("Sub", 28),
     "TILE": Rule(lambda call: call.finish("Tile", call.x), (2, 2)),
+    "TOPK_V2": Rule(_top_k, (2, 2), (2, 2)),
     "TRANSPOSE": Rule(_transpose, (2, 2)),
     "UNPACK": Rule(_unpack, (1, 1), (1, 1 << 16), options=64),
 }

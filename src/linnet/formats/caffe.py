@@ -17,7 +17,14 @@ from typing import Any
 
 from ..graph import LONGEST_AXIS, Graph, Layer, Shape
 from ..preprocess import PREPROCESS
-from . import _caffe_forks, _caffe_functions, _caffe_layers, _caffe_places, _caffe_windows
+from . import (
+    _caffe_boxes,
+    _caffe_forks,
+    _caffe_functions,
+    _caffe_layers,
+    _caffe_places,
+    _caffe_windows,
+)
 from ._caffe_binary import carried
 from ._caffe_layers import layer_type, passes_on
 from ._caffe_mean import record
@@ -33,6 +40,7 @@ _RULES = {
     **_caffe_windows.RULES,
     **_caffe_places.RULES,
     **_caffe_forks.RULES,
+    **_caffe_boxes.RULES,
 }
 _SINKS = ("Accuracy", "HDF5Output", "Silence")  # and every loss
 _STATE = ": they keep a state from one step of a sequence to the next, linnet's networks have none"
@@ -50,8 +58,6 @@ _INSTEAD = {  # what else there is to say of layers that are not supported
     **dict.fromkeys(
         ("BatchReindex", "Filter"), ": which images are left depends on what they hold"
     ),
-    "CTCGreedyDecoder": ": leave this layer out, its bottoms are outputs then, and decode them "
-    "yourself",
 }
 _TRAIN = 0  # of caffe.proto's Phase
 _TRANSFORM = "transform_param."
@@ -164,6 +170,8 @@ class _Reader(Weighted):
         graph.inputs = [v for v in graph.inputs if v.name in self.read or v.name not in scored]
         graph.outputs = [name for name in self.tops if name not in self.read | self.silenced]
         self.settle(graph.outputs)
+        # A layer's name is one for its blob, too: what it computes in place has no other.
+        graph.aliases = {layer.name: layer.values[0] for layer in graph.layers if layer.values}
         self._preprocess(layers)
         if not graph.outputs:
             raise ValueError(f"{source}: not a network (it has no layers that compute something)")
@@ -214,6 +222,7 @@ class _Reader(Weighted):
         if blob in self.current:
             raise ValueError(f"{self.source}: the input '{blob}' is defined twice")
         self.batch = self.batch or (dims[0] if dims else 0)
+        alone = dims[:1] != [self.batch]  # its first axis is not the batch
         given = self.given.get(blob, ())
         if len(given) == len(dims):
             dims = [n or size for n, size in zip(given, dims)]
@@ -222,6 +231,8 @@ class _Reader(Weighted):
         self.current[blob] = blob
         self.declared.add(blob)
         self.input(blob, dims)
+        if alone:
+            self.shapes[blob] = tuple(dims)
 
     def _layer(self, layer: Any, kind: str) -> None:
         if kind == "Input":

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import aliases
 from ..graph import OWN_DOMAIN, Array, Graph, Node, Value
 from ..ops import OPERATORS
 from ..ops.reduce import REDUCTIONS
@@ -93,6 +94,8 @@ class _Reader(Translator):
             entry.key.decode("utf-8", "replace"): entry.value.decode("utf-8", "replace")
             for entry in model.metadata_props
         }
+        self.graph.aliases = aliases.recorded(self.graph.metadata)
+        self.graph.metadata.pop(aliases.ALIASES, None)
 
     def _fill(self, source: Any, body: bool = False) -> None:
         """Translate what a GraphProto holds; of a body its inputs are left out."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import core
+from .. import aliases, core
 from .._core import GraphBuilder
 from ..graph import ELEMENT_TYPES, OWN_DOMAIN, OWN_OPERATORS, Array, Graph, Names
 from ..ops.quant import quantize
@@ -45,7 +45,7 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     model.opset_import.add(domain="", version=version)
     if any(node.op in OWN_OPERATORS for node in graph.nodes):
         model.opset_import.add(domain=OWN_DOMAIN, version=1)
-    for key, text in graph.metadata.items():
+    for key, text in aliases.told(graph).items():
         model.metadata_props.add(key=key.encode(), value=text.encode())
     model.graph.name = graph.name or "graph"
     for value in graph.inputs:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import LONGEST_AXIS, Array, Graph
 from ..text import listed, short
-from . import _schema, _tf_arithmetic, _tf_moves, _tf_windows
+from . import _schema, _tf_arithmetic, _tf_boxes, _tf_moves, _tf_windows
 from ._source import Source
 from ._tf_bodies import LOOPS
 from ._tf_bundle import Bundle
@@ -26,7 +26,7 @@ from ._tf_op import Blockwise, Step, tensor
 from ._tf_proto import TYPES
 from ._translator import MissingOperator, Unsupported
 
-_RULES = {**_tf_arithmetic.RULES, **_tf_moves.RULES, **_tf_windows.RULES}
+_RULES = {**_tf_arithmetic.RULES, **_tf_boxes.RULES, **_tf_moves.RULES, **_tf_windows.RULES}
 _VARIABLES = ("VarHandleOp", "Variable", "VariableV2")
 _INPUT_TYPES = {1, 3, 4, 5, 6, 9, 10, 19}
 # What is run for what it does, as training and its records are: no output of a network.
@@ -226,6 +226,10 @@ def _depend_on_inputs(graph: Any) -> set[str]:
     return found
 
 
+def _text(ref: Ref) -> str:
+    return ref.op if ref.number == 0 else f"{ref.op}:{ref.number}"
+
+
 class _Reader(Blockwise):
     """One translation, from the parsed file to `graph`."""
 
@@ -253,6 +257,7 @@ class _Reader(Blockwise):
         made = self.graph.names()
         for key, ref in zip(model.outputs, wanted):
             self._output(key, ref, key in made)
+        self.graph.aliases = {_text(ref): name for ref, name in self.alias.items()}
 
     def _branches(self, ops: Sequence[Op]) -> tuple[set[Ref], Mapping[str, int]]:
         if not any(op.kind == "Switch" for op in ops):
@@ -267,7 +272,7 @@ class _Reader(Blockwise):
     def name(self, ref: Ref) -> str:
         if ref in self.alias:
             return self.alias[ref]
-        return ref.op if ref.number == 0 else f"{ref.op}:{ref.number}"
+        return _text(ref)
 
     def _op(self, op: Op, count: int, taken: Mapping[str, int]) -> None:
         outputs = [self.name(Ref(op.name, index)) for index in range(min(count, 1 << 10))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    boxes,
     control,
     conv,
     detect,
@@ -19,6 +20,7 @@ from . import (
     reduce,
     regions,
     resize,
+    scatter,
     shape,
     unpool,
 )
@@ -37,8 +39,10 @@ FAMILIES = (
     move,
     gather,
     recurrent,
+    scatter,
     resize,
     detect,
+    boxes,
     regions,
     shape,
     quant,

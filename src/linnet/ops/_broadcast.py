@@ -123,6 +123,8 @@ def _emit(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str) 
     x, y = pair
     if y not in low.constants:
         return low.emit(call, op, [x, y], step=step)
+    if low.dtypes[x] == np.int64:
+        return low.emit(call, op, [x, y], step=step)
     shape, array = low.shape(x), low.numbers(y, "constant")
     dims = array.shape[1:] if array.ndim == len(shape) else array.shape
     channels = shape[1] if len(shape) > 1 else 0

@@ -88,6 +88,7 @@ class Call:
         self.output = node.outputs[0]
         self.lifted = False  # its inputs have one more axis before all others
         self.whole = False  # its inputs are integers: none is infinite or no number
+        self.wide = False  # and they are int64
 
     def input(self, index: int) -> str:
         """Name of an input, "" if it is absent."""
@@ -131,6 +132,7 @@ class Lowering:
         self.alias: dict[str, str] = {}
         self.later: dict[str, Later] = {}  # shapes and types of these are known, too
         self.computed: dict[str, str] = {}  # those of them that are computed, and where
+        self.renamed: dict[str, str] = {}  # values that got the name of an output
         self.failed: set[str] = set()  # values that depend on a problem already reported
         self.sizes: set[str] = set()  # those of them that are computed from shapes alone
         self.used = Counter(name for node in graph.nodes for name in node.inputs)

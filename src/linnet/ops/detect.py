@@ -10,7 +10,6 @@ import numpy as np
 
 from ..graph import Array
 from ._lowering import Call, Lowering, Refusal
-from ._moving import slice_of
 from ._registry import Operator
 
 MOST_ROWS = 1 << 20
@@ -330,117 +329,8 @@ def lower_non_max_suppression(low: Lowering, call: Call) -> None:
     low.emit(call, "Detections", [x, call.input(1)], how)
 
 
-def _post_process(
-    attrs: Mapping[str, Any], anchors: Array, width: int
-) -> tuple[dict[str, Any], Array]:
-    """Attributes and priors of Detections, of scores of `width` classes, for TFLite's."""
-    scales = np.array([attrs[f"{axis}_scale"] for axis in "yxhw"], np.float64)
-    if anchors.ndim != 2 or anchors.shape[1] != 4 or not (scales > 0).all():
-        raise Refusal(
-            f"anchors {list(anchors.shape)} or scales {scales.tolist()} are not supported"
-        )
-    classes, most = attrs["num_classes"], attrs["max_detections"]
-    if not 0 < classes <= width or most < 1:
-        raise Refusal(f"{classes} classes of scores for {width}, and {most} boxes do not fit")
-    middle, sizes = anchors[:, :2].astype(np.float64), anchors[:, 2:].astype(np.float64)
-    priors = np.hstack(
-        [middle, sizes, sizes / scales[:2], np.broadcast_to(1 / scales[2:], sizes.shape)]
-    )
-    regular, together = attrs["use_regular_nms"], min(attrs["max_classes_per_detection"], classes)
-    if not regular and together < 1:
-        raise Refusal("max_classes_per_detection is not positive")
-    how = {
-        "rows": most if regular else most * together,
-        "classes": classes,
-        "centers": 1,
-        "each": attrs["detections_per_class"] if regular else most,
-        "together": 0 if regular else together,
-        # One of exactly that score stays.
-        "score": float(np.nextafter(np.float32(attrs["nms_score_threshold"]), np.float32(-np.inf))),
-        "overlap": attrs["nms_iou_threshold"],
-    }
-    if how["rows"] > MOST_ROWS or how["each"] < 1:
-        raise Refusal(f"{how['rows']} boxes are not supported")
-    return how, priors
-
-
-def detection_post_process(
-    boxes: Array,
-    scores: Array,
-    anchors: Array,
-    *,
-    max_detections: int,
-    max_classes_per_detection: int,
-    num_classes: int,
-    nms_score_threshold: float,
-    nms_iou_threshold: float,
-    y_scale: float,
-    x_scale: float,
-    h_scale: float,
-    w_scale: float,
-    detections_per_class: int = 100,
-    use_regular_nms: int = 0,
-) -> tuple[Array, ...]:
-    """The end of TensorFlow's detectors, TFLite_Detection_PostProcess: boxes [N, rows, 4] of top,
-    left, bottom, right; classes and scores [N, rows]; how many boxes there are [N].
-
-    boxes: [N, anchors, 4] of y, x, height, width, relative to anchors [anchors, 4]; scores: [N,
-    anchors, classes], one of the background before them perhaps.
-    """
-    attrs = {
-        "max_detections": max_detections, "max_classes_per_detection": max_classes_per_detection,
-        "num_classes": num_classes, "nms_score_threshold": nms_score_threshold,
-        "nms_iou_threshold": nms_iou_threshold, "detections_per_class": detections_per_class,
-        "use_regular_nms": use_regular_nms, "y_scale": y_scale, "x_scale": x_scale,
-        "h_scale": h_scale, "w_scale": w_scale,
-    }  # fmt: skip
-    how, priors = _post_process(attrs, anchors, scores.shape[2])
-    y = detections(boxes[:, :, None], scores[:, :, -num_classes:], priors, **how)
-    count = (y[:, :, 0] + 1).sum(1) / (how["together"] or 1)
-    return y[:, :, 3:], y[:, :, 1], y[:, :, 2], np.asarray(count)
-
-
-def lower_detection_post_process(low: Lowering, call: Call) -> None:
-    """With constant anchors."""
-    anchors = low.numbers(call.input(2), "input of anchors")
-    low.spend(anchors.size, 64)
-    boxes, scores = (low.shape(call.input(i)) for i in (0, 1))
-    if len(boxes) != 3 or len(scores) != 3:
-        raise Refusal("boxes and scores have to have 3 axes")
-    how, priors = _post_process(call.attrs, anchors, scores[2])
-
-    inputs = [low.reshape(call, call.input(0), (*boxes[:2], 1, boxes[2]), "codes"), call.input(1)]
-    if scores[2] > how["classes"]:
-        section = (2, scores[2] - how["classes"], scores[2], 1)
-        inputs[1] = slice_of(low, call, inputs[1], [section], "scores")
-    inputs.append(low.add_constant(f"{call.output}.priors", priors.astype(np.float32)))
-    y = low.emit(call, "Detections", inputs, how, "rows")
-    n, rows = low.shape(y)[:2]
-    parts = ((3, 7, (n, rows, 4)), (1, 2, (n, rows)), (2, 3, (n, rows)), (0, 1, (n,)))
-    for output, (begin, end, shape) in zip(call.node.outputs, parts):
-        if not output:
-            continue
-        part = slice_of(low, call, y, [(2, begin, end, 1)], f"column{begin}")
-        if begin == 0:  # 0, or -1 where there is none
-            one = low.add_constant(f"{call.output}.one", np.array(1, np.float32))
-            part = low.emit(call, "Add", [part, one], step="present")
-            axes = low.add_constant(f"{call.output}.count.axes", np.array([1], np.int64))
-            part = low.emit(call, "ReduceSum", [part, axes], step="count")
-            if how["together"] > 1:
-                factor = np.array(how["together"], np.float32)
-                many = low.add_constant(f"{call.output}.many", factor)
-                part = low.emit(call, "Div", [part, many], step="boxes")
-        low.reshape(call.of(output), part, shape)
-
-
 OPERATORS = (
     Operator("Detections", detections, lower_detections),
     Operator("DetectionOutput", detection_output, lower_detection_output),
     Operator("NonMaxSuppression", non_max_suppression, lower_non_max_suppression),
-    Operator(
-        "DetectionPostProcess",
-        detection_post_process,
-        lower_detection_post_process,
-        several=True,
-    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ._moving import MOST_RUNS, backwards, joined, slice_of
 from ._registry import Operator
 from .map import scaled
 from .normalize import one_hot_of
+
+_MOST_COUNTED = 1 << 24  # whole numbers that float32 tells apart
 
 
 def gather(data: Array, indices: Array, *, axis: int = 0) -> Array:
@@ -48,9 +51,15 @@ def lower_gather(low: Lowering, call: Call) -> None:
     runs = _runs(places)
     if len(runs) > MOST_RUNS:
         runs = _runs(places, turned=True)
+    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
+    if len(runs) > MOST_RUNS and axis > 0:
+        before, after = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
+        rows = low.reshape(call, x, (shape[0], before, size, after), "rows")
+        table = low.add_constant(f"{call.output}.places", np.array([places], np.int64))
+        low.reshape(call, low.emit(call, "GatherRows", [rows, table], step="gathered"), target)
+        return
     if len(runs) > MOST_RUNS:
         raise Refusal(f"indices of {len(runs)} slices, more than {MOST_RUNS}, are not supported")
-    target = (*shape[:axis], *indices.shape, *shape[axis + 1 :])
     parts = []
     for index, run in enumerate(runs):
         by = run[1] - run[0] if len(run) > 1 else 1
@@ -100,11 +109,80 @@ def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
     return int(data.size // max(data.shape[axis], 1) * indices.size)
 
 
+def gather_nd(data: Array, indices: Array, *, batch_dims: int = 0) -> Array:
+    """The parts of data that rows of numbers, the last axis of `indices`, name: a number for each
+    axis behind the first `batch_dims`, which both have alike.
+    """
+    if batch_dims:
+        each = [gather_nd(x, i, batch_dims=batch_dims - 1) for x, i in zip(data, indices)]
+        return np.stack(each)
+    axes = np.moveaxis(indices.astype(np.intp, casting="same_kind"), -1, 0)
+    return np.asarray(data[tuple(axes)])
+
+
+def _of_the_batch(low: Lowering, call: Call) -> None:
+    call.attrs = {**call.attrs, "batch_dims": call.attrs["batch_dims"] + 1}
+
+
+def lower_gather_nd(low: Lowering, call: Call) -> None:
+    """With batch_dims 1, or 0 where axis 0 is no batch. Computed numbers count from 0, and those
+    beyond an axis name no part of it.
+    """
+    x, places = call.input(0), call.input(1)
+    shape, given = low.shape(x), low.constants.get(places)
+    if call.attrs["batch_dims"] != 1 or (given is not None and not call.lifted):
+        raise Refusal(f"of batch_dims {call.attrs['batch_dims']} and this batch is not supported")
+    of = low.shape(places) if given is None else (shape[0], *given.shape)
+    depth = of[-1]
+    sizes, rest = shape[1 : 1 + depth], shape[1 + depth :]
+    if not 1 <= depth < len(shape) or math.prod(sizes) > _MOST_COUNTED:
+        raise Refusal(f"indices {shape_text(of)} of {shape_text(shape)} are not supported")
+    target = (shape[0], *of[1:-1], *rest)
+    rows = low.reshape(call, x, (shape[0], 1, math.prod(sizes), math.prod(rest)), "rows")
+    if given is not None:
+        low.spend(given.size)
+        wrapped = [np.where(n < 0, n + m, n) for n, m in zip(np.moveaxis(given, -1, 0), sizes)]
+        if any((n < 0).any() or (n >= m).any() for n, m in zip(wrapped, sizes)):
+            raise Refusal(f"its indices are not those of {shape_text(shape)}")
+        flat = np.ravel_multi_index(tuple(wrapped), sizes).ravel()
+        output = low.names.fresh(f"{call.output}.parts")
+        inner = replace(call.node, outputs=[output])
+        name = low.add_constant(f"{output}.places", flat.astype(np.int64))
+        lower_gather(low, Call(inner, [rows, name], {"axis": 2}))
+        y = low.alias.get(output, output)
+    else:
+        places = _counted(low, call, places, sizes)
+        y = low.emit(call, "GatherRows", [rows, places], step="gathered")
+    low.reshape(call, y, target)
+
+
+def _counted(low: Lowering, call: Call, places: str, sizes: Sequence[int]) -> str:
+    """Places [N, ..., axes] as [N, count] of one axis: sums of whole numbers, exact in float32."""
+    of = low.shape(places)
+    if len(sizes) > 1:
+        strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.float32)[:, None]
+        count = math.prod(of[1:-1])
+        places = low.reshape(call, places, (of[0], count, of[-1]), "numbers")
+        places = low.emit(call, "Cast", [places], {"to": ELEMENT_TYPES["float32"]}, "real")
+        factor = low.add_constant(f"{call.output}.strides", strides.reshape(1, -1))
+        places = low.emit(call, "Mul", [places, factor], step="strides")
+        axes = low.add_constant(f"{call.output}.axes", np.array([2], np.int64))
+        places = low.emit(call, "ReduceSum", [places, axes], {"keepdims": 1}, "sum")
+        places = low.emit(call, "Cast", [places], {"to": ELEMENT_TYPES["int64"]}, "whole")
+    return low.reshape(call, places, (of[0], math.prod(of[1:-1])), "places")
+
+
 def gather_rows(data: Array, places: Array) -> Array:
-    """linnet's own: of rows [N, A, rows, B] those of each image that places [N, count] name."""
-    return np.stack(
-        [np.take(x, at, 1) for x, at in zip(data, places.astype(np.intp, casting="same_kind"))]
+    """linnet's own: of rows [N, A, rows, B] those of each image that places [N or 1, count] name;
+    zeros where there is no such row.
+    """
+    rows = data.shape[2]
+    places = np.broadcast_to(places, (len(data), places.shape[1])).astype(
+        np.intp, casting="same_kind"
     )
+    inside = (-rows <= places) & (places < rows)
+    found = np.stack([np.take(x, at, 1) for x, at in zip(data, np.where(inside, places, 0))])
+    return np.where(inside[:, None, :, None], found, np.zeros((), data.dtype))
 
 
 def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
@@ -119,19 +197,28 @@ def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
 def lower_gather_elements(low: Lowering, call: Call) -> None:
     """Along any axis but the batch. Numbers beyond the axis give zeros."""
     x, places = call.input(0), call.input(1)
-    shape, of = low.shape(x), low.shape(places)
+    shape, constant = low.shape(x), low.constants.get(places)
     axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    if constant is None:
+        of = low.shape(places)
+    else:
+        if not call.lifted or constant.dtype.kind not in "iu":
+            raise Refusal(f"its constant indices '{places}' are not integers, or those of a batch")
+        of = (1, *constant.shape)
     if len(of) != len(shape) or any(n > m for i, (n, m) in enumerate(zip(of, shape)) if i != axis):
         raise Refusal(f"indices {shape_text(of)} do not fit {shape_text(shape)}")
     shorter = [(i, 0, n, 1) for i, n in enumerate(of) if i != axis and n < shape[i]]
     if shorter:
         x = slice_of(low, call, x, shorter, "cut")
     before, after = math.prod(of[1:axis]), math.prod(of[axis + 1 :])
-    inputs = [
-        low.reshape(call, x, (of[0], before, shape[axis], after), "rows"),
-        low.reshape(call, places, (of[0], before, of[axis], after), "places"),
-    ]
-    flat = low.shape(inputs[1]) == of
+    table = (of[0], before, of[axis], after)
+    if constant is None:
+        places = low.reshape(call, places, table, "places")
+    else:
+        low.spend(constant.size, 8)
+        places = low.add_constant(f"{call.output}.places", constant.astype(np.int64).reshape(table))
+    inputs = [low.reshape(call, x, (of[0], before, shape[axis], after), "rows"), places]
+    flat = table == of
     y = low.emit(call, "GatherElements", inputs, {"axis": 2}, "" if flat else "gathered")
     if not flat:
         low.reshape(call, y, of)
@@ -220,6 +307,7 @@ def opened(indices: Array, depth: Array, values: Array, **attrs: Any) -> int:
 
 OPERATORS = (
     Operator("Gather", gather, lower_gather, gathered, lift=_lifting.axis),
+    Operator("GatherND", gather_nd, lower_gather_nd, lift=_of_the_batch),
     Operator("GatherRows", gather_rows, None),
     Operator("GatherElements", gather_elements, lower_gather_elements, lift=_lifting.axis),
     Operator("OneHot", one_hot, lower_one_hot, opened, lift=_lifting.axis),

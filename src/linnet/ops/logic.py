@@ -7,6 +7,7 @@ least and largest values, in which infinities choose.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..graph import ELEMENT_TYPES, Array, Node
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator, as_inputs
-from ._small import in_float32
+from ._small import integer, of_any_type
 from .map import broadcast, scaled
 
 _BOOL, _FLOAT, _INT8 = (ELEMENT_TYPES[name] for name in ("bool", "float32", "int8"))
@@ -66,7 +67,7 @@ def where(condition: Array, x: Array, y: Array) -> Array:
 
 def lower_comparison(low: Lowering, call: Call) -> None:
     """Of float32, with NaN to nothing; where both may be equal, one is a constant without
-    infinities. Of small types.
+    infinities. Of integers that lie no further apart than 2^63.
     """
     op, x, y = call.node.op, call.input(0), call.input(1)
     if x in low.constants:
@@ -84,6 +85,8 @@ def lower_comparison(low: Lowering, call: Call) -> None:
     if op.startswith("Less"):
         d = pointwise(low, call, "Neg", [d], step="turned")
     sign = pointwise(low, call, "Sign", [d], step="sign")
+    if call.wide:
+        sign = low.emit(call, "Cast", [sign], {"to": _FLOAT}, "sign.real")
     if op.endswith("OrEqual"):
         sign = scaled(low, call, sign, 1, "more", shift=1)
     else:
@@ -126,9 +129,15 @@ def lower_both(low: Lowering, call: Call) -> None:
 
 def lower_where(low: Lowering, call: Call) -> None:
     """Of float32; NaN among what is not chosen stays, but for a quotient not chosen where its
-    divisor is 0.
+    divisor is 0. Of integers.
     """
     condition, x, y = (call.input(i) for i in range(3))
+    kinds = {
+        low.dtypes[name] if name in low.shapes else low.constants[name].dtype for name in (x, y)
+    }
+    if {dtype.kind for dtype in kinds} & set("iu"):
+        _choose_integer(low, call, kinds)
+        return
     if condition in low.constants:
         if low.constants[condition].dtype.kind != "b":
             raise Refusal("its condition is not of truth values")
@@ -156,6 +165,44 @@ def lower_where(low: Lowering, call: Call) -> None:
     _extreme(low, call, "Max", (limited, low_limit))
 
 
+def _choose_integer(low: Lowering, call: Call, dtypes: set[np.dtype[Any]]) -> None:
+    """y + (x - y) times the condition."""
+    if len(dtypes) > 1:
+        raise Refusal(f"its inputs are {' and '.join(sorted(map(str, dtypes)))}; cast them")
+    (dtype,) = dtypes
+    call = Call(call.node, list(call.inputs), call.attrs)
+    for index, name in enumerate(call.inputs):
+        if name in low.constants:
+            low.spend(low.constants[name].size, 8)
+            array = low.constants[name].astype(np.int64)
+            call.inputs[index] = low.add_constant(f"{call.output}.choice{index}", array)
+        else:
+            call.inputs[index] = integer(low, call, name, f"choice{index}")
+    chosen, x, y = call.inputs
+    if x in low.constants and y in low.constants:
+        gap = low.add_constant(f"{call.output}.gap", low.constants[x] - low.constants[y])
+    else:
+        negative = (
+            low.add_constant(f"{call.output}.negative", -low.constants[y])
+            if y in low.constants
+            else pointwise(low, call, "Neg", [y], step="negative")
+        )
+        gap = commuted(low, call, "Add", (x, negative), "gap")
+    part = commuted(low, call, "Mul", (chosen, gap), "part")
+    last = "" if dtype == np.int64 else "chosen"
+    value = commuted(low, call, "Add", (part, y), last)
+    if last:
+        low.emit(call, "Cast", [value], {"to": ELEMENT_TYPES[dtype.name]})
+
+
+def commuted(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
+    """`op`, whose operands may change places, of two values of which one may be constant."""
+    x, y = pair
+    if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
+        x, y = y, x
+    return arithmetic(low, call, op, (x, y), step)
+
+
 def _extreme(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: str = "") -> str:
     x, y = pair
     if x in low.constants and y in low.constants:
@@ -163,9 +210,7 @@ def _extreme(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: st
         low.spend(math.prod(np.broadcast_shapes(a.shape, b.shape)), 4)
         array: Array = np.minimum(a, b) if op == "Min" else np.maximum(a, b)
         return low.add_constant(f"{call.output}.{step}", array)
-    if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
-        x, y = y, x
-    return arithmetic(low, call, op, (x, y), step)
+    return commuted(low, call, op, pair, step)
 
 
 def _safe_quotient(low: Lowering, call: Call, y: str, zero: str) -> str:
@@ -196,11 +241,11 @@ def chosen(condition: Array, x: Array, y: Array) -> int:
 
 
 OPERATORS = (
-    Operator("Equal", equal, in_float32(lower_comparison), broadcast),
-    Operator("Less", less, in_float32(lower_comparison), broadcast),
-    Operator("LessOrEqual", less_or_equal, in_float32(lower_comparison), broadcast),
-    Operator("Greater", greater, in_float32(lower_comparison), broadcast),
-    Operator("GreaterOrEqual", greater_or_equal, in_float32(lower_comparison), broadcast),
+    Operator("Equal", equal, of_any_type(lower_comparison), broadcast),
+    Operator("Less", less, of_any_type(lower_comparison), broadcast),
+    Operator("LessOrEqual", less_or_equal, of_any_type(lower_comparison), broadcast),
+    Operator("Greater", greater, of_any_type(lower_comparison), broadcast),
+    Operator("GreaterOrEqual", greater_or_equal, of_any_type(lower_comparison), broadcast),
     Operator("Not", not_, lower_not, as_inputs),
     Operator("And", and_, lower_both, broadcast),
     Operator("Or", or_, lower_both, broadcast),

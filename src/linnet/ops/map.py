@@ -13,7 +13,7 @@ from ..text import shape_text, short
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal, of_constants
 from ._registry import Operator, as_inputs
-from ._small import in_float32
+from ._small import integer, of_any_type
 
 _DTYPES = {number: np.dtype(name) for name, number in ELEMENT_TYPES.items()}
 
@@ -242,6 +242,9 @@ def lower_clip(low: Lowering, call: Call) -> None:
     """Between constants, of which one may be missing."""
     limits = [None, None]
     inputs = [call.input(0), "", ""]
+    if call.wide:
+        _clip_integers(low, call)
+        return
     for index, what in enumerate(("least value", "largest value")):
         name = call.input(index + 1)
         if name:
@@ -263,6 +266,15 @@ def lower_clip(low: Lowering, call: Call) -> None:
         pointwise(low, call, "Clip", inputs[: 2 if limits[1] is None else 3])
 
 
+def _clip_integers(low: Lowering, call: Call) -> None:
+    x, given = call.input(0), [index for index in (1, 2) if call.input(index)]
+    for index in given:
+        step = "least" if index != given[-1] else ""
+        x = arithmetic(low, call, "Max" if index == 1 else "Min", (x, call.input(index)), step)
+    if not given:
+        low.alias[call.output] = x
+
+
 def lower_arithmetic(low: Lowering, call: Call) -> None:
     """Of two activations, or of one and a constant; they may broadcast to each other."""
     x, y = call.input(0), call.input(1)
@@ -270,14 +282,28 @@ def lower_arithmetic(low: Lowering, call: Call) -> None:
     if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
         if op == "Sub":
             op, y = "Add", pointwise(low, call, "Neg", [y], step="negative")
+        elif op == "Div" and call.wide:
+            x = arithmetic(low, call, "Add", (_zeros(low, call, y), x), "dividend")
+            arithmetic(low, call, op, (x, y))
+            return
         elif op == "Div":
             op, y = "Mul", pointwise(low, call, "Reciprocal", [y], step="reciprocal")
         x, y = y, x
     arithmetic(low, call, op, (x, y))
 
 
+def _zeros(low: Lowering, call: Call, like: str) -> str:
+    """As many integers as there are in another value."""
+    zero = low.add_constant(f"{call.output}.zero", np.array(0, np.int64))
+    return arithmetic(low, call, "Mul", (like, zero), "zeros")
+
+
 def lower_function(low: Lowering, call: Call) -> None:
     """As it is."""
+    if call.wide and call.node.op == "Relu":
+        zero = low.add_constant(f"{call.output}.zero", np.array(0, np.int64))
+        arithmetic(low, call, "Max", (call.input(0), zero))
+        return
     pointwise(low, call, call.node.op, call.inputs, dict(call.attrs))
 
 
@@ -358,6 +384,9 @@ def lower_power(low: Lowering, call: Call) -> None:
     """By the logarithm, but for the powers -1, 0.5, 1, 2 and 3."""
     x, y = call.input(0), call.input(1)
     power = low.constants.get(y)
+    if low.dtypes.get(x, _DTYPES[1]).kind in "iu" and x in low.shapes:
+        _integer_power(low, call, power)
+        return
     if x in low.constants:
         base = low.numbers(x, "base")
         low.spend(base.size)
@@ -380,6 +409,19 @@ def lower_power(low: Lowering, call: Call) -> None:
             arithmetic(low, call, "Mul", (square, x))
     else:
         arithmetic(low, call, "Pow", (x, y))
+
+
+def _integer_power(low: Lowering, call: Call, power: Array | None) -> None:
+    if power is None or not np.isfinite(power).all() or (power != np.floor(power)).any():
+        raise Refusal("of integers is supported with whole constant powers only")
+    low.spend(power.size, 8)
+    y = low.add_constant(f"{call.output}.power", power.astype(np.int64))
+    x, dtype = call.input(0), low.dtypes[call.input(0)]
+    wide = integer(low, call, x, "base")
+    last = "" if dtype == np.int64 else "power"
+    value = arithmetic(low, call, "Pow", (wide, y), last)
+    if last:
+        low.emit(call, "Cast", [value], {"to": ELEMENT_TYPES[dtype.name]})
 
 
 def lower_gelu(low: Lowering, call: Call) -> None:
@@ -450,45 +492,45 @@ def broadcast(*arrays: Array, **attrs: Any) -> int:
 
 
 OPERATORS = (
-    Operator("Relu", relu, in_float32(lower_function)),
-    Operator("Sigmoid", sigmoid, lower_function, as_inputs),
-    Operator("Tanh", tanh, lower_function, as_inputs),
-    Operator("Exp", exp, lower_function, as_inputs),
-    Operator("Log", log, lower_function, as_inputs),
-    Operator("Sqrt", sqrt, lower_function, as_inputs),
-    Operator("Reciprocal", reciprocal, lower_function, as_inputs),
-    Operator("Neg", negative, in_float32(lower_function), as_inputs),
-    Operator("Abs", absolute, in_float32(lower_function), as_inputs),
-    Operator("Sign", sign, in_float32(lower_function), as_inputs),
-    Operator("Floor", floor, lower_function, as_inputs),
-    Operator("Ceil", ceil, lower_function, as_inputs),
-    Operator("Round", round_, lower_function, as_inputs),
-    Operator("Softplus", softplus, lower_function, as_inputs),
-    Operator("Softsign", softsign, lower_function, as_inputs),
-    Operator("HardSwish", hard_swish, lower_function),
-    Operator("HardSigmoid", hard_sigmoid, lower_function),
-    Operator("Mish", mish, lower_function),
-    Operator("Erf", erf, lower_function, as_inputs),
-    Operator("Gelu", gelu, lower_gelu),
-    Operator("LeakyRelu", leaky_relu, lower_function),
-    Operator("Elu", elu, lower_function),
-    Operator("Selu", selu, lower_function),
-    Operator("PRelu", prelu, lower_prelu),
-    Operator("Swish", swish, lower_swish),
+    Operator("Relu", relu, of_any_type(lower_function)),
+    Operator("Sigmoid", sigmoid, of_any_type(lower_function), as_inputs),
+    Operator("Tanh", tanh, of_any_type(lower_function), as_inputs),
+    Operator("Exp", exp, of_any_type(lower_function), as_inputs),
+    Operator("Log", log, of_any_type(lower_function), as_inputs),
+    Operator("Sqrt", sqrt, of_any_type(lower_function), as_inputs),
+    Operator("Reciprocal", reciprocal, of_any_type(lower_function), as_inputs),
+    Operator("Neg", negative, of_any_type(lower_function), as_inputs),
+    Operator("Abs", absolute, of_any_type(lower_function), as_inputs),
+    Operator("Sign", sign, of_any_type(lower_function), as_inputs),
+    Operator("Floor", floor, of_any_type(lower_function), as_inputs),
+    Operator("Ceil", ceil, of_any_type(lower_function), as_inputs),
+    Operator("Round", round_, of_any_type(lower_function), as_inputs),
+    Operator("Softplus", softplus, of_any_type(lower_function), as_inputs),
+    Operator("Softsign", softsign, of_any_type(lower_function), as_inputs),
+    Operator("HardSwish", hard_swish, of_any_type(lower_function)),
+    Operator("HardSigmoid", hard_sigmoid, of_any_type(lower_function)),
+    Operator("Mish", mish, of_any_type(lower_function)),
+    Operator("Erf", erf, of_any_type(lower_function), as_inputs),
+    Operator("Gelu", gelu, of_any_type(lower_gelu)),
+    Operator("LeakyRelu", leaky_relu, of_any_type(lower_function)),
+    Operator("Elu", elu, of_any_type(lower_function)),
+    Operator("Selu", selu, of_any_type(lower_function)),
+    Operator("PRelu", prelu, of_any_type(lower_prelu)),
+    Operator("Swish", swish, of_any_type(lower_swish)),
     Operator("ThresholdedRelu", thresholded_relu, lower_thresholded_relu),
-    Operator("Celu", celu, lower_celu),
+    Operator("Celu", celu, of_any_type(lower_celu)),
     Operator("Shrink", shrink, lower_shrink),
-    Operator("Clip", clip, in_float32(lower_clip), as_inputs),
-    Operator("Add", add, in_float32(lower_arithmetic), broadcast),
-    Operator("Sub", subtract, in_float32(lower_arithmetic), broadcast),
-    Operator("Mul", multiply, in_float32(lower_arithmetic), broadcast),
-    Operator("Div", divide, in_float32(lower_arithmetic), broadcast),
+    Operator("Clip", clip, of_any_type(lower_clip), as_inputs),
+    Operator("Add", add, of_any_type(lower_arithmetic), broadcast),
+    Operator("Sub", subtract, of_any_type(lower_arithmetic), broadcast),
+    Operator("Mul", multiply, of_any_type(lower_arithmetic), broadcast),
+    Operator("Div", divide, of_any_type(lower_arithmetic), broadcast),
     Operator("Mod", remainder, of_constants, broadcast),
     Operator("Pow", power, lower_power, broadcast),
     Operator("Sum", total, lower_chain, broadcast),
     Operator("Mean", mean, lower_chain, broadcast),
-    Operator("Max", largest, in_float32(lower_chain), broadcast),
-    Operator("Min", smallest, in_float32(lower_chain), broadcast),
+    Operator("Max", largest, of_any_type(lower_chain), broadcast),
+    Operator("Min", smallest, of_any_type(lower_chain), broadcast),
     Operator("BatchNormalization", batch_normalization, lower_batch_normalization),
     Operator("Cast", cast, lower_cast, as_inputs),
 )

@@ -99,6 +99,8 @@ def lower_matmul(low: Lowering, call: Call) -> None:
     each = matrix.reshape(-1, 1) if matrix.ndim == 1 and first else np.atleast_2d(matrix)
     while each.ndim > 2 and each.shape[0] == 1:
         each = each[0]
+    x, between = _wide_enough(low, call, x, each.shape[:-2])
+    shape = low.shape(x)
     groups = math.prod(between) if each.ndim > 2 else 1
     summed = shape[-1 if first else -2] if len(shape) > 2 else 0
     if not summed or summed != matrix.shape[terms] or each.shape[:-2] not in ((), between):
@@ -160,6 +162,18 @@ def lower_matmul(low: Lowering, call: Call) -> None:
             x = low.emit(call, op, [x, weight], {"group": groups}, step)
     kept = (rest,) if matrix.ndim == 1 else (rest, outputs) if first else (outputs, rest)
     low.reshape(call, x, (shape[0], *between, *kept))
+
+
+def _wide_enough(low: Lowering, call: Call, x: str, groups: Shape) -> tuple[str, Shape]:
+    """A value whose axes between the batch and its matrices are as long as a constant's, where they
+    were 1; and those axes.
+    """
+    shape = low.shape(x)
+    between = shape[1:-2]
+    if len(groups) != len(between) or all(n != 1 or m == 1 for n, m in zip(between, groups)):
+        return x, between
+    between = tuple(m if n == 1 else n for n, m in zip(between, groups))
+    return repeat_along(low, call, x, (shape[0], *between, *shape[-2:]), "wide"), between
 
 
 def _lower_computed(low: Lowering, call: Call) -> None:

@@ -12,7 +12,7 @@ from ..graph import Array
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
-from ._small import in_float32
+from ._small import of_any_type
 from ._window import Pair, explicit_pads, lower_rows_too, output_size, rows_too, window, windows
 from .reduce import over_axes
 
@@ -172,7 +172,7 @@ def lower_global_lp_pool(low: Lowering, call: Call) -> None:
 
 
 OPERATORS = (
-    Operator("MaxPool", max_pool, in_float32(lower_pool)),
+    Operator("MaxPool", max_pool, of_any_type(lower_pool)),
     Operator("AveragePool", average_pool, lower_pool),
     Operator("GlobalMaxPool", global_max_pool, None),
     Operator("GlobalAveragePool", global_average_pool, None),

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import ELEMENT_TYPES, Array
+from ..graph import ELEMENT_TYPES, Array, Shape
+from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal
-from ._moving import joined
+from ._moving import joined, slice_of
 from ._registry import Operator
 
 MODES = ("max", "own", "samples", "maxsample")
@@ -167,7 +168,127 @@ def _align(coordinates: str, mode: str, samples: int) -> dict[str, Any]:
     }
 
 
+def _line(size: int, bins: int) -> Array:
+    """How places [bins] along an axis of `size` pixels are made of a box's two ends, [2, bins]."""
+    at = np.linspace(0, 1, bins) if bins > 1 else np.array([0.5])
+    return np.stack([1 - at, at]) * (size - 1)
+
+
+def crop_and_resize(
+    x: Array, boxes: Array, images: Array, *, size: Sequence[int], extrapolation: float = 0.0
+) -> Array:
+    """TensorFlow's, bilinear, with channels first: of x [N, C, H, W] the parts [boxes, C, *size];
+    boxes [boxes, 4]: y and x of two corners as parts of height and width less one. `extrapolation`
+    beyond the image.
+    """
+    y = np.full((len(boxes), x.shape[1], *size), extrapolation, x.dtype)
+    for n, (box, image) in enumerate(zip(boxes, images.astype(np.intp, casting="same_kind"))):
+        rows, columns = (
+            box[i::2] @ _line(extent, bins)
+            for i, (extent, bins) in enumerate(zip(x.shape[2:], size))
+        )
+        for i, j in np.ndindex(*size):
+            if 0 <= rows[i] <= x.shape[2] - 1 and 0 <= columns[j] <= x.shape[3] - 1:
+                y[n, :, i, j] = _samples(x[image], rows[i : i + 1], columns[j : j + 1]).sum(2)[:, 0]
+    return y
+
+
+def lower_crop_and_resize(low: Lowering, call: Call) -> None:
+    """Of a fixed number of images, 0 beyond them: regions whose bins have these places as their
+    middles, times whether those are within the image.
+    """
+    size = call.ints("size", 2)
+    if call.attrs["extrapolation"] != 0:
+        raise Refusal("a value other than 0 beyond the image is not supported")
+    if not call.lifted or min(size) < 1:
+        raise Refusal(f"of size {size} and this number of images is not supported")
+    shape, boxes = (low.shape(call.input(i)) for i in (0, 1))
+    images, given = boxes[:2], low.constants.get(call.input(2))
+    of = low.shape(call.input(2)) if given is None else (1, *given.shape)
+    if len(shape) != 5 or len(boxes) != 3 or boxes[2] != 4 or of != images:
+        raise Refusal("its inputs are not images, boxes and an image for each")
+    ends = np.zeros((4, 4), np.float32)  # columns left, top, right, bottom; halves are added again
+    inside = []
+    for axis, (extent, bins) in enumerate(zip(shape[3:], size)):
+        places = _line(extent, bins)
+        gap = (places[:, -1] - places[:, 0]) / (bins - 1) if bins > 1 else np.zeros(2)
+        ends[axis::2, 1 - axis] = places[:, 0] - gap / 2
+        ends[axis::2, 3 - axis] = places[:, -1] + gap / 2
+        inside.append(_within(low, call, axis, places, extent))
+    corners = _product(low, call, call.input(1), ends, "corners")
+    # A region of one bin has no size by itself; others have theirs.
+    half = np.array([[0.5 + end * (bins == 1) / 2 for end in (-1, 1) for bins in size[::-1]]])
+    shift = low.add_constant(f"{call.output}.shift", half.astype(np.float32))
+    corners = low.emit(call, "Add", [corners, shift], step="shifted")
+    rois = joined(low, call, [_images(low, call), corners], 2, "regions")
+    how = {"mode": "samples", "samples": 1, "offset": -0.5}
+    y, made = _bins(low, call, rois, size, how)
+    rows = low.reshape(call, inside[0], (*images, size[0], 1), "rows")
+    columns = low.reshape(call, inside[1], (*images, 1, size[1]), "columns")
+    mask = arithmetic(low, call, "Mul", (rows, columns), "mask")
+    mask = low.reshape(call, mask, (*images, 1, math.prod(size)), "flat")
+    y = low.reshape(call, y, (*made[:3], math.prod(size)), "pixels")
+    low.reshape(call, arithmetic(low, call, "Mul", (y, mask), "masked"), made)
+
+
+def _images(low: Lowering, call: Call) -> str:
+    """The number of each box's image, [1, boxes, 1]; a constant is added to zeros."""
+    index, shape = call.input(2), (*low.shape(call.input(1))[:2], 1)
+    if index not in low.constants:
+        index = low.emit(call, "Cast", [index], {"to": ELEMENT_TYPES["float32"]}, "images")
+        return low.reshape(call, index, shape, "column")
+    numbers = low.constants[index].astype(np.float32)[:, None]
+    zero = low.add_constant(f"{call.output}.zero", np.array(0, np.float32))
+    first = slice_of(low, call, call.input(1), [(2, 0, 1, 1)], "first")
+    none = low.emit(call, "Clip", [first, zero, zero], step="none")
+    name = low.add_constant(f"{call.output}.numbers", numbers)
+    return low.emit(call, "Add", [none, name], step="images")
+
+
+def _product(low: Lowering, call: Call, x: str, matrix: Array, step: str) -> str:
+    """Of rows [1, rows, n]."""
+    shape = low.shape(x)
+    flat = low.reshape(call, x, (shape[0], 1, shape[1], shape[2]), f"{step}.rows")
+    kernel = np.ascontiguousarray(matrix.T[:, None, None, :], np.float32)
+    name = low.add_constant(f"{call.output}.{step}.matrix", kernel)
+    attrs = {
+        "kernel_shape": [1, shape[2]],
+        "strides": [1, 1],
+        "pads": [0] * 4,
+        "dilations": [1, 1],
+        "group": 1,
+    }
+    y = low.emit(call, "Conv", [flat, name], attrs, step)
+    turned = low.emit(call, "Transpose", [y], {"perm": [0, 2, 1, 3]}, f"{step}.turned")
+    return low.reshape(call, turned, (shape[0], shape[1], matrix.shape[1]), f"{step}.made")
+
+
+def _within(low: Lowering, call: Call, axis: int, places: Array, extent: int) -> str:
+    """1 where a bin's middle is within the image, else 0: [1, boxes, bins]."""
+    step = "yx"[axis]
+    both = np.zeros((4, places.shape[1]))
+    both[axis::2] = places
+    at = _product(low, call, call.input(1), both, step)
+    limits = [
+        low.add_constant(f"{call.output}.{step}.limit", np.array(n, np.float32))
+        for n in (0, extent - 1)
+    ]
+    near = low.emit(call, "Clip", [at, *limits], step=f"{step}.near")
+    off = low.emit(call, "Sub", [at, near], step=f"{step}.off")
+    for op in ("Abs", "Sign", "Neg"):
+        off = low.emit(call, op, [off], step=f"{step}.{op.lower()}")
+    one = low.add_constant(f"{call.output}.{step}.one", np.array(1, np.float32))
+    return low.emit(call, "Add", [off, one], step=f"{step}.within")
+
+
 def _lower(low: Lowering, call: Call, rois: str, bins: Sequence[int], how: dict[str, Any]) -> None:
+    low.reshape(call, *_bins(low, call, rois, bins, {"scale": call.attrs["spatial_scale"], **how}))
+
+
+def _bins(
+    low: Lowering, call: Call, rois: str, bins: Sequence[int], how: dict[str, Any]
+) -> tuple[str, Shape]:
+    """The bins of regions, and the shape of the result."""
     if not all(n > 0 for n in bins) or math.prod(bins) > MOST_BINS:
         raise Refusal(f"{list(bins)} bins are not supported")
     if not call.lifted:
@@ -180,9 +301,9 @@ def _lower(low: Lowering, call: Call, rois: str, bins: Sequence[int], how: dict[
     if channels % own:
         raise Refusal(f"{own} bins do not divide {channels} channels")
     x = low.reshape(call, call.input(0), (1, images * channels, *shape[3:]), "planes")
-    attrs = {"bins": list(bins), "images": images, "scale": call.attrs["spatial_scale"], **how}
+    attrs = {"bins": list(bins), "images": images, **how}
     y = low.emit(call, "Regions", [x, rois], attrs, "bins")
-    low.reshape(call, y, (1, of[1], channels // own, *bins))
+    return y, (1, of[1], channels // own, *bins)
 
 
 def lower_max_roi_pool(low: Lowering, call: Call) -> None:
@@ -220,5 +341,6 @@ OPERATORS = (
     Operator("Regions", regions, None),
     Operator("MaxRoiPool", max_roi_pool, lower_max_roi_pool, lift=_as_it_is),
     Operator("PSRoiPool", ps_roi_pool, lower_ps_roi_pool, lift=_as_it_is),
+    Operator("CropAndResize", crop_and_resize, lower_crop_and_resize, lift=_as_it_is),
     Operator("RoiAlign", roi_align, lower_roi_align, lift=_as_it_is),
 )

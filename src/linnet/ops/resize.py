@@ -245,4 +245,81 @@ def lower_upsample(low: Lowering, call: Call) -> None:
 
 
 RESIZE = Operator("Resize", resize, lower_resize)
-OPERATORS = (RESIZE, Operator("Upsample", upsample, lower_upsample))
+
+
+def _mirrored(at: Array, low: float, high: float) -> Array:
+    """Places beyond `low` or `high` mirrored there until they are between them."""
+    if high <= low:
+        return np.full_like(at, low)
+    turns, rest = np.divmod(np.where(at < low, low - at, at - high), high - low)
+    near = (turns % 2 == 0) == (at < low)
+    inside = (low <= at) & (at <= high)
+    return np.where(inside, at, np.where(near, low + rest, high - rest))
+
+
+def _taps(place: Array, size: int, mode: str, padding: str, corners: int) -> tuple[Array, Array]:
+    """Numbers of an axis that places lie between, and their shares, [..., taps]."""
+    low, high = (0, size - 1) if corners else (-0.5, size - 0.5)
+    at = (place + 1) / 2 * (size - 1) if corners else ((place + 1) * size - 1) / 2
+    known = np.abs(at) < 1e9
+    at = np.where(known, at, 0)
+    at = np.rint(at) if mode == "nearest" else at
+    if padding == "border":
+        at = np.where((at < low) | (at > high), np.clip(at, 0, size - 1), at)
+    elif padding == "reflection":
+        at = _mirrored(at, low, high)
+    first = np.floor(at)
+    t = at - first
+    if mode == "nearest":
+        numbers, shares = [at], [np.ones_like(at)]
+    elif mode == "linear":
+        numbers, shares = [first, first + 1], [1 - t, t]
+    else:
+        numbers, a = [first + i for i in range(-1, 3)], -0.75
+        far = [((a * d - 5 * a) * d + 8 * a) * d - 4 * a for d in (t + 1, 2 - t)]
+        near = [((a + 2) * d - (a + 3)) * d * d + 1 for d in (t, 1 - t)]
+        shares = [far[0], *near, far[1]]
+    places, weights = np.stack(numbers, -1), np.stack(shares, -1) * known[..., None]
+    if padding == "zeros":
+        weights = np.where((places >= 0) & (places < size), weights, 0)
+    elif padding == "reflection":
+        places = np.trunc(_mirrored(places, low, high))
+    return np.clip(places, 0, size - 1).astype(np.intp), weights
+
+
+def grid_sample(
+    x: Array,
+    grid: Array,
+    *,
+    mode: str = "linear",
+    padding_mode: str = "zeros",
+    align_corners: int = 0,
+) -> Array:
+    """Numbers between those of images [N, C, H, W], at the places [N, rows, columns, 2], x and y
+    from -1 to 1.
+    """
+    mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    if mode not in ("nearest", "linear", "cubic"):
+        raise ValueError(f"mode is {mode!r}")
+    sizes = x.shape[:1:-1]
+    (columns, u), (rows, v) = (
+        _taps(grid[..., i], n, mode, padding_mode, align_corners) for i, n in enumerate(sizes)
+    )
+    images = np.arange(len(x)).reshape(-1, 1, 1, 1, 1)
+    found = x[images, :, rows[..., :, None], columns[..., None, :]]  # [N, h, w, taps, taps, C]
+    shares = (v[..., :, None] * u[..., None, :])[..., None]
+    return np.asarray(np.moveaxis((found * shares).sum((3, 4)), -1, 1).astype(x.dtype))
+
+
+def lower_grid_sample(low: Lowering, call: Call) -> None:
+    """Of images, in every mode, at computed places."""
+    mode = call.attrs["mode"]
+    attrs = {**call.attrs, "mode": {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)}
+    low.emit(call, "GridSample", call.inputs, attrs)
+
+
+OPERATORS = (
+    RESIZE,
+    Operator("Upsample", upsample, lower_upsample),
+    Operator("GridSample", grid_sample, lower_grid_sample),
+)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ..text import shape_text
-from ._lowering import BATCH, Call, Lowering, Mixes, Refusal, axis_of, of_constants, settled
+from ._lowering import BATCH, Call, Lowering, Refusal, axis_of, of_constants, settled
 from ._registry import Operator, nothing
 
 _ZERO = np.zeros(1, np.float32)
@@ -60,10 +60,23 @@ def size(x: Array) -> Array:
     return np.array(x.size, np.int64)
 
 
-def range_(start: Array, limit: Array, delta: Array) -> Array:
-    """Numbers from `start` on, `delta` apart, as long as they are before `limit`."""
-    count = np.ceil((limit.item() - start.item()) / delta.item())
-    return np.asarray(start.item() + np.arange(max(int(count), 0)) * delta.item(), start.dtype)
+def span(start: Array, limit: Array, delta: Array) -> Array:
+    """Numbers from `start` on, `delta` apart, before `limit`."""
+    count = spanned(start, limit, delta)
+    wide = start.astype(np.float64) if start.dtype.kind == "f" else start.astype(np.int64)
+    steps = np.arange(count) * delta.astype(wide.dtype)
+    return np.asarray(wide.reshape(()) + steps.reshape(-1), start.dtype)
+
+
+def spanned(start: Array, limit: Array, delta: Array) -> int:
+    """How many numbers a Range has."""
+    first, end, step = (float(a.reshape(()).item()) for a in (start, limit, delta))
+    return max(0, math.ceil((end - first) / step))
+
+
+def nonzero(x: Array) -> Array:
+    """Where numbers are not zero: their indices, a row for each axis."""
+    return np.array(np.nonzero(x), np.int64).reshape(x.ndim, -1)
 
 
 def constant_of_shape(shape: Array, *, value: Array = _ZERO) -> Array:
@@ -179,32 +192,34 @@ def lower_shape(low: Lowering, call: Call) -> None:
 
 
 def lower_size(low: Lowering, call: Call) -> None:
-    """A constant, where axis 0 is no batch."""
-    shape = low.shape(call.input(0))
-    if not low.fixed:
-        raise Mixes("the size of the batch is not known")
-    low.constants[call.output] = np.array(math.prod(shape), np.int64)
-
-
-def counted(start: Array, limit: Array, delta: Array) -> int:
-    if start.size != 1 or limit.size != 1 or delta.size != 1:
-        raise Refusal("its inputs are no single numbers")
-    return abs(int((limit.item() - start.item()) / delta.item())) + 1
+    """A constant, but where the batch is free, with which nothing can be computed."""
+    first, *rest = low.shape(call.input(0))
+    if low.fixed:
+        low.constants[call.output] = np.array(first * math.prod(rest), np.int64)
+        return
+    array = np.empty((), object)
+    array[()] = BATCH
+    low.constants[call.output] = array
 
 
 def copied(x: Array, shape: Array, **attrs: Any) -> int:
     return 0 if x.flags.c_contiguous or not any(x.strides) else x.size
 
 
+def copied_rows(x: Array, *, axis: int = 1) -> int:
+    return copied(x, _ZERO)
+
+
 OPERATORS = (
     Operator("Reshape", reshape, lower_reshape, copied),
-    Operator("Flatten", flatten, lower_flatten),
+    Operator("Flatten", flatten, lower_flatten, copied_rows),
     Operator("Squeeze", squeeze, lower_squeeze, nothing),
     Operator("Unsqueeze", unsqueeze, lower_unsqueeze, nothing),
     Operator("Identity", identity, lower_identity, nothing),
     Operator("Dropout", dropout, lower_dropout),
     Operator("Shape", shape, lower_shape, nothing),
     Operator("Size", size, lower_size, nothing),
-    Operator("Range", range_, of_constants, counted),
+    Operator("Range", span, of_constants, spanned),
+    Operator("NonZero", nonzero, of_constants, lambda x: x.ndim * x.size),
     Operator("ConstantOfShape", constant_of_shape, of_constants, nothing),
 )

@@ -14,6 +14,7 @@ import numpy as np
 from ..core import build
 from ..graph import Graph
 from .affine import fold_affine
+from .aliases import keep_aliases
 from .expand import expand
 from .limits import join_limits
 from .lowering import lower, report
@@ -30,6 +31,7 @@ PASSES: list[Callable[[Graph], Graph]] = [
     expand,
     remove_unused,
     name_nodes,
+    keep_aliases,
 ]
 
 

@@ -83,7 +83,8 @@ def join_limits(graph: Graph) -> Graph:
         producers.update(dict.fromkeys(node.outputs, node))
         ranges[node.outputs[0]] = _range(node, initializers, ranges)
     nodes = [node for node in nodes if node.outputs[0] not in joined]
-    return replace(graph, nodes=nodes, initializers=initializers)
+    aliases = {**graph.aliases, **renamed}
+    return replace(graph, nodes=nodes, initializers=initializers, aliases=aliases)
 
 
 def _limits(node: Node, initializers: dict[str, Array]) -> _Range:

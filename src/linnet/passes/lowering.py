@@ -23,22 +23,50 @@ from ..ops._registry import Operator
 from ..text import listed
 from .fold import fold, foldable
 from .layout import turn
+from .sizes import is_unrolled
 from .unused import remove_unused
 
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
     low = _lowered(graph, False, memory_limit)
+    hint = advice(_ends(low)) if low.missing else ""
     if low.problems and not low.missing:
         low.constants.clear()  # which may be large
         fixed = _lowered(graph, True, memory_limit)
         if not fixed.problems and not fixed.missing:
-            inputs = [v._replace(shape=(v.shape[0] or 1, *v.shape[1:])) for v in graph.inputs]
-            graph, low = replace(graph, inputs=inputs), fixed
+            graph, low = _of_first_axes(graph, 1), fixed
         elif len(low.problems) == low.mixing:  # what is left is the reason
             low = fixed
-    report(graph, low.problems, list(low.missing.values()), _ends(low))
-    return replace(graph, nodes=low.nodes, initializers=low.constants)
+        if fixed.problems or fixed.missing:
+            hint = _size_wanted(graph, memory_limit)
+    report(graph, low.problems, list(low.missing.values()), hint)
+    moved = {**low.alias, **{name: to for name, to in low.computed.items() if to != name}}
+    own = graph.names()
+    aliases = {**graph.aliases, **{name: moved[name] for name in moved if name in own}}
+    aliases.update(low.renamed)
+    return replace(graph, nodes=low.nodes, initializers=low.constants, aliases=aliases)
+
+
+def _of_first_axes(graph: Graph, size: int) -> Graph:
+    """The graph with first axes of a size where the file leaves them open."""
+    inputs = [v._replace(shape=(v.shape[0] or size, *v.shape[1:])) for v in graph.inputs]
+    return replace(graph, inputs=inputs)
+
+
+def _size_wanted(graph: Graph, memory_limit: int | None) -> str:
+    """What to say if the graph would do with first axes of a known size, that are no batches."""
+    sized = _of_first_axes(graph, _EXAMPLE)
+    wanted = {v.name: v.shape for v, old in zip(sized.inputs, graph.inputs) if v != old}
+    if not wanted or is_unrolled(graph):
+        return ""
+    low = _lowered(sized, True, memory_limit)
+    if low.problems or low.missing:
+        return ""
+    return (
+        f"what to do: the first axis of {listed(wanted)} is not a batch, and the model leaves its "
+        f"size open; give it, as in shapes={wanted} or convert --shapes"
+    )
 
 
 def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
@@ -86,6 +114,9 @@ def _inline(low: Lowering, body: Graph, arguments: Sequence[str], suffix: str) -
     return [low.alias.get(name, name) for name in outputs]
 
 
+_EXAMPLE = 256  # of a first axis
+
+
 def advice(ends: Sequence[str] = ()) -> str:
     """What to do about missing operators; `ends`: the last values that do not depend on them."""
     names = f" (outputs=[{listed(ends)}])" if ends else ""
@@ -117,14 +148,14 @@ def report(
     graph: Graph,
     problems: Sequence[str],
     missing: Sequence[Missing] = (),
-    ends: Sequence[str] = (),
+    hint: str = "",
 ) -> None:
-    """ValueError with all problems there are, if any, and what to do about missing operators."""
+    """ValueError with all problems there are, if any, and a hint what to do about them."""
     problems = [*map(str, missing), *problems]
     if not problems:
         return
     where = f"{graph.source}: " if graph.source else ""
-    after = f"\n  {advice(ends)}" if missing else ""
+    after = f"\n  {hint}" if hint else ""
     kind = OperatorsMissing if missing else ValueError
     if len(problems) == 1:
         raise kind(where + problems[0] + after)
@@ -202,7 +233,7 @@ def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed
 
 def _connect_outputs(low: Lowering) -> None:
     """Give every graph output a node of its own that bears its name."""
-    renamed: dict[str, str] = {}
+    renamed = low.renamed
     values = {name: low.ready(low.alias.get(name, name)) for name in low.graph.outputs}
     produced = {name for node in low.nodes for name in node.outputs}
     outputs = set(low.graph.outputs)

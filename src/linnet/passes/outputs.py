@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..graph import Graph
+from ..graph import Graph, Node
 from ..states import outputs_of, without
 from ..text import listed, nearest
 from .unused import remove_unused
@@ -20,12 +20,19 @@ def with_outputs(graph: Graph, names: Sequence[str]) -> Graph:
     if not names:
         return graph
     known = graph.names()
+    copies = [
+        Node("Identity", name, [graph.aliases[name]], [name])
+        for name in dict.fromkeys(names)
+        if name not in known and graph.aliases.get(name) in known
+    ]
+    known.update(node.name for node in copies)
     unknown = [name for name in names if name not in known]
     if unknown:
         where = f"{graph.source}: " if graph.source else ""
         raise ValueError(
             f"{where}the model has no value {listed(unknown)}{nearest(unknown, known)}"
         )
+    graph = replace(graph, nodes=graph.nodes + copies)
     wanted = list(dict.fromkeys(names))
     while True:  # what they depend on may be a state, and that on others
         cut = remove_unused(replace(graph, outputs=wanted))

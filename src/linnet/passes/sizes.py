@@ -82,6 +82,8 @@ def common_form(
         forms.append(canonicalize(_with_sizes(graph, _EXAMPLES[2]), each))
     common = replace(forms[0], inputs=graph.inputs, example=False)
     common.initializers = dict(common.initializers)
+    alike = set.intersection(*(set(form.aliases.items()) for form in forms))
+    common.aliases = {name: to for name, to in common.aliases.items() if (name, to) in alike}
     _keep_common(common, forms)
     return common
 
