@@ -71,7 +71,7 @@ def build(
         except ValueError:
             pass  # valid but not canonical, or damaged: the reader says which
     from . import core, passes
-    from .passes.lowering import OperatorsMissing
+    from .ops._lowering import OperatorsMissing
     from .passes.sizes import SizesMatter, is_unrolled
 
     graph = _read(source, weights, stages, shapes, outputs)

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from .. import load
 from ..formats import Source, onnx_read
 from ..graph import ELEMENT_TYPES, Graph
+from ..ops._lowering import OperatorsMissing
 from ..options import core_options
-from ..passes.lowering import OperatorsMissing
 from ..passes.sizes import checked_shapes, with_shapes
 from ..session import Session
 from ..sized import deferred

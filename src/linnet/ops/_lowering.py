@@ -37,6 +37,10 @@ class MissingOperator(Refusal):
     """Why no node of this operator has a canonical form, or none with inputs that are computed."""
 
 
+class OperatorsMissing(ValueError):
+    """A graph has operators that linnet has not, whatever its sizes are."""
+
+
 class Missing:
     """An operator that linnet has not: the first node, and how many there are."""
 

@@ -15,6 +15,7 @@ from ..ops._lowering import (
     Missing,
     MissingOperator,
     Mixes,
+    OperatorsMissing,
     Refusal,
     as_it_is,
     of_constants,
@@ -138,10 +139,6 @@ def _ends(low: Lowering) -> list[str]:
     given = {value.name for value in low.graph.inputs}
     known = low.shapes.keys() - given - low.failed
     return [name for name in dict.fromkeys(wanted) if name in known]
-
-
-class OperatorsMissing(ValueError):
-    """A graph has operators that linnet has not, whatever its sizes are."""
 
 
 def report(

@@ -15,10 +15,12 @@ import numpy as np
 from .. import core, machine
 from ..graph import LONGEST_AXIS, Array, Graph, Shape
 from ..ops import OPERATORS
+from ..ops._lowering import OperatorsMissing
 from ..text import short
 
 # For axes of odd and of even number. The first two can be halved often; where the third fits as
 # well, nothing may rest on whole halves: its halves are odd.
+_SMALL = (32, 40)
 _EXAMPLES = ((256, 320), (448, 384), (225, 299))
 
 
@@ -73,6 +75,14 @@ def common_form(
 ) -> Graph:
     """The canonical form of an open graph. SizesMatter if it depends on the sizes."""
     each = (memory_limit or machine.available_memory() // 2) // len(_EXAMPLES)
+    if is_unrolled(graph):  # whose forms are large, and not one
+        try:
+            canonicalize(_with_sizes(graph, _SMALL), each)
+        except OperatorsMissing:
+            raise
+        except ValueError:
+            pass  # other sizes may fit
+        raise SizesMatter(_refusal(graph, "the model"))
     try:
         forms = [canonicalize(_with_sizes(graph, sizes), each) for sizes in _EXAMPLES[:2]]
     except ValueError as error:
