@@ -37,6 +37,8 @@ def cases(k, version):
     for mode in ("sum", "mul", "ave"):
         inner = layers.GRU(3, return_sequences=mode == "ave")
         yield f"both_{mode}", sequence, [layers.Bidirectional(inner, merge_mode=mode)]
+    each = layers.TimeDistributed(layers.Dense(2, activation="relu"))
+    yield "each_time", sequence, [layers.LSTM(3, return_sequences=True), each]
     inner = k.Sequential([layers.Input((5, 3)), layers.LSTM(3), layers.Dense(2)])
     if version == 2:
         yield "within", sequence, [inner]
@@ -49,7 +51,7 @@ def stacked(k):
             layers.Input((6, 3), name="sequence"),
             layers.Bidirectional(layers.LSTM(4, return_sequences=True)),
             layers.GRU(5, return_sequences=True),
-            layers.LSTM(4, return_sequences=True),
+            layers.TimeDistributed(layers.Dense(4)),
             layers.LSTM(3),
             layers.Dense(2, name="scores"),
         ]

@@ -60,6 +60,8 @@ def weight_count(kind: str, config: Mapping[str, Any]) -> int:
 
 def folders(kind: str) -> list[str]:
     """Where in a .keras file the weights of a layer are, below its own folder."""
+    if kind == "TimeDistributed":
+        return ["/layer"]
     if kind == "Bidirectional":
         return ["/forward_layer/cell", "/backward_layer/cell"]
     return ["/cell"] if kind in KINDS else [""]
