@@ -779,7 +779,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "node 'sinh' (Sinh): the operator is not supported",
         "node 'soft' (Softmax): over the batch",
         "node 'fused' (FusedConv): operators of the domain 'com.microsoft'",
-        "node 'pool' (MaxPool): only its first output",
+        "node 'add' (Add): 'indices' are places of a pool, which only a MaxUnpool reads",
         "node 'large' (AveragePool): window 9x9 does not fit the input Nx3x8x8",
         "node 'leaky' (Relu): attribute 'alpha' is not supported",
         "node 'gemm' (Gemm): ",
