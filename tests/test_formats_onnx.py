@@ -779,7 +779,7 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         "node 'sinh' (Sinh): the operator is not supported",
         "node 'soft' (Softmax): over the batch",
         "node 'fused' (FusedConv): operators of the domain 'com.microsoft'",
-        "node 'add' (Add): 'indices' are places of a pool, which only a MaxUnpool reads",
+        "node 'add' (Add): its inputs are float32 and int64",
         "node 'large' (AveragePool): window 9x9 does not fit the input Nx3x8x8",
         "node 'leaky' (Relu): attribute 'alpha' is not supported",
         "node 'gemm' (Gemm): ",
@@ -797,6 +797,7 @@ def test_inputs_that_are_not_images_of_floats(tmp_path):
     refuse(many, tmp_path, "'y' (Flatten)", "too large")
     proto = model(nodes)
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    proto.graph.node[0].op_type = "Sigmoid"
     refuse(proto, tmp_path, "only float32 is supported")
     proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
     refuse(proto, tmp_path, "'x' (input): its element type is 8")

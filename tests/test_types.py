@@ -61,9 +61,9 @@ def test_another_type_than_the_input_has_is_named() -> None:
 
 
 def test_operators_of_floats_refuse_other_types() -> None:
-    graph = Graph("g", [Node("Relu", "r", ["x"], ["y"])], {}, [Value("x", (0, 3))], ["y"])
+    graph = Graph("g", [Node("Sigmoid", "r", ["x"], ["y"])], {}, [Value("x", (0, 3))], ["y"])
     graph.inputs = [graph.inputs[0]._replace(dtype=np.dtype(np.int32))]
-    with pytest.raises(ValueError, match=r"node 'r' \(Relu\): an input is int32, only float32"):
+    with pytest.raises(ValueError, match=r"node 'r' \(Sigmoid\): an input is int64, only float32"):
         passes.canonicalize(graph)
 
 

@@ -67,7 +67,8 @@ def _limit(size: int) -> None:
     with open("/proc/self/statm") as statm:
         used = int(statm.read().split()[0]) * resource.getpagesize()
     most = used + _ROOM + 3 * _EXPANSION * size
-    seconds = _SECONDS + size // _SPEED
+    took = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(took.ru_utime + took.ru_stime) + 1 + _SECONDS + size // _SPEED
     limits = ((resource.RLIMIT_AS, most), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0))
     for kind, wanted in limits:
         hard = resource.getrlimit(kind)[1]

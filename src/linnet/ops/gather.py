@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,69 +108,6 @@ def gathered(data: Array, indices: Array, *, axis: int = 0) -> int:
     return int(data.size // max(data.shape[axis], 1) * indices.size)
 
 
-def gather_nd(data: Array, indices: Array, *, batch_dims: int = 0) -> Array:
-    """The parts of data that rows of numbers, the last axis of `indices`, name: a number for each
-    axis behind the first `batch_dims`, which both have alike.
-    """
-    if batch_dims:
-        each = [gather_nd(x, i, batch_dims=batch_dims - 1) for x, i in zip(data, indices)]
-        return np.stack(each)
-    axes = np.moveaxis(indices.astype(np.intp, casting="same_kind"), -1, 0)
-    return np.asarray(data[tuple(axes)])
-
-
-def _of_the_batch(low: Lowering, call: Call) -> None:
-    call.attrs = {**call.attrs, "batch_dims": call.attrs["batch_dims"] + 1}
-
-
-def lower_gather_nd(low: Lowering, call: Call) -> None:
-    """With batch_dims 1, or 0 where axis 0 is no batch. Computed numbers count from 0, and those
-    beyond an axis name no part of it.
-    """
-    x, places = call.input(0), call.input(1)
-    shape, given = low.shape(x), low.constants.get(places)
-    if call.attrs["batch_dims"] != 1 or (given is not None and not call.lifted):
-        raise Refusal(f"of batch_dims {call.attrs['batch_dims']} and this batch is not supported")
-    of = low.shape(places) if given is None else (shape[0], *given.shape)
-    depth = of[-1]
-    sizes, rest = shape[1 : 1 + depth], shape[1 + depth :]
-    if not 1 <= depth < len(shape) or math.prod(sizes) > _MOST_COUNTED:
-        raise Refusal(f"indices {shape_text(of)} of {shape_text(shape)} are not supported")
-    target = (shape[0], *of[1:-1], *rest)
-    rows = low.reshape(call, x, (shape[0], 1, math.prod(sizes), math.prod(rest)), "rows")
-    if given is not None:
-        low.spend(given.size)
-        wrapped = [np.where(n < 0, n + m, n) for n, m in zip(np.moveaxis(given, -1, 0), sizes)]
-        if any((n < 0).any() or (n >= m).any() for n, m in zip(wrapped, sizes)):
-            raise Refusal(f"its indices are not those of {shape_text(shape)}")
-        flat = np.ravel_multi_index(tuple(wrapped), sizes).ravel()
-        output = low.names.fresh(f"{call.output}.parts")
-        inner = replace(call.node, outputs=[output])
-        name = low.add_constant(f"{output}.places", flat.astype(np.int64))
-        lower_gather(low, Call(inner, [rows, name], {"axis": 2}))
-        y = low.alias.get(output, output)
-    else:
-        places = _counted(low, call, places, sizes)
-        y = low.emit(call, "GatherRows", [rows, places], step="gathered")
-    low.reshape(call, y, target)
-
-
-def _counted(low: Lowering, call: Call, places: str, sizes: Sequence[int]) -> str:
-    """Places [N, ..., axes] as [N, count] of one axis: sums of whole numbers, exact in float32."""
-    of = low.shape(places)
-    if len(sizes) > 1:
-        strides = np.cumprod([1, *sizes[:0:-1]])[::-1].astype(np.float32)[:, None]
-        count = math.prod(of[1:-1])
-        places = low.reshape(call, places, (of[0], count, of[-1]), "numbers")
-        places = low.emit(call, "Cast", [places], {"to": ELEMENT_TYPES["float32"]}, "real")
-        factor = low.add_constant(f"{call.output}.strides", strides.reshape(1, -1))
-        places = low.emit(call, "Mul", [places, factor], step="strides")
-        axes = low.add_constant(f"{call.output}.axes", np.array([2], np.int64))
-        places = low.emit(call, "ReduceSum", [places, axes], {"keepdims": 1}, "sum")
-        places = low.emit(call, "Cast", [places], {"to": ELEMENT_TYPES["int64"]}, "whole")
-    return low.reshape(call, places, (of[0], math.prod(of[1:-1])), "places")
-
-
 def gather_rows(data: Array, places: Array) -> Array:
     """linnet's own: of rows [N, A, rows, B] those of each image that places [N or 1, count] name;
     zeros where there is no such row.
@@ -183,6 +119,12 @@ def gather_rows(data: Array, places: Array) -> Array:
     inside = (-rows <= places) & (places < rows)
     found = np.stack([np.take(x, at, 1) for x, at in zip(data, np.where(inside, places, 0))])
     return np.where(inside[:, None, :, None], found, np.zeros((), data.dtype))
+
+
+def lower_gather_rows(low: Lowering, call: Call) -> None:
+    """By computed numbers, or constants for all images."""
+    low.shape(call.input(0))
+    low.emit(call, "GatherRows", call.inputs)
 
 
 def gather_elements(data: Array, indices: Array, *, axis: int = 0) -> Array:
@@ -202,9 +144,10 @@ def lower_gather_elements(low: Lowering, call: Call) -> None:
     if constant is None:
         of = low.shape(places)
     else:
-        if not call.lifted or constant.dtype.kind not in "iu":
+        whole = constant.shape[:1] == (1,) and constant.ndim == len(shape) and not call.lifted
+        if constant.dtype.kind not in "iu" or not (whole or call.lifted):
             raise Refusal(f"its constant indices '{places}' are not integers, or those of a batch")
-        of = (1, *constant.shape)
+        of = (shape[0], *constant.shape[whole:])
     if len(of) != len(shape) or any(n > m for i, (n, m) in enumerate(zip(of, shape)) if i != axis):
         raise Refusal(f"indices {shape_text(of)} do not fit {shape_text(shape)}")
     shorter = [(i, 0, n, 1) for i, n in enumerate(of) if i != axis and n < shape[i]]
@@ -216,7 +159,9 @@ def lower_gather_elements(low: Lowering, call: Call) -> None:
         places = low.reshape(call, places, table, "places")
     else:
         low.spend(constant.size, 8)
-        places = low.add_constant(f"{call.output}.places", constant.astype(np.int64).reshape(table))
+        places = low.add_constant(
+            f"{call.output}.places", constant.astype(np.int64).reshape(1, *table[1:])
+        )
     inputs = [low.reshape(call, x, (of[0], before, shape[axis], after), "rows"), places]
     flat = table == of
     y = low.emit(call, "GatherElements", inputs, {"axis": 2}, "" if flat else "gathered")
@@ -307,8 +252,7 @@ def opened(indices: Array, depth: Array, values: Array, **attrs: Any) -> int:
 
 OPERATORS = (
     Operator("Gather", gather, lower_gather, gathered, lift=_lifting.axis),
-    Operator("GatherND", gather_nd, lower_gather_nd, lift=_of_the_batch),
-    Operator("GatherRows", gather_rows, None),
+    Operator("GatherRows", gather_rows, lower_gather_rows),
     Operator("GatherElements", gather_elements, lower_gather_elements, lift=_lifting.axis),
     Operator("OneHot", one_hot, lower_one_hot, opened, lift=_lifting.axis),
     Operator("TopPlaces", top_places, None),

@@ -67,7 +67,7 @@ def where(condition: Array, x: Array, y: Array) -> Array:
 
 def lower_comparison(low: Lowering, call: Call) -> None:
     """Of float32, with NaN to nothing; where both may be equal, one is a constant without
-    infinities. Of integers that lie no further apart than 2^63.
+    infinities. Of integers.
     """
     op, x, y = call.node.op, call.input(0), call.input(1)
     if x in low.constants:
@@ -78,6 +78,9 @@ def lower_comparison(low: Lowering, call: Call) -> None:
         raise Refusal("of infinity or NaN is not supported")
     if y not in low.constants and smaller(low.shape(x), low.shape(y)):
         op, x, y = _MIRRORED[op], y, x
+    if call.wide and op != "Equal":
+        _order_integers(low, call, op, (x, y))
+        return
     d = arithmetic(low, call, "Sub", (x, y), "difference")
     if op == "Equal":
         _not(low, call, low.emit(call, "Cast", [d], {"to": _BOOL}, "differs"))
@@ -85,14 +88,23 @@ def lower_comparison(low: Lowering, call: Call) -> None:
     if op.startswith("Less"):
         d = pointwise(low, call, "Neg", [d], step="turned")
     sign = pointwise(low, call, "Sign", [d], step="sign")
-    if call.wide:
-        sign = low.emit(call, "Cast", [sign], {"to": _FLOAT}, "sign.real")
     if op.endswith("OrEqual"):
         sign = scaled(low, call, sign, 1, "more", shift=1)
     else:
         sign = pointwise(low, call, "Relu", [sign], step="more")
     known = low.emit(call, "Cast", [sign], {"to": _INT8}, "known")  # NaN is 0
     low.emit(call, "Cast", [known], {"to": _BOOL})
+
+
+def _order_integers(low: Lowering, call: Call, op: str, pair: tuple[str, str]) -> None:
+    """Whether the larger or smaller one is not the first: 0 is the difference of equals alone."""
+    below = op in ("Less", "GreaterOrEqual")
+    extreme = arithmetic(low, call, "Max" if below else "Min", pair, "extreme")
+    d = arithmetic(low, call, "Sub", (extreme, pair[0]), "difference")
+    if op in ("Less", "Greater"):
+        low.emit(call, "Cast", [d], {"to": _BOOL})
+    else:
+        _not(low, call, low.emit(call, "Cast", [d], {"to": _BOOL}, "strictly"))
 
 
 def _number(low: Lowering, call: Call, x: str, step: str) -> str:

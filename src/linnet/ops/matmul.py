@@ -89,6 +89,8 @@ def lower_matmul(low: Lowering, call: Call) -> None:
     if call.input(0) not in low.constants and call.input(1) not in low.constants:
         _lower_computed(low, call)
         return
+    if call.lifted and _vector_product(low, call):
+        return
     first = call.input(0) not in low.constants
     x, name = (call.input(0), call.input(1)) if first else (call.input(1), call.input(0))
     shape, matrix = low.shape(x), low.numbers(name, "second factor" if first else "first factor")
@@ -162,6 +164,28 @@ def lower_matmul(low: Lowering, call: Call) -> None:
             x = low.emit(call, op, [x, weight], {"group": groups}, step)
     kept = (rest,) if matrix.ndim == 1 else (rest, outputs) if first else (outputs, rest)
     low.reshape(call, x, (shape[0], *between, *kept))
+
+
+def _vector_product(low: Lowering, call: Call) -> bool:
+    """Of a vector, of which lifting has made [1, terms], and a constant; whether it is one."""
+    x, name = call.input(0), call.input(1)
+    if x in low.constants or len(low.shape(x)) != 2:
+        return False
+    matrix, terms = low.numbers(name, "second factor"), low.shape(x)[1]
+    if matrix.ndim == 0 or matrix.shape[-2 if matrix.ndim > 1 else 0] != terms:
+        raise Refusal(f"{terms} numbers times {list(matrix.shape)} do not fit each other")
+    rest = matrix.shape[:-2] + matrix.shape[-1:] if matrix.ndim > 1 else (1,)
+    low.spend(matrix.size, 4)
+    outputs = math.prod(rest)
+    weight = low.weight(
+        name,
+        "factor",
+        f"{outputs}x{terms}",
+        lambda w: np.moveaxis(w, -2, -1).reshape(outputs, terms) if w.ndim > 1 else w[None],
+    )
+    y = low.emit(call, "Gemm", [x, weight], {"transB": 1}, "product")
+    low.reshape(call, y, (1, *rest))
+    return True
 
 
 def _wide_enough(low: Lowering, call: Call, x: str, groups: Shape) -> tuple[str, Shape]:

@@ -128,9 +128,9 @@ def global_lp_pool(x: Array, *, p: int = 2) -> Array:
 
 @lower_rows_too
 def lower_lp_pool(low: Lowering, call: Call) -> None:
-    """Of images or rows [N, C, W], with p of 1, 2 or 4: a convolution of each channel with ones."""
+    """Of images or rows [N, C, W], with p of 1 to 4: a convolution of each channel with ones."""
     x, p = call.input(0), call.attrs["p"]
-    if p not in (1, 2, 4):
+    if p not in (1, 2, 3, 4):
         raise Refusal(f"p={p} is not supported")
     attrs: dict[str, Any] = window(low, call, call.ints("kernel_shape", 2))
     shape = low.shape(x)
@@ -145,12 +145,18 @@ def lower_lp_pool(low: Lowering, call: Call) -> None:
     low.spend(shape[1] * math.prod(attrs["kernel_shape"]), 4)
     ones = np.ones((shape[1], 1, *attrs["kernel_shape"]), np.float32)
     weight = low.add_constant(f"{call.output}.ones", ones)
-    if p == 1:
-        x = low.emit(call, "Abs", [x], step="magnitudes")
+    if p in (1, 3):
+        x = magnitudes = low.emit(call, "Abs", [x], step="magnitudes")
     for power in (2, 4):
         if p >= power:
             x = low.emit(call, "Mul", [x, x], step=f"power{power}")
+    if p == 3:
+        x = low.emit(call, "Mul", [x, magnitudes], step="power3")
     y = low.emit(call, "Conv", [x, weight], {**attrs, "group": shape[1]}, "" if p == 1 else "sums")
+    if p == 3:
+        third = low.add_constant(f"{call.output}.third", np.array(1 / 3, np.float32))
+        low.emit(call, "Pow", [y, third])
+        return
     for power in (2, 4):
         if p >= power:
             y = low.emit(call, "Sqrt", [y], step="" if p == power else "root")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node, Shape
+from ..graph import ELEMENT_TYPES, Array, Node, Shape
 from . import _lifting
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator, as_inputs
@@ -59,6 +60,15 @@ def lower_reduction(low: Lowering, call: Call) -> None:
     """Over any axes but the batch."""
     x = call.input(0)
     shape = low.shape(x)
+    if low.dtypes[x].kind == "b" and call.node.op in ("ReduceMax", "ReduceMin"):
+        number = low.emit(call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, "number")
+        output = low.names.fresh(f"{call.output}.extreme")
+        inner = Call(replace(call.node, outputs=[output]), [number, *call.inputs[1:]], call.attrs)
+        inner.lifted = call.lifted
+        lower_reduction(low, inner)
+        value = low.alias.get(output, output)
+        low.emit(call, "Cast", [value], {"to": ELEMENT_TYPES["bool"]})
+        return
     axes = []
     if call.input(1):
         given = low.integers(call.input(1), "list of axes")

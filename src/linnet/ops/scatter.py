@@ -11,7 +11,7 @@ from ..graph import Array, Shape
 from ..text import shape_text
 from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal, axis_of
-from ._moving import joined
+from ._moving import joined, slice_of
 from ._registry import Operator
 from ._small import integer
 
@@ -110,11 +110,7 @@ def _computed_places(low: Lowering, call: Call, at: str, sizes: Shape) -> str:
     shape, total = low.shape(at), ""
     for i in range(len(sizes)):
         step = math.prod(sizes[i + 1 :])
-        inputs = [
-            low.add_constant(f"{call.output}.{name}{i}", np.array([n], np.int64))
-            for name, n in (("first", i), ("end", i + 1), ("axis", 3))
-        ]
-        part = low.emit(call, "Slice", [at, *inputs], step=f"number{i}") if len(sizes) > 1 else at
+        part = slice_of(low, call, at, [(3, i, i + 1, 1)], f"number{i}") if len(sizes) > 1 else at
         part = low.reshape(call, part, shape[:-1], f"column{i}")
         # Negative numbers count from the end.
         sign = low.emit(call, "Sign", [part], step=f"sign{i}")

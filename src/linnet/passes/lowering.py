@@ -22,6 +22,7 @@ from ..ops._lowering import (
 )
 from ..ops._registry import Operator
 from ..text import listed
+from .constant_output import constant_output
 from .fold import fold, foldable
 from .layout import turn
 from .sizes import is_unrolled
@@ -241,7 +242,7 @@ def _connect_outputs(low: Lowering) -> None:
                 low.problems.append(f"output '{name}' cannot be computed")
             continue
         if value in low.constants:
-            low.problems.append(f"output '{name}' is a constant")
+            constant_output(low, name, low.constants[value])
         elif value in produced and value not in outputs and value not in renamed:
             renamed[value] = name
         elif value != name:  # an input, or an output under a second name: copy it
