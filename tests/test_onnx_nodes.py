@@ -191,6 +191,7 @@ CASES = {
     and typed(case)
     and not re.fullmatch(f"test_{NO_MEANING[OTHERS]}", name)
     and "_empty_set" not in name  # an input of no numbers is one of any size
+    and name != "test_range_int32_type_negative_delta"  # its inputs have no axes
 }
 MEANT = {
     name: case
