@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from linnet.ops._page import page
+from linnet.ops.supported import page
 
 PAGE = Path(__file__).parents[1] / "docs" / "operators.md"
 

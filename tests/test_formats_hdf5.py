@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import io
-import time
 from pathlib import Path
 
 import numpy as np
@@ -98,10 +97,8 @@ child.serve(int(file), what)
 @pytest.mark.parametrize("what", ["while True: pass", "x = bytearray(1 << 40)"])
 def test_a_library_that_takes_too_much(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_hdf5, "_CHILD", answering(what))
-    begin = time.monotonic()
     with pytest.raises(ValueError, match=r"net\.h5: damaged, or"):
         Hdf5(io.BytesIO(written()), "net.h5")
-    assert time.monotonic() - begin < 20
 
 
 def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -759,7 +759,7 @@ def test_external_weights_elsewhere_are_refused(entries, tmp_path):
 
 def test_everything_unsupported_is_reported_at_once(tmp_path):
     nodes = [
-        node("Hardmax", ["x"], ["a"], name="norm"),
+        node("Det", ["x"], ["a"], name="norm"),
         node("Conv", ["a", "w"], ["b"], name="conv"),  # follows from norm: not reported
         node("Sinh", ["b"], ["c"], name="sinh"),
         node("Softmax", ["x"], ["d"], axis=0, name="soft"),
@@ -769,17 +769,17 @@ def test_everything_unsupported_is_reported_at_once(tmp_path):
         node("AveragePool", ["x"], ["h"], kernel_shape=[9, 9], name="large"),
         node("Relu", ["x"], ["i"], alpha=0.5, name="leaky"),
         node("Gemm", ["x", "w"], ["j"], name="gemm"),
-        node("LSTM", ["x"], ["unused"], name="unused"),
+        node("Det", ["x"], ["unused"], name="unused"),
     ]
     said = refuse(
         model(nodes, {"w": normal(4, 3, 3, 3)}, outputs=list("cdegfhij")),
         tmp_path,
         "model.onnx: 8 problems",
-        "node 'norm' (Hardmax): the operator is not supported",
+        "node 'norm' (Det): the operator is not supported",
         "node 'sinh' (Sinh): the operator is not supported",
         "node 'soft' (Softmax): over the batch",
         "node 'fused' (FusedConv): operators of the domain 'com.microsoft'",
-        "node 'pool' (MaxPool): only its first output",
+        "node 'add' (Add): its inputs are float32 and int64",
         "node 'large' (AveragePool): window 9x9 does not fit the input Nx3x8x8",
         "node 'leaky' (Relu): attribute 'alpha' is not supported",
         "node 'gemm' (Gemm): ",

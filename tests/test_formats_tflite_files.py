@@ -285,7 +285,6 @@ def test_a_convolution_without_bias():
     [
         ("edgetpu-custom-op", "compiled for an Edge TPU"),
         ("MyOperator", r"'y' (MyOperator): the operator is not supported"),
-        ("READ_VARIABLE", "keeps a state from one call to the next"),
         ("LSTM", "keeps a state"),
     ],
 )

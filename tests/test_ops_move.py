@@ -278,3 +278,25 @@ def test_what_does_not_fit_is_refused(nodes, constants, said, tmp_path):
     (tmp_path / "model.onnx").write_bytes(after_a_layer(nodes, constants).SerializeToString())
     with pytest.raises(ValueError, match=said):
         linnet.load(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("shape", "lengths", "attrs"),
+    [
+        ((5, 2, 3), [5, 5], {}),
+        ((5, 2, 3), [3, 3], {"batch_axis": 1, "time_axis": 0}),
+        ((2, 5, 3), [4, 4], {"batch_axis": 0, "time_axis": 1}),
+        ((2, 40), [40, 40], {"batch_axis": 0, "time_axis": 1}),
+    ],
+)
+def test_sequences_are_turned_round(shape, lengths, attrs, tmp_path):
+    nodes = [("ReverseSequence", "x,lengths", "y", attrs)]
+    agree(model(nodes, {"lengths": np.array(lengths)}, shape), tmp_path, shape)
+
+
+def test_sequences_of_several_lengths_are_refused(tmp_path):
+    nodes = [("ReverseSequence", "x,lengths", "y", {"batch_axis": 0, "time_axis": 1})]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model(nodes, {"lengths": np.array([2, 3])}, (2, 5)).SerializeToString())
+    with pytest.raises(ValueError, match="lengths that differ"):
+        linnet.load(path)

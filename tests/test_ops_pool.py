@@ -41,7 +41,7 @@ def test_powers_of_channels(p, target, tmp_path):
 @pytest.mark.parametrize(
     ("op", "attrs", "said"),
     [
-        ("LpPool", {"kernel_shape": [2, 2], "p": 3}, "p=3"),
+        ("LpPool", {"kernel_shape": [2, 2], "p": 5}, "p=5"),
         ("GlobalLpPool", {"p": 3}, "p=3"),
         ("LpPool", {"kernel_shape": [2]}, "expected 2 integers"),
     ],

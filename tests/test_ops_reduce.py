@@ -80,3 +80,14 @@ def test_what_does_not_fit_is_refused(axes, said, tmp_path):
     path.write_bytes(reduction("Sum", axes).SerializeToString())
     with pytest.raises(ValueError, match=said):
         linnet.load(path)
+
+
+@pytest.mark.parametrize(
+    "attrs", [{}, {"exclusive": 1}, {"reverse": 1}, {"reverse": 1, "exclusive": 1}]
+)
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((2, 5), 1), ((2, 3, 4), 1), ((2, 3, 4, 5), -1), ((4, 3), 0)]
+)
+def test_sums_so_far(shape, axis, attrs, tmp_path):
+    nodes = [("CumSum", "x,axis", "y", attrs)]
+    agree(model(nodes, {"axis": np.int64(axis)}, shape), tmp_path, shape)

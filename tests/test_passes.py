@@ -249,7 +249,7 @@ def test_every_missing_operator_is_listed_once():
     """With its count and first node, also behind others, whatever else is wrong."""
     strange = {"op": "Foo", "reason": "is strange"}
     nodes = [Node(UNSUPPORTED, f"s{i}", ["x"], [f"s{i}"], strange) for i in range(150)]
-    nodes += [Node("LSTM", f"l{i}", [f"s{i}"], [f"l{i}"]) for i in range(110)]
+    nodes += [Node("Det", f"l{i}", [f"s{i}"], [f"l{i}"]) for i in range(110)]
     nodes += [
         Node("Shape", "shape", ["l7"], ["shape"]),
         Node("Slice", "sizes", ["shape", "zero", "one"], ["sizes"]),  # of shapes: may be constants
@@ -265,7 +265,7 @@ def test_every_missing_operator_is_listed_once():
         passes.canonicalize(graph(nodes, constants, outputs=outputs))
     lines = [line.strip() for line in str(error.value).splitlines()]
     assert lines[1:4] == [
-        "node 'l0' (LSTM): the operator is not supported (110 nodes)",
+        "node 'l0' (Det): the operator is not supported (110 nodes)",
         "node 'first' (NonZero): is supported for constants only (2 nodes)",
         "node 'filled' (ConstantOfShape): is supported for constants only",
     ]

@@ -79,7 +79,8 @@ def load(
         stages its own `state` names; of a SavedModel the signature, by default
         "serving_default" or the only one.
     shapes: sizes of inputs by name, {"data": (1, 3, 224, 224)}, for a model that leaves them open
-        or is to run at others than it says; None for an axis leaves it open.
+        or is to run at others than it says; None for an axis leaves it open. What is left open may
+        be another size in each call, of which the first of a new one takes longer.
     outputs: names of values to compute instead of the file's outputs. What they do not depend on
         is not looked at, so that it may be anything; of an object detector, name the raw boxes and
         scores.
@@ -122,7 +123,12 @@ def load(
     )
     limit = options.get("memory_limit")
     graph, metadata = _model.build(model, weights, stages, shapes, limit, outputs=outputs)
-    return Session(_core.Session(graph, **options), merged(metadata, preprocess))
+    metadata = merged(metadata, preprocess)
+    if isinstance(graph, _core.GraphBuilder):
+        return Session(_core.Session(graph, **options), metadata)
+    from .sized import deferred
+
+    return Session(deferred(graph, options), metadata)
 
 
 def convert(

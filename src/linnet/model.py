@@ -8,10 +8,27 @@ from typing import Optional
 
 from . import _core, aliases, formats
 from .formats import onnx_metadata
-from .graph import Graph
+from .graph import Array, Graph
 from .text import short
 
 Shapes = Mapping[str, Sequence[Optional[int]]]
+
+
+def _read(
+    model: formats.Given | formats.Source | Graph,
+    weights: formats.Given | None,
+    stages: Sequence[str],
+    shapes: Shapes | None,
+    outputs: Sequence[str],
+) -> Graph:
+    """The graph of a model, of these sizes and outputs, as its reader or caller made it."""
+    from .passes.outputs import with_outputs
+    from .passes.sizes import checked_shapes, with_shapes
+
+    sizes = checked_shapes(shapes)
+    if not isinstance(model, Graph):
+        model = formats.read(model, weights, stages=stages, shapes=sizes, outputs=outputs)
+    return with_shapes(with_outputs(model, outputs), sizes)
 
 
 def canonical(
@@ -25,13 +42,9 @@ def canonical(
 ) -> Graph:
     """The canonical graph of a model in files; memory_limit as of passes.canonicalize."""
     from . import passes
-    from .passes.outputs import with_outputs
-    from .passes.sizes import checked_shapes, with_shapes
 
-    sizes, outputs = checked_shapes(shapes), _checked("outputs", outputs)
-    stages = _checked("stages", stages)
-    graph = formats.read(model, weights, stages=stages, shapes=sizes, outputs=outputs)
-    return passes.canonicalize(with_shapes(with_outputs(graph, outputs), sizes), memory_limit)
+    stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
+    return passes.canonicalize(_read(model, weights, stages, shapes, outputs), memory_limit)
 
 
 def build(
@@ -42,31 +55,51 @@ def build(
     memory_limit: int | None = None,
     *,
     outputs: Sequence[str] = (),
-) -> tuple[_core.GraphBuilder, dict[str, str]]:
-    """The core's graph of a model in files, or of a Graph; and its metadata.
+) -> tuple[_core.GraphBuilder | Graph, dict[str, str]]:
+    """The core's graph of a model in files, or of a Graph; and its metadata. A Graph where that
+    depends on sizes that the model leaves open: `build_for` makes the core's graph of it.
 
     An ONNX file that is canonical is read by the core, without what takes long to import.
     """
     stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
-    if isinstance(model, Graph):
-        from . import core, passes
-        from .passes.outputs import with_outputs
-        from .passes.sizes import checked_shapes, with_shapes
-
-        model = with_shapes(with_outputs(model, outputs), checked_shapes(shapes))
-        graph = passes.canonicalize(model, memory_limit)
-        return core.build(graph), aliases.told(graph)
-    source = formats.Source(model)
+    source = model if isinstance(model, Graph) else formats.Source(model)
     plain = weights is None and not (stages or outputs) and shapes is None
-    if plain and source.path is not None and formats.recognise(source) is formats.ONNX:
+    file = None if isinstance(source, Graph) or source.path is None else source
+    if file and plain and formats.recognise(file) is formats.ONNX:
         try:
-            return _core.read_onnx(os.fsencode(source.name)), onnx_metadata.read(source)
+            return _core.read_onnx(os.fsencode(file.name)), onnx_metadata.read(file)
         except ValueError:
             pass  # valid but not canonical, or damaged: the reader says which
-    from . import core
+    from . import core, passes
+    from .ops._lowering import OperatorsMissing
+    from .passes.sizes import SizesMatter, is_unrolled
 
-    graph = canonical(source, weights, stages, shapes, memory_limit, outputs=outputs)
-    return core.build(graph), aliases.told(graph)
+    graph = _read(source, weights, stages, shapes, outputs)
+    try:
+        form = passes.canonicalize(graph, memory_limit)
+    except SizesMatter:
+        return graph, graph.metadata
+    except OperatorsMissing:
+        raise
+    except ValueError:
+        # Another size may be one that it can be unrolled for.
+        if is_unrolled(graph) and any(0 in value.shape for value in graph.inputs):
+            return graph, graph.metadata
+        raise
+    return core.build(form), aliases.told(form)
+
+
+def build_for(
+    graph: Graph,
+    shapes: Mapping[str, tuple[int, ...]],
+    settings: Mapping[str, Array],
+    memory_limit: int | None = None,
+) -> _core.GraphBuilder:
+    """The core's graph for inputs of these shapes, and of these values where they have no axes."""
+    from . import core, passes
+    from .passes.sizes import with_inputs
+
+    return core.build(passes.canonicalize(with_inputs(graph, shapes, settings), memory_limit))
 
 
 def _checked(what: str, given: Sequence[str]) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,14 @@ from .graph import BATCHLESS
 from .options import whole
 from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
 from .report import Candidate, Layer, Report
+from .states import Kept
+from .states import recorded as recorded_states
 from .text import count, listed, shape_text, short
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from .sized import SizedSession
 
 Array = npt.NDArray[Any]
 
@@ -37,17 +42,22 @@ class Session:
     """A loaded model. Made by `load`.
 
     Any number of Python threads may call one session; calls run one after the other, each on all of
-    its threads, with the GIL released. After a fork the child may go on using it. Leaving a `with`
-    block, or close(), gives the memory back at once.
+    its threads, with the GIL released. A model that keeps a state from one call to the next has one
+    for each session; reset() sets it to what it is at first. After a fork the child may go on using
+    it. Leaving a `with` block, or close(), gives the memory back at once.
     """
 
-    def __init__(self, core: _core.Session, metadata: Mapping[str, str] | None = None) -> None:
-        self._open: _core.Session | None = core
+    def __init__(
+        self, core: _core.Session | SizedSession, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self._open: _core.Session | SizedSession | None = core
         self._metadata = dict(metadata or {})
         self._first = _first_sizes(self._metadata.get(BATCHLESS, ""))
+        self._lock = threading.Lock()  # of calls, where there is a state
+        self._kept = self._states()
 
     @property
-    def _inner(self) -> _core.Session:
+    def _inner(self) -> _core.Session | SizedSession:
         if self._open is None:
             raise RuntimeError("the session is closed")
         return self._open
@@ -83,14 +93,25 @@ class Session:
 
     @property
     def inputs(self) -> list[ValueInfo]:
+        """What a call takes, which states are not."""
+        hidden = self._kept.before if self._kept else ()
         return [
-            _info(name, (shape[0] or self._first.get(name, 0), *shape[1:]), dtype)
+            _info(name, (shape[0] or self._first.get(name, 0), *shape[1:]) if shape else (), dtype)
             for name, shape, dtype in self._inner.inputs
+            if name not in hidden
         ]
 
     @property
     def outputs(self) -> list[ValueInfo]:
-        return [_info(*value) for value in self._inner.outputs]
+        """What a call gives, without what states become."""
+        hidden = self._kept.after if self._kept else ()
+        return [_info(*value) for value in self._inner.outputs if value[0] not in hidden]
+
+    def reset(self) -> None:
+        """Set what the model keeps from one call to the next to what it is at first."""
+        if self._kept:
+            with self._lock:
+                self._kept.reset()
 
     @property
     def values(self) -> list[ValueInfo]:
@@ -225,7 +246,7 @@ class Session:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
         runs = whole("runs", runs)
         core = self._inner
-        inputs = _arrays([x, *more])
+        inputs = self._with_states(_arrays([x, *more]))
         core.profile(inputs, [])
         profiles = [core.profile(inputs, []) for _ in range(runs)]
         batch = len(inputs[0])
@@ -268,18 +289,49 @@ class Session:
                     raise ValueError(f"out is a {type(array).__name__}, expected arrays")
                 if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
                     raise ValueError("out overlaps an input or another output")
+        run = partial(self._run_with_states, self._kept) if self._kept else self._inner.run
         if len(set(own)) < len(set(wanted)) == len(wanted):  # one value under several names
             if out is not None:
                 raise ValueError("out cannot hold a value that is asked for by two of its names")
             once = list(dict.fromkeys(own))
-            values = dict(zip(once, self._inner.run(arrays, once, None)))
+            values = dict(zip(once, run(arrays, once, None)))
             return [values[name].copy() for name in own]
-        return self._inner.run(arrays, own, out)
+        return run(arrays, own, out)
+
+    def _states(self) -> Kept | None:
+        states = recorded_states(self._metadata)
+        if not states:
+            return None
+        inputs = {name: (shape, dtype) for name, shape, dtype in self._inner.inputs}
+        return Kept(states, inputs, {name for name, _, _ in self._inner.outputs})
+
+    def _with_states(self, arrays: list[Array]) -> list[Array]:
+        """What the core takes: states among the arrays of a call."""
+        if not self._kept:
+            return arrays
+        names = [name for name, _, _ in self._inner.inputs]
+        expected = len(names) - len(self._kept.before)
+        if len(arrays) != expected:
+            raise ValueError(f"{len(arrays)} arrays, the model has {count(expected, 'input')}")
+        given, now = iter(arrays), self._kept.now
+        return [now[name] if name in now else next(given) for name in names]
+
+    def _run_with_states(
+        self, kept: Kept, arrays: list[Array], wanted: list[str], out: Sequence[Array] | None
+    ) -> list[Array]:
+        public = wanted or [value.name for value in self.outputs]
+        more = [name for name in kept.after if name not in public]
+        with self._lock:
+            if out is not None:
+                out = [*out, *(kept.room(name) for name in more)]
+            found = self._inner.run(self._with_states(arrays), [*public, *more], out)
+            kept.update(dict(zip([*public, *more], found)))
+        return found[: len(public)]
 
     def _ordered(self, feed: Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
         if not isinstance(feed, Mapping):
             raise ValueError(f"the feed is {short(feed)}, expected arrays by name")
-        names = [name for name, _, _ in self._inner.inputs]
+        names = [value.name for value in self.inputs]
         missing = [name for name in names if name not in feed]
         unknown = [name for name in feed if name not in names]
         problems = [f"input {listed(missing)} is missing"] if missing else []

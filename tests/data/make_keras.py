@@ -149,7 +149,7 @@ def stored(layer):
     return [np.asarray(w) for w in [*layer.trainable_weights, *layer.non_trainable_weights]]
 
 
-def make_layers(k, version):
+def make_layers(k, version, cases=cases, what="layers"):
     packed = {}
     for name, shapes, made in cases(k, version):
         k.backend.clear_session()
@@ -162,7 +162,7 @@ def make_layers(k, version):
                 case[f"w/{layer.name}/{index}"] = weight
         case.update({f"x{index}": x for index, x in enumerate(xs)})
         case["y"] = np.asarray(model(xs if len(xs) > 1 else xs[0], training=False))
-    pack(HERE / f"layers{version}.npz", packed)
+    pack(HERE / f"{what}{version}.npz", packed)
 
 
 def shared(k):

@@ -411,13 +411,12 @@ class Doubled(keras.layers.Layer):
 
 
 def keras_refusals() -> None:
-    """Code, layers of one's own, a state, weights without a model."""
+    """Code, layers of one's own, weights without a model."""
     for k, version in ((tf_keras, 2), (keras, 3)):
         k.backend.clear_session()
         layers = k.layers
         code = "Lambda.*holds code, which is not run"
         made = {"lambda": (layers.Lambda(lambda x: x * 2), code)}
-        made["lstm"] = (layers.LSTM(2), "LSTM.*layers of this class are not supported")
         if version == 3:
             made["custom"] = (Doubled(), "Doubled.*layers of this class are not supported")
         for name, (layer, reason) in made.items():

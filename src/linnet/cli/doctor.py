@@ -17,7 +17,7 @@ import numpy as np
 import linnet
 
 from .. import digits, machine
-from ..ops import _page
+from ..ops import supported
 from .result import Result
 
 _LINES = textwrap.TextWrapper(100, initial_indent="  ", subsequent_indent="      ")
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> Result:
 def _operators() -> Result:
     lines: list[str] = []
     data: dict[str, Any] = {}
-    for family, text, rows in _page.rows():
+    for family, text, rows in supported.rows():
         lines += ["", f"{family}: {text}"]
         for row in rows:
             data.update({name: row.supported for name in row.operators})

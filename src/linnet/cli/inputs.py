@@ -134,12 +134,13 @@ def _shapes(text: str | None, inputs: Sequence[linnet.ValueInfo]) -> list[tuple[
         raise ValueError(f"--shapes: the model has no input {short(min(unknown))}")
     for value in inputs:
         shape = given.get(value.name, value.shape)
-        fits = len(shape) == len(value.shape)
-        if not fits or any(n != m for n, m in zip(shape[1:], value.shape[1:]) if m is not None):
+        pairs = zip(shape[1:], value.shape[1:])
+        if len(shape) != len(value.shape) or any(m not in (None, n) for n, m in pairs):
             raise ValueError(
                 f"--shapes: '{value.name}' is {shape_text(value.shape)}, not {shape_text(shape)}"
             )
     batch = next(iter(given.values()))[0] if given else 1
     return [
-        given.get(v.name, (v.shape[0] or batch, *(n or 1 for n in v.shape[1:]))) for v in inputs
+        given.get(v.name, (v.shape[0] or batch, *(n or 1 for n in v.shape[1:])) if v.shape else ())
+        for v in inputs
     ]

@@ -7,6 +7,7 @@ import math
 import sys
 
 from .. import tune as tuning
+from ..graph import Graph
 from ..model import build
 from ..options import core_options
 from .inputs import files
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> Result:
         print(f"{done + 1:5d}  {problem}", file=sys.stderr, flush=True)
 
     graph, _ = build(model, weights, args.stages, outputs=args.outputs)
+    if isinstance(graph, Graph):
+        raise ValueError("the model's layers depend on sizes that it leaves open")
     found = tuning.tune(
         graph,
         threads=args.threads,

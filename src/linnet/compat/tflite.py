@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from .. import load
 from ..formats import Source, tflite
-from ..formats._tflite_call import Lite, State
+from ..formats._tflite_call import Lite
 from ..formats._tflite_model import Signature
 from ..formats._translator import Unsupported
 from ._tflite_details import details, type_name, type_of
@@ -116,8 +116,7 @@ class Interpreter:
         self._views: list[weakref.ref[Array]] = []  # arrays that show memory of these
         self._given: list[Array] = []  # those that the session reads,
         self._results: list[Array] = []  # and those that it writes
-        self._states: list[State] = []
-        self._kept: list[tuple[Array, Array]] = []  # what these are before and after a run
+        self._images: set[int] = set()  # that its variables are of
         self._session: Session | None = None
         self._tensors = {name: index for index, name in enumerate(self._values)}
         self._resized = False  # whether the session is for no other sizes at all
@@ -144,8 +143,6 @@ class Interpreter:
             raise RuntimeError("Invoke called on model that is not ready.")
         with _told():
             self._session.run(self._given, out=self._results)
-        for before, after in self._kept:
-            before[...] = after
 
     def get_input_details(self) -> list[dict[str, Any]]:
         """Name, index, shape, type, scales and so on of each input."""
@@ -275,8 +272,8 @@ class Interpreter:
 
     def reset_all_variables(self) -> None:
         """What the model keeps from one call to the next is as it was at first."""
-        for state in self._states:
-            self._arrays[self._tensors[state.before]][...] = state.initial
+        if self._session is not None:
+            self._session.reset()
 
     def _index(self, index: Any) -> int:
         """An index that someone has given."""
@@ -325,15 +322,16 @@ class Interpreter:
     def _made(self) -> Session:
         """A session for inputs of these sizes."""
         shapes = {self._values[index]: self._shapes[index] for index in self._inputs}
-        lite, self._states = tflite.translated(self._source, shapes)
+        lite = tflite.translated(self._source, shapes)
         self._resized = lite.resized
+        self._images = {len(state.initial) for state in lite.states.all()}
         # Outputs may be inputs or constants, too, which are here already.
         made = {index for node in lite.model.operators for index in node.outputs}
         wanted = [self._values[index] for index in lite.model.outputs if index in made]
         if self._preserve:
             every = (self._values[index] for index in _computed(lite.model))
             wanted += [name for name in every if name not in lite.phases]
-        wanted += [state.after for state in self._states if state.after]
+        wanted += [state.after for state in lite.states.all() if state.after]
         # Inputs that nothing reads may have any number of images.
         read = {name for node in lite.graph.nodes for name in node.inputs}
         inputs = [value for value in lite.graph.inputs if value.name in read]
@@ -347,7 +345,7 @@ class Interpreter:
             self._shapes[self._tensors[value.name]][0]
             for value in session.inputs
             if value.shape[0] is None
-        }
+        } | self._images
         if len(batches) > 1:
             several = " and ".join(map(str, sorted(batches)))
             raise ValueError(f"inputs of {several} images do not go together")
@@ -355,25 +353,13 @@ class Interpreter:
             if index not in self._arrays:
                 dtype = type_of(self._model.tensors[index])
                 self._arrays[index] = np.zeros(self._shapes[index], dtype)
-        for state in self._states:
-            self._arrays.setdefault(self._tensors[state.before], state.initial.copy())
-        after = {state.after: np.empty_like(state.initial) for state in self._states}
-        self._kept = [
-            (self._arrays[self._tensors[state.before]], after[state.after])
-            for state in self._states
-            if state.after
-        ]
         for value in session.outputs:
-            if value.name in after:
-                continue
             index = self._tensors[value.name]
             self._shapes[index] = tuple(n or max(batches, default=1) for n in value.shape)
             self._arrays[index] = np.zeros(self._shapes[index], value.dtype)
         self._given = [self._arrays[self._tensors[value.name]] for value in session.inputs]
         names = (value.name for value in session.outputs)
-        self._results = [
-            after[name] if name in after else self._arrays[self._tensors[name]] for name in names
-        ]
+        self._results = [self._arrays[self._tensors[name]] for name in names]
 
 
 class SignatureRunner:

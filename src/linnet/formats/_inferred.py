@@ -305,6 +305,14 @@ def _expand(given: _Given) -> Shape:
     return broadcast([given.shapes[0], tuple(0 if n is BATCH else n for n in target.tolist())])
 
 
+def _recurrence(given: _Given) -> Any:
+    x, size = given.shapes[0], given.shapes[2][-1]
+    directions = 2 if given.attrs.get("direction") == "bidirectional" else 1
+    if given.attrs.get("layout"):
+        return [(*x[:2], directions, size), *[(x[0], directions, size)] * 2]
+    return [(x[0], directions, x[1], size), *[(directions, x[1], size)] * 2]
+
+
 _UNCHANGED = """
     Abs BatchNormalization Cast Ceil Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization
     HardSigmoid HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log
@@ -327,10 +335,13 @@ _RULES: dict[str, Callable[[_Given], Any]] = {
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
+    "GRU": _recurrence,
     "GatherND": _gather_nd,
     "Gemm": _gemm,
+    "LSTM": _recurrence,
     "MatMul": _matmul,
     "Pad": _pad,
+    "RNN": _recurrence,
     "PaddedNonMaxSuppression": _padded_suppression,
     "Reshape": _reshape,
     "Slice": _slice,

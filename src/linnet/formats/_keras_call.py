@@ -111,6 +111,9 @@ class LayerCall:
             raise Unsupported(f"its weights number {index} are {list(shape)}, expected {rank} axes")
         return self._weights(index), tuple(shape)
 
+    def weight_name(self, index: int) -> str:
+        return self._weights(index)
+
     def array(self, index: int, shape: Shape) -> Array:
         """One of the layer's weights, which has this shape."""
         self.weight(index)

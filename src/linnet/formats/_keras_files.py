@@ -21,6 +21,7 @@ from . import _hdf5
 from ._keras_layers import weight_counts
 from ._keras_model import Layer, parse
 from ._keras_old import modernized_arrays
+from ._keras_recurrent import folders
 from ._source import Source
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -191,8 +192,9 @@ def _by_path(model: Layer, store: _hdf5.Hdf5, path: str) -> None:
         if layer.is_model:
             _by_path(layer, store, where)
             continue
-        numbers = range(len(store.names(f"{where}/vars")))
-        arrays = [store.array(f"{where}/vars/{number}") for number in numbers]
+        places = [f"{where}{folder}/vars" for folder in folders(layer.kind)]
+        numbers = [(place, number) for place in places for number in range(len(store.names(place)))]
+        arrays = [store.array(f"{place}/{number}") for place, number in numbers]
         if all(array is not None for array in arrays):
             layer.arrays = arrays
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..graph import Array, Shape
 from ..text import short
 from . import _channels_last as nhwc
-from . import _keras_windows
+from . import _keras_recurrent, _keras_windows
 from ._keras_call import ACTIVATIONS, LayerCall
 from ._keras_model import Layer
 from ._translator import MissingOperator, Unsupported
@@ -32,6 +32,12 @@ def weight_counts(layer: Layer) -> tuple[int, int]:
         return 2 + bias, 0
     if kind == "PReLU":
         return 1, 0
+    if kind == "TimeDistributed":
+        inner = config.get("layer") or {}
+        bias = (inner.get("config") or {}).get("use_bias") is not False
+        return (1 + bias, 0) if inner.get("class_name") == "Dense" else (0, 0)
+    if kind in _keras_recurrent.RULES:
+        return _keras_recurrent.weight_count(kind, config), 0
     return (1 + bias, 0) if "Conv" in kind or kind == "Dense" else (0, 0)
 
 
@@ -312,12 +318,28 @@ def _concatenate(call: LayerCall) -> None:
     call.add("Concat", call.inputs, axis=axis)
 
 
+def _time_distributed(call: LayerCall) -> None:
+    """A layer of each time, which layers that keep all axes but the last are anyway."""
+    inner = call.setting("layer") or {}
+    kind = str(inner.get("class_name"))
+    if kind not in ("Activation", "Dense", "Dropout", "ELU", "LeakyReLU", "ReLU"):
+        raise MissingOperator(f"of a {short(kind)} is not supported")
+    layer = Layer(kind, call.layer.name, "", dict(inner.get("config") or {}))
+    layer.arrays = call.layer.arrays
+    step = LayerCall(
+        call.reader, layer, call.inputs, call.y, version=call.version, weights=call.weight_name
+    )
+    RULES[kind](step)
+    step.finish()
+
+
 _TRAINING = (
     "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise "
     "AlphaDropout ActivityRegularization Identity RandomFlip RandomRotation RandomZoom "
     "RandomTranslation RandomContrast RandomBrightness"
 )
 RULES: dict[str, Callable[[LayerCall], None]] = {
+    **_keras_recurrent.RULES,
     **_keras_windows.RULES,
     **dict.fromkeys(_TRAINING.split(), _unchanged),
     "Activation": _activation,
@@ -343,5 +365,6 @@ RULES: dict[str, Callable[[LayerCall], None]] = {
     "Reshape": _reshape,
     "Softmax": _softmax,
     "Subtract": _merge("Sub"),
+    "TimeDistributed": _time_distributed,
     "ThresholdedReLU": _thresholded_relu,
 }

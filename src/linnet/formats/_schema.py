@@ -24,6 +24,9 @@ _ONNX = """
 message ModelProto {
   optional int64 ir_version = 1;
   optional string producer_name = 2;
+  optional string domain = 4;
+  optional int64 model_version = 5;
+  optional string doc_string = 6;
   optional GraphProto graph = 7;
   repeated OperatorSetIdProto opset_import = 8;
   repeated MetadataEntry metadata_props = 14;
@@ -34,6 +37,7 @@ message GraphProto {
   repeated NodeProto node = 1;
   optional string name = 2;
   repeated TensorProto initializer = 5;
+  optional string doc_string = 10;
   repeated ValueInfoProto input = 11;
   repeated ValueInfoProto output = 12;
   repeated SparseTensorProto sparse_initializer = 15;
@@ -52,6 +56,7 @@ message AttributeProto {
   optional int64 i = 3;
   optional bytes s = 4;
   optional TensorProto t = 5;
+  optional GraphProto g = 6;
   repeated float floats = 7;
   repeated int64 ints = 8;
   repeated bytes strings = 9;

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import ELEMENT_TYPES, Array, Node, Shape
+from ..states import State
 from ._channels_last import Kernel
 from ._inferred import Inferred
 from ._source import Source
@@ -22,16 +23,6 @@ _ACTIVATIONS: dict[int, tuple[str, list[float]]] = {
 }
 
 
-class State(NamedTuple):
-    """A variable: what it holds at first, and the graph's input and output that stand for it; no
-    output if it is never assigned.
-    """
-
-    initial: Array
-    before: str
-    after: str
-
-
 class States:
     """The variables of a translation, by their names."""
 
@@ -44,7 +35,7 @@ class States:
     def all(self) -> list[State]:
         """Those that are read."""
         return [
-            State(self.initial[name], before, self.after.get(name, ""))
+            State(before, self.after.get(name, ""), self.initial[name])
             for name, before in self.before.items()
         ]
 
@@ -70,7 +61,7 @@ class Lite(Inferred):
         self.phases: dict[str, tuple[int, int]] = {}
         # Values that say where a pool of such a window found its numbers.
         self.places: dict[str, list[int]] = {}
-        self.states: States | None = None  # the model's variables, if somebody keeps them
+        self.states = States()  # the model's variables
         self.resized = False  # whether inputs have other sizes than the file says
 
     def emit(self, op: str, name: str, inputs: list[str], outputs: list[str], **attrs: Any) -> None:

@@ -1,45 +1,32 @@
-"""Variables, which keep a state from one call of a TFLite model to the next.
-
-A graph has none. Whoever calls it may keep them: what a variable holds before a call is an input
-more, what it holds behind it an output more.
+"""Variables, which keep a state from one call of a TFLite model to the next: what one holds before
+a call is an input more, what it holds behind it an output more (linnet.states).
 """
 
 from __future__ import annotations
 
-from ._tflite_call import Call, Rule, States
-from ._translator import MissingOperator, Unsupported
-
-KEEPS = ": it keeps a state from one call to the next, linnet's networks have none"
-
-
-def _states(call: Call) -> States:
-    if call.lite.states is None:
-        raise MissingOperator(
-            f"the operator is not supported{KEEPS}; the Interpreter of linnet.compat.tflite has"
-        )
-    return call.lite.states
+from ._tflite_call import Call, Rule
+from ._translator import Unsupported
 
 
 def _variable(call: Call) -> str:
-    handles = _states(call).handles
+    handles = call.lite.states.handles
     if call.x[0] not in handles:
         raise Unsupported("is not of a variable that is known")
     return handles[call.x[0]]
 
 
 def _call_once(call: Call) -> None:
-    states = _states(call)
-    states.initial.update(call.lite.model.assigned(call.option(0)))
+    call.lite.states.initial.update(call.lite.model.assigned(call.option(0)))
 
 
 def _var_handle(call: Call) -> None:
-    _states(call).handles[call.y[0]] = call.text(1)
+    call.lite.states.handles[call.y[0]] = call.text(1)
 
 
 def _read_variable(call: Call) -> None:
     """What was assigned last, be it in the call before."""
     lite, name, y = call.lite, _variable(call), call.y[0]
-    states, tensor = _states(call), call.made[0]
+    states, tensor = call.lite.states, call.made[0]
     now = states.after.get(name) or states.before.get(name)
     if now is not None:
         call.finish("Identity", [now], y)
@@ -55,7 +42,7 @@ def _read_variable(call: Call) -> None:
 
 
 def _assign_variable(call: Call) -> None:
-    states, name = _states(call), _variable(call)
+    states, name = call.lite.states, _variable(call)
     states.after[name] = call.lite.names.fresh(f"{name}.next")
     call.finish("Identity", [call.x[1]], states.after[name])
     call.lite.same(call.x[1], states.after[name])

@@ -61,7 +61,7 @@ class Translator:
     def input(self, name: str, shape: Sequence[int], dtype: np.dtype[Any] = FLOAT32) -> None:
         """Add an input; axis 0, the batch, as the file has it."""
         self.graph.inputs.append(Value(name, tuple(shape), dtype))
-        self.shapes[name] = (0, *shape[1:])
+        self.shapes[name] = (0, *shape[1:]) if shape else ()
 
     def constant(self, hint: str, values: Any) -> str:
         """Name of a new constant, `hint` if that is not taken."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import aliases
-from ..graph import OWN_DOMAIN, Array, Graph, Node
+from ..graph import OWN_DOMAIN, Array, Graph, Node, Value
 from ..ops import OPERATORS
 from ..ops.reduce import REDUCTIONS
 from ..text import short
@@ -44,6 +44,7 @@ _TENSOR_TYPES = {
 }
 _BFLOAT16 = 16
 _INPUT_TYPES = {1, 2, 3, 5, 6, 7, 9, 10}
+_DEEPEST = 16
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 
@@ -53,9 +54,21 @@ def read(source: Source, weights: Source | None = None) -> Graph:
     ValueError if the file is damaged or its opset unknown. Single nodes, tensors and inputs that
     cannot be translated are left in the graph for passes.canonicalize to report together.
     """
+    return translated(source, parsed(source))
+
+
+def parsed(source: Source) -> Any:
+    """The ModelProto in a file; ValueError if there is none."""
     what = f"{source}: not an ONNX model"
     try:
-        model = _schema.parse(_schema.onnx("ModelProto"), source.read(), what)
+        return _schema.parse(_schema.onnx("ModelProto"), source.read(), what)
+    except UnicodeDecodeError:
+        raise ValueError(f"{source}: a name is not valid UTF-8") from None
+
+
+def translated(source: Source, model: Any) -> Graph:
+    """The graph of the ModelProto in a file."""
+    try:
         return _Reader(source, model).graph
     except UnicodeDecodeError:
         raise ValueError(f"{source}: a name is not valid UTF-8") from None
@@ -74,13 +87,25 @@ class _Reader(Translator):
         self.files: dict[Path, Array] = {}  # external data
         self.claimed: Counter[Path] = Counter()  # bytes of them in tensors
 
+        self.depth = 0  # of graphs in nodes of graphs
+        self._fill(source)
+        self.graph.outputs = [value.name for value in source.output]
+        self.graph.metadata = {
+            entry.key.decode("utf-8", "replace"): entry.value.decode("utf-8", "replace")
+            for entry in model.metadata_props
+        }
+        self.graph.aliases = aliases.recorded(self.graph.metadata)
+        self.graph.metadata.pop(aliases.ALIASES, None)
+
+    def _fill(self, source: Any, body: bool = False) -> None:
+        """Translate what a GraphProto holds; of a body its inputs are left out."""
         for tensor in source.initializer:
             with self.attempt("initializer", tensor.name, [], [tensor.name]):
                 self._initializer(tensor)
         for name in (sparse.values.name for sparse in source.sparse_initializer):
             with self.attempt("sparse initializer", name, [], [name]):
                 raise Unsupported("is not supported")
-        for value in source.input:
+        for value in () if body else source.input:
             # Before IR version 4 every initializer was listed as an input, too.
             if value.name not in self.graph.initializers:
                 with self.attempt("input", value.name, [], [value.name]):
@@ -89,13 +114,25 @@ class _Reader(Translator):
             name = proto.name or next(filter(None, proto.output), "")
             with self.attempt(proto.op_type, name, proto.input, proto.output):
                 self._node(proto, name)
-        self.graph.outputs = [value.name for value in source.output]
-        self.graph.metadata = {
-            entry.key.decode("utf-8", "replace"): entry.value.decode("utf-8", "replace")
-            for entry in model.metadata_props
-        }
-        self.graph.aliases = aliases.recorded(self.graph.metadata)
-        self.graph.metadata.pop(aliases.ALIASES, None)
+
+    def _body(self, source: Any) -> Graph:
+        """A graph within a node, with the inputs that it says."""
+        outer, self.graph = self.graph, Graph(source.name, [], {}, [], [], str(self.file))
+        self.names.update(name for node in source.node for name in node.output)
+        self.names.update(value.name for value in source.input)
+        self.names.update(tensor.name for tensor in source.initializer)
+        self.depth += 1
+        try:
+            if self.depth > _DEEPEST:
+                raise Unsupported(f"is within more than {_DEEPEST} graphs")
+            self._fill(source, body=True)
+            body = self.graph
+        finally:
+            self.graph = outer
+            self.depth -= 1
+        body.inputs = [Value(value.name, ()) for value in source.input]
+        body.outputs = [value.name for value in source.output]
+        return body
 
     def _opset(self, model: Any) -> int:
         if not model.HasField("graph") or not model.graph.output:
@@ -127,12 +164,15 @@ class _Reader(Translator):
                 f"its element type is {tensor.elem_type}; only float32 (1), float16, int8 to "
                 "int64, uint8 and bool are supported"
             )
+        stored = np.dtype(_TENSOR_TYPES[tensor.elem_type][0]).newbyteorder("=")
+        if tensor.HasField("shape") and not tensor.shape.dim and stored.kind in "iub":
+            self.input(value.name, (), stored)
+            return
         if not tensor.HasField("shape") or not tensor.shape.dim:
             raise Unsupported("has no shape, or none with a batch axis")
         # Some exporters write -1 for a size that is left open.
         shape = tuple(max(dim.dim_value, 0) for dim in tensor.shape.dim)
-        stored = np.dtype(_TENSOR_TYPES[tensor.elem_type][0])
-        self.input(value.name, shape, stored.newbyteorder("="))
+        self.input(value.name, shape, stored)
 
     def _node(self, proto: Any, name: str) -> None:
         if proto.domain not in ("", "ai.onnx", OWN_DOMAIN):
@@ -144,6 +184,7 @@ class _Reader(Translator):
             if attribute.name in node.attrs:
                 raise Unsupported(f"attribute '{attribute.name}' is given twice")
             node.attrs[attribute.name] = self._attribute(attribute)
+        _capture(node)
         if node.op == "Constant":
             self._constant_node(node)
             return
@@ -166,6 +207,8 @@ class _Reader(Translator):
             return attribute.s.decode()
         if kind == 4:
             return self._tensor(attribute.t)
+        if kind == 5:
+            return self._body(attribute.g)
         if kind == 6:
             return list(attribute.floats)
         if kind == 7:
@@ -262,6 +305,27 @@ class _Reader(Translator):
         return self.files[file][offset : offset + nbytes].view(np.ndarray).view(dtype)
 
 
+def _capture(node: Node) -> None:
+    """What bodies read of the values around them is read by the node, and by each body, last."""
+    bodies = [body for body in node.attrs.values() if isinstance(body, Graph)]
+    if not bodies:
+        return
+    own = 0 if node.op == "If" else len(node.inputs)
+    captured: dict[str, None] = {}
+    for body in bodies:
+        if len(body.inputs) != own:
+            raise Unsupported(f"its body has {len(body.inputs)} inputs, expected {own}")
+        made = {name for inner in body.nodes for name in inner.outputs}.union(body.initializers)
+        made.update(value.name for value in body.inputs)
+        read = [name for inner in body.nodes for name in inner.inputs] + body.outputs
+        captured.update(dict.fromkeys(name for name in read if name and name not in made))
+    for body in bodies:
+        body.inputs += [Value(name, ()) for name in captured]
+    node.inputs += captured
+    if node.op != "If":
+        node.attrs["captured"] = len(captured)
+
+
 def _axes_to_input(reader: _Reader, node: Node) -> None:
     """Squeeze, Unsqueeze (before 13) and reductions (before 18) had their axes as an attribute."""
     if "axes" in node.attrs:
@@ -314,6 +378,11 @@ def _resize(reader: _Reader, node: Node) -> None:
         node.op = "Upsample"
 
 
+def _max_pool(reader: _Reader, node: Node) -> None:
+    if len(node.outputs) > 1 and node.outputs[1]:
+        node.op = "MaxPoolWithPlaces"
+
+
 def _upsample(reader: _Reader, node: Node) -> None:
     if reader.opset < 9:
         scales = node.attrs.pop("scales", None)
@@ -322,9 +391,18 @@ def _upsample(reader: _Reader, node: Node) -> None:
         node.inputs[1:] = [reader.numbers(f"{node.name}.scales", scales)]
 
 
+def _lstm(reader: _Reader, node: Node) -> None:
+    _not_ours(node, "cell_limit")
+
+
+def _not_ours(node: Node, attribute: str) -> None:
+    """An attribute that readers of other formats set, and ONNX has not."""
+    if attribute in node.attrs:
+        raise Unsupported(f"attribute '{attribute}' is not supported")
+
+
 def _softmax(reader: _Reader, node: Node) -> None:
-    if "coerce" in node.attrs:  # ours, not ONNX's
-        raise Unsupported("attribute 'coerce' is not supported")
+    _not_ours(node, "coerce")
     if reader.opset < 13:
         node.attrs.setdefault("axis", 1)
         node.attrs["coerce"] = 1
@@ -363,12 +441,15 @@ _MODERNIZE: dict[str, Callable[[_Reader, Node], None]] = {
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
     "Dropout": _dropout,
+    "LSTM": _lstm,
     "LogSoftmax": _softmax,
+    "MaxPool": _max_pool,
     "Pad": _pad,
     **{f"Reduce{name}": _axes_to_input for name in REDUCTIONS},
     "Resize": _resize,
     "RoiAlign": _roi_align,
     "Slice": _slice,
+    "Hardmax": _softmax,
     "Softmax": _softmax,
     "Split": _split,
     "Squeeze": _axes_to_input,

@@ -8,27 +8,43 @@ behind the one that makes it. Of several graphs in a file the first is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from ..graph import Graph, Shape
-from . import _tflite_detect, _tflite_operators, _tflite_states, _tflite_windows
+from ..states import record
+from . import (
+    _tflite_detect,
+    _tflite_operators,
+    _tflite_recurrent,
+    _tflite_states,
+    _tflite_windows,
+)
 from ._source import Source
-from ._tflite_call import Call, Lite, Rule, State, States
+from ._tflite_call import Call, Lite, Rule
 from ._tflite_metadata import metadata
 from ._tflite_model import KINDS, Operator
-from ._tflite_states import KEEPS
 from ._translator import MissingOperator, Unsupported
 
-_RULES = {**_tflite_operators.RULES, **_tflite_states.RULES, **_tflite_windows.RULES}
+_RULES = {
+    **_tflite_operators.RULES,
+    **_tflite_recurrent.RULES,
+    **_tflite_states.RULES,
+    **_tflite_windows.RULES,
+}
 _CUSTOM = {**_tflite_windows.CUSTOM, **_tflite_detect.CUSTOM}
+_KEEPS = ": it keeps a state from one call to the next"
 _BRANCHES = ": which operators run depends on the values, in linnet's networks all of them do"
 _INSTEAD = {  # what else there is to say of operators that are not supported
-    **dict.fromkeys(("LSTM", "RNN", "SVDF"), KEEPS),
-    **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), KEEPS),
+    **dict.fromkeys(("LSTM", "RNN", "SVDF"), _KEEPS),
+    **dict.fromkeys((kind for kind in KINDS if "_SEQUENCE_" in kind), _KEEPS),
     **dict.fromkeys(("IF", "WHILE", "CALL"), _BRANCHES),
     "edgetpu-custom-op": ": the file is compiled for an Edge TPU; load the .tflite that it was "
     "compiled from",
 }
+_LARGEST_STATE = 1 << 20
 _PHASES_TOO = ("CONV_2D", "DEPTHWISE_CONV_2D", "BATCH_TO_SPACE_ND")
 
 
@@ -43,22 +59,19 @@ def read(
     return _Reader(source, shapes or {}).graph
 
 
-def translated(source: Source, shapes: Mapping[str, Shape]) -> tuple[Lite, list[State]]:
+def translated(source: Source, shapes: Mapping[str, Shape]) -> Lite:
     """The translation itself: its `graph`, the file as `model`, and `value_of` each tensor its name
-    in the graph; and the variables of the model, for whoever keeps them.
+    in the graph.
     """
-    states = States()
-    return _Reader(source, shapes, states), states.all()
+    return _Reader(source, shapes)
 
 
 class _Reader(Lite):
     """One translation, from the file to `graph`."""
 
-    def __init__(
-        self, source: Source, shapes: Mapping[str, Shape], states: States | None = None
-    ) -> None:
+    def __init__(self, source: Source, shapes: Mapping[str, Shape]) -> None:
         super().__init__(source)
-        self.states, model = states, self.model
+        model = self.model
         self.broken: set[int] = set()  # tensors that have been reported
         made = {i for operator in model.operators for i in operator.outputs}
         fitting = self._inputs(shapes)
@@ -74,13 +87,14 @@ class _Reader(Lite):
         for operator in model.operators:
             self._operator(operator)
         self.graph.outputs = [self.value_of[i] for i in model.outputs if i >= 0]
-        if self.states is not None:
-            self.graph.outputs += [state.after for state in self.states.all() if state.after]
+        states = self.states.all()
+        own = list(self.graph.outputs)
+        self.graph.outputs += [state.after for state in states if state.after]
         for name in filter(self.phases.__contains__, self.graph.outputs):
             self.problem(f"output '{name}' is not supported before a BATCH_TO_SPACE_ND")
-        if not self.graph.outputs:
+        if not own:
             raise ValueError(f"{source}: not a model (it has no outputs)")
-        self.graph.metadata = metadata(model, str(source))
+        self.graph.metadata = {**metadata(model, str(source)), **record(states)}
 
     def _inputs(self, shapes: Mapping[str, Shape]) -> bool:
         """Add the inputs; whether the file's shapes of all other tensors go with theirs."""
@@ -109,19 +123,31 @@ class _Reader(Lite):
     def _constant(self, index: int) -> None:
         tensor = self.model.tensors[index]
         if tensor.variable:
-            raise Unsupported(f"is a variable{KEEPS}")
+            self._variable(index)
+            return
         values = self.model.constant(tensor)
         if values is None:
             raise Unsupported("nothing computes it, and the file has no numbers for it")
         self.graph.initializers[self.value_of[index]] = values
 
+    def _variable(self, index: int) -> None:
+        """A tensor that an operator keeps its state in, which is 0 at first."""
+        tensor, name = self.model.tensors[index], self.value_of[index]
+        if tensor.dtype != np.float32 or not tensor.declared or min(tensor.declared) < 1:
+            raise Unsupported(f"is a variable of {tensor.dtype} {list(tensor.declared)}{_KEEPS}")
+        if math.prod(tensor.declared) > _LARGEST_STATE:
+            raise Unsupported(f"is a variable of {list(tensor.declared)}, which is too large")
+        self.input(name, tensor.declared)
+        self.states.before[name] = name
+        self.states.initial[name] = np.zeros(tensor.declared, np.float32)
+
     def _operator(self, operator: Operator) -> None:
         outputs = [self.value_of[i] for i in operator.outputs if i >= 0]
-        handles = () if self.states is None else self.states.handles  # which no node makes
+        handles = self.states.handles  # which no node makes
         names = (self.value_of[i] for i in operator.inputs if i >= 0)
         inputs = [name for name in names if name not in handles]
         kind = operator.kind
-        if not outputs and (self.states is None or kind not in _tflite_states.RULES):
+        if not outputs and kind not in _tflite_states.RULES:
             self.problem(f"an operator ({kind}) without results is not supported")
             return
         with self.attempt(kind, (outputs or [kind])[0], inputs, outputs):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from . import (
     boxes,
+    control,
     conv,
     detect,
+    einsum,
     gather,
     logic,
     map,
@@ -14,24 +16,29 @@ from . import (
     normalize,
     pool,
     quant,
+    recurrent,
     reduce,
     regions,
     resize,
     scatter,
     shape,
+    unpool,
 )
 from ._registry import Operator
 
 FAMILIES = (
     conv,
     matmul,
+    einsum,
     pool,
+    unpool,
     map,
     logic,
     normalize,
     reduce,
     move,
     gather,
+    recurrent,
     scatter,
     resize,
     detect,
@@ -39,6 +46,7 @@ FAMILIES = (
     regions,
     shape,
     quant,
+    control,
 )
 OPERATORS: dict[str, Operator] = {
     operator.name: operator for family in FAMILIES for operator in family.OPERATORS

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -21,13 +21,24 @@ from ..core import infer_type
 from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
 
+MOST_STEPS = 4096  # of loops and sequences, in all of a model
+
 
 class Refusal(ValueError):
     """Why a node has no canonical form."""
 
 
+class Mixes(Refusal):
+    """Why a node has none as long as axis 0 is the batch; where that is an axis like others there
+    may be one."""
+
+
 class MissingOperator(Refusal):
     """Why no node of this operator has a canonical form, or none with inputs that are computed."""
+
+
+class OperatorsMissing(ValueError):
+    """A graph has operators that linnet has not, whatever its sizes are."""
 
 
 class Missing:
@@ -113,6 +124,7 @@ class Lowering:
         self.along_first = fixed and all(value.shape[0] for value in graph.inputs)
         self.nodes: list[Node] = []
         self.problems: list[str] = []
+        self.mixing = 0  # how many of them are only because axis 0 is the batch
         self.missing: dict[tuple[str, str], Missing] = {}  # by operator and reason
         self.constants: dict[str, Array] = dict(graph.initializers)
         self.shapes: dict[str, Shape] = {
@@ -142,11 +154,32 @@ class Lowering:
         # nobody reads them they are views of one number.
         self.room = memory_limit or machine.available_memory() // 2
         self.filled = 0
+        self.unrolled = 0
+        self.bodies: dict[int, Graph] = {}  # that have been inlined, in order, by their ids
+
+    def visit(self, node: Node) -> None:
+        """Lower one more node, as if it were of the graph. Set by who goes through the nodes."""
+        raise NotImplementedError
+
+    def inline(self, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
+        """Lower the nodes of a body, whose inputs are these; the names of its outputs. Its values
+        get `suffix` to their names. Set like `visit`.
+        """
+        raise NotImplementedError
 
     def spend(self, elements: int, itemsize: int = 8) -> None:
         self.budget -= abs(elements) * itemsize
         if self.budget < 0:
             raise Refusal("computing its constants would need far more memory than the file has")
+
+    def unroll(self, steps: int) -> None:
+        """Count turns of a loop that become nodes of their own, each some of them."""
+        self.unrolled += steps
+        if self.unrolled > MOST_STEPS:
+            raise Refusal(
+                f"with its {steps} steps there are {self.unrolled} to unroll, at most {MOST_STEPS} "
+                "are supported"
+            )
 
     def fill(self, name: str, nbytes: int) -> None:
         self.filled += nbytes
@@ -244,6 +277,16 @@ class Lowering:
         self.constants[name] = array
         return name
 
+    def add_integers(self, name: str, values: Sequence[int]) -> str:
+        """A constant of int64; once for all that are unrolled, which ask for the same often."""
+        array = np.array(values, np.int64)
+        if not self.unrolled or self.graph.example:
+            return self.add_constant(name, array)
+        key = (str(array.tolist()), "integers")
+        if key not in self.derived:
+            self.derived[key] = self.add_constant(name, array)
+        return self.derived[key]
+
     def emit(
         self,
         call: Call,
@@ -319,7 +362,7 @@ class Lowering:
             known = self.constants.get(name)
             if known is not None and known.dtype == np.int64 and np.array_equal(known, array):
                 return name
-        return self.add_constant(names[-1], array)
+        return self.add_integers(names[-1], shape)
 
 
 def axis_of(axis: int, rank: int) -> int:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from ..graph import Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch
@@ -26,9 +24,9 @@ def slice_of(
             low.alias[call.output] = x
         return x
     output = f"{call.output}.{step}" if step else call.output
-    lists = [np.array(values, np.int64) for values in zip(*sections)]
+    lists = list(zip(*sections))
     inputs = [
-        low.add_constant(f"{output}.{name}", lists[place])
+        low.add_integers(f"{output}.{name}", lists[place])
         for name, place in (("starts", 1), ("ends", 2), ("axes", 0), ("steps", 3))
     ]
     return low.emit(call, "Slice", [x, *inputs], {}, step)

@@ -27,6 +27,7 @@ class Operator(NamedTuple):
         outputs, in the precision of its arguments.
     lower: rewrites a call to canonical operators; None if the core takes the operator as it is.
     several: it has several outputs, and its rule makes those that are used.
+    unrolls: what it becomes depends on sizes, and on integers that are inputs, by its nature.
     lift: what has to change where its inputs have one more axis before all others; None if its
         rule minds no axis, or knows what to do about the first.
     folds: how many elements computing the operator of these constants allocates; None where
@@ -39,6 +40,7 @@ class Operator(NamedTuple):
     folds: Callable[..., int] | None = None
     several: bool = False
     lift: Lift | None = None
+    unrolls: bool = False
 
     @property
     def inputs(self) -> tuple[int, int]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import ELEMENT_TYPES, LONGEST_AXIS, Array
 from ..text import shape_text
 from . import _lifting
+from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._moving import MOST_RUNS, backwards, joined, slice_of
 from ._registry import Operator
+from .map import scaled
+from .normalize import one_hot_of
 
 _MOST_COUNTED = 1 << 24  # whole numbers that float32 tells apart
 
@@ -215,10 +219,52 @@ def lower_top_k(low: Lowering, call: Call) -> None:
         low.reshape(call.of(values), y, target)
 
 
+def one_hot(indices: Array, depth: Array, values: Array, *, axis: int = -1) -> Array:
+    """Along a new axis of `depth` places values[1] where the index is, values[0] elsewhere."""
+    count, rank = int(depth.reshape(-1)[0]), indices.ndim + 1
+    at = np.expand_dims(indices, axis % rank)
+    places = np.arange(count).reshape([count if i == axis % rank else 1 for i in range(rank)])
+    hot = (at == places) | (at + count == places)
+    return np.asarray(np.where(hot, values[1], values[0]))
+
+
+def lower_one_hot(low: Lowering, call: Call) -> None:
+    """Of computed whole numbers, of constant depth and values."""
+    x = call.input(0)
+    shape = low.shape(x)
+    depth = low.numbers(call.input(1), "depth").reshape(-1)
+    values = low.numbers(call.input(2), "values")
+    if depth.size != 1 or not 1 <= depth[0] < LONGEST_AXIS or values.shape != (2,):
+        raise Refusal("its depth or values do not fit")
+    axis = axis_beside_batch(call.attrs["axis"], len(shape) + 1)
+    x = low.reshape(call, x, (*shape[:axis], 1, *shape[axis:]), "index")
+    if low.dtypes[x].kind != "f":
+        x = low.emit(call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, "number")
+    count = int(depth[0])
+    hot = one_hot_of(low, call, x, (axis, count), "first")
+    again = scaled(low, call, x, 1, "other", shift=count)  # of numbers below 0
+    again = one_hot_of(low, call, again, (axis, count), "last")
+    y = arithmetic(low, call, "Add", (hot, again), "hot")
+    off, on = values.astype(np.float64).tolist()
+    kind = values.dtype.name
+    if values.dtype == np.float32:
+        scaled(low, call, y, on - off, shift=off)
+    elif kind not in ELEMENT_TYPES or max(abs(on), abs(off)) > 1 << 24:
+        raise Refusal(f"its values are {kind}, or too large")
+    else:
+        y = scaled(low, call, y, on - off, "number", shift=off)
+        low.emit(call, "Cast", [y], {"to": ELEMENT_TYPES[kind]})
+
+
+def opened(indices: Array, depth: Array, values: Array, **attrs: Any) -> int:
+    return indices.size * int(depth.reshape(-1)[0])
+
+
 OPERATORS = (
     Operator("Gather", gather, lower_gather, gathered, lift=_lifting.axis),
     Operator("GatherRows", gather_rows, lower_gather_rows),
     Operator("GatherElements", gather_elements, lower_gather_elements, lift=_lifting.axis),
+    Operator("OneHot", one_hot, lower_one_hot, opened, lift=_lifting.axis),
     Operator("TopPlaces", top_places, None),
     Operator("TopK", top_k, lower_top_k, several=True, lift=_lifting.axis),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import ELEMENT_TYPES, Array
+from ..graph import ELEMENT_TYPES, Array, Node
 from ..text import shape_text, short
 from ._broadcast import arithmetic, pointwise, smaller
 from ._lowering import Call, Lowering, Refusal, of_constants
@@ -21,6 +21,20 @@ _DTYPES = {number: np.dtype(name) for name, number in ELEMENT_TYPES.items()}
 def relu(x: Array) -> Array:
     """Negative values become 0; NaN stays."""
     return np.asarray(np.maximum(x, 0))
+
+
+def thresholded_relu(x: Array, *, alpha: float = 1.0) -> Array:
+    """Values that are not above `alpha` become 0."""
+    return np.asarray(np.where(x > alpha, x, 0), x.dtype)
+
+
+def celu(x: Array, *, alpha: float = 1.0) -> Array:
+    return np.asarray(np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha)), x.dtype)
+
+
+def shrink(x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:
+    """Values nearer to 0 than `lambd` become 0, others nearer to it by `bias`."""
+    return np.asarray(np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0)), x.dtype)
 
 
 def clip(x: Array, least: Array | None = None, most: Array | None = None) -> Array:
@@ -293,6 +307,45 @@ def lower_function(low: Lowering, call: Call) -> None:
     pointwise(low, call, call.node.op, call.inputs, dict(call.attrs))
 
 
+def lower_thresholded_relu(low: Lowering, call: Call) -> None:
+    """As a Where."""
+    threshold, zero = _numbers(low, call, call.attrs["alpha"], 0)
+    above = f"{call.output}.above"
+    low.visit(Node("Greater", above, [call.input(0), threshold], [above]))
+    low.visit(Node("Where", call.node.name, [above, call.input(0), zero], [call.output]))
+
+
+def lower_celu(low: Lowering, call: Call) -> None:
+    """As an Elu, with a positive alpha."""
+    alpha = call.attrs["alpha"]
+    if not alpha > 0:
+        raise Refusal(f"alpha is {alpha:g}")
+    x = scaled(low, call, call.input(0), 1 / alpha, "scaled")
+    scaled(low, call, pointwise(low, call, "Elu", [x], {"alpha": 1.0}, step="elu"), alpha)
+
+
+def lower_shrink(low: Lowering, call: Call) -> None:
+    """As what is beyond one limit, and what is beyond the other."""
+    x, limit, bias = call.input(0), call.attrs["lambd"], call.attrs["bias"]
+    if limit < 0:
+        raise Refusal(f"lambd is {limit:g}")
+    least, most, zero = _numbers(low, call, -limit, limit, 0)
+    below, above, positive = (f"{call.output}.{part}" for part in ("below", "above", "positive"))
+    raised = scaled(low, call, x, 1, "raised", shift=bias) if bias else x
+    lowered = scaled(low, call, x, 1, "lowered", shift=-bias) if bias else x
+    low.visit(Node("Less", below, [x, least], [below]))
+    low.visit(Node("Greater", above, [x, most], [above]))
+    low.visit(Node("Where", positive, [above, lowered, zero], [positive]))
+    low.visit(Node("Where", call.node.name, [below, raised, positive], [call.output]))
+
+
+def _numbers(low: Lowering, call: Call, *values: float) -> list[str]:
+    return [
+        low.add_constant(f"{call.output}.number{index}", np.array(value, np.float32))
+        for index, value in enumerate(values)
+    ]
+
+
 def scaled(
     low: Lowering, call: Call, x: str, factor: float, step: str = "", *, shift: float = 0
 ) -> str:
@@ -464,6 +517,9 @@ OPERATORS = (
     Operator("Selu", selu, of_any_type(lower_function)),
     Operator("PRelu", prelu, of_any_type(lower_prelu)),
     Operator("Swish", swish, of_any_type(lower_swish)),
+    Operator("ThresholdedRelu", thresholded_relu, lower_thresholded_relu),
+    Operator("Celu", celu, of_any_type(lower_celu)),
+    Operator("Shrink", shrink, lower_shrink),
     Operator("Clip", clip, of_any_type(lower_clip), as_inputs),
     Operator("Add", add, of_any_type(lower_arithmetic), broadcast),
     Operator("Sub", subtract, of_any_type(lower_arithmetic), broadcast),

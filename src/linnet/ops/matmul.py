@@ -118,42 +118,7 @@ def lower_matmul(low: Lowering, call: Call) -> None:
         f"{'T' if first else ''}{filters[0]}x{summed}x1x1",
         lambda w: (np.swapaxes(w.reshape(each.shape), -1, -2) if first else w).reshape(filters),
     )
-    # The convolution's image: channels, then all that is not summed.
-    count = math.prod(between)
-    steps: list[tuple[str, Shape]]
-    rank = len(shape)
-    if first and groups == 1 and rank <= 4:
-        wide = rank == 3
-        steps = [
-            ("Transpose", (0, rank - 1, *range(1, rank - 1))),
-            *[("Reshape", (summed, rest, 1))] * wide,
-            ("Conv", ()),
-            *[("Reshape", (outputs, rest))] * wide,
-            ("Transpose", (0, *range(2, rank), 1)),
-        ]
-    elif groups > 1 or not between:
-        turned = [("Transpose", (0, 1, 3, 2))] if first else []
-        inner = (summed, rest) if not first else (rest, summed)
-        steps = [
-            ("Reshape", (groups, *inner)),
-            *turned,
-            ("Reshape", (groups * summed, rest, 1)),
-            ("Conv", ()),
-            ("Reshape", (groups, outputs, rest)),
-            *turned,
-        ]
-    elif first:
-        steps = [
-            ("Reshape", (count * rest, summed)),
-            ("Transpose", (0, 2, 1)),
-            ("Reshape", (summed, count, rest)),
-            ("Conv", ()),
-            ("Reshape", (outputs, count * rest)),
-            ("Transpose", (0, 2, 1)),
-        ]
-    else:
-        swap = ("Transpose", (0, 2, 1, 3))
-        steps = [("Reshape", (count, summed, rest)), swap, ("Conv", ()), swap]
+    steps = _steps(first, groups, shape, outputs)
     for i, (op, numbers) in enumerate(steps):
         step = f"{op.lower()}{i}"
         if op == "Reshape":
@@ -164,6 +129,44 @@ def lower_matmul(low: Lowering, call: Call) -> None:
             x = low.emit(call, op, [x, weight], {"group": groups}, step)
     kept = (rest,) if matrix.ndim == 1 else (rest, outputs) if first else (outputs, rest)
     low.reshape(call, x, (shape[0], *between, *kept))
+
+
+def _steps(first: bool, groups: int, shape: Shape, outputs: int) -> list[tuple[str, Shape]]:
+    """From a factor's shape to a convolution's, channels and then all that is not summed, and back."""
+    between, rank = shape[1:-2], len(shape)
+    count = math.prod(between)
+    rest, summed = shape[-2:] if first else shape[:-3:-1]
+    if first and groups == 1 and rank <= 4:
+        wide = rank == 3
+        return [
+            ("Transpose", (0, rank - 1, *range(1, rank - 1))),
+            *[("Reshape", (summed, rest, 1))] * wide,
+            ("Conv", ()),
+            *[("Reshape", (outputs, rest))] * wide,
+            ("Transpose", (0, *range(2, rank), 1)),
+        ]
+    if groups > 1 or not between:
+        turned = [("Transpose", (0, 1, 3, 2))] if first else []
+        inner = (summed, rest) if not first else (rest, summed)
+        return [
+            ("Reshape", (groups, *inner)),
+            *turned,
+            ("Reshape", (groups * summed, rest, 1)),
+            ("Conv", ()),
+            ("Reshape", (groups, outputs, rest)),
+            *turned,
+        ]
+    if first:
+        return [
+            ("Reshape", (count * rest, summed)),
+            ("Transpose", (0, 2, 1)),
+            ("Reshape", (summed, count, rest)),
+            ("Conv", ()),
+            ("Reshape", (outputs, count * rest)),
+            ("Transpose", (0, 2, 1)),
+        ]
+    swap = ("Transpose", (0, 2, 1, 3))
+    return [("Reshape", (count, summed, rest)), swap, ("Conv", ()), swap]
 
 
 def _vector_product(low: Lowering, call: Call) -> bool:

@@ -13,7 +13,7 @@ from ..graph import LONGEST_AXIS, Array
 from ..text import shape_text, short
 from . import _lifting
 from ._broadcast import arithmetic
-from ._lowering import BATCH, Call, Lowering, Refusal, axis_beside_batch, axis_of
+from ._lowering import BATCH, Call, Lowering, Mixes, Refusal, axis_beside_batch, axis_of
 from ._moving import backwards, blocks_to_pixels, joined, repeated, slice_of
 from ._registry import Operator, as_inputs, nothing
 from ._turned import transposed
@@ -158,7 +158,7 @@ def lower_transpose(low: Lowering, call: Call) -> None:
     if sorted(order) != list(range(len(shape))):
         raise Refusal(f"{order} is no order of the axes of {shape_text(shape)}")
     if order[0] != 0 and not low.fixed:
-        raise Refusal(f"order {order} of {shape_text(shape)} moves the batch")
+        raise Mixes(f"order {order} of {shape_text(shape)} moves the batch")
     if order[0] == 0:
         transposed(low, call, call.input(0), order)
         return
@@ -404,6 +404,42 @@ def _repeat_axes(low: Lowering, call: Call, x: str, counts: Sequence[int]) -> No
         low.alias[call.output] = x
 
 
+def reverse_sequence(
+    x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_axis: int = 0
+) -> Array:
+    """Of each place of `batch_axis` so many of the first along `time_axis` turned round."""
+    turned = x if time_axis == 0 else x.swapaxes(0, 1)
+    y = turned.copy()
+    for index, length in enumerate(sequence_lens.tolist()):
+        y[:length, index] = turned[:length, index][::-1]
+    return y if time_axis == 0 else y.swapaxes(0, 1)
+
+
+def lower_reverse_sequence(low: Lowering, call: Call) -> None:
+    """Of a constant length, the same for all."""
+    x = call.input(0)
+    shape, lengths = low.shape(x), low.integers(call.input(1), "list of lengths")
+    batch, time = call.attrs["batch_axis"], call.attrs["time_axis"]
+    if {batch, time} != {0, 1} or len(shape) < 2:
+        raise Refusal(f"batch_axis {batch} and time_axis {time} of {shape_text(shape)}")
+    length = lengths[0] if lengths else 0
+    if set(lengths) != {length} or not 1 <= length <= (shape[time] or length):
+        raise Refusal("lengths that differ, or do not fit, are not supported")
+    if time == 0 and not low.fixed:
+        raise Mixes("its first axis is time, not the batch")
+    if time == 0 and not low.along_first:
+        raise Refusal("how long axis 0 is is not known; the model leaves it open")
+    wide = (1, *shape) if time == 0 else shape
+    x, axis = low.reshape(call, x, wide, "wide"), 1
+    parts = []
+    for name, first, end in (("turned", 0, length), ("rest", length, shape[time])):
+        if first < end:
+            whole = (first, end) == (0, shape[time])
+            parts.append(slice_of(low, call, x, [] if whole else [(axis, first, end, 1)], name))
+    parts[0] = backwards(low, call, parts[0], axis, "back")
+    low.reshape(call, joined(low, call, parts, axis, "joined"), shape)
+
+
 def tiled(x: Array, repeats: Array) -> int:
     pairs = list(zip(repeats.tolist(), x.shape))
     copied = any(count > 1 and n > 1 for count, n in pairs)
@@ -418,6 +454,7 @@ OPERATORS = (
     Operator("Pad", pad, lower_pad, lift=_lifting.pads),
     Operator("DepthToSpace", depth_to_space, lower_depth_to_space),
     Operator("SpaceToDepth", space_to_depth, lower_space_to_depth),
+    Operator("ReverseSequence", reverse_sequence, lower_reverse_sequence),
     Operator("Tile", tile, lower_tile, tiled, lift=_lifting.counts),
     Operator("Expand", expand, lower_expand, nothing, lift=_lifting.counts),
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..graph import Array, Shape
+from ..graph import ELEMENT_TYPES, Array, Shape
 from ..text import shape_text
 from . import _lifting
 from ._broadcast import MOST_AXES, arithmetic, pointwise
@@ -65,6 +65,16 @@ def log_softmax(x: Array, *, axis: int = -1, coerce: int = 0) -> Array:
         return log_softmax(flat).reshape(x.shape)
     less = x - x.max(axis, keepdims=True)
     return np.asarray(less - np.log(np.exp(less).sum(axis, keepdims=True)))
+
+
+def hardmax(x: Array, *, axis: int = -1, coerce: int = 0) -> Array:
+    """1 where along `axis` the first of the largest numbers is, 0 elsewhere."""
+    if coerce:
+        flat = x.reshape(*x.shape[: axis % x.ndim], -1)
+        return hardmax(flat).reshape(x.shape)
+    y = np.zeros_like(x)
+    np.put_along_axis(y, x.argmax(axis, keepdims=True), 1, axis)
+    return y
 
 
 def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
@@ -130,6 +140,40 @@ def mean_variance_normalization(x: Array, *, axes: Sequence[int] = (0, 2, 3)) ->
     mean = x.mean(tuple(axes), keepdims=True)
     deviation = np.sqrt((x * x).mean(tuple(axes), keepdims=True) - mean**2)
     return np.asarray((x - mean) / (deviation + 1e-9), x.dtype)
+
+
+def lower_hardmax(low: Lowering, call: Call) -> None:
+    """Along any axis but the batch: the places that are the largest number's."""
+    shape = low.shape(call.input(0))
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    before, after = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
+    sizes = (
+        (before, shape[axis] * after, 1) if call.attrs["coerce"] else (before, shape[axis], after)
+    )
+    flat = low.reshape(call, call.input(0), (shape[0], *sizes), "flat")
+    attrs = {"axis": 2, "keepdims": 1, "select_last_index": 0}
+    places = low.emit(call, "ArgMax", [flat], attrs, "places")
+    number = low.emit(call, "Cast", [places], {"to": ELEMENT_TYPES["float32"]}, "number")
+    low.reshape(call, one_hot_of(low, call, number, (2, sizes[1]), "hot"), shape)
+
+
+def one_hot_of(low: Lowering, call: Call, x: str, axis: tuple[int, int], step: str) -> str:
+    """1 at the place along an axis, (which, how long), that whole numbers name, which have 1
+    there; 0 elsewhere.
+    """
+    which, length = axis
+    places = np.arange(length, dtype=np.float32).reshape(
+        [length if i == which else 1 for i in range(len(low.shape(x)))]
+    )
+    low.spend(length, 4)
+    constant = low.add_constant(f"{call.output}.{step}.places", places)
+    less = arithmetic(low, call, "Sub", (x, constant), f"{step}.less")
+    limits = [
+        low.add_constant(f"{call.output}.{step}.limit", np.array(n, np.float32)) for n in (0, 1)
+    ]
+    far = pointwise(low, call, "Abs", [less], step=f"{step}.distance")
+    far = pointwise(low, call, "Clip", [far, *limits], step=f"{step}.far")
+    return scaled(low, call, far, -1, step, shift=1)
 
 
 def lower_log_softmax(low: Lowering, call: Call) -> None:
@@ -263,6 +307,7 @@ def lower_mean_variance_normalization(low: Lowering, call: Call) -> None:
 OPERATORS = (
     Operator("Softmax", softmax, lower_softmax, lift=_lifting.axis),
     Operator("LogSoftmax", log_softmax, lower_log_softmax, lift=_lifting.axis),
+    Operator("Hardmax", hardmax, lower_hardmax, lift=_lifting.axis),
     Operator("LRN", lrn, None),
     Operator(
         "LayerNormalization",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import ELEMENT_TYPES, Array, Shape
+from ..graph import ELEMENT_TYPES, Array, Node, Shape
 from . import _lifting
 from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator, as_inputs
@@ -179,8 +179,53 @@ def lower_place(low: Lowering, call: Call) -> None:
         low.reshape(call, y, target)
 
 
+def cum_sum(x: Array, axis: Array, *, exclusive: int = 0, reverse: int = 0) -> Array:
+    """Sums of all numbers along `axis` up to each, or before it; from the end if `reverse`."""
+    at = int(axis.reshape(-1)[0])
+    x = np.flip(x, at) if reverse else x
+    y = np.cumsum(x, at, dtype=x.dtype)
+    y = y - x if exclusive else y
+    return np.asarray(np.flip(y, at) if reverse else y)
+
+
+def lower_cum_sum(low: Lowering, call: Call) -> None:
+    """Along any axis but the batch: the product with a triangle of ones."""
+    x = call.input(0)
+    shape = low.shape(x)
+    given = low.constant(call.input(1), "axis")
+    if given.size != 1 or given.dtype.kind not in "iu":
+        raise Refusal("its axis is not an integer")
+    axis = axis_beside_batch(int(given.item()), len(shape))
+    n = shape[axis]
+    low.spend(n * n, 4)
+    ones = np.triu(np.ones((n, n), np.float32), int(bool(call.attrs["exclusive"])))
+    triangle = low.add_constant(
+        f"{call.output}.triangle", ones[::-1, ::-1] if call.attrs["reverse"] else ones
+    )
+    before, after = math.prod(shape[1:axis]), math.prod(shape[axis + 1 :])
+    y = low.reshape(call, x, (shape[0], before, n, after), "rows")
+    turned, summed = (low.names.fresh(f"{call.output}.{part}") for part in ("turned", "sums"))
+    turned = transposed(low, call, y, (0, 1, 3, 2), "turned")
+    low.visit(Node("MatMul", call.node.name, [turned, triangle], [summed]))
+    if summed in low.failed:
+        raise Refusal("its sums cannot be computed")
+    summed = low.alias.get(summed, summed)
+    low.reshape(call, transposed(low, call, summed, (0, 1, 3, 2), "back"), shape)
+
+
+def along(low: Lowering, call: Call) -> None:
+    """An operator whose second input is its axis."""
+    axis = int(low.constant(call.input(1), "axis").reshape(-1)[0])
+    call.inputs[1] = low.add_constant(f"{call.output}.axis", np.array(axis + (axis >= 0)))
+
+
+def one_input(x: Array, *others: Array, **attrs: Any) -> int:
+    return x.size
+
+
 OPERATORS = (
     *map(_reduction, REDUCTIONS),
     _place("ArgMax", np.argmax),
     _place("ArgMin", np.argmin),
+    Operator("CumSum", cum_sum, lower_cum_sum, one_input, lift=along),
 )

@@ -20,7 +20,7 @@ from .limits import join_limits
 from .lowering import lower, report
 from .names import name_nodes
 from .pad import fold_zero_pad
-from .sizes import common_form, is_open
+from .sizes import SizesMatter, common_form, is_open
 from .unused import remove_unused
 
 PASSES: list[Callable[[Graph], Graph]] = [
@@ -43,6 +43,10 @@ def canonicalize(graph: Graph, memory_limit: int | None = None) -> Graph:
 
     ValueError lists every node that has none, with the reason.
     """
+    for value in graph.inputs:
+        if not value.shape:
+            where = f"{graph.source}: " if graph.source else ""
+            raise SizesMatter(f"{where}input '{value.name}' has no axes: it has to be known before")
     if is_open(graph):
         return common_form(graph, canonicalize, memory_limit)
     graph = replace(graph, nodes=[replace(node, attrs=dict(node.attrs)) for node in graph.nodes])

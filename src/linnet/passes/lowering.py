@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from ..graph import UNSUPPORTED, Graph, Node
 from ..ops import OPERATORS
@@ -13,6 +14,8 @@ from ..ops._lowering import (
     Lowering,
     Missing,
     MissingOperator,
+    Mixes,
+    OperatorsMissing,
     Refusal,
     as_it_is,
     of_constants,
@@ -22,6 +25,8 @@ from ..text import listed
 from .constant_output import constant_output
 from .fold import fold, foldable
 from .layout import turn
+from .sizes import is_unrolled
+from .unused import remove_unused
 
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
@@ -33,7 +38,9 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
         fixed = _lowered(graph, True, memory_limit)
         if not fixed.problems and not fixed.missing:
             graph, low = _of_first_axes(graph, 1), fixed
-        else:
+        elif len(low.problems) == low.mixing:  # what is left is the reason
+            low = fixed
+        if fixed.problems or fixed.missing:
             hint = _size_wanted(graph, memory_limit)
     report(graph, low.problems, list(low.missing.values()), hint)
     moved = {**low.alias, **{name: to for name, to in low.computed.items() if to != name}}
@@ -53,7 +60,7 @@ def _size_wanted(graph: Graph, memory_limit: int | None) -> str:
     """What to say if the graph would do with first axes of a known size, that are no batches."""
     sized = _of_first_axes(graph, _EXAMPLE)
     wanted = {v.name: v.shape for v, old in zip(sized.inputs, graph.inputs) if v != old}
-    if not wanted:
+    if not wanted or is_unrolled(graph):
         return ""
     low = _lowered(sized, True, memory_limit)
     if low.problems or low.missing:
@@ -66,10 +73,47 @@ def _size_wanted(graph: Graph, memory_limit: int | None) -> str:
 
 def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
     low = Lowering(graph, fixed, memory_limit)
+    low.visit = partial(_visit, low)  # type: ignore[method-assign]
+    low.inline = partial(_inline, low)  # type: ignore[method-assign]
     for node in graph.nodes:
         _visit(low, replace(node, inputs=list(node.inputs)))
     _connect_outputs(low)
     return low
+
+
+def _inline(low: Lowering, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
+    if id(body) not in low.bodies:
+        for problem in body.sort():
+            raise Refusal(problem)
+        low.bodies[id(body)] = remove_unused(body)
+    body = low.bodies[id(body)]
+    names = dict(zip((value.name for value in body.inputs), arguments))
+    for name, array in body.initializers.items():  # the same in every turn
+        key = (f"body {id(body.initializers[name])}", name)
+        if key not in low.derived:
+            low.derived[key] = low.add_constant(name, array)
+        names[name] = low.derived[key]
+
+    def renamed(name: str) -> str:
+        if name and name not in names:
+            names[name] = low.names.fresh(f"{name}{suffix}")
+        return names.get(name, "")
+
+    nodes = [
+        replace(
+            node,
+            name=f"{node.name}{suffix}",
+            inputs=list(map(renamed, node.inputs)),
+            outputs=list(map(renamed, node.outputs)),
+        )
+        for node in body.nodes
+    ]
+    outputs = list(map(renamed, body.outputs))
+    low.used.update(name for node in nodes for name in node.inputs)
+    low.used.update(outputs)
+    for node in nodes:
+        _visit(low, node)
+    return [low.alias.get(name, name) for name in outputs]
 
 
 _EXAMPLE = 256  # of a first axis
@@ -110,13 +154,14 @@ def report(
         return
     where = f"{graph.source}: " if graph.source else ""
     after = f"\n  {hint}" if hint else ""
+    kind = OperatorsMissing if missing else ValueError
     if len(problems) == 1:
-        raise ValueError(where + problems[0] + after)
+        raise kind(where + problems[0] + after)
     most = max(100, len(missing))
     shown = [f"\n  {problem}" for problem in problems[:most]]
     if len(problems) > most:
         shown.append(f"\n  and {len(problems) - most} more")
-    raise ValueError(f"{where}{len(problems)} problems{''.join(shown)}{after}")
+    raise kind(f"{where}{len(problems)} problems{''.join(shown)}{after}")
 
 
 def _visit(low: Lowering, node: Node) -> None:
@@ -153,6 +198,7 @@ def _visit(low: Lowering, node: Node) -> None:
         low.missing.setdefault((first.op, first.reason), first).count += 1
         low.failed.update(node.outputs)
     except Refusal as reason:
+        low.mixing += isinstance(reason, Mixes)
         low.problems.append(f"{node}: {reason}")
         low.failed.update(node.outputs)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..graph import Graph, Node
+from ..states import outputs_of, without
 from ..text import listed, nearest
 from .unused import remove_unused
 
@@ -31,14 +32,20 @@ def with_outputs(graph: Graph, names: Sequence[str]) -> Graph:
         raise ValueError(
             f"{where}the model has no value {listed(unknown)}{nearest(unknown, known)}"
         )
-    cut = remove_unused(
-        replace(graph, nodes=graph.nodes + copies, outputs=list(dict.fromkeys(names)))
-    )
+    graph = replace(graph, nodes=graph.nodes + copies)
+    wanted = list(dict.fromkeys(names))
+    while True:  # what they depend on may be a state, and that on others
+        cut = remove_unused(replace(graph, outputs=wanted))
+        read = {name for node in cut.nodes for name in node.inputs}.union(wanted)
+        more = [name for name in outputs_of(graph.metadata, read) if name not in wanted]
+        if not more:
+            break
+        wanted += more
     kept = {id(node) for node in cut.nodes}
     left = (str(node.attrs.get("op", node.op)) for node in graph.nodes if id(node) not in kept)
-    read = {name for node in cut.nodes for name in node.inputs}.union(cut.outputs)
     return replace(
         cut,
+        metadata=without(graph.metadata, read),
         inputs=[value for value in graph.inputs if value.name in read],
         left_out=graph.left_out or sorted(set(left)),
     )

@@ -14,11 +14,18 @@ import numpy as np
 
 from .. import core, machine
 from ..graph import LONGEST_AXIS, Array, Graph, Shape
+from ..ops import OPERATORS
+from ..ops._lowering import OperatorsMissing
 from ..text import short
 
 # For axes of odd and of even number. The first two can be halved often; where the third fits as
 # well, nothing may rest on whole halves: its halves are odd.
+_SMALL = (32, 40)
 _EXAMPLES = ((256, 320), (448, 384), (225, 299))
+
+
+class SizesMatter(ValueError):
+    """A graph has no one form for all sizes that it leaves open."""
 
 
 def checked_shapes(shapes: Mapping[str, Sequence[int | None]] | None) -> dict[str, Shape]:
@@ -52,17 +59,36 @@ def is_open(graph: Graph) -> bool:
     return any(0 in value.shape[1:] for value in graph.inputs)
 
 
+def is_unrolled(graph: Graph) -> bool:
+    """Whether it has operators whose form depends on sizes by their nature."""
+    return any(node.op in OPERATORS and OPERATORS[node.op].unrolls for node in graph.nodes)
+
+
+def with_inputs(graph: Graph, shapes: Mapping[str, Shape], settings: Mapping[str, Array]) -> Graph:
+    """The graph for inputs of these shapes, and of these values where they have no axes."""
+    inputs = [v._replace(shape=shapes[v.name]) for v in graph.inputs if v.name in shapes]
+    return replace(graph, inputs=inputs, initializers={**graph.initializers, **settings})
+
+
 def common_form(
     graph: Graph, canonicalize: Callable[[Graph, int], Graph], memory_limit: int | None = None
 ) -> Graph:
-    """The canonical form of an open graph. ValueError if it depends on the sizes."""
+    """The canonical form of an open graph. SizesMatter if it depends on the sizes."""
     examples = graph.sizes or _EXAMPLES
     each = (memory_limit or machine.available_memory() // 2) // len(examples)
+    if is_unrolled(graph):  # whose forms are large, and not one
+        try:
+            canonicalize(_with_sizes(graph, _SMALL), each)
+        except OperatorsMissing:
+            raise
+        except ValueError:
+            pass  # other sizes may fit
+        raise SizesMatter(_refusal(graph, "the model"))
     try:
         forms = [canonicalize(_with_sizes(graph, sizes), each) for sizes in examples[:2]]
     except ValueError as error:
         sizes = " and ".join(map(str, examples[0]))
-        raise ValueError(f"{error} (sizes that the model leaves open taken as {sizes})") from None
+        raise type(error)(f"{error} (sizes that the model leaves open taken as {sizes})") from None
     with suppress(ValueError):  # it needs sizes that can be halved
         forms.append(canonicalize(_with_sizes(graph, examples[2]), each))
     common = replace(forms[0], inputs=graph.inputs, example=False)
@@ -85,7 +111,7 @@ def _with_sizes(graph: Graph, sizes: tuple[int, int]) -> Graph:
 def _keep_common(common: Graph, forms: Sequence[Graph]) -> None:
     """Make the targets of Reshapes in `common` those that fit all forms."""
     if {len(form.nodes) for form in forms} != {len(common.nodes)}:
-        raise ValueError(_refusal(common, "the model"))
+        raise SizesMatter(_refusal(common, "the model"))
     shapes: list[dict[str, Shape]] = []  # of each form, once they are needed
     settled: dict[str, dict[bytes, str]] = {}  # targets by their old names: the new ones
     names = common.names()
@@ -93,7 +119,7 @@ def _keep_common(common: Graph, forms: Sequence[Graph]) -> None:
         for same in others:
             alike = (node.op, node.inputs, node.outputs) == (same.op, same.inputs, same.outputs)
             if not alike or not _equal(node.attrs, same.attrs):
-                raise ValueError(_refusal(common, str(node)))
+                raise SizesMatter(_refusal(common, str(node)))
         for index, name in enumerate(node.inputs):
             arrays = [form.initializers[name] for form in forms if name in form.initializers]
             if not arrays or all(_same(arrays[0], array) for array in arrays):
@@ -103,7 +129,7 @@ def _keep_common(common: Graph, forms: Sequence[Graph]) -> None:
                 shapes = shapes or [core.shapes(form) for form in forms]
                 target = _target(arrays, [known[node.inputs[0]] for known in shapes])
             if target is None:
-                raise ValueError(_refusal(common, str(node)))
+                raise SizesMatter(_refusal(common, str(node)))
             new = settled.setdefault(name, {})
             fresh = names.fresh(name) if new else name
             node.inputs[index] = new.setdefault(target.tobytes(), fresh)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from . import FAMILIES
 from ._registry import Operator
 
-OURS = {"coerce"}  # attributes that readers of formats set, and no file
+OURS = {"captured", "cell_limit", "coerce"}  # attributes that readers of formats set, and no file
 HEAD = """\
 # Operators
 
