@@ -132,7 +132,7 @@ def lower_matmul(low: Lowering, call: Call) -> None:
 
 
 def _steps(first: bool, groups: int, shape: Shape, outputs: int) -> list[tuple[str, Shape]]:
-    """From a factor's shape to a convolution's, channels and then all that is not summed, and back."""
+    """From a factor to an image, channels and then all that is not summed, and back."""
     between, rank = shape[1:-2], len(shape)
     count = math.prod(between)
     rest, summed = shape[-2:] if first else shape[:-3:-1]
