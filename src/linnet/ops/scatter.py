@@ -216,8 +216,8 @@ def _computed_round(
     count = len(table)
     untouched = table < count
     if reduction in ("add", "mul"):
-        # Beyond all rows are zeros.
-        beyond = np.where(untouched, count, table - count)
+        # Beyond all of its rows are zeros.
+        beyond = np.where(untouched, low.shape(updates)[2], table - count)
         taken = _taken(low, call, updates, beyond, f"taken{number}")
         if reduction == "mul":
             ones = untouched.astype(np.float32).reshape(1, 1, count, 1)
