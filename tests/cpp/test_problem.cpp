@@ -32,8 +32,10 @@ TEST_CASE("every field of a key is read and written") {
         "conv f32 n1 c37h7w7 k53r1x1s2 wint8 nchw>nhwc t4",
         "conv f32 n1 c8h7w7 k8r3x3d2 g8 relu6 maxpool2x3 nhwc t1",
         "conv int8>uint8 n1 c8h7w7 k8r3x3 clip-0.5,2.25 nhwc/64>nhwc/16 t1",
-        "matmul f32 n1 c9h1w1 k3 add nhwc/16 t1", "map bool n1 c9h2w1 nhwc>nhwc/16 t1",
-        "map f32 n1 c9h2w3 add z1x2x1c/4 relu nchw t1", "map f32 n1 c9h2w3 add nhwc/16>nchw t1",
+        "matmul f32 n1 c9h1w1 k3 add nhwc/16 t1",
+        "map bool n1 c9h2w1 nhwc>nhwc/16 t1",
+        "map f32 n1 c9h2w3 add z1x2x1c/4 relu nchw t1",
+        "map f32 n1 c9h2w3 add nhwc/16>nchw t1",
         "pool f32 n1 c9h5w5 r2x3s2x1p1,0,0,1 average ceil pads nhwc t1",
         "pool f32 n1 c9h5w5 r2x3s2x1p1,0,0,1d1x2 max ceil nhwc t1",
         "reduce f32>int64 n1 c9h5w5 firstmin ofh top3 nchw t1",
@@ -46,7 +48,8 @@ TEST_CASE("every field of a key is read and written") {
         "detect f32>int64 n2 c9h1w4 k5 classes3 planar together2 score0 overlap1 nchw t2",
         "regions f32 n1 c24h7w5 k3 to2x3 own images2 scale0.5 nchw t1",
         "regions f32 n1 c4h7w5 k3 to2x3 samples each2 offset-0.5 nchw t1",
-        "normalize f32 n1 c9h2w3 softmax axis2 nchw t1", "map f32>int32 n2 c13h5w7 nchw/20 t1",
+        "normalize f32 n1 c9h2w3 softmax axis2 nchw t1",
+        "map f32>int32 n2 c13h5w7 nchw/20 t1",
         "move int32 n2 c13h5w7 k40 at11 nchw>nhwc/48 t1"}) {
     CAPTURE(key);
     CHECK(Problem::parse(key).key() == key);
