@@ -218,6 +218,14 @@ void pair(Io& io, int64_t* values, int64_t least) {
   values[1] = io.part("x", values[1] != values[0]) ? io.number(values[1], least) : values[0];
 }
 
+// Two numbers with an x between them.
+template <typename Io>
+void sides(Io& io, int64_t& first, int64_t& second) {
+  first = io.number(first, 1);
+  if (!io.part("x")) io.fail(nullptr);
+  second = io.number(second, 1);
+}
+
 template <typename Io>
 void channels(Io& io, Problem& p) {
   need(io, "k", "the number of output channels");
@@ -228,9 +236,7 @@ void channels(Io& io, Problem& p) {
 template <typename Io>
 void window(Io& io, Window& w) {
   if (!io.part("r")) io.fail(nullptr);
-  w.kernel[0] = io.number(w.kernel[0], 1);
-  if (!io.part("x")) io.fail(nullptr);
-  w.kernel[1] = io.number(w.kernel[1], 1);
+  sides(io, w.kernel[0], w.kernel[1]);
   if (io.part("s", !w.unit_stride())) pair(io, w.stride, 1);
   if (io.part("p", w.padded())) {
     for (int i = 0; i < 4; ++i) {
@@ -312,9 +318,7 @@ template <typename Io>
 void parameters(Io& io, Problem& p, family::Regions& r) {
   channels(io, p);
   need(io, "to", "the bins");
-  r.bins[0] = io.number(r.bins[0], 1);
-  if (!io.part("x")) io.fail(nullptr);
-  r.bins[1] = io.number(r.bins[1], 1);
+  sides(io, r.bins[0], r.bins[1]);
   if (!choose(io, r.code, kRegionNames)) io.fail("what becomes of a bin");
   if (io.word("each", r.samples != 0)) r.samples = io.number(r.samples, 1);
   if (io.word("images", r.images != 1)) r.images = io.number(r.images, 1);
@@ -357,9 +361,7 @@ void parameters(Io& io, Problem& p, family::Product&) {
 template <typename Io>
 void parameters(Io& io, Problem& p, family::Sample& s) {
   need(io, "to", "the output's size");
-  p.y.dims.h = io.number(p.y.dims.h, 1);
-  if (!io.part("x")) io.fail(nullptr);
-  p.y.dims.w = io.number(p.y.dims.w, 1);
+  sides(io, p.y.dims.h, p.y.dims.w);
   if (!choose(io, s.code, kResizeNames)) io.fail("nearest, linear or cubic");
   if (!choose(io, s.beyond, kBeyondNames)) io.fail("zeros, border or reflection");
   s.corners = io.flag("corners", s.corners);
@@ -391,9 +393,7 @@ void reals(Io& io, float* values, int count) {
 template <typename Io>
 void parameters(Io& io, Problem& p, family::Resize& r) {
   need(io, "to", "the output's size");
-  p.y.dims.h = io.number(p.y.dims.h, 1);
-  if (!io.part("x")) io.fail(nullptr);
-  p.y.dims.w = io.number(p.y.dims.w, 1);
+  sides(io, p.y.dims.h, p.y.dims.w);
   if (!choose(io, r.code, kResizeNames)) io.fail("nearest, linear or cubic");
   choose(io, r.coordinates, kCoordinateNames);
   choose(io, r.nearest, kNearestNames);
@@ -443,9 +443,7 @@ void results(Io& io, Epilogue& end, Kind kind) {
   if (weighted) end.residual = io.flag("add", end.residual);
   if (weighted || kind == Kind::kMap) limits(io, end.limits);
   if (kind == Kind::kConv && io.word("maxpool", end.pooled())) {
-    end.pool[0] = io.number(end.pool[0], 1);
-    if (!io.part("x")) io.fail(nullptr);
-    end.pool[1] = io.number(end.pool[1], 1);
+    sides(io, end.pool[0], end.pool[1]);
   }
   if (weighted) function(io, end.then, 1);
 }

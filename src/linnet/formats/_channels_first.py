@@ -7,6 +7,7 @@ open, 0; where a fully connected layer allows only some, `fitting` finds out whi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -327,13 +328,14 @@ def _least(true: Callable[[int], bool], low: int = 1) -> int | None:
     return low
 
 
-def beside(model: Source, names: Callable[[str], str], what: str) -> Source:
-    """The file with the weights that lies beside a model's and matches a pattern of its name;
-    ValueError if there is none, or several.
+def beside(model: Source, names: Callable[[str], tuple[str, str]], what: str) -> Source:
+    """The file with the weights that lies beside a model's; by that one's name, how it begins and a
+    pattern of how it ends. ValueError if there is none, or several.
     """
     found = []
     if model.path is not None:
-        pattern = names(model.path.name)
+        begin, end = names(model.path.name)
+        pattern = re.sub(r"[\[\]*?]", "?", begin) + end
         found = sorted(path for path in model.path.parent.glob(pattern) if path.is_file())
     if len(found) != 1:
         more = f"; beside it are {', '.join(path.name for path in found[:5])}" if found else ""

@@ -63,8 +63,8 @@ def read(
     return _Reader(model, found, Weights(weights), shapes or {}).graph
 
 
-def _beside(name: str) -> str:
-    return re.sub(r"[\[\]*?]", "?", name.removesuffix(".cfg")) + ".weights"
+def _beside(name: str) -> tuple[str, str]:
+    return name.removesuffix(".cfg"), ".weights"
 
 
 class _Reader(ChannelsFirst):

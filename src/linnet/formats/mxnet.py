@@ -61,9 +61,9 @@ def read(
     return fitting(lambda more: _Reader(model, found, arrays, weights, {**given, **more}))
 
 
-def _beside(name: str) -> str:
+def _beside(name: str) -> tuple[str, str]:
     stem = name[: -len("-symbol.json")] if name.endswith("-symbol.json") else name[: -len(".json")]
-    return re.sub(r"[\[\]*?]", "?", stem) + "-????.params"
+    return stem, "-????.params"
 
 
 class _Reader(ChannelsFirst):

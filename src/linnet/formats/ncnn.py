@@ -10,7 +10,6 @@ Weights of float16, of int8 with scales, and of a table are the numbers they sta
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -57,8 +56,8 @@ def read(
     return fitting(lambda more: _Reader(model, loaded, {**given, **more}))
 
 
-def _beside(name: str) -> str:
-    return re.sub(r"[\[\]*?]", "?", name.removesuffix(".param")) + ".bin"
+def _beside(name: str) -> tuple[str, str]:
+    return name.removesuffix(".param"), ".bin"
 
 
 class _Loaded(NamedTuple):

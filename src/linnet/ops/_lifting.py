@@ -36,6 +36,10 @@ def lifted(low: Lowering, call: Call, rule: Lift, change: Lift) -> None:
             low.reshape(outer, value, low.shape(value)[1:])
 
 
+def unchanged(low: Lowering, call: Call) -> None:
+    """An operator whose rule works with the new axis as it is, or asks call.lifted."""
+
+
 def axis(low: Lowering, call: Call) -> None:
     """An operator with the attribute "axis"."""
     call.attrs = {**call.attrs, "axis": call.attrs["axis"] + (call.attrs["axis"] >= 0)}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import ELEMENT_TYPES, FLOAT32, Array
+from . import _lifting
 from ._lowering import Call, Lowering, Refusal
 from ._moving import slice_of
 from ._registry import Operator
@@ -151,10 +152,6 @@ def lower_combined_non_max_suppression(low: Lowering, call: Call) -> None:
         low.reshape(call.of(count), _count(low, call, _there(low, call, y)), (n,))
 
 
-def _as_it_is(low: Lowering, call: Call) -> None:
-    """The other axis is added before all, by which the rule works."""
-
-
 def _post_process(
     attrs: Mapping[str, Any], anchors: Array, width: int
 ) -> tuple[dict[str, Any], Array]:
@@ -264,7 +261,7 @@ OPERATORS = (
         padded_non_max_suppression,
         lower_padded_non_max_suppression,
         several=True,
-        lift=_as_it_is,
+        lift=_lifting.unchanged,
     ),
     Operator(
         "CombinedNonMaxSuppression",

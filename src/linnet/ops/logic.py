@@ -132,10 +132,8 @@ def lower_not(low: Lowering, call: Call) -> None:
 def lower_both(low: Lowering, call: Call) -> None:
     """Of truth values, of which those of one input broadcast to those of the other."""
     x, y = (_number(low, call, call.input(i), f"number{i}") for i in (0, 1))
-    if x in low.constants or (y not in low.constants and smaller(low.shape(x), low.shape(y))):
-        x, y = y, x
     op = "Mul" if call.node.op == "And" else "Max"
-    result = arithmetic(low, call, op, (x, y), "result")
+    result = commuted(low, call, op, (x, y), "result")
     low.emit(call, "Cast", [result], {"to": _BOOL})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import ELEMENT_TYPES, Array, Shape
+from . import _lifting
 from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal
 from ._moving import joined, slice_of
@@ -333,14 +334,10 @@ def lower_roi_align(low: Lowering, call: Call) -> None:
     _lower(low, call, rois, bins, how)
 
 
-def _as_it_is(low: Lowering, call: Call) -> None:
-    """linnet's other axis is added before all, by which the rules work."""
-
-
 OPERATORS = (
     Operator("Regions", regions, None),
-    Operator("MaxRoiPool", max_roi_pool, lower_max_roi_pool, lift=_as_it_is),
-    Operator("PSRoiPool", ps_roi_pool, lower_ps_roi_pool, lift=_as_it_is),
-    Operator("CropAndResize", crop_and_resize, lower_crop_and_resize, lift=_as_it_is),
-    Operator("RoiAlign", roi_align, lower_roi_align, lift=_as_it_is),
+    Operator("MaxRoiPool", max_roi_pool, lower_max_roi_pool, lift=_lifting.unchanged),
+    Operator("PSRoiPool", ps_roi_pool, lower_ps_roi_pool, lift=_lifting.unchanged),
+    Operator("CropAndResize", crop_and_resize, lower_crop_and_resize, lift=_lifting.unchanged),
+    Operator("RoiAlign", roi_align, lower_roi_align, lift=_lifting.unchanged),
 )

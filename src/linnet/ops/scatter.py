@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph import Array, Shape
 from ..text import shape_text
+from . import _lifting
 from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal, axis_of
 from ._moving import joined, slice_of
@@ -87,10 +88,8 @@ def lower_gather_nd(low: Lowering, call: Call) -> None:
     base = np.arange(groups, dtype=np.int64).reshape(-1, 1) * math.prod(sizes)
     if indices is not None:
         low.spend(indices.size, 8)
-        each = indices.astype(np.int64).reshape(-1, depth)
-        if (each < -np.array(sizes)).any() or (each >= np.array(sizes)).any():
-            raise Refusal(f"numbers beyond {shape_text(sizes)}")
-        flat = np.ravel_multi_index(tuple((each % np.array(sizes)).T), sizes)
+        each = _inside(indices.astype(np.int64).reshape(-1, depth), np.array(sizes))
+        flat = np.ravel_multi_index(tuple(each.T), sizes)
         flat = flat.reshape(groups, -1) + base
         places = low.add_constant(f"{call.output}.places", flat.reshape(1, -1))
     else:
@@ -271,20 +270,12 @@ def _rounds(places: Array, count: int, last: bool) -> list[Array]:
     return tables
 
 
-def _lift_axis(low: Lowering, call: Call) -> None:
-    """Its axis stays that of the constant's, which has none for the batch."""
-
-
-def _lift_vectors(low: Lowering, call: Call) -> None:
-    """Vectors name axes after the new one."""
-
-
 def gathered(data: Array, indices: Array, **attrs: Any) -> int:
     return int(data.size * indices.size)
 
 
 OPERATORS = (
-    Operator("GatherND", gather_nd, lower_gather_nd, gathered, lift=_lift_vectors),
-    Operator("ScatterND", scatter_nd, lower_scatter_nd, lift=_lift_vectors),
-    Operator("ScatterElements", scatter_elements, lower_scatter_elements, lift=_lift_axis),
+    Operator("GatherND", gather_nd, lower_gather_nd, gathered, lift=_lifting.unchanged),
+    Operator("ScatterND", scatter_nd, lower_scatter_nd, lift=_lifting.unchanged),
+    Operator("ScatterElements", scatter_elements, lower_scatter_elements, lift=_lifting.unchanged),
 )
