@@ -121,16 +121,21 @@ Weight to_weight(const std::string& name, const py::array& array) {
     const auto dense = py::array_t<int64_t, py::array::c_style>::ensure(array);
     w.integers.assign(dense.data(), dense.data() + dense.size());
   } else {
-    throw std::invalid_argument("initializer '" + name + "' is " +
-                                py::cast<std::string>(py::str(array.dtype())) +
-                                ", not float32 or int64");
+    w.type = core_type(array.dtype());
+    if (!is_byte(w.type) || (array.flags() & kDense) != kDense)
+      throw std::invalid_argument("initializer '" + name + "' is " +
+                                  py::cast<std::string>(py::str(array.dtype())) +
+                                  ", not dense float32, int64, int8 or uint8");
+    w.stored = array.data(), w.owner = keep_alive(array);
   }
   return w;
 }
 
 void add_initializer(GraphBuilder& builder, const std::string& name, const py::array& array) {
   Weight w = to_weight(name, array);
-  if (w.data) {
+  if (w.stored) {
+    builder.initializer(name, std::move(w));
+  } else if (w.data) {
     builder.initializer(name, w.shape, w.data, w.owner);
   } else {
     builder.initializer(name, w.shape, w.integers);

@@ -85,6 +85,9 @@ inline double mapped(const Function& f, double x, double z) {
       return x < 0 ? f.a * std::expm1(x) : f.b * x;
     case MapCode::kHardSigmoid:
       return std::min(1.0, std::max(0.0, f.a * x + f.b));
+    case MapCode::kQuantize:
+    case MapCode::kDequantize:
+      return x;  // the integers stand for the same reals
   }
   return x;
 }

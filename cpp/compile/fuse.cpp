@@ -1,6 +1,7 @@
 #include "compile/fuse.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "ops/op.h"
 
@@ -14,7 +15,8 @@ class Fuser {
       : graph_(graph),
         takes_(takes),
         users_(graph.values.size(), -1),
-        readers_(graph.values.size()) {
+        readers_(graph.values.size()),
+        integer_readers_(graph.values.size()) {
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
       for (const Input& input : graph.nodes[n].inputs) {
         if (input.value < 0) continue;
@@ -26,17 +28,21 @@ class Fuser {
   }
 
   // The node and what its step takes besides.
-  Group group(int first, int64_t batch, int threads) const {
+  Group group(int first, int64_t batch, int threads) {
     const Node& node = graph_.nodes[first];
     Group g;
     g.nodes = {first};
     if (!node.op->problem) return g;
+    g.x = node.value(0), g.z = node.value(1);
     Problem& p = g.problem;
     p = node.op->problem(graph_, node);
     const Value &x = graph_.values[node.value(0)], &y = graph_.values[node.output()];
     p.x.dims = x.dims(), p.x.dtype = x.type.dtype;
     p.n = graph_.fixed ? x.shape()[0] : batch, p.threads = threads;
     p.y.dims = y.dims(), p.y.dtype = y.type.dtype;
+    if (node.op->quantized) {
+      if (const auto integers = quantized(g)) return *integers;
+    }
     if (p.y.dtype != DType::kF32) return g;
     for (const Fuse fuse : node.op->takes) {
       const Node* n = sole_user(g.output(graph_));
@@ -47,7 +53,101 @@ class Fuser {
     return g;
   }
 
+  // Whether all that read the result of a DequantizeLinear read its integers.
+  bool unread(const Group& g) const {
+    const int value = g.output(graph_);
+    return g.nodes.size() == 1 && integer_readers_[value] > 0 &&
+           integer_readers_[value] == readers_[value];
+  }
+
  private:
+  static const MapParams* scale_of(const Node& node, MapCode code) {
+    const auto* map = std::get_if<MapParams>(&node.params);
+    return map && map->function.code == code ? map : nullptr;
+  }
+  static void stand_for(const MapParams& scale, Operand& o) {
+    o.dtype = scale.integers;
+    o.scale = scale.function.a, o.zero = static_cast<int32_t>(scale.function.b);
+  }
+
+  // Has `o` be the integers that a value is made of.
+  bool read_integers(int value, Operand& o) const {
+    if (graph_.integers_of(value) < 0) return false;
+    const Node& node = graph_.nodes[graph_.values[value].producer];
+    stand_for(std::get<MapParams>(node.params), o);
+    return true;
+  }
+
+  // The node that alone reads the group's result, and is a QuantizeLinear or DequantizeLinear.
+  const Node* scaled_by(const Group& g, MapCode code) const {
+    const Node* n = sole_user(g.output(graph_));
+    return n && scale_of(*n, code) ? n : nullptr;
+  }
+  void push(Group& g, const Node* node) const {
+    g.nodes.push_back(static_cast<int>(node - graph_.nodes.data()));
+  }
+  void take_followers(Group& g) const {
+    const Node* n = sole_user(g.output(graph_));
+    if (n && n->op->becomes == Fuse::kActivation && take_limits(*n, g.problem.end)) push(g, n);
+  }
+
+  // The group where it computes with integers; nothing where it cannot.
+  std::optional<Group> quantized(Group g) {
+    const Node& node = graph_.nodes[g.nodes[0]];
+    Problem& p = g.problem;
+    const int x = g.x, z = g.z;
+    if (p.weighted() && p.weights() != DType::kI8) return std::nullopt;
+    if (!p.weighted() && node.weight(1) >= 0 && p.binary()) return std::nullopt;
+    if (!read_integers(x, p.x)) return std::nullopt;
+    if (p.binary() && (!read_integers(z, p.z) || p.z.dims != p.x.dims)) return std::nullopt;
+    const MapParams* own = scale_of(node, MapCode::kQuantize);
+    if (!own) {
+      take_followers(g);
+      const Node* q = scaled_by(g, MapCode::kQuantize);
+      if (!q && !p.weighted()) return std::nullopt;
+      if (q) push(g, q), own = &std::get<MapParams>(q->params);
+    }
+    if (own) stand_for(*own, p.y);
+    if (auto* map = std::get_if<family::Map>(&p.params)) {
+      if (map->code == MapCode::kCopy)
+        static_cast<Function&>(*map) = {MapCode::kQuantize, p.y.scale,
+                                        static_cast<float>(p.y.zero)};
+    }
+    g.x = graph_.integers_of(x), ++integer_readers_[x];
+    if (p.binary()) g.z = graph_.integers_of(z), ++integer_readers_[z];
+    if (p.weighted() && own) take_sum(g);
+    return g;
+  }
+
+  // A residual that is added to the reals of the group's integers, and integers again of the sum.
+  void take_sum(Group& g) {
+    const Node* reals = scaled_by(g, MapCode::kDequantize);
+    if (!reals) return;
+    Group sum = g;
+    Problem& p = sum.problem;
+    push(sum, reals);
+    const int mine = sum.output(graph_);
+    const Node* add = sole_user(mine);
+    if (!add || add->op->becomes != Fuse::kResidual || add->weight(1) >= 0) return;
+    const int other = add->value(0) == mine ? add->value(1) : add->value(0);
+    p.z = p.y;
+    if (!read_integers(other, p.z)) return;
+    sum.z = graph_.integers_of(other);
+    if (graph_.values[other].shape() != graph_.values[mine].shape() ||
+        graph_.values[sum.z].producer >= g.nodes[0])
+      return;
+    push(sum, add);
+    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
+    p.end.limits = {}, p.end.residual = true;
+    take_followers(sum);
+    const Node* q = scaled_by(sum, MapCode::kQuantize);
+    if (!q) return;
+    push(sum, q);
+    stand_for(std::get<MapParams>(q->params), p.y);
+    ++integer_readers_[other];
+    g = sum;
+  }
+
   // The one node that reads a value nobody else wants; null if there is none.
   const Node* sole_user(int value) const {
     return readers_[value] == 1 && users_[value] >= 0 ? &graph_.nodes[users_[value]] : nullptr;
@@ -78,7 +178,7 @@ class Fuser {
     if (other == mine || graph_.values[other].shape() != graph_.values[mine].shape() ||
         graph_.values[other].producer >= g.nodes[0])
       return false;
-    g.residual = other;
+    g.z = other;
     g.problem.z.dims = g.problem.y.dims;
     return g.problem.end.residual = true;
   }
@@ -128,13 +228,14 @@ class Fuser {
   const std::function<bool(const Problem&)>& takes_;
   std::vector<int> users_;    // of each value: the last node that reads it
   std::vector<int> readers_;  // how often each value is read or wanted
+  std::vector<int> integer_readers_;  // how often groups read the integers that it is made of
 };
 
 }  // namespace
 
 std::vector<Group> fuse(const Graph& graph, int64_t batch, const std::vector<int>& wanted,
                         int threads, const std::function<bool(const Problem&)>& takes) {
-  const Fuser fuser(graph, wanted, takes);
+  Fuser fuser(graph, wanted, takes);
   std::vector<bool> done(graph.nodes.size());
   std::vector<Group> groups;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
@@ -142,6 +243,9 @@ std::vector<Group> fuse(const Graph& graph, int64_t batch, const std::vector<int
     groups.push_back(fuser.group(static_cast<int>(n), batch, threads));
     for (const int node : groups.back().nodes) done[node] = true;
   }
+  groups.erase(std::remove_if(groups.begin(), groups.end(),
+                              [&](const Group& g) { return fuser.unread(g); }),
+               groups.end());
   return groups;
 }
 

@@ -29,7 +29,7 @@ class SlotFinder final : public Lowering {
     for (const Group& group : groups) {
       const Node& node = graph.nodes[group.nodes[0]];
       // What is added to the result of a step must lie like it.
-      if (node.op->problem) made_[group.output(graph)] = group.residual < 0;
+      if (node.op->problem) made_[group.output(graph)] = !group.problem.end.residual;
       if (!node.op->problem) node.op->lower(node, *this);
     }
   }
@@ -69,9 +69,15 @@ class Lowerer final : public Lowering {
         readers_(graph.values.size()) {
     program_.batch = wanted.batch, program_.wanted = wanted.values, program_.width = width;
     for (const int value : wanted_) slots_[value] = {}, ++readers_[value];
-    for (const Node& node : graph.nodes) {
-      for (const Input& input : node.inputs) {
-        if (input.value >= 0) ++readers_[input.value];
+    for (const Group& group : groups) {
+      const Node& node = graph.nodes[group.nodes[0]];
+      std::vector<int> read = {group.x, group.z};
+      if (!node.op->problem) {
+        read.clear();
+        for (const Input& input : node.inputs) read.push_back(input.value);
+      }
+      for (const int value : read) {
+        if (value >= 0) ++readers_[value];
       }
     }
     for (size_t i = 0; i < graph.inputs.size(); ++i) {
@@ -406,12 +412,12 @@ class Lowerer final : public Lowering {
     }
     Problem p = group.problem;
     // A flattened image keeps its pixels where a matrix reads it; the weights are packed to match.
-    const View source = views_[node.value(0)];
+    const View source = views_[group.x];
     if (p.kind() == Kind::kMatmul && source.made.count() == p.x.dims.count() &&
         as_image(source, source.made))
       p.x.dims = source.made;
     View x, z;
-    const int second = group.residual >= 0 ? group.residual : node.value(1);
+    const int second = group.z;
     if (node.op->planar) {
       x = image_view(source, p.x = image(p.x.dims, Layout::kNchw, p.x.dtype), step.name);
       if (second >= 0) {
@@ -431,12 +437,16 @@ class Lowerer final : public Lowering {
     const auto slot = slot_operand(result);
     p.y = slot ? *slot : image(p.y.dims, preferred_, p.y.dtype);
     // A residual is read like the result is written, which has no slot then.
-    p.z = group.residual >= 0 ? image(p.z.dims, preferred_, p.z.dtype) : p.z.in(preferred_);
+    p.z = p.end.residual ? image(p.z.dims, preferred_, p.z.dtype) : p.z.in(preferred_);
+    for (Operand Problem::* operand : {&Problem::x, &Problem::y, &Problem::z}) {
+      (p.*operand).scale = (group.problem.*operand).scale;
+      (p.*operand).zero = (group.problem.*operand).zero;
+    }
     step.choice = planner_.choose(p, step.weight, step.bias);
     const Problem& chosen = step.choice.problem;
     x = image_view(x, chosen.x, step.name);
     if (second >= 0) z = image_view(z, chosen.z, step.name);
-    const bool in_place = dies_here(node.value(0), x) && chosen.kind() == Kind::kMap && !slot &&
+    const bool in_place = dies_here(group.x, x) && chosen.kind() == Kind::kMap && !slot &&
                           chosen.x.dims == chosen.y.dims && chosen.x.layout == chosen.y.layout &&
                           chosen.x.dtype == chosen.y.dtype && chosen.x.pitch == 0 &&
                           z.block != x.block;

@@ -36,7 +36,8 @@ constexpr int kReduceCodes = 11, kReduceKernels = 7;
 static constexpr bool is_place(ReduceCode code) { return code >= ReduceCode::kFirstMax; }
 
 // Functions of every element of an input, or of those of two: their codes, the words of keys for
-// them, how many inputs they have and how many parameters, and what a vector costs.
+// them, how many inputs they have and how many parameters, and what a vector costs. Parameters of
+// the last two are the scale and the zero point.
 #define LINNET_MAP_CODES(X)             \
   X(kCopy, "", 1, 0, 2)                 \
   X(kAdd, "add", 2, 0, 2)               \
@@ -68,7 +69,9 @@ static constexpr bool is_place(ReduceCode code) { return code >= ReduceCode::kFi
   X(kGelu, "gelu", 1, 0, 50)            \
   X(kLeaky, "leaky", 1, 1, 2)           \
   X(kElu, "elu", 1, 2, 25)              \
-  X(kHardSigmoid, "hardsigmoid", 1, 2, 2)
+  X(kHardSigmoid, "hardsigmoid", 1, 2, 2) \
+  X(kQuantize, "quantize", 1, 2, 8)       \
+  X(kDequantize, "dequantize", 1, 2, 4)
 enum class MapCode : uint8_t {
 #define LINNET_CODE(code, word, inputs, parameters, cycles) code,
   LINNET_MAP_CODES(LINNET_CODE)

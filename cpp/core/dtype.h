@@ -16,6 +16,9 @@ enum class DType : uint8_t { kF32, kF16, kI8, kU8, kI16, kI32, kI64, kBool };
 constexpr int kDTypes = 8;
 constexpr int kWeightTypes = 3;
 
+// An integer of 8 bits.
+constexpr bool is_byte(DType type) { return type == DType::kI8 || type == DType::kU8; }
+
 // Bytes of one number.
 constexpr int64_t size_of(DType type) {
   return type == DType::kI64                          ? 8

@@ -125,7 +125,7 @@ class Reader {
   };
 
   // TensorProto.DataType
-  static constexpr int64_t kFloat = 1, kInt8 = 3, kInt64 = 7, kFloat16 = 10;
+  static constexpr int64_t kFloat = 1, kUint8 = 2, kInt8 = 3, kInt64 = 7, kFloat16 = 10;
 
   // Runs `f`, noting what is not canonical. The builder's messages name the node or tensor already.
   template <typename F>
@@ -278,12 +278,15 @@ class Reader {
     if (tensor.type == kFloat) {
       expect_bytes(tensor, sizeof(float));
       builder_->initializer(tensor.name, weight_of(tensor, DType::kF32));
-    } else if ((tensor.type == kFloat16 || tensor.type == kInt8) && raw) {
-      const auto type = tensor.type == kFloat16 ? DType::kF16 : DType::kI8;
-      expect_bytes(tensor, static_cast<size_t>(size_of(type)));
+    } else if (tensor.type == kFloat16 && raw) {
+      expect_bytes(tensor, sizeof(uint16_t));
       if (tensor.name.empty() || builder_->has(tensor.name))
         throw NotCanonical("the name is empty or taken");
-      stored_[tensor.name] = weight_of(tensor, type);
+      stored_[tensor.name] = weight_of(tensor, DType::kF16);
+    } else if ((tensor.type == kInt8 || tensor.type == kUint8) && raw) {
+      expect_bytes(tensor, 1);
+      builder_->initializer(tensor.name,
+                            weight_of(tensor, tensor.type == kInt8 ? DType::kI8 : DType::kU8));
     } else if (tensor.type == kInt64 && raw) {
       std::vector<int64_t> integers = tensor.integers;
       if (tensor.data_field) {
@@ -298,7 +301,7 @@ class Reader {
       builder_->initializer(tensor.name, tensor.shape, std::move(integers));
     } else {
       throw NotCanonical("has data type " + std::to_string(tensor.type) +
-                         "; expected float32, float16 or int8 in raw_data, or int64");
+                         "; expected float32, float16, int8 or uint8 in raw_data, or int64");
     }
   }
 
@@ -359,70 +362,22 @@ class Reader {
           const bool value =
               inputs.size() == 1 && builder_->has(inputs[0]) && !builder_->weight(inputs[0]);
           if (op == "Cast" && !value) return cast(inputs, outputs, attributes);
-          if (op == "DequantizeLinear") return dequantize(inputs, outputs, attributes);
           for (const std::string& input : inputs)
             if (stored_.count(input))
               throw NotCanonical("input '" + input +
-                                 "' is float16 without a Cast, or int8 without a DequantizeLinear");
+                                 "' is float16 without a Cast");
           builder_->node(op, name, inputs, outputs, attributes);
         });
     if (!ok)
       for (const std::string& output : outputs) poison(output);
   }
 
-  // The float16 or int8 initializer of that name; null if there is none.
-  Weight* stored(const std::string& name, DType type) {
-    const auto found = stored_.find(name);
-    return found == stored_.end() || found->second.type != type ? nullptr : &found->second;
-  }
-
   void cast(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
             const Attributes& attributes) {
-    const Weight* half =
-        inputs.size() == 1 && outputs.size() == 1 ? stored(inputs[0], DType::kF16) : nullptr;
-    if (!half || attributes != Attributes{{"to", kFloat}})
+    const auto half = inputs.size() == 1 && outputs.size() == 1 ? stored_.find(inputs[0]) : stored_.end();
+    if (half == stored_.end() || attributes != Attributes{{"to", kFloat}})
       throw NotCanonical("only a float16 initializer may be cast, and only to float32");
-    builder_->initializer(outputs[0], *half);
-  }
-
-  // Weights of int8, with one scale for each index of axis 0 or one for all, and no zero point.
-  void dequantize(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                  const Attributes& attributes) {
-    const bool arity = (inputs.size() == 2 || inputs.size() == 3) && outputs.size() == 1;
-    Weight* weight = arity ? stored(inputs[0], DType::kI8) : nullptr;
-    const Weight* given = arity ? builder_->weight(inputs[1]) : nullptr;
-    if (!weight || !given || !given->bytes() || given->type != DType::kF32)
-      throw NotCanonical("only an int8 initializer may be dequantized, with a float32 scale");
-    const Weight loaded = given->loaded(), *scale = &loaded;
-    // Each use would make other float32 weights of the same bytes.
-    if (!weight->scales.empty()) throw NotCanonical("'" + inputs[0] + "' is dequantized twice");
-    const bool whole = scale->shape.empty();
-    int64_t axis = 1;
-    for (const auto& [name, value] : attributes) {
-      const auto* i = std::get_if<int64_t>(&value);
-      if (name != "axis" || !i) throw NotCanonical("attribute '" + name + "' is not supported");
-      axis = *i < 0 ? *i + static_cast<int64_t>(weight->shape.size()) : *i;
-    }
-    if (weight->shape.empty() || (!whole && (axis != 0 || scale->shape != Shape{weight->shape[0]})))
-      throw NotCanonical("scale " + to_string(scale->shape) +
-                         " is not one for each index of axis 0 of " + to_string(weight->shape));
-    const int64_t count = scale->count();
-    if (!std::all_of(scale->data, scale->data + count, [](float s) { return std::isfinite(s); }))
-      throw NotCanonical("scale '" + inputs[1] + "' has infinities or NaN");
-    if (inputs.size() == 3 && !inputs[2].empty()) {
-      const Weight* zero = stored(inputs[2], DType::kI8);
-      const Weight zeros = zero ? zero->loaded() : Weight();
-      const auto* bytes = static_cast<const int8_t*>(zeros.stored);
-      if (!zero || zero->shape != scale->shape ||
-          std::any_of(bytes, bytes + count, [](int8_t b) { return b != 0; }))
-        throw NotCanonical("zero point '" + inputs[2] + "' is not int8 zeros of the scale's shape");
-    }
-    if (whole) {
-      weight->scales.assign(static_cast<size_t>(weight->shape[0]), scale->data[0]);
-    } else {
-      weight->scales.assign(scale->data, scale->data + count);
-    }
-    builder_->initializer(outputs[0], *weight);
+    builder_->initializer(outputs[0], half->second);
   }
 
   static Attributes read_attributes(Bytes node) {
@@ -514,7 +469,7 @@ class Reader {
   const std::shared_ptr<const File> file_;
   const uint8_t* begin_ = nullptr;
   std::shared_ptr<GraphBuilder> builder_;
-  // FLOAT16 and INT8 initializers, which a Cast or DequantizeLinear makes weights of.
+  // FLOAT16 initializers, which a Cast makes weights of.
   std::unordered_map<std::string, Weight> stored_;
   std::unordered_set<std::string> poisoned_;  // values that a problem has left undefined
   bool has_output_ = false;

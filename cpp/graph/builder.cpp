@@ -1,6 +1,7 @@
 #include "graph/builder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <stdexcept>
 
@@ -24,12 +25,23 @@ std::vector<TensorType> common_types(std::vector<TensorType> a, const std::vecto
   return a;
 }
 
+// Integers of 8 bits that stand for themselves.
+bool is_plain(const Weight& weight) { return is_byte(weight.type) && weight.scales.empty(); }
+
+// Whether a node multiplies integers with integers.
+bool multiplies_integers(const Graph& graph, const Node& node, size_t input) {
+  return node.op->quantized && node.op->role(input) == Role::kWeight && node.weight(input) >= 0 &&
+         graph.weights[node.weight(input)].type == DType::kI8 &&
+         graph.integers_of(node.value(0)) >= 0;
+}
+
 }  // namespace
 
 std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
   auto changed = std::make_shared<Graph>(graph);
-  const auto small = [](const Node& node, size_t input) {
-    return node.weight(input) >= 0 && node.op->keeps_small_weights(node.params, input);
+  const auto small = [&](const Node& node, size_t input) {
+    return node.weight(input) >= 0 && node.op->keeps_small_weights(node.params, input) &&
+           !multiplies_integers(graph, node, input);
   };
   std::vector<bool> fixed(graph.weights.size());  // used where only float32 will do
   for (const Node& node : graph.nodes) {
@@ -127,11 +139,55 @@ void GraphBuilder::add(Weight weight) {
 }
 
 void GraphBuilder::make_float(Weight& weight) {
-  if (weight.type == DType::kF32) return;
+  if (weight.type == DType::kF32 || is_plain(weight)) return;
   Weight& floats = floats_[weight.bytes()];
   if (!floats.data) floats = weight.as(DType::kF32);
   floats.name = weight.name;
   weight = floats;
+}
+
+// Weights of int8, with one scale for each index of axis 0 or one for all, and no zero point.
+void GraphBuilder::dequantize(const std::vector<std::string>& inputs,
+                              const std::vector<std::string>& outputs,
+                              const Attributes& attributes) {
+  if ((inputs.size() != 2 && inputs.size() != 3) || outputs.size() != 1)
+    fail("has not two or three inputs and one output");
+  const Weight *q = weight(inputs[0]), *given = weight(inputs[1]);
+  if (q->type != DType::kI8 || !is_plain(*q) || !given || !given->bytes() ||
+      given->type != DType::kF32)
+    fail("only int8 initializers may be dequantized, with a float32 scale");
+  // The same bytes under many scales would make much of little.
+  if (!dequantized_.insert(inputs[0]).second) fail("'" + inputs[0] + "' is dequantized twice");
+  Weight made = *q;
+  const Weight scale = given->loaded();
+  int64_t axis = 1;
+  for (const auto& [name, value] : attributes) {
+    const auto* i = std::get_if<int64_t>(&value);
+    if (name != "axis" || !i) fail("attribute '" + name + "' is not supported");
+    axis = *i < 0 ? *i + static_cast<int64_t>(made.shape.size()) : *i;
+  }
+  const bool whole = scale.shape.empty();
+  if (made.shape.empty() || (!whole && (axis != 0 || scale.shape != Shape{made.shape[0]})))
+    fail("scale " + to_string(scale.shape) + " is not one for each index of axis 0 of " +
+         to_string(made.shape));
+  const int64_t count = scale.count();
+  if (!std::all_of(scale.data, scale.data + count, [](float s) { return std::isfinite(s); }))
+    fail("scale '" + inputs[1] + "' has infinities or NaN");
+  if (inputs.size() == 3 && !inputs[2].empty()) {
+    const Weight* zero = weight(inputs[2]);
+    const Weight zeros = zero ? zero->loaded() : Weight();
+    const auto* bytes = static_cast<const int8_t*>(zeros.stored);
+    if (!zero || zero->type != DType::kI8 || zero->shape != scale.shape ||
+        std::any_of(bytes, bytes + count, [](int8_t b) { return b != 0; }))
+      fail("zero point '" + inputs[2] + "' is not int8 zeros of the scale's shape");
+  }
+  const auto rows = static_cast<size_t>(made.shape[0]);
+  if (whole) {
+    made.scales.assign(rows, scale.data[0]);
+  } else {
+    made.scales.assign(scale.data, scale.data + count);
+  }
+  initializer(outputs[0], std::move(made));
 }
 
 void GraphBuilder::initializer(const std::string& name, Shape shape,
@@ -155,6 +211,8 @@ Input GraphBuilder::find(const OpDef& op, size_t place, const std::string& name)
     const bool integers = role == Role::kEither && !constant.integers.empty();
     if (role != Role::kConstant && !constant.bytes() && !integers)
       fail("input '" + name + "' is not float32");
+    if (is_plain(constant) && (role != Role::kConstant || !(op.bytes || op.quantized)))
+      fail("input '" + name + "' is " + to_string(constant.type) + " without a DequantizeLinear");
     return {-1, weight->second};
   }
   if (value == values_.end() && weight == weights_.end())
@@ -227,6 +285,8 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
                         const std::vector<std::string>& inputs,
                         const std::vector<std::string>& outputs, const Attributes& attributes) {
   try {
+    if (op_name == "DequantizeLinear" && !inputs.empty() && weights_.count(inputs[0]))
+      return dequantize(inputs, outputs, attributes);
     const OpDef* op = find_op(op_name);
     if (!op) fail("operator is not part of the canonical form");
     size_t count = inputs.size();
@@ -258,7 +318,9 @@ void GraphBuilder::node(const std::string& op_name, const std::string& name,
     node.name = name.empty() ? outputs[0] : name;
     for (size_t i = 0; i < count; ++i) {
       const int used = node.weight(i);
-      if (used >= 0 && !op->keeps_small_weights(node.params, i)) make_float(graph_.weights[used]);
+      if (used >= 0 && !op->keeps_small_weights(node.params, i) &&
+          !multiplies_integers(graph_, node, i))
+        make_float(graph_.weights[used]);
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       node.outputs.push_back(outputs[i].empty() ? -1 : static_cast<int>(graph_.values.size()));

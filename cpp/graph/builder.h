@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "graph/attributes.h"
@@ -51,6 +52,8 @@ class GraphBuilder {
   void check_outputs(const std::vector<std::string>& names, size_t count) const;
   void add(Weight weight);
   void make_float(Weight& weight);
+  void dequantize(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                  const Attributes& attributes);
   std::vector<TensorType> example_types(const std::vector<TensorType>& example, const Node& node,
                                         size_t outputs) const;
   Input find(const OpDef& op, size_t place, const std::string& name) const;
@@ -63,6 +66,7 @@ class GraphBuilder {
   // Of an open graph, the types of all values for two examples of sizes: what differs is free.
   std::vector<TensorType> examples_[2];
   std::unordered_map<std::string, int> values_, weights_;
+  std::unordered_set<std::string> dequantized_;  // initializers
   // By `bytes()`: the float32 form, which tensors of the same bytes share.
   std::unordered_map<const void*, Weight> floats_;
 };

@@ -9,4 +9,11 @@ int Graph::find_value(const std::string& wanted) const {
   return -1;
 }
 
+int Graph::integers_of(int value) const {
+  if (value < 0 || values[value].producer < 0) return -1;
+  const Node& node = nodes[values[value].producer];
+  const auto* map = std::get_if<MapParams>(&node.params);
+  return map && map->function.code == MapCode::kDequantize ? node.value(0) : -1;
+}
+
 }  // namespace linnet

@@ -36,6 +36,7 @@ struct ReshapeParams {
 struct MapParams {
   Function function;
   Limits limits;
+  DType integers = DType::kF32;  // of QuantizeLinear's result, of DequantizeLinear's input
 };
 struct NormalizeParams {
   NormalizeCode code = NormalizeCode::kSoftmax;
@@ -127,6 +128,8 @@ struct Graph {
 
   // Images of a value in a run, where axis 0 is their number: of a fixed graph 1.
   int64_t own_images(int value) const { return fixed ? values[value].shape()[0] : 1; }
+  // The integers that a value is made of by a DequantizeLinear; -1 where it is no such.
+  int integers_of(int value) const;
   int find_value(const std::string& name) const;  // -1 if there is none
   const Weight* weight(int index) const { return index < 0 ? nullptr : &weights[index]; }
 };

@@ -27,6 +27,8 @@
   extern "C" void linnet_cast_##isa(linnet::Kernels*);      \
   extern "C" void linnet_winograd_##isa(linnet::Kernels*);  \
   extern "C" void linnet_fourier_##isa(linnet::Kernels*);   \
+  extern "C" void linnet_integer_##isa(linnet::Kernels*);   \
+  extern "C" bool linnet_integer_dot_##isa(linnet::Kernels*); \
   extern "C" void linnet_peak_##isa(linnet::Kernels*);      \
   extern "C" bool linnet_scheduled_##isa(linnet::Kernels*);
 LINNET_ISAS
@@ -90,8 +92,9 @@ constexpr int kMostTables = 0 LINNET_ISAS;
 #undef X
 
 // Every compiled-in ISA, best first. Only those with nothing missing have their table filled:
-// filling runs ISA code. An ISA with kernels in assembly is there a second time without them, as
-// <isa>_intrinsics: to test them against, and for cores that they were not ordered for.
+// filling runs ISA code. An ISA with kernels in assembly, or for instructions that not all its CPUs
+// have, is there a second time without them, as <isa>_intrinsics: to test them against, and for
+// cores that they were not ordered for.
 struct Registry {
   std::array<Isa, kMostTables> isas{};
   int count = 0;
@@ -114,9 +117,11 @@ struct Registry {
       linnet_cast_##name(&entry.table);                \
       linnet_winograd_##name(&entry.table);            \
       linnet_fourier_##name(&entry.table);             \
+      linnet_integer_##name(&entry.table);             \
       linnet_peak_##name(&entry.table);                \
       const Kernels compiled = entry.table;            \
-      if (linnet_scheduled_##name(&entry.table)) {     \
+      const bool dot = linnet_integer_dot_##name(&entry.table); \
+      if (linnet_scheduled_##name(&entry.table) || dot) { \
         isas[count].table = compiled;                  \
         isas[count++].table.isa = #name "_intrinsics"; \
       }                                                \

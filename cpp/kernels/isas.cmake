@@ -50,6 +50,10 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
   OBJECT_DEPENDS
     "${CMAKE_CURRENT_LIST_DIR}/scheduled_a32.inc;${CMAKE_CURRENT_LIST_DIR}/scheduled_a64.inc")
 
+# Results of integers are the same to the last bit everywhere: products and sums are rounded one after the other.
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/integer.cpp ${CMAKE_CURRENT_LIST_DIR}/integer_dot.cpp
+  PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
 # NAME_<isa>, and sets OBJECTS_VAR to all their objects. Each exports one symbol (LINNET_EXPORT in vector.h).
 set(LINNET_KERNELS_DIR ${CMAKE_CURRENT_LIST_DIR})
@@ -81,6 +85,7 @@ linnet_add_isa_objects(LINNET_KERNEL_OBJECTS linnet_kernels
   ${LINNET_KERNELS_DIR}/peak.cpp
   ${LINNET_KERNELS_DIR}/reduce.cpp ${LINNET_KERNELS_DIR}/resize.cpp
   ${LINNET_KERNELS_DIR}/winograd.cpp ${LINNET_KERNELS_DIR}/fourier.cpp
+  ${LINNET_KERNELS_DIR}/integer.cpp ${LINNET_KERNELS_DIR}/integer_dot.cpp
   ${LINNET_KERNELS_DIR}/scheduled.cpp)
 
 # "X(avx512) X(avx2) X(scalar)"

@@ -274,6 +274,95 @@ struct NormalizeRows {
   float a, b, c;  // as family::Normalize has them
 };
 
+// What sums of products of integers become (see IntegerTile and IntegerRows), in this order:
+//   v = float(sum) * scale, rounded to nearest even and kept within low and high, plus zero,
+// which is ONNX's QLinearConv; or, where y is float32, v kept within the limits. With a residual z
+// the sums become integers of a result between first: rounded and kept within between_low and
+// between_high they are multiplied by `factor` and added to z_factor * (z - z_zero), before all
+// else; where there is none between, they are scaled and added as they are.
+struct Requantization {
+  const float* scale;  // of each output channel
+  float low, high;     // whole numbers, counted from the zero point; reals of a float32 result
+  int32_t zero;
+  bool real;                   // y is float32
+  bool between;                // sums are rounded before the residual is added
+  float between_low, between_high;
+  float factor, z_factor;
+  float z_zero;   // counted as z is after its flip
+  uint32_t flip;  // 0x80808080 where z is signed: then bytes of z are turned to unsigned ones
+};
+
+// Output pixels of a convolution of integers, for some vectors of output channels:
+//   sum[p][v] = bias[v] + sum over taps of x[p * x_col + tap] * w[tap][v]
+// Taps are groups of neighbouring numbers of x, which weights are packed for: see IntegerTiles.
+// Steps of x are bytes.
+struct IntegerTile {
+  const void* x;
+  ptrdiff_t x_col, x_outer, x_middle;
+  ptrdiff_t outer, middle, inner;  // inner: groups
+  uint32_t flip;                   // of bytes: 0x80808080 where x is signed
+  const void* w;                   // [outer][middle][inner][vecs][width][group]
+  const int32_t* bias;
+  const void* z;  // residual, laid out like y; nullptr for none
+  void* y;
+  ptrdiff_t y_col;  // numbers
+  Requantization end;
+};
+using IntegerKernel = void (*)(const IntegerTile&);
+
+// Tiles that take groups of so many numbers at once. Either x is int16, of numbers less their zero
+// point, and weights are int16; or bytes, taken as unsigned, and weights are int8.
+struct IntegerTiles {
+  int vecs;  // 0 where there are none
+  int cols[kMaxTileVecs + 1];
+  IntegerKernel tile[kMaxTileVecs + 1][kMaxTileCols + 1];
+  int group;
+  bool by_lane;  // weights of a vector are [width][group]; else [group][width]
+};
+
+// Neighbouring output pixels of a depthwise convolution of integers, for some channels.
+struct IntegerDepthwise {
+  const uint8_t* x;  // first tap of the first pixel
+  uint8_t flip;      // 0x80 where x is signed
+  ptrdiff_t x_pixel, x_row, x_col;  // from one output pixel to the next, from one tap to the next
+  ptrdiff_t rows, cols;             // taps
+  const int16_t* w;                 // [rows][cols][channels]
+  ptrdiff_t channels;               // whole vectors
+  const int32_t* bias;
+  const void* z;  // residual, laid out like y; nullptr for none
+  void* y;
+  ptrdiff_t pixels, y_pixel;
+  Requantization end;
+};
+
+// Bytes side by side that stand for real numbers, and what becomes of them.
+struct IntegerRows {
+  const void *x, *z;
+  void* y;
+  int64_t count;
+  uint8_t x_flip, z_flip;  // 0x80 where they are signed
+  float x_zero, z_zero;    // counted as they are after their flip
+  float scale, z_scale;
+  float low, high;
+  int32_t zero;
+  const uint8_t* table;  // of 256
+};
+
+// Windows of bytes, one row of them over channels-last data: the largest, or sums that are
+// requantized.
+struct IntegerPool {
+  const uint8_t* x;  // first tap
+  uint8_t flip;
+  ptrdiff_t x_row, x_col;
+  int64_t rows, cols;  // taps inside the image
+  int64_t channels;
+  uint8_t* y;
+  float scale;   // of an average: of y's steps for one of x's sums
+  int32_t bias;  // of sums
+  float low, high;
+  int32_t zero;
+};
+
 struct Kernels {
   const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
   int width;        // floats per vector; channels-last rows are padded to a multiple of it
@@ -331,6 +420,18 @@ struct Kernels {
   int fourier_tiles;  // fourier_product[1..fourier_tiles] take that many tiles
   void (*fourier_product[kMaxFourierTiles + 1])(const FourierProduct&);
   void (*fourier_output[2])(const FourierOutput&);
+
+  // Integers. `wide` tiles read int16, `bytes` ones, where the CPU has products of them, bytes.
+  IntegerTiles wide, bytes;
+  void (*widen)(const uint8_t* x, uint8_t flip, int32_t zero, int16_t* y, int64_t count);
+  void (*integer_depthwise)(const IntegerDepthwise&);
+  void (*quantize)(const IntegerRows&);    // floats to bytes: x / scale, rounded
+  void (*dequantize)(const IntegerRows&);  // bytes to floats
+  void (*look_up)(const IntegerRows&);     // y = table[x]
+  void (*integer_add)(const IntegerRows&);
+  void (*integer_multiply)(const IntegerRows&);
+  void (*integer_max)(const IntegerPool&);
+  void (*integer_average)(const IntegerPool&);
 
   // As many multiply-adds as this core can do, in registers; returns the number of operations.
   double (*peak)(int64_t turns, float* sink);

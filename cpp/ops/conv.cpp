@@ -55,6 +55,7 @@ OpDef conv() {
   OpDef op{"Conv", {{Role::kActivation}, {Role::kWeight}, {Role::kBias, true}}};
   op.read = read, op.types = types, op.problem = problem, op.small_weights = small_weights;
   op.takes = {Fuse::kResidual, Fuse::kActivation, Fuse::kPool, Fuse::kFunction};
+  op.quantized = true;
   return op;
 }
 

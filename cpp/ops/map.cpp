@@ -1,5 +1,6 @@
 // Element-wise operators.
 #include <algorithm>
+#include <limits>
 
 #include "ops/op.h"
 
@@ -19,6 +20,7 @@ Problem map_problem(const Graph&, const Node& node) {
 OpDef one_input(const char* name, Params (*read)(NodeReader&), Fuse becomes) {
   OpDef op{name, {{Role::kActivation}}};
   op.read = read, op.types = same_type, op.problem = map_problem, op.becomes = becomes;
+  op.quantized = true;
   return op;
 }
 
@@ -133,7 +135,54 @@ OpDef cast() {
 
 OpDef add() {
   OpDef op = two_inputs<MapCode::kAdd>("Add");
-  op.becomes = Fuse::kResidual;
+  op.becomes = Fuse::kResidual, op.quantized = true;
+  return op;
+}
+OpDef multiply() {
+  OpDef op = two_inputs<MapCode::kMul>("Mul");
+  op.quantized = true;
+  return op;
+}
+
+// The reals that integers stand for: one scale and zero point for all.
+template <MapCode kCode>
+Params read_scale(NodeReader& node) {
+  MapParams p{{kCode, node.number(1).value_or(0), 0}, {}, DType::kU8};
+  if (!(p.function.a >= std::numeric_limits<float>::min() && p.function.a < kInfinity))
+    refuse("the scale is not a positive number");
+  const Weight* zero = node.constant(2);
+  if (!zero) return p;
+  if (!is_byte(zero->type) || !zero->stored || zero->count() != 1)
+    refuse("the zero point is not a single number of int8 or uint8");
+  p.integers = zero->type;
+  p.function.b = zero->type == DType::kI8
+                     ? static_cast<float>(*static_cast<const int8_t*>(zero->stored))
+                     : static_cast<float>(*static_cast<const uint8_t*>(zero->stored));
+  return p;
+}
+
+std::vector<TensorType> quantize_types(const Params& params,
+                                       const std::vector<TensorType>& inputs) {
+  require_rank_of_image(inputs[0].shape);
+  return {{std::get<MapParams>(params).integers, inputs[0].shape}};
+}
+
+std::vector<TensorType> dequantize_types(const Params& params,
+                                         const std::vector<TensorType>& inputs) {
+  const DType type = std::get<MapParams>(params).integers;
+  require_rank_of_image(inputs[0].shape);
+  if (inputs[0].dtype != type)
+    refuse(std::string("input is ") + to_string(inputs[0].dtype) + ", its zero point " +
+           to_string(type));
+  return {{DType::kF32, inputs[0].shape}};
+}
+
+template <MapCode kCode>
+OpDef scaled(const char* name) {
+  OpDef op{name, {{Role::kActivation}, {Role::kConstant}, {Role::kConstant, true}}};
+  op.read = read_scale<kCode>, op.problem = map_problem;
+  op.types = kCode == MapCode::kQuantize ? quantize_types : dequantize_types;
+  op.bytes = kCode == MapCode::kDequantize, op.quantized = kCode == MapCode::kQuantize;
   return op;
 }
 
@@ -148,7 +197,7 @@ OpDef signs(const char* name) {
 const RegisterOps kRegistered({
     add(),
     two_inputs<MapCode::kSub>("Sub"),
-    two_inputs<MapCode::kMul>("Mul"),
+    multiply(),
     two_inputs<MapCode::kDiv>("Div"),
     two_inputs<MapCode::kMax>("Max"),
     two_inputs<MapCode::kMin>("Min"),
@@ -157,6 +206,8 @@ const RegisterOps kRegistered({
     one_input("Relu", read_relu, Fuse::kActivation),
     cast(),
     clip(),
+    scaled<MapCode::kQuantize>("QuantizeLinear"),
+    scaled<MapCode::kDequantize>("DequantizeLinear"),
     function<MapCode::kSigmoid>("Sigmoid"),
     function<MapCode::kTanh>("Tanh"),
     function<MapCode::kExp>("Exp"),

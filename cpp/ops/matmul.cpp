@@ -37,6 +37,7 @@ OpDef gemm() {
   op.read = read, op.types = types, op.problem = problem;
   op.small_weights = [](const Params&) { return true; };
   op.takes = {Fuse::kResidual, Fuse::kActivation, Fuse::kFunction};
+  op.quantized = true;
   return op;
 }
 

@@ -67,6 +67,9 @@ struct OpDef {
                                    const std::vector<TensorType>& inputs) = nullptr;
   bool any_type = false;  // activations need not be float32
   bool integers = false;  // they may be int64 instead, all of them
+  bool bytes = false;     // they may be int8 or uint8 instead
+  // Its step computes with integers of 8 bits where its inputs come from a DequantizeLinear.
+  bool quantized = false;
   bool finds = false;     // its results are rows, of which those that begin with -1 are none
   bool planar = false;    // reads and writes whole images only, channel by channel
   // The problem that one step solves: kind, dims and parameters, for one image; null for operators

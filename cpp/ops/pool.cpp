@@ -34,7 +34,7 @@ Window window_of(const PoolParams& p, const Shape& x) {
 std::vector<TensorType> types(const Params& params, const std::vector<TensorType>& inputs) {
   const Shape& x = inputs[0].shape;
   require_rank(x, 4, "input");
-  return {{DType::kF32, window_output(window_of(std::get<PoolParams>(params), x), x, x[1])}};
+  return {{inputs[0].dtype, window_output(window_of(std::get<PoolParams>(params), x), x, x[1])}};
 }
 
 Problem problem(const Graph& graph, const Node& node) {
@@ -53,15 +53,25 @@ OpDef pool(const char* name, Params (*read)(NodeReader&)) {
 
 OpDef max_pool() {
   OpDef op = pool("MaxPool", [](NodeReader& node) { return read_pool(node, true); });
-  op.becomes = Fuse::kPool;
+  op.becomes = Fuse::kPool, op.bytes = true;
+  return op;
+}
+OpDef global_max_pool() {
+  OpDef op = pool("GlobalMaxPool", [](NodeReader& node) { return read_global(node, true); });
+  op.bytes = true;
+  return op;
+}
+OpDef average(const char* name, Params (*read)(NodeReader&)) {
+  OpDef op = pool(name, read);
+  op.quantized = true;
   return op;
 }
 
 const RegisterOps kRegistered({
     max_pool(),
-    pool("AveragePool", [](NodeReader& node) { return read_pool(node, false); }),
-    pool("GlobalMaxPool", [](NodeReader& node) { return read_global(node, true); }),
-    pool("GlobalAveragePool", [](NodeReader& node) { return read_global(node, false); }),
+    average("AveragePool", [](NodeReader& node) { return read_pool(node, false); }),
+    global_max_pool(),
+    average("GlobalAveragePool", [](NodeReader& node) { return read_global(node, false); }),
 });
 
 }  // namespace

@@ -286,6 +286,12 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
       choice.seconds = candidate.seconds, choice.source = candidate.source;
     }
   }
+  // Answers are remembered by key, and this is in none.
+  choice.problem.end.between = problem.end.between;
+  for (Operand Problem::* operand : {&Problem::x, &Problem::y, &Problem::z}) {
+    (choice.problem.*operand).scale = (problem.*operand).scale;
+    (choice.problem.*operand).zero = (problem.*operand).zero;
+  }
   return choice;
 }
 

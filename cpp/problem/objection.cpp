@@ -32,7 +32,26 @@ const char* objection(const Problem& p) {
     if (p.pool().code == PoolCode::kAverage && w.dilated()) return "an average has no dilation";
   }
   if (p.weights() >= static_cast<DType>(kWeightTypes)) return "weights have no such type";
-  if (p.kind() == Kind::kConv && p.weights() != DType::kF32 &&
+  if (p.weighted() && p.quantized() &&
+      (p.weights() != DType::kI8 || (p.y.dtype != DType::kF32 && !is_byte(p.y.dtype))))
+    return "integers have int8 weights, and results of 8 bits or float32";
+  if (p.weighted() && p.quantized() && p.end.residual && !is_byte(p.y.dtype))
+    return "a residual of integers is added to such";
+  if (p.end.then.code == MapCode::kQuantize || p.end.then.code == MapCode::kDequantize ||
+      (p.quantized() && p.end.then.code != MapCode::kCopy))
+    return "a function of integers is a layer of its own";
+  if (p.quantized() && p.end.pooled()) return "a pool of integers is a layer of its own";
+  if (p.kind() == Kind::kMap && p.map().code == MapCode::kQuantize &&
+      ((p.x.dtype != DType::kF32 && !is_byte(p.x.dtype)) || !is_byte(p.y.dtype)))
+    return "quantize makes integers of 8 bits";
+  if (p.kind() == Kind::kMap && p.map().code == MapCode::kDequantize &&
+      (!is_byte(p.x.dtype) || p.y.dtype != DType::kF32))
+    return "dequantize makes float32 of integers of 8 bits";
+  if (p.kind() == Kind::kMap && (p.map().code == MapCode::kQuantize ||
+                                 p.map().code == MapCode::kDequantize) &&
+      !(p.map().a > 0 && p.map().a < kInfinity))
+    return "the scale is no positive number";
+  if (p.kind() == Kind::kConv && p.weights() != DType::kF32 && !p.quantized() &&
       !is_pointwise(p.conv().window, p.conv().groups))
     return "only a matmul and an ungrouped 1x1 conv have other weights than f32";
   if (p.kind() == Kind::kMove && y.c != x.c && (y.c < x.c || p.move().first > y.c - x.c))

@@ -30,6 +30,12 @@ Operand Operand::in(Layout other) const {
   return o;
 }
 
+bool Problem::quantized() const {
+  if (!is_byte(x.dtype)) return false;
+  if (kind() == Kind::kMap) return y.dtype != DType::kBool && map().code != MapCode::kCopy;
+  return weighted() || kind() == Kind::kPool;
+}
+
 DType Problem::weights() const {
   if (kind() == Kind::kConv) return conv().weights;
   return kind() == Kind::kMatmul ? std::get<family::Matmul>(params).weights : DType::kF32;

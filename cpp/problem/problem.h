@@ -19,6 +19,10 @@ struct Operand {
   // Channels of the image that it is a slice of: its own, padded to whole vectors if they are last,
   // lie among so many. 0 where it is an image of its own.
   int64_t pitch = 0;
+  // The reals that integers of a quantized layer stand for: scale * (q - zero). They do not change
+  // how fast it runs, and are no part of a key.
+  float scale = 1;
+  int32_t zero = 0;
 
   // Numbers from one channels-last pixel to the next, from one image to the next, and those of `n`
   // images from the first to the last.
@@ -85,8 +89,17 @@ enum class Coordinates : uint8_t {
 enum class Beyond : uint8_t { kZeros, kBorder, kReflection };
 enum class Nearest : uint8_t { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 
+// Integers that a result is rounded to before a residual is added to it; no part of a key.
+struct Between {
+  float scale = 0;  // 0: it is not rounded
+  int32_t zero = 0;
+  DType dtype = DType::kI8;
+  Limits limits;  // of the reals, before
+};
+
 // What becomes of a layer's results before they are stored, in this order.
 struct Epilogue {
+  Between between;        // of integers
   bool residual = false;  // z, of the result's shape, is added
   Limits limits;
   int64_t pool[2] = {1, 1};  // window and stride of a max pool without padding
@@ -220,6 +233,8 @@ struct Problem {
 
   // Whether it is products with weights, their type, and how many each output channel has.
   bool weighted() const { return kind() == Kind::kConv || kind() == Kind::kMatmul; }
+  // Whether its input are integers of 8 bits that stand for reals, which it computes with as such.
+  bool quantized() const;
   DType weights() const;
   int64_t taps() const;
   // Numbers of x from the first to the last, for vectors of `width`.

@@ -59,4 +59,6 @@ def infer_shape(op: str, attrs: Mapping[str, Any], inputs: Sequence[Shape | Arra
 
 def _constant(array: Array) -> Array:
     """A constant as the core takes it."""
-    return np.require(array, np.int64 if array.dtype.kind == "i" else np.float32, ["C", "A"])
+    kept = array.dtype.name in ("int8", "uint8")
+    dtype = array.dtype if kept else np.int64 if array.dtype.kind == "i" else np.float32
+    return np.require(array, dtype, ["C", "A"])

@@ -11,7 +11,7 @@ TEST_CASE("an algorithm is not asked about what is not its own") {
   };
   CHECK(refusal("pool", Problem::parse("matmul f32 n1 c8h1w1 k8 nhwc t1")) == "not for matmul");
   for (const Algorithm* a : algorithms(Kind::kPool)) CHECK(a->kinds().has(Kind::kPool));
-  CHECK(algorithms(Kind::kPool).size() == 2);
+  CHECK(algorithms(Kind::kPool).size() == 4);
 }
 
 TEST_CASE("types and slices that kernels cannot take are refused for all algorithms") {

@@ -93,7 +93,7 @@ TEST_CASE("fuse: a residual that exists before the convolution is added in its s
                          .output("r");
   CHECK(groups(*graph) == Names{"a", "b+s+r"});
   const std::vector<Group> both = fuse(*graph, 3, graph->outputs, 2, always);
-  CHECK(both[1].residual == graph->find_value("a"));
+  CHECK(both[1].z == graph->find_value("a"));
   CHECK(both[1].problem.n == 3);
   CHECK(both[1].problem.threads == 2);
   CHECK(both[1].problem.end.residual);

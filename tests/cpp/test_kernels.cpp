@@ -215,7 +215,19 @@ TEST_CASE("isas: every promised table entry is there") {
     CHECK(k->depthwise[0][0].cols[1] >= 1);
     CHECK(static_cast<bool>(k->max_pool_row));
     CHECK(static_cast<bool>(k->average_pool_row));
-    for (const auto kernel : k->map) CHECK(static_cast<bool>(kernel));
+    for (int code = 0; code < static_cast<int>(linnet::MapCode::kQuantize); ++code)
+      CHECK(static_cast<bool>(k->map[code]));
+    for (const linnet::IntegerTiles* tiles : {&k->wide, &k->bytes}) {
+      REQUIRE(tiles->vecs <= linnet::kMaxTileVecs);
+      for (int vecs = 1; vecs <= tiles->vecs; ++vecs) {
+        REQUIRE(tiles->cols[vecs] <= linnet::kMaxTileCols);
+        for (int cols = 1; cols <= tiles->cols[vecs]; ++cols)
+          CHECK(static_cast<bool>(tiles->tile[vecs][cols]));
+      }
+    }
+    CHECK(k->wide.vecs >= 1);
+    CHECK(static_cast<bool>(k->integer_depthwise));
+    CHECK(static_cast<bool>(k->quantize));
     CHECK(static_cast<bool>(k->normalize[0]));
   }
 }

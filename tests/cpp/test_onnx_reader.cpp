@@ -456,10 +456,12 @@ TEST_CASE("int8 weights that are not canonical are refused") {
   (f = good).nodes[0] = node("DequantizeLinear", "dq", {"q", "s"}, {"w"});  // axis 1 by default
   refused(f, "axis 0");
   (f = good).nodes[0] = dequantize({"q"}, 0);
-  refused(f, "dequantized");
+  refused(f, "two or three inputs");
   (f = good).nodes[0] = dequantize({"q", "q"}, 0);
   refused(f, "scale");
   (f = good).nodes[0] = dequantize({"x", "s"}, 0);
+  refused(f, "single number");
+  (f = good).nodes[0] = dequantize({"s", "s"}, 0);
   refused(f, "int8 initializer");
   (f = good).nodes[0] = node("DequantizeLinear", "dq", {"q", "s"}, {"w"},
                              int_attribute("axis", 0) + int_attribute("block_size", 2));
@@ -481,7 +483,6 @@ TEST_CASE("int8 weights that are not canonical are refused") {
   refused(f, "fill the shape");
   (f = good).initializers[0] = tensor("q", kInt8, {3, 2}, raw(std::vector<int8_t>(6)), 5);
   refused(f, "'q'");
-  // The same bytes under many scales would make much of little.
   (f = good).nodes.push_back(
       node("DequantizeLinear", "again", {"q", "s"}, {"v"}, int_attribute("axis", 0)));
   refused(f, "twice");

@@ -1,0 +1,51 @@
+// What algorithms of quantized layers share: how sums of products of integers become integers, or
+// reals, again (see Requantization in kernels/kernels.h, and docs/architecture.md).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "algorithms/algorithm.h"
+
+namespace linnet {
+
+// Least and most of a byte, 128 more than which are an int8 turned to unsigned.
+struct ByteRange {
+  int32_t low, high;
+  explicit ByteRange(DType type)
+      : low(type == DType::kI8 ? -128 : 0), high(type == DType::kI8 ? 127 : 255) {}
+};
+constexpr uint32_t flip_of(DType type) { return type == DType::kI8 ? 0x80808080u : 0; }
+// The zero point of an operand whose bytes have been turned to unsigned ones.
+inline int32_t unsigned_zero(const Operand& o) { return o.zero + (o.dtype == DType::kI8 ? 128 : 0); }
+
+// The limits of integers that stand for reals within `limits`, counted from the zero point.
+struct StepLimits {
+  float low, high;
+  StepLimits(DType type, float scale, int32_t zero, const Limits& limits);
+};
+
+// All of a Requantization but the scales.
+Requantization requantization(const Problem& problem);
+// One over the scale of what sums are scaled to first: of y, or of integers between.
+double sums_to(const Problem& problem);
+
+// What a weighted plan has as weights besides packed ones, padded to whole vectors of each group.
+struct IntegerTables {
+  std::vector<float> scales;
+  std::vector<int32_t> bias;
+};
+// Sums of products are those of x less `zero`, of x less nothing if that is 0. Of groups each has
+// its channels side by side from a whole vector on.
+IntegerTables integer_tables(const Problem& problem, const Weight& weight, const Weight* bias,
+                             int64_t groups, int width, int32_t zero);
+
+// What such plans have as weights.
+enum : uint8_t { kIntegerWeights, kIntegerBias, kIntegerScales };
+
+// y = x * scale_x / scale_y and the like, in the one rounding that all share.
+float quotient(double a, double b);
+// What the byte `x` of a map of one input becomes.
+uint8_t mapped_byte(const Problem& problem, uint8_t x);
+
+}  // namespace linnet

@@ -1,0 +1,415 @@
+// Convolutions and fully connected layers of integers, without im2col: register tiles over pixels x
+// output channels as in direct.cpp, of sums in int32, which are exact. Where the CPU multiplies
+// bytes (VNNI), tiles read the image as it lies; elsewhere bands of it are copied as int16, less
+// their zero point.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <tuple>
+#include <vector>
+
+#include "algorithms/cost.h"
+#include "algorithms/integer.h"
+
+namespace linnet {
+namespace {
+
+constexpr int64_t kRow = 48;           // about as many pixels are a row of a 1x1 convolution
+constexpr int64_t kSlack = 64;         // bytes behind what is copied, which groups may reach into
+constexpr double kMostScratch = 1 << 25;  // bytes of one thread
+constexpr double kTaskCycles = 300, kRunCycles = 4, kTileCycles = 20;
+constexpr double kCopyCycles[] = {0.1, 1};  // of a byte, channels last or planar
+
+// A fully connected layer is a convolution of the whole image.
+Window window_of(const Problem& p) {
+  if (p.kind() == Kind::kConv) return p.conv().window;
+  Window w;
+  w.kernel[0] = p.x.dims.h, w.kernel[1] = p.x.dims.w;
+  return w;
+}
+int64_t groups_of(const Problem& p) { return p.kind() == Kind::kConv ? p.conv().groups : 1; }
+
+bool reads_bytes(const Kernels& kernels) { return kernels.bytes.vecs > 0; }
+const IntegerTiles& tiles_of(const Kernels& kernels) {
+  return reads_bytes(kernels) ? kernels.bytes : kernels.wide;
+}
+
+struct IntegerConv {
+  Window window;
+  int64_t n, groups, channels;  // channels of a group
+  Operand x, y;
+  int threads;
+  Requantization end;
+  // Pixels of the result know no rows, as those of a 1x1 convolution or of whole images: those of
+  // all images together are cut into rows. They lie `step` bytes apart.
+  bool flat;
+  bool planar;                    // the input lies in planes
+  bool copy;                      // what tiles read is copied first
+  int64_t element;                // bytes of a number that tiles read
+  int64_t x_pixel, x_row, step;   // bytes, where tiles read
+  int64_t x_image;               // bytes from one image to the next where they lie
+  int64_t outer, middle, inner;  // runs of taps; inner: groups of numbers
+  int64_t x_outer, x_middle;     // bytes
+  // Panels of `vecs` vectors of output channels, and one of `rest`, of each group.
+  int64_t panels;
+  int vecs, rest;
+  int64_t images, rows, row, last_row;  // as in direct.cpp
+  int64_t band, bands, splits;          // rows of a task, tasks of an image, of a band
+  int64_t thread_bytes;
+  double cycles;
+
+  IntegerConv(const Problem& p, const Kernels& kernels);
+  int64_t taps() const { return outer * middle * inner; }
+  int64_t input_rows(int64_t output_rows) const {
+    return flat ? output_rows : (output_rows - 1) * window.stride[0] + window.extent(0);
+  }
+  int vecs_of(int64_t panel) const { return panel + 1 < panels || !rest ? vecs : rest; }
+
+ private:
+  double line(const IntegerTiles& tiles, int64_t count, int each) const;
+  void choose_panels(const IntegerTiles& tiles, int width);
+  void choose_bands(const Kernels& kernels);
+};
+
+IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
+    : window(window_of(p)),
+      n(p.n),
+      groups(groups_of(p)),
+      channels(p.x.dims.c / groups),
+      x(p.x),
+      y(p.y),
+      threads(p.threads),
+      end(requantization(p)) {
+  const bool bytes = reads_bytes(kernels);
+  const IntegerTiles& tiles = tiles_of(kernels);
+  const int width = kernels.width;
+  const int64_t pixels = x.dims.h * x.dims.w;
+  planar = x.layout == Layout::kNchw && x.dims.c > 1 && pixels > 1;
+  element = bytes ? 1 : 2;
+  const bool single = window.kernel[0] == 1 && window.kernel[1] == 1 && window.unit_stride();
+  const bool whole = y.dims.h * y.dims.w == 1 && window.kernel[0] == x.dims.h &&
+                     window.kernel[1] == x.dims.w;
+  flat = (single || whole) && !window.padded() && !planar;
+  const int64_t pixel = x.layout == Layout::kNchw ? x.dims.c : x.pixel(width);
+  // Groups of numbers reach behind the last channel: at the end of the image behind that.
+  const bool reaches = groups > 1 || round_up(channels, tiles.group) > pixel;
+  copy = !bytes || window.padded() || planar || (reaches && channels % tiles.group != 0);
+  x_pixel = element * (copy ? round_up(x.dims.c, tiles.group) : pixel);
+  x_image = x.image(width);
+  const Dims out = y.dims;
+  images = n, rows = out.h, row = last_row = out.w;
+  if (flat) {
+    const int64_t all = n * out.h * out.w;
+    images = 1;
+    row = std::min(all, kRow), rows = ceil_div(all, row);
+    last_row = all - (rows - 1) * row;
+    step = whole ? pixels * x_pixel : x_pixel;
+    x_row = row * step;
+    x_outer = x.dims.w * x_pixel * window.dilation[0];
+  } else {
+    step = window.stride[1] * x_pixel;
+    x_row = (x.dims.w + window.pad[1] + window.pad[3]) * x_pixel;
+  }
+  outer = window.kernel[0], middle = window.kernel[1];
+  if (!flat) x_outer = x_row * window.dilation[0];
+  x_middle = x_pixel * window.dilation[1];
+  inner = ceil_div(channels, tiles.group);
+  if (groups == 1 && window.dilation[1] == 1 && inner * tiles.group * element == x_pixel)
+    inner *= middle, middle = 1;
+  choose_panels(tiles, width);
+  choose_bands(kernels);
+}
+
+// Cycles of a row of pixels by a panel of `each` vectors.
+double IntegerConv::line(const IntegerTiles& tiles, int64_t count, int each) const {
+  const auto parts = static_cast<double>(ceil_div(row, tiles.cols[each]));
+  const double cols = static_cast<double>(row) / parts;
+  const double rate = tiles.by_lane && element == 2 ? 1.5 : 1;  // sums are instructions of their own
+  const double step = std::max(rate * each * cols, 4.0) + 0.3 * (each + cols);
+  const double taps = static_cast<double>(outer * middle * inner) * (tiles.by_lane ? 1 : 4);
+  return static_cast<double>(count) * parts *
+         (taps * step + kRunCycles * static_cast<double>(outer * middle) + kTileCycles +
+          4 * each * cols);
+}
+
+void IntegerConv::choose_panels(const IntegerTiles& tiles, int width) {
+  const int64_t vectors = ceil_div(y.dims.c / groups, width);
+  double least = 0;
+  for (int each = 1; each <= std::min<int64_t>(tiles.vecs, vectors); ++each) {
+    const int left = static_cast<int>(vectors % each);
+    const double sum =
+        line(tiles, vectors / each, each) + (left ? line(tiles, 1, left) : 0);
+    if (each > 1 && sum >= least) continue;
+    least = sum, vecs = each, rest = left, panels = ceil_div(vectors, each);
+  }
+  cycles = least * static_cast<double>(images * rows * groups);
+}
+
+void IntegerConv::choose_bands(const Kernels& kernels) {
+  const int64_t all = panels * groups;
+  const double weights = static_cast<double>(
+      groups * round_up(y.dims.c / groups, kernels.width) * taps() * tiles_of(kernels).group *
+      element);
+  struct Cut {
+    int64_t band, bands, splits;
+  };
+  std::vector<Cut> cuts;
+  const int64_t wanted = threads > 1 ? 8 * threads : 1;
+  for (int64_t two = 1; two <= rows; two *= 2) {
+    for (const int64_t parts : {two, two + two / 2}) {
+      if (parts > rows) continue;
+      Cut c{ceil_div(rows, parts), 0, 0};
+      c.bands = ceil_div(rows, c.band);
+      c.splits = std::min(all, ceil_div(wanted, images * c.bands));
+      const double scratch = static_cast<double>(input_rows(c.band) * x_row);
+      if (!copy || c.band == 1 || scratch <= kMostScratch) cuts.push_back(c);
+    }
+  }
+  if (cuts.empty()) cuts.push_back({1, rows, 1});
+  const double tiles = cycles;
+  const auto cost = [&](const Cut& c) {
+    const auto count = static_cast<double>(images * c.bands);
+    const auto bytes = static_cast<double>(input_rows(c.band) * x_row);
+    double sum = tiles + weight_cycles(weights, count, bytes, threads);
+    const double between = weights / static_cast<double>(all) +
+                           static_cast<double>(c.band * row * vecs * kernels.width);
+    sum = std::hypot(
+        sum, stream_cycles(bytes * count * static_cast<double>(all), bytes + between));
+    if (copy)
+      sum += kCopyCycles[x.layout == Layout::kNchw] * bytes * count * static_cast<double>(c.splits);
+    const double tasks = count * static_cast<double>(c.splits);
+    return parallel_cycles(sum + kTaskCycles * tasks, tasks, threads);
+  };
+  Cut cut;
+  std::tie(cut, cycles) = cheapest(cuts, cost);
+  band = cut.band, bands = cut.bands, splits = cut.splits;
+  thread_bytes = copy ? round_up(input_rows(band) * x_row + kSlack, 64) : 0;
+}
+
+// A row of pixels as tiles read them. `pixels` of planes lie side by side in each.
+void copy_row(const IntegerConv& a, const Kernels& kernels, const uint8_t* from, int64_t pixels,
+              char* to) {
+  const int64_t channels = a.x.dims.c, pixel = a.x_pixel / a.element;
+  const auto flip = static_cast<uint8_t>(flip_of(a.x.dtype));
+  const int32_t zero = unsigned_zero(a.x);
+  if (a.planar) {
+    const int64_t plane = a.x.dims.h * a.x.dims.w;
+    for (int64_t c = 0; c < channels; ++c) {
+      const uint8_t* source = from + c * plane;
+      if (a.element == 1) {
+        auto* target = reinterpret_cast<uint8_t*>(to) + c;
+        for (int64_t i = 0; i < pixels; ++i) target[i * pixel] = source[i];
+      } else {
+        auto* target = reinterpret_cast<int16_t*>(to) + c;
+        for (int64_t i = 0; i < pixels; ++i)
+          target[i * pixel] = static_cast<int16_t>((source[i] ^ flip) - zero);
+      }
+    }
+    return;
+  }
+  const int64_t step = a.x.layout == Layout::kNchw ? channels : a.x.pixel(kernels.width);
+  const bool whole = step == pixel;
+  const int64_t runs = whole ? 1 : pixels, run = whole ? pixels * pixel : channels;
+  for (int64_t i = 0; i < runs; ++i) {
+    if (a.element == 1) {
+      std::memcpy(to + i * a.x_pixel, from + i * step, static_cast<size_t>(run));
+    } else {
+      kernels.widen(from + i * step, flip, zero, reinterpret_cast<int16_t*>(to + i * a.x_pixel),
+                    run);
+    }
+  }
+}
+
+// What the padding holds: the zero point, or nothing where it has been taken off.
+void fill_row(const IntegerConv& a, int64_t pixels, char* to) {
+  const int byte = a.element == 1 ? static_cast<uint8_t>(a.x.zero) : 0;
+  std::memset(to, byte, static_cast<size_t>(pixels * a.x_pixel));
+}
+
+void copy_band(const IntegerConv& a, const Kernels& kernels, const uint8_t* image,
+               int64_t first_row, int64_t count, char* scratch) {
+  const Window& w = a.window;
+  const int64_t row = a.x.dims.w * (a.planar                      ? 1
+                                    : a.x.layout == Layout::kNchw ? a.x.dims.c
+                                                                  : a.x.pixel(kernels.width));
+  for (int64_t r = 0; r < count; ++r, scratch += a.x_row) {
+    const int64_t at = first_row + r - w.pad[0];
+    if (at < 0 || at >= a.x.dims.h) {
+      fill_row(a, a.x_row / a.x_pixel, scratch);
+      continue;
+    }
+    fill_row(a, w.pad[1], scratch);
+    char* inside = scratch + w.pad[1] * a.x_pixel;
+    copy_row(a, kernels, image + at * row, a.x.dims.w, inside);
+    fill_row(a, w.pad[3], inside + a.x.dims.w * a.x_pixel);
+  }
+}
+
+void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t part, int thread) {
+  const Kernels& kernels = *o.kernels;
+  const IntegerTiles& tiles = tiles_of(kernels);
+  const int width = kernels.width;
+  const int64_t image = pass / a.bands, first = pass % a.bands * a.band;
+  const int64_t last = std::min(a.rows, first + a.band);
+  const int64_t y_pixel = a.y.pixel(width);
+  const int64_t y_size = a.end.real ? sizeof(float) : 1;
+  const auto* source = static_cast<const uint8_t*>(o.x) + image * a.x_image;
+  const char* x = reinterpret_cast<const char*>(source);
+  const int64_t input_row = a.flat ? first : first * a.window.stride[0];
+  if (a.copy) {
+    char* scratch = static_cast<char*>(o.workspace) + thread * a.thread_bytes;
+    if (a.flat) {
+      const int64_t count = (last - first - 1) * a.row + (last == a.rows ? a.last_row : a.row);
+      const int64_t each = a.step / a.x_pixel;  // pixels of the input
+      const int64_t pixel = a.x.layout == Layout::kNchw ? a.x.dims.c : a.x.pixel(width);
+      copy_row(a, kernels, source + first * a.row * each * pixel, count * each, scratch);
+    } else {
+      copy_band(a, kernels, source, input_row, a.input_rows(last - first), scratch);
+    }
+    x = scratch;
+  } else {
+    x += input_row * a.x_row;
+  }
+  const int64_t each = a.y.dims.c / a.groups, padded = round_up(each, width);
+  const int64_t vector_bytes = a.taps() * tiles.group * a.element * width;
+  IntegerTile tile{};
+  tile.x_col = a.step;
+  tile.x_outer = a.x_outer, tile.x_middle = a.x_middle;
+  tile.outer = a.outer, tile.middle = a.middle, tile.inner = a.inner;
+  tile.flip = flip_of(a.x.dtype);
+  tile.y_col = y_pixel;
+  const int64_t all = a.panels * a.groups;
+  for (int64_t panel = all * part / a.splits; panel < all * (part + 1) / a.splits; ++panel) {
+    const int64_t group = panel / a.panels, vector = panel % a.panels * a.vecs;
+    const int vecs = a.vecs_of(panel % a.panels);
+    const int64_t table = group * padded + vector * width;
+    tile.w = static_cast<const char*>(o.weights[kIntegerWeights]) +
+             (group * (padded / width) + vector) * vector_bytes;
+    tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]) + table;
+    tile.end = a.end;
+    tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]) + table;
+    const char* x_group = x + group * a.channels * a.element;
+    for (int64_t r = first; r < last; ++r) {
+      const int64_t cols = r + 1 < a.rows ? a.row : a.last_row;
+      const int64_t parts = ceil_div(cols, tiles.cols[vecs]);
+      const char* line = x_group + (r - first) * (a.flat ? 1 : a.window.stride[0]) * a.x_row;
+      const int64_t at = (a.flat ? r * a.row : (image * a.rows + r) * a.row) * y_pixel +
+                         group * each + vector * width;
+      for (int64_t t = 0; t < parts; ++t) {
+        const int64_t begin = cols * t / parts, stop = cols * (t + 1) / parts;
+        const int64_t number = at + begin * y_pixel;
+        tile.x = line + begin * tile.x_col;
+        tile.y = static_cast<char*>(o.y) + number * y_size;
+        if (o.operand) tile.z = static_cast<const char*>(o.operand) + number;
+        tiles.tile[vecs][stop - begin](tile);
+      }
+    }
+  }
+}
+
+// Lanes behind the last channel of a float32 image stay zero.
+void run_integer_conv(const IntegerConv& a, const Operands& o) {
+  o.pool.parallel_for(a.images * a.bands * a.splits, [&](int64_t task, int thread) {
+    run_band(a, o, task / a.splits, task % a.splits, thread);
+  });
+}
+
+constexpr auto kCode = plan_code<&run_integer_conv>("integer_conv");
+
+// Weights as [group][vector][outer][middle][inner][width][group], or [group][width] at the end,
+// where the vectors of a panel lie side by side.
+template <typename T>
+void pack(const Problem& p, const IntegerConv& a, const IntegerTiles& tiles, int width,
+          const int8_t* from, T* out) {
+  const int64_t each = p.y.dims.c / a.groups, group = tiles.group;
+  const Window w = window_of(p);
+  const int64_t rows = w.kernel[0], cols = w.kernel[1], taps = a.channels * rows * cols;
+  // A run is all of a tap's channels, or those of a row of taps.
+  const int64_t per_tap = ceil_div(a.channels, group);
+  for (int64_t g = 0; g < a.groups; ++g) {
+    for (int64_t panel = 0; panel < a.panels; ++panel) {
+      const int vecs = a.vecs_of(panel);
+      for (int64_t tap = 0; tap < rows * cols; ++tap) {
+        for (int64_t i = 0; i < per_tap; ++i) {
+          for (int v = 0; v < vecs; ++v) {
+            for (int64_t at = 0; at < group * width; ++at, ++out) {
+              const int64_t lane = tiles.by_lane ? at / group : at % width;
+              const int64_t c = i * group + (tiles.by_lane ? at % group : at / width);
+              const int64_t k = (panel * a.vecs + v) * width + lane;
+              const bool there = k < each && c < a.channels;
+              *out = there ? from[(g * each + k) * taps + c * rows * cols + tap] : T{0};
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+class IntegerDirect final : public Algorithm {
+ public:
+  const char* name() const override { return "integer-direct"; }
+  Kinds kinds() const override { return {Kind::kConv, Kind::kMatmul}; }
+  bool any_weights() const override { return true; }
+  bool any_types() const override { return true; }
+
+  double cost(const Problem& p, const Context& context) const override {
+    return IntegerConv(p, context.kernels).cycles;
+  }
+  double memory(const Problem& p, const Context& context) const override {
+    return static_cast<double>(packed_bytes(p, IntegerConv(p, context.kernels), context.kernels));
+  }
+  Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
+               const Context& context) const override {
+    const Kernels& kernels = context.kernels;
+    const IntegerConv a(p, kernels);
+    const IntegerTiles& tiles = tiles_of(kernels);
+    const std::string packing = std::string("integer ") + (reads_bytes(kernels) ? "bytes" : "wide") +
+                                " g" + std::to_string(a.groups) + " v" +
+                                std::to_string(kernels.width) + "x" + std::to_string(a.vecs) + " " +
+                                std::to_string(a.channels) + "x" +
+                                std::to_string(window_of(p).kernel[0]);
+    auto packed = context.weights.get_bytes(
+        weight, packing, packed_bytes(p, a, kernels), [&](const Weight& loaded, void* out) {
+          const auto* from = static_cast<const int8_t*>(loaded.stored);
+          if (reads_bytes(kernels)) {
+            pack(p, a, tiles, kernels.width, from, static_cast<int8_t*>(out));
+          } else {
+            pack(p, a, tiles, kernels.width, from, static_cast<int16_t*>(out));
+          }
+        });
+    const IntegerTables tables = integer_tables(p, *weight, bias, a.groups, kernels.width,
+                                                reads_bytes(kernels) ? unsigned_zero(p.x) : 0);
+    return make_plan(kCode, a, context, static_cast<size_t>(a.threads * a.thread_bytes),
+                     {packed, plan_table(tables.bias), plan_table(tables.scales)});
+  }
+
+ private:
+  static size_t packed_bytes(const Problem& p, const IntegerConv& a, const Kernels& kernels) {
+    return static_cast<size_t>(a.groups * round_up(p.y.dims.c / a.groups, kernels.width) *
+                               a.taps() * tiles_of(kernels).group * a.element);
+  }
+  std::string objection(const Problem& p, const Context& context) const override {
+    if (!p.quantized()) return "for integers of 8 bits only";
+    if (p.x.pitch && p.x.layout == Layout::kNchw) return "does not read parts of planes";
+    if (p.y.layout != Layout::kNhwc && p.y.dims.h * p.y.dims.w != 1)
+      return "writes channels last only";
+    const int width = context.kernels.width;
+    if (p.y.layout != Layout::kNhwc && p.y.dims.c % width != 0)
+      return "writes whole vectors of channels";
+    if (groups_of(p) > 1 && p.y.dims.c / groups_of(p) % width != 0)
+      return "writes whole vectors of channels of each group";
+    const Window w = window_of(p);
+    const double row = static_cast<double>(p.x.dims.w + w.pad[1] + w.pad[3]) *
+                       static_cast<double>(round_up(p.x.dims.c, 4)) * 2;
+    if (row * static_cast<double>(w.extent(0)) > kMostScratch) return "the window is too large";
+    return "";
+  }
+};
+
+const IntegerDirect kIntegerDirect;
+const RegisterAlgorithm kRegistered(&kIntegerDirect);
+
+}  // namespace
+}  // namespace linnet

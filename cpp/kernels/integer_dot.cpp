@@ -1,0 +1,62 @@
+// Tiles of products of bytes, for CPUs that multiply four pairs of them and add the products to an
+// int32 in one instruction: VNNI.
+#include "integer.h"
+
+#if defined(LINNET_ISA_avx512)
+
+#include <cpuid.h>
+
+namespace linnet {
+namespace {
+
+struct DotBytes {
+  static constexpr int kStep = 4, kWeights = 64, kGroup = 4;
+  static constexpr bool kByLane = true;
+
+  template <int kVecs, int kCols>
+  static LINNET_INLINE void step(Ints (&acc)[kCols][kVecs], const IntegerColumns<kCols>& x,
+                                 const char* w, uint32_t flip) {
+    Ints weight[kVecs];
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) weight[v] = _mm512_load_si512(w + v * kWeights);
+    const Ints turned = _mm512_set1_epi32(static_cast<int>(flip));
+    LINNET_UNROLL
+    for (int p = 0; p < kCols; ++p) {
+      int32_t four;
+      __builtin_memcpy(&four, x.at(p), sizeof four);
+      const Ints value = _mm512_xor_si512(_mm512_set1_epi32(four), turned);
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v)
+        __asm__("vpdpbusd %2, %1, %0" : "+v"(acc[p][v]) : "v"(value), "v"(weight[v]));
+    }
+  }
+};
+
+constexpr int kMost[] = {0, 14, 13, 8, 6};
+
+bool has_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_AVX512VNNI);
+}
+
+bool fill(Kernels* table) {
+  if (!has_vnni()) return false;
+  table->bytes.vecs = 4;
+  fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
+  return true;
+}
+
+}  // namespace
+}  // namespace linnet
+
+#else
+
+namespace linnet {
+namespace {
+bool fill(Kernels*) { return false; }
+}  // namespace
+}  // namespace linnet
+
+#endif
+
+LINNET_EXPORT_RETURNING(bool, integer_dot)(linnet::Kernels* table) { return linnet::fill(table); }
