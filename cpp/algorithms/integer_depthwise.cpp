@@ -71,7 +71,7 @@ void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
     tile.x_pixel = a.window.stride[1] * pixel;
     tile.x_row = a.window.dilation[0] * row, tile.x_col = a.window.dilation[1] * pixel;
     tile.rows = a.window.kernel[0], tile.cols = a.window.kernel[1];
-    tile.w = static_cast<const int16_t*>(o.weights[kIntegerWeights]);
+    tile.w = o.weights[kIntegerWeights];
     tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]);
     tile.end = a.end;
     tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]);
@@ -84,6 +84,25 @@ void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
       kernels.integer_depthwise(tile);
     }
   });
+}
+
+// By vectors and groups of rows, as IntegerDepthwise has them.
+template <typename T>
+void pack(const Window& w, int64_t channels, const Kernels& kernels, const int8_t* from, T* out) {
+  const int64_t rows = w.kernel[0], cols = w.kernel[1];
+  const int group = kernels.depthwise_rows, width = kernels.width;
+  for (int64_t first = 0; first < channels; first += width) {
+    for (int64_t r = 0; r < rows; r += group) {
+      for (int64_t c = 0; c < cols; ++c, out += group * width) {
+        for (int lane = 0; lane < std::min<int64_t>(width, channels - first); ++lane) {
+          for (int i = 0; i < std::min<int64_t>(group, rows - r); ++i) {
+            const int at = kernels.wide.by_lane ? lane * group + i : i * width + lane;
+            out[at] = from[((first + lane) * rows + r + i) * cols + c];
+          }
+        }
+      }
+    }
+  }
 }
 
 constexpr auto kCode = plan_code<&run_integer_depthwise>("integer_depthwise");
@@ -115,15 +134,18 @@ class Algorithm_ final : public Algorithm {
     a.band = std::clamp<int64_t>((32 << 10) / (a.row_bytes() * w.stride[0]), 1, most);
     a.bands = ceil_div(p.y.dims.h, a.band);
     a.thread_bytes = a.copy() ? round_up(a.input_rows(a.band) * a.row_bytes() + 64, 64) : 0;
-    const int64_t taps = w.kernel[0] * w.kernel[1];
+    const Kernels& kernels = context.kernels;
+    const int64_t groups = ceil_div(w.kernel[0], kernels.depthwise_rows);
     auto packed = context.weights.get_bytes(
-        weight, "integer depthwise v" + std::to_string(width),
-        static_cast<size_t>(taps * a.channels) * sizeof(int16_t),
+        weight, "integer depthwise v" + std::to_string(width) + "x" +
+                    std::to_string(kernels.depthwise_rows),
+        static_cast<size_t>(groups * w.kernel[1] * a.channels) * sizeof(int32_t),
         [&](const Weight& loaded, void* out) {
           const auto* from = static_cast<const int8_t*>(loaded.stored);
-          auto* to = static_cast<int16_t*>(out);
-          for (int64_t t = 0; t < taps; ++t, to += a.channels) {
-            for (int64_t c = 0; c < p.y.dims.c; ++c) to[c] = from[c * taps + t];
+          if (kernels.depthwise_rows == 4) {
+            pack(w, p.y.dims.c, kernels, from, static_cast<int8_t*>(out));
+          } else {
+            pack(w, p.y.dims.c, kernels, from, static_cast<int16_t*>(out));
           }
         });
     const IntegerTables tables = integer_tables(p, *weight, bias, 1, width, unsigned_zero(p.x));

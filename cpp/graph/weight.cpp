@@ -37,6 +37,7 @@ Weight Weight::loaded() const {
 
 Weight Weight::as(DType wanted) const {
   if (wanted == type) return *this;
+  if (is_byte(type) && scales.empty()) fail("weight '" + name + "' is integers without a scale");
   if (!data && !stored && part) return loaded().as(wanted);
   Weight w = *this;
   const auto n = static_cast<size_t>(count());

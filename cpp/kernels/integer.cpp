@@ -96,42 +96,64 @@ void widen(const uint8_t* __restrict x, uint8_t flip, int32_t zero, int16_t* __r
     y[i] = static_cast<int16_t>(static_cast<int32_t>(x[i] ^ flip) - zero);
 }
 
-// Sums of kVecs vectors of channels.
-template <int kVecs>
-LINNET_INLINE void depthwise(const IntegerDepthwise& t, const uint8_t* x, ptrdiff_t channel,
-                             const char* z, char* y) {
-  int32_t sums[kVecs * kWidth];
-  __builtin_memcpy(sums, t.bias + channel, sizeof sums);
-  const int16_t* w = t.w + channel;
-  for (ptrdiff_t r = 0; r < t.rows; ++r) {
-    for (ptrdiff_t c = 0; c < t.cols; ++c, w += t.channels) {
-      const uint8_t* tap = x + r * t.x_row + c * t.x_col + channel;
-      for (int i = 0; i < kVecs * kWidth; ++i) sums[i] += static_cast<int32_t>(tap[i] ^ t.flip) * w[i];
-    }
-  }
-  Ints acc[1][kVecs];
-  LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) acc[0][v] = load_ints(sums + v * kWidth);
-  Requantization end = t.end;
-  end.scale += channel;
-  requantize<kVecs, 1>(acc, 1, end, z ? z + channel : nullptr,
-                       y + channel * (end.real ? sizeof(float) : 1), 0);
-}
+// Two rows of a column, of which a product of pairs of int16 is the sum.
+struct DepthwiseWide {
+  static constexpr int kGroup = 2, kPixels = 6;
 
-void integer_depthwise(const IntegerDepthwise& t) {
-  const char* z = static_cast<const char*>(t.z);
-  char* y = static_cast<char*>(t.y);
-  constexpr int kVecs = kWidth >= 16 ? 2 : 4;
-  for (ptrdiff_t p = 0; p < t.pixels; ++p) {
-    const uint8_t* x = t.x + p * t.x_pixel;
-    ptrdiff_t channel = 0;
-    for (; channel + kVecs * kWidth <= t.channels; channel += kVecs * kWidth)
-      depthwise<kVecs>(t, x, channel, z, y);
-    for (; channel < t.channels; channel += kWidth) depthwise<1>(t, x, channel, z, y);
-    if (z) z += t.y_pixel;
-    y += t.y_pixel * (t.end.real ? sizeof(float) : 1);
+#if defined(LINNET_ISA_avx512)
+  static LINNET_INLINE Ints row(const uint8_t* x) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
   }
-}
+  static LINNET_INLINE Ints column(const uint8_t* x, ptrdiff_t x_row, int rows, uint8_t flip) {
+    Ints both = row(x);
+    if (rows > 1) both = _mm512_or_si512(both, _mm512_slli_epi32(row(x + x_row), 16));
+    return _mm512_xor_si512(both, _mm512_set1_epi16(flip));
+  }
+  static LINNET_INLINE void dot(Ints& acc, Ints w, Ints column) {
+    acc = _mm512_add_epi32(acc, _mm512_madd_epi16(w, column));
+  }
+#elif defined(LINNET_ISA_avx2)
+  static LINNET_INLINE Ints row(const uint8_t* x) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x)));
+  }
+  static LINNET_INLINE Ints column(const uint8_t* x, ptrdiff_t x_row, int rows, uint8_t flip) {
+    Ints both = row(x);
+    if (rows > 1) both = _mm256_or_si256(both, _mm256_slli_epi32(row(x + x_row), 16));
+    return _mm256_xor_si256(both, _mm256_set1_epi16(flip));
+  }
+  static LINNET_INLINE void dot(Ints& acc, Ints w, Ints column) {
+    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(w, column));
+  }
+#elif defined(LINNET_ISA_scalar)
+  static LINNET_INLINE Ints column(const uint8_t* x, ptrdiff_t x_row, int rows, uint8_t flip) {
+    const int32_t second = rows > 1 ? x[x_row] ^ flip : 0;
+    return static_cast<int32_t>(x[0] ^ flip) | second << 16;
+  }
+  static LINNET_INLINE void dot(Ints& acc, Ints w, Ints column) {
+    int16_t a[2], b[2];
+    __builtin_memcpy(a, &w, sizeof w);
+    __builtin_memcpy(b, &column, sizeof column);
+    acc = add_ints(acc, add_ints(a[0] * b[0], a[1] * b[1]));
+  }
+#else
+  static LINNET_INLINE Ints column(const uint8_t* x, ptrdiff_t x_row, int rows, uint8_t flip) {
+    const auto row = [&](const uint8_t* p) {
+      uint32_t four;
+      __builtin_memcpy(&four, p, sizeof four);
+      const uint8x8_t bytes = veor_u8(vreinterpret_u8_u32(vdup_n_u32(four)), vdup_n_u8(flip));
+      return vget_low_u16(vmovl_u8(bytes));
+    };
+    const uint16x4_t second = rows > 1 ? row(x + x_row) : vdup_n_u16(0);
+    return vreinterpretq_s32_u16(vcombine_u16(row(x), second));
+  }
+  // Weights of the first row, then those of the second.
+  static LINNET_INLINE void dot(Ints& acc, Ints w, Ints column) {
+    const int16x8_t a = vreinterpretq_s16_s32(w), b = vreinterpretq_s16_s32(column);
+    acc = vmlal_s16(acc, vget_low_s16(a), vget_low_s16(b));
+    acc = vmlal_s16(acc, vget_high_s16(a), vget_high_s16(b));
+  }
+#endif
+};
 
 // Plain loops that compilers vectorise.
 LINNET_INLINE uint8_t byte_of(float v, float low, float high, int32_t zero) {
@@ -235,7 +257,9 @@ LINNET_EXPORT(integer)(linnet::Kernels* table) {
   using namespace linnet;
   table->wide.vecs = sizeof kMost / sizeof *kMost - 1;
   fill_integer_tiles<DotWide, kMost, sizeof kMost / sizeof *kMost - 1>(&table->wide);
-  table->widen = widen, table->integer_depthwise = integer_depthwise;
+  table->widen = widen;
+  table->integer_depthwise = integer_depthwise<DepthwiseWide>;
+  table->depthwise_rows = DepthwiseWide::kGroup;
   table->quantize = quantize, table->dequantize = dequantize, table->look_up = look_up;
   table->integer_add = integer_add, table->integer_multiply = integer_multiply;
   table->integer_max = integer_max, table->integer_average = integer_average;

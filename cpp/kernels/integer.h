@@ -195,6 +195,86 @@ void integer_tile(const IntegerTile& t) {
   requantize<kVecs, kCols>(acc, kCols, t.end, t.z, t.y, t.y_col);
 }
 
+// Depthwise convolutions: a vector of channels of some rows of a column of the image, of which it
+// has as many as a group, are groups; each meets the weights of the pixels whose windows it lies in.
+// Rows has kGroup; column(x, x_row, rows, flip), the vector of groups; and dot(acc, w, column).
+template <typename Rows, int kPixels, int kTaps, int kStride>
+LINNET_INLINE void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w,
+                                    const int32_t* bias, const Requantization& end, const void* z,
+                                    void* y) {
+  Ints acc[kPixels][1];
+  LINNET_UNROLL
+  for (int p = 0; p < kPixels; ++p) acc[p][0] = load_ints(bias);
+  for (ptrdiff_t row = 0; row < t.rows; row += Rows::kGroup, x += Rows::kGroup * t.x_row) {
+    const int rows = static_cast<int>(t.rows - row < Rows::kGroup ? t.rows - row : Rows::kGroup);
+    if constexpr (kTaps > 0) {
+      Ints weight[kTaps];
+      LINNET_UNROLL
+      for (int c = 0; c < kTaps; ++c)
+        weight[c] = load_ints(reinterpret_cast<const int32_t*>(w) + c * kWidth);
+      LINNET_UNROLL
+      for (int c = 0; c < (kPixels - 1) * kStride + kTaps; ++c) {
+        const Ints column = Rows::column(x + c * t.x_col, t.x_row, rows, t.flip);
+        LINNET_UNROLL
+        for (int p = 0; p < kPixels; ++p) {
+          const int tap = c - p * kStride;
+          if (tap >= 0 && tap < kTaps) Rows::dot(acc[p][0], weight[tap], column);
+        }
+      }
+    } else {
+      for (ptrdiff_t c = 0; c < t.cols; ++c) {
+        const Ints weight = load_ints(reinterpret_cast<const int32_t*>(w) + c * kWidth);
+        LINNET_UNROLL
+        for (int p = 0; p < kPixels; ++p) {
+          const uint8_t* at = x + p * t.x_pixel + c * t.x_col;
+          Rows::dot(acc[p][0], weight, Rows::column(at, t.x_row, rows, t.flip));
+        }
+      }
+    }
+    w += t.cols * static_cast<ptrdiff_t>(kWidth * sizeof(int32_t));
+  }
+  requantize<1, kPixels>(acc, kPixels, end, z, y, t.y_pixel);
+}
+
+// All pixels of one vector of channels; the last ones of a row are computed with some before them.
+template <typename Rows, int kTaps, int kStride>
+void depthwise_row(const IntegerDepthwise& t, ptrdiff_t vector) {
+  const ptrdiff_t channel = vector * kWidth;
+  Requantization end = t.end;
+  end.scale += channel;
+  const ptrdiff_t groups = (t.rows + Rows::kGroup - 1) / Rows::kGroup;
+  const char* w = static_cast<const char*>(t.w) +
+                  vector * groups * t.cols * static_cast<ptrdiff_t>(kWidth * sizeof(int32_t));
+  const ptrdiff_t y_size = end.real ? sizeof(float) : 1;
+  const auto pixels = [&](ptrdiff_t p, auto run) {
+    const ptrdiff_t at = p * t.y_pixel + channel;
+    run(t, t.x + p * t.x_pixel + channel, w, t.bias + channel, end,
+        t.z ? static_cast<const char*>(t.z) + at : nullptr, static_cast<char*>(t.y) + at * y_size);
+  };
+  constexpr ptrdiff_t kMany = Rows::kPixels, kFew = 4;
+  ptrdiff_t p = 0;
+  for (; p + kMany <= t.pixels; p += kMany) pixels(p, depthwise_pixels<Rows, kMany, kTaps, kStride>);
+  if (p < t.pixels && t.pixels >= kMany && t.pixels - p > kFew) {
+    return pixels(t.pixels - kMany, depthwise_pixels<Rows, kMany, kTaps, kStride>);
+  }
+  for (; p + kFew <= t.pixels; p += kFew) pixels(p, depthwise_pixels<Rows, kFew, kTaps, kStride>);
+  if (p < t.pixels && t.pixels >= kFew) {
+    return pixels(t.pixels - kFew, depthwise_pixels<Rows, kFew, kTaps, kStride>);
+  }
+  for (; p < t.pixels; ++p) pixels(p, depthwise_pixels<Rows, 1, kTaps, kStride>);
+}
+
+template <typename Rows>
+void integer_depthwise(const IntegerDepthwise& t) {
+  const bool near = t.x_pixel == t.x_col, two = t.x_pixel == 2 * t.x_col;
+  auto* row = depthwise_row<Rows, 0, 1>;
+  if (t.cols == 3 && near) row = depthwise_row<Rows, 3, 1>;
+  if (t.cols == 3 && two) row = depthwise_row<Rows, 3, 2>;
+  if (t.cols == 5 && near) row = depthwise_row<Rows, 5, 1>;
+  if (t.cols == 5 && two) row = depthwise_row<Rows, 5, 2>;
+  for (ptrdiff_t v = 0; v < t.channels / kWidth; ++v) row(t, v);
+}
+
 template <typename Dot, int kVecs, int kCols>
 void fill_integer_tiles(IntegerTiles* tiles) {
   tiles->tile[kVecs][kCols] = integer_tile<Dot, kVecs, kCols>;

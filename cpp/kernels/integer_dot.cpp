@@ -32,6 +32,24 @@ struct DotBytes {
   }
 };
 
+struct DepthwiseBytes {
+  static constexpr int kGroup = 4, kPixels = 8;
+
+  static LINNET_INLINE Ints column(const uint8_t* x, ptrdiff_t x_row, int rows, uint8_t flip) {
+    const auto row = [&](int i) {
+      return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i * x_row)));
+    };
+    Ints all = row(0);
+    if (rows > 1) all = _mm512_or_si512(all, _mm512_slli_epi32(row(1), 8));
+    if (rows > 2) all = _mm512_or_si512(all, _mm512_slli_epi32(row(2), 16));
+    if (rows > 3) all = _mm512_or_si512(all, _mm512_slli_epi32(row(3), 24));
+    return _mm512_xor_si512(all, _mm512_set1_epi8(static_cast<char>(flip)));
+  }
+  static LINNET_INLINE void dot(Ints& acc, Ints w, Ints column) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(column), "v"(w));
+  }
+};
+
 constexpr int kMost[] = {0, 14, 13, 8, 6};
 
 bool has_vnni() {
@@ -43,6 +61,8 @@ bool fill(Kernels* table) {
   if (!has_vnni()) return false;
   table->bytes.vecs = 4;
   fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
+  table->integer_depthwise = integer_depthwise<DepthwiseBytes>;
+  table->depthwise_rows = DepthwiseBytes::kGroup;
   return true;
 }
 

@@ -326,7 +326,8 @@ struct IntegerDepthwise {
   uint8_t flip;      // 0x80 where x is signed
   ptrdiff_t x_pixel, x_row, x_col;  // from one output pixel to the next, from one tap to the next
   ptrdiff_t rows, cols;             // taps
-  const int16_t* w;                 // [rows][cols][channels]
+  // [vectors][groups of rows][cols][width][rows], the rows of a group being int8 or, of two, int16.
+  const void* w;
   ptrdiff_t channels;               // whole vectors
   const int32_t* bias;
   const void* z;  // residual, laid out like y; nullptr for none
@@ -425,6 +426,7 @@ struct Kernels {
   IntegerTiles wide, bytes;
   void (*widen)(const uint8_t* x, uint8_t flip, int32_t zero, int16_t* y, int64_t count);
   void (*integer_depthwise)(const IntegerDepthwise&);
+  int depthwise_rows;  // of a group: 4 or 2
   void (*quantize)(const IntegerRows&);    // floats to bytes: x / scale, rounded
   void (*dequantize)(const IntegerRows&);  // bytes to floats
   void (*look_up)(const IntegerRows&);     // y = table[x]
