@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from ._broadcast import pointwise
 from ._lowering import Call, Lowering, Refusal, axis_of
 from ._registry import Operator
 
+DType = np.dtype[Any]
+
 _TO_ONNX = {name: ELEMENT_TYPES[name] for name in ("uint8", "int8", "int16", "int32")}
+_FROM_ONNX = {number: np.dtype(name) for name, number in _TO_ONNX.items()}
 
 
 def quantize(w: Array) -> tuple[Array, Array]:
@@ -38,8 +41,25 @@ def rounded(w: Array, dtype: str) -> Array:
     return w.astype(np.float16 if dtype == "f16" else np.float32).astype(np.float32)
 
 
+def _along_axis(x: Array, parameter: Array, axis: int) -> Array:
+    """A scale or zero point, one number or one for each index of `axis`, as it broadcasts to x."""
+    if parameter.ndim == 0:
+        return parameter
+    shape = [1] * x.ndim
+    shape[axis_of(axis, x.ndim)] = -1
+    if parameter.size not in (1, x.shape[axis]) or parameter.ndim > 1:
+        raise ValueError(f"{list(parameter.shape)} scales do not fit axis {axis} of {x.shape}")
+    return parameter.reshape(shape)
+
+
 def dequantize_linear(
-    q: Array, scale: Array, zero: Array | None = None, *, axis: int = 1, block_size: int = 0
+    q: Array,
+    scale: Array,
+    zero: Array | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
 ) -> Array:
     """scale * (q - zero), of which scale and zero are single numbers or have one for each index of
     `axis`.
@@ -48,16 +68,27 @@ def dequantize_linear(
         raise ValueError("scales of blocks are not supported")
     if q.dtype.kind not in "iu" or scale.dtype.kind != "f":
         raise ValueError("only integers with a real scale are supported")
-    shape = [1] * q.ndim
-    if scale.ndim:
-        axis = axis_of(axis, q.ndim)
-        shape[axis] = q.shape[axis]
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise ValueError("a scale is negative, infinite or no number")
     exact = q.astype(np.int64)
     if zero is not None:
         if zero.dtype != q.dtype or zero.shape != scale.shape:
-            raise ValueError("its zero point does not fit")
-        exact = exact - zero.astype(np.int64).reshape(shape)
-    return np.asarray(exact.astype(scale.dtype) * scale.reshape(shape))
+            raise ValueError(
+                f"its zero point is {zero.dtype} {list(zero.shape)}, its integers are {q.dtype} "
+                f"with scales {list(scale.shape)}"
+            )
+        exact = exact - _along_axis(q, zero.astype(np.int64), axis)
+    return np.asarray(exact.astype(scale.dtype) * _along_axis(q, scale, axis))
+
+
+def integers_and_scales(
+    q: Array, scale: Array, zero: Array | None = None, *, axis: int = 1
+) -> tuple[Array, Array]:
+    """What dequantize_linear multiplies: q - zero, and the scale of each, in q's shape."""
+    if zero is not None and zero.any():
+        wide = np.int16 if q.dtype.itemsize == 1 else np.int64
+        q = q.astype(wide) - _along_axis(q, zero.astype(wide), axis)
+    return q, np.broadcast_to(_along_axis(q, scale, axis), q.shape)
 
 
 def quantize_linear(
@@ -80,10 +111,8 @@ def quantize_linear(
     zero = np.zeros(scale.shape, np.uint8) if zero is None else zero
     if zero.dtype.kind not in "iu" or output_dtype not in (0, _TO_ONNX.get(zero.dtype.name)):
         raise ValueError("its zero point does not fit")
-    shape = [1] * x.ndim
-    if scale.ndim:
-        shape[axis_of(axis, x.ndim)] = scale.size
-    exact = np.rint(x / scale.reshape(shape)) + zero.astype(np.int64).reshape(shape)
+    exact = np.rint(x / _along_axis(x, scale, axis))
+    exact = exact + _along_axis(x, zero.astype(np.int64), axis)
     limits = np.iinfo(zero.dtype)
     return np.asarray(np.clip(np.nan_to_num(exact), limits.min, limits.max).astype(zero.dtype))
 
@@ -117,10 +146,10 @@ def _by_number(low: Lowering, call: Call, op: str, pair: tuple[str, float], step
     return pointwise(low, call, op, [x, name], step=step)
 
 
-def _parameters(low: Lowering, call: Call) -> tuple[float, Array]:
-    """Scale and zero point, which is of the type of the integers."""
+def _parameters(low: Lowering, call: Call, dtype: DType) -> tuple[float, Array]:
+    """Scale and zero point, which is of the type of the integers, by default `dtype`."""
     scale = low.numbers(call.input(1), "scale")
-    zero = np.zeros((), np.uint8)
+    zero = np.zeros((), dtype)
     if call.input(2):
         zero = low.numbers(call.input(2), "zero point")
     if scale.size != 1 or zero.size != 1 or call.attrs["block_size"]:
@@ -133,17 +162,35 @@ def _parameters(low: Lowering, call: Call) -> tuple[float, Array]:
     return number, zero.reshape(())
 
 
+def _kept(low: Lowering, zero: Array) -> bool:
+    """Whether integers of that type are computed with."""
+    return not low.graph.in_float and zero.dtype.itemsize == 1
+
+
+def _emit(low: Lowering, call: Call, scale: float, zero: Array) -> None:
+    """The operator as the core takes it: with one scale and zero point, each without axes."""
+    inputs = [call.input(0)]
+    for i, what, array in (1, "scale", np.array(scale, np.float32)), (2, "zero", zero):
+        given = low.constants.get(call.input(i))
+        same = given is not None and (given.shape, given.dtype) == ((), array.dtype)
+        inputs.append(call.input(i) if same else low.add_constant(f"{call.output}.{what}", array))
+    pointwise(low, call, call.node.op, inputs)
+
+
 def lower_quantize(low: Lowering, call: Call) -> None:
-    """With one scale: reals, kept within what the integers stand for and rounded to them only where
-    something reads the integers.
-    """
+    """With one scale, to 8 bits; to more, reals kept within what the integers stand for, and
+    rounded to them only where something reads the integers."""
     x = call.input(0)
     shape = low.shape(x)
-    scale, zero = _parameters(low, call)
+    asked = _FROM_ONNX.get(call.attrs["output_dtype"], np.dtype(np.uint8))
+    scale, zero = _parameters(low, call, asked)
     if low.dtypes[x] != FLOAT32:
         raise Refusal(f"its input is {low.dtypes[x]}, only float32 is supported")
     if call.attrs["output_dtype"] not in (0, _TO_ONNX[zero.dtype.name]) or call.attrs["precision"]:
         raise Refusal("its type is not that of its zero point")
+    if _kept(low, zero):
+        _emit(low, call, scale, zero)
+        return
     limits = np.iinfo(zero.dtype)
     bounds = [
         low.add_constant(f"{call.output}.{what}", np.array((n - int(zero)) * scale, np.float32))
@@ -155,13 +202,20 @@ def lower_quantize(low: Lowering, call: Call) -> None:
 
 
 def lower_dequantize(low: Lowering, call: Call) -> None:
-    """Of constants, and of integers with one scale: those made of reals are the reals still."""
+    """Of constants, and of integers with one scale. Those of more than 8 bits that were made of
+    reals are the reals still."""
     x = call.input(0)
     low.shape(x)
-    scale, zero = _parameters(low, call)
+    dtype = low.dtypes[x]
+    if dtype.kind not in "iu":
+        raise Refusal(f"its input is {dtype}, only integers are supported")
+    scale, zero = _parameters(low, call, dtype)
+    if zero.dtype != dtype:
+        raise Refusal(f"its input is {dtype}, its zero point {zero.dtype}")
+    if _kept(low, zero):
+        _emit(low, call, scale, zero)
+        return
     later = low.later.get(x)
-    if low.dtypes[x].kind not in "iu":
-        raise Refusal(f"its input is {low.dtypes[x]}, only integers are supported")
     if isinstance(later, Quantized) and (later.scale, later.zero) == (scale, int(zero)):
         low.alias[call.output] = later.base
         return
