@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import ELEMENT_TYPES, FLOAT32, Array, Shape
-from ..text import short
-from ._broadcast import pointwise
-from ._lowering import Call, Lowering, Refusal, axis_of
+from ..text import shape_text, short
+from ._broadcast import arithmetic, pointwise
+from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
 
 DType = np.dtype[Any]
@@ -136,92 +136,156 @@ class Quantized(NamedTuple):
 
 
 def _by_number(low: Lowering, call: Call, op: str, pair: tuple[str, float], step: str = "") -> str:
-    """Every element of a value and one number; on the way to the result unless that changes
-    nothing.
-    """
+    """Every element of a value and one number; the value itself if that changes nothing."""
     x, number = pair
-    if number == (1 if op == "Mul" else 0) and step:
+    if number == (1 if op == "Mul" else 0):
         return x
     name = low.add_constant(f"{call.output}.{op.lower()}", np.array(number, np.float32))
     return pointwise(low, call, op, [x, name], step=step)
 
 
-def _parameters(low: Lowering, call: Call, dtype: DType) -> tuple[float, Array]:
-    """Scale and zero point, which is of the type of the integers, by default `dtype`."""
+class _Parameters(NamedTuple):
+    """Scale and zero point, which is of the type of the integers: both of one number without axes,
+    or of one for each index of `axis`.
+    """
+
+    scale: Array
+    zero: Array
+    axis: int
+
+    @property
+    def number(self) -> float:
+        return float(self.scale.item())
+
+    def shaped(self, rank: int) -> tuple[Array, Array]:
+        shape = [-1 if axis == self.axis else 1 for axis in range(rank)]
+        return self.scale.reshape(shape), self.zero.reshape(shape)
+
+
+def _parameters(low: Lowering, call: Call, dtype: DType) -> _Parameters:
+    """Those of a call, of integers that are `dtype` unless it has a zero point."""
+    shape = low.shape(call.input(0))
     scale = low.numbers(call.input(1), "scale")
-    zero = np.zeros((), dtype)
+    zero = np.zeros(scale.shape, dtype)
     if call.input(2):
         zero = low.numbers(call.input(2), "zero point")
-    if scale.size != 1 or zero.size != 1 or call.attrs["block_size"]:
-        raise Refusal("only one scale and zero point is supported, of what is computed")
+    if call.attrs["block_size"]:
+        raise Refusal("scales of blocks are not supported")
     if scale.dtype.kind != "f" or zero.dtype.name not in _TO_ONNX:
         raise Refusal(f"its scale and zero point are {scale.dtype} and {zero.dtype}")
-    number = float(scale.item())
-    if not np.finfo(np.float32).tiny <= number < np.inf:
-        raise Refusal(f"its scale is {short(number)}")
-    return number, zero.reshape(())
+    if scale.size != zero.size or scale.ndim > 1:
+        raise Refusal(f"its scale is {list(scale.shape)}, its zero point {list(zero.shape)}")
+    low.spend(scale.size)
+    with np.errstate(over="ignore"):
+        scale = scale.astype(np.float32)
+    for number in scale.ravel():
+        if not np.finfo(np.float32).tiny <= number < np.inf:
+            raise Refusal(f"its scale is {short(float(number))}")
+    if scale.size == 1:
+        return _Parameters(scale.reshape(()), zero.reshape(()), 0)
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    if scale.size != shape[axis]:
+        raise Refusal(f"{scale.size} scales do not fit axis {axis} of {shape_text(shape)}")
+    return _Parameters(scale, zero, axis)
 
 
-def _kept(low: Lowering, zero: Array) -> bool:
-    """Whether integers of that type are computed with."""
-    return not low.graph.in_float and zero.dtype.itemsize == 1
+def _kept(low: Lowering, given: _Parameters) -> bool:
+    """Whether such integers are computed with."""
+    return not low.graph.in_float and given.zero.dtype.itemsize == 1 and given.scale.ndim == 0
 
 
-def _emit(low: Lowering, call: Call, scale: float, zero: Array) -> None:
-    """The operator as the core takes it: with one scale and zero point, each without axes."""
-    inputs = [call.input(0)]
-    for i, what, array in (1, "scale", np.array(scale, np.float32)), (2, "zero", zero):
-        given = low.constants.get(call.input(i))
-        same = given is not None and (given.shape, given.dtype) == ((), array.dtype)
-        inputs.append(call.input(i) if same else low.add_constant(f"{call.output}.{what}", array))
-    pointwise(low, call, call.node.op, inputs)
+def _emit(low: Lowering, call: Call, x: str, given: _Parameters, step: str = "") -> str:
+    """The operator as the core takes it."""
+    inputs = [x]
+    for i, what, array in (1, "scale", given.scale), (2, "zero", given.zero):
+        known = low.constants.get(call.input(i))
+        same = known is not None and (known.shape, known.dtype) == (array.shape, array.dtype)
+        name = call.input(i) if same else low.add_constant(f"{call.output}.{what}", array)
+        inputs.append(name)
+    return pointwise(low, call, call.node.op, inputs, step=step)
+
+
+def _each(low: Lowering, call: Call, op: str, pair: tuple[str, Array], step: str = "") -> str:
+    """A value and a constant that broadcasts to it."""
+    x, array = pair
+    name = low.add_constant(f"{call.output}.{op.lower()}", array.astype(np.float32))
+    return arithmetic(low, call, op, (x, name), step)
 
 
 def lower_quantize(low: Lowering, call: Call) -> None:
-    """With one scale, to 8 bits; to more, reals kept within what the integers stand for, and
-    rounded to them only where something reads the integers."""
+    """To 8 bits with one scale as it is; to more, reals kept within what the integers stand for,
+    and rounded to them only where something reads the integers. With a scale for each index of an
+    axis rounded in float."""
     x = call.input(0)
-    shape = low.shape(x)
+    low.shape(x)
     asked = _FROM_ONNX.get(call.attrs["output_dtype"], np.dtype(np.uint8))
-    scale, zero = _parameters(low, call, asked)
+    given = _parameters(low, call, asked)
+    scale, zero = given.scale, given.zero
+    if low.dtypes[x] == np.float16:
+        x = low.emit(call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, "single")
     if low.dtypes[x] != FLOAT32:
         raise Refusal(f"its input is {low.dtypes[x]}, only float32 is supported")
     if call.attrs["output_dtype"] not in (0, _TO_ONNX[zero.dtype.name]) or call.attrs["precision"]:
         raise Refusal("its type is not that of its zero point")
-    if _kept(low, zero):
-        _emit(low, call, scale, zero)
-        return
-    limits = np.iinfo(zero.dtype)
-    bounds = [
-        low.add_constant(f"{call.output}.{what}", np.array((n - int(zero)) * scale, np.float32))
-        for what, n in (("least", limits.min), ("most", limits.max))
-    ]
-    base = pointwise(low, call, "Clip", [x, *bounds], step="real")
-    later = Quantized(base, scale, int(zero), zero.dtype)
-    low.postpone(call.output, later, shape, zero.dtype)
+    if _kept(low, given):
+        _emit(low, call, x, given)
+    elif scale.ndim:
+        scale, zero = given.shaped(len(low.shape(x)))
+        real = _each(low, call, "Div", (x, scale), "scaled")
+        real = pointwise(low, call, "Round", [real], step="rounded")
+        real = _each(low, call, "Add", (real, zero), "shifted")
+        low.emit(call, "Cast", [real], {"to": _TO_ONNX[zero.dtype.name]})
+    else:
+        limits = np.iinfo(zero.dtype)
+        bounds = [
+            low.add_constant(
+                f"{call.output}.{what}", np.array((n - int(zero)) * given.number, np.float32)
+            )
+            for what, n in (("least", limits.min), ("most", limits.max))
+        ]
+        base = pointwise(low, call, "Clip", [x, *bounds], step="real")
+        later = Quantized(base, given.number, int(zero), zero.dtype)
+        low.postpone(call.output, later, low.shape(x), zero.dtype)
 
 
 def lower_dequantize(low: Lowering, call: Call) -> None:
-    """Of constants, and of integers with one scale. Those of more than 8 bits that were made of
-    reals are the reals still."""
+    """Of constants, and of 8 bits with one scale as it is. Integers of more that were made of reals
+    are the reals still."""
     x = call.input(0)
     low.shape(x)
     dtype = low.dtypes[x]
     if dtype.kind not in "iu":
         raise Refusal(f"its input is {dtype}, only integers are supported")
-    scale, zero = _parameters(low, call, dtype)
-    if zero.dtype != dtype:
-        raise Refusal(f"its input is {dtype}, its zero point {zero.dtype}")
-    if _kept(low, zero):
-        _emit(low, call, scale, zero)
-        return
+    given = _parameters(low, call, dtype)
+    if given.zero.dtype != dtype:
+        raise Refusal(f"its input is {dtype}, its zero point {given.zero.dtype}")
+    half = low.constants[call.input(1)].dtype == np.float16
+    if call.attrs["output_dtype"]:
+        half = call.attrs["output_dtype"] == ELEMENT_TYPES["float16"]
+    last = "single" if half else ""
+    y = _reals(low, call, given, last)
+    if half:
+        low.emit(call, "Cast", [y], {"to": ELEMENT_TYPES["float16"]})
+    elif y != call.output:
+        low.alias[call.output] = y
+
+
+def _reals(low: Lowering, call: Call, given: _Parameters, step: str) -> str:
+    x = call.input(0)
+    if _kept(low, given):
+        return _emit(low, call, x, given, step)
     later = low.later.get(x)
-    if isinstance(later, Quantized) and (later.scale, later.zero) == (scale, int(zero)):
-        low.alias[call.output] = later.base
-        return
-    real = pointwise(low, call, "Cast", [x], {"to": 1}, step="integers")
-    real = _by_number(low, call, "Sub", (real, int(zero)), "exact")
-    _by_number(low, call, "Mul", (real, scale))
+    if isinstance(later, Quantized) and given.scale.ndim == 0:  # of one grid
+        same = (later.scale, later.zero) == (given.number, int(given.zero))
+        if same:
+            return later.base
+    real = pointwise(low, call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, step="integers")
+    if given.scale.ndim:
+        scale, zero = given.shaped(len(low.shape(x)))
+        real = _each(low, call, "Sub", (real, zero), "exact")
+        return _each(low, call, "Mul", (real, scale), step)
+    real = _by_number(low, call, "Sub", (real, int(given.zero)), "exact")
+    return _by_number(low, call, "Mul", (real, given.number), step)
 
 
 def half_as_many(q: Array, *others: Array | None, **attrs: object) -> int:
