@@ -435,12 +435,13 @@ def lower_dynamic(low: Lowering, call: Call) -> None:
     rank = len(low.shape(x))
     steps = _Steps(low, call)
     zero = steps.constant("nothing", np.zeros((), np.float32))
-    one = steps.constant("one", np.array([1], np.int64))
+    single = steps.constant("single", np.array([1], np.int64))
+    wide = steps.constant("wide", np.ones(rank, np.int64))
     axes = steps.constant("axes", np.arange(rank))
     ends = []
     for op, name in (("Min", "least"), ("Max", "most")):
         end = steps.make(f"Reduce{op}", [x, axes], f"{name}.end", keepdims=1)
-        end = steps.make("Reshape", [end, one], f"{name}.single")
+        end = steps.make("Reshape", [end, wide], f"{name}.wide")
         ends.append(steps.make(op, [end, zero], name))
     number = {
         name: steps.constant(f"{name}.number", np.array(value, np.float32))
@@ -454,10 +455,13 @@ def lower_dynamic(low: Lowering, call: Call) -> None:
     point = steps.make("Round", [point], "zero")
     real = steps.make("Div", [x, scale], "scaled")
     real = steps.make("Add", [steps.make("Round", [real], "rounded"), point], "shifted")
-    for name, value, to in ((y, real, _UINT8), (scale_name, scale, 0), (zero_name, point, _UINT8)):
-        if name:
-            op, attrs = ("Cast", {"to": to}) if to else ("Identity", {})
-            low.visit(Node(op, call.node.name, [value], [name], attrs))
+    if y:
+        low.visit(Node("Cast", call.node.name, [real], [y], {"to": _UINT8}))
+    if scale_name:
+        low.visit(Node("Reshape", call.node.name, [scale, single], [scale_name]))
+    if zero_name:
+        point = steps.make("Reshape", [point, single], "flat")
+        low.visit(Node("Cast", call.node.name, [point], [zero_name], {"to": _UINT8}))
 
 
 _ONNX = (
