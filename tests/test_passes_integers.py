@@ -54,7 +54,7 @@ def canonical(net: Graph, dtype: Any = np.uint8) -> tuple[Graph, Counter[str]]:
     expected, found = interpret.run(net, {"x": x}), interpret.run(form, {"x": x})
     for name, array in expected.items():
         assert found[name].dtype == array.dtype
-        np.testing.assert_allclose(found[name], array, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-4)
     again = passes.canonicalize(form)
     assert [node.op for node in again.nodes] == [node.op for node in form.nodes]
     return form, Counter(node.op for node in form.nodes)
@@ -85,26 +85,24 @@ def weights(form: Graph, layer: str = "Conv") -> Array | None:
         ("Concat", "r,r", "m", {"axis": 2}),
         ("MaxPool", "r", "m", {"kernel_shape": [2, 2], "strides": [2, 2]}),
         ("GlobalMaxPool", "r", "m", {}),
-        ("Squeeze", "u,axis", "m", {}),
+        ("Unsqueeze", "r,axis", "m", {}),
         ("DepthToSpace", "r", "m", {"blocksize": 2}),
         ("Gather", "r,from", "m", {"axis": 1}),
     ],
     ids=lambda step: step[0],
 )
 def test_moves_between_equal_scales_move_integers(move: Step):
-    before = [("Unsqueeze", "r,axis", "u", {})] if "u" in move[1] else []
-    _, ops = canonical(graph(FIRST, *before, move, LAST))  # type: ignore[arg-type]
+    _, ops = canonical(graph(FIRST, move, LAST))
     assert not {"QuantizeLinear", "DequantizeLinear"} & ops.keys()
 
 
 def test_reals_of_what_was_moved():
     """A DequantizeLinear sinks behind moves, too, where reals are read in the end."""
-    move: Step = ("Transpose", "r", "m", {"perm": [0, 2, 1, 3]})
-    form, ops = canonical(graph(FIRST, move, ("Softmax", "m", "y", {"axis": 1})))
-    assert ops == {"Transpose": 1, "DequantizeLinear": 1, "Softmax": 1}
-    assert [node.op for node in form.nodes][0] == "Transpose"
-    form, ops = canonical(graph(FIRST, move, LAST, outputs="m,y"))
-    assert ops == {"Transpose": 1, "DequantizeLinear": 1}
+    move: Step = ("Reshape", "r,square", "m", {})
+    form, _ = canonical(graph(FIRST, move, ("Softmax", "m", "y", {"axis": 1})))
+    assert [node.op for node in form.nodes] == ["Reshape", "DequantizeLinear", "Softmax"]
+    form, _ = canonical(graph(FIRST, move, LAST, outputs="m,y"))
+    assert [node.op for node in form.nodes] == ["Reshape", "DequantizeLinear"]
 
 
 def test_integers_are_made_before_moves():
@@ -156,13 +154,29 @@ def test_equal_pairs_go_but_outputs_stay():
 
 
 def test_many_moves():
+    """One after the other, of which there may be more than Python has room for calls."""
+    names = ["a", *(f"m{i}" for i in range(1200)), "m"]
     turns: list[Step] = [
-        ("Slice", f"{'c' if i == 0 else f'm{i}'},from,to,axis", f"m{i + 1}", {}) for i in range(1)
+        ("MaxPool", a, b, {"kernel_shape": [1, 1]}) for a, b in zip(names, names[1:])
     ]
-    names = ["a", *(f"m{i}" for i in range(200)), "m"]
-    turns = [("MaxPool", a, b, {"kernel_shape": [1, 1]}) for a, b in zip(names, names[1:])]
-    _, ops = canonical(graph(FIRST, ("Relu", "r", "a", {}), *turns, LAST))
-    assert ops["MaxPool"] == 201 and ops["QuantizeLinear"] == 1
+    form = passes.canonicalize(graph(FIRST, ("Relu", "r", "a", {}), *turns, LAST))
+    assert Counter(node.op for node in form.nodes)["QuantizeLinear"] == 1
+
+
+@pytest.mark.parametrize("last", ["Transpose", "Softmax"])
+def test_more_axes_than_an_image_has(last: str):
+    """A DequantizeLinear is of 4 axes at most; what has more is made before or behind."""
+    wide = np.array([-1, 2, 2, 3, 2, 6], np.int64)
+    order = {"perm": [0, 2, 1, 3, 5, 4]} if last == "Transpose" else {"axis": 1}
+    steps: list[Step] = [("Reshape", "r,wide", "m", {}), (last, "m", "y", order)]
+    _, ops = canonical(graph(FIRST, *steps, wide=wide))
+    assert ops["DequantizeLinear"] == 1
+    back: Step = ("Reshape", "y,square", "y2", {})
+    _, ops = canonical(graph(FIRST, *steps, back, outputs="y2,y", wide=wide))
+    assert ops["DequantizeLinear"] == (2 if last == "Transpose" else 1)
+    rise: list[Step] = [("Relu", "r", "a", {}), ("Reshape", "a,wide", "m", {}), LAST]
+    form, _ = canonical(graph(FIRST, *rise, wide=wide))
+    assert form.nodes[-1].op == "Reshape"
 
 
 # Weights
@@ -203,7 +217,9 @@ def test_weights_of_a_fully_connected_layer_turn(turned: int):
 def test_weights_without_a_sign():
     signed = CONSTANTS["w"]
     middle = (np.array(0.01, np.float32), np.array(128, np.uint8))
-    found = weights(canonical(with_weights((signed + 128).astype(np.uint8), *middle))[0])
+    found = weights(
+        canonical(with_weights((signed.astype(int) + 128).astype(np.uint8), *middle))[0]
+    )
     assert found is not None
     np.testing.assert_array_equal(found, signed)
     whole = np.arange(216).reshape(6, 4, 3, 3).astype(np.uint8)

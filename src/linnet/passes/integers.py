@@ -20,6 +20,7 @@ from ..ops.quant import dequantize_linear
 
 _MOVES = {"Concat", "Flatten", "GatherRows", "GlobalMaxPool", "MaxPool", "Reshape", "Slice"}
 _MOVES |= {"Transpose"}
+_MOST_AXES = 4  # of what is made integers or reals
 _DEEPEST = 64  # moves one after the other that a QuantizeLinear rises before
 
 
@@ -113,6 +114,7 @@ class _Moving:
         self.users = Counter(name for node in source.nodes for name in node.inputs)
         self.users.update(source.outputs)
         self.producers = {name: node for node in source.nodes for name in node.outputs}
+        self.ranks = {value.name: len(value.shape) for value in source.inputs}
         self.nodes: list[Node] = []
         self.waiting: dict[str, _Real] = {}
         self.made: set[str] = set()  # those that wait no more
@@ -134,6 +136,7 @@ class _Moving:
     def _visit(self, node: Node) -> None:
         node.inputs = [self.renamed.get(name, name) for name in node.inputs]
         y = node.outputs[0]
+        self.ranks[y] = self._rank(node)
         grid = grid_of(node, "DequantizeLinear", self.constants)
         if grid is not None:
             self.waiting[y] = _Real(node.inputs[0], grid, node.inputs[1:])
@@ -154,6 +157,14 @@ class _Moving:
             self._real(name)
         self.nodes.append(node)
 
+    def _rank(self, node: Node) -> int:
+        """How many axes its result has, where those may be more than an image has."""
+        if node.op == "Reshape":
+            return self.constants[node.inputs[1]].size
+        if node.op in _MOVES | {"DequantizeLinear", "QuantizeLinear"} - {"Flatten"}:
+            return self.ranks.get(node.inputs[0], 0)
+        return 0
+
     def _is_called(self, integers: str, y: str) -> bool:
         """Let them stand for the value y, unless that is an output, and they have another name."""
         if integers in self.new and integers not in self.named:
@@ -164,12 +175,20 @@ class _Moving:
         return True
 
     def _real(self, name: str) -> None:
-        """Make a value that waits."""
+        """Make a value that waits: by a DequantizeLinear or, of more axes than that may have, by
+        what moves the reals.
+        """
+        moves = []
+        while name in self.waiting and name not in self.made and self.ranks[name] > _MOST_AXES:
+            moves.append(self.producers[name])
+            self.made.add(name)
+            name = moves[-1].inputs[0]
         if name in self.waiting and name not in self.made:
             real = self.waiting[name]
             inputs = [real.integers, *real.parameters]
             self.nodes.append(Node("DequantizeLinear", name, inputs, [name]))
             self.made.add(name)
+        self.nodes += reversed(moves)
 
     def _move(self, node: Node, integers: list[str]) -> str:
         """The node, of integers."""
@@ -180,19 +199,19 @@ class _Moving:
         return y
 
     def _integers(self, x: str, grid: Grid, parameters: list[str], depth: int = 0) -> str:
-        """Those that stand for x, if they are there or can be moved; else "", but within x's own
-        inputs.
+        """Those that stand for x, if they are there or can be moved; else "", or made of x if it
+        is not the QuantizeLinear's own input.
         """
         if (x, grid) in self.known:
             return self.known[x, grid]
         real, node = self.waiting.get(x), self.producers.get(x)
         if real and real.grid == grid:
             return real.integers
-        y = ""
-        if node and _moved(node) and self.users[x] == 1 and depth < _DEEPEST:
-            parts = [self._integers(n, grid, parameters, depth + 1) for n in _moved(node)]
-            y = self._move(node, parts)
-        elif depth:
+        y, parts = "", [] if real or not node else _moved(node)
+        if node and parts and self.users[x] == 1 and depth < _DEEPEST:
+            parts = [self._integers(n, grid, parameters, depth + 1) for n in parts]
+            y = self._move(node, parts) if all(parts) else ""
+        if depth and not y and self.ranks.get(x, 0) <= _MOST_AXES:
             self._real(x)
             y = self.names.fresh(f"{x}.integers")
             self.nodes.append(Node("QuantizeLinear", y, [x, *parameters], [y]))
