@@ -296,6 +296,7 @@ def test_options_reach_the_session(call: Call, monkeypatch: pytest.MonkeyPatch) 
         "stages": [],
         "outputs": [],
         "preprocess": None,
+        "arithmetic": None,
         "threads": 2,
         "algorithm": None,
         "strict": True,

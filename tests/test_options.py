@@ -35,7 +35,7 @@ def test_the_stub_has_every_option_and_its_type():
 def test_load_takes_every_option():
     parameters = inspect.signature(linnet.load).parameters
     assert sorted(parameters) == sorted(
-        [*COMMON, "model", "outputs", "preprocess", "shapes", "stages", "weights"]
+        [*COMMON, "arithmetic", "model", "outputs", "preprocess", "shapes", "stages", "weights"]
     )
     assert all(f"    {name}: " in (linnet.load.__doc__ or "") for name in COMMON)
 

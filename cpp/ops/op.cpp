@@ -108,7 +108,7 @@ TensorType infer_type(const std::string& name, const Attributes& attributes,
       if (i == 0 && inputs[i].shape.empty()) refuse("an input has no axes");
       types.push_back(inputs[i].tensor_type());
       const bool weight = op->role(i) == Role::kWeight || op->role(i) == Role::kBias;
-      if (inputs[i].data || !inputs[i].integers.empty() || (weight && !inputs[i].shape.empty()))
+      if (inputs[i].bytes() || !inputs[i].integers.empty() || (weight && !inputs[i].shape.empty()))
         constants[i] = &inputs[i];
     }
     NodeReader reader(attributes, constants);

@@ -66,6 +66,7 @@ def load(
     nnpack: str | None = None,
     memory_limit: int | str | None = None,
     weights_dtype: str | None = None,
+    arithmetic: str | None = None,
 ) -> Session:
     """Load a trained model and make it ready to run.
 
@@ -87,23 +88,22 @@ def load(
     threads: how many compute; by default one for every core this process may use (its affinity
         mask and cgroup).
     algorithm: run convolutions and fully connected layers with this one only, where it accepts
-        them; one of show_config()["algorithms"], as "direct" or "im2col-openblas", or a family of
-        them, as "fourier" or "nnpack".
+        them; one of show_config()["algorithms"], or a family of them, as "fourier" or "nnpack".
     strict: only algorithms that add up the products of the definition, none that transform them.
     isa: instruction set of the kernels, one of show_config()["isas"]; by default the environment's
         LINNET_ISA, else the best this CPU has.
     blas: path of the OpenBLAS library to use; by default the system's.
     nnpack: path of a library that holds NNPACK, which then is tried for convolutions too; by
-        default the environment's LINNET_NNPACK, else the system's libnnpack.so if there is one.
-        Without it, or if it cannot be used, linnet goes on with its own algorithms and explain()
-        says why.
+        default the environment's LINNET_NNPACK, else the system's libnnpack.so if there is one;
+        where none can be used, explain() says why.
     memory_limit: most bytes of packed weights and activations together, as a number or as "300M",
         "1G" (powers of 1024). Weights that a file does not hold but only says how to fill may take
         as much, by default half of the memory available.
     weights_dtype: how to keep the weights of fully connected layers and ungrouped 1x1
         convolutions: "f32", "f16" (half the memory), or "int8" with a scale for each output channel
-        (a quarter). They are rounded to it; arithmetic is float32. By default they are kept as the
-        file has them.
+        (a quarter), to which they are rounded. By default they are kept as the file has them.
+    arithmetic: of a quantized model: "integer" (the default) computes with its 8-bit integers,
+        "float" with the reals that they stand for, which for some networks is faster.
 
     ValueError says all that is wrong with the model or an argument; OSError if a file cannot be
     read; RuntimeError if this CPU lacks `isa` or `blas` does not load; MemoryError if the model
@@ -122,7 +122,8 @@ def load(
         )
     )
     limit = options.get("memory_limit")
-    graph, metadata = _model.build(model, weights, stages, shapes, limit, outputs=outputs)
+    how: dict[str, Any] = {"outputs": outputs, "arithmetic": arithmetic}
+    graph, metadata = _model.build(model, weights, stages, shapes, limit, **how)
     metadata = merged(metadata, preprocess)
     if isinstance(graph, _core.GraphBuilder):
         return Session(_core.Session(graph, **options), metadata)
@@ -141,6 +142,7 @@ def convert(
     shapes: Shapes | None = None,
     outputs: Sequence[str] = (),
     preprocess: Preprocess | Mapping[str, Any] | None = None,
+    arithmetic: str | None = None,
 ) -> None:
     """Write a model, as for `load`, to the ONNX file `dst`.
 
@@ -148,7 +150,8 @@ def convert(
     of the model's file, and the names of the classes if that has them. weights_dtype: "f32"; "f16"
     to halve the file by rounding the weights; or "int8" to quarter it, with a scale for each output
     channel of convolutions and fully connected layers. Loaded again, fully connected layers and
-    ungrouped 1x1 convolutions keep such weights in memory; others become float32. Errors as for
+    ungrouped 1x1 convolutions keep such weights in memory; others become float32. Layers of
+    integers in a quantized model keep their own, unless `arithmetic` is "float". Errors as for
     `load`; ValueError too if a weight is beyond float16, or not finite for int8.
     """
     if weights_dtype not in WEIGHT_TYPES:
@@ -160,7 +163,7 @@ def convert(
         raise ValueError(f"{short(str(dst))}: the file to write must end in .onnx")
     from .formats import onnx_write
 
-    graph = _model.canonical(model, weights, stages, shapes, outputs=outputs)
+    graph = _model.canonical(model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic)
     graph.metadata = merged(graph.metadata, preprocess)
     onnx_write.save(graph, target, weights_dtype)
 

@@ -104,6 +104,7 @@ class Graph:
     metadata: what else the file says, by ONNX's or linnet's own keys (linnet.preprocess has them).
     sizes: examples of open sizes, of even and of odd axes, where not every size fits.
     aliases: names that the source has for a value beside its own, which they lead to.
+    in_float: integers that stand for reals are not computed with, but the reals.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Graph:
     metadata: dict[str, str] = field(default_factory=dict)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
+    in_float: bool = False
     example: bool = False  # sizes of inputs are examples of open ones: nothing may rest on them
 
     @property

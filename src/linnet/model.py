@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Optional
 
 from . import _core, aliases, formats
 from .formats import onnx_metadata
 from .graph import Array, Graph
+from .options import choice
 from .text import short
 
 Shapes = Mapping[str, Sequence[Optional[int]]]
@@ -31,6 +33,12 @@ def _read(
     return with_shapes(with_outputs(model, outputs), sizes)
 
 
+def _computed(graph: Graph, arithmetic: str | None) -> Graph:
+    """With "integer" or "float"; None leaves it as it is."""
+    chosen = choice("arithmetic", arithmetic, ("integer", "float"))
+    return graph if chosen is None else replace(graph, in_float=chosen == "float")
+
+
 def canonical(
     model: formats.Given | formats.Source,
     weights: formats.Given | None,
@@ -39,12 +47,14 @@ def canonical(
     memory_limit: int | None = None,
     *,
     outputs: Sequence[str] = (),
+    arithmetic: str | None = None,
 ) -> Graph:
     """The canonical graph of a model in files; memory_limit as of passes.canonicalize."""
     from . import passes
 
     stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
-    return passes.canonicalize(_read(model, weights, stages, shapes, outputs), memory_limit)
+    graph = _computed(_read(model, weights, stages, shapes, outputs), arithmetic)
+    return passes.canonicalize(graph, memory_limit)
 
 
 def build(
@@ -55,6 +65,7 @@ def build(
     memory_limit: int | None = None,
     *,
     outputs: Sequence[str] = (),
+    arithmetic: str | None = None,
 ) -> tuple[_core.GraphBuilder | Graph, dict[str, str]]:
     """The core's graph of a model in files, or of a Graph; and its metadata. A Graph where that
     depends on sizes that the model leaves open: `build_for` makes the core's graph of it.
@@ -63,7 +74,7 @@ def build(
     """
     stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
     source = model if isinstance(model, Graph) else formats.Source(model)
-    plain = weights is None and not (stages or outputs) and shapes is None
+    plain = weights is None and not (stages or outputs) and shapes is None and not arithmetic
     file = None if isinstance(source, Graph) or source.path is None else source
     if file and plain and formats.recognise(file) is formats.ONNX:
         try:
@@ -74,7 +85,7 @@ def build(
     from .ops._lowering import OperatorsMissing
     from .passes.sizes import SizesMatter, is_unrolled
 
-    graph = _read(source, weights, stages, shapes, outputs)
+    graph = _computed(_read(source, weights, stages, shapes, outputs), arithmetic)
     try:
         form = passes.canonicalize(graph, memory_limit)
     except SizesMatter:

@@ -11,7 +11,7 @@ import operator
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,13 @@ from .text import short
 OPTIONS = [option for option in _core.session_options() if not option["tuning"]]
 # How weights can be kept and stored.
 (WEIGHT_TYPES,) = (option["choices"] for option in OPTIONS if option["name"] == "weights_dtype")
+
+
+def choice(what: str, value: str | None, choices: Sequence[str]) -> str | None:
+    """One of several words that someone has given, or None."""
+    if value is not None and value not in choices:
+        raise ValueError(f"{what} is {short(value)}, expected {' or '.join(map(repr, choices))}")
+    return value
 
 
 def whole(what: str, value: Any) -> int:

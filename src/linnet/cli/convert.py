@@ -10,7 +10,7 @@ import linnet
 from ..options import WEIGHT_TYPES
 from ..text import megabytes
 from .inputs import files
-from .options import add_model, add_preprocess, given_preprocess, shapes
+from .options import add_float, add_model, add_preprocess, arithmetic, given_preprocess, shapes
 from .result import Result
 
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sizes of inputs, ? for one that stays open (default: the model's)",
     )
     parser.add_argument("--weights-dtype", choices=WEIGHT_TYPES, default="f32", help="default: f32")
+    add_float(parser)
     add_preprocess(parser)
 
 
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> Result:
         shapes=args.shapes,
         outputs=args.outputs,
         preprocess=given_preprocess(args) or None,
+        arithmetic=arithmetic(args),
     )
     size = Path(target).stat().st_size
     data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}

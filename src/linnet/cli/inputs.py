@@ -16,7 +16,7 @@ import linnet
 
 from .. import digits
 from ..text import listed, shape_text, short
-from .options import given_preprocess, session_options
+from .options import arithmetic, given_preprocess, session_options
 
 
 def named(text: str) -> Path:
@@ -44,9 +44,14 @@ def load(args: argparse.Namespace) -> linnet.Session:
     """The session; with --image, of a model that takes pictures, if need be as they are."""
     model, weights, _ = files(args)
     record = preprocess(args)
-    options = session_options(args)
     return linnet.load(
-        model, weights, stages=args.stages, outputs=args.outputs, preprocess=record, **options
+        model,
+        weights,
+        stages=args.stages,
+        outputs=args.outputs,
+        preprocess=record,
+        arithmetic=arithmetic(args),
+        **session_options(args),
     )
 
 

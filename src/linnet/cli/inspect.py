@@ -6,12 +6,14 @@ import argparse
 import math
 from typing import Any
 
+import numpy as np
+
 from ..graph import Graph
 from ..model import canonical
 from ..preprocess import recorded
 from ..text import listed, megabytes, shape_text, table
 from .inputs import files, load
-from .options import add_model, add_session, count
+from .options import add_model, add_session, arithmetic, count
 from .result import Result
 
 
@@ -56,12 +58,19 @@ def _model(args: argparse.Namespace) -> Result:
     from .. import core
 
     model, weights, _ = files(args)
-    graph = canonical(model, weights, args.stages, outputs=args.outputs)
+    graph = canonical(
+        model, weights, args.stages, outputs=args.outputs, arithmetic=arithmetic(args)
+    )
     shapes = core.shapes(graph)
     nodes: list[dict[str, Any]] = []
+    constants = dict(graph.initializers)
     for node in graph.nodes:
-        used = [graph.initializers[name] for name in node.inputs if name in graph.initializers]
-        parameters = sum(array.size for array in used if array.dtype.kind == "f")
+        if node.op == "DequantizeLinear" and node.inputs[0] in constants:
+            constants[node.outputs[0]] = constants[node.inputs[0]]  # the weights of a layer
+            continue
+        used = [constants[name] for name in node.inputs if name in constants]
+        layer = node.op not in ("DequantizeLinear", "QuantizeLinear")
+        parameters = sum(array.size for array in used if array.dtype != np.int64) if layer else 0
         output = shapes[node.outputs[0]]
         weighted = used[0].size if node.op in ("Conv", "Gemm") else 0
         nodes.append(
@@ -74,7 +83,7 @@ def _model(args: argparse.Namespace) -> Result:
                 "macs": weighted * math.prod(output[2:]),
             }
         )
-    stored = [array for array in graph.initializers.values() if array.dtype.kind == "f"]
+    stored = [array for array in graph.initializers.values() if array.dtype != np.int64]
     data: dict[str, Any] = {
         "name": graph.name,
         "inputs": [
@@ -106,8 +115,7 @@ def _model(args: argparse.Namespace) -> Result:
     others = [f"{name} for {value}" for name, value in graph.aliases.items()]
     lines = [
         f"{graph.name or model.name}: {total}",
-        f"{megabytes(data['weight_bytes'])} of float32 weights, "
-        f"{megabytes(data['file_bytes'])} on disk",
+        f"{megabytes(data['weight_bytes'])} of weights, {megabytes(data['file_bytes'])} on disk",
         *(f"input {v['name']} {shape_text(v['shape'])}" for v in data["inputs"]),
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
         *[f"other names: {listed(others, 12)}"] * bool(others),

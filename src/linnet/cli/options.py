@@ -138,8 +138,22 @@ def add_stages(parser: Group) -> None:
     )
 
 
+def add_float(parser: Group) -> None:
+    parser.add_argument(
+        "--float",
+        action="store_true",
+        help="compute a quantized model with the reals that its integers stand for",
+    )
+
+
+def arithmetic(args: argparse.Namespace) -> str | None:
+    """What add_float's option says, as linnet.load takes it."""
+    return "float" if args.float else None
+
+
 def add_session(parser: Group, without: Container[str] = ()) -> None:
-    """The options of a session."""
+    """The options of a session, and what it computes with."""
+    add_float(parser)
     for option in options.OPTIONS:
         name, kind = option["name"], option["kind"]
         if name in without:

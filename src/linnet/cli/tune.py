@@ -11,7 +11,7 @@ from ..graph import Graph
 from ..model import build
 from ..options import core_options
 from .inputs import files
-from .options import add_model, add_session, counts, seconds, session_options
+from .options import add_model, add_session, arithmetic, counts, seconds, session_options
 from .result import Result
 
 OWN = ("threads", "algorithm", "strict")  # options it has others for, or none
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> Result:
     def progress(done: int, problem: str) -> None:
         print(f"{done + 1:5d}  {problem}", file=sys.stderr, flush=True)
 
-    graph, _ = build(model, weights, args.stages, outputs=args.outputs)
+    graph, _ = build(model, weights, args.stages, outputs=args.outputs, arithmetic=arithmetic(args))
     if isinstance(graph, Graph):
         raise ValueError("the model's layers depend on sizes that it leaves open")
     found = tuning.tune(

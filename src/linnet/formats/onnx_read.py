@@ -18,6 +18,7 @@ import numpy as np
 from .. import aliases
 from ..graph import OWN_DOMAIN, Array, Graph, Node, Value
 from ..ops import OPERATORS
+from ..ops.qlinear import MICROSOFT
 from ..ops.reduce import REDUCTIONS
 from ..text import short
 from . import _schema
@@ -175,7 +176,8 @@ class _Reader(Translator):
         self.input(value.name, shape, stored)
 
     def _node(self, proto: Any, name: str) -> None:
-        if proto.domain not in ("", "ai.onnx", OWN_DOMAIN):
+        ours = proto.domain == "com.microsoft" and proto.op_type in MICROSOFT
+        if not ours and proto.domain not in ("", "ai.onnx", OWN_DOMAIN):
             raise MissingOperator(f"operators of the domain '{proto.domain}' are not supported")
         if proto.op_type not in OPERATORS and proto.op_type != "Constant":
             raise MissingOperator("the operator is not supported")  # whatever its attributes are

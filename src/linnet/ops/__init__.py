@@ -15,6 +15,7 @@ from . import (
     move,
     normalize,
     pool,
+    qlinear,
     quant,
     recurrent,
     reduce,
@@ -46,6 +47,7 @@ FAMILIES = (
     regions,
     shape,
     quant,
+    qlinear,
     control,
 )
 OPERATORS: dict[str, Operator] = {

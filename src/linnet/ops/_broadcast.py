@@ -60,7 +60,7 @@ def arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: 
     except ValueError:
         both = f"{shape_text(a)} and {shape_text(b)}"
         raise Refusal(f"{both} do not broadcast to each other") from None
-    if whole == a and len(whole) <= MOST_AXES:
+    if whole == a and len(whole) <= MOST_AXES and (constant or len(b) == rank):
         return _emit(low, call, op, (x, y), step)
     at = step or "broadcast"
     x = repeat_along(low, call, low.reshape(call, x, left, f"{at}.left"), whole, f"{at}.x")

@@ -143,6 +143,8 @@ class Lowering:
         self.used.update(graph.outputs)
         self.names = graph.names()
         self.derived: dict[tuple[str, str], str] = {}
+        # Constants that are integers times scales: both, of the constant's shape.
+        self.products: dict[str, tuple[Array, Array]] = {}
         self.origins: dict[str, str] = {}  # of reshaped values, what has the same numbers
         for name, shape in self.shapes.items():
             if max(shape) >= LONGEST_AXIS:
@@ -245,6 +247,10 @@ class Lowering:
             if compute is not None:
                 array = np.ascontiguousarray(compute(array))
             self.derived[key] = self.add_constant(f"{name}.{change or 'dense'}", array)
+            if name in self.products:
+                q, scale = self.products[name]
+                both = (q, scale) if compute is None else (compute(q), compute(scale))
+                self.products[self.derived[key]] = both
         return self.derived[key]
 
     def postpone(self, name: str, later: Later, shape: Shape, dtype: np.dtype[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..core import infer_shape
-from ..graph import Array
+from ..graph import FLOAT32, Array
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
@@ -80,9 +80,7 @@ def global_max_pool(x: Array) -> Array:
 
 @lower_rows_too
 def lower_pool(low: Lowering, call: Call) -> None:
-    """Of images or rows [N, C, W], with any window; averages without dilation; indices are not
-    computed.
-    """
+    """Of images or rows [N, C, W], with any window without dilation."""
     op = call.node.op
     attrs: dict[str, Any] = window(low, call, call.ints("kernel_shape", 2))
     attrs["ceil_mode"] = call.attrs["ceil_mode"]
@@ -98,6 +96,12 @@ def lower_pool(low: Lowering, call: Call) -> None:
         floor = infer_shape(op, {**attrs, "ceil_mode": 0}, [low.shape(call.input(0))])
         if floor == low.shapes[call.output]:
             attrs["ceil_mode"] = 0
+
+
+def lower_max_pool(low: Lowering, call: Call) -> None:
+    """Of images or rows [N, C, W], with any window; indices are not computed."""
+    plain = low.dtypes.get(call.input(0), FLOAT32).name in ("float32", "int8", "uint8")
+    (lower_pool if plain else of_any_type(lower_pool))(low, call)
 
 
 @rows_too
@@ -178,7 +182,7 @@ def lower_global_lp_pool(low: Lowering, call: Call) -> None:
 
 
 OPERATORS = (
-    Operator("MaxPool", max_pool, of_any_type(lower_pool)),
+    Operator("MaxPool", max_pool, lower_max_pool),
     Operator("AveragePool", average_pool, lower_pool),
     Operator("GlobalMaxPool", global_max_pool, None),
     Operator("GlobalAveragePool", global_average_pool, None),

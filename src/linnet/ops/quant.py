@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..graph import ELEMENT_TYPES, FLOAT32, Array, Shape
-from ..text import short
-from ._broadcast import pointwise
-from ._lowering import Call, Lowering, Refusal, axis_of
+from ..text import shape_text, short
+from ._broadcast import arithmetic, pointwise
+from ._lowering import Call, Lowering, Refusal, axis_beside_batch, axis_of
 from ._registry import Operator
 
+DType = np.dtype[Any]
+
 _TO_ONNX = {name: ELEMENT_TYPES[name] for name in ("uint8", "int8", "int16", "int32")}
+_FROM_ONNX = {number: np.dtype(name) for name, number in _TO_ONNX.items()}
 
 
 def quantize(w: Array) -> tuple[Array, Array]:
@@ -38,8 +41,25 @@ def rounded(w: Array, dtype: str) -> Array:
     return w.astype(np.float16 if dtype == "f16" else np.float32).astype(np.float32)
 
 
+def _along_axis(x: Array, parameter: Array, axis: int) -> Array:
+    """A scale or zero point, one number or one for each index of `axis`, as it broadcasts to x."""
+    if parameter.ndim == 0:
+        return parameter
+    shape = [1] * x.ndim
+    shape[axis_of(axis, x.ndim)] = -1
+    if parameter.size not in (1, x.shape[axis]) or parameter.ndim > 1:
+        raise ValueError(f"{list(parameter.shape)} scales do not fit axis {axis} of {x.shape}")
+    return parameter.reshape(shape)
+
+
 def dequantize_linear(
-    q: Array, scale: Array, zero: Array | None = None, *, axis: int = 1, block_size: int = 0
+    q: Array,
+    scale: Array,
+    zero: Array | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
 ) -> Array:
     """scale * (q - zero), of which scale and zero are single numbers or have one for each index of
     `axis`.
@@ -48,16 +68,27 @@ def dequantize_linear(
         raise ValueError("scales of blocks are not supported")
     if q.dtype.kind not in "iu" or scale.dtype.kind != "f":
         raise ValueError("only integers with a real scale are supported")
-    shape = [1] * q.ndim
-    if scale.ndim:
-        axis = axis_of(axis, q.ndim)
-        shape[axis] = q.shape[axis]
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise ValueError("a scale is negative, infinite or no number")
     exact = q.astype(np.int64)
     if zero is not None:
         if zero.dtype != q.dtype or zero.shape != scale.shape:
-            raise ValueError("its zero point does not fit")
-        exact = exact - zero.astype(np.int64).reshape(shape)
-    return np.asarray(exact.astype(scale.dtype) * scale.reshape(shape))
+            raise ValueError(
+                f"its zero point is {zero.dtype} {list(zero.shape)}, its integers are {q.dtype} "
+                f"with scales {list(scale.shape)}"
+            )
+        exact = exact - _along_axis(q, zero.astype(np.int64), axis)
+    return np.asarray(exact.astype(scale.dtype) * _along_axis(q, scale, axis))
+
+
+def integers_and_scales(
+    q: Array, scale: Array, zero: Array | None = None, *, axis: int = 1
+) -> tuple[Array, Array]:
+    """What dequantize_linear multiplies: q - zero, and the scale of each, in q's shape."""
+    if zero is not None and zero.any():
+        wide = np.int16 if q.dtype.itemsize == 1 else np.int64
+        q = q.astype(wide) - _along_axis(q, zero.astype(wide), axis)
+    return q, np.broadcast_to(_along_axis(q, scale, axis), q.shape)
 
 
 def quantize_linear(
@@ -80,10 +111,8 @@ def quantize_linear(
     zero = np.zeros(scale.shape, np.uint8) if zero is None else zero
     if zero.dtype.kind not in "iu" or output_dtype not in (0, _TO_ONNX.get(zero.dtype.name)):
         raise ValueError("its zero point does not fit")
-    shape = [1] * x.ndim
-    if scale.ndim:
-        shape[axis_of(axis, x.ndim)] = scale.size
-    exact = np.rint(x / scale.reshape(shape)) + zero.astype(np.int64).reshape(shape)
+    exact = np.rint(x / _along_axis(x, scale, axis))
+    exact = exact + _along_axis(x, zero.astype(np.int64), axis)
     limits = np.iinfo(zero.dtype)
     return np.asarray(np.clip(np.nan_to_num(exact), limits.min, limits.max).astype(zero.dtype))
 
@@ -107,67 +136,156 @@ class Quantized(NamedTuple):
 
 
 def _by_number(low: Lowering, call: Call, op: str, pair: tuple[str, float], step: str = "") -> str:
-    """Every element of a value and one number; on the way to the result unless that changes
-    nothing.
-    """
+    """Every element of a value and one number; the value itself if that changes nothing."""
     x, number = pair
-    if number == (1 if op == "Mul" else 0) and step:
+    if number == (1 if op == "Mul" else 0):
         return x
     name = low.add_constant(f"{call.output}.{op.lower()}", np.array(number, np.float32))
     return pointwise(low, call, op, [x, name], step=step)
 
 
-def _parameters(low: Lowering, call: Call) -> tuple[float, Array]:
-    """Scale and zero point, which is of the type of the integers."""
+class _Parameters(NamedTuple):
+    """Scale and zero point, which is of the type of the integers: both of one number without axes,
+    or of one for each index of `axis`.
+    """
+
+    scale: Array
+    zero: Array
+    axis: int
+
+    @property
+    def number(self) -> float:
+        return float(self.scale.item())
+
+    def shaped(self, rank: int) -> tuple[Array, Array]:
+        shape = [-1 if axis == self.axis else 1 for axis in range(rank)]
+        return self.scale.reshape(shape), self.zero.reshape(shape)
+
+
+def _parameters(low: Lowering, call: Call, dtype: DType) -> _Parameters:
+    """Those of a call, of integers that are `dtype` unless it has a zero point."""
+    shape = low.shape(call.input(0))
     scale = low.numbers(call.input(1), "scale")
-    zero = np.zeros((), np.uint8)
+    zero = np.zeros(scale.shape, dtype)
     if call.input(2):
         zero = low.numbers(call.input(2), "zero point")
-    if scale.size != 1 or zero.size != 1 or call.attrs["block_size"]:
-        raise Refusal("only one scale and zero point is supported, of what is computed")
+    if call.attrs["block_size"]:
+        raise Refusal("scales of blocks are not supported")
     if scale.dtype.kind != "f" or zero.dtype.name not in _TO_ONNX:
         raise Refusal(f"its scale and zero point are {scale.dtype} and {zero.dtype}")
-    number = float(scale.item())
-    if not np.finfo(np.float32).tiny <= number < np.inf:
-        raise Refusal(f"its scale is {short(number)}")
-    return number, zero.reshape(())
+    if scale.size != zero.size or scale.ndim > 1:
+        raise Refusal(f"its scale is {list(scale.shape)}, its zero point {list(zero.shape)}")
+    low.spend(scale.size)
+    with np.errstate(over="ignore"):
+        scale = scale.astype(np.float32)
+    for number in scale.ravel():
+        if not np.finfo(np.float32).tiny <= number < np.inf:
+            raise Refusal(f"its scale is {short(float(number))}")
+    if scale.size == 1:
+        return _Parameters(scale.reshape(()), zero.reshape(()), 0)
+    axis = axis_beside_batch(call.attrs["axis"], len(shape))
+    if scale.size != shape[axis]:
+        raise Refusal(f"{scale.size} scales do not fit axis {axis} of {shape_text(shape)}")
+    return _Parameters(scale, zero, axis)
+
+
+def _kept(low: Lowering, given: _Parameters) -> bool:
+    """Whether such integers are computed with."""
+    return not low.graph.in_float and given.zero.dtype.itemsize == 1 and given.scale.ndim == 0
+
+
+def _emit(low: Lowering, call: Call, x: str, given: _Parameters, step: str = "") -> str:
+    """The operator as the core takes it."""
+    inputs = [x]
+    for i, what, array in (1, "scale", given.scale), (2, "zero", given.zero):
+        known = low.constants.get(call.input(i))
+        same = known is not None and (known.shape, known.dtype) == (array.shape, array.dtype)
+        name = call.input(i) if same else low.add_constant(f"{call.output}.{what}", array)
+        inputs.append(name)
+    return pointwise(low, call, call.node.op, inputs, step=step)
+
+
+def _each(low: Lowering, call: Call, op: str, pair: tuple[str, Array], step: str = "") -> str:
+    """A value and a constant that broadcasts to it."""
+    x, array = pair
+    name = low.add_constant(f"{call.output}.{op.lower()}", array.astype(np.float32))
+    return arithmetic(low, call, op, (x, name), step)
 
 
 def lower_quantize(low: Lowering, call: Call) -> None:
-    """With one scale: reals, kept within what the integers stand for and rounded to them only where
-    something reads the integers.
-    """
+    """To 8 bits with one scale as it is; to more, reals kept within what the integers stand for,
+    and rounded to them only where something reads the integers. With a scale for each index of an
+    axis rounded in float."""
     x = call.input(0)
-    shape = low.shape(x)
-    scale, zero = _parameters(low, call)
+    low.shape(x)
+    asked = _FROM_ONNX.get(call.attrs["output_dtype"], np.dtype(np.uint8))
+    given = _parameters(low, call, asked)
+    scale, zero = given.scale, given.zero
+    if low.dtypes[x] == np.float16:
+        x = low.emit(call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, "single")
     if low.dtypes[x] != FLOAT32:
         raise Refusal(f"its input is {low.dtypes[x]}, only float32 is supported")
     if call.attrs["output_dtype"] not in (0, _TO_ONNX[zero.dtype.name]) or call.attrs["precision"]:
         raise Refusal("its type is not that of its zero point")
-    limits = np.iinfo(zero.dtype)
-    bounds = [
-        low.add_constant(f"{call.output}.{what}", np.array((n - int(zero)) * scale, np.float32))
-        for what, n in (("least", limits.min), ("most", limits.max))
-    ]
-    base = pointwise(low, call, "Clip", [x, *bounds], step="real")
-    later = Quantized(base, scale, int(zero), zero.dtype)
-    low.postpone(call.output, later, shape, zero.dtype)
+    if _kept(low, given):
+        _emit(low, call, x, given)
+    elif scale.ndim:
+        scale, zero = given.shaped(len(low.shape(x)))
+        real = _each(low, call, "Div", (x, scale), "scaled")
+        real = pointwise(low, call, "Round", [real], step="rounded")
+        real = _each(low, call, "Add", (real, zero), "shifted")
+        low.emit(call, "Cast", [real], {"to": _TO_ONNX[zero.dtype.name]})
+    else:
+        limits = np.iinfo(zero.dtype)
+        bounds = [
+            low.add_constant(
+                f"{call.output}.{what}", np.array((n - int(zero)) * given.number, np.float32)
+            )
+            for what, n in (("least", limits.min), ("most", limits.max))
+        ]
+        base = pointwise(low, call, "Clip", [x, *bounds], step="real")
+        later = Quantized(base, given.number, int(zero), zero.dtype)
+        low.postpone(call.output, later, low.shape(x), zero.dtype)
 
 
 def lower_dequantize(low: Lowering, call: Call) -> None:
-    """Of constants, and of integers with one scale: those made of reals are the reals still."""
+    """Of constants, and of 8 bits with one scale as it is. Integers of more that were made of reals
+    are the reals still."""
     x = call.input(0)
     low.shape(x)
-    scale, zero = _parameters(low, call)
+    dtype = low.dtypes[x]
+    if dtype.kind not in "iu":
+        raise Refusal(f"its input is {dtype}, only integers are supported")
+    given = _parameters(low, call, dtype)
+    if given.zero.dtype != dtype:
+        raise Refusal(f"its input is {dtype}, its zero point {given.zero.dtype}")
+    half = low.constants[call.input(1)].dtype == np.float16
+    if call.attrs["output_dtype"]:
+        half = call.attrs["output_dtype"] == ELEMENT_TYPES["float16"]
+    last = "single" if half else ""
+    y = _reals(low, call, given, last)
+    if half:
+        low.emit(call, "Cast", [y], {"to": ELEMENT_TYPES["float16"]})
+    elif y != call.output:
+        low.alias[call.output] = y
+
+
+def _reals(low: Lowering, call: Call, given: _Parameters, step: str) -> str:
+    x = call.input(0)
+    if _kept(low, given):
+        return _emit(low, call, x, given, step)
     later = low.later.get(x)
-    if low.dtypes[x].kind not in "iu":
-        raise Refusal(f"its input is {low.dtypes[x]}, only integers are supported")
-    if isinstance(later, Quantized) and (later.scale, later.zero) == (scale, int(zero)):
-        low.alias[call.output] = later.base
-        return
-    real = pointwise(low, call, "Cast", [x], {"to": 1}, step="integers")
-    real = _by_number(low, call, "Sub", (real, int(zero)), "exact")
-    _by_number(low, call, "Mul", (real, scale))
+    if isinstance(later, Quantized) and given.scale.ndim == 0:  # of one grid
+        same = (later.scale, later.zero) == (given.number, int(given.zero))
+        if same:
+            return later.base
+    real = pointwise(low, call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, step="integers")
+    if given.scale.ndim:
+        scale, zero = given.shaped(len(low.shape(x)))
+        real = _each(low, call, "Sub", (real, zero), "exact")
+        return _each(low, call, "Mul", (real, scale), step)
+    real = _by_number(low, call, "Sub", (real, int(given.zero)), "exact")
+    return _by_number(low, call, "Mul", (real, given.number), step)
 
 
 def half_as_many(q: Array, *others: Array | None, **attrs: object) -> int:

@@ -16,6 +16,7 @@ from ..graph import Graph
 from .affine import fold_affine
 from .aliases import keep_aliases
 from .expand import expand
+from .integers import expand_weights, move_integers
 from .limits import join_limits
 from .lowering import lower, report
 from .names import name_nodes
@@ -27,7 +28,10 @@ PASSES: list[Callable[[Graph], Graph]] = [
     remove_unused,
     fold_affine,
     fold_zero_pad,
+    move_integers,
+    remove_unused,
     join_limits,
+    expand_weights,
     expand,
     remove_unused,
     name_nodes,

@@ -29,18 +29,21 @@ def fold_affine(graph: Graph) -> Graph:
             scale = node.attrs["scale"]
             source.attrs["scale"] = source.attrs["scale"] * scale
             source.attrs["shift"] = source.attrs["shift"] * scale + node.attrs["shift"]
-        elif folds and source and source.op in ("Conv", "Gemm") and users[source.inputs[1]] == 1:
+        elif folds and source and _takes(source, node, producers) and users[source.inputs[1]] == 1:
             weight, *bias = source.inputs[1:]
             scale, shift = node.attrs["scale"], node.attrs["shift"]
+            made = producers.get(weight)  # weights of integers have the factors in their scale
+            outputs = len(initializers[made.inputs[0] if made else weight])
             if (scale != 1).any():
-                array = initializers[weight]
-                factors = scale.reshape(-1, *(1,) * (array.ndim - 1))
+                array = initializers[made.inputs[1] if made else weight]
+                factors = np.full(outputs, scale).reshape(-1, *(1,) * (array.ndim - 1))
+                if made:
+                    weight = made.inputs[1] = names.fresh(f"{weight}.scaled")
                 initializers[weight] = (array * factors).astype(np.float32)
             if bias:
                 shift = shift + scale * initializers[bias[0]]
             if not bias or users[bias[0]] > 1:
                 source.inputs[2:] = [names.fresh(f"{source.outputs[0]}.bias")]
-            outputs = len(initializers[weight])
             initializers[source.inputs[2]] = np.full(outputs, shift, np.float32)
         else:
             nodes.append(node)
@@ -49,3 +52,10 @@ def fold_affine(graph: Graph) -> Graph:
         source.outputs = node.outputs
         producers[node.outputs[0]] = source
     return replace(graph, nodes=nodes, initializers=initializers)
+
+
+def _takes(layer: Node, affine: Node, producers: dict[str, Node]) -> bool:
+    """Whether it is a layer whose weights can have the factors: a scale of integers is positive."""
+    if layer.op not in ("Conv", "Gemm"):
+        return False
+    return layer.inputs[1] not in producers or bool((affine.attrs["scale"] > 0).all())

@@ -17,6 +17,7 @@ def expand(graph: Graph) -> Graph:
     initializers = dict(graph.initializers)
     names = graph.names()
     nodes: list[Node] = []
+    reals = {node.outputs[0] for node in graph.nodes if node.op == "DequantizeLinear"}
     for node in graph.nodes:
         if node.op not in ("Affine", "ZeroPad"):
             nodes.append(node)
@@ -52,7 +53,15 @@ def expand(graph: Graph) -> Graph:
         if not image:
             x = reshape(x, (0, channels, math.prod(shape[2:]), 1), names.fresh(f"{y}.image"))
         factors = np.full(channels, scale, np.float32).reshape(-1, 1, 1, 1)
-        inputs = [x, constant("scale", factors)]
+        inputs = [x, names.fresh(f"{y}.factors")]
+        if x in reals and (factors == 1).all():  # a layer of integers, too
+            parts = [
+                constant("ones", factors.astype(np.int8)),
+                constant("one", np.ones((), np.float32)),
+            ]
+            nodes.append(Node("DequantizeLinear", inputs[1], parts, [inputs[1]], {"axis": 0}))
+        else:
+            initializers[inputs[1]] = factors
         if shift.any():
             inputs.append(constant("shift", np.full(channels, shift, np.float32)))
         attrs = {

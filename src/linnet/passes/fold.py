@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from ..ops._lowering import Call, Lowering, Refusal, settled
 from ..ops._registry import Operator
+from ..ops.quant import integers_and_scales
+
+_MOVES = {"Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def foldable(low: Lowering, operator: Operator, call: Call) -> bool:
@@ -29,3 +32,12 @@ def fold(low: Lowering, operator: Operator, call: Call) -> None:
     except (TypeError, ValueError, IndexError, ArithmeticError) as error:
         raise Refusal(f"cannot be computed from its constants ({error})") from None
     low.constants.update(zip(call.node.outputs, map(settled, results)))
+    first = call.input(0)
+    if operator.name == "DequantizeLinear":
+        given = [array for array in arguments if array is not None]
+        low.products[call.output] = integers_and_scales(*given, axis=call.attrs["axis"])
+    elif operator.name in _MOVES and first in low.products:
+        q, scale = (
+            operator.compute([part, *arguments[1:]], call.attrs)[0] for part in low.products[first]
+        )
+        low.products[call.output] = q, scale

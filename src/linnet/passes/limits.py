@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..graph import Array, Graph, Node
+from ..ops.quant import quantize_linear
+from .integers import grid_of
 
 _INFINITE = float("inf")
 
@@ -47,24 +49,32 @@ _KEEPING = {
 
 def join_limits(graph: Graph) -> Graph:
     """A Clip disappears where no number lies beyond its limits, or else in the Clip or Relu before
-    it that nothing else reads. A Relu behind one stays: it is a layer someone may ask for.
+    it that nothing else reads, or where it is read as integers that have the same limits. A Relu
+    behind one stays: it is a layer someone may ask for.
     """
     users = Counter(name for node in graph.nodes for name in node.inputs)
     users.update(graph.outputs)
     initializers = dict(graph.initializers)
+    rounded = _rounded(graph)
     names = graph.names()
     ranges: dict[str, _Range] = {}
     producers: dict[str, Node] = {}
     renamed: dict[str, str] = {}
     nodes: list[Node] = []
     joined: set[str] = set()  # values that nothing computes any more
+    other: set[str] = set()  # values instead of which others are read that are not the same
     for node in graph.nodes:
         node.inputs = [renamed.get(name, name) for name in node.inputs]
         if node.op == "Clip":
             x, y = node.inputs[0], node.outputs[0]
             limits = _limits(node, initializers)
-            if y not in graph.outputs and limits.holds(ranges.get(x, _EVERYTHING)):
+            same = limits.holds(ranges.get(x, _EVERYTHING))
+            if y not in graph.outputs and (
+                same or _saturates(limits, rounded.get(y), initializers)
+            ):
                 renamed[y] = x
+                if not same:
+                    other.add(y)
                 users[x] += users[y] - 1
                 continue
             before = producers.get(x)
@@ -83,8 +93,28 @@ def join_limits(graph: Graph) -> Graph:
         producers.update(dict.fromkeys(node.outputs, node))
         ranges[node.outputs[0]] = _range(node, initializers, ranges)
     nodes = [node for node in nodes if node.outputs[0] not in joined]
-    aliases = {**graph.aliases, **renamed}
+    aliases = {**graph.aliases, **{y: x for y, x in renamed.items() if y not in other}}
     return replace(graph, nodes=nodes, initializers=initializers, aliases=aliases)
+
+
+def _rounded(graph: Graph) -> dict[str, Node | None]:
+    """The QuantizeLinear that reads a value, None where something else does, too."""
+    found: dict[str, Node | None] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            only = node.op == "QuantizeLinear" and name not in found
+            found[name] = node if only else None
+    return found
+
+
+def _saturates(limits: _Range, reader: Node | None, initializers: dict[str, Array]) -> bool:
+    """Whether the integers of both limits are the least and the most there are."""
+    if reader is None:
+        return False
+    scale, zero = (initializers[name] for name in reader.inputs[1:])
+    integers = quantize_linear(np.array(limits, np.float32), scale, zero)
+    ends = np.iinfo(zero.dtype)
+    return bool(np.array_equal(integers, [ends.min, ends.max]))
 
 
 def _limits(node: Node, initializers: dict[str, Array]) -> _Range:
@@ -99,6 +129,10 @@ def _range(node: Node, initializers: dict[str, Array], ranges: dict[str, _Range]
     """Between which limits all its results lie."""
     if node.op == "Clip":
         return _limits(node, initializers)
+    grid = grid_of(node, "DequantizeLinear", initializers)
+    if grid is not None:
+        ends = np.iinfo(grid.dtype)
+        return _Range(*((end - grid.zero) * grid.scale for end in (ends.min, ends.max)))
     counted = node.op == "AveragePool" and not node.attrs["count_include_pad"]
     plain = node.op == "Resize" and node.attrs.get("mode", "nearest") != "cubic"
     if plain:

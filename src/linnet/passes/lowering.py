@@ -24,6 +24,7 @@ from ..ops._registry import Operator
 from ..text import listed
 from .constant_output import constant_output
 from .fold import fold, foldable
+from .integers import keep_integers
 from .layout import turn
 from .sizes import is_unrolled
 from .unused import remove_unused
@@ -78,6 +79,7 @@ def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
     for node in graph.nodes:
         _visit(low, replace(node, inputs=list(node.inputs)))
     _connect_outputs(low)
+    keep_integers(low)
     return low
 
 

@@ -38,7 +38,8 @@ def run_model(
 ) -> Side:
     """Every value of a canonical graph on these inputs, computed by linnet."""
     net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
-    names = [node.outputs[0] for node in graph.nodes]
+    known = {value.name for value in net.values}  # weights of integers are none
+    names = [node.outputs[0] for node in graph.nodes if node.outputs[0] in known]
     first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
     values = _reals(dict(zip(names, net.run(names, first))))
     results = dict(zip(graph.outputs, net.run(None, dict(inputs))))
