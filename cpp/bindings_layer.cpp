@@ -27,6 +27,19 @@ py::dict dict_of(const family::Detect& f) {
   return d;
 }
 
+// Gives a problem the scales and zero points of its operands, by "x", "y", "z" and "between".
+void set_scales(Problem& p, const std::map<std::string, std::pair<float, int>>& scales) {
+  for (const auto& [name, given] : scales) {
+    const auto [scale, zero] = given;
+    if (name == "between") {
+      p.end.between = {scale, zero, p.y.dtype, {}};
+      continue;
+    }
+    Operand& o = name == "x" ? p.x : name == "y" ? p.y : p.z;
+    o.scale = scale, o.zero = zero;
+  }
+}
+
 }  // namespace
 
 void define_layer(py::module_& m) {
@@ -131,13 +144,17 @@ void define_layer(py::module_& m) {
       py::arg("problem"));
   py::class_<Layer>(m, "Layer")
       .def(py::init([](const std::string& key, const std::string& name, const std::string& isa,
-                       const std::optional<Floats>& weight, const std::optional<Floats>& bias) {
+                       const std::optional<Floats>& weight, const std::optional<Floats>& bias,
+                       const std::map<std::string, std::pair<float, int>>& scales) {
              const auto w = weight_of(weight), b = weight_of(bias);
-             return std::make_unique<Layer>(Problem::parse(key), name, isa, w ? &*w : nullptr,
+             Problem problem = Problem::parse(key);
+             set_scales(problem, scales);
+             return std::make_unique<Layer>(problem, name, isa, w ? &*w : nullptr,
                                             b ? &*b : nullptr);
            }),
            py::arg("problem"), py::arg("algorithm"), py::arg("isa"), py::arg("weight") = py::none(),
-           py::arg("bias") = py::none())
+           py::arg("bias") = py::none(),
+           py::arg("scales") = std::map<std::string, std::pair<float, int>>())
       .def_property_readonly("width", &Layer::width)
       .def_property_readonly("x_count", &Layer::x_count)
       .def_property_readonly("y_count", &Layer::y_count)
