@@ -24,8 +24,7 @@ StepLimits::StepLimits(DType type, float scale, int32_t zero, const Limits& limi
 
 double sums_to(const Problem& p) {
   if (!is_byte(p.y.dtype)) return 1;
-  const bool between = p.end.residual && p.end.between.scale > 0;
-  return static_cast<double>(between ? p.end.between.scale : p.y.scale);
+  return static_cast<double>(p.end.between.scale > 0 ? p.end.between.scale : p.y.scale);
 }
 
 Requantization requantization(const Problem& p) {
@@ -36,7 +35,6 @@ Requantization requantization(const Problem& p) {
   }
   const StepLimits limits(p.y.dtype, p.y.scale, p.y.zero, p.end.limits);
   r.low = limits.low, r.high = limits.high, r.zero = p.y.zero;
-  if (!p.end.residual) return r;
   const Between& between = p.end.between;
   r.between = between.scale > 0;
   if (r.between) {
@@ -44,6 +42,7 @@ Requantization requantization(const Problem& p) {
     r.between_low = first.low, r.between_high = first.high;
     r.factor = quotient(between.scale, p.y.scale);
   }
+  if (!p.end.residual) return r;
   r.z_factor = quotient(p.z.scale, p.y.scale);
   r.z_zero = static_cast<float>(unsigned_zero(p.z)), r.flip = flip_of(p.z.dtype);
   return r;

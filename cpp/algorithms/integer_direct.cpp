@@ -16,6 +16,7 @@ namespace linnet {
 namespace {
 
 constexpr int64_t kRow = 48;           // about as many pixels are a row of a 1x1 convolution
+constexpr int64_t kMostPlanes = 8;     // channels that are copied from planes
 constexpr int64_t kSlack = 64;         // bytes behind what is copied, which groups may reach into
 constexpr double kMostScratch = 1 << 25;  // bytes of one thread
 constexpr double kTaskCycles = 300, kRunCycles = 4, kTileCycles = 20;
@@ -392,7 +393,8 @@ class IntegerDirect final : public Algorithm {
   }
   std::string objection(const Problem& p, const Context& context) const override {
     if (!p.quantized()) return "for integers of 8 bits only";
-    if (p.x.pitch && p.x.layout == Layout::kNchw) return "does not read parts of planes";
+    const bool planes = p.x.layout == Layout::kNchw && p.x.dims.h * p.x.dims.w > 1;
+    if (planes && (p.x.pitch || p.x.dims.c > kMostPlanes)) return "reads few planes only";
     if (p.y.layout != Layout::kNhwc && p.y.dims.h * p.y.dims.w != 1)
       return "writes channels last only";
     const int width = context.kernels.width;

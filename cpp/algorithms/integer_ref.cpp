@@ -72,11 +72,11 @@ void product(const IntegerRefArgs& a, const Operands& o, const Place& at) {
     static_cast<float*>(o.y)[to] = std::min(std::max(v, a.low), a.high);
     return;
   }
+  if (a.end.between) {
+    v = std::min(std::max(v, a.end.between_low), a.end.between_high);
+    v = std::nearbyint(v) * a.end.factor;
+  }
   if (o.operand) {
-    if (a.end.between) {
-      v = std::min(std::max(v, a.end.between_low), a.end.between_high);
-      v = std::nearbyint(v) * a.end.factor;
-    }
     const int32_t z = byte_at(o.operand, a.z.dtype, at.in(a.z_steps)) - a.z.zero;
     const float other = static_cast<float>(z) * a.end.z_factor;
     v = v + other;

@@ -115,37 +115,54 @@ class Fuser {
     }
     g.x = graph_.integers_of(x), ++integer_readers_[x];
     if (p.binary()) g.z = graph_.integers_of(z), ++integer_readers_[z];
-    if (p.weighted() && own) take_sum(g);
+    if (p.weighted() && own && !take_sum(g)) take_other_integers(g);
     return g;
   }
 
-  // A residual that is added to the reals of the group's integers, and integers again of the sum.
-  void take_sum(Group& g) {
+  // Integers of another scale that the group's alone become.
+  void take_other_integers(Group& g) const {
     const Node* reals = scaled_by(g, MapCode::kDequantize);
     if (!reals) return;
+    Group other = g;
+    push(other, reals);
+    const Node* q = scaled_by(other, MapCode::kQuantize);
+    if (!q) return;
+    push(other, q);
+    Problem& p = other.problem;
+    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
+    p.end.limits = {};
+    stand_for(std::get<MapParams>(q->params), p.y);
+    g = other;
+  }
+
+  // A residual that is added to the reals of the group's integers, and integers again of the sum.
+  bool take_sum(Group& g) {
+    const Node* reals = scaled_by(g, MapCode::kDequantize);
+    if (!reals) return false;
     Group sum = g;
     Problem& p = sum.problem;
     push(sum, reals);
     const int mine = sum.output(graph_);
     const Node* add = sole_user(mine);
-    if (!add || add->op->becomes != Fuse::kResidual || add->weight(1) >= 0) return;
+    if (!add || add->op->becomes != Fuse::kResidual || add->weight(1) >= 0) return false;
     const int other = add->value(0) == mine ? add->value(1) : add->value(0);
     p.z = p.y;
-    if (!read_integers(other, p.z)) return;
+    if (!read_integers(other, p.z)) return false;
     sum.z = graph_.integers_of(other);
     if (graph_.values[other].shape() != graph_.values[mine].shape() ||
         graph_.values[sum.z].producer >= g.nodes[0])
-      return;
+      return false;
     push(sum, add);
     p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
     p.end.limits = {}, p.end.residual = true;
     take_followers(sum);
     const Node* q = scaled_by(sum, MapCode::kQuantize);
-    if (!q) return;
+    if (!q) return false;
     push(sum, q);
     stand_for(std::get<MapParams>(q->params), p.y);
     ++integer_readers_[other];
     g = sum;
+    return true;
   }
 
   // The one node that reads a value nobody else wants; null if there is none.

@@ -217,20 +217,35 @@ void integer_multiply(const IntegerRows& r) {
   }
 }
 
-void integer_max(const IntegerPool& p) {
-  const uint8_t flip = p.flip;
-  uint8_t* __restrict y = p.y;
-  for (int64_t c = 0; c < p.channels; ++c) y[c] = 0;
+constexpr int kManyBytes = kWidth >= 16 ? 64 : kWidth == 8 ? 32 : 16;
+typedef uint8_t ManyBytes __attribute__((vector_size(kManyBytes)));
+#if defined(LINNET_ISA_scalar)
+typedef uint8_t FewBytes;
+#else
+typedef uint8_t FewBytes __attribute__((vector_size(kWidth)));
+#endif
+
+// The largest of a window, of as many channels as Bytes has.
+template <typename Bytes>
+LINNET_INLINE void largest(const IntegerPool& p, int64_t first) {
+  const Bytes flip = static_cast<Bytes>(Bytes{} + p.flip);
+  Bytes most{}, x;
   for (int64_t i = 0; i < p.rows; ++i) {
-    for (int64_t j = 0; j < p.cols; ++j) {
-      const uint8_t* __restrict x = p.x + i * p.x_row + j * p.x_col;
-      for (int64_t c = 0; c < p.channels; ++c) {
-        const uint8_t value = x[c] ^ flip;
-        y[c] = y[c] > value ? y[c] : value;
-      }
+    const uint8_t* at = p.x + i * p.x_row + first;
+    for (int64_t j = 0; j < p.cols; ++j, at += p.x_col) {
+      __builtin_memcpy(&x, at, sizeof x);
+      x ^= flip;
+      most = x > most ? x : most;
     }
   }
-  for (int64_t c = 0; c < p.channels; ++c) y[c] ^= flip;
+  most ^= flip;
+  __builtin_memcpy(p.y + first, &most, sizeof most);
+}
+
+void integer_max(const IntegerPool& p) {
+  int64_t first = 0;
+  for (; first + kManyBytes <= p.channels; first += kManyBytes) largest<ManyBytes>(p, first);
+  for (; first < p.channels; first += kWidth) largest<FewBytes>(p, first);
 }
 
 void integer_average(const IntegerPool& p) {

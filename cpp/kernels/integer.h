@@ -127,9 +127,9 @@ LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], int cols, const R
     LINNET_UNROLL
     for (int v = 0; v < kVecs; ++v) {
       Vec f = mul(to_floats(acc[p][v]), scale[v]);
+      if (end.between)
+        f = mul(rounded(within(f, end.between_low, end.between_high)), splat(end.factor));
       if (z) {
-        if (end.between)
-          f = mul(rounded(within(f, end.between_low, end.between_high)), splat(end.factor));
         const Vec other = sub(load_bytes(from + v * kWidth, end.flip), splat(end.z_zero));
         f = add(f, mul(other, splat(end.z_factor)));
       }

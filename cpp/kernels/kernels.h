@@ -276,16 +276,16 @@ struct NormalizeRows {
 
 // What sums of products of integers become (see IntegerTile and IntegerRows), in this order:
 //   v = float(sum) * scale, rounded to nearest even and kept within low and high, plus zero,
-// which is ONNX's QLinearConv; or, where y is float32, v kept within the limits. With a residual z
-// the sums become integers of a result between first: rounded and kept within between_low and
-// between_high they are multiplied by `factor` and added to z_factor * (z - z_zero), before all
-// else; where there is none between, they are scaled and added as they are.
+// which is ONNX's QLinearConv; or, where y is float32, v kept within the limits. Where there are
+// integers of a result between, the scaled sums become those first: rounded and kept within
+// between_low and between_high they are multiplied by `factor`. A residual z is added then, as
+// z_factor * (z - z_zero).
 struct Requantization {
   const float* scale;  // of each output channel
   float low, high;     // whole numbers, counted from the zero point; reals of a float32 result
   int32_t zero;
   bool real;                   // y is float32
-  bool between;                // sums are rounded before the residual is added
+  bool between;                // there are integers between
   float between_low, between_high;
   float factor, z_factor;
   float z_zero;   // counted as z is after its flip

@@ -89,7 +89,8 @@ enum class Coordinates : uint8_t {
 enum class Beyond : uint8_t { kZeros, kBorder, kReflection };
 enum class Nearest : uint8_t { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 
-// Integers that a result is rounded to before a residual is added to it; no part of a key.
+// Integers that a result is rounded to before it is those of y, or a residual is added to it; no
+// part of a key.
 struct Between {
   float scale = 0;  // 0: it is not rounded
   int32_t zero = 0;
