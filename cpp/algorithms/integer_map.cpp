@@ -17,6 +17,7 @@ struct IntegerMapArgs {
   MapCode code;
   bool real_x, real_y;
   int64_t runs, run;
+  int64_t zeros;  // of reals behind each run
   int64_t x_step, z_step, y_step;
   int64_t pieces;  // of a run
   IntegerRows rows;
@@ -42,6 +43,8 @@ void run_integer_map(const IntegerMapArgs& a, const Operands& o) {
       if (o.operand) rows.z = static_cast<const char*>(o.operand) + i * a.z_step + begin;
       rows.y = static_cast<char*>(o.y) + (i * a.y_step + begin) * y_size;
       kernel(rows);
+      auto* end = static_cast<float*>(o.y) + i * a.y_step + a.run;
+      if (a.zeros > 0) std::fill(end, end + a.zeros, 0.0f);
     }
   });
 }
@@ -57,6 +60,7 @@ void set_runs(const Problem& p, int width, IntegerMapArgs* a) {
   const int64_t pixels = p.y.dims.h * p.y.dims.w;
   if (last && (slices || pads)) {
     a->runs = p.n * pixels, a->run = pads ? p.y.dims.c : round_up(p.y.dims.c, width);
+    a->zeros = pads ? round_up(p.y.dims.c, width) - p.y.dims.c : 0;
     a->x_step = p.x.pixel(width), a->y_step = p.y.pixel(width), a->z_step = p.z.pixel(width);
   } else {
     a->runs = p.n, a->run = last ? pixels * round_up(p.y.dims.c, width) : p.y.dims.count();

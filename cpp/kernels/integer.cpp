@@ -155,66 +155,95 @@ struct DepthwiseWide {
 #endif
 };
 
-// Plain loops that compilers vectorise.
-LINNET_INLINE uint8_t byte_of(float v, float low, float high, int32_t zero) {
-  v = v > low ? v : low;
-  v = v < high ? v : high;
-  return static_cast<uint8_t>(static_cast<int32_t>(v + kRounder - kRounder) + zero);
+// Numbers of a row, a vector at a time: One::run(rows, x, z, y) for those that begin there. The last
+// ones of a row have room for a vector elsewhere.
+template <typename One, size_t kX, size_t kY>
+void each_vector(const IntegerRows& r) {
+  const char *x = static_cast<const char*>(r.x), *z = static_cast<const char*>(r.z);
+  char* y = static_cast<char*>(r.y);
+  int64_t i = 0;
+  for (; i + kWidth <= r.count; i += kWidth)
+    One::run(r, x + i * kX, z ? z + i : nullptr, y + i * kY);
+  const size_t left = static_cast<size_t>(r.count - i);
+  if (left == 0) return;
+  char last_x[kWidth * kX] = {}, last_z[kWidth] = {}, last_y[kWidth * kY];
+  __builtin_memcpy(last_x, x + i * kX, left * kX);
+  if (z) __builtin_memcpy(last_z, z + i, left);
+  One::run(r, last_x, z ? last_z : nullptr, last_y);
+  __builtin_memcpy(y + i * kY, last_y, left * kY);
 }
 
-void quantize(const IntegerRows& r) {
-  const float* __restrict x = static_cast<const float*>(r.x);
-  uint8_t* __restrict y = static_cast<uint8_t*>(r.y);
-  const float scale = r.scale, low = r.low, high = r.high;
-  const int32_t zero = r.zero;
-  for (int64_t i = 0; i < r.count; ++i) {
-    const float real = x[i] == x[i] ? x[i] : 0.0f;
-    y[i] = byte_of(real / scale, low, high, zero);
+LINNET_INLINE void put(const IntegerRows& r, Vec v, void* y) {
+  store_bytes(y, add_ints(to_ints(within(v, r.low, r.high)), splat_ints(r.zero)));
+}
+LINNET_INLINE uint32_t four_times(uint8_t flip) { return flip * 0x01010101u; }
+
+// x / scale, rounded as a division is. What lies far beyond a byte need not.
+LINNET_INLINE Vec quotients(Vec x, float scale) {
+#if defined(LINNET_ISA_neon_vfpv4)
+  // No division of vectors: a product with the inverse, and what it leaves over (Markstein, IBM
+  // Journal of Research and Development 34(1), 1990).
+  const Vec s = splat(scale), inverse = splat(1 / scale);
+  const Vec first = mul(x, inverse);
+  return vfmaq_f32(first, vfmsq_f32(x, first, s), inverse);
+#else
+  return div(x, splat(scale));
+#endif
+}
+
+struct Quantize {
+  static LINNET_INLINE void run(const IntegerRows& r, const char* x, const char*, char* y) {
+    Vec v = load(reinterpret_cast<const float*>(x));
+    v = or_zero(v);
+    put(r, quotients(within(v, -1024 * r.scale, 1024 * r.scale), r.scale), y);
   }
-}
 
-void dequantize(const IntegerRows& r) {
-  const uint8_t* __restrict x = static_cast<const uint8_t*>(r.x);
-  float* __restrict y = static_cast<float*>(r.y);
-  const float scale = r.scale, zero = r.x_zero;
-  const uint8_t flip = r.x_flip;
-  for (int64_t i = 0; i < r.count; ++i)
-    y[i] = (static_cast<float>(static_cast<int32_t>(x[i] ^ flip)) - zero) * scale;
-}
+ private:
+  // NaN becomes 0.
+#if defined(LINNET_ISA_avx2)
+  static LINNET_INLINE Vec or_zero(Vec v) {
+    return _mm256_and_ps(v, _mm256_cmp_ps(v, v, _CMP_ORD_Q));
+  }
+#elif defined(LINNET_ISA_avx512)
+  static LINNET_INLINE Vec or_zero(Vec v) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(v, v, _CMP_ORD_Q), v);
+  }
+#elif defined(LINNET_ISA_scalar)
+  static LINNET_INLINE Vec or_zero(Vec v) { return v == v ? v : 0; }
+#else
+  static LINNET_INLINE Vec or_zero(Vec v) {
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(v), vceqq_f32(v, v)));
+  }
+#endif
+};
+
+struct Dequantize {
+  static LINNET_INLINE void run(const IntegerRows& r, const char* x, const char*, char* y) {
+    const Vec q = load_bytes(x, four_times(r.x_flip));
+    store(reinterpret_cast<float*>(y), mul(sub(q, splat(r.x_zero)), splat(r.scale)));
+  }
+};
+
+struct Sum {
+  static LINNET_INLINE void run(const IntegerRows& r, const char* x, const char* z, char* y) {
+    const Vec first = sub(load_bytes(x, four_times(r.x_flip)), splat(r.x_zero));
+    const Vec second = sub(load_bytes(z, four_times(r.z_flip)), splat(r.z_zero));
+    put(r, add(mul(first, splat(r.scale)), mul(second, splat(r.z_scale))), y);
+  }
+};
+
+struct Multiplied {
+  static LINNET_INLINE void run(const IntegerRows& r, const char* x, const char* z, char* y) {
+    const Vec first = sub(load_bytes(x, four_times(r.x_flip)), splat(r.x_zero));
+    const Vec second = sub(load_bytes(z, four_times(r.z_flip)), splat(r.z_zero));
+    put(r, mul(mul(first, second), splat(r.scale)), y);
+  }
+};
 
 void look_up(const IntegerRows& r) {
   const uint8_t* x = static_cast<const uint8_t*>(r.x);
   uint8_t* y = static_cast<uint8_t*>(r.y);
   for (int64_t i = 0; i < r.count; ++i) y[i] = r.table[x[i]];
-}
-
-LINNET_INLINE float real_of(uint8_t byte, uint8_t flip, float zero) {
-  return static_cast<float>(static_cast<int32_t>(byte ^ flip)) - zero;
-}
-
-void integer_add(const IntegerRows& r) {
-  const uint8_t* x = static_cast<const uint8_t*>(r.x);
-  const uint8_t* z = static_cast<const uint8_t*>(r.z);
-  uint8_t* y = static_cast<uint8_t*>(r.y);
-  const IntegerRows a = r;
-#pragma GCC ivdep
-  for (int64_t i = 0; i < a.count; ++i) {
-    const float first = real_of(x[i], a.x_flip, a.x_zero) * a.scale;
-    const float second = real_of(z[i], a.z_flip, a.z_zero) * a.z_scale;
-    y[i] = byte_of(first + second, a.low, a.high, a.zero);
-  }
-}
-
-void integer_multiply(const IntegerRows& r) {
-  const uint8_t* x = static_cast<const uint8_t*>(r.x);
-  const uint8_t* z = static_cast<const uint8_t*>(r.z);
-  uint8_t* y = static_cast<uint8_t*>(r.y);
-  const IntegerRows a = r;
-#pragma GCC ivdep
-  for (int64_t i = 0; i < a.count; ++i) {
-    const float product = real_of(x[i], a.x_flip, a.x_zero) * real_of(z[i], a.z_flip, a.z_zero);
-    y[i] = byte_of(product * a.scale, a.low, a.high, a.zero);
-  }
 }
 
 constexpr int kManyBytes = kWidth >= 16 ? 64 : kWidth == 8 ? 32 : 16;
@@ -249,19 +278,21 @@ void integer_max(const IntegerPool& p) {
 }
 
 void integer_average(const IntegerPool& p) {
-  constexpr int64_t kBlock = 64;
+  IntegerRows end{};
+  end.low = p.low, end.high = p.high, end.zero = p.zero;
+  constexpr int kBlock = 4 * kWidth;
   for (int64_t first = 0; first < p.channels; first += kBlock) {
     const int64_t count = p.channels - first < kBlock ? p.channels - first : kBlock;
     int32_t sums[kBlock];
-    for (int64_t c = 0; c < kBlock; ++c) sums[c] = p.bias;
+    for (int c = 0; c < kBlock; ++c) sums[c] = p.bias;
     for (int64_t i = 0; i < p.rows; ++i) {
       for (int64_t j = 0; j < p.cols; ++j) {
         const uint8_t* x = p.x + i * p.x_row + j * p.x_col + first;
         for (int64_t c = 0; c < count; ++c) sums[c] += x[c] ^ p.flip;
       }
     }
-    for (int64_t c = 0; c < count; ++c)
-      p.y[first + c] = byte_of(static_cast<float>(sums[c]) * p.scale, p.low, p.high, p.zero);
+    for (int64_t c = 0; c < count; c += kWidth)
+      put(end, mul(to_floats(load_ints(sums + c)), splat(p.scale)), p.y + first + c);
   }
 }
 
@@ -275,7 +306,10 @@ LINNET_EXPORT(integer)(linnet::Kernels* table) {
   table->widen = widen;
   table->integer_depthwise = integer_depthwise<DepthwiseWide>;
   table->depthwise_rows = DepthwiseWide::kGroup;
-  table->quantize = quantize, table->dequantize = dequantize, table->look_up = look_up;
-  table->integer_add = integer_add, table->integer_multiply = integer_multiply;
+  table->quantize = each_vector<Quantize, sizeof(float), 1>;
+  table->dequantize = each_vector<Dequantize, 1, sizeof(float)>;
+  table->integer_add = each_vector<Sum, 1, 1>;
+  table->integer_multiply = each_vector<Multiplied, 1, 1>;
+  table->look_up = look_up;
   table->integer_max = integer_max, table->integer_average = integer_average;
 }

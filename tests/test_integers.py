@@ -1,0 +1,260 @@
+"""Quantized layers: every algorithm of integers on every instruction set gives the same numbers to
+the last bit, those of exact sums rounded once (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_problems import ISAS, SENTINEL, from_layout, guarded, layouts, seed, to_layout
+
+from linnet import _core
+
+ALGORITHMS = ["integer-direct", "integer-depthwise", "integer-map", "integer-pool", "integer-ref"]
+F32 = np.float32
+
+
+def lines() -> list[str]:
+    """200 layers of all kinds, sizes that are no multiples of vectors most of them."""
+    rng = np.random.default_rng(1)
+    pick = lambda *of: of[rng.integers(len(of))]  # noqa: E731
+    made = []
+    for i in range(200):
+        x, y = pick("int8", "uint8"), pick("int8", "uint8")
+        types = x if x == y else f"{x}>{y}"
+        n, h, w = pick(1, 1, 2, 3), int(rng.integers(1, 12)), int(rng.integers(1, 14))
+        c, k = pick(1, 3, 5, 8, 16, 17, 24, 40), pick(1, 2, 10, 16, 31, 33, 48, 70)
+        threads = pick(1, 1, 2)
+        kind = ("conv", "conv", "depthwise", "matmul", "map", "pool")[i % 6]
+        if kind in ("map", "pool"):
+            size = f"n{n} c{c}h{h}w{w}"
+        if kind == "map":
+            word = pick("add", "mul", "sigmoid", "relu", "quantize:0.07,3", "leaky:0.1")
+            if word == "relu":  # the way between reals and integers
+                made += [f"map f32>{y} {size} quantize:0.05,3 nchw t{threads}"]
+                made += [f"map {x}>f32 {size} dequantize:0.05,3 nchw t{threads}"]
+                continue
+            made.append(f"map {types} {size} {word} nchw t{threads}")
+            continue
+        if kind == "pool":
+            r, s, p = pick(2, 3), pick(1, 2), pick(0, 1)
+            if h < r or w < r:
+                r, s, p = 1, 1, 0
+            pads = f"p{p},{p},0,{p}" if p else ""
+            code, pads_word = pick(("max", ""), ("average", ""), ("average", " pads"))
+            types = x if code == "max" else types
+            steps = f"s{s}" if s > 1 else ""
+            made.append(f"pool {types} {size} r{r}x{r}{steps}{pads} {code}{pads_word} nchw t{threads}")
+            continue
+        end = pick("", "", " add", " relu", " clip-1,1.5", " add relu6")
+        real = not end.startswith(" add") and rng.random() < 0.2
+        types = f"{x}>f32" if real else types
+        if kind == "matmul":
+            made.append(f"matmul {types} n{n} c{c}h{h}w{w} k{k} wint8{end} nchw t{threads}")
+            continue
+        r, q = pick((1, 1), (1, 1), (3, 3), (5, 5), (3, 2), (7, 7), (1, 4))
+        s, d = pick(1, 1, 2, 3), pick(1, 1, 1, 2)
+        pads = [int(rng.integers(0, side)) for side in (r, q, r, q)]
+        h, w = max(h, (r - 1) * d + 1), max(w, (q - 1) * d + 1)
+        group = ""
+        if kind == "depthwise":
+            k, group = c, f" g{c}" if c > 1 else ""
+        elif i % 12 == 1:
+            c, k, group = 2 * c, 2 * k, " g2"
+        window = f"r{r}x{q}{f's{s}' if s > 1 else ''}"
+        window += f"p{','.join(map(str, pads))}" if any(pads) else ""
+        window += f"d{d}" if d > 1 else ""
+        made.append(f"conv {types} n{n} c{c}h{h}w{w} k{k}{window} wint8{group}{end} nchw t{threads}")
+    return made
+
+
+def limits(dtype: Any, scale: Any, zero: int, low: float, high: float) -> tuple[float, float]:
+    """Of integers counted from the zero point."""
+    info = np.iinfo(dtype)
+    steps = [np.rint(np.float64(F32(real)) / scale) for real in (low, high)]
+    return max(info.min - zero, steps[0]), min(info.max - zero, steps[1])
+
+
+def integers(v: Any, dtype: Any, scale: Any, zero: int, low: float, high: float) -> Any:
+    """clamp(rint(v)) + zero, half to even."""
+    least, most = limits(dtype, scale, zero, low, high)
+    return (np.rint(np.clip(v, F32(least), F32(most))) + zero).astype(dtype)
+
+
+def dot(p: dict[str, Any], x: Any, w: Any) -> Any:
+    """Exact sums of a convolution or matmul of integers less their zero points."""
+    if p["kind"] == "matmul":
+        return np.einsum("nchw,kchw->nk", x, w.reshape(len(w), *x.shape[1:]))[:, :, None, None]
+    (r, s), (top, left, bottom, right) = p["kernel"], p["pads"]
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    n, (k, oh, ow) = p["n"], p["out"]
+    w = w.reshape(k, -1, r, s)
+    y = np.zeros((n, k, oh, ow), np.int64)
+    each, channels = k // p["group"], w.shape[1]
+    for i in range(r):
+        for j in range(s):
+            top, left = i * p["dilations"][0], j * p["dilations"][1]
+            rows, cols = p["strides"]
+            taps = x[:, :, top : top + rows * oh : rows, left : left + cols * ow : cols]
+            taps = taps[:, :, :oh, :ow]
+            for g in range(p["group"]):
+                inputs = taps[:, g * channels : (g + 1) * channels]
+                part = w[g * each : (g + 1) * each, :, i, j]
+                y[:, g * each : (g + 1) * each] += np.einsum("nchw,kc->nkhw", inputs, part)
+    return y
+
+
+def windows(p: dict[str, Any], x: Any, zero: int) -> Any:
+    """Of each window the largest integer, or the sum less zero points and the divisor."""
+    (r, s), (top, left, bottom, right) = p["kernel"], p["pads"]
+    n, (c, oh, ow), (_, h, w) = p["n"], p["out"], p["in"]
+    most = np.full((n, c, oh, ow), -(1 << 20), np.int64)
+    total, inside = np.zeros((n, c, oh, ow), np.int64), np.zeros((oh, ow), np.int64)
+    counted = np.zeros((oh, ow), np.int64)
+    for a in range(oh):
+        for b in range(ow):
+            for i in range(r):
+                for j in range(s):
+                    row, col = a * p["strides"][0] - top + i, b * p["strides"][1] - left + j
+                    counted[a, b] += row < h + bottom and col < w + right
+                    if 0 <= row < h and 0 <= col < w:
+                        inside[a, b] += 1
+                        most[:, :, a, b] = np.maximum(most[:, :, a, b], x[:, :, row, col])
+                        total[:, :, a, b] += x[:, :, row, col] - zero
+    return most, total, counted if p["count_include_pad"] else inside
+
+
+def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[float, int]]) -> Any:
+    """The layer by its definition, [N, C, H, W]."""
+    x, z, low, high = data["x"], data["z"], p["low"], p["high"]
+    (sx, zx), (sy, zy), (sz, zz) = ((F32(s), q) for s, q in (scales[n] for n in "xyz"))
+    to = p["out_dtype"]
+    a, b = p["parameters"]
+    if p["function"] == "dequantize":
+        return (x.astype(np.int64) - int(b)).astype(F32) * F32(a)
+    if p["function"] == "quantize" and p["in_dtype"] == np.float32:
+        return integers(np.where(np.isnan(x), F32(0), x) / F32(a), to, F32(a), int(b), low, high)
+    exact = x.astype(np.int64) - zx
+    if p["kind"] == "pool":
+        most, total, divisor = windows(p, x.astype(np.int64), zx)
+        if not p["average"]:
+            return most.astype(to)
+        scale = (np.float64(sx) / (np.float64(sy) * divisor)).astype(F32)
+        return integers(total.astype(F32) * scale, to, sy, zy, low, high)
+    if p["kind"] == "map":
+        other = z.astype(np.int64) - zz
+        if p["function"] == "add":
+            first = exact.astype(F32) * F32(np.float64(sx) / sy)
+            v = first + other.astype(F32) * F32(np.float64(sz) / sy)
+            return integers(v, to, sy, zy, low, high)
+        if p["function"] == "mul":
+            factor = F32(np.float64(sx) * sz / sy)
+            return integers((exact * other).astype(F32) * factor, to, sy, zy, low, high)
+        real = np.float64(exact.astype(F32) * sx)
+        function = {
+            "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
+            "leaky": lambda v: np.where(v < 0, np.float64(F32(a)) * v, v),
+            "quantize": lambda v: v,
+        }[p["function"]]
+        return integers(F32(function(real)) / sy, to, sy, zy, low, high)
+    q, factors, bias = data["w"], data["factors"], data["bias"]
+    step = np.float64(sx) * factors
+    sums = dot(p, exact, q.astype(np.int64)) + np.rint(bias / step).astype(np.int64)[:, None, None]
+    between = scales["between"] if p["binary"] else (0, 0)
+    first = F32(between[0]) if between[0] else sy if to != np.float32 else F32(1)
+    scale = (step / np.float64(first)).astype(F32)[:, None, None]
+    v = sums.astype(F32) * scale
+    if to == np.float32:
+        return np.clip(v, F32(low), F32(high))
+    if between[0]:
+        info = np.iinfo(to)
+        v = np.rint(np.clip(v, F32(info.min - between[1]), F32(info.max - between[1])))
+        v = v * F32(np.float64(first) / sy)
+    if p["binary"]:
+        v = v + (z.astype(np.int64) - zz).astype(F32) * F32(np.float64(sz) / sy)
+    return integers(v, to, sy, zy, low, high)
+
+
+def operands(p: dict[str, Any]) -> dict[str, Any]:
+    rng = seed(p["key"])
+
+    def numbers(dtype: Any, *shape: int) -> Any:
+        if dtype == np.float32:
+            return (rng.standard_normal(shape) * 5).astype(F32)
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max + 1, shape).astype(dtype)
+
+    data = {"x": numbers(p["in_dtype"], p["n"], *p["in"])}
+    data["z"] = numbers(p["operand_dtype"], p["n"], *p["operand"]) if p["binary"] else data["x"]
+    if p["kind"] in ("conv", "matmul"):
+        k, (c, h, w) = p["out"][0], p["in"]
+        taps = c // p["group"] * int(np.prod(p["kernel"])) if p["kind"] == "conv" else c * h * w
+        real = rng.standard_normal((k, taps)).astype(F32)
+        factors = np.abs(real).max(axis=1) / F32(127)
+        factors[factors < np.finfo(F32).tiny] = 1
+        data |= {"real": real, "factors": factors, "w": np.rint(real / factors[:, None])}
+        data["bias"] = rng.standard_normal(k).astype(F32)
+    return data
+
+
+def scales_of(p: dict[str, Any]) -> dict[str, tuple[float, int]]:
+    rng = seed(p["key"] + "scales")
+    scales = {}
+    for name, what in (("x", "in_dtype"), ("y", "out_dtype"), ("z", "operand_dtype")):
+        dtype = p[what]
+        info = np.iinfo(dtype if dtype != np.float32 else np.uint8)
+        scales[name] = (float(F32(rng.uniform(0.01, 0.2))), int(rng.integers(info.min, info.max)))
+    rounds = rng.random() < 0.7
+    info = np.iinfo(p["out_dtype"] if p["out_dtype"] != np.float32 else np.uint8)
+    scales["between"] = (float(F32(rng.uniform(0.05, 0.2))) * rounds, int(info.min + 100))
+    if p["function"] == "quantize":
+        scales["y"] = (p["parameters"][0], int(p["parameters"][1]))
+    if not p["binary"]:
+        scales["between"] = (0.0, 0)
+    return scales
+
+
+RAN: set[str] = set()
+
+
+@pytest.mark.parametrize("line", lines())
+def test_integers(line: str) -> None:
+    """All algorithms, instruction sets and layouts give what NumPy does."""
+    before, layout, threads = line.rsplit(" ", 2)
+    want = None
+    for both in layouts(layout):
+        key = f"{before} {both} {threads}"
+        p = _core.parse_problem(key)
+        data, scales = operands(p | {"key": line}), scales_of(p | {"key": line})
+        if want is None:
+            want = expected(p, data, scales)
+        for isa in ISAS:
+            for name in ALGORITHMS:
+                if _core.refusal(key, name, isa):
+                    continue
+                RAN.add(name)
+                layer = _core.Layer(
+                    key, name, isa, data.get("real"), data.get("bias"), scales=scales
+                )
+                _, x = guarded(to_layout(data["x"], p["in_layout"], layer.width), 0)
+                z = None
+                if p["binary"]:
+                    z = guarded(to_layout(data["z"], p["out_layout"], layer.width), 0)[1]
+                fill = np.full(1, SENTINEL, np.uint8).astype(p["out_dtype"])[0]
+                buffer, y = guarded(np.full(layer.y_count, fill, p["out_dtype"]), fill)
+                layer.run(x, z, y)
+                shape = (p["n"], *p["out"])
+                got, padding, _ = from_layout(y, shape, p["out_layout"], layer.width)
+                where = f"{name} on {isa}, {both}"
+                np.testing.assert_array_equal(got, want, where)
+                if got.dtype == np.float32:  # bytes behind the last channel are nobody's
+                    assert not padding.any(), where
+                edges = np.r_[buffer[:65], buffer[65 + layer.y_count :]]
+                assert (edges == fill).all(), where
+
+
+def test_every_algorithm_ran() -> None:
+    if RAN:  # by the same process
+        assert set(ALGORITHMS) <= RAN
