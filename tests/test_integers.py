@@ -48,11 +48,12 @@ def lines() -> list[str]:
             steps = f"s{s}" if s > 1 else ""
             made.append(f"pool {types} {size} r{r}x{r}{steps}{pads} {code}{pads_word} nchw t{threads}")
             continue
+        weights = pick("wint8", "wint8", "wint8", "wuint8")
         end = pick("", "", " add", " relu", " clip-1,1.5", " add relu6")
         real = not end.startswith(" add") and rng.random() < 0.2
         types = f"{x}>f32" if real else types
         if kind == "matmul":
-            made.append(f"matmul {types} n{n} c{c}h{h}w{w} k{k} wint8{end} nchw t{threads}")
+            made.append(f"matmul {types} n{n} c{c}h{h}w{w} k{k} {weights}{end} nchw t{threads}")
             continue
         r, q = pick((1, 1), (1, 1), (3, 3), (5, 5), (3, 2), (7, 7), (1, 4))
         s, d = pick(1, 1, 2, 3), pick(1, 1, 1, 2)
@@ -66,7 +67,7 @@ def lines() -> list[str]:
         window = f"r{r}x{q}{f's{s}' if s > 1 else ''}"
         window += f"p{','.join(map(str, pads))}" if any(pads) else ""
         window += f"d{d}" if d > 1 else ""
-        made.append(f"conv {types} n{n} c{c}h{h}w{w} k{k}{window} wint8{group}{end} nchw t{threads}")
+        made.append(f"conv {types} n{n} c{c}h{h}w{w} k{k}{window} {weights}{group}{end} nchw t{threads}")
     return made
 
 
@@ -192,9 +193,15 @@ def operands(p: dict[str, Any]) -> dict[str, Any]:
         k, (c, h, w) = p["out"][0], p["in"]
         taps = c // p["group"] * int(np.prod(p["kernel"])) if p["kind"] == "conv" else c * h * w
         real = rng.standard_normal((k, taps)).astype(F32)
-        factors = np.abs(real).max(axis=1) / F32(127)
-        factors[factors < np.finfo(F32).tiny] = 1
-        data |= {"real": real, "factors": factors, "w": np.rint(real / factors[:, None])}
+        if p["weights"] == "int8":
+            factors, zeros = np.abs(real).max(axis=1) / F32(127), np.zeros(k, F32)
+        else:  # integers of 0 to 255, which int8 does not hold less their zero points
+            least, most = np.minimum(real.min(axis=1), 0), np.maximum(real.max(axis=1), 0)
+            factors = (most - least) / F32(255)
+            zeros = np.rint(-least / factors)
+        q = np.rint(real / factors[:, None]) + zeros[:, None]
+        q = np.clip(q, *((-128, 127) if p["weights"] == "int8" else (0, 255)))
+        data |= {"real": real, "factors": factors, "w": q - zeros[:, None]}
         data["bias"] = rng.standard_normal(k).astype(F32)
     return data
 

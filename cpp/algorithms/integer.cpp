@@ -53,7 +53,6 @@ IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight
   const Weight weight = given.loaded();
   const int64_t k = p.y.dims.c, each = k / groups, padded = round_up(each, width);
   const int64_t taps = p.taps();
-  const auto* q = static_cast<const int8_t*>(weight.stored);
   IntegerTables tables;
   tables.scales.resize(static_cast<size_t>(groups * padded));
   tables.bias.resize(static_cast<size_t>(groups * padded));
@@ -69,7 +68,7 @@ IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight
     if (zero) {
       uint32_t weights = 0;
       for (int64_t t = 0; t < taps; ++t)
-        weights += static_cast<uint32_t>(static_cast<int32_t>(q[c * taps + t]));
+        weights += static_cast<uint32_t>(weight.integer(c, c * taps + t));
       sum -= static_cast<uint32_t>(zero) * weights;
     }
     tables.bias[at] = static_cast<int32_t>(sum);

@@ -19,10 +19,15 @@ struct IntegerDepthwiseArgs {
   Requantization end;
   int64_t bands, band;  // of rows of an image
   int64_t thread_bytes;
+  bool bytes;  // the tile's weights are int8
   bool copy() const { return window.padded(); }
   int64_t input_rows(int64_t rows) const { return (rows - 1) * window.stride[0] + window.extent(0); }
   int64_t row_bytes() const { return (x.dims.w + window.pad[1] + window.pad[3]) * channels; }
 };
+
+const DepthwiseIntegers& tile_of(const Kernels& kernels, bool bytes) {
+  return bytes ? kernels.depthwise_bytes : kernels.depthwise_wide;
+}
 
 // A band of the image with its padding, which holds the zero point.
 void copy_band(const IntegerDepthwiseArgs& a, int64_t x_pixel, const uint8_t* image, int64_t first,
@@ -81,23 +86,26 @@ void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
       tile.x = x + (r - first) * a.window.stride[0] * row;
       tile.y = static_cast<char*>(o.y) + at * y_size;
       if (o.operand) tile.z = static_cast<const char*>(o.operand) + at;
-      kernels.integer_depthwise(tile);
+      tile_of(kernels, a.bytes).run(tile);
     }
   });
 }
 
 // By vectors and groups of rows, as IntegerDepthwise has them.
 template <typename T>
-void pack(const Window& w, int64_t channels, const Kernels& kernels, const int8_t* from, T* out) {
+void pack(const Window& w, int64_t channels, const Kernels& kernels, int group, const Weight& from,
+          T* out) {
   const int64_t rows = w.kernel[0], cols = w.kernel[1];
-  const int group = kernels.depthwise_rows, width = kernels.width;
+  const int width = kernels.width;
   for (int64_t first = 0; first < channels; first += width) {
     for (int64_t r = 0; r < rows; r += group) {
       for (int64_t c = 0; c < cols; ++c, out += group * width) {
         for (int lane = 0; lane < std::min<int64_t>(width, channels - first); ++lane) {
           for (int i = 0; i < std::min<int64_t>(group, rows - r); ++i) {
             const int at = kernels.wide.by_lane ? lane * group + i : i * width + lane;
-            out[at] = from[((first + lane) * rows + r + i) * cols + c];
+            const int64_t channel = first + lane;
+            out[at] = static_cast<T>(
+                from.integer(channel, (channel * rows + r + i) * cols + c));
           }
         }
       }
@@ -135,17 +143,17 @@ class Algorithm_ final : public Algorithm {
     a.bands = ceil_div(p.y.dims.h, a.band);
     a.thread_bytes = a.copy() ? round_up(a.input_rows(a.band) * a.row_bytes() + 64, 64) : 0;
     const Kernels& kernels = context.kernels;
-    const int64_t groups = ceil_div(w.kernel[0], kernels.depthwise_rows);
+    a.bytes = kernels.depthwise_bytes.run && p.weights() == DType::kI8;
+    const int group = tile_of(kernels, a.bytes).rows;
     auto packed = context.weights.get_bytes(
-        weight, "integer depthwise v" + std::to_string(width) + "x" +
-                    std::to_string(kernels.depthwise_rows),
-        static_cast<size_t>(groups * w.kernel[1] * a.channels) * sizeof(int32_t),
+        weight, "integer depthwise v" + std::to_string(width) + "x" + std::to_string(group),
+        static_cast<size_t>(ceil_div(w.kernel[0], group) * w.kernel[1] * a.channels) *
+            sizeof(int32_t),
         [&](const Weight& loaded, void* out) {
-          const auto* from = static_cast<const int8_t*>(loaded.stored);
-          if (kernels.depthwise_rows == 4) {
-            pack(w, p.y.dims.c, kernels, from, static_cast<int8_t*>(out));
+          if (a.bytes) {
+            pack(w, p.y.dims.c, kernels, group, loaded, static_cast<int8_t*>(out));
           } else {
-            pack(w, p.y.dims.c, kernels, from, static_cast<int16_t*>(out));
+            pack(w, p.y.dims.c, kernels, group, loaded, static_cast<int16_t*>(out));
           }
         });
     const IntegerTables tables = integer_tables(p, *weight, bias, 1, width, unsigned_zero(p.x));

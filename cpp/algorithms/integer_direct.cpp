@@ -31,9 +31,8 @@ Window window_of(const Problem& p) {
 }
 int64_t groups_of(const Problem& p) { return p.kind() == Kind::kConv ? p.conv().groups : 1; }
 
-bool reads_bytes(const Kernels& kernels) { return kernels.bytes.vecs > 0; }
-const IntegerTiles& tiles_of(const Kernels& kernels) {
-  return reads_bytes(kernels) ? kernels.bytes : kernels.wide;
+const IntegerTiles& tiles_of(const Kernels& kernels, bool bytes) {
+  return bytes ? kernels.bytes : kernels.wide;
 }
 
 struct IntegerConv {
@@ -47,7 +46,7 @@ struct IntegerConv {
   bool flat;
   bool planar;                    // the input lies in planes
   bool copy;                      // what tiles read is copied first
-  int64_t element;                // bytes of a number that tiles read
+  bool bytes;                     // tiles read bytes, for weights of int8
   int64_t x_pixel, x_row, step;   // bytes, where tiles read
   int64_t x_image;               // bytes from one image to the next where they lie
   int64_t outer, middle, inner;  // runs of taps; inner: groups of numbers
@@ -65,6 +64,7 @@ struct IntegerConv {
   int64_t input_rows(int64_t output_rows) const {
     return flat ? output_rows : (output_rows - 1) * window.stride[0] + window.extent(0);
   }
+  int64_t element() const { return bytes ? 1 : 2; }  // bytes of a number that tiles read
   int vecs_of(int64_t panel) const { return panel + 1 < panels || !rest ? vecs : rest; }
 
  private:
@@ -82,12 +82,11 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
       y(p.y),
       threads(p.threads),
       end(requantization(p)) {
-  const bool bytes = reads_bytes(kernels);
-  const IntegerTiles& tiles = tiles_of(kernels);
+  bytes = kernels.bytes.vecs > 0 && p.weights() == DType::kI8;
+  const IntegerTiles& tiles = tiles_of(kernels, bytes);
   const int width = kernels.width;
   const int64_t pixels = x.dims.h * x.dims.w;
   planar = x.layout == Layout::kNchw && x.dims.c > 1 && pixels > 1;
-  element = bytes ? 1 : 2;
   const bool single = window.kernel[0] == 1 && window.kernel[1] == 1 && window.unit_stride();
   const bool whole = y.dims.h * y.dims.w == 1 && window.kernel[0] == x.dims.h &&
                      window.kernel[1] == x.dims.w;
@@ -96,7 +95,7 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
   // Groups of numbers reach behind the last channel: at the end of the image behind that.
   const bool reaches = groups > 1 || round_up(channels, tiles.group) > pixel;
   copy = !bytes || window.padded() || planar || (reaches && channels % tiles.group != 0);
-  x_pixel = element * (copy ? round_up(x.dims.c, tiles.group) : pixel);
+  x_pixel = element() * (copy ? round_up(x.dims.c, tiles.group) : pixel);
   x_image = x.image(width);
   const Dims out = y.dims;
   images = n, rows = out.h, row = last_row = out.w;
@@ -116,7 +115,7 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
   if (!flat) x_outer = x_row * window.dilation[0];
   x_middle = x_pixel * window.dilation[1];
   inner = ceil_div(channels, tiles.group);
-  if (groups == 1 && window.dilation[1] == 1 && inner * tiles.group * element == x_pixel)
+  if (groups == 1 && window.dilation[1] == 1 && inner * tiles.group * element() == x_pixel)
     inner *= middle, middle = 1;
   choose_panels(tiles, width);
   choose_bands(kernels);
@@ -126,7 +125,7 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
 double IntegerConv::line(const IntegerTiles& tiles, int64_t count, int each) const {
   const auto parts = static_cast<double>(ceil_div(row, tiles.cols[each]));
   const double cols = static_cast<double>(row) / parts;
-  const double rate = tiles.by_lane && element == 2 ? 1.5 : 1;  // sums are instructions of their own
+  const double rate = tiles.by_lane && element() == 2 ? 1.5 : 1;  // sums are instructions of their own
   const double step = std::max(rate * each * cols, 4.0) + 0.3 * (each + cols);
   const double taps = static_cast<double>(outer * middle * inner) * (tiles.by_lane ? 1 : 4);
   return static_cast<double>(count) * parts *
@@ -150,8 +149,8 @@ void IntegerConv::choose_panels(const IntegerTiles& tiles, int width) {
 void IntegerConv::choose_bands(const Kernels& kernels) {
   const int64_t all = panels * groups;
   const double weights = static_cast<double>(
-      groups * round_up(y.dims.c / groups, kernels.width) * taps() * tiles_of(kernels).group *
-      element);
+      groups * round_up(y.dims.c / groups, kernels.width) * taps() * tiles_of(kernels, bytes).group *
+      element());
   struct Cut {
     int64_t band, bands, splits;
   };
@@ -191,14 +190,14 @@ void IntegerConv::choose_bands(const Kernels& kernels) {
 // A row of pixels as tiles read them. `pixels` of planes lie side by side in each.
 void copy_row(const IntegerConv& a, const Kernels& kernels, const uint8_t* from, int64_t pixels,
               char* to) {
-  const int64_t channels = a.x.dims.c, pixel = a.x_pixel / a.element;
+  const int64_t channels = a.x.dims.c, pixel = a.x_pixel / a.element();
   const auto flip = static_cast<uint8_t>(flip_of(a.x.dtype));
   const int32_t zero = unsigned_zero(a.x);
   if (a.planar) {
     const int64_t plane = a.x.dims.h * a.x.dims.w;
     for (int64_t c = 0; c < channels; ++c) {
       const uint8_t* source = from + c * plane;
-      if (a.element == 1) {
+      if (a.element() == 1) {
         auto* target = reinterpret_cast<uint8_t*>(to) + c;
         for (int64_t i = 0; i < pixels; ++i) target[i * pixel] = source[i];
       } else {
@@ -213,7 +212,7 @@ void copy_row(const IntegerConv& a, const Kernels& kernels, const uint8_t* from,
   const bool whole = step == pixel;
   const int64_t runs = whole ? 1 : pixels, run = whole ? pixels * pixel : channels;
   for (int64_t i = 0; i < runs; ++i) {
-    if (a.element == 1) {
+    if (a.element() == 1) {
       std::memcpy(to + i * a.x_pixel, from + i * step, static_cast<size_t>(run));
     } else {
       kernels.widen(from + i * step, flip, zero, reinterpret_cast<int16_t*>(to + i * a.x_pixel),
@@ -224,7 +223,7 @@ void copy_row(const IntegerConv& a, const Kernels& kernels, const uint8_t* from,
 
 // What the padding holds: the zero point, or nothing where it has been taken off.
 void fill_row(const IntegerConv& a, int64_t pixels, char* to) {
-  const int byte = a.element == 1 ? static_cast<uint8_t>(a.x.zero) : 0;
+  const int byte = a.element() == 1 ? static_cast<uint8_t>(a.x.zero) : 0;
   std::memset(to, byte, static_cast<size_t>(pixels * a.x_pixel));
 }
 
@@ -249,7 +248,7 @@ void copy_band(const IntegerConv& a, const Kernels& kernels, const uint8_t* imag
 
 void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t part, int thread) {
   const Kernels& kernels = *o.kernels;
-  const IntegerTiles& tiles = tiles_of(kernels);
+  const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
   const int width = kernels.width;
   const int64_t image = pass / a.bands, first = pass % a.bands * a.band;
   const int64_t last = std::min(a.rows, first + a.band);
@@ -273,7 +272,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
     x += input_row * a.x_row;
   }
   const int64_t each = a.y.dims.c / a.groups, padded = round_up(each, width);
-  const int64_t vector_bytes = a.taps() * tiles.group * a.element * width;
+  const int64_t vector_bytes = a.taps() * tiles.group * a.element() * width;
   IntegerTile tile{};
   tile.x_col = a.step;
   tile.x_outer = a.x_outer, tile.x_middle = a.x_middle;
@@ -290,7 +289,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
     tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]) + table;
     tile.end = a.end;
     tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]) + table;
-    const char* x_group = x + group * a.channels * a.element;
+    const char* x_group = x + group * a.channels * a.element();
     for (int64_t r = first; r < last; ++r) {
       const int64_t cols = r + 1 < a.rows ? a.row : a.last_row;
       const int64_t parts = ceil_div(cols, tiles.cols[vecs]);
@@ -322,7 +321,7 @@ constexpr auto kCode = plan_code<&run_integer_conv>("integer_conv");
 // where the vectors of a panel lie side by side.
 template <typename T>
 void pack(const Problem& p, const IntegerConv& a, const IntegerTiles& tiles, int width,
-          const int8_t* from, T* out) {
+          const Weight& from, T* out) {
   const int64_t each = p.y.dims.c / a.groups, group = tiles.group;
   const Window w = window_of(p);
   const int64_t rows = w.kernel[0], cols = w.kernel[1], taps = a.channels * rows * cols;
@@ -339,7 +338,9 @@ void pack(const Problem& p, const IntegerConv& a, const IntegerTiles& tiles, int
               const int64_t c = i * group + (tiles.by_lane ? at % group : at / width);
               const int64_t k = (panel * a.vecs + v) * width + lane;
               const bool there = k < each && c < a.channels;
-              *out = there ? from[(g * each + k) * taps + c * rows * cols + tap] : T{0};
+              const int64_t row = g * each + k;
+              *out = there ? static_cast<T>(from.integer(row, row * taps + c * rows * cols + tap))
+                           : T{0};
             }
           }
         }
@@ -365,23 +366,22 @@ class IntegerDirect final : public Algorithm {
                const Context& context) const override {
     const Kernels& kernels = context.kernels;
     const IntegerConv a(p, kernels);
-    const IntegerTiles& tiles = tiles_of(kernels);
-    const std::string packing = std::string("integer ") + (reads_bytes(kernels) ? "bytes" : "wide") +
+    const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
+    const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") +
                                 " g" + std::to_string(a.groups) + " v" +
                                 std::to_string(kernels.width) + "x" + std::to_string(a.vecs) + " " +
                                 std::to_string(a.channels) + "x" +
                                 std::to_string(window_of(p).kernel[0]);
     auto packed = context.weights.get_bytes(
         weight, packing, packed_bytes(p, a, kernels), [&](const Weight& loaded, void* out) {
-          const auto* from = static_cast<const int8_t*>(loaded.stored);
-          if (reads_bytes(kernels)) {
-            pack(p, a, tiles, kernels.width, from, static_cast<int8_t*>(out));
+          if (a.bytes) {
+            pack(p, a, tiles, kernels.width, loaded, static_cast<int8_t*>(out));
           } else {
-            pack(p, a, tiles, kernels.width, from, static_cast<int16_t*>(out));
+            pack(p, a, tiles, kernels.width, loaded, static_cast<int16_t*>(out));
           }
         });
     const IntegerTables tables = integer_tables(p, *weight, bias, a.groups, kernels.width,
-                                                reads_bytes(kernels) ? unsigned_zero(p.x) : 0);
+                                                a.bytes ? unsigned_zero(p.x) : 0);
     return make_plan(kCode, a, context, static_cast<size_t>(a.threads * a.thread_bytes),
                      {packed, plan_table(tables.bias), plan_table(tables.scales)});
   }
@@ -389,7 +389,7 @@ class IntegerDirect final : public Algorithm {
  private:
   static size_t packed_bytes(const Problem& p, const IntegerConv& a, const Kernels& kernels) {
     return static_cast<size_t>(a.groups * round_up(p.y.dims.c / a.groups, kernels.width) *
-                               a.taps() * tiles_of(kernels).group * a.element);
+                               a.taps() * tiles_of(kernels, a.bytes).group * a.element());
   }
   std::string objection(const Problem& p, const Context& context) const override {
     if (!p.quantized()) return "for integers of 8 bits only";

@@ -47,7 +47,7 @@ int32_t sum_of(const IntegerRefArgs& a, const Operands& o, const Place& at) {
   const Window& w = a.window;
   const int64_t channels = a.x.dims.c / a.groups, rows = w.kernel[0], cols = w.kernel[1];
   const int64_t first = at.c / (a.y.dims.c / a.groups) * channels;
-  const auto* weight = static_cast<const int8_t*>(o.weights[kIntegerWeights]) +
+  const auto* weight = static_cast<const int16_t*>(o.weights[kIntegerWeights]) +
                        at.c * channels * rows * cols;
   auto sum = static_cast<uint32_t>(static_cast<const int32_t*>(o.weights[kIntegerBias])[at.c]);
   for (int64_t c = 0; c < channels; ++c) {
@@ -191,9 +191,11 @@ class IntegerRef final : public Algorithm {
     }
     const Weight loaded = weight->loaded();
     auto weights = context.weights.get_bytes(
-        weight, "integers", static_cast<size_t>(loaded.count()), [](const Weight& w, void* out) {
-          const auto* from = static_cast<const int8_t*>(w.stored);
-          std::copy(from, from + w.count(), static_cast<int8_t*>(out));
+        weight, "integers", static_cast<size_t>(loaded.count()) * sizeof(int16_t),
+        [&](const Weight& w, void* out) {
+          const int64_t taps = p.taps();
+          for (int64_t i = 0; i < w.count(); ++i)
+            static_cast<int16_t*>(out)[i] = static_cast<int16_t>(w.integer(i / taps, i));
         });
     const IntegerTables tables = integer_tables(p, loaded, bias, 1, 1, 0);
     return make_plan(kCode, a, context, 0,

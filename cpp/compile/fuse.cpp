@@ -96,7 +96,7 @@ class Fuser {
     const Node& node = graph_.nodes[g.nodes[0]];
     Problem& p = g.problem;
     const int x = g.x, z = g.z;
-    if (p.weighted() && p.weights() != DType::kI8) return std::nullopt;
+    if (p.weighted() && !is_byte(p.weights())) return std::nullopt;
     if (!p.weighted() && node.weight(1) >= 0 && p.binary()) return std::nullopt;
     if (!read_integers(x, p.x)) return std::nullopt;
     if (p.binary() && (!read_integers(z, p.z) || p.z.dims != p.x.dims)) return std::nullopt;

@@ -31,7 +31,7 @@ bool is_plain(const Weight& weight) { return is_byte(weight.type) && weight.scal
 // Whether a node multiplies integers with integers.
 bool multiplies_integers(const Graph& graph, const Node& node, size_t input) {
   return node.op->quantized && node.op->role(input) == Role::kWeight && node.weight(input) >= 0 &&
-         graph.weights[node.weight(input)].type == DType::kI8 &&
+         is_byte(graph.weights[node.weight(input)].type) &&
          graph.integers_of(node.value(0)) >= 0;
 }
 
@@ -146,16 +146,15 @@ void GraphBuilder::make_float(Weight& weight) {
   weight = floats;
 }
 
-// Weights of int8, with one scale for each index of axis 0 or one for all, and no zero point.
+// Weights of int8 or uint8, with scales and zero points for each index of axis 0, or one for all.
 void GraphBuilder::dequantize(const std::vector<std::string>& inputs,
                               const std::vector<std::string>& outputs,
                               const Attributes& attributes) {
   if ((inputs.size() != 2 && inputs.size() != 3) || outputs.size() != 1)
     fail("has not two or three inputs and one output");
   const Weight *q = weight(inputs[0]), *given = weight(inputs[1]);
-  if (q->type != DType::kI8 || !is_plain(*q) || !given || !given->bytes() ||
-      given->type != DType::kF32)
-    fail("only int8 initializers may be dequantized, with a float32 scale");
+  if (!is_plain(*q) || !given || !given->bytes() || given->type != DType::kF32)
+    fail("only initializers of int8 or uint8 may be dequantized, with a float32 scale");
   // The same bytes under many scales would make much of little.
   if (!dequantized_.insert(inputs[0]).second) fail("'" + inputs[0] + "' is dequantized twice");
   Weight made = *q;
@@ -173,19 +172,21 @@ void GraphBuilder::dequantize(const std::vector<std::string>& inputs,
   const int64_t count = scale.count();
   if (!std::all_of(scale.data, scale.data + count, [](float s) { return std::isfinite(s); }))
     fail("scale '" + inputs[1] + "' has infinities or NaN");
+  const auto rows = static_cast<size_t>(made.shape[0]);
+  made.scales.assign(rows, scale.data[0]);
+  if (!whole) made.scales.assign(scale.data, scale.data + count);
   if (inputs.size() == 3 && !inputs[2].empty()) {
     const Weight* zero = weight(inputs[2]);
-    const Weight zeros = zero ? zero->loaded() : Weight();
-    const auto* bytes = static_cast<const int8_t*>(zeros.stored);
-    if (!zero || zero->type != DType::kI8 || zero->shape != scale.shape ||
-        std::any_of(bytes, bytes + count, [](int8_t b) { return b != 0; }))
-      fail("zero point '" + inputs[2] + "' is not int8 zeros of the scale's shape");
-  }
-  const auto rows = static_cast<size_t>(made.shape[0]);
-  if (whole) {
-    made.scales.assign(rows, scale.data[0]);
-  } else {
-    made.scales.assign(scale.data, scale.data + count);
+    if (!zero || zero->type != q->type || zero->shape != scale.shape)
+      fail("zero point '" + inputs[2] + "' is not " + to_string(q->type) +
+           " of the scale's shape");
+    const Weight zeros = zero->loaded();
+    bool any = false;
+    for (size_t i = 0; i < rows; ++i) {
+      made.zeros.push_back(zeros.integer(0, whole ? 0 : static_cast<int64_t>(i)));
+      any |= made.zeros.back() != 0;
+    }
+    if (!any) made.zeros.clear();
   }
   initializer(outputs[0], std::move(made));
 }

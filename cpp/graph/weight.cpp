@@ -42,7 +42,7 @@ Weight Weight::as(DType wanted) const {
   Weight w = *this;
   const auto n = static_cast<size_t>(count());
   const size_t row = n / std::max<size_t>(1, static_cast<size_t>(shape.empty() ? 1 : shape[0]));
-  w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear();
+  w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear(), w.zeros.clear();
   if (wanted == DType::kF32) {
     auto floats = std::make_shared<std::vector<float>>(n);
     const auto* from = static_cast<const char*>(stored);
@@ -52,7 +52,9 @@ Weight Weight::as(DType wanted) const {
         std::memcpy(&half, from + i * sizeof half, sizeof half);
         (*floats)[i] = half_to_float(half);
       } else {
-        (*floats)[i] = static_cast<float>(static_cast<const int8_t*>(stored)[i]) * scales[i / row];
+        const auto at = static_cast<int64_t>(i);
+        (*floats)[i] =
+            static_cast<float>(integer(at / static_cast<int64_t>(row), at)) * scales[i / row];
       }
     }
     w.data = floats->data(), w.owner = std::move(floats);
@@ -69,6 +71,7 @@ Weight Weight::as(DType wanted) const {
     w.stored = halves->data(), w.owner = std::move(halves);
     return w;
   }
+  if (wanted == DType::kU8) return asymmetric();
   auto bytes = std::make_shared<std::vector<int8_t>>(n);
   for (size_t first = 0; first < n; first += row) {
     float most = 0;
@@ -84,6 +87,30 @@ Weight Weight::as(DType wanted) const {
       (*bytes)[i] = static_cast<int8_t>(std::nearbyint(data[i] / scale));
   }
   w.stored = bytes->data(), w.owner = std::move(bytes);
+  return w;
+}
+
+Weight Weight::asymmetric() const {
+  Weight w = *this;
+  const auto n = static_cast<size_t>(count());
+  const size_t row = n / static_cast<size_t>(shape[0]);
+  auto bytes = std::make_shared<std::vector<uint8_t>>(n);
+  for (size_t first = 0; first < n; first += row) {
+    float least = 0, most = 0;
+    for (size_t i = first; i < first + row; ++i) {
+      if (!std::isfinite(data[i])) fail("weight '" + name + "' has infinities or NaN");
+      least = std::min(least, data[i]), most = std::max(most, data[i]);
+    }
+    float scale = (most - least) / 255;
+    if (scale < std::numeric_limits<float>::min()) scale = 1;
+    const float zero = std::nearbyint(-least / scale);
+    w.scales.push_back(scale), w.zeros.push_back(static_cast<int32_t>(zero));
+    for (size_t i = first; i < first + row; ++i) {
+      const float q = std::nearbyint(data[i] / scale) + zero;
+      (*bytes)[i] = static_cast<uint8_t>(std::min(std::max(q, 0.0f), 255.0f));
+    }
+  }
+  w.type = DType::kU8, w.data = nullptr, w.stored = bytes->data(), w.owner = std::move(bytes);
   return w;
 }
 

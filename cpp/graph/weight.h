@@ -20,10 +20,20 @@ struct Weight {
   std::shared_ptr<const void> owner = nullptr;
   DType type = DType::kF32;
   const void* stored = nullptr;    // float16 or int8 in place of `data`, dense, of any alignment
-  std::vector<float> scales = {};  // int8: one for each index of axis 0
+  // int8 and uint8: scales, and zero points where there are any, one for each index of axis 0.
+  std::vector<float> scales = {};
+  std::vector<int32_t> zeros = {};
   std::shared_ptr<const FilePart> part = nullptr;  // where it is a file's
 
   int64_t count() const;
+  // Number `at` of row `row` of bytes in memory, less its zero point.
+  int32_t integer(int64_t row, int64_t at) const {
+    const int32_t q = type == DType::kI8 ? static_cast<const int8_t*>(stored)[at]
+                                         : static_cast<const uint8_t*>(stored)[at];
+    return zeros.empty() ? q : q - zeros[static_cast<size_t>(row)];
+  }
+  // Its type as that of weights; integers that int8 does not hold less their zero points are uint8.
+  DType weight_type() const { return type == DType::kI8 && !zeros.empty() ? DType::kU8 : type; }
   TensorType tensor_type() const { return {integers.empty() ? type : DType::kI64, shape}; }
   // Where its numbers are, or what stands for them as long as they are in a file; null for an
   // integer tensor.
@@ -35,7 +45,11 @@ struct Weight {
   // The same tensor as another type, in memory of its own. To float16 by rounding to nearest even,
   // to int8 with the scale of a row its largest magnitude / 127; throws std::invalid_argument for
   // what float16 (or, of infinities and NaN, int8) cannot hold.
+  // To uint8 with a zero point for each row.
   Weight as(DType wanted) const;
+
+ private:
+  Weight asymmetric() const;
 };
 
 // The type of weights that callers name "f32", "f16" or "int8"; throws std::invalid_argument for

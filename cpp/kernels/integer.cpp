@@ -304,8 +304,7 @@ LINNET_EXPORT(integer)(linnet::Kernels* table) {
   table->wide.vecs = sizeof kMost / sizeof *kMost - 1;
   fill_integer_tiles<DotWide, kMost, sizeof kMost / sizeof *kMost - 1>(&table->wide);
   table->widen = widen;
-  table->integer_depthwise = integer_depthwise<DepthwiseWide>;
-  table->depthwise_rows = DepthwiseWide::kGroup;
+  table->depthwise_wide = {integer_depthwise<DepthwiseWide>, DepthwiseWide::kGroup};
   table->quantize = each_vector<Quantize, sizeof(float), 1>;
   table->dequantize = each_vector<Dequantize, 1, sizeof(float)>;
   table->integer_add = each_vector<Sum, 1, 1>;

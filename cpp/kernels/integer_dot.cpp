@@ -61,8 +61,7 @@ bool fill(Kernels* table) {
   if (!has_vnni()) return false;
   table->bytes.vecs = 4;
   fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
-  table->integer_depthwise = integer_depthwise<DepthwiseBytes>;
-  table->depthwise_rows = DepthwiseBytes::kGroup;
+  table->depthwise_bytes = {integer_depthwise<DepthwiseBytes>, DepthwiseBytes::kGroup};
   return true;
 }
 

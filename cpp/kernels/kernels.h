@@ -308,6 +308,12 @@ struct IntegerTile {
   ptrdiff_t y_col;  // numbers
   Requantization end;
 };
+struct IntegerDepthwise;
+// A depthwise tile, and how many rows it takes at once: 4 of int8 or 2 of int16 weights.
+struct DepthwiseIntegers {
+  void (*run)(const IntegerDepthwise&);  // null where there is none
+  int rows;
+};
 using IntegerKernel = void (*)(const IntegerTile&);
 
 // Tiles that take groups of so many numbers at once. Either x is int16, of numbers less their zero
@@ -425,8 +431,7 @@ struct Kernels {
   // Integers. `wide` tiles read int16, `bytes` ones, where the CPU has products of them, bytes.
   IntegerTiles wide, bytes;
   void (*widen)(const uint8_t* x, uint8_t flip, int32_t zero, int16_t* y, int64_t count);
-  void (*integer_depthwise)(const IntegerDepthwise&);
-  int depthwise_rows;  // of a group: 4 or 2
+  DepthwiseIntegers depthwise_wide, depthwise_bytes;
   void (*quantize)(const IntegerRows&);    // floats to bytes: x / scale, rounded
   void (*dequantize)(const IntegerRows&);  // bytes to floats
   void (*look_up)(const IntegerRows&);     // y = table[x]

@@ -42,7 +42,7 @@ Problem problem(const Graph& graph, const Node& node) {
   const auto& params = std::get<ConvParams>(node.params);
   const Weight& weight = graph.weights[node.weight(1)];
   Problem p;
-  p.params = family::Conv{params.window, params.groups, weight.type};
+  p.params = family::Conv{params.window, params.groups, weight.weight_type()};
   return p;
 }
 

@@ -28,7 +28,7 @@ std::vector<TensorType> types(const Params&, const std::vector<TensorType>& inpu
 Problem problem(const Graph& graph, const Node& node) {
   const Weight& weight = graph.weights[node.weight(1)];
   Problem p;
-  p.params = family::Matmul{weight.type};
+  p.params = family::Matmul{weight.weight_type()};
   return p;
 }
 

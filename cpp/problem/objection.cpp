@@ -31,10 +31,10 @@ const char* objection(const Problem& p) {
       return "padding is not smaller than the window";
     if (p.pool().code == PoolCode::kAverage && w.dilated()) return "an average has no dilation";
   }
-  if (p.weights() >= static_cast<DType>(kWeightTypes)) return "weights have no such type";
+  if (p.weights() >= static_cast<DType>(kWeightTypes) && !p.quantized()) return "weights have no such type";
   if (p.weighted() && p.quantized() &&
-      (p.weights() != DType::kI8 || (p.y.dtype != DType::kF32 && !is_byte(p.y.dtype))))
-    return "integers have int8 weights, and results of 8 bits or float32";
+      (!is_byte(p.weights()) || (p.y.dtype != DType::kF32 && !is_byte(p.y.dtype))))
+    return "integers have weights of 8 bits, and results of such or float32";
   if (p.weighted() && p.quantized() && p.end.residual && !is_byte(p.y.dtype))
     return "a residual of integers is added to such";
   if (p.end.then.code == MapCode::kQuantize || p.end.then.code == MapCode::kDequantize ||

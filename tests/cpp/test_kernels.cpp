@@ -226,7 +226,7 @@ TEST_CASE("isas: every promised table entry is there") {
       }
     }
     CHECK(k->wide.vecs >= 1);
-    CHECK(static_cast<bool>(k->integer_depthwise));
+    CHECK(static_cast<bool>(k->depthwise_wide.run));
     CHECK(static_cast<bool>(k->quantize));
     CHECK(static_cast<bool>(k->normalize[0]));
   }

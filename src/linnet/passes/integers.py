@@ -59,16 +59,30 @@ def keep_integers(low: Lowering) -> None:
         whole, (q, scale) = low.constants[name], low.products[name]
         rows = scale.reshape(len(whole), -1).max(axis=1).astype(np.float32)
         factors = rows.reshape(-1, *(1,) * (whole.ndim - 1))
-        small = q.astype(np.int8)
-        if not ((rows > 0).all() and np.array_equal(small * factors, whole)):
+        small, zero = _in_bytes(q)
+        exact = small.astype(np.float32) - np.float32(zero)
+        if not ((rows > 0).all() and np.array_equal(exact * factors, whole)):
             continue
         del low.constants[name]
+        scales = rows[0] if (rows == rows[0]).all() else rows
         inputs = [
             low.add_constant(f"{name}.integers", np.ascontiguousarray(small)),
-            low.add_constant(f"{name}.scale", rows[0] if (rows == rows[0]).all() else rows),
+            low.add_constant(f"{name}.scale", scales),
         ]
+        if zero:
+            zeros = np.full(np.shape(scales), zero, small.dtype)
+            inputs.append(low.add_constant(f"{name}.zero", zeros))
         made.append(Node("DequantizeLinear", name, inputs, [name], {"axis": 0}))
     low.nodes[:0] = made
+
+
+def _in_bytes(q: Array) -> tuple[Array, int]:
+    """Integers as int8, or as uint8 with a zero point where that does not hold them."""
+    least, most = int(q.min(initial=0)), int(q.max(initial=0))
+    if -128 <= least and most <= 127:
+        return q.astype(np.int8), 0
+    zero = min(max(-least, 0), 255)
+    return (q + zero).astype(np.uint8), zero
 
 
 def expand_weights(graph: Graph) -> Graph:
@@ -84,8 +98,8 @@ def expand_weights(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         if is_weight(node, constants) and node.outputs[0] in floats:
-            q, scale = (constants[name] for name in node.inputs)
-            constants[node.outputs[0]] = dequantize_linear(q, scale, axis=0)
+            given = (constants[name] for name in node.inputs)
+            constants[node.outputs[0]] = dequantize_linear(*given, axis=0)
         else:
             nodes.append(node)
     return replace(graph, nodes=nodes, initializers=constants)
