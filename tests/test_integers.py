@@ -161,11 +161,11 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
         }[p["function"]]
         return integers(F32(function(real)) / sy, to, sy, zy, low, high)
     q, factors, bias = data["w"], data["factors"], data["bias"]
-    step = np.float64(sx) * factors
-    sums = dot(p, exact, q.astype(np.int64)) + np.rint(bias / step).astype(np.int64)[:, None, None]
+    step = sx * factors
+    sums = dot(p, exact, q.astype(np.int64)) + np.rint(np.float64(bias) / step).astype(np.int64)[:, None, None]
     between = scales["between"] if p["binary"] else (0, 0)
     first = F32(between[0]) if between[0] else sy if to != np.float32 else F32(1)
-    scale = (step / np.float64(first)).astype(F32)[:, None, None]
+    scale = (step / first)[:, None, None]
     v = sums.astype(F32) * scale
     if to == np.float32:
         return np.clip(v, F32(low), F32(high))

@@ -22,9 +22,9 @@ StepLimits::StepLimits(DType type, float scale, int32_t zero, const Limits& limi
   high = std::max(high, low);
 }
 
-double sums_to(const Problem& p) {
+float sums_to(const Problem& p) {
   if (!is_byte(p.y.dtype)) return 1;
-  return static_cast<double>(p.end.between.scale > 0 ? p.end.between.scale : p.y.scale);
+  return p.end.between.scale > 0 ? p.end.between.scale : p.y.scale;
 }
 
 Requantization requantization(const Problem& p) {
@@ -50,7 +50,7 @@ Requantization requantization(const Problem& p) {
 
 IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight* bias,
                              int64_t groups, int width, int32_t zero) {
-  const Weight weight = given.loaded();
+  const Weight weight = given.loaded(), added = bias ? bias->loaded() : Weight();
   const int64_t k = p.y.dims.c, each = k / groups, padded = round_up(each, width);
   const int64_t taps = p.taps();
   IntegerTables tables;
@@ -58,10 +58,11 @@ IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight
   tables.bias.resize(static_cast<size_t>(groups * padded));
   for (int64_t c = 0; c < k; ++c) {
     const auto at = static_cast<size_t>(c / each * padded + c % each);
-    const double step = static_cast<double>(p.x.scale) * weight.scales[static_cast<size_t>(c)];
-    tables.scales[at] = quotient(step, sums_to(p));
+    // In float32, as XNNPACK and ONNX Runtime have it: then their roundings are ours.
+    const float step = p.x.scale * weight.scales[static_cast<size_t>(c)];
+    tables.scales[at] = step / sums_to(p);
     constexpr double kMost = std::numeric_limits<int32_t>::max();
-    double first = bias ? std::nearbyint(static_cast<double>(bias->data[c]) / step) : 0;
+    double first = bias ? std::nearbyint(static_cast<double>(added.data[c]) / step) : 0;
     if (!(std::fabs(first) <= kMost)) first = first > 0 ? kMost : first < 0 ? -kMost : 0;
     // Sums may go round on their way: only where they end counts.
     auto sum = static_cast<uint32_t>(static_cast<int32_t>(first));

@@ -27,8 +27,8 @@ struct StepLimits {
 
 // All of a Requantization but the scales.
 Requantization requantization(const Problem& problem);
-// One over the scale of what sums are scaled to first: of y, or of integers between.
-double sums_to(const Problem& problem);
+// The scale of what sums are scaled to first: of y, or of integers between.
+float sums_to(const Problem& problem);
 
 // What a weighted plan has as weights besides packed ones, padded to whole vectors of each group.
 struct IntegerTables {
