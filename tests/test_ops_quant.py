@@ -261,3 +261,32 @@ def test_a_quantised_network_of_onnx(tmp_path):
     ]
     source = passes.canonicalize(replace(formats.read(path), in_float=True))
     assert [node.op for node in source.nodes] == ["Clip", "Conv", "Clip", "GlobalAveragePool"]
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+def test_weights_of_four_bits(kind: str):
+    """Two in a byte, expanded to 8 bits."""
+    onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+    signed = kind == "INT4"
+    values = np.arange(3 * 3 * 1 * 1).reshape(3, 3, 1, 1) * 5 % 16 - 8 * signed
+    constants = {"ws": np.array([0.5, 0.25, 1], np.float32), "s": np.array(0.1, np.float32)}
+    steps = [("DequantizeLinear", "w,ws,wz", "k", {"axis": 0}), ("Conv", "x,k", "y", {})]
+    proto = model(steps, constants, [1, 3, 4, 5], opset=21)
+    four = getattr(onnx.TensorProto, kind)
+    zeros = [1, 2, 3]
+    made = onnx.helper.make_tensor
+    proto.graph.initializer.append(made("w", four, [3, 3, 1, 1], values.ravel().tolist()))
+    proto.graph.initializer.append(made("wz", four, [3], zeros))
+    weights = (values - np.reshape(zeros, (3, 1, 1, 1))) * constants["ws"].reshape(3, 1, 1, 1)
+    expected = np.einsum("nchw,kc->nkhw", X, weights[:, :, 0, 0])
+    found = linnet.load(proto.SerializeToString())(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    del proto.graph.initializer[-1].int32_data[0]
+    with pytest.raises(
+        ValueError, match=r"'wz' \(initializer\): holds 1 bytes, its shape .* needs 2"
+    ):
+        linnet.load(proto.SerializeToString())
+    proto = model([("QuantizeLinear", "x,s,n", "y", {})], constants, [1, 3, 4, 5], opset=21)
+    proto.graph.initializer.append(made("n", four, [], [0]))
+    with pytest.raises(ValueError, match="'n' has 4 bits"):
+        linnet.load(proto.SerializeToString())
