@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx_models import model
 
 import linnet
 from linnet import formats, interpret, passes
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
 from linnet.ops.quant import dequantize_linear, quantize_linear
 
@@ -261,6 +263,28 @@ def test_a_quantised_network_of_onnx(tmp_path):
     ]
     source = passes.canonicalize(replace(formats.read(path), in_float=True))
     assert [node.op for node in source.nodes] == ["Clip", "Conv", "Clip", "GlobalAveragePool"]
+
+
+@pytest.mark.parametrize("weights_dtype", ["f32", "f16", "int8"])
+def test_files_keep_the_integers(weights_dtype: str, tmp_path: Path):
+    """Scales exactly, weights as they are; read by the core alone."""
+    random = np.random.default_rng(3)
+    constants = {
+        "k": random.integers(-127, 128, (8, 3, 3, 3)).astype(np.int8),
+        "ks": np.linspace(0.002, 0.01, 8, dtype=np.float32),
+        "kz": np.zeros(8, np.int8),
+        "b": np.arange(8, dtype=np.float32) * np.float32(0.02),
+    }
+    steps = [("QuantizeLinear", "x,s,z", "q"), ("DequantizeLinear", "q,s,z", "r")]
+    steps += [("Conv", "r,w,b", "c"), ("QuantizeLinear", "c,s2,z2", "y")]
+    net = graph(steps, "y", **constants)
+    net.nodes.insert(0, Node("DequantizeLinear", "w", ["k", "ks", "kz"], ["w"], {"axis": 0}))
+    form = passes.canonicalize(net)
+    path = tmp_path / "net.onnx"
+    save(form, path, weights_dtype)
+    read = passes.canonicalize(formats.read(path))
+    assert [node.op for node in read.nodes] == [node.op for node in form.nodes]
+    np.testing.assert_array_equal(linnet.load(path)(X), linnet.load(net)(X))
 
 
 @pytest.mark.parametrize("kind", ["INT4", "UINT4"])

@@ -50,7 +50,7 @@ Requantization requantization(const Problem& p) {
 
 IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight* bias,
                              int64_t groups, int width, int32_t zero) {
-  const Weight weight = given.loaded();
+  const Weight weight = given.loaded(), first_sums = bias ? bias->loaded() : Weight();
   const int64_t k = p.y.dims.c, each = k / groups, padded = round_up(each, width);
   const int64_t taps = p.taps();
   const auto* q = static_cast<const int8_t*>(weight.stored);
@@ -62,7 +62,7 @@ IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight
     const double step = static_cast<double>(p.x.scale) * weight.scales[static_cast<size_t>(c)];
     tables.scales[at] = quotient(step, sums_to(p));
     constexpr double kMost = std::numeric_limits<int32_t>::max();
-    double first = bias ? std::nearbyint(static_cast<double>(bias->data[c]) / step) : 0;
+    double first = bias ? std::nearbyint(static_cast<double>(first_sums.data[c]) / step) : 0;
     if (!(std::fabs(first) <= kMost)) first = first > 0 ? kMost : first < 0 ? -kMost : 0;
     // Sums may go round on their way: only where they end counts.
     auto sum = static_cast<uint32_t>(static_cast<int32_t>(first));
