@@ -31,10 +31,10 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     """Write the graph to `path`.
 
     With weights="f16" every float tensor but scales, and what layers of integers have, is stored
-    rounded to float16, followed by a Cast to float32. With "int8" the weights of convolutions and fully connected
-    layers are stored as int8 with a float32 scale for each output channel (quantize), followed by a
-    DequantizeLinear; biases stay float32. ValueError if a weight is outside float16's range, is not
-    finite, or the file would exceed protobuf's 2 GB.
+    rounded to float16, followed by a Cast to float32. With "int8" the weights of convolutions and
+    fully connected layers are stored as int8 with a float32 scale for each output channel
+    (quantize), followed by a DequantizeLinear; biases stay float32. ValueError if a weight is
+    outside float16's range, is not finite, or the file would exceed protobuf's 2 GB.
     """
     if weights not in WEIGHT_TYPES:
         raise ValueError(f"weights is {short(weights)}, expected 'f32', 'f16' or 'int8'")
