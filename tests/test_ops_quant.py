@@ -15,7 +15,7 @@ import linnet
 from linnet import formats, interpret, passes
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
-from linnet.ops.quant import dequantize_linear, quantize_linear
+from linnet.ops.quant import dequantize_linear, quantize_linear, scales_of_rows
 
 X = np.linspace(-3, 3, 2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
 
@@ -314,3 +314,20 @@ def test_weights_of_four_bits(kind: str):
     proto.graph.initializer.append(made("n", four, [], [0]))
     with pytest.raises(ValueError, match="'n' has 4 bits"):
         linnet.load(proto.SerializeToString())
+
+
+def test_scales_of_weights_are_found_again():
+    """Exactly, also where neighbours are the next floats, or a row is zero or holds -128."""
+    q = np.random.default_rng(1).integers(-128, 128, (64, 5)).astype(np.int8)
+    q[3], q[7, 2] = 0, -128
+    scales = np.full(64, 0.0123, np.float32)
+    for i in range(1, 64):
+        scales[i] = np.nextafter(scales[i - 1], np.float32(1))
+    shuffled = np.random.default_rng(2).permutation(scales)
+    found = scales_of_rows(q * shuffled[:, None], q, scales)
+    assert found is not None
+    np.testing.assert_array_equal(q * found[:, None], q * shuffled[:, None])
+    assert scales_of_rows(q * np.float32(0.5), q, scales) is None
+    assert scales_of_rows(np.zeros((2, 3), "f4"), np.zeros((2, 3), "i1"), np.zeros(1, "f4")) is None
+    wide = q.astype(np.int16) * 2
+    assert scales_of_rows(wide * np.float32(0.5), wide, np.full(1, 0.5, np.float32)) is None

@@ -84,11 +84,32 @@ def dequantize_linear(
 def integers_and_scales(
     q: Array, scale: Array, zero: Array | None = None, *, axis: int = 1
 ) -> tuple[Array, Array]:
-    """What dequantize_linear multiplies: q - zero, and the scale of each, in q's shape."""
+    """What dequantize_linear multiplies: q - zero, and the scales."""
     if zero is not None and zero.any():
         wide = np.int16 if q.dtype.itemsize == 1 else np.int64
         q = q.astype(wide) - _along_axis(q, zero.astype(wide), axis)
-    return q, np.broadcast_to(_along_axis(q, scale, axis), q.shape)
+    return q, scale.ravel()
+
+
+def scales_of_rows(w: Array, q: Array, scales: Array) -> Array | None:
+    """One of `scales` for each index of axis 0 such that w is q times it, exactly; None if there
+    are none, or q are beyond int8.
+    """
+    rows, products = q.reshape(len(q), -1).astype(np.int16), w.reshape(len(w), -1)
+    known = np.unique(scales.astype(np.float32))
+    each, largest = np.arange(len(rows)), np.abs(rows).argmax(1)
+    with np.errstate(all="ignore"):
+        about = np.nan_to_num(products[each, largest].astype(np.float64) / rows[each, largest])
+    nearest = np.searchsorted((known[1:] + known[:-1]) / 2, about)
+    found, left = known[nearest], each
+    for step in (0, -1, 1):  # products are rounded, and neighbours may be close
+        other = known[np.clip(nearest[left] + step, 0, len(known) - 1)]
+        fits = (rows[left].astype(np.int8) * other[:, None] == products[left]).all(1)
+        found[left[fits]] = other[fits]
+        left = left[~fits]
+        if not left.size:
+            return found if found.min() > 0 else None
+    return None
 
 
 def quantize_linear(
