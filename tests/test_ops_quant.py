@@ -162,6 +162,9 @@ def test_each_index_of_an_axis_has_its_scale():
     q = quantize_linear(X, scale, zero, axis=1)
     for i in range(3):
         np.testing.assert_array_equal(q[:, i], quantize_linear(X[:, i], scale[i], zero[i]))
+    single = np.full(1, 0.5, np.float32)  # a list of one number is that number
+    assert quantize_linear(X.ravel(), single, np.array(3, np.int8)).min() == -3
+    np.testing.assert_array_equal(dequantize_linear(q, single, np.array(3, np.int8)), (q - 3.0) / 2)
     back = dequantize_linear(q, scale, zero, axis=1)
     np.testing.assert_allclose(back, X, atol=1)
 

@@ -276,6 +276,18 @@ def test_factors_behind_a_layer_are_in_its_scale(sign: int):
         assert ops["Conv"] == 2
 
 
+@pytest.mark.parametrize(("factor", "goes"), [(0.25, True), (-0.25, False), (1e-38, False)])
+def test_a_factor_of_integers_is_in_their_scale(factor: float, goes: bool):
+    steps: list[Step] = [
+        FIRST,
+        ("Mul", "r,six", "a", {}),
+        ("Mul", "a,factor", "m", {}),
+        ("QuantizeLinear", "m,t,e", "y", {}),
+    ]
+    _, ops = canonical(graph(*steps, factor=np.array(factor, np.float32)))
+    assert ops["Mul"] == (not goes)
+
+
 # Zeros around images
 
 

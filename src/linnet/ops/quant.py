@@ -43,11 +43,11 @@ def rounded(w: Array, dtype: str) -> Array:
 
 def _along_axis(x: Array, parameter: Array, axis: int) -> Array:
     """A scale or zero point, one number or one for each index of `axis`, as it broadcasts to x."""
-    if parameter.ndim == 0:
-        return parameter
+    if parameter.size == 1:
+        return parameter.reshape(())
     shape = [1] * x.ndim
     shape[axis_of(axis, x.ndim)] = -1
-    if parameter.size not in (1, x.shape[axis]) or parameter.ndim > 1:
+    if parameter.size != x.shape[axis] or parameter.ndim > 1:
         raise ValueError(f"{list(parameter.shape)} scales do not fit axis {axis} of {x.shape}")
     return parameter.reshape(shape)
 
@@ -72,7 +72,7 @@ def dequantize_linear(
         raise ValueError("a scale is negative, infinite or no number")
     exact = q.astype(np.int64)
     if zero is not None:
-        if zero.dtype != q.dtype or zero.shape != scale.shape:
+        if zero.dtype != q.dtype or zero.size != scale.size:
             raise ValueError(
                 f"its zero point is {zero.dtype} {list(zero.shape)}, its integers are {q.dtype} "
                 f"with scales {list(scale.shape)}"
