@@ -208,6 +208,12 @@ def test_inputs_of_integers(call: Call, tmp_path: Path) -> None:
     assert values == sorted(values, reverse=True) and values[0] == found["max"]
     call("convert", network, tmp_path / "net.onnx")
     assert "PASSED" in call("verify", network, tmp_path / "net.onnx")
+    assert b"QuantizeLinear" in (tmp_path / "net.onnx").read_bytes()
+    call("convert", network, tmp_path / "float.onnx", "--float")
+    assert b"QuantizeLinear" not in (tmp_path / "float.onnx").read_bytes()
+    steps = call("inspect", network, "--steps", "--float")
+    assert " u8" not in steps and "DequantizeLinear" not in call("inspect", network, "--float")
+    assert "DequantizeLinear" in call("inspect", network)
 
 
 def test_run_options_reach_the_session(call: Call, model: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from onnx_models import model
 
 import linnet
 from linnet import formats, interpret, passes
+from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
-from linnet.ops.quant import dequantize_linear, quantize_linear
+from linnet.ops.quant import dequantize_linear, quantize_linear, scales_of_rows
 
 X = np.linspace(-3, 3, 2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
 
@@ -160,6 +162,9 @@ def test_each_index_of_an_axis_has_its_scale():
     q = quantize_linear(X, scale, zero, axis=1)
     for i in range(3):
         np.testing.assert_array_equal(q[:, i], quantize_linear(X[:, i], scale[i], zero[i]))
+    single = np.full(1, 0.5, np.float32)  # a list of one number is that number
+    assert quantize_linear(X.ravel(), single, np.array(3, np.int8)).min() == -3
+    np.testing.assert_array_equal(dequantize_linear(q, single, np.array(3, np.int8)), (q - 3.0) / 2)
     back = dequantize_linear(q, scale, zero, axis=1)
     np.testing.assert_allclose(back, X, atol=1)
 
@@ -261,3 +266,71 @@ def test_a_quantised_network_of_onnx(tmp_path):
     ]
     source = passes.canonicalize(replace(formats.read(path), in_float=True))
     assert [node.op for node in source.nodes] == ["Clip", "Conv", "Clip", "GlobalAveragePool"]
+
+
+@pytest.mark.parametrize("weights_dtype", ["f32", "f16", "int8"])
+def test_files_keep_the_integers(weights_dtype: str, tmp_path: Path):
+    """Scales exactly, weights as they are; read by the core alone."""
+    random = np.random.default_rng(3)
+    constants = {
+        "k": random.integers(-127, 128, (8, 3, 3, 3)).astype(np.int8),
+        "ks": np.linspace(0.002, 0.01, 8, dtype=np.float32),
+        "kz": np.zeros(8, np.int8),
+        "b": np.arange(8, dtype=np.float32) * np.float32(0.02),
+    }
+    steps = [("QuantizeLinear", "x,s,z", "q"), ("DequantizeLinear", "q,s,z", "r")]
+    steps += [("Conv", "r,w,b", "c"), ("QuantizeLinear", "c,s2,z2", "y")]
+    net = graph(steps, "y", **constants)
+    net.nodes.insert(0, Node("DequantizeLinear", "w", ["k", "ks", "kz"], ["w"], {"axis": 0}))
+    form = passes.canonicalize(net)
+    path = tmp_path / "net.onnx"
+    save(form, path, weights_dtype)
+    read = passes.canonicalize(formats.read(path))
+    assert [node.op for node in read.nodes] == [node.op for node in form.nodes]
+    np.testing.assert_array_equal(linnet.load(path)(X), linnet.load(net)(X))
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+def test_weights_of_four_bits(kind: str):
+    """Two in a byte, expanded to 8 bits."""
+    onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+    signed = kind == "INT4"
+    values = np.arange(3 * 3 * 1 * 1).reshape(3, 3, 1, 1) * 5 % 16 - 8 * signed
+    constants = {"ws": np.array([0.5, 0.25, 1], np.float32), "s": np.array(0.1, np.float32)}
+    steps = [("DequantizeLinear", "w,ws,wz", "k", {"axis": 0}), ("Conv", "x,k", "y", {})]
+    proto = model(steps, constants, [1, 3, 4, 5], opset=21)
+    four = getattr(onnx.TensorProto, kind)
+    zeros = [1, 2, 3]
+    made = onnx.helper.make_tensor
+    proto.graph.initializer.append(made("w", four, [3, 3, 1, 1], values.ravel().tolist()))
+    proto.graph.initializer.append(made("wz", four, [3], zeros))
+    weights = (values - np.reshape(zeros, (3, 1, 1, 1))) * constants["ws"].reshape(3, 1, 1, 1)
+    expected = np.einsum("nchw,kc->nkhw", X, weights[:, :, 0, 0])
+    found = linnet.load(proto.SerializeToString())(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    del proto.graph.initializer[-1].int32_data[0]
+    with pytest.raises(
+        ValueError, match=r"'wz' \(initializer\): holds 1 bytes, its shape .* needs 2"
+    ):
+        linnet.load(proto.SerializeToString())
+    proto = model([("QuantizeLinear", "x,s,n", "y", {})], constants, [1, 3, 4, 5], opset=21)
+    proto.graph.initializer.append(made("n", four, [], [0]))
+    with pytest.raises(ValueError, match="'n' has 4 bits"):
+        linnet.load(proto.SerializeToString())
+
+
+def test_scales_of_weights_are_found_again():
+    """Exactly, also where neighbours are the next floats, or a row is zero or holds -128."""
+    q = np.random.default_rng(1).integers(-128, 128, (64, 5)).astype(np.int8)
+    q[3], q[7, 2] = 0, -128
+    scales = np.full(64, 0.0123, np.float32)
+    for i in range(1, 64):
+        scales[i] = np.nextafter(scales[i - 1], np.float32(1))
+    shuffled = np.random.default_rng(2).permutation(scales)
+    found = scales_of_rows(q * shuffled[:, None], q, scales)
+    assert found is not None
+    np.testing.assert_array_equal(q * found[:, None], q * shuffled[:, None])
+    assert scales_of_rows(q * np.float32(0.5), q, scales) is None
+    assert scales_of_rows(np.zeros((2, 3), "f4"), np.zeros((2, 3), "i1"), np.zeros(1, "f4")) is None
+    wide = q.astype(np.int16) * 2
+    assert scales_of_rows(wide * np.float32(0.5), wide, np.full(1, 0.5, np.float32)) is None

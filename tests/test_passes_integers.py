@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import linnet
 from linnet import interpret, passes
 from linnet.graph import Array, Graph, Node, Value
 
@@ -179,6 +180,21 @@ def test_more_axes_than_an_image_has(last: str):
     assert form.nodes[-1].op == "Reshape"
 
 
+def test_open_sizes():
+    kernel: Step = ("DequantizeLinear", "w,ws,wz", "k", {"axis": 0})
+    steps: list[Step] = [FIRST, kernel, ("Conv", "r,k", "c", PADDED)]
+    steps += [("MaxPool", "c", "m", {"kernel_shape": [2, 2]}), LAST]
+    net = graph(*steps)
+    net.inputs = [Value("x", (0, 4, 0, 0), np.dtype(np.uint8))]
+    form = passes.canonicalize(net)
+    assert [node.op for node in form.nodes][-2:] == ["QuantizeLinear", "MaxPool"]
+    x = RANDOM.integers(0, 256, (2, 4, 7, 9)).astype(np.uint8)
+    expected = interpret.run(net, {"x": x})["y"]
+    np.testing.assert_array_equal(interpret.run(form, {"x": x})["y"], expected)
+    gap = np.abs(linnet.load(net)(x).astype(int) - expected)
+    assert gap.max() <= 1 and gap.mean() < 0.01
+
+
 # Weights
 
 
@@ -258,6 +274,18 @@ def test_factors_behind_a_layer_are_in_its_scale(sign: int):
         assert weights(form) is not None
     else:
         assert ops["Conv"] == 2
+
+
+@pytest.mark.parametrize(("factor", "goes"), [(0.25, True), (-0.25, False), (1e-38, False)])
+def test_a_factor_of_integers_is_in_their_scale(factor: float, goes: bool):
+    steps: list[Step] = [
+        FIRST,
+        ("Mul", "r,six", "a", {}),
+        ("Mul", "a,factor", "m", {}),
+        ("QuantizeLinear", "m,t,e", "y", {}),
+    ]
+    _, ops = canonical(graph(*steps, factor=np.array(factor, np.float32)))
+    assert ops["Mul"] == (not goes)
 
 
 # Zeros around images

@@ -44,6 +44,7 @@ _TENSOR_TYPES = {
     16: ("<u2", "int32_data"),
 }
 _BFLOAT16 = 16
+_NIBBLES = {21: "u1", 22: "i1"}  # integers of 4 bits: the type that holds each
 _INPUT_TYPES = {1, 2, 3, 5, 6, 7, 9, 10}
 _DEEPEST = 16
 _EXTERNAL = 1  # TensorProto.DataLocation
@@ -87,6 +88,7 @@ class _Reader(Translator):
         self.names.update(tensor.name for tensor in source.initializer)
         self.files: dict[Path, Array] = {}  # external data
         self.claimed: Counter[Path] = Counter()  # bytes of them in tensors
+        self.nibbles: set[str] = set()  # initializers of 4 bits, which are there as of 8
 
         self.depth = 0  # of graphs in nodes of graphs
         self._fill(source)
@@ -151,7 +153,11 @@ class _Reader(Translator):
     def _initializer(self, tensor: Any) -> None:
         if tensor.name in self.graph.initializers:
             raise Unsupported("is defined twice")
-        self.graph.initializers[tensor.name] = self._tensor(tensor)
+        if tensor.data_type in _NIBBLES:
+            self.nibbles.add(tensor.name)
+            self.graph.initializers[tensor.name] = _nibbles(tensor)
+        else:
+            self.graph.initializers[tensor.name] = self._tensor(tensor)
 
     def numbers(self, hint: str, values: Any) -> str:
         """Name of a new int64 or float32 initializer."""
@@ -181,6 +187,9 @@ class _Reader(Translator):
             raise MissingOperator(f"operators of the domain '{proto.domain}' are not supported")
         if proto.op_type not in OPERATORS and proto.op_type != "Constant":
             raise MissingOperator("the operator is not supported")  # whatever its attributes are
+        small = self.nibbles.intersection(proto.input)
+        if small and proto.op_type != "DequantizeLinear":
+            raise Unsupported(f"'{min(small)}' has 4 bits, as only weights can have")
         node = Node(proto.op_type, name, list(proto.input), list(proto.output))
         for attribute in proto.attribute:
             if attribute.name in node.attrs:
@@ -305,6 +314,23 @@ class _Reader(Translator):
         if file not in self.files:
             self.files[file] = np.fromfile(file, np.uint8)
         return self.files[file][offset : offset + nbytes].view(np.ndarray).view(dtype)
+
+
+def _nibbles(tensor: Any) -> Array:
+    """The integers of 4 bits of a TensorProto, of which two are in a byte, the low half first."""
+    dims = list(tensor.dims)
+    if min(dims, default=0) < 0 or tensor.data_location == _EXTERNAL:
+        raise Unsupported(f"its shape is {dims}, or 4 bits in another file, which is not supported")
+    count = math.prod(dims)
+    if tensor.HasField("raw_data"):
+        data = np.frombuffer(tensor.raw_data, np.uint8)
+    else:
+        data = np.fromiter(tensor.int32_data, np.int64).astype(np.uint8)
+    if data.size != (count + 1) // 2:
+        raise Unsupported(f"holds {data.size} bytes, its shape {dims} needs {(count + 1) // 2}")
+    # Shifted down from the upper half, so that a sign fills what it leaves.
+    halves = np.stack([data << 4, data & 0xF0], 1).reshape(-1)[:count]
+    return np.asarray(halves.view(_NIBBLES[tensor.data_type]) >> 4).reshape(dims)
 
 
 def _capture(node: Node) -> None:

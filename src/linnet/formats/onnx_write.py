@@ -21,6 +21,7 @@ from . import PathLike, _schema
 
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS, _STRINGS = 1, 2, 3, 4, 6, 7, 8  # AttributeType
 # Operators, or forms of them, that are newer than operator set 13.
+_SCALED = {"DequantizeLinear", "QuantizeLinear", "Resize"}  # that have scales as inputs
 _SINCE = {"HardSwish": 14, "Mish": 18, "Resize": 18, "Gelu": 20} | {
     f"Reduce{name}": 18 for name in REDUCTIONS
 }
@@ -29,11 +30,11 @@ _SINCE = {"HardSwish": 14, "Mish": 18, "Resize": 18, "Gelu": 20} | {
 def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     """Write the graph to `path`.
 
-    With weights="f16" every float tensor but a Resize's scales is stored rounded to float16,
-    followed by a Cast to float32. With "int8" the weights of convolutions and fully connected
-    layers are stored as int8 with a float32 scale for each output channel (quantize), followed by a
-    DequantizeLinear; biases stay float32. ValueError if a weight is outside float16's range, is not
-    finite, or the file would exceed protobuf's 2 GB.
+    With weights="f16" every float tensor but scales, and what layers of integers have, is stored
+    rounded to float16, followed by a Cast to float32. With "int8" the weights of convolutions and
+    fully connected layers are stored as int8 with a float32 scale for each output channel
+    (quantize), followed by a DequantizeLinear; biases stay float32. ValueError if a weight is
+    outside float16's range, is not finite, or the file would exceed protobuf's 2 GB.
     """
     if weights not in WEIGHT_TYPES:
         raise ValueError(f"weights is {short(weights)}, expected 'f32', 'f16' or 'int8'")
@@ -53,8 +54,11 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     for name in graph.outputs:
         _describe(model.graph.output.add(), name, builder)
     names = graph.names()
-    exact = {name for node in graph.nodes if node.op == "Resize" for name in node.inputs[1:]}
-    kernels = {node.inputs[1] for node in graph.nodes if node.op in ("Conv", "Gemm")}
+    layers = [node for node in graph.nodes if node.op in ("Conv", "Gemm")]
+    kernels = {node.inputs[1] for node in layers}
+    scaled = [node for node in graph.nodes if node.op in _SCALED]
+    scaled += [node for node in layers if node.inputs[1] not in graph.initializers]
+    exact = {name for node in scaled for name in node.inputs[1:]}
     for name, array in graph.initializers.items():
         if weights == "f16" and array.dtype.kind == "f" and name not in exact:
             _add_half(model.graph, name, array, names)

@@ -143,7 +143,8 @@ class Lowering:
         self.used.update(graph.outputs)
         self.names = graph.names()
         self.derived: dict[tuple[str, str], str] = {}
-        # Constants that are integers times scales: both, of the constant's shape.
+        # Constants that are integers times one of several scales: the integers, in the constant's
+        # shape, and all those scales.
         self.products: dict[str, tuple[Array, Array]] = {}
         self.origins: dict[str, str] = {}  # of reshaped values, what has the same numbers
         for name, shape in self.shapes.items():
@@ -248,9 +249,8 @@ class Lowering:
                 array = np.ascontiguousarray(compute(array))
             self.derived[key] = self.add_constant(f"{name}.{change or 'dense'}", array)
             if name in self.products:
-                q, scale = self.products[name]
-                both = (q, scale) if compute is None else (compute(q), compute(scale))
-                self.products[self.derived[key]] = both
+                q, scales = self.products[name]
+                self.products[self.derived[key]] = compute(q) if compute else q, scales
         return self.derived[key]
 
     def postpone(self, name: str, later: Later, shape: Shape, dtype: np.dtype[Any]) -> None:

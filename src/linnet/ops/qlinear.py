@@ -312,7 +312,7 @@ class _Steps:
         call, low = self.call, self.low
         scale = low.numbers(call.input(place + 1), "scale")
         inputs = [call.input(place), call.input(place + 1), call.input(place + 2)]
-        if scale.dtype != np.float32:
+        if scale.dtype == np.float16:
             inputs[1] = self.constant(f"{step}.scale", scale.astype(np.float32))
         zero = low.constants.get(inputs[2])
         if zero is not None and zero.shape != scale.shape and zero.size == 1:
@@ -324,7 +324,7 @@ class _Steps:
         call, low = self.call, self.low
         inputs = [x, call.input(place), call.input(place + 1)]
         scale = low.numbers(inputs[1], "scale")
-        if scale.dtype != np.float32:
+        if scale.dtype == np.float16:
             inputs[1] = self.constant("scale", scale.astype(np.float32))
         self.make("QuantizeLinear", inputs if inputs[2] else inputs[:2])
 

@@ -43,11 +43,11 @@ def rounded(w: Array, dtype: str) -> Array:
 
 def _along_axis(x: Array, parameter: Array, axis: int) -> Array:
     """A scale or zero point, one number or one for each index of `axis`, as it broadcasts to x."""
-    if parameter.ndim == 0:
-        return parameter
+    if parameter.size == 1:
+        return parameter.reshape(())
     shape = [1] * x.ndim
     shape[axis_of(axis, x.ndim)] = -1
-    if parameter.size not in (1, x.shape[axis]) or parameter.ndim > 1:
+    if parameter.size != x.shape[axis] or parameter.ndim > 1:
         raise ValueError(f"{list(parameter.shape)} scales do not fit axis {axis} of {x.shape}")
     return parameter.reshape(shape)
 
@@ -72,7 +72,7 @@ def dequantize_linear(
         raise ValueError("a scale is negative, infinite or no number")
     exact = q.astype(np.int64)
     if zero is not None:
-        if zero.dtype != q.dtype or zero.shape != scale.shape:
+        if zero.dtype != q.dtype or zero.size != scale.size:
             raise ValueError(
                 f"its zero point is {zero.dtype} {list(zero.shape)}, its integers are {q.dtype} "
                 f"with scales {list(scale.shape)}"
@@ -84,11 +84,34 @@ def dequantize_linear(
 def integers_and_scales(
     q: Array, scale: Array, zero: Array | None = None, *, axis: int = 1
 ) -> tuple[Array, Array]:
-    """What dequantize_linear multiplies: q - zero, and the scale of each, in q's shape."""
+    """What dequantize_linear multiplies: q - zero, and the scales."""
     if zero is not None and zero.any():
         wide = np.int16 if q.dtype.itemsize == 1 else np.int64
         q = q.astype(wide) - _along_axis(q, zero.astype(wide), axis)
-    return q, np.broadcast_to(_along_axis(q, scale, axis), q.shape)
+    return q, scale.ravel()
+
+
+def scales_of_rows(w: Array, q: Array, scales: Array) -> Array | None:
+    """One of `scales` for each index of axis 0 such that w is q times it, exactly; None if there
+    are none, or q need more than 8 bits.
+    """
+    if int(q.max(initial=0)) - int(q.min(initial=0)) > 255:
+        return None
+    rows, products = q.reshape(len(q), -1).astype(np.int16), w.reshape(len(w), -1)
+    known = np.unique(scales.astype(np.float32))
+    each, largest = np.arange(len(rows)), np.abs(rows).argmax(1)
+    with np.errstate(all="ignore"):
+        about = np.nan_to_num(products[each, largest].astype(np.float64) / rows[each, largest])
+    nearest = np.searchsorted((known[1:] + known[:-1]) / 2, about)
+    found, left = known[nearest], each
+    for step in (0, -1, 1):  # products are rounded, and neighbours may be close
+        other = known[np.clip(nearest[left] + step, 0, len(known) - 1)]
+        fits = (rows[left].astype(np.float32) * other[:, None] == products[left]).all(1)
+        found[left[fits]] = other[fits]
+        left = left[~fits]
+        if not left.size:
+            return found if found.min() > 0 else None
+    return None
 
 
 def quantize_linear(

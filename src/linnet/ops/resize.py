@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import Array
+from ..graph import ELEMENT_TYPES, Array
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_of
 from ._registry import Operator
+from ._small import SMALL
 
 COORDINATES = (
     "half_pixel",
@@ -223,8 +224,18 @@ def lower_resize(low: Lowering, call: Call) -> None:
     while not inputs[-1]:
         inputs.pop()
     attrs["axes"] = [2, 3]
-    defaults = RESIZE.attributes
-    low.emit(call, "Resize", inputs, {k: v for k, v in attrs.items() if v != defaults[k]})
+    _emit(low, call, inputs, {k: v for k, v in attrs.items() if v != RESIZE.attributes[k]})
+
+
+def _emit(low: Lowering, call: Call, inputs: list[str], attrs: dict[str, Any]) -> None:
+    """The operator of the core; of the nearest of few bits, as reals."""
+    dtype = low.dtypes[inputs[0]]
+    if attrs.get("mode", "nearest") != "nearest" or dtype not in SMALL:
+        low.emit(call, "Resize", inputs, attrs)
+        return
+    real = low.emit(call, "Cast", inputs[:1], {"to": ELEMENT_TYPES["float32"]}, "real")
+    y = low.emit(call, "Resize", [real, *inputs[1:]], attrs, "resized")
+    low.emit(call, "Cast", [y], {"to": ELEMENT_TYPES[dtype.name]})
 
 
 def _reals(low: Lowering, name: str, what: str, count: int) -> list[float]:

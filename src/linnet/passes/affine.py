@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Graph, Node
+from ..graph import Array, Graph, Node
+from .integers import grid_of
 
 
 def fold_affine(graph: Graph) -> Graph:
     """An Affine disappears in the Affine, Conv or Gemm before it, in float64, if no other node
-    reads what lies between.
+    reads what lies between; a single factor in a DequantizeLinear as well.
 
     Weights that several nodes share stay as they are: folding would make a copy for each.
     """
@@ -45,6 +46,9 @@ def fold_affine(graph: Graph) -> Graph:
             if not bias or users[bias[0]] > 1:
                 source.inputs[2:] = [names.fresh(f"{source.outputs[0]}.bias")]
             initializers[source.inputs[2]] = np.full(outputs, shift, np.float32)
+        elif folds and source and (factor := _scale(source, node, initializers)):
+            source.inputs[1] = names.fresh(f"{node.outputs[0]}.scale")
+            initializers[source.inputs[1]] = np.array(factor, np.float32)
         else:
             nodes.append(node)
             producers[node.outputs[0]] = node
@@ -59,3 +63,13 @@ def _takes(layer: Node, affine: Node, producers: dict[str, Node]) -> bool:
     if layer.op not in ("Conv", "Gemm"):
         return False
     return layer.inputs[1] not in producers or bool((affine.attrs["scale"] > 0).all())
+
+
+def _scale(source: Node, affine: Node, constants: dict[str, Array]) -> float:
+    """That of a DequantizeLinear and of what only multiplies its numbers by one factor; else 0."""
+    grid = grid_of(source, "DequantizeLinear", constants)
+    if grid is None or affine.attrs["shift"].any() or affine.attrs["scale"].size != 1:
+        return 0
+    scale = grid.scale * float(affine.attrs["scale"].item())
+    limits = np.finfo(np.float32)
+    return scale if limits.tiny <= scale <= limits.max else 0

@@ -53,7 +53,7 @@ def expand(graph: Graph) -> Graph:
         if not image:
             x = reshape(x, (0, channels, math.prod(shape[2:]), 1), names.fresh(f"{y}.image"))
         factors = np.full(channels, scale, np.float32).reshape(-1, 1, 1, 1)
-        inputs = [x, names.fresh(f"{y}.factors")]
+        inputs = [x, names.fresh(f"{y}.scale")]
         if x in reals and (factors == 1).all():  # a layer of integers, too
             parts = [
                 constant("ones", factors.astype(np.int8)),

@@ -37,7 +37,5 @@ def fold(low: Lowering, operator: Operator, call: Call) -> None:
         given = [array for array in arguments if array is not None]
         low.products[call.output] = integers_and_scales(*given, axis=call.attrs["axis"])
     elif operator.name in _MOVES and first in low.products:
-        q, scale = (
-            operator.compute([part, *arguments[1:]], call.attrs)[0] for part in low.products[first]
-        )
-        low.products[call.output] = q, scale
+        q, scales = low.products[first]
+        low.products[call.output] = operator.compute([q, *arguments[1:]], call.attrs)[0], scales

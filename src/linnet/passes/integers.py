@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph import Array, Graph, Node
 from ..ops._lowering import Lowering
-from ..ops.quant import dequantize_linear
+from ..ops.quant import dequantize_linear, scales_of_rows
 
 _MOVES = {"Concat", "Flatten", "GatherRows", "GlobalMaxPool", "MaxPool", "Reshape", "Slice"}
 _MOVES |= {"Transpose"}
@@ -56,14 +56,12 @@ def keep_integers(low: Lowering) -> None:
             readers.setdefault(name, set()).add(layer)
     made = []
     for name in [n for n in low.products if n in low.constants and readers.get(n) == {True}]:
-        whole, (q, scale) = low.constants[name], low.products[name]
-        rows = scale.reshape(len(whole), -1).max(axis=1).astype(np.float32)
-        factors = rows.reshape(-1, *(1,) * (whole.ndim - 1))
-        small, zero = _in_bytes(q)
-        exact = small.astype(np.float32) - np.float32(zero)
-        if not ((rows > 0).all() and np.array_equal(exact * factors, whole)):
+        q, scales = low.products[name]
+        rows = scales_of_rows(low.constants[name], q, scales)
+        if rows is None:
             continue
         del low.constants[name]
+        small, zero = _in_bytes(q)
         scales = rows[0] if (rows == rows[0]).all() else rows
         inputs = [
             low.add_constant(f"{name}.integers", np.ascontiguousarray(small)),
