@@ -52,12 +52,16 @@ def dequantize_linear(
     if scale.ndim:
         axis = axis_of(axis, q.ndim)
         shape[axis] = q.shape[axis]
-    exact = q.astype(np.int64)
+    # Of 16 bits, and the difference of two, float32 has every number.
+    short = q.dtype.itemsize <= 2 and scale.dtype != np.float16
+    exact = q.astype(scale.dtype if short else np.int64)
     if zero is not None:
         if zero.dtype != q.dtype or zero.shape != scale.shape:
             raise ValueError("its zero point does not fit")
-        exact = exact - zero.astype(np.int64).reshape(shape)
-    return np.asarray(exact.astype(scale.dtype) * scale.reshape(shape))
+        exact -= zero.astype(exact.dtype).reshape(shape)
+    y = exact.astype(scale.dtype, copy=False)
+    y *= scale.reshape(shape)
+    return y
 
 
 def quantize_linear(
