@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,31 @@ def pair() -> Any:
     return helper.make_model(graph, opset_imports=opset, ir_version=8)
 
 
+def detector() -> Any:
+    """A number of each of 3 classes and 4 of a box for each 8x8 pixels of a picture of any size,
+    with what ultralytics writes of it.
+    """
+    weights = np.random.default_rng(2).standard_normal((7, 3, 8, 8)).astype(np.float32)
+    tables = {"w": weights / 8, "flat": np.int64([0, 7, -1])}
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], strides=[8, 8]),
+        helper.make_node("Sigmoid", ["c"], ["s"]),
+        helper.make_node("Reshape", ["s", "flat"], ["output0"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "main_graph",
+        [tensor("images", ["batch", 3, "height", "width"])],
+        [tensor("output0", ["batch", 7, "anchors"])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in tables.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    names = "{0: 'person', 1: 'bicycle', 2: 'car'}"
+    told = {"task": "detect", "stride": "8", "names": names, "imgsz": "[32, 40]"}
+    helper.set_model_props(model, told)
+    return model
+
+
 def broken(kind: str) -> bytes:
     model = network()
     if kind == "undefined":
@@ -97,7 +124,7 @@ def calls(ort: Any, folder: Path) -> dict[str, Any]:
     path.write_bytes(network().SerializeToString())
     (folder / "text.onnx").write_text("no model at all")
     found = {}
-    for part in (module, options, making, described, running, integers):
+    for part in (module, options, making, described, running, integers, scripts):
         for name, call in part(ort, path).items():
             found[f"{part.__name__}: {name}"] = answer(call)
     return found
@@ -309,3 +336,53 @@ def integers(ort: Any, path: Path) -> dict[str, Callable[[], Any]]:
         "one of two": lambda: net.run(None, {"a": a}),
         "several wrong": lambda: net.run(None, {"a": a[:1, :2], "b": b[:, :2]}),
     }
+
+
+def scripts(ort: Any, path: Path) -> dict[str, Callable[[], Any]]:
+    """As those of detectors and of faces are written."""
+    data = detector().SerializeToString()
+    picture = np.random.default_rng(3).integers(0, 256, (20, 40, 3)).astype(np.uint8)
+
+    def letterboxed(high: int, wide: int) -> Any:
+        whole = np.full((high, wide, 3), 114, np.uint8)
+        top, left = (high - picture.shape[0]) // 2, (wide - picture.shape[1]) // 2
+        whole[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        return np.ascontiguousarray(whole.transpose(2, 0, 1)[None]).astype(np.float32) / 255
+
+    def backend() -> Any:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+        providers = ["CUDAExecutionProvider"] * cuda + CPU
+        net = ort.InferenceSession(data, options, providers=providers)
+        told = net.get_modelmeta().custom_metadata_map
+        names, (high, wide) = ast.literal_eval(told["names"]), ast.literal_eval(told["imgsz"])
+        outputs = [output.name for output in net.get_outputs()]
+        dynamic = isinstance(net.get_outputs()[0].shape[0], str)
+        half = "float16" in net.get_inputs()[0].type
+        found = [told["task"], int(told["stride"]), names, outputs, dynamic, half]
+        for sizes in ((high, wide), (24, 64)):
+            (y,) = net.run(outputs, {net.get_inputs()[0].name: letterboxed(*sizes)})
+            best = y[0, 4:].max(0).argsort(kind="stable")[::-1][:3]
+            found += [y.round(3), [names[int(n)] for n in y[0, 4:, best].argmax(1)]]
+        return found
+
+    class Kept(ort.InferenceSession):  # type: ignore[misc]
+        """One that goes to other processes by the file that it is of."""
+
+        def __init__(self, model: str, **more: Any) -> None:
+            super().__init__(model, **more)
+            self.model = model
+
+        def __reduce__(self) -> Any:
+            return str, (self.model,)
+
+    def kept() -> Any:
+        net = Kept(str(path), providers=ort.get_available_providers())
+        again = Kept(pickle.loads(pickle.dumps(net)), providers=CPU)
+        feed = {arg.name: X for arg in again.get_inputs()}
+        return [again._providers, again._provider_options, again.run(None, feed)]
+
+    return {"a detector": backend, "a class of its own": kept}

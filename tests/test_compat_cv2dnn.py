@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from caffe_models import weights_file
+from packed import unpack
 
 import linnet
 from linnet import digits
@@ -96,6 +97,14 @@ def test_boxes_are_kept_as_opencv_keeps_them() -> None:
         if boxes:
             arrays = np.array(boxes), np.array(scores, np.float32)
             assert np.array_equal(cv2dnn.NMSBoxes(*arrays, *how), expected)
+
+
+def test_boxes_of_classes_are_kept_as_opencv_keeps_them() -> None:
+    for (boxes, scores, how, _), (classes, expected) in zip(NOTES["boxes"], NOTES["classes"]):
+        kept = cv2dnn.NMSBoxesBatched(boxes, scores, classes, *how)
+        assert np.array_equal(kept, expected)
+    with pytest.raises(cv2dnn.error, match="1 boxes and 2 classes"):
+        cv2dnn.NMSBoxesBatched([[0, 0, 1, 1]], [1], [0, 1], 0.5, 0.5)
 
 
 def test_boxes_that_are_none() -> None:
@@ -201,6 +210,20 @@ def test_files_in_every_form() -> None:
         assert net.getUnconnectedOutLayersNames() == ("prob",)
         net.setInput(np.zeros((1, 1, 88, 88), np.float32))
         assert net.forward("onnx_node!conv1").shape == net.forward("conv1").shape
+
+
+@pytest.mark.parametrize("name", ["yolo", "region"])
+def test_boxes_of_darknet_are_a_table(name: str) -> None:
+    case = unpack(DATA / "darknet" / "layers.npz")[name]
+    net = cv2dnn.readNetFromDarknet(case["cfg"].encode(), case["weights"])
+    names = net.getLayerNames()
+    last = [names[number - 1] for number in net.getUnconnectedOutLayers()]
+    expected = case[f"y/{last[0]}"]
+    for x, y in ((case["x"][:1], expected[0]), (case["x"], expected)):
+        net.setInput(x)
+        (boxes,) = net.forward(last)
+        assert boxes.shape == y.shape
+        np.testing.assert_allclose(boxes, y, 1e-4, 1e-5)
 
 
 def test_a_network_takes_the_size_of_its_input() -> None:

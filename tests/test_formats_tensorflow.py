@@ -317,9 +317,10 @@ def function(builder: Builder, name: str, result: str, *nodes: tuple[str, str, s
     for op, node, x in nodes:
         called = op.removeprefix("call ")
         kind = "PartitionedCall" if op != called else op
-        attrs = made.node_def.add(name=node, op=kind, input=[x]).attr
+        inner = _schema.tensorflow("NodeDef")(name=node, op=kind, input=[x])
         if op != called:
-            attrs.add(key="f").value.func.name = called
+            inner.attr.add(key="f").value.func.name = called
+        made.node_def.append(inner.SerializeToString())
 
 
 def called(name: str) -> Builder:
@@ -399,9 +400,10 @@ def test_bodies_are_bounded() -> None:
     """A large one that is called often is in memory as often."""
     builder = called("outer")
     calls = [("call inner", f"c{index}", "a") for index in range(200)]
-    function(builder, "outer", "sum:sum:0", *calls, ("AddN", "sum", "c0"))
-    body = builder.graph.library.function[0]
-    body.node_def[-1].input[:] = [f"c{index}:output:0" for index in range(200)]
+    function(builder, "outer", "sum:sum:0", *calls)
+    every = [f"c{index}:output:0" for index in range(200)]
+    added = _schema.tensorflow("NodeDef")(name="sum", op="AddN", input=every)
+    builder.graph.library.function[0].node_def.append(added.SerializeToString())
     nodes = [("Neg", f"n{index}", "a") for index in range(3000)]
     function(builder, "inner", "n0:y:0", *nodes)
     refusal(builder.data(), "its functions come to more than 500000 nodes")

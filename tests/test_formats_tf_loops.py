@@ -13,6 +13,7 @@ from tf_models import Builder
 
 import linnet
 from linnet import formats, passes
+from linnet.formats import _schema
 
 
 def mapped(*, reads: str = "turn", first: int = 0, by: int = 1, out: str = "Exit_t") -> bytes:
@@ -78,12 +79,12 @@ def function(builder: Builder, name: str, args: str, results: str, *nodes: tuple
         made.signature.output_arg.add(name=f"r{index}")
         made.ret.add(key=f"r{index}", value=value)
     for op, node, *inputs in nodes:
-        made.node_def.add(op=op, name=node, input=inputs)
-    for node in made.node_def:
-        if node.name in ("one", "zero"):
-            tensor = node.attr.add(key="value").value.tensor
-            tensor.dtype, value = 3, int(node.name == "one")
+        inner = _schema.tensorflow("NodeDef")(op=op, name=node, input=inputs)
+        if node in ("one", "zero"):
+            tensor = inner.attr.add(key="value").value.tensor
+            tensor.dtype, value = 3, int(node == "one")
             tensor.int_val.append(value)
+        made.node_def.append(inner.SerializeToString())
 
 
 def called(

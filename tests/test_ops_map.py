@@ -26,6 +26,8 @@ FUNCTIONS = [
     "Neg",
     "Elu",
     "Abs",
+    "Sin",
+    "Cos",
 ]
 
 
@@ -39,6 +41,16 @@ def test_functions_of_six_axes(op, tmp_path):
     inputs = "r,low" if op == "Clip" else "r"
     nodes = [("Reshape", "c,six", "r", {}), (op, inputs, "y", {})]
     agree(after_a_layer(nodes, {**SIX, "low": F4(-0.5)}), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("op", ["Sin", "Cos"])
+def test_series_of_many_turns(op, tmp_path):
+    x = np.array([0, -0.0, np.pi, -np.pi / 2, 1e-20, 6.28125, 1000, -2345.6], F4)
+    nodes = [("Mul", "x,wide", "s", {}), (op, "s", "y", {})]
+    agree(model(nodes, {"wide": F4(8)}, ("N", 3, 5, 8)), tmp_path, (2, 3, 5, 8))
+    net = linnet.load(model([(op, "x", "y", {})], {}, ("N", 8)).SerializeToString())
+    np.testing.assert_allclose(net(x[None])[0], getattr(np, op.lower())(np.float64(x)), 0, 1e-6)
+    assert np.isnan(net(np.full((1, 8), np.inf, F4))).all()
 
 
 @pytest.mark.parametrize("how", ["none", "tanh"])

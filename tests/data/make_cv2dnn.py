@@ -130,6 +130,11 @@ def main():
         arrays.update(
             {f"{key}{index}": array for key, array in feed.items()}, **{f"found{index}": found}
         )
+    notes["classes"] = []
+    for found, scores, how, _ in notes["boxes"]:
+        classes = RANDOM.randint(0, 3, len(scores)).tolist()
+        kept = np.array(cv2.dnn.NMSBoxesBatched(found, scores, classes, *how)).tolist()
+        notes["classes"].append([classes, kept])
     arrays["notes"] = np.frombuffer(json.dumps(notes).encode(), np.uint8)
     np.savez_compressed(DATA / "cv2dnn.npz", **arrays)
 

@@ -193,6 +193,25 @@ def NMSBoxes(  # noqa: PLR0917
     return np.array(kept, np.int32) if kept else ()
 
 
+def NMSBoxesBatched(  # noqa: PLR0917
+    bboxes: Sequence[Sequence[float]] | Array,
+    scores: Sequence[float] | Array,
+    class_ids: Sequence[int] | Array,
+    score_threshold: float,
+    nms_threshold: float,
+    eta: float = 1.0,
+    top_k: int = 0,
+) -> Any:
+    """NMSBoxes of boxes of several classes, where those of different ones never overlap."""
+    boxes = np.array(bboxes, np.float64).reshape(-1, 4)
+    classes = np.asarray(class_ids, np.int64).ravel()
+    if len(boxes) != len(classes):
+        raise error(f"there are {len(boxes)} boxes and {len(classes)} classes")
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    boxes[:, :2] += classes[:, None] * (corners.max(initial=0) + 1)
+    return NMSBoxes(boxes, scores, score_threshold, nms_threshold, eta, top_k)
+
+
 def _overlaps(box: Array, others: Array) -> Array:
     """The area that a box has in common with each of the others, by that of both together."""
     corner = np.maximum(box[:2], others[:, :2])

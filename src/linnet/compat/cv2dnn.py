@@ -1,4 +1,4 @@
-"""OpenCV 4's `cv2.dnn` on linnet, for programs that run Caffe and ONNX models by it.
+"""OpenCV 4's `cv2.dnn` on linnet, for programs that run Caffe, Darknet and ONNX models by it.
 
     from linnet.compat import cv2dnn          # instead of cv2.dnn
     net = cv2dnn.readNetFromCaffe("deploy.prototxt", "net.caffemodel")
@@ -30,6 +30,7 @@ from ._cv2_blobs import (
     CV_32F,
     Array,
     NMSBoxes,
+    NMSBoxesBatched,
     Scalar,
     blobFromImage,
     blobFromImages,
@@ -47,6 +48,7 @@ __all__ = [
     "CV_8U",
     "CV_32F",
     "NMSBoxes",
+    "NMSBoxesBatched",
     "Net",
     "blobFromImage",
     "blobFromImages",
@@ -54,6 +56,7 @@ __all__ = [
     "imagesFromBlob",
     "readNet",
     "readNetFromCaffe",
+    "readNetFromDarknet",
     "readNetFromONNX",
 ]
 
@@ -80,6 +83,7 @@ DNN_TARGET_NPU = 9
 DNN_TARGET_CPU_FP16 = 10
 
 _NODE = "onnx_node!"  # before the names of an ONNX model's nodes
+_BOXES = ("region", "yolo")  # Darknet's layers of boxes
 
 # A path, or what a file holds.
 _Model = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Array]
@@ -90,8 +94,12 @@ def readNetFromCaffe(prototxt: _Model, caffeModel: _Model = "") -> Net:
 
     What of it linnet cannot run, forward() says.
     """
-    model = _source(prototxt)
-    return Net(model) if _is_none(caffeModel) else Net(model, _source(caffeModel, "weights"))
+    return _of_two(prototxt, caffeModel)
+
+
+def readNetFromDarknet(cfgFile: _Model, darknetModel: _Model = "") -> Net:
+    """A network of Darknet's, from its .cfg and .weights or what such files hold."""
+    return _of_two(cfgFile, darknetModel)
 
 
 def readNetFromONNX(onnxFile: _Model) -> Net:
@@ -128,6 +136,7 @@ class Net:
         self._blobs: dict[str, list[Array]] = {}  # weights of layers, instead of the file's
         self._seconds = 0.0
         self._rows: dict[str, int] = {}  # of values with a row for each box that is found, at most
+        self._tables: set[str] = set()  # those that have no axis for the image where it is one
         if files:
             with reported():
                 graph = _read(*files)
@@ -138,6 +147,8 @@ class Net:
                 for node in graph.nodes
                 if node.op == "DetectionOutput" and node.attrs["keep_top_k"] > 0
             }
+            boxes = [layer for layer in self._layers if layer.type in _BOXES]
+            self._tables = {value for layer in boxes for value in layer.values}
 
     def empty(self) -> bool:
         return not self._layers
@@ -272,6 +283,8 @@ class Net:
                 found = results[index]
                 results[index] = np.zeros((1, 1, images * self._rows[name], 7), found.dtype)
                 results[index][:, :, : found.shape[2]] = found
+            elif name in self._tables and images == 1:
+                results[index] = results[index][0]
         return results
 
     def _ready(self, wanted: list[str]) -> Session:
@@ -365,6 +378,11 @@ def _caffe_weights() -> Any:
 
 def _without_weights(graph: Graph) -> Graph:
     return replace(graph, nodes=[], initializers={})
+
+
+def _of_two(model: _Model, weights: _Model) -> Net:
+    first = _source(model)
+    return Net(first) if _is_none(weights) else Net(first, _source(weights, "weights"))
 
 
 def _is_none(given: _Model) -> bool:

@@ -181,6 +181,8 @@ class InferenceSession:
                 "`linnet convert`"
             )
         self._options = options
+        # Not for others to read, but programs print them.
+        self._providers, self._provider_options = self.get_providers(), self.get_provider_options()
         graph, proto = _read(path_or_bytes)
         free: dict[str, int] = options._free  # type: ignore[attr-defined]
         self._inputs = [_described(value, free) for value in proto.graph.input]

@@ -314,10 +314,11 @@ def _recurrence(given: _Given) -> Any:
 
 
 _UNCHANGED = """
-    Abs BatchNormalization Cast Ceil Clip Dropout Elu Erf Exp Floor Gelu GroupNormalization
+    Abs BatchNormalization Cast Ceil Clip Cos Dropout Elu Erf Exp Floor Gelu GroupNormalization
     HardSigmoid HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Log
     LogSoftmax LpNormalization
-    Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Softmax Softplus Softsign Sqrt Swish Tanh
+    Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Swish
+    Tanh
 """
 _ELEMENT_BY_ELEMENT = """
     Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub

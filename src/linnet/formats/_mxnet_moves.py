@@ -360,6 +360,7 @@ def _space(op: str) -> Rule:
 _FUNCTIONS = {
     "abs": "Abs",
     "ceil": "Ceil",
+    "cos": "Cos",
     "erf": "Erf",
     "exp": "Exp",
     "floor": "Floor",
@@ -369,6 +370,7 @@ _FUNCTIONS = {
     "relu": "Relu",
     "sigmoid": "Sigmoid",
     "sign": "Sign",
+    "sin": "Sin",
     "softsign": "Softsign",
     "sqrt": "Sqrt",
     "tanh": "Tanh",

@@ -26,6 +26,8 @@ _UNARY = {
     5: "Sqrt",
     7: "Exp",
     8: "Log",
+    9: "Sin",
+    10: "Cos",
     15: "Reciprocal",
     16: "Tanh",
     18: "Round",

@@ -192,8 +192,8 @@ def _fake_quant(step: Step) -> None:
 
 
 _UNARY = (
-    "Abs Ceil Elu Erf Exp Floor Log Neg Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign "
-    "Sqrt Tanh"
+    "Abs Ceil Cos Elu Erf Exp Floor Log Neg Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus "
+    "Softsign Sqrt Tanh"
 )
 _BINARY = {
     "Add": "Add",

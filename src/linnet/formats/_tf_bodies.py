@@ -13,13 +13,13 @@ _MOST_COPIES = 100  # one after the other
 _PLACES = {("TensorListGetItem", 1), ("TensorListSetItem", 1)}  # which input says where in a list
 
 
-def is_map(loop: Any, beside: Mapping[str, Any], body: Any) -> bool:
+def is_map(loop: Any, beside: Mapping[str, Any], body: Any, inner: Mapping[str, Any]) -> bool:
     """Whether each variable of a loop stays what it is, counts the turns, or is a list, empty at
     first, of which each turn writes one place; and whether turns are counted for nothing but that.
 
-    loop, body: a NodeDef and the FunctionDef that it calls; beside: nodes by name.
+    loop, body: a NodeDef and the FunctionDef that it calls; beside, inner: the nodes by name that
+    are beside the one and in the other.
     """
-    inner = {node.name: node for node in body.node_def}
     returned = {entry.key: entry.value for entry in body.ret}
     names = [arg.name for arg in body.signature.input_arg]
     results = [returned.get(arg.name, "") for arg in body.signature.output_arg]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..text import nearest, short
+from . import _schema
 from ._tf_bodies import LOOPS, constant, is_map
 
 _CHOICES = ("If", "StatelessIf")
@@ -90,7 +91,7 @@ class FlatGraph:
     def __init__(self, graph: Any) -> None:
         self.ops: dict[str, Op] = {}
         self._functions = {f.signature.name: f for f in graph.library.function}
-        self._root = _Scope("", {node.name: node for node in graph.node})
+        self._root = _Scope("", _by_name(graph.node))
         self._bodies: dict[str, Mapping[str, Any]] = {}  # nodes by name, of functions
         self._scopes: dict[str, _Scope] = {}  # of calls, by their full names
         self._names = set(self._root.nodes)  # of nodes, in all scopes
@@ -175,7 +176,7 @@ class FlatGraph:
             return function
         loop = scope.prefix + node.name
         if loop not in self._maps:
-            self._maps[loop] = is_map(node, scope.nodes, function)
+            self._maps[loop] = is_map(node, scope.nodes, function, self._body(function))
         return function if self._maps[loop] else None
 
     def _branch(self, scope: _Scope, node: Any) -> str:
@@ -202,10 +203,7 @@ class FlatGraph:
                 raise ValueError(f"function {short(function.signature.name)} calls itself")
             if len(self._scopes) >= _MOST_CALLS:
                 raise ValueError(f"functions are called more than {_MOST_CALLS} times")
-            key = function.signature.name
-            if key not in self._bodies:
-                self._bodies[key] = {inner.name: inner for inner in function.node_def}
-            body = self._bodies[key]
+            body = self._body(function)
             if len(self._names) + len(body) > _MOST_NODES:
                 raise ValueError(f"its functions come to more than {_MOST_NODES} nodes")
             prefix = f"{name}/"
@@ -214,6 +212,14 @@ class FlatGraph:
             self._names.update(prefix + inner for inner in body)
             self._scopes[name] = _Scope(prefix, body, function, (scope, node))
         return self._scopes[name]
+
+    def _body(self, function: Any) -> Mapping[str, Any]:
+        key = function.signature.name
+        if key not in self._bodies:
+            kind, what = _schema.tensorflow("NodeDef"), f"function {short(key)}"
+            nodes = (_schema.parse(kind, data, what) for data in function.node_def)
+            self._bodies[key] = _by_name(nodes)
+        return self._bodies[key]
 
     def _resolve(self, tensor: _Tensor, pending: list[tuple[_Scope, Any]]) -> Ref:
         """The operator that makes a tensor, through arguments and results of functions; it is
@@ -239,6 +245,16 @@ class FlatGraph:
                 raise ValueError(f"{short(text)}: the function has not so many results")
             text = scope.ret[results[index].name]
         raise ValueError(f"{short(tensor[1])} is defined by itself")
+
+
+def _by_name(nodes: Iterable[Any]) -> dict[str, Any]:
+    """ValueError for a name that is no text, which some protobufs let pass."""
+    named = {}
+    for node in nodes:
+        if not all(isinstance(text, str) for text in (node.name, node.op, *node.input)):
+            raise ValueError("a name is not valid UTF-8")
+        named[node.name] = node
+    return named
 
 
 def _beginnings(name: str) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """TensorFlow's protocol-buffer messages, trimmed to what is read.
 
 Numbers and types are those of graph.proto, saved_model.proto and tensor_bundle.proto. Maps are
-declared as what they are on the wire: repeated entries of a key and a value.
+declared as what they are on the wire: repeated entries of a key and a value. Nodes of functions are
+declared bytes, since most of a SavedModel's functions are never called, and NodeDefs in pure Python
+take ten times the file.
 """
 
 MESSAGES = """
@@ -67,7 +69,7 @@ message TensorProtoUnpacked { repeated float float_val = 5; repeated double doub
 message FunctionDefLibrary { repeated FunctionDef function = 1; }
 message FunctionDef {
   optional OpDef signature = 1;
-  repeated NodeDef node_def = 3;
+  repeated bytes node_def = 3;
   repeated StringEntry ret = 4;
 }
 message StringEntry { optional string key = 1; optional string value = 2; }

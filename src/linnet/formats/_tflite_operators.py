@@ -398,6 +398,7 @@ _COMPARISONS = {
 _FUNCTIONS = {
     "ABS": "Abs",
     "CEIL": "Ceil",
+    "COS": "Cos",
     "DEQUANTIZE": "Identity",
     "ELU": "Elu",
     "EXP": "Exp",
@@ -411,6 +412,7 @@ _FUNCTIONS = {
     "RELU": "Relu",
     "ROUND": "Round",
     "SIGN": "Sign",
+    "SIN": "Sin",
     "SQRT": "Sqrt",
     "TANH": "Tanh",
 }

@@ -3,8 +3,8 @@
 Two files: layers as text, `NAME.cfg`, and their weights, `NAME.weights`. Layers are called by their
 type and number, as `convolutional_0`. The boxes that the layers `yolo` and `region` find are those
 that OpenCV 4's dnn gives: of each image [boxes, 5 + classes] of centre, width and height as parts
-of the image's, whether there is something, and the classes' probabilities, 0 where they are small.
-All boxes are given, also those of `region` that OpenCV leaves out as they overlap with others.
+of the image's, whether there is something, and the classes' probabilities: 0 where they are small,
+or where a box that overlaps has a higher one. All boxes are given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..graph import Array, Graph, Shape, Value
+from ..graph import ELEMENT_TYPES, Array, Graph, Shape, Value
 from ..graph import Layer as Group
 from ..preprocess import PREPROCESS, Preprocess
 from ._boxes import regrouping
@@ -27,6 +27,7 @@ _EPSILON = 1e-6  # what OpenCV adds to variances
 _LEAK = 0.1
 _LEAST_YOLO, _LEAST_REGION = 0.2, 0.001  # no larger a probability is 0 in OpenCV, by default
 _MOST_BOXES = 1 << 20
+_OVERLAP_REGION = 0.4  # OpenCV's, whatever the file says
 _ACTIVATIONS = {
     "elu": "Elu",
     "gelu": "Gelu",
@@ -355,6 +356,7 @@ def _yolo(call: _Call) -> str:
         least=call.layer.real("thresh", _LEAST_YOLO),
         stretch=call.layer.real("scale_x_y", 1),
         raw=call.layer.flag("new_coords"),
+        overlap=call.layer.real("nms_threshold"),
     )
 
 
@@ -369,6 +371,7 @@ def _region(call: _Call) -> str:
         raise Unsupported(f"{len(anchors)} numbers of anchors do not fit {count}, or a background")
     high, wide = call.image()[2:]
     sizes = np.array(anchors).reshape(-1, 2) / [wide, high]
+    call.layer.real("nms_threshold")
     return _boxes(
         call,
         sizes,
@@ -376,17 +379,24 @@ def _region(call: _Call) -> str:
         softmax=call.layer.flag("softmax"),
         stretch=1,
         raw=False,
+        overlap=_OVERLAP_REGION,
     )
 
 
 def _boxes(
-    call: _Call, sizes: Array, *, least: float, softmax: bool, stretch: float, raw: bool
+    call: _Call,
+    sizes: Array,
+    *,
+    least: float,
+    softmax: bool,
+    stretch: float,
+    raw: bool,
+    overlap: float,
 ) -> str:
     """[N, cells x anchors, 5 + classes]. sizes [anchors, 2]: width and height of each, as parts of
-    the image. `raw`: the layer before it has made parts of one of all numbers.
+    the image. `raw`: the layer before it has made parts of one of all numbers. `overlap`: beyond
+    it, the box with the lower probability of a class gets 0; 0 leaves all.
     """
-    if call.layer.real("nms_threshold"):
-        raise Unsupported("with nms_threshold is not supported: boxes that overlap are all given")
     classes, (_, channels, high, wide) = call.layer.integer("classes", 20), call.image()
     count, each = len(sizes), classes + 5
     if classes < 1 or not count or channels != count * each:
@@ -418,7 +428,41 @@ def _boxes(
     kinds = call.part("Mul", [kinds, found])
     over = call.part("Sub", [kinds, call.number(least, "least")])
     kinds = call.part("Mul", [kinds, call.part("Relu", [call.part("Sign", [over])])])
+    if overlap:
+        kept = call.part("Concat", [centre, side], axis=2)
+        kept = _kept(call, kept, kinds, (cells * count, classes), score=least, overlap=overlap)
+        kinds = call.part("Mul", [kinds, kept])
     return call.part("Concat", [centre, side, found, kinds], axis=2)
+
+
+def _kept(call: _Call, boxes: str, kinds: str, shape: tuple[int, int], **limits: float) -> str:
+    """[N, boxes, classes]: 1 where a box stays of those of a class that overlap, else 0.
+
+    Detections says which stay, in the order of their probabilities. Sorted with all places there
+    are, each just before its own, they push apart two places that else are neighbours.
+    """
+    places = shape[0] * shape[1]
+    rows = places + 1
+    if limits["overlap"] < 0 or places >= _MOST_BOXES:
+        given = f"nms_threshold {limits['overlap']:g}"
+        raise Unsupported(f"{given} of {shape[0]} boxes of {shape[1]} classes is not supported")
+    how = {"rows": rows, "places": 1, "classes": shape[1], "centers": 1, **limits}
+    y = call.part("Detections", [call.reshaped(boxes, [0, shape[0], 1, 4]), kinds], **how)
+    y = call.part("Cast", [y], to=ELEMENT_TYPES["float32"])
+    # Of [-1 if there is none, class, box] the place; what is left over comes last.
+    y = call.part("Mul", [y, call.constant("counts", np.array([-places, 1.0, shape[1]]))])
+    y = call.part("ReduceSum", [y, call.integers("axis", [2])], keepdims=0)
+    first = call.constant("first", np.array([[[1.0], [0.0]]]))
+    y = call.part("Mul", [call.reshaped(y, [0, 1, rows]), first])
+    both = np.stack([np.full(rows, -0.5), np.arange(-1, places)])
+    y = call.part("Add", [y, call.constant("places", both[None])])
+    y = call.reshaped(y, [0, 2 * rows])
+    for _ in range(2):  # the order, then the place of each in it
+        y = call.part("TopPlaces", [y], axis=1, top=2 * rows, smallest=1)
+        y = call.part("Cast", [y], to=ELEMENT_TYPES["float32"])
+    before, after = call.cut(y, 1, rows, 2 * rows - 1), call.cut(y, 1, rows + 1, 2 * rows)
+    between = call.part("Sub", [call.part("Sub", [after, before]), call.number(1, "next")])
+    return call.reshaped(between, [0, *shape])
 
 
 _RULES: dict[str, Callable[[_Call], str]] = {

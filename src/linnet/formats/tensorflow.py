@@ -53,9 +53,7 @@ class _Model:
 
     def __init__(self, graph: Any, size: int) -> None:
         self.graph = graph
-        bodies = [graph.node, *(f.node_def for f in graph.library.function)]
-        nodes = [node for body in bodies for node in body]
-        names = [name for node in nodes for name in (node.name, node.op, *node.input)]
+        names: list[Any] = []
         for function in graph.library.function:
             args = (*function.signature.input_arg, *function.signature.output_arg)
             names += [function.signature.name, *(arg.name for arg in args)]

@@ -244,7 +244,7 @@ class Lowering:
                 self.fill(name, (4 if compute is None else 8) * array.size)
             else:
                 self.spend(array.size, 4)
-            array = array.astype(np.float32, order="C")
+            array = np.require(array, np.float32, ["A"] if compute else ["C", "A"])
             if compute is not None:
                 array = np.ascontiguousarray(compute(array))
             self.derived[key] = self.add_constant(f"{name}.{change or 'dense'}", array)

@@ -92,6 +92,14 @@ def round_(x: Array) -> Array:
     return np.asarray(np.rint(x))
 
 
+def sine(x: Array) -> Array:
+    return np.asarray(np.sin(x))
+
+
+def cosine(x: Array) -> Array:
+    return np.asarray(np.cos(x))
+
+
 def softplus(x: Array) -> Array:
     return np.asarray(np.logaddexp(x, 0).astype(x.dtype))
 
@@ -307,6 +315,33 @@ def lower_function(low: Lowering, call: Call) -> None:
     pointwise(low, call, call.node.op, call.inputs, dict(call.attrs))
 
 
+_TERMS = 9  # of a series, up to the 17th or 16th power: of half a turn they err by 2e-7
+_TURN = (6.28125, 2 * math.pi - 6.28125)  # the first times a whole number is exact
+
+
+def lower_series(low: Lowering, call: Call) -> None:
+    """By its Taylor series, of what whole turns leave."""
+    x, odd = call.input(0), int(call.node.op == "Sin")
+
+    def by(op: str, x: str, number: float, step: str) -> str:
+        name = low.add_constant(f"{call.output}.{step}.number", np.array(number, np.float32))
+        return arithmetic(low, call, op, (x, name), step)
+
+    turns = pointwise(low, call, "Round", [by("Mul", x, 1 / sum(_TURN), "turns")], step="whole")
+    for index, part in enumerate(_TURN):
+        turned = by("Mul", turns, part, f"turned{index}")
+        x = arithmetic(low, call, "Sub", (x, turned), f"left{index}")
+    square = arithmetic(low, call, "Mul", (x, x), "square")
+    terms = [(-1) ** k / math.factorial(2 * k + odd) for k in range(_TERMS)]
+    y = by("Mul", square, terms.pop(), "power")
+    while len(terms) > 1:
+        y = by("Add", y, terms.pop(), f"sum{len(terms)}")
+        y = arithmetic(low, call, "Mul", (y, square), f"power{len(terms)}")
+    y = by("Add", y, terms.pop(), "series" if odd else "")
+    if odd:
+        arithmetic(low, call, "Mul", (y, x))
+
+
 def lower_thresholded_relu(low: Lowering, call: Call) -> None:
     """As a Where."""
     threshold, zero = _numbers(low, call, call.attrs["alpha"], 0)
@@ -505,6 +540,8 @@ OPERATORS = (
     Operator("Floor", floor, of_any_type(lower_function), as_inputs),
     Operator("Ceil", ceil, of_any_type(lower_function), as_inputs),
     Operator("Round", round_, of_any_type(lower_function), as_inputs),
+    Operator("Sin", sine, of_any_type(lower_series), as_inputs),
+    Operator("Cos", cosine, of_any_type(lower_series), as_inputs),
     Operator("Softplus", softplus, of_any_type(lower_function), as_inputs),
     Operator("Softsign", softsign, of_any_type(lower_function), as_inputs),
     Operator("HardSwish", hard_swish, of_any_type(lower_function)),

@@ -58,8 +58,12 @@ def lower_product(low: Lowering, call: Call) -> None:
         weight = low.weight(call.input(1), "weight")
     else:
         change = ("" if turned else "T") + ("" if alpha == 1 else f"x{alpha}")
-        a = np.float32(alpha)
-        weight = low.weight(call.input(1), "weight", change, lambda w: a * (w if turned else w.T))
+
+        def scaled(w: Array) -> Array:
+            w = w if turned else w.T
+            return w if alpha == 1 else np.float32(alpha) * w
+
+        weight = low.weight(call.input(1), "weight", change, scaled)
     inputs = [call.input(0), weight]
     bias, whole = call.input(2) if beta != 0 else "", ""
     shape = low.numbers(bias, "bias").shape if bias else ()

@@ -70,15 +70,19 @@ def dequantize_linear(
         raise ValueError("only integers with a real scale are supported")
     if not (np.isfinite(scale).all() and (scale >= 0).all()):
         raise ValueError("a scale is negative, infinite or no number")
-    exact = q.astype(np.int64)
+    # Of 16 bits, and the difference of two, float32 has every number.
+    short = q.dtype.itemsize <= 2 and scale.dtype != np.float16
+    exact = q.astype(scale.dtype if short else np.int64)
     if zero is not None:
         if zero.dtype != q.dtype or zero.size != scale.size:
             raise ValueError(
                 f"its zero point is {zero.dtype} {list(zero.shape)}, its integers are {q.dtype} "
                 f"with scales {list(scale.shape)}"
             )
-        exact = exact - _along_axis(q, zero.astype(np.int64), axis)
-    return np.asarray(exact.astype(scale.dtype) * _along_axis(q, scale, axis))
+        exact = exact - _along_axis(q, zero.astype(exact.dtype), axis)
+    y = exact.astype(scale.dtype, copy=False)
+    y *= _along_axis(q, scale, axis)
+    return y
 
 
 def integers_and_scales(

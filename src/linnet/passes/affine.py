@@ -38,9 +38,11 @@ def fold_affine(graph: Graph) -> Graph:
             if (scale != 1).any():
                 array = initializers[made.inputs[1] if made else weight]
                 factors = np.full(outputs, scale).reshape(-1, *(1,) * (array.ndim - 1))
+                scaled = np.empty(array.shape, np.float32)  # no array of float64 in between
+                np.multiply(array, factors, out=scaled, dtype=np.float64, casting="same_kind")
                 if made:
                     weight = made.inputs[1] = names.fresh(f"{weight}.scaled")
-                initializers[weight] = (array * factors).astype(np.float32)
+                initializers[weight] = scaled
             if bias:
                 shift = shift + scale * initializers[bias[0]]
             if not bias or users[bias[0]] > 1:

@@ -273,9 +273,9 @@ def _product(low: Lowering, call: Call) -> Sunk | None:
     return Sunk([base, weight, *call.inputs[2:]], dict(call.attrs), (0, 1))
 
 
-_ALONE = """Abs Cast Ceil Clip DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish
-LeakyRelu Log Mish Neg Not QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Softplus
-Softsign Sqrt Swish Tanh"""
+_ALONE = """Abs Cast Ceil Clip Cos DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish
+LeakyRelu Log Mish Neg Not QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Sin
+Softplus Softsign Sqrt Swish Tanh"""
 _TOGETHER = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul Or PRelu
 Pow Sub Sum Where"""
 _SINKS: dict[str, Callable[[Lowering, Call], Sunk | None]] = {

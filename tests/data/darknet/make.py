@@ -100,6 +100,8 @@ def layers():
     region += "classes=3\ncoords=4\nnum=2\nsoftmax=1\nabsolute=1\n"
     yield "region", image, region, weights(16, 3)
     yield "region_threshold", image, region + "thresh=.3\n", weights(16, 3)
+    overlap = boxes.replace("2,3, 3,1.5, 4,5", "2,3, 3,2, 3,3") + "nms_threshold=.3\n"
+    yield "yolo_overlap", image, overlap, weights(16, 3)
 
 
 def case(shape, text, data):
