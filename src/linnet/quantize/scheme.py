@@ -38,7 +38,7 @@ class Unit(NamedTuple):
     node: Node
     limit: Node | None
     inputs: tuple[str, ...]  # that are computed, or inputs of the graph
-    layer: str  # whose weights it has, or that it follows on; empty at the start
+    layer: str  # whose weights it has, or that it follows on; before all of them, the first
     kind: str  # "weighted", "sharing", "scaling", or "" for what stays float
 
     @property
@@ -70,9 +70,11 @@ class Network:
         self.reals = {name for name in names if builder.dtype(name) == FLOAT32}
         self.shapes = {name: tuple(builder.shape(name)) for name in names}
         self.layers: dict[str, Layer] = {}
-        self.units = list(self._units())
+        units = list(self._units())
         if not self.layers:
             raise ValueError(f"{graph.source or graph.name}: no layer has weights to quantize")
+        first = next(iter(self.layers))
+        self.units = [u if u.layer else u._replace(layer=first) for u in units]
 
     def _units(self) -> Iterator[Unit]:
         graph = self.graph
