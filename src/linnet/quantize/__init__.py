@@ -86,7 +86,7 @@ def quantize(
         calibration.see(values, images)
         done += images
     progress("calibrating", len(calibrating), len(calibrating))
-    judge = Judge(graph, Runner(graph, 0), samples, judging, metric)
+    judge = Judge(graph, Runner(graph), samples, judging, metric)
     per_image = (time.monotonic() - begun) / (len(calibrating) + len(judging))
     one = samples.take(plain.usable(rows)[: max(1, graph.inputs[0].shape[0])])
     feed = {name: array[0] if graph.batchless else array for name, array in one.items()}

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from ..passes import canonicalize
 from .calibrate import Calibration
 from .costs import Meter
 from .loss import Judge, noise
@@ -23,6 +25,7 @@ from .write import simulated
 
 WORTH = 0.97  # of the cost of a more precise layer: what a less precise one may cost at most
 CURVE = 5  # networks of the chain that are tried in any case, for the curve
+LEAST_NOISE = 1e-12  # of what is rounded, even if few samples do not show it
 REFINEMENTS = 8  # those tried beside the chain
 
 Progress = Callable[[str, int, int], object]  # what is done, how much of it, of how much
@@ -132,10 +135,14 @@ class Chooser:
                     self.noise[name][own] = 0.0
                     continue
                 scheme = Scheme(self.network, {**dict.fromkeys(plain, "f32"), name: own})
-                changed = Runner(simulated(scheme, self.calibration), 0)
-                found = changed.all(judge.samples, rows, judge.names)
-                self.noise[name][own] = noise(right, found)
+                found = self._runner(scheme).all(judge.samples, rows, judge.names)
+                self.noise[name][own] = max(noise(right, found), LEAST_NOISE)
         self.progress("loss of each layer", len(self.choices), len(self.choices))
+
+    def _runner(self, scheme: Scheme) -> Runner:
+        """What computes the values that are judged."""
+        graph = replace(simulated(scheme, self.calibration), outputs=self.judge.names)
+        return Runner(canonicalize(graph))
 
     def _worthwhile(self) -> dict[str, list[str]]:
         """Of each layer the precisions that are cheaper than all with more bits."""
@@ -188,7 +195,7 @@ class Chooser:
         key = tuple(assignment.values())
         if key not in self._tried:
             scheme = Scheme(self.network, assignment)
-            loss = self.judge.loss(Runner(simulated(scheme, self.calibration), 0))
+            loss = self.judge.loss(self._runner(scheme))
             self._tried[key] = Point(assignment, loss, self.estimate(assignment))
             self.points.append(self._tried[key])
         return self._tried[key]

@@ -15,6 +15,7 @@ from .choose import Point
 from .scheme import PRECISIONS
 
 _UNITS = {"s": ("ms", 1e3), "bytes": ("kB", 1e-3)}
+LONGEST_NAME = 48  # that a table shows whole
 _WORDS = {
     "top1": "images whose class changes",
     "rms": "difference / rms of the outputs",
@@ -100,7 +101,14 @@ class Quantization:
             least = row.noise.get("int8", row.noise.get("int8-weights"))
             alone = "-" if least is None else f"{math.sqrt(least):.2g}"
             rows.append(
-                (row.name, row.op, row.precision, cost(row.float_cost), cost(row.cost), alone)
+                (
+                    _shortened(row.name),
+                    row.op,
+                    row.precision,
+                    cost(row.float_cost),
+                    cost(row.cost),
+                    alone,
+                )
             )
         header = ("layer", "op", "precision", f"{unit} as f32", unit, "rms lost by int8 alone")
         text = table(header, rows, right=(3, 4, 5))
@@ -162,6 +170,10 @@ class Quantization:
             Line("allowed", margin, ""),
         ]
         return Chart(f"{self.name}: loss and cost", f"{unit} a run", "loss, %", lines)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
 
 
 def _composition(counts: Mapping[str, int]) -> str:

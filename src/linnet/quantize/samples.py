@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import _core, core, passes
+from .. import _core, core
 from ..graph import Array, Graph
 from ..preprocess import Preprocess, prepared
 from ..session import Session, ValueInfo
@@ -156,9 +156,11 @@ def read_labels(path: str | Path, files: Sequence[Path] | None = None) -> Array:
 class Runner:
     """A graph in float32 that is run on samples."""
 
-    def __init__(self, graph: Graph, largest: int) -> None:
-        """largest: how many numbers the values that will be asked for have, for one image."""
-        self._session = Session(_core.Session(core.build(passes.canonicalize(graph))))
+    def __init__(self, graph: Graph, largest: int = 0) -> None:
+        """graph: canonical. largest: how many numbers the values that will be asked for have, for
+        one image.
+        """
+        self._session = Session(_core.Session(core.build(graph)))
         self._single = graph.batchless
         # What is fixed, as the model mixes axis 0 with others, else as many as memory allows.
         self._fixed = 1 if graph.batchless else graph.inputs[0].shape[0]
