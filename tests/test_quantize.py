@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import _core, cli, core, digits, interpret, passes
+from linnet import _core, cli, core, digits, formats, interpret, passes
 from linnet.graph import Graph, Node, Value
 from linnet.model import canonical
 from linnet.ops import OPERATORS
@@ -38,6 +38,7 @@ from linnet.quantize.write import int8_weights
 from linnet.session import Session
 
 Array = np.ndarray[Any, Any]
+DATA = Path(__file__).parent / "data"
 
 
 class Drawn:
@@ -598,6 +599,22 @@ def test_the_digits_within_one_percent(tmp_path: Path, capsys: pytest.CaptureFix
     right = np.mean(y.argmax(axis=1) == labels)
     assert right >= np.mean(linnet.load(digits.MODEL)(x).argmax(axis=1) == labels) - 0.01
     assert linnet.load(out).preprocess == linnet.load(digits.MODEL).preprocess
+
+
+def test_the_digits_in_integers_are_as_onnx_runtime_has_them():
+    x, labels = digits.held_out(88)
+    with np.load(DATA / "digits_int8.npz") as file:
+        theirs = dict(file)
+    classes = theirs.pop("classes")
+    source = formats.read(DATA / "digits_int8.onnx")
+    assert len(theirs) == 7 and all(q.dtype == np.uint8 for q in theirs.values())
+    ours = interpret.run(source, {"data": x[:1]}, np.float32, list(theirs))
+    for name, q in theirs.items():
+        off = np.abs(ours[name].astype(int) - q[:1])
+        assert off.max() <= 2 and np.mean(off != 0) < 0.01, name
+    found = linnet.load(DATA / "digits_int8.onnx")(x).argmax(axis=1)
+    assert np.mean(found == classes) > 0.99
+    assert np.mean(classes == labels) > 0.97
 
 
 def test_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -17,7 +17,7 @@ from .choose import Chooser, Point, Progress
 from .costs import Bytes, Meter, Times, Wisdom, save
 from .loss import METRICS, Judge
 from .report import LayerRow, PointRow, Quantization
-from .samples import Runner, Samples
+from .samples import Runner, Samples, fixed_batch
 from .scheme import PRECISIONS, Network, Scheme
 from .write import simulated, written
 
@@ -88,7 +88,7 @@ def quantize(
     progress("calibrating", len(calibrating), len(calibrating))
     judge = Judge(graph, Runner(graph), samples, judging, metric)
     per_image = (time.monotonic() - begun) / (len(calibrating) + len(judging))
-    one = samples.take(plain.usable(rows)[: max(1, graph.inputs[0].shape[0])])
+    one = samples.take(plain.usable(rows)[: fixed_batch(graph) or 1])
     feed = {name: array[0] if graph.batchless else array for name, array in one.items()}
     meter = make_meter(calibration, feed)
     chooser = Chooser(network, calibration, meter, judge, choices=choices, progress=progress)

@@ -210,12 +210,14 @@ def _in_turns(networks: int, run: Callable[[int], None]) -> None:
 def _by_layer(
     scheme: Scheme, owners: Mapping[str, str], steps: Iterable[tuple[str, float]]
 ) -> dict[str, float]:
-    """Costs of steps, which are called by their nodes' names, "conv1+relu1"."""
+    """Costs of steps, which are called by the names of nodes, "conv1+relu1", or of what became of
+    one, "conv1.part".
+    """
     found = dict.fromkeys(["", *scheme.network.layers], 0.0)
     for name, cost in steps:
         first = name
-        while first not in owners and "+" in first:
-            first = first.rpartition("+")[0]
+        while first and first not in owners:
+            first = first[: max(first.rfind("+"), first.rfind("."), 0)]
         found[owners.get(first, "")] += cost
     return found
 

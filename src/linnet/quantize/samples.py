@@ -16,6 +16,7 @@ from ..text import count, listed, shape_text
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MOST_NUMBERS = 1 << 24  # of values that are kept at once
+_MOST_KEPT = 1 << 27  # bytes of pictures that have become inputs
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,28 @@ def pictures(folder: str | Path) -> list[Path]:
 def from_pictures(graph: Graph, record: Preprocess | None, files: Sequence[Path]) -> Samples:
     """Pictures as a record says that they become the input, read when they are taken.
 
-    ValueError if the model takes no pictures, or, then too, names a file that is none.
+    ValueError if the model takes no pictures; then, too, if they differ in size, or names a file
+    that is none.
     """
     values = information(graph)
     prepared(record, values, [str(files[0])])
     (name,) = (value.name for value in values)
+    kept: dict[int, Array] = {}  # those that judge are taken again and again
+
+    def one(row: int) -> Array:
+        if row in kept:
+            return kept[row]
+        made = prepared(record, values, [str(files[row])])
+        made = made if graph.batchless else made[0]
+        if made.nbytes * (len(kept) + 1) <= _MOST_KEPT:
+            kept[row] = made
+        return made
 
     def take(rows: Sequence[int]) -> dict[str, Array]:
-        chosen = [str(files[i]) for i in rows]
-        if graph.batchless:
-            return {name: np.stack([prepared(record, values, [file]) for file in chosen])}
-        return {name: prepared(record, values, chosen)}
+        pictures = [one(row) for row in rows]
+        if any(picture.shape != pictures[0].shape for picture in pictures):
+            raise ValueError("pictures differ in their sizes: give --size")
+        return {name: np.stack(pictures)}
 
     return Samples(len(files), take)
 
@@ -153,6 +165,11 @@ def read_labels(path: str | Path, files: Sequence[Path] | None = None) -> Array:
     return np.array(found, np.int64)
 
 
+def fixed_batch(graph: Graph) -> int:
+    """How many inputs a canonical graph takes at once where it mixes axis 0 with others, else 0."""
+    return 1 if graph.batchless else core.build(graph).shape(graph.inputs[0].name)[0]
+
+
 class Runner:
     """A graph in float32 that is run on samples."""
 
@@ -162,8 +179,7 @@ class Runner:
         """
         self._session = Session(_core.Session(core.build(graph)))
         self._single = graph.batchless
-        # What is fixed, as the model mixes axis 0 with others, else as many as memory allows.
-        self._fixed = 1 if graph.batchless else graph.inputs[0].shape[0]
+        self._fixed = fixed_batch(graph)
         self._step = self._fixed or max(1, min(32, _MOST_NUMBERS // max(largest, 1)))
 
     def usable(self, rows: Sequence[int]) -> Sequence[int]:

@@ -9,6 +9,7 @@ import numpy as np
 from ..graph import Array, Graph, Node
 from .case import Case, Changes, explained
 from .numbers import error
+from .quantized import weights as quantized_weights
 
 ATTRIBUTES = {
     "ceil_mode": "one pool rounds its size up (ceil, as Caffe's) and the other down",
@@ -24,6 +25,8 @@ KERNELS: Changes = {
     "weights transposed: input and output channels swapped": lambda w: w.swapaxes(0, 1),
 }
 MATRICES: Changes = {"weights transposed": lambda w: w.T}
+# What the range of integers may stand for, and what makes integers.
+RANGES = ("Relu", "Clip", "QuantizeLinear", "DequantizeLinear")
 # How far rounding weights to a type moves them, from them and the largest of their row.
 ROUNDINGS: dict[str, Callable[[Array, Array], Array]] = {
     "float16": lambda w, rows: np.maximum(np.abs(w) * 2.0**-10, 2.0**-24),
@@ -43,6 +46,8 @@ def causes(case: Case) -> Iterator[str]:
             yield "the same values are concatenated in another order"
     start, chain = _chain(a.graph, case.first.value, case.pairs)
     begin, links = _chain(b.graph, case.first.other, case.pairs.values())
+    if a.integers or b.integers:  # their range may stand for what limits a value
+        chain, links = ([op for op in ops if op not in RANGES] for ops in (chain, links))
     if chain != links:
         yield (
             f"{a.name} has {'+'.join(chain)}, {b.name} has {'+'.join(links)}: an operator is "
@@ -69,7 +74,8 @@ def _chain(graph: Graph, value: str, known: Container[str]) -> tuple[str, list[s
 
 def _attributes(mine: Node, other: Node) -> Iterator[str]:
     if mine.op != other.op:
-        yield f"{mine.op} against {other.op}"
+        if not (mine.op in RANGES and other.op in RANGES):
+            yield f"{mine.op} against {other.op}"
         return
     for key in sorted(mine.attrs.keys() | other.attrs.keys()):
         a, b = mine.attrs.get(key), other.attrs.get(key)
@@ -111,6 +117,7 @@ def _changed_weights(case: Case, w: Array, z: Array, node: Node) -> Iterator[str
     scale = float(np.vdot(w, z) / max(float(np.vdot(w, w)), 1e-30))
     if abs(scale - 1) > 1e-3 and _close(w * scale, z):
         yield f"weights times {scale:.6g}: input of another scale, or a folded factor"
+    yield from quantized_weights(w, z)
     rows = np.abs(w.reshape(len(w), -1)).max(axis=1).reshape(-1, *[1] * (w.ndim - 1))
     for what, bound in ROUNDINGS.items():
         if (np.abs(w - z) <= bound(w, rows)).all():

@@ -12,6 +12,7 @@ from .. import _core, core
 from ..graph import Array, Graph, Node
 from ..ops.quant import rounded
 from ..session import Session
+from .integers import Integers
 
 MOST_IMAGES = 16  # whose values are kept and compared layer by layer
 
@@ -19,7 +20,8 @@ MOST_IMAGES = 16  # whose values are kept and compared layer by layer
 @dataclass
 class Side:
     """One of the two: the values it computed of the first images, in order; the graph if it is a
-    model; and of all images the class, where an output is a list of classes.
+    model; and of all images the class, where an output is a list of classes. integers: of values
+    that integers stand for, by any of their names.
     """
 
     name: str
@@ -27,14 +29,29 @@ class Side:
     graph: Graph | None = None
     outputs: list[str] = field(default_factory=list)
     classes: dict[str, Array] = field(default_factory=dict)
+    integers: dict[str, Integers] = field(default_factory=dict)
 
     def producer(self, value: str) -> Node | None:
         nodes = self.graph.nodes if self.graph else []
         return next((node for node in nodes if value in node.outputs), None)
 
+    def own(self, name: str) -> str:
+        """The name a value has in `values`, which may be another one; empty if it is not there."""
+        aliases = self.graph.aliases if self.graph else {}
+        return next((n for n in (name, aliases.get(name, "")) if n in self.values), "")
+
+    def of_integers(self, value: str) -> Integers | None:
+        aliases = self.graph.aliases if self.graph else {}
+        names = [value, *(name for name, to in aliases.items() if to == value)]
+        return next((self.integers[name] for name in names if name in self.integers), None)
+
 
 def run_model(
-    name: str, graph: Graph, inputs: Mapping[str, Array], weights_dtype: str | None = None
+    name: str,
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    weights_dtype: str | None = None,
+    integers: Mapping[str, Integers] | None = None,
 ) -> Side:
     """Every value of a canonical graph on these inputs, computed by linnet."""
     net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
@@ -43,7 +60,8 @@ def run_model(
     first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
     values = _reals(dict(zip(names, net.run(names, first))))
     results = dict(zip(graph.outputs, net.run(None, dict(inputs))))
-    return Side(name, values, graph, list(graph.outputs), _best(results))
+    outputs = list(graph.outputs)
+    return Side(name, values, graph, outputs, _best(results), dict(integers or {}))
 
 
 def saved(name: str, values: Mapping[str, Array]) -> Side:
