@@ -190,8 +190,8 @@ def harmed(graph: Graph, value: str, ops: str, scale: float = 1, zero: int = 0) 
             made = of_value(graph, value, op)
             old = [graph.initializers[name] for name in made.inputs[1:3]]
             made.inputs = [made.inputs[0], f"{op}.scale", f"{op}.zero"]
-            graph.initializers[f"{op}.scale"] = np.float32(old[0] * np.float32(scale)).reshape(())
-            graph.initializers[f"{op}.zero"] = np.uint8(int(old[1]) + zero).reshape(())
+            graph.initializers[f"{op}.scale"] = np.array(old[0] * np.float32(scale))
+            graph.initializers[f"{op}.zero"] = np.array(old[1] + np.uint8(zero))
     return graph
 
 
@@ -199,8 +199,8 @@ def harmed(graph: Graph, value: str, ops: str, scale: float = 1, zero: int = 0) 
     ("harm", "between", "alone"),
     [
         (("both", 0.4, 0), "scale .* in A, .* in B", "saturation: .* of the numbers lie beyond"),
-        (("DequantizeLinear", 2.0, 0), "scale: .* are (2|1.99)", "scale: .* are (2|1.99)"),
-        (("DequantizeLinear", 1.0, 20), "zero point: .* -20 steps", "zero point: .* -20 steps"),
+        (("DequantizeLinear", 2.0, 0), "scale .* in A, .* in B", "scale: .* are (2|1.99)"),
+        (("DequantizeLinear", 1.0, 20), "zero point 0 in A, 20 in B", "zero point: .* -20 steps"),
     ],
 )
 def test_cause_in_integers(small: Graph, harm: Any, between: str, alone: str) -> None:

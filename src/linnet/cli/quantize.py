@@ -27,7 +27,12 @@ from .options import (
 )
 from .result import Result
 
-OWN = ("algorithm", "strict", "weights_dtype")  # options of a session that make no sense here
+OWN = (
+    "algorithm",
+    "float",
+    "strict",
+    "weights_dtype",
+)  # options of a session that make no sense here
 CHARTS: dict[str, Callable[[quantize.Quantization], bytes]] = {
     ".png": lambda found: found.chart().png(),
     ".svg": lambda found: found.chart().svg().encode(),
@@ -104,7 +109,9 @@ def run(args: argparse.Namespace) -> Result:
     target = _target(args.output, (".onnx",))
     chart = None if args.chart is None else _target(args.chart, tuple(CHARTS))
     model, weights, _ = files(args)
-    graph = canonical(model, weights, args.stages, args.shapes, outputs=args.outputs)
+    graph = canonical(
+        model, weights, args.stages, args.shapes, outputs=args.outputs, arithmetic="float"
+    )
     graph.metadata = merged(graph.metadata, given_preprocess(args) or None)
     found = quantize.quantize(
         graph,

@@ -74,7 +74,7 @@ def _chain(graph: Graph, value: str, known: Container[str]) -> tuple[str, list[s
 
 def _attributes(mine: Node, other: Node) -> Iterator[str]:
     if mine.op != other.op:
-        if not (mine.op in RANGES and other.op in RANGES):
+        if mine.op not in RANGES and other.op not in RANGES:
             yield f"{mine.op} against {other.op}"
         return
     for key in sorted(mine.attrs.keys() | other.attrs.keys()):

@@ -12,11 +12,12 @@ NEAR = 1.01  # steps that a value may be off: rounding, one way or the other
 
 
 class Integers(NamedTuple):
-    """q of type `dtype` stands for scale * (q - zero)."""
+    """q of type `dtype`, the value `name`, stands for scale * (q - zero)."""
 
     scale: float
     zero: int
     dtype: str
+    name: str
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -24,29 +25,30 @@ class Integers(NamedTuple):
         ends = np.iinfo(self.dtype)
         return self.scale * (ends.min - self.zero), self.scale * (ends.max - self.zero)
 
+    def reals(self, q: Array) -> Array:
+        return self.scale * (q.astype(np.float64) - self.zero)
+
     def __str__(self) -> str:
         return f"{self.dtype}, scale {self.scale:.6g}, zero point {self.zero}"
 
 
-def integers(source: Graph) -> dict[str, Integers]:
-    """Of a graph as its reader made it, by the names of integers, of the reals they become, and of
-    those they are made of. Weights, and values of several scales, are left out.
+def integers(graph: Graph) -> dict[str, Integers]:
+    """By the names of integers, of the reals that they become, and of those that they are made of.
+
+    Those of one scale that QuantizeLinear and DequantizeLinear tell of, but for constants.
     """
     found: dict[str, Integers] = {}
-    constants = source.initializers
-    for node in source.nodes:
+    constants = graph.initializers
+    for node in graph.nodes:
         if node.op not in ("QuantizeLinear", "DequantizeLinear") or node.inputs[0] in constants:
             continue
         numbers = [constants.get(name) for name in node.inputs[1:3]]
-        if numbers[0] is None or numbers[0].size != 1:
+        scale, zero = numbers if len(numbers) > 1 else (numbers[0], np.zeros((), np.uint8))
+        if scale is None or zero is None or scale.size != 1 or zero.size != 1:
             continue
-        zero: Array = np.zeros(1, np.uint8)
-        if len(numbers) > 1:
-            if numbers[1] is None or numbers[1].size != 1:
-                continue
-            zero = numbers[1]
-        scale = float(numbers[0].reshape(()))
-        if zero.dtype.kind in "iu" and np.isfinite(scale) and scale > 0:
-            known = Integers(scale, int(zero.reshape(())), zero.dtype.name)
+        number = float(scale.reshape(()))
+        if zero.dtype.kind in "iu" and np.isfinite(number) and number > 0:
+            name = node.inputs[0] if node.op == "DequantizeLinear" else node.outputs[0]
+            known = Integers(number, int(zero.reshape(())), zero.dtype.name, name)
             found.update(dict.fromkeys((node.inputs[0], *node.outputs), known))
     return found

@@ -10,6 +10,7 @@ from ..graph import Array
 from ..ops.quant import quantize
 from .case import Case
 from .integers import NEAR, Integers
+from .numbers import rms
 
 SHARE = 0.99  # of the numbers that a cause has to explain
 
@@ -40,33 +41,36 @@ def _numbers(case: Case, known: Integers) -> Iterator[str]:
     u, v = case.u.astype(np.float64), case.v.astype(np.float64)
     step, (low, high) = known.scale, known.limits
     off = (v - u) / step
-
-    def mostly(right: Array) -> bool:
-        return bool(np.mean(right) >= SHARE)
-
-    bad = np.abs(off) > NEAR
+    slack = max(2 * NEAR, case.tolerance * rms(u) / step)  # steps that rounding before may cost
+    bad = np.abs(off) > slack
     beyond = float(np.mean((u < low - step) | (u > high + step)))
-    limited = np.abs(np.clip(u, low, high) - v) <= 2 * NEAR * step
+    limited = np.abs(np.clip(u, low, high) - v) <= slack * step
     if beyond and bad.any() and np.mean(limited[bad]) >= SHARE:
         yield (
             f"saturation: {100 * beyond:.2g} % of the numbers lie beyond [{low:.4g}, {high:.4g}], "
             "which is all that the integers stand for"
         )
-    if mostly(~bad):
+    if np.mean(~bad) >= SHARE:
         return
     turns = np.rint(off / 256)
-    if turns.any() and mostly(np.abs(off - 256 * turns) <= 2 * NEAR) and np.abs(turns).max() == 1:
+    explained = np.abs(off - 256 * turns) <= slack
+    if turns.any() and np.abs(turns).max() == 1 and np.mean(explained) >= SHARE:
         yield "signedness: bytes of one sign read as those of the other"
     inside = (v > low + step) & (v < high - step)
     if inside.any():
-        shift = np.rint(np.median(off[inside]))
-        if shift and np.mean(np.abs(off[inside] - shift) <= NEAR) >= SHARE:
-            yield f"zero point: all numbers are off by {shift:g} steps of {step:.4g}"
-        size = float(np.vdot(u[inside], u[inside]))
-        factor = float(np.vdot(u[inside], v[inside])) / size if size else 0.0
-        near = np.abs(v[inside] - factor * u[inside]) <= NEAR * step * max(factor, 1)
-        if factor > 0 and abs(factor - 1) > 0.01 and np.mean(near) >= SHARE:
-            yield f"scale: all numbers are {factor:.4g} times as large"
+        yield from _shifted_or_scaled(u[inside], v[inside], step, slack)
+
+
+def _shifted_or_scaled(u: Array, v: Array, step: float, slack: float) -> Iterator[str]:
+    """Of numbers that are not at the limits."""
+    off = (v - u) / step
+    shift = np.rint(np.median(off))
+    if abs(shift) > slack and np.mean(np.abs(off - shift) <= slack) >= SHARE:
+        yield f"zero point: all numbers are off by {shift:g} steps of {step:.4g}"
+    factor = float(np.vdot(u, v)) / max(float(np.vdot(u, u)), 1e-30)
+    near = np.abs(v - factor * u) <= slack * step * max(factor, 1)
+    if factor > 0 and abs(factor - 1) > 0.01 and np.mean(near) >= SHARE:
+        yield f"scale: all numbers are {factor:.4g} times as large"
 
 
 def weights(w: Array, z: Array) -> Iterator[str]:

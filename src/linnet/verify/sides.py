@@ -13,6 +13,7 @@ from ..graph import Array, Graph, Node
 from ..ops.quant import rounded
 from ..session import Session
 from .integers import Integers
+from .integers import integers as integers_of
 
 MOST_IMAGES = 16  # whose values are kept and compared layer by layer
 
@@ -36,14 +37,27 @@ class Side:
         return next((node for node in nodes if value in node.outputs), None)
 
     def own(self, name: str) -> str:
-        """The name a value has in `values`, which may be another one; empty if it is not there."""
+        """The name a value has in `values`, which may be another one, as that of the integers that
+        stand for it; empty if it is not there.
+        """
         aliases = self.graph.aliases if self.graph else {}
-        return next((n for n in (name, aliases.get(name, "")) if n in self.values), "")
+        names = [name, *(self.integers[name].name for _ in range(name in self.integers))]
+        both = [n for known in names for n in (known, aliases.get(known, ""))]
+        return next((n for n in both if n in self.values), "")
 
     def of_integers(self, value: str) -> Integers | None:
         aliases = self.graph.aliases if self.graph else {}
         names = [value, *(name for name, to in aliases.items() if to == value)]
         return next((self.integers[name] for name in names if name in self.integers), None)
+
+    def make_real(self) -> Side:
+        """Itself, with the reals that integers of 8 bits stand for."""
+        for name, array in self.values.items():
+            known = self.of_integers(name)
+            if known and array.dtype.name == known.dtype and array.dtype.itemsize == 1:
+                self.values[name] = known.reals(array)
+        self.values = _reals(self.values)
+        return self
 
 
 def run_model(
@@ -53,15 +67,18 @@ def run_model(
     weights_dtype: str | None = None,
     integers: Mapping[str, Integers] | None = None,
 ) -> Side:
-    """Every value of a canonical graph on these inputs, computed by linnet."""
+    """Every value of a canonical graph on these inputs, computed by linnet. integers: those that
+    its source tells of.
+    """
     net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
     known = {value.name for value in net.values}  # weights of integers are none
     names = [node.outputs[0] for node in graph.nodes if node.outputs[0] in known]
     first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
-    values = _reals(dict(zip(names, net.run(names, first))))
+    values = dict(zip(names, net.run(names, first)))
     results = dict(zip(graph.outputs, net.run(None, dict(inputs))))
     outputs = list(graph.outputs)
-    return Side(name, values, graph, outputs, _best(results), dict(integers or {}))
+    whole = {**integers_of(graph), **(integers or {})}
+    return Side(name, values, graph, outputs, _best(results), whole).make_real()
 
 
 def saved(name: str, values: Mapping[str, Array]) -> Side:
