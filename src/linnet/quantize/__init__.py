@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..graph import Array, Graph
 from .calibrate import METHODS, Calibration
-from .choose import Chooser, Point, Progress
+from .choose import Chooser, Point, Progress, not_worse
 from .costs import Bytes, Meter, Times, Wisdom, save
 from .loss import METRICS, Judge
 from .report import LayerRow, PointRow, Quantization
@@ -43,7 +43,6 @@ __all__ = [
 
 ALONE = 16  # samples on which the loss of each layer alone is measured, at most
 ALONE_SECONDS = 60.0
-MEASURED = 6  # networks that are measured as a whole, at most, beside the float32 one
 
 # A meter of a calibrated network, with an input of batch 1.
 MakeMeter = Callable[[Calibration, Mapping[str, Array]], Meter]
@@ -105,20 +104,22 @@ def _measured(
 ) -> Quantization:
     """What was found, of which the fastest as a whole is taken."""
     network, meter = chooser.network, chooser.meter
-    plain = dict.fromkeys(network.layers, "f32")
-    points = [p for p in chooser.pareto() if p.loss <= max_loss][:MEASURED]
+    points = chooser.candidates(max_loss)
     points += [] if best in points else [best]
-    if all(choices[0] == "f32" for choices in chooser.choices.values()):
-        zero = Point(plain, 0.0, chooser.estimate(plain))
-        points += [] if any(p.assignment == plain for p in points) else [zero]
-    schemes = [Scheme(network, p.assignment) for p in points]
+    plain = dict.fromkeys(network.layers, "f32")
+    possible = all(own[0] == "f32" for own in chooser.choices.values())
+    if possible and all(p.assignment != plain for p in points):
+        points.append(Point(plain, 0.0, chooser.estimate(plain)))
     chooser.progress("measuring", 0, 1)
-    reference, *costs = meter.whole([Scheme(network, plain), *schemes])
+    assignments = [plain, *(p.assignment for p in points)]
+    reference, *costs = meter.whole([Scheme(network, a) for a in assignments])
     chooser.progress("measuring", 1, 1)
-    allowed = [i for i, p in enumerate(points) if p.loss <= max_loss] or [points.index(best)]
-    chosen = min(allowed, key=lambda i: (costs[i], points[i].loss))
-    point, scheme = points[chosen], schemes[chosen]
-    known = {tuple(p.assignment.values()): cost for p, cost in zip(points, costs)}
+    measured = list(zip(points, costs))
+    allowed = [(p, cost) for p, cost in measured if p.loss <= max_loss]
+    point, cost = min(
+        allowed or [m for m in measured if m[0] is best], key=lambda m: (m[1], m[0].loss)
+    )
+    scheme = Scheme(network, point.assignment)
     layers = [
         LayerRow(
             layer.name,
@@ -130,7 +131,7 @@ def _measured(
         )
         for layer in network.layers.values()
     ]
-    others = [PointRow.of(p, known.get(tuple(p.assignment.values()))) for p in chooser.pareto()]
+    curve = not_worse(points, costs)
     return Quantization(
         graph=written(scheme, chooser.calibration)[0],
         name=network.graph.name or network.graph.source or "model",
@@ -141,11 +142,11 @@ def _measured(
         loss=point.loss,
         unit=meter.unit,
         float_cost=reference,
-        cost=costs[chosen],
+        cost=cost,
         calibrated=counts[0],
         judged=counts[1],
         layers=layers,
-        points=others,
+        points=[PointRow.of(p, c) for p in curve for q, c in measured if p is q],
     )
 
 

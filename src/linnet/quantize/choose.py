@@ -25,6 +25,7 @@ from .write import simulated
 
 WORTH = 0.97  # of the cost of a more precise layer: what a less precise one may cost at most
 CURVE = 5  # networks of the chain that are tried in any case, for the curve
+FASTEST = 4  # of those within the margin that are measured as a whole
 LEAST_NOISE = 1e-12  # of what is rounded, even if few samples do not show it
 REFINEMENTS = 8  # those tried beside the chain
 
@@ -246,13 +247,24 @@ class Chooser:
                 found.append((max(more, 1e-300) / (costs[now] - costs[own]), order, name, own))
         yield from ((name, own) for _, _, name, own in sorted(found))
 
-    def pareto(self) -> list[Point]:
-        """Of the networks tried those that none is better than in both, the cheapest first."""
-        best: list[Point] = []
-        for point in sorted(self.points, key=lambda p: (p.estimate, p.loss)):
-            if not best or point.loss < best[-1].loss:
-                best.append(point)
-        return best
+    def candidates(self, margin: float) -> list[Point]:
+        """Of the networks tried those that may be the fastest within the margin, and the Pareto
+        curve of estimates, some of each.
+        """
+        tried = sorted(self.points, key=lambda p: (p.estimate, p.loss))
+        found = [p for p in tried if p.loss <= margin][:FASTEST]
+        curve = not_worse(tried, [p.estimate for p in tried])
+        found += curve[:: max(1, -(-len(curve) // CURVE))]
+        return [p for i, p in enumerate(found) if p not in found[:i]]
+
+
+def not_worse(points: Sequence[Point], costs: Sequence[float]) -> list[Point]:
+    """Those that none is better than in both loss and cost, the cheapest first."""
+    best: list[Point] = []
+    for _, _, point in sorted(zip(costs, (p.loss for p in points), points), key=lambda t: t[:2]):
+        if not best or point.loss < best[-1].loss:
+            best.append(point)
+    return best
 
 
 def _hull(options: list[tuple[float, float, str]]) -> list[tuple[float, float, str]]:

@@ -83,21 +83,28 @@ class Times:
         self._calibration, self._feed, self._options = calibration, feed, options
 
     def layers(self, schemes: Sequence[Scheme]) -> list[dict[str, float]]:
-        """Of profiles."""
+        """Of profiles. Steps of a layer that are the same problem in several networks take the
+        same.
+        """
         loaded = [load(scheme, self._calibration, self._options) for scheme in schemes]
-        names: list[list[str]] = [[] for _ in loaded]
+        steps: list[list[tuple[str, str]]] = [[] for _ in loaded]  # layer and problem
         times: list[list[tuple[float, ...]]] = [[] for _ in loaded]
 
         def profile(index: int) -> None:
-            session = loaded[index].session
+            session, owners = loaded[index]
             report = session.profile(*self._inputs(session), runs=1)
-            names[index] = [layer.name for layer in report]
+            steps[index] = [(_owner(layer.name, owners), layer.problem) for layer in report]
             times[index].append(tuple(layer.times[0] for layer in report))
 
         _in_turns(len(loaded), profile)
+        typical = [[_typical(own) for own in zip(*rounds)] for rounds in times]
+        least: dict[tuple[str, str], float] = {}
+        for mine, seconds in zip(steps, typical):
+            for step, second in zip(mine, seconds):
+                least[step] = min(second, least.get(step, math.inf))
         return [
-            _by_layer(scheme, network.owners, zip(steps, map(_typical, zip(*rounds))))
-            for scheme, network, steps, rounds in zip(schemes, loaded, names, times)
+            _by_layer(scheme, ((owner, least[owner, key]) for owner, key in mine))
+            for scheme, mine in zip(schemes, steps)
         ]
 
     def whole(self, schemes: Sequence[Scheme]) -> list[float]:
@@ -157,13 +164,13 @@ class Wisdom:
             seconds = self._seconds.get(_plain(layer.problem))
             if seconds is None and not layer.problem.startswith("move "):
                 missing.append(layer.name)
-            steps.append((layer.name, seconds or 0.0))
+            steps.append((_owner(layer.name, loaded.owners), seconds or 0.0))
         if missing:
             raise ValueError(
                 f"{self._path}: no times of {count(len(missing), 'layer')}, as {listed(missing, 3)}"
                 ": run linnet tune there on such a network"
             )
-        return _by_layer(scheme, loaded.owners, steps)
+        return _by_layer(scheme, steps)
 
     def whole(self, schemes: Sequence[Scheme]) -> list[float]:
         return [sum(layers.values()) for layers in self.layers(schemes)]
@@ -207,18 +214,19 @@ def _in_turns(networks: int, run: Callable[[int], None]) -> None:
         rounds += 1
 
 
-def _by_layer(
-    scheme: Scheme, owners: Mapping[str, str], steps: Iterable[tuple[str, float]]
-) -> dict[str, float]:
-    """Costs of steps, which are called by the names of nodes, "conv1+relu1", or of what became of
-    one, "conv1.part".
+def _owner(step: str, owners: Mapping[str, str]) -> str:
+    """The layer of a step, which is called by the names of nodes, "conv1+relu1", or of what became
+    of one, "conv1.part".
     """
+    while step and step not in owners:
+        step = step[: max(step.rfind("+"), step.rfind("."), 0)]
+    return owners.get(step, "")
+
+
+def _by_layer(scheme: Scheme, costs: Iterable[tuple[str, float]]) -> dict[str, float]:
     found = dict.fromkeys(["", *scheme.network.layers], 0.0)
-    for name, cost in steps:
-        first = name
-        while first and first not in owners:
-            first = first[: max(first.rfind("+"), first.rfind("."), 0)]
-        found[owners.get(first, "")] += cost
+    for owner, cost in costs:
+        found[owner] += cost
     return found
 
 

@@ -38,17 +38,15 @@ class LayerRow(NamedTuple):
 
 
 class PointRow(NamedTuple):
-    """A network on the Pareto curve. estimate: of the cost, from layers; cost: measured as a whole,
-    of those that were.
-    """
+    """A network on the Pareto curve. estimate: of the cost, from layers; cost: of the whole."""
 
     layers: Mapping[str, int]  # how many there are of each precision
     loss: float
     estimate: float
-    cost: float | None
+    cost: float
 
     @staticmethod
-    def of(point: Point, cost: float | None) -> PointRow:
+    def of(point: Point, cost: float) -> PointRow:
         counts = Counter(point.assignment.values())
         return PointRow(
             {p: counts[p] for p in PRECISIONS if p in counts}, point.loss, point.estimate, cost
@@ -160,7 +158,7 @@ class Quantization:
         def at(cost: float, loss: float) -> tuple[float, float]:
             return float(f"{cost * factor:.3g}"), 100 * max(loss, floor)
 
-        tried = [at(p.cost or p.estimate, p.loss) for p in self.points if p.loss < math.inf]
+        tried = [at(p.cost, p.loss) for p in self.points if p.loss < math.inf]
         ends = sorted({x for x, _ in (*tried, at(self.float_cost, 0), at(self.cost, 0))})
         margin = [(x, 100 * max(self.max_loss, floor)) for x in (ends[0], ends[-1])]
         lines = [
