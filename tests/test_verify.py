@@ -15,7 +15,7 @@ import pytest
 from linnet import cli, passes, quantize, verify
 from linnet.digits import held_out
 from linnet.formats.onnx_write import save
-from linnet.graph import Graph, Node
+from linnet.graph import Graph, Node, Value
 from linnet.ops import quant
 
 DATA = Path(__file__).parent / "data"
@@ -172,6 +172,26 @@ def test_a_quantized_model_agrees_within_a_step(small: Graph) -> None:
     assert compared["relu1"].steps is not None and compared["prob"].steps is None
     assert "steps" in found.lines()[2]
     assert verify.verify(in_integers("A", other), in_integers("B", other)).passed
+    # One whose weights are others: seen, though they are integers.
+    name = next(n for n in other.nodes if n.op == "Conv").inputs[1]
+    made = next(n for n in other.nodes if n.outputs == [name])
+    wrong = copy.deepcopy(other)
+    wrong.initializers[made.inputs[0]] = other.initializers[made.inputs[0]][..., ::-1, ::-1].copy()
+    found = verify.verify(plain, in_integers("B", wrong), tolerance=0.05)
+    assert "rotated by 180 degrees" in found.cause or "other weights" in found.cause
+
+
+def test_inputs_of_integers_are_made_of_reals(small: Graph) -> None:
+    whole = quantized(small)
+    rounded = next(n for n in whole.nodes if n.op == "QuantizeLinear")
+    after = next(n for n in whole.nodes if n.inputs[:1] == rounded.outputs)
+    whole.nodes.remove(rounded)
+    whole.inputs = [Value("data", (0, 2, 9, 11), np.dtype(np.uint8))]
+    after.inputs[0] = "data"
+    found = verify.verify(
+        verify.run_model("A", small, {"data": X}), in_integers("B", whole), tolerance=0.05
+    )
+    assert found.passed and "relu1" in {d.value for d in found.differences}
 
 
 def of_value(graph: Graph, value: str, op: str) -> Node:

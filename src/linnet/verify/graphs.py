@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterator
 import numpy as np
 
 from ..graph import Array, Graph, Node
+from ..ops.quant import dequantize_linear
 from .case import Case, Changes, explained
 from .numbers import error
 from .quantized import weights as quantized_weights
@@ -83,8 +84,21 @@ def _attributes(mine: Node, other: Node) -> Iterator[str]:
             yield ATTRIBUTES.get(key, f"{key} {{}} against {{}}").format(a, b)
 
 
+def _constant(graph: Graph, name: str) -> Array | None:
+    """Weights, which may be made of integers."""
+    made = next((node for node in graph.nodes if name in node.outputs), None)
+    if made is None or made.op != "DequantizeLinear":
+        return graph.initializers.get(name)
+    if any(part not in graph.initializers for part in made.inputs):
+        return None
+    q, scale, *zero = (graph.initializers[part] for part in made.inputs)
+    return dequantize_linear(q, scale, *zero, axis=0)
+
+
 def _weights(case: Case, a: Graph, b: Graph, mine: Node, other: Node) -> Iterator[str]:
-    w, z = a.initializers[mine.inputs[1]], b.initializers[other.inputs[1]]
+    w, z = _constant(a, mine.inputs[1]), _constant(b, other.inputs[1])
+    if w is None or z is None:
+        return
     if w.shape != z.shape:
         if w.T.shape == z.shape and np.array_equal(w.T, z):
             yield "weights transposed"

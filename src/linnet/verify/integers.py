@@ -8,6 +8,9 @@ import numpy as np
 
 from ..graph import Array, Graph
 
+# What only moves numbers or picks some.
+MOVES = {"Concat", "Flatten", "GatherRows", "GlobalMaxPool", "MaxPool", "Reshape", "Slice"}
+MOVES |= {"Squeeze", "Split", "Transpose", "Unsqueeze"}
 NEAR = 1.01  # steps that a value may be off: rounding, one way or the other
 
 
@@ -28,6 +31,11 @@ class Integers(NamedTuple):
     def reals(self, q: Array) -> Array:
         return self.scale * (q.astype(np.float64) - self.zero)
 
+    def integers(self, x: Array) -> Array:
+        ends = np.iinfo(self.dtype)
+        exact = np.rint(x / self.scale) + self.zero
+        return exact.clip(ends.min, ends.max).astype(self.dtype)
+
     def __str__(self) -> str:
         return f"{self.dtype}, scale {self.scale:.6g}, zero point {self.zero}"
 
@@ -35,7 +43,8 @@ class Integers(NamedTuple):
 def integers(graph: Graph) -> dict[str, Integers]:
     """By the names of integers, of the reals that they become, and of those that they are made of.
 
-    Those of one scale that QuantizeLinear and DequantizeLinear tell of, but for constants.
+    Those of one scale that QuantizeLinear and DequantizeLinear tell of, and what moves them; but
+    for constants.
     """
     found: dict[str, Integers] = {}
     constants = graph.initializers
@@ -51,4 +60,17 @@ def integers(graph: Graph) -> dict[str, Integers]:
             name = node.inputs[0] if node.op == "DequantizeLinear" else node.outputs[0]
             known = Integers(number, int(zero.reshape(())), zero.dtype.name, name)
             found.update(dict.fromkeys((node.inputs[0], *node.outputs), known))
+    moving = [node for node in graph.nodes if node.op in MOVES]
+    for node in moving:
+        _spread(found, node.inputs[0], node.outputs)
+    for node in reversed(moving):
+        others = node.inputs if node.op == "Concat" else node.inputs[:1]
+        _spread(found, node.outputs[0], [name for name in others if name not in constants])
     return found
+
+
+def _spread(found: dict[str, Integers], known: str, names: list[str]) -> None:
+    """The same of values that are moved from or to integers."""
+    if known in found and found[known].name == known:
+        for name in names:
+            found.setdefault(name, found[known]._replace(name=name))

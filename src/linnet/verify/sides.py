@@ -68,16 +68,21 @@ def run_model(
     integers: Mapping[str, Integers] | None = None,
 ) -> Side:
     """Every value of a canonical graph on these inputs, computed by linnet. integers: those that
-    its source tells of.
+    its source tells of; an input that is some is made of the reals that are given.
     """
-    net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
-    known = {value.name for value in net.values}  # weights of integers are none
-    names = [node.outputs[0] for node in graph.nodes if node.outputs[0] in known]
-    first = {key: x[:MOST_IMAGES] for key, x in inputs.items()}
-    values = dict(zip(names, net.run(names, first)))
-    results = dict(zip(graph.outputs, net.run(None, dict(inputs))))
-    outputs = list(graph.outputs)
     whole = {**integers_of(graph), **(integers or {})}
+    given = dict(inputs)
+    for value in graph.inputs:
+        known = whole.get(value.name)
+        if known and value.dtype == known.dtype and given[value.name].dtype.kind == "f":
+            given[value.name] = known.integers(given[value.name])
+    net = Session(_core.Session(core.build(graph), weights_dtype=weights_dtype or ""))
+    there = {value.name for value in net.values}  # weights of integers are none
+    names = [node.outputs[0] for node in graph.nodes if node.outputs[0] in there]
+    first = {key: x[:MOST_IMAGES] for key, x in given.items()}
+    values = dict(zip(names, net.run(names, first)))
+    results = dict(zip(graph.outputs, net.run(None, given)))
+    outputs = list(graph.outputs)
     return Side(name, values, graph, outputs, _best(results), whole).make_real()
 
 
