@@ -277,22 +277,17 @@ def test_layers_of_the_same_weights_are_one():
 # What is written.
 
 
-def steps_apart(network: Network, calibration: Calibration, x: Array, shared: Any) -> float:
-    """How many steps of the last integers a simulation is from what is written, at most."""
-    scheme = Scheme(network, all_int8(network))
-    graph, _ = written(scheme, calibration)
-    last = network.units[-2].output
-    exact = interpret.run(graph, {"x": x}, np.float32, [last])[last]
-    core_graph = core.build(passes.canonicalize(simulated(scheme, calibration)))
-    (ours,) = Session(_core.Session(core_graph)).run([last], {"x": x})
-    affine = calibration.affine(scheme.sharing()[last])
-    return float(np.abs(ours - exact).max() / affine.scale)
-
-
 def test_a_simulation_computes_what_is_written():
     graph, x = island(), images(6, 3, 12, 12)
     network, calibration = calibrated(graph, x)
-    assert steps_apart(network, calibration, x, None) < 1.5  # sums that lie between two integers
+    scheme = Scheme(network, all_int8(network))
+    made, _ = written(scheme, calibration)
+    last = network.units[-2].output
+    exact = interpret.run(made, {"x": x}, np.float32, [last])[last]
+    core_graph = core.build(passes.canonicalize(simulated(scheme, calibration)))
+    (ours,) = Session(_core.Session(core_graph)).run([last], {"x": x})
+    affine = calibration.affine(scheme.sharing()[last])
+    assert np.abs(ours - exact).max() < 1.5 * affine.scale  # sums that lie between two integers
 
 
 def test_the_form_of_what_is_written():
@@ -367,12 +362,12 @@ def test_onnx_runtime_computes_the_same(tmp_path: Path, optimized: bool):
     net = runtime.InferenceSession(str(tmp_path / "q.onnx"), options)
     (theirs,) = net.run(None, {"x": x})
     made = core.build(passes.canonicalize(simulated(scheme, calibration)))
-    ours = Session(_core.Session(made))(x)
     real = Session(_core.Session(core.build(graph)))(x)
+    lost = np.sqrt(np.mean((theirs - real) ** 2))
+    assert lost < 0.01
     # One step more or less of numbers that lie between two, which then goes on.
-    assert np.sqrt(np.mean((ours - theirs) ** 2)) < 0.2 * np.sqrt(np.mean((ours - real) ** 2))
-    assert np.abs(ours - real).max() < 0.05
-    linnet.load(tmp_path / "q.onnx")(x)  # is read again
+    for ours in (Session(_core.Session(made))(x), linnet.load(tmp_path / "q.onnx")(x)):
+        assert np.sqrt(np.mean((ours - theirs) ** 2)) < 0.3 * lost
 
 
 # The choice.

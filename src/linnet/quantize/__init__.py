@@ -59,7 +59,8 @@ def quantize(
     precisions: Sequence[str] = PRECISIONS,
     progress: Progress = lambda what, done, total: None,
 ) -> Quantization:
-    """The cheapest network made of a canonical graph that loses no more than `max_loss`.
+    """The cheapest network made of a canonical graph that loses no more than `max_loss`. Of a graph
+    that is quantized already, `model.canonical(..., arithmetic="float")` makes one to begin with.
 
     samples: half of them calibrate, every second; the others judge. With one, it does both.
     max_loss: in terms of the metric (loss.Judge), as a fraction. method: one of calibrate.METHODS.
