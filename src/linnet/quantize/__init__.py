@@ -88,14 +88,15 @@ def quantize(
     progress("calibrating", len(calibrating), len(calibrating))
     judge = Judge(graph, Runner(graph), samples, judging, metric)
     per_image = (time.monotonic() - begun) / (len(calibrating) + len(judging))
-    one = samples.take(plain.usable(rows)[: fixed_batch(graph) or 1])
+    least = fixed_batch(graph) or 1
+    one = samples.take(plain.usable(rows)[:least])
     feed = {name: array[0] if graph.batchless else array for name, array in one.items()}
     meter = make_meter(calibration, feed)
     chooser = Chooser(network, calibration, meter, judge, choices=choices, progress=progress)
     runs = sum(map(len, choices.values()))
     most = max(1, min(ALONE, int(ALONE_SECONDS / (per_image * runs))))
     few = calibrating[:: max(1, len(calibrating) // most)][:most]
-    chooser.measure_noise(plain, plain.usable(few) if len(few) > 1 else calibrating[:1])
+    chooser.measure_noise(plain, plain.usable(few if len(few) > least else calibrating[:least]))
     best = chooser.search(max_loss)
     return _measured(chooser, best, max_loss, (len(calibrating), len(judge.rows)))
 
