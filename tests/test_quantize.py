@@ -560,13 +560,14 @@ def test_wisdom_of_another_machine(tmp_path: Path):
     )
     plain = Scheme(network, dict.fromkeys(network.layers, "f32"))
     (found,) = Wisdom(calibration, path).layers([plain])
-    assert [found[name] for name in network.layers] == [0.25, 0.25]
+    first, last = network.layers
+    assert found[first] == 0.25 < found[last] < 1  # with a change of layout, in proportion
     path.write_text(f"{head}{key} nhwc t4 = direct 0.25\n{key} nhwc t1 = direct 0.9\n")
-    assert Wisdom(calibration, path, 1).whole([plain]) == [1.8]
+    assert 1.8 <= Wisdom(calibration, path, 1).whole([plain])[0] < 4
     with pytest.raises(ValueError, match="give --threads"):
         Wisdom(calibration, path)
     path.write_text(f"{head}conv f32 n1 c9h6w6 k8r3x3 nhwc t4 = direct 1\n")
-    with pytest.raises(ValueError, match=r"no times of 2 layers.*run linnet tune there"):
+    with pytest.raises(ValueError, match=r"no times of \d steps.*run linnet tune there"):
         Wisdom(calibration, path).layers([plain])
     path.write_text("something else")
     with pytest.raises(ValueError, match="not a wisdom file"):

@@ -127,7 +127,7 @@ class Times:
 class Wisdom:
     """As the wisdom file of another machine says, where `linnet tune` has run networks like these.
 
-    ValueError if it is none, or has times of several machines or numbers of threads.
+    ValueError if it is none, has times of several machines or numbers of threads, or lacks most.
     """
 
     unit = "s"
@@ -155,22 +155,25 @@ class Wisdom:
                 self._seconds[plain] = min(found, self._seconds.get(plain, math.inf))
 
     def layers(self, schemes: Sequence[Scheme]) -> list[dict[str, float]]:
-        return [self._layers(scheme) for scheme in schemes]
-
-    def _layers(self, scheme: Scheme) -> dict[str, float]:
-        loaded = load(scheme, self._calibration, {})
-        steps, missing = [], []
-        for layer in loaded.session.explain():
-            seconds = self._seconds.get(_plain(layer.problem))
-            if seconds is None and not layer.problem.startswith("move "):
-                missing.append(layer.name)
-            steps.append((_owner(layer.name, loaded.owners), seconds or 0.0))
-        if missing:
+        """A step that it does not know takes what is estimated here, in proportion."""
+        steps = []  # scheme, owner, name, estimate and time of each
+        for index, scheme in enumerate(schemes):
+            session, owners = load(scheme, self._calibration, {})
+            for step in session.explain():
+                known = self._seconds.get(_plain(step.problem))
+                steps.append((index, _owner(step.name, owners), step.name, step.estimate, known))
+        here = sum(estimate for *_, estimate, known in steps if known is not None)
+        if here < sum(estimate for *_, estimate, _ in steps) / 2:
+            missing = [name for _, _, name, _, known in steps if known is None]
             raise ValueError(
-                f"{self._path}: no times of {count(len(missing), 'layer')}, as {listed(missing, 3)}"
+                f"{self._path}: no times of {count(len(missing), 'step')}, as {listed(missing, 3)}"
                 ": run linnet tune there on such a network"
             )
-        return _by_layer(scheme, steps)
+        ratio = sum(known for *_, known in steps if known is not None) / here
+        costs: list[list[tuple[str, float]]] = [[] for _ in schemes]
+        for index, owner, _, estimate, known in steps:
+            costs[index].append((owner, estimate * ratio if known is None else known))
+        return [_by_layer(scheme, own) for scheme, own in zip(schemes, costs)]
 
     def whole(self, schemes: Sequence[Scheme]) -> list[float]:
         return [sum(layers.values()) for layers in self.layers(schemes)]
