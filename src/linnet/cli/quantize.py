@@ -191,4 +191,4 @@ def _progress(what: str, done: int, total: int) -> None:
         full = 30 * done // max(total, 1)
         end = "\n" if done >= total else ""
         bar = f"[{'#' * full}{'.' * (30 - full)}]"
-        print(f"\r{what:20} {bar} {done:4d} of {total}", end=end, file=sys.stderr, flush=True)
+        print(f"\r{what:30} {bar} {done:4d} of {total}", end=end, file=sys.stderr, flush=True)

@@ -93,8 +93,7 @@ def quantize(
     feed = {name: array[0] if graph.batchless else array for name, array in one.items()}
     meter = make_meter(calibration, feed)
     chooser = Chooser(network, calibration, meter, judge, choices=choices, progress=progress)
-    runs = sum(map(len, choices.values()))
-    most = max(1, min(ALONE, int(ALONE_SECONDS / (per_image * runs))))
+    most = max(1, min(ALONE, int(ALONE_SECONDS / (per_image * max(chooser.runs, 1)))))
     few = calibrating[:: max(1, len(calibrating) // most)][:most]
     chooser.measure_noise(plain, plain.usable(few if len(few) > least else calibrating[:least]))
     best = chooser.search(max_loss)
@@ -108,6 +107,10 @@ def _measured(
     network, meter = chooser.network, chooser.meter
     points = chooser.candidates(max_loss)
     points += [] if best in points else [best]
+    for index, point in enumerate(points):
+        chooser.progress("judging what would be written", index, len(points))
+        points[index] = chooser.as_run(point)
+    chooser.progress("judging what would be written", len(points), len(points))
     plain = dict.fromkeys(network.layers, "f32")
     possible = all(own[0] == "f32" for own in chooser.choices.values())
     if possible and all(p.assignment != plain for p in points):
@@ -119,7 +122,7 @@ def _measured(
     measured = list(zip(points, costs))
     allowed = [(p, cost) for p, cost in measured if p.loss <= max_loss]
     point, cost = min(
-        allowed or [m for m in measured if m[0] is best], key=lambda m: (m[1], m[0].loss)
+        allowed or [min(measured, key=lambda m: m[0].loss)], key=lambda m: (m[1], m[0].loss)
     )
     scheme = Scheme(network, point.assignment)
     layers = [

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..passes import canonicalize
 from .calibrate import Calibration
-from .costs import Meter
+from .costs import Meter, load
 from .loss import Judge, noise
 from .samples import Runner
 from .scheme import PRECISIONS, Assignment, Network, Scheme
@@ -145,6 +145,11 @@ class Chooser:
         graph = replace(simulated(scheme, self.calibration), outputs=self.judge.names)
         return Runner(canonicalize(graph))
 
+    @property
+    def runs(self) -> int:
+        """How many networks measure_noise tries."""
+        return sum(len(own) - (own[0] == "f32") for own in self._worthwhile().values())
+
     def _worthwhile(self) -> dict[str, list[str]]:
         """Of each layer the precisions that are cheaper than all with more bits."""
         found = {}
@@ -246,6 +251,19 @@ class Chooser:
             ):
                 found.append((max(more, 1e-300) / (costs[now] - costs[own]), order, name, own))
         yield from ((name, own) for _, _, name, own in sorted(found))
+
+    def as_run(self, point: Point) -> Point:
+        """With the loss of the network as it would be written, computed by linnet, if that has the
+        values to compare.
+        """
+        if set(point.assignment.values()) == {"f32"}:
+            return point._replace(loss=0.0)
+        scheme = Scheme(self.network, point.assignment)
+        session = load(scheme, self.calibration, {}).session
+        if not {value.name for value in session.values}.issuperset(self.judge.names):
+            return point
+        loss = self.judge.loss(Runner(self.network.graph, session=session))
+        return point._replace(loss=loss)
 
     def candidates(self, margin: float) -> list[Point]:
         """Of the networks tried those that may be the fastest within the margin, and the Pareto

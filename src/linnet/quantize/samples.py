@@ -171,13 +171,13 @@ def fixed_batch(graph: Graph) -> int:
 
 
 class Runner:
-    """A graph in float32 that is run on samples."""
+    """A graph that is run on samples."""
 
-    def __init__(self, graph: Graph, largest: int = 0) -> None:
+    def __init__(self, graph: Graph, largest: int = 0, session: Session | None = None) -> None:
         """graph: canonical. largest: how many numbers the values that will be asked for have, for
-        one image.
+        one image. session: what runs it, if there is one.
         """
-        self._session = Session(_core.Session(core.build(graph)))
+        self._session = session or Session(_core.Session(core.build(graph)))
         self._single = graph.batchless
         self._fixed = fixed_batch(graph)
         self._step = self._fixed or max(1, min(32, _MOST_NUMBERS // max(largest, 1)))

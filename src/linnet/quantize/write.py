@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,8 @@ class _Writer:
 
     def _constant(self, name: str, array: Array) -> str:
         """A new constant, or the one that has just these numbers under this name."""
-        key = (name, array.dtype.name, array.shape, array.tobytes())
+        numbers = blake2b(array.tobytes()).digest()
+        key = (name, array.dtype.name, array.shape, numbers)
         if key not in self._stored:
             self._stored[key] = self.names.fresh(name)
             self.initializers[self._stored[key]] = array
