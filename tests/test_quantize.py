@@ -165,6 +165,20 @@ def test_scales():
     assert not Affine.covering(-1, 6).saturates(0, np.inf)
 
 
+def test_values_and_weights_of_next_to_nothing():
+    drawn = Drawn(0, 4, 6, 6)
+    small = drawn.node("Conv", "x", drawn.weights(4, 4, 1, 1) * 1e-30, kernel_shape=[1, 1])
+    y = drawn.conv(drawn.node("Relu", small), 4, 4, 3, 3)
+    zeros = np.zeros((4, 4, 1, 1), np.float32)
+    graph, x = drawn.done(drawn.node("Conv", y, zeros, kernel_shape=[1, 1])), images(4, 4, 6, 6)
+    network, calibration = calibrated(graph, x)
+    made, _ = written(Scheme(network, all_int8(network)), calibration)
+    scales = [a for name, a in made.initializers.items() if "scale" in name]
+    assert len(scales) > 8 and all((s >= np.finfo(np.float32).tiny).all() for s in scales)
+    (found,) = Session(_core.Session(core.build(passes.canonicalize(made)))).run(x)
+    assert np.abs(found).max() < 1e-6
+
+
 def test_biases_of_integers_fit():
     w = np.array([[1e-9, 1e-9], [1, -0.5]], np.float32)
     bias = np.array([3, 3], np.float32)

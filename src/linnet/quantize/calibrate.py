@@ -19,6 +19,7 @@ METHODS = ("mse", "percentile", "minmax")
 PERCENTILE = 99.99  # of a value's numbers lie within the range, where that is asked for
 BINS = 8192  # of a histogram, half of them on either side of 0
 LEVELS = 255  # steps between the integers of a value
+FINEST = 1e-18  # scale: a product of two is a number that float32 has
 
 Range = tuple[float, float]
 
@@ -31,10 +32,10 @@ class Affine(NamedTuple):
 
     @staticmethod
     def covering(low: float, high: float) -> Affine:
-        """The finest that holds low, high and 0, which padding needs."""
+        """The finest that holds low, high and 0, which padding needs; of next to nothing 1."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = float(np.float32((high - low) / LEVELS))
-        if not scale >= np.finfo(np.float32).tiny:
+        if not scale >= FINEST:
             return Affine(1.0, 0)
         return Affine(scale, int(np.clip(np.rint(-low / scale), 0, LEVELS)))
 

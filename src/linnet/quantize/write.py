@@ -14,7 +14,7 @@ import numpy as np
 from ..graph import ELEMENT_TYPES, Array, Graph, Node
 from ..ops.quant import dequantize_linear, quantize
 from ..passes.unused import remove_unused
-from .calibrate import LEVELS, Affine, Calibration
+from .calibrate import FINEST, LEVELS, Affine, Calibration
 from .scheme import Network, Scheme, Unit
 
 _MOST_BIAS = 2**30  # as an integer: the sum it is added to needs room, too
@@ -69,7 +69,8 @@ def int8_weights(
     q, scale = quantize(w)
     if bias is None or not input_scale:
         return q, scale
-    least = (np.abs(bias) / (input_scale * _MOST_BIAS)).astype(np.float32)
+    fitting = np.abs(bias.astype(np.float64)) / (input_scale * _MOST_BIAS)
+    least = fitting.clip(FINEST, 1 / FINEST).astype(np.float32)
     coarse = np.flatnonzero(least > scale)
     if len(coarse):
         scale[coarse] = least[coarse]
