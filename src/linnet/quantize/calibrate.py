@@ -98,7 +98,9 @@ class Histogram:
         return self._least_error()
 
     def _least_error(self) -> Range:
-        """First both ends are drawn in together, then each on its own."""
+        """First both ends are drawn in together, then each on its own; then the same finely, since
+        numbers that are few levels, as pixels, may fall between the integers or on them.
+        """
         seen = np.flatnonzero(self.counts)
         x, n = self.middles[seen], self.counts[seen]
         low, high = min(self.low, 0.0), max(self.high, 0.0)
@@ -109,11 +111,14 @@ class Histogram:
         def best(ends: Iterable[Range]) -> Range:
             return min(ends, key=lambda pair: error(*pair))
 
-        factors = np.linspace(1, 0.3, 36)
-        low, high = best((f * low, f * high) for f in factors)
-        factors = np.linspace(1.2, 0.8, 21)
-        low, _ = best((max(f * low, min(self.low, 0.0)), high) for f in factors)
-        _, high = best((low, min(f * high, max(self.high, 0.0))) for f in factors)
+        least, most = low, high
+        for together, alone in (
+            (np.linspace(1, 0.3, 36), np.linspace(1.2, 0.8, 21)),
+            (np.linspace(1.02, 0.98, 21), np.linspace(1.02, 0.98, 21)),
+        ):
+            low, high = best((f * low, f * high) for f in together)
+            low, _ = best((max(f * low, 1.02 * least), high) for f in alone)
+            _, high = best((low, min(f * high, 1.02 * most)) for f in alone)
         return low, high
 
 
