@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from linnet import cli, passes, verify
+from linnet import cli, passes, quantize, verify
 from linnet.digits import held_out
 from linnet.formats.onnx_write import save
-from linnet.graph import Graph, Node
+from linnet.graph import Graph, Node, Value
+from linnet.ops import quant
 
 DATA = Path(__file__).parent / "data"
 X = np.random.default_rng(3).normal(size=(3, 2, 9, 11)).astype(np.float32)
@@ -144,6 +145,133 @@ def test_models_of_other_names(small: Graph) -> None:
     change("conv2.w", lambda w: w + 1)(other)
     found = check(small, other)
     assert found.first and found.first.other == "tower/conv2"
+
+
+def quantized(graph: Graph) -> Graph:
+    """With every layer in integers."""
+    network = quantize.Network(graph)
+    scheme = quantize.Scheme(network, dict.fromkeys(network.layers, "int8"))
+    calibration = quantize.Calibration(network, scheme.values, "minmax")
+    values = verify.run_model("A", graph, {"data": X}).values
+    calibration.see({**values, "data": X}, len(X))
+    return quantize.written(scheme, calibration)[0]
+
+
+def in_integers(name: str, graph: Graph) -> verify.Side:
+    form = passes.canonicalize(graph)
+    return verify.run_model(name, form, {"data": X}, integers=verify.integers(graph))
+
+
+def test_a_quantized_model_agrees_within_a_step(small: Graph) -> None:
+    other = quantized(small)
+    plain = verify.run_model("A", small, {"data": X})
+    found = verify.verify(plain, in_integers("B", other), tolerance=0.05)
+    assert found.passed, found.lines()
+    compared = {d.value: d for d in found.differences}
+    assert {"conv1", "relu1", "pool1", "relu2", "fc", "prob"} <= compared.keys()
+    assert compared["relu1"].steps is not None and compared["prob"].steps is None
+    assert "steps" in found.lines()[2]
+    assert verify.verify(in_integers("A", other), in_integers("B", other)).passed
+    # One whose weights are others: seen, though they are integers.
+    name = next(n for n in other.nodes if n.op == "Conv").inputs[1]
+    made = next(n for n in other.nodes if n.outputs == [name])
+    wrong = copy.deepcopy(other)
+    wrong.initializers[made.inputs[0]] = other.initializers[made.inputs[0]][..., ::-1, ::-1].copy()
+    found = verify.verify(plain, in_integers("B", wrong), tolerance=0.05)
+    assert "rotated by 180 degrees" in found.cause or "other weights" in found.cause
+
+
+def test_inputs_of_integers_are_made_of_reals(small: Graph) -> None:
+    whole = quantized(small)
+    rounded = next(n for n in whole.nodes if n.op == "QuantizeLinear")
+    after = next(n for n in whole.nodes if n.inputs[:1] == rounded.outputs)
+    whole.nodes.remove(rounded)
+    whole.inputs = [Value("data", (0, 2, 9, 11), np.dtype(np.uint8))]
+    after.inputs[0] = "data"
+    found = verify.verify(
+        verify.run_model("A", small, {"data": X}), in_integers("B", whole), tolerance=0.05
+    )
+    assert found.passed and "relu1" in {d.value for d in found.differences}
+
+
+def of_value(graph: Graph, value: str, op: str) -> Node:
+    """The node that makes integers of a value, or makes it of integers."""
+    after = next(n for n in graph.nodes if n.outputs == [value])
+    if op == "DequantizeLinear":
+        return after
+    return next(n for n in graph.nodes if n.outputs == after.inputs[:1])
+
+
+def harmed(graph: Graph, value: str, ops: str, scale: float = 1, zero: int = 0) -> Graph:
+    """With another scale or zero point where a value becomes integers or ("both") reals again."""
+    graph = copy.deepcopy(graph)
+    for op in ("QuantizeLinear", "DequantizeLinear"):
+        if ops in (op, "both"):
+            made = of_value(graph, value, op)
+            old = [graph.initializers[name] for name in made.inputs[1:3]]
+            made.inputs = [made.inputs[0], f"{op}.scale", f"{op}.zero"]
+            graph.initializers[f"{op}.scale"] = np.array(old[0] * np.float32(scale))
+            graph.initializers[f"{op}.zero"] = np.array(old[1] + np.uint8(zero))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("harm", "between", "alone"),
+    [
+        (("both", 0.4, 0), "scale .* in A, .* in B", "saturation: .* of the numbers lie beyond"),
+        (("DequantizeLinear", 2.0, 0), "scale .* in A, .* in B", "scale: .* are (2|1.99)"),
+        (("DequantizeLinear", 1.0, 20), "zero point 0 in A, 20 in B", "zero point: .* -20 steps"),
+    ],
+)
+def test_cause_in_integers(small: Graph, harm: Any, between: str, alone: str) -> None:
+    good = quantized(small)
+    bad = in_integers("B", harmed(good, "relu1", *harm))
+    found = verify.verify(in_integers("A", good), bad)
+    assert re.search(between, found.cause), found.cause
+    # Of a model that is not quantized only the numbers can tell.
+    found = verify.verify(verify.run_model("A", small, {"data": X}), bad, tolerance=0.05)
+    assert found.first and found.first.value in ("relu1", "pool1")
+    assert re.search(alone, found.cause), found.cause
+
+
+def test_bytes_of_the_other_sign_are_recognised(small: Graph) -> None:
+    side = in_integers("A", quantized(small))
+    known = side.integers["fc"]
+
+    def as_signed(v: Any) -> Any:
+        q = np.rint(v / known.scale) + known.zero
+        return known.scale * (np.where(q > 127, q - 256, q) - known.zero)
+
+    name = side.own("fc")
+    found = verify.verify(side, verify.saved("B", {name: as_signed(side.values[name])}))
+    assert "signedness" in found.cause
+    for a, b, cause in (
+        (("uint8", 3), ("int8", 3), "signedness: uint8 and int8"),
+        (("uint8", 131), ("int8", 4), "zero points: uint8"),
+    ):
+        sides = [copy.deepcopy(side), copy.deepcopy(side)]
+        for one, (dtype, zero) in zip(sides, (a, b)):
+            one.integers["fc"] = known._replace(dtype=dtype, zero=zero)
+        sides[1].values[name] = sides[1].values[name] + 9
+        assert cause in verify.verify(*sides, tolerance=0.1).cause
+
+
+@pytest.mark.parametrize(
+    ("harm", "cause"),
+    [
+        (lambda q, s, w: q * s.reshape(1, -1, 1, 1), "axis: the scales are those of the other"),
+        (lambda q, s, w: q * s.max(), "axis: all channels have the largest scale"),
+        (lambda q, s, w: (q.astype(int) % 256) * s.reshape(-1, 1, 1, 1), "signedness: the weights"),
+        (lambda q, s, w: w + 7 * s.reshape(-1, 1, 1, 1), "zero point: that of the weights"),
+    ],
+)
+def test_cause_in_the_integers_of_weights(small: Graph, harm: Any, cause: str) -> None:
+    other = copy.deepcopy(small)
+    w = small.initializers["conv2.w"] * np.arange(1, 6, dtype=np.float32).reshape(-1, 1, 1, 1)
+    small.initializers["conv2.w"] = w
+    other.initializers["conv2.w"] = harm(*quant.quantize(w), w).astype(np.float32)
+    found = check(small, other)
+    assert found.first and found.first.value == "conv2" and cause in found.cause
 
 
 def saved(graph: Graph, x: Any = X, **changes: Callable[[Any], Any]) -> verify.Side:

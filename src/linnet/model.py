@@ -16,7 +16,7 @@ from .text import short
 Shapes = Mapping[str, Sequence[Optional[int]]]
 
 
-def _read(
+def read(
     model: formats.Given | formats.Source | Graph,
     weights: formats.Given | None,
     stages: Sequence[str],
@@ -53,7 +53,7 @@ def canonical(
     from . import passes
 
     stages, outputs = _checked("stages", stages), _checked("outputs", outputs)
-    graph = _computed(_read(model, weights, stages, shapes, outputs), arithmetic)
+    graph = _computed(read(model, weights, stages, shapes, outputs), arithmetic)
     return passes.canonicalize(graph, memory_limit)
 
 
@@ -85,7 +85,7 @@ def build(
     from .ops._lowering import OperatorsMissing
     from .passes.sizes import SizesMatter, is_unrolled
 
-    graph = _computed(_read(source, weights, stages, shapes, outputs), arithmetic)
+    graph = _computed(read(source, weights, stages, shapes, outputs), arithmetic)
     try:
         form = passes.canonicalize(graph, memory_limit)
     except SizesMatter:

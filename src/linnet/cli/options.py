@@ -153,7 +153,8 @@ def arithmetic(args: argparse.Namespace) -> str | None:
 
 def add_session(parser: Group, without: Container[str] = ()) -> None:
     """The options of a session, and what it computes with."""
-    add_float(parser)
+    if "float" not in without:
+        add_float(parser)
     for option in options.OPTIONS:
         name, kind = option["name"], option["kind"]
         if name in without:

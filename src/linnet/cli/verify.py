@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import linnet
 
-from .. import digits, formats, model
+from .. import digits, formats, model, passes
 from .. import verify as verification
 from ..graph import Graph
 from ..options import WEIGHT_TYPES
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         metavar="T",
         help="largest difference relative to a value's rms "
-        "(default: 0.001; with --against f16 0.01, int8 0.1)",
+        "(default: 0.001; with --against f16 0.01, int8 0.1; of integers 0.1, or a step)",
     )
 
 
@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> Result:
     sides = _sides(args.files)
     if len(sides) != (2 if args.against is None else 1):
         raise ValueError("two models or saved outputs are needed, or one model and --against")
-    graphs = [_graph(*files, args) if _is_model(files[0]) else None for files in sides]
+    models = [_model(*files, args) if _is_model(files[0]) else None for files in sides]
+    graphs = [None if found is None else found[0] for found in models]
+    whole = [{} if found is None else found[1] for found in models]
     saved = [
         None if graph else verification.saved(files[0].name, read_arrays(str(files[0]), "output"))
         for files, graph in zip(sides, graphs)
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> Result:
             raise ValueError(f"{names[0]}: --against needs a model")
         names.append(f"itself with {args.against} weights")
         graphs.append(verification.round_weights(graphs[0], args.against))
+        whole.append({})
         saved.append(None)
     elif len(set(names)) == 1:
         names = [str(files[0]) for files in sides]
@@ -81,11 +84,13 @@ def run(args: argparse.Namespace) -> Result:
             if len(wanted) != len(feed):
                 raise ValueError(f"{names[i]} has {len(wanted)} inputs, not {len(feed)}")
             given = feed if set(wanted) == set(feed) else dict(zip(wanted, feed.values()))
-            saved[i] = verification.run_model(names[i], graph, given, args.against if i else None)
+            kept = args.against if i else None
+            saved[i] = verification.run_model(names[i], graph, given, kept, whole[i])
     a, b = (side for side in saved if side is not None)
     tolerance = args.tolerance
     if tolerance is None:
-        tolerance = verification.ROUNDED_TOLERANCE[args.against or "f32"]
+        rounded = args.against or ("int8" if any(whole) else "f32")
+        tolerance = verification.ROUNDED_TOLERANCE[rounded]
     found = verification.verify(a, b, tolerance=tolerance, inputs=feed, classes=classes)
     return Result(found.to_dict(), found.lines(), 0 if found.passed else 1)
 
@@ -101,11 +106,16 @@ def _sides(files: Sequence[str]) -> list[tuple[Path, Path | None]]:
     return sides
 
 
-def _graph(file: Path, weights: Path | None, args: argparse.Namespace) -> Graph:
-    """A model in canonical form; of two, only those that have stages are given them."""
+def _model(
+    file: Path, weights: Path | None, args: argparse.Namespace
+) -> tuple[Graph, dict[str, verification.Integers]]:
+    """A model in canonical form, and which of its values are integers; of two, only those that have
+    stages are given them.
+    """
     found = formats.recognise(formats.Source(file))
     stages = args.stages if found and found.stages else ()
-    return model.canonical(file, weights, stages, outputs=args.outputs)
+    source = model.read(file, weights, stages, None, args.outputs)
+    return passes.canonicalize(source), verification.integers(source)
 
 
 def _is_model(file: Path) -> bool:

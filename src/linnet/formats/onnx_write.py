@@ -27,8 +27,10 @@ _SINCE = {"HardSwish": 14, "Mish": 18, "Resize": 18, "Gelu": 20} | {
 }
 
 
-def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
+def save(graph: Graph, path: PathLike, weights: str = "f32", *, like: Graph | None = None) -> None:
     """Write the graph to `path`.
+
+    like: a canonical graph of the same inputs and outputs, if this one has other operators too.
 
     With weights="f16" every float tensor but scales, and what layers of integers have, is stored
     rounded to float16, followed by a Cast to float32. With "int8" the weights of convolutions and
@@ -38,7 +40,7 @@ def save(graph: Graph, path: PathLike, weights: str = "f32") -> None:
     """
     if weights not in WEIGHT_TYPES:
         raise ValueError(f"weights is {short(weights)}, expected 'f32', 'f16' or 'int8'")
-    builder = core.build(graph)
+    builder = core.build(graph if like is None else like)
     if sum(array.nbytes for array in graph.initializers.values()) >= 2**31:
         raise ValueError(f"{path}: more than 2 GB of weights do not fit one ONNX file")
     model = _schema.onnx("ModelProto")(ir_version=8, producer_name="linnet")

@@ -16,6 +16,7 @@ from ..graph import Graph
 from .affine import fold_affine
 from .aliases import keep_aliases
 from .expand import expand
+from .hard_swish import join_hard_swish
 from .integers import expand_weights, move_integers
 from .limits import join_limits
 from .lowering import lower, report
@@ -33,6 +34,7 @@ PASSES: list[Callable[[Graph], Graph]] = [
     join_limits,
     expand_weights,
     expand,
+    join_hard_swish,
     remove_unused,
     name_nodes,
     keep_aliases,

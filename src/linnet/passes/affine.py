@@ -38,7 +38,8 @@ def fold_affine(graph: Graph) -> Graph:
             if (scale != 1).any():
                 array = initializers[made.inputs[1] if made else weight]
                 factors = np.full(outputs, scale).reshape(-1, *(1,) * (array.ndim - 1))
-                scaled = np.empty(array.shape, np.float32)  # no array of float64 in between
+                shape = np.broadcast_shapes(array.shape, factors.shape)
+                scaled = np.empty(shape, np.float32)  # no array of float64 in between
                 np.multiply(array, factors, out=scaled, dtype=np.float64, casting="same_kind")
                 if made:
                     weight = made.inputs[1] = names.fresh(f"{weight}.scaled")

@@ -18,6 +18,7 @@ from ..graph import Array
 from ..text import count, shape_text, table
 from .case import Case, Difference
 from .causes import find
+from .integers import Integers, integers
 from .numbers import error, like, rms
 from .pairs import paired
 from .sides import Side, round_weights, run_model, saved
@@ -26,8 +27,10 @@ __all__ = [
     "ROUNDED_TOLERANCE",
     "TOLERANCE",
     "Difference",
+    "Integers",
     "Side",
     "Verification",
+    "integers",
     "round_weights",
     "run_model",
     "saved",
@@ -77,19 +80,24 @@ class Verification:
         return data
 
     def lines(self) -> list[str]:
+        whole = any(d.steps is not None for d in self.differences)
         renamed = any(d.value != d.other for d in self.differences)
         header = [
             "value",
             *(["in the second"] if renamed else []),
             "op",
             "shape",
+            *(["steps"] if whole else []),
             "max |a-b| / rms",
         ]
         rows = []
         for d in self.differences:
             name = [d.value, d.other] if renamed else [d.value]
             mark = "  <- first" if d is self.first else ""
-            rows.append([*name, d.op, shape_text((0, *d.shape[1:])), f"{d.error:.2g}{mark}"])
+            steps = ["-" if d.steps is None else f"{d.steps:.3g}"] if whole else []
+            rows.append(
+                [*name, d.op, shape_text((0, *d.shape[1:])), *steps, f"{d.error:.2g}{mark}"]
+            )
         text = [f"{self.names[0]} against {self.names[1]}", "", *table(header, rows), ""]
         if self.images:
             text.append(f"same class for {self.same_class} of {count(self.images, 'image')}")
@@ -101,7 +109,7 @@ class Verification:
             worst = max(d.error for d in self.differences)
             return [*text, f"PASSED: at most {worst:.2g} of rms, allowed {self.tolerance:g}"]
         text.append(f"first difference: '{self.first.value}'; likely cause: {self.cause}")
-        bad = sum(not d.error <= self.tolerance for d in self.differences)
+        bad = sum(not d.within(self.tolerance) for d in self.differences)
         total = count(len(self.differences), "value")
         return [*text, f"FAILED: {bad} of {total} beyond {self.tolerance:g} of rms"]
 
@@ -141,17 +149,19 @@ def verify(
         node = a.producer(mine) or b.producer(other)
         op = node.op if node else ""
         off = error(u, v) * (rms(u) if op == "Softmax" else 1)
-        differences.append(Difference(mine, other, op, u.shape, off))
-    first = next((d for d in differences if not d.error <= tolerance), None)
+        known = b.of_integers(other) or a.of_integers(mine)
+        steps = None if known is None else error(u, v) * rms(u) / known.scale
+        differences.append(Difference(mine, other, op, u.shape, off, steps))
+    first = next((d for d in differences if not d.within(tolerance)), None)
     cause = ""
     if first is not None:
         cause = find(Case(a, b, dict(pairs), first, tolerance, inputs))
-    known = [(a.classes[m], b.classes[o]) for m, o in pairs if m in a.classes and o in b.classes]
-    if not known:
+    lists = [(a.classes[m], b.classes[o]) for m, o in pairs if m in a.classes and o in b.classes]
+    if not lists:
         if classes is not None:
             raise ValueError("no value of both is a list of classes, N x C")
         return Verification((a.name, b.name), tolerance, tuple(differences), first, cause)
-    best = known[-1]
+    best = lists[-1]
     if len(best[0]) != len(best[1]):
         raise ValueError(f"{len(best[0])} images in {a.name}, {len(best[1])} in {b.name}")
     same = int(np.count_nonzero(best[0] == best[1]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..graph import Array
+from .integers import NEAR
 from .numbers import error, like
 from .sides import Side
 
@@ -17,7 +18,7 @@ class Difference(NamedTuple):
     """One value that both sides have.
 
     error: largest |a - b| relative to the rms of a's value; of a softmax, whose rms says little,
-    as it is.
+    as it is. steps: the same in steps of the integers that stand for it, if there are any.
     """
 
     value: str
@@ -25,6 +26,11 @@ class Difference(NamedTuple):
     op: str  # of the node that computes it; empty if no side is a model
     shape: tuple[int, ...]
     error: float
+    steps: float | None = None
+
+    def within(self, tolerance: float) -> bool:
+        """Of the rms, or of a step."""
+        return self.error <= tolerance or (self.steps is not None and self.steps <= NEAR)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Container, Iterator
 import numpy as np
 
 from ..graph import Array, Graph, Node
+from ..ops.quant import dequantize_linear
 from .case import Case, Changes, explained
 from .numbers import error
+from .quantized import weights as quantized_weights
 
 ATTRIBUTES = {
     "ceil_mode": "one pool rounds its size up (ceil, as Caffe's) and the other down",
@@ -24,6 +26,8 @@ KERNELS: Changes = {
     "weights transposed: input and output channels swapped": lambda w: w.swapaxes(0, 1),
 }
 MATRICES: Changes = {"weights transposed": lambda w: w.T}
+# What the range of integers may stand for, and what makes integers.
+RANGES = ("Relu", "Clip", "QuantizeLinear", "DequantizeLinear")
 # How far rounding weights to a type moves them, from them and the largest of their row.
 ROUNDINGS: dict[str, Callable[[Array, Array], Array]] = {
     "float16": lambda w, rows: np.maximum(np.abs(w) * 2.0**-10, 2.0**-24),
@@ -43,6 +47,8 @@ def causes(case: Case) -> Iterator[str]:
             yield "the same values are concatenated in another order"
     start, chain = _chain(a.graph, case.first.value, case.pairs)
     begin, links = _chain(b.graph, case.first.other, case.pairs.values())
+    if a.integers or b.integers:  # their range may stand for what limits a value
+        chain, links = ([op for op in ops if op not in RANGES] for ops in (chain, links))
     if chain != links:
         yield (
             f"{a.name} has {'+'.join(chain)}, {b.name} has {'+'.join(links)}: an operator is "
@@ -69,7 +75,8 @@ def _chain(graph: Graph, value: str, known: Container[str]) -> tuple[str, list[s
 
 def _attributes(mine: Node, other: Node) -> Iterator[str]:
     if mine.op != other.op:
-        yield f"{mine.op} against {other.op}"
+        if mine.op not in RANGES and other.op not in RANGES:
+            yield f"{mine.op} against {other.op}"
         return
     for key in sorted(mine.attrs.keys() | other.attrs.keys()):
         a, b = mine.attrs.get(key), other.attrs.get(key)
@@ -77,8 +84,21 @@ def _attributes(mine: Node, other: Node) -> Iterator[str]:
             yield ATTRIBUTES.get(key, f"{key} {{}} against {{}}").format(a, b)
 
 
+def _constant(graph: Graph, name: str) -> Array | None:
+    """Weights, which may be made of integers."""
+    made = next((node for node in graph.nodes if name in node.outputs), None)
+    if made is None or made.op != "DequantizeLinear":
+        return graph.initializers.get(name)
+    if any(part not in graph.initializers for part in made.inputs):
+        return None
+    q, scale, *zero = (graph.initializers[part] for part in made.inputs)
+    return dequantize_linear(q, scale, *zero, axis=0)
+
+
 def _weights(case: Case, a: Graph, b: Graph, mine: Node, other: Node) -> Iterator[str]:
-    w, z = a.initializers[mine.inputs[1]], b.initializers[other.inputs[1]]
+    w, z = _constant(a, mine.inputs[1]), _constant(b, other.inputs[1])
+    if w is None or z is None:
+        return
     if w.shape != z.shape:
         if w.T.shape == z.shape and np.array_equal(w.T, z):
             yield "weights transposed"
@@ -111,6 +131,7 @@ def _changed_weights(case: Case, w: Array, z: Array, node: Node) -> Iterator[str
     scale = float(np.vdot(w, z) / max(float(np.vdot(w, w)), 1e-30))
     if abs(scale - 1) > 1e-3 and _close(w * scale, z):
         yield f"weights times {scale:.6g}: input of another scale, or a folded factor"
+    yield from quantized_weights(w, z)
     rows = np.abs(w.reshape(len(w), -1)).max(axis=1).reshape(-1, *[1] * (w.ndim - 1))
     for what, bound in ROUNDINGS.items():
         if (np.abs(w - z) <= bound(w, rows)).all():

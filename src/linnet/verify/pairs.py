@@ -13,11 +13,12 @@ SAME = 1e-3  # of the rms: whether what Caffe saved of a layer is what the layer
 
 def paired(a: Side, b: Side) -> list[tuple[str, str]]:
     """Names of values that mean the same, in the order of `a`."""
-    found = {
-        name: name
-        for name in a.values
-        if name in b.values and (not a.graph or not b.graph or _op(a, name) == _op(b, name))
-    }
+    found: dict[str, str] = {}
+    both = a.graph and b.graph
+    for name in [*a.values, *(a.graph.aliases if a.graph else ())]:
+        mine, other = a.own(name), b.own(name)
+        if mine and other and (not both or _op(a, mine) == _op(b, other) or _whole(a, b, name)):
+            found.setdefault(mine, other)
 
     def add(mine: str, other: str) -> None:
         if mine not in found and other not in found.values():
@@ -39,6 +40,11 @@ def paired(a: Side, b: Side) -> list[tuple[str, str]]:
     elif not found and len(b.values) == 1:  # an output saved under another name, or none
         add(ends[0][-1], ends[1][0])
     return [(name, found[name]) for name in a.values if name in found]
+
+
+def _whole(a: Side, b: Side, name: str) -> bool:
+    """Whether integers stand for a value: what limits it may be their range."""
+    return any(side.of_integers(side.own(name)) for side in (a, b))
 
 
 def _op(side: Side, value: str) -> str:
