@@ -46,7 +46,9 @@ def lines() -> list[str]:
             code, pads_word = pick(("max", ""), ("average", ""), ("average", " pads"))
             types = x if code == "max" else types
             steps = f"s{s}" if s > 1 else ""
-            made.append(f"pool {types} {size} r{r}x{r}{steps}{pads} {code}{pads_word} nchw t{threads}")
+            made.append(
+                f"pool {types} {size} r{r}x{r}{steps}{pads} {code}{pads_word} nchw t{threads}"
+            )
             continue
         weights = pick("wint8", "wint8", "wint8", "wuint8")
         end = pick("", "", " add", " relu", " clip-1,1.5", " add relu6")
@@ -67,7 +69,9 @@ def lines() -> list[str]:
         window = f"r{r}x{q}{f's{s}' if s > 1 else ''}"
         window += f"p{','.join(map(str, pads))}" if any(pads) else ""
         window += f"d{d}" if d > 1 else ""
-        made.append(f"conv {types} n{n} c{c}h{h}w{w} k{k}{window} {weights}{group}{end} nchw t{threads}")
+        made.append(
+            f"conv {types} n{n} c{c}h{h}w{w} k{k}{window} {weights}{group}{end} nchw t{threads}"
+        )
     return made
 
 
@@ -162,7 +166,10 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
         return integers(F32(function(real)) / sy, to, sy, zy, low, high)
     q, factors, bias = data["w"], data["factors"], data["bias"]
     step = sx * factors
-    sums = dot(p, exact, q.astype(np.int64)) + np.rint(np.float64(bias) / step).astype(np.int64)[:, None, None]
+    sums = (
+        dot(p, exact, q.astype(np.int64))
+        + np.rint(np.float64(bias) / step).astype(np.int64)[:, None, None]
+    )
     between = scales["between"] if p["binary"] else (0, 0)
     first = F32(between[0]) if between[0] else sy if to != np.float32 else F32(1)
     scale = (step / first)[:, None, None]
