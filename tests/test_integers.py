@@ -82,8 +82,9 @@ def limits(dtype: Any, scale: Any, zero: int, low: float, high: float) -> tuple[
     return max(info.min - zero, steps[0]), min(info.max - zero, steps[1])
 
 
-def integers(v: Any, dtype: Any, scale: Any, zero: int, low: float, high: float) -> Any:
+def integers(v: Any, dtype: Any, grid: tuple[Any, int], low: float, high: float) -> Any:
     """clamp(rint(v)) + zero, half to even."""
+    scale, zero = grid
     least, most = limits(dtype, scale, zero, low, high)
     return (np.rint(np.clip(v, F32(least), F32(most))) + zero).astype(dtype)
 
@@ -140,30 +141,30 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
     if p["function"] == "dequantize":
         return (x.astype(np.int64) - int(b)).astype(F32) * F32(a)
     if p["function"] == "quantize" and p["in_dtype"] == np.float32:
-        return integers(np.where(np.isnan(x), F32(0), x) / F32(a), to, F32(a), int(b), low, high)
+        return integers(np.where(np.isnan(x), F32(0), x) / F32(a), to, (F32(a), int(b)), low, high)
     exact = x.astype(np.int64) - zx
     if p["kind"] == "pool":
         most, total, divisor = windows(p, x.astype(np.int64), zx)
         if not p["average"]:
             return most.astype(to)
         scale = (np.float64(sx) / (np.float64(sy) * divisor)).astype(F32)
-        return integers(total.astype(F32) * scale, to, sy, zy, low, high)
+        return integers(total.astype(F32) * scale, to, (sy, zy), low, high)
     if p["kind"] == "map":
         other = z.astype(np.int64) - zz
         if p["function"] == "add":
             first = exact.astype(F32) * F32(np.float64(sx) / sy)
             v = first + other.astype(F32) * F32(np.float64(sz) / sy)
-            return integers(v, to, sy, zy, low, high)
+            return integers(v, to, (sy, zy), low, high)
         if p["function"] == "mul":
             factor = F32(np.float64(sx) * sz / sy)
-            return integers((exact * other).astype(F32) * factor, to, sy, zy, low, high)
+            return integers((exact * other).astype(F32) * factor, to, (sy, zy), low, high)
         real = np.float64(exact.astype(F32) * sx)
         function = {
             "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
             "leaky": lambda v: np.where(v < 0, np.float64(F32(a)) * v, v),
             "quantize": lambda v: v,
         }[p["function"]]
-        return integers(F32(function(real)) / sy, to, sy, zy, low, high)
+        return integers(F32(function(real)) / sy, to, (sy, zy), low, high)
     q, factors, bias = data["w"], data["factors"], data["bias"]
     step = sx * factors
     sums = (
@@ -182,7 +183,7 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
         v = v * F32(np.float64(first) / sy)
     if p["binary"]:
         v = v + (z.astype(np.int64) - zz).astype(F32) * F32(np.float64(sz) / sy)
-    return integers(v, to, sy, zy, low, high)
+    return integers(v, to, (sy, zy), low, high)
 
 
 def operands(p: dict[str, Any]) -> dict[str, Any]:

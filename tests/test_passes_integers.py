@@ -240,7 +240,10 @@ def test_weights_without_a_sign():
     np.testing.assert_array_equal(found, signed)
     whole = np.arange(216).reshape(6, 4, 3, 3).astype(np.uint8)
     off = (np.array(0.01, np.float32), np.array(80, np.uint8))
-    assert weights(canonical(with_weights(whole, *off))[0]) is None  # up to 135
+    found = weights(canonical(with_weights(whole, *off))[0])  # up to 135
+    assert found is not None
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, whole)
 
 
 def test_scales_along_other_axes_make_floats():

@@ -77,7 +77,7 @@ def keep_integers(low: Lowering) -> None:
 def _in_bytes(q: Array) -> tuple[Array, int]:
     """Integers as int8, or as uint8 with a zero point where that does not hold them."""
     least, most = int(q.min(initial=0)), int(q.max(initial=0))
-    if -128 <= least and most <= 127:
+    if least >= -128 and most <= 127:
         return q.astype(np.int8), 0
     zero = min(max(-least, 0), 255)
     return (q + zero).astype(np.uint8), zero
