@@ -17,7 +17,9 @@ struct ByteRange {
 };
 constexpr uint32_t flip_of(DType type) { return type == DType::kI8 ? 0x80808080u : 0; }
 // The zero point of an operand whose bytes have been turned to unsigned ones.
-inline int32_t unsigned_zero(const Operand& o) { return o.zero + (o.dtype == DType::kI8 ? 128 : 0); }
+inline int32_t unsigned_zero(const Operand& o) {
+  return o.zero + (o.dtype == DType::kI8 ? 128 : 0);
+}
 
 // The limits of integers that stand for reals within `limits`, counted from the zero point.
 struct StepLimits {

@@ -21,7 +21,9 @@ struct IntegerDepthwiseArgs {
   int64_t thread_bytes;
   bool bytes;  // the tile's weights are int8
   bool copy() const { return window.padded(); }
-  int64_t input_rows(int64_t rows) const { return (rows - 1) * window.stride[0] + window.extent(0); }
+  int64_t input_rows(int64_t rows) const {
+    return (rows - 1) * window.stride[0] + window.extent(0);
+  }
   int64_t row_bytes() const { return (x.dims.w + window.pad[1] + window.pad[3]) * channels; }
 };
 
@@ -49,8 +51,7 @@ void copy_band(const IntegerDepthwiseArgs& a, int64_t x_pixel, const uint8_t* im
       for (int64_t i = 0; i < a.x.dims.w; ++i)
         std::memcpy(inside + i * a.channels, from + i * x_pixel, static_cast<size_t>(a.channels));
     }
-    std::memset(inside + a.x.dims.w * a.channels, zero,
-                static_cast<size_t>(w.pad[3] * a.channels));
+    std::memset(inside + a.x.dims.w * a.channels, zero, static_cast<size_t>(w.pad[3] * a.channels));
   }
 }
 
@@ -104,8 +105,7 @@ void pack(const Window& w, int64_t channels, const Kernels& kernels, int group, 
           for (int i = 0; i < std::min<int64_t>(group, rows - r); ++i) {
             const int at = kernels.wide.by_lane ? lane * group + i : i * width + lane;
             const int64_t channel = first + lane;
-            out[at] = static_cast<T>(
-                from.integer(channel, (channel * rows + r + i) * cols + c));
+            out[at] = static_cast<T>(from.integer(channel, (channel * rows + r + i) * cols + c));
           }
         }
       }

@@ -15,9 +15,9 @@
 namespace linnet {
 namespace {
 
-constexpr int64_t kRow = 48;           // about as many pixels are a row of a 1x1 convolution
-constexpr int64_t kMostPlanes = 8;     // channels that are copied from planes
-constexpr int64_t kSlack = 64;         // bytes behind what is copied, which groups may reach into
+constexpr int64_t kRow = 48;        // about as many pixels are a row of a 1x1 convolution
+constexpr int64_t kMostPlanes = 8;  // channels that are copied from planes
+constexpr int64_t kSlack = 64;      // bytes behind what is copied, which groups may reach into
 constexpr double kMostScratch = 1 << 25;  // bytes of one thread
 constexpr double kTaskCycles = 300, kRunCycles = 4, kTileCycles = 20;
 constexpr double kCopyCycles[] = {0.1, 1};  // of a byte, channels last or planar
@@ -44,10 +44,10 @@ struct IntegerConv {
   // Pixels of the result know no rows, as those of a 1x1 convolution or of whole images: those of
   // all images together are cut into rows. They lie `step` bytes apart.
   bool flat;
-  bool planar;                    // the input lies in planes
-  bool copy;                      // what tiles read is copied first
-  bool bytes;                     // tiles read bytes, for weights of int8
-  int64_t x_pixel, x_row, step;   // bytes, where tiles read
+  bool planar;                   // the input lies in planes
+  bool copy;                     // what tiles read is copied first
+  bool bytes;                    // tiles read bytes, for weights of int8
+  int64_t x_pixel, x_row, step;  // bytes, where tiles read
   int64_t x_image;               // bytes from one image to the next where they lie
   int64_t outer, middle, inner;  // runs of taps; inner: groups of numbers
   int64_t x_outer, x_middle;     // bytes
@@ -88,8 +88,8 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
   const int64_t pixels = x.dims.h * x.dims.w;
   planar = x.layout == Layout::kNchw && x.dims.c > 1 && pixels > 1;
   const bool single = window.kernel[0] == 1 && window.kernel[1] == 1 && window.unit_stride();
-  const bool whole = y.dims.h * y.dims.w == 1 && window.kernel[0] == x.dims.h &&
-                     window.kernel[1] == x.dims.w;
+  const bool whole =
+      y.dims.h * y.dims.w == 1 && window.kernel[0] == x.dims.h && window.kernel[1] == x.dims.w;
   flat = (single || whole) && !window.padded() && !planar;
   const int64_t pixel = x.layout == Layout::kNchw ? x.dims.c : x.pixel(width);
   // Groups of numbers reach behind the last channel: at the end of the image behind that.
@@ -125,7 +125,8 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
 double IntegerConv::line(const IntegerTiles& tiles, int64_t count, int each) const {
   const auto parts = static_cast<double>(ceil_div(row, tiles.cols[each]));
   const double cols = static_cast<double>(row) / parts;
-  const double rate = tiles.by_lane && element() == 2 ? 1.5 : 1;  // sums are instructions of their own
+  const double rate =
+      tiles.by_lane && element() == 2 ? 1.5 : 1;  // sums are instructions of their own
   const double step = std::max(rate * each * cols, 4.0) + 0.3 * (each + cols);
   const double taps = static_cast<double>(outer * middle * inner) * (tiles.by_lane ? 1 : 4);
   return static_cast<double>(count) * parts *
@@ -138,8 +139,7 @@ void IntegerConv::choose_panels(const IntegerTiles& tiles, int width) {
   double least = 0;
   for (int each = 1; each <= std::min<int64_t>(tiles.vecs, vectors); ++each) {
     const int left = static_cast<int>(vectors % each);
-    const double sum =
-        line(tiles, vectors / each, each) + (left ? line(tiles, 1, left) : 0);
+    const double sum = line(tiles, vectors / each, each) + (left ? line(tiles, 1, left) : 0);
     if (each > 1 && sum >= least) continue;
     least = sum, vecs = each, rest = left, panels = ceil_div(vectors, each);
   }
@@ -148,9 +148,8 @@ void IntegerConv::choose_panels(const IntegerTiles& tiles, int width) {
 
 void IntegerConv::choose_bands(const Kernels& kernels) {
   const int64_t all = panels * groups;
-  const double weights = static_cast<double>(
-      groups * round_up(y.dims.c / groups, kernels.width) * taps() * tiles_of(kernels, bytes).group *
-      element());
+  const double weights = static_cast<double>(groups * round_up(y.dims.c / groups, kernels.width) *
+                                             taps() * tiles_of(kernels, bytes).group * element());
   struct Cut {
     int64_t band, bands, splits;
   };
@@ -174,8 +173,7 @@ void IntegerConv::choose_bands(const Kernels& kernels) {
     double sum = tiles + weight_cycles(weights, count, bytes, threads);
     const double between = weights / static_cast<double>(all) +
                            static_cast<double>(c.band * row * vecs * kernels.width);
-    sum = std::hypot(
-        sum, stream_cycles(bytes * count * static_cast<double>(all), bytes + between));
+    sum = std::hypot(sum, stream_cycles(bytes * count * static_cast<double>(all), bytes + between));
     if (copy)
       sum += kCopyCycles[x.layout == Layout::kNchw] * bytes * count * static_cast<double>(c.splits);
     const double tasks = count * static_cast<double>(c.splits);
@@ -367,11 +365,10 @@ class IntegerDirect final : public Algorithm {
     const Kernels& kernels = context.kernels;
     const IntegerConv a(p, kernels);
     const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
-    const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") +
-                                " g" + std::to_string(a.groups) + " v" +
-                                std::to_string(kernels.width) + "x" + std::to_string(a.vecs) + " " +
-                                std::to_string(a.channels) + "x" +
-                                std::to_string(window_of(p).kernel[0]);
+    const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") + " g" +
+                                std::to_string(a.groups) + " v" + std::to_string(kernels.width) +
+                                "x" + std::to_string(a.vecs) + " " + std::to_string(a.channels) +
+                                "x" + std::to_string(window_of(p).kernel[0]);
     auto packed = context.weights.get_bytes(
         weight, packing, packed_bytes(p, a, kernels), [&](const Weight& loaded, void* out) {
           if (a.bytes) {
@@ -380,8 +377,8 @@ class IntegerDirect final : public Algorithm {
             pack(p, a, tiles, kernels.width, loaded, static_cast<int16_t*>(out));
           }
         });
-    const IntegerTables tables = integer_tables(p, *weight, bias, a.groups, kernels.width,
-                                                a.bytes ? unsigned_zero(p.x) : 0);
+    const IntegerTables tables =
+        integer_tables(p, *weight, bias, a.groups, kernels.width, a.bytes ? unsigned_zero(p.x) : 0);
     return make_plan(kCode, a, context, static_cast<size_t>(a.threads * a.thread_bytes),
                      {packed, plan_table(tables.bias), plan_table(tables.scales)});
   }

@@ -26,11 +26,11 @@ struct IntegerMapArgs {
 void run_integer_map(const IntegerMapArgs& a, const Operands& o) {
   const Kernels& kernels = *o.kernels;
   const int64_t x_size = a.real_x ? sizeof(float) : 1, y_size = a.real_y ? sizeof(float) : 1;
-  const auto kernel = a.real_x                     ? kernels.quantize
-                      : a.real_y                   ? kernels.dequantize
-                      : a.code == MapCode::kAdd    ? kernels.integer_add
-                      : a.code == MapCode::kMul    ? kernels.integer_multiply
-                                                   : kernels.look_up;
+  const auto kernel = a.real_x                  ? kernels.quantize
+                      : a.real_y                ? kernels.dequantize
+                      : a.code == MapCode::kAdd ? kernels.integer_add
+                      : a.code == MapCode::kMul ? kernels.integer_multiply
+                                                : kernels.look_up;
   const int64_t bands = std::max<int64_t>(1, std::min(a.runs, a.runs * a.run / kPiece));
   o.pool.parallel_for(bands * a.pieces, [&](int64_t task, int) {
     const int64_t band = task / a.pieces, piece = task % a.pieces;
@@ -177,7 +177,8 @@ void run_integer_pool(const IntegerPoolArgs& a, const Operands& o) {
       }
       const int64_t padded_cols = std::min(w.kernel[1], a.x.dims.w + w.pad[3] - left);
       const int64_t divisor = w.include_pad ? padded_rows * padded_cols : rows * cols;
-      pool.scale = quotient(a.x.scale, static_cast<double>(a.y.scale) * static_cast<double>(divisor));
+      pool.scale =
+          quotient(a.x.scale, static_cast<double>(a.y.scale) * static_cast<double>(divisor));
       pool.bias = static_cast<int32_t>(-rows * cols * unsigned_zero(a.x));
       kernels.integer_average(pool);
     }
@@ -201,7 +202,11 @@ class IntegerPools final : public Algorithm {
   }
   Plan prepare(const Problem& p, const Weight*, const Weight*,
                const Context& context) const override {
-    const IntegerPoolArgs a{p.pool().code, p.pool().window, p.n, p.x, p.y,
+    const IntegerPoolArgs a{p.pool().code,
+                            p.pool().window,
+                            p.n,
+                            p.x,
+                            p.y,
                             StepLimits(p.y.dtype, p.y.scale, p.y.zero, {}),
                             round_up(p.x.dims.c, context.kernels.width)};
     return make_plan(kPoolCode, a, context);
@@ -210,7 +215,8 @@ class IntegerPools final : public Algorithm {
  private:
   std::string objection(const Problem& p, const Context&) const override {
     if (!p.quantized() || !is_byte(p.y.dtype)) return "for integers of 8 bits only";
-    if (p.pool().code == PoolCode::kMax && p.x.dtype != p.y.dtype) return "a maximum keeps its type";
+    if (p.pool().code == PoolCode::kMax && p.x.dtype != p.y.dtype)
+      return "a maximum keeps its type";
     if (p.x.layout != Layout::kNhwc || p.y.layout != Layout::kNhwc) return "channels last only";
     const Window& w = p.pool().window;
     if (w.dilation[0] > p.x.dims.h || w.dilation[1] > p.x.dims.w)

@@ -1,6 +1,6 @@
-// Quantized layers in plain loops, in every layout: what the other algorithms of integers must equal
-// to the last bit, and what runs where they all refuse. Compiled without contraction of products
-// and sums to one rounding.
+// Quantized layers in plain loops, in every layout: what the other algorithms of integers must
+// equal to the last bit, and what runs where they all refuse. Compiled without contraction of
+// products and sums to one rounding.
 
 #include <algorithm>
 #include <cmath>
@@ -47,8 +47,8 @@ int32_t sum_of(const IntegerRefArgs& a, const Operands& o, const Place& at) {
   const Window& w = a.window;
   const int64_t channels = a.x.dims.c / a.groups, rows = w.kernel[0], cols = w.kernel[1];
   const int64_t first = at.c / (a.y.dims.c / a.groups) * channels;
-  const auto* weight = static_cast<const int16_t*>(o.weights[kIntegerWeights]) +
-                       at.c * channels * rows * cols;
+  const auto* weight =
+      static_cast<const int16_t*>(o.weights[kIntegerWeights]) + at.c * channels * rows * cols;
   auto sum = static_cast<uint32_t>(static_cast<const int32_t*>(o.weights[kIntegerBias])[at.c]);
   for (int64_t c = 0; c < channels; ++c) {
     for (int64_t r = 0; r < rows; ++r) {
@@ -121,8 +121,7 @@ void map(const IntegerRefArgs& a, const Operands& o, const Place& at) {
     put(a, o.y, to, x == x ? x / a.scale : 0);
   } else if (o.operand) {
     const auto x = static_cast<float>(byte_at(o.x, a.x.dtype, from) - a.x.zero);
-    const auto z =
-        static_cast<float>(byte_at(o.operand, a.z.dtype, at.in(a.z_steps)) - a.z.zero);
+    const auto z = static_cast<float>(byte_at(o.operand, a.z.dtype, at.in(a.z_steps)) - a.z.zero);
     if (a.code == MapCode::kMul) return put(a, o.y, to, x * z * a.scale);
     const float first = x * a.scale, second = z * a.z_scale;
     put(a, o.y, to, first + second);
@@ -162,9 +161,7 @@ constexpr auto kCode = plan_code<&run_integer_ref>("integer_ref");
 class IntegerRef final : public Algorithm {
  public:
   const char* name() const override { return "integer-ref"; }
-  Kinds kinds() const override {
-    return {Kind::kConv, Kind::kMatmul, Kind::kPool, Kind::kMap};
-  }
+  Kinds kinds() const override { return {Kind::kConv, Kind::kMatmul, Kind::kPool, Kind::kMap}; }
   bool any_weights() const override { return true; }
   bool any_types() const override { return true; }
   bool uses_kernels() const override { return false; }
@@ -174,10 +171,24 @@ class IntegerRef final : public Algorithm {
   Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
                const Context& context) const override {
     const int width = context.kernels.width;
-    IntegerRefArgs a{p.kind(), {}, 1, MapCode::kCopy, false, p.n, p.x, p.y, p.z,
-                     Strides(p.x, width), Strides(p.y, width), Strides(p.z, width), {},
+    IntegerRefArgs a{p.kind(),
+                     {},
+                     1,
+                     MapCode::kCopy,
+                     false,
+                     p.n,
+                     p.x,
+                     p.y,
+                     p.z,
+                     Strides(p.x, width),
+                     Strides(p.y, width),
+                     Strides(p.z, width),
+                     {},
                      StepLimits(p.y.dtype, p.y.scale, p.y.zero, p.end.limits),
-                     p.end.limits.low, p.end.limits.high, 1, 1};
+                     p.end.limits.low,
+                     p.end.limits.high,
+                     1,
+                     1};
     if (p.kind() == Kind::kPool) {
       a.window = p.pool().window, a.average = p.pool().code == PoolCode::kAverage;
       return make_plan(kCode, a, context);

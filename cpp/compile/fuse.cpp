@@ -243,8 +243,8 @@ class Fuser {
 
   const Graph& graph_;
   const std::function<bool(const Problem&)>& takes_;
-  std::vector<int> users_;    // of each value: the last node that reads it
-  std::vector<int> readers_;  // how often each value is read or wanted
+  std::vector<int> users_;            // of each value: the last node that reads it
+  std::vector<int> readers_;          // how often each value is read or wanted
   std::vector<int> integer_readers_;  // how often groups read the integers that it is made of
 };
 
@@ -260,9 +260,9 @@ std::vector<Group> fuse(const Graph& graph, int64_t batch, const std::vector<int
     groups.push_back(fuser.group(static_cast<int>(n), batch, threads));
     for (const int node : groups.back().nodes) done[node] = true;
   }
-  groups.erase(std::remove_if(groups.begin(), groups.end(),
-                              [&](const Group& g) { return fuser.unread(g); }),
-               groups.end());
+  groups.erase(
+      std::remove_if(groups.begin(), groups.end(), [&](const Group& g) { return fuser.unread(g); }),
+      groups.end());
   return groups;
 }
 

@@ -12,9 +12,9 @@ namespace linnet {
 // A node with the followers that its step does as well, and the problem they come to together.
 struct Group {
   std::vector<int> nodes;
-  Problem problem;    // layouts are open; of no kind where the node has no problem
-  int x = -1;         // the value it reads, which of integers is what a DequantizeLinear reads
-  int z = -1;         // the second, be it the residual or an operand
+  Problem problem;  // layouts are open; of no kind where the node has no problem
+  int x = -1;       // the value it reads, which of integers is what a DequantizeLinear reads
+  int z = -1;       // the second, be it the residual or an operand
 
   int output(const Graph& graph) const { return graph.nodes[nodes.back()].output(); }
 };

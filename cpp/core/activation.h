@@ -38,37 +38,37 @@ static constexpr bool is_place(ReduceCode code) { return code >= ReduceCode::kFi
 // Functions of every element of an input, or of those of two: their codes, the words of keys for
 // them, how many inputs they have and how many parameters, and what a vector costs. Parameters of
 // the last two are the scale and the zero point.
-#define LINNET_MAP_CODES(X)             \
-  X(kCopy, "", 1, 0, 2)                 \
-  X(kAdd, "add", 2, 0, 2)               \
-  X(kSub, "sub", 2, 0, 2)               \
-  X(kMul, "mul", 2, 0, 2)               \
-  X(kDiv, "div", 2, 0, 6)               \
-  X(kMax, "max", 2, 0, 2)               \
-  X(kMin, "min", 2, 0, 2)               \
-  X(kPRelu, "prelu", 2, 0, 2)           \
-  X(kPow, "pow", 2, 0, 90)              \
-  X(kSigmoid, "sigmoid", 1, 0, 25)      \
-  X(kTanh, "tanh", 1, 0, 40)            \
-  X(kExp, "exp", 1, 0, 25)              \
-  X(kLog, "log", 1, 0, 40)              \
-  X(kSqrt, "sqrt", 1, 0, 6)             \
-  X(kReciprocal, "reciprocal", 1, 0, 6) \
-  X(kNeg, "neg", 1, 0, 2)               \
-  X(kAbs, "abs", 1, 0, 2)               \
-  X(kSign, "sign", 1, 0, 2)             \
-  X(kFloor, "floor", 1, 0, 2)           \
-  X(kCeil, "ceil", 1, 0, 2)             \
-  X(kRound, "round", 1, 0, 2)           \
-  X(kSoftplus, "softplus", 1, 0, 60)    \
-  X(kSoftsign, "softsign", 1, 0, 6)     \
-  X(kSwish, "swish", 1, 0, 25)          \
-  X(kHardSwish, "hardswish", 1, 0, 2)   \
-  X(kMish, "mish", 1, 0, 40)            \
-  X(kErf, "erf", 1, 0, 60)              \
-  X(kGelu, "gelu", 1, 0, 50)            \
-  X(kLeaky, "leaky", 1, 1, 2)           \
-  X(kElu, "elu", 1, 2, 25)              \
+#define LINNET_MAP_CODES(X)               \
+  X(kCopy, "", 1, 0, 2)                   \
+  X(kAdd, "add", 2, 0, 2)                 \
+  X(kSub, "sub", 2, 0, 2)                 \
+  X(kMul, "mul", 2, 0, 2)                 \
+  X(kDiv, "div", 2, 0, 6)                 \
+  X(kMax, "max", 2, 0, 2)                 \
+  X(kMin, "min", 2, 0, 2)                 \
+  X(kPRelu, "prelu", 2, 0, 2)             \
+  X(kPow, "pow", 2, 0, 90)                \
+  X(kSigmoid, "sigmoid", 1, 0, 25)        \
+  X(kTanh, "tanh", 1, 0, 40)              \
+  X(kExp, "exp", 1, 0, 25)                \
+  X(kLog, "log", 1, 0, 40)                \
+  X(kSqrt, "sqrt", 1, 0, 6)               \
+  X(kReciprocal, "reciprocal", 1, 0, 6)   \
+  X(kNeg, "neg", 1, 0, 2)                 \
+  X(kAbs, "abs", 1, 0, 2)                 \
+  X(kSign, "sign", 1, 0, 2)               \
+  X(kFloor, "floor", 1, 0, 2)             \
+  X(kCeil, "ceil", 1, 0, 2)               \
+  X(kRound, "round", 1, 0, 2)             \
+  X(kSoftplus, "softplus", 1, 0, 60)      \
+  X(kSoftsign, "softsign", 1, 0, 6)       \
+  X(kSwish, "swish", 1, 0, 25)            \
+  X(kHardSwish, "hardswish", 1, 0, 2)     \
+  X(kMish, "mish", 1, 0, 40)              \
+  X(kErf, "erf", 1, 0, 60)                \
+  X(kGelu, "gelu", 1, 0, 50)              \
+  X(kLeaky, "leaky", 1, 1, 2)             \
+  X(kElu, "elu", 1, 2, 25)                \
   X(kHardSigmoid, "hardsigmoid", 1, 2, 2) \
   X(kQuantize, "quantize", 1, 2, 8)       \
   X(kDequantize, "dequantize", 1, 2, 4)

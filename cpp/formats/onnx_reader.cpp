@@ -364,8 +364,7 @@ class Reader {
           if (op == "Cast" && !value) return cast(inputs, outputs, attributes);
           for (const std::string& input : inputs)
             if (stored_.count(input))
-              throw NotCanonical("input '" + input +
-                                 "' is float16 without a Cast");
+              throw NotCanonical("input '" + input + "' is float16 without a Cast");
           builder_->node(op, name, inputs, outputs, attributes);
         });
     if (!ok)
@@ -374,7 +373,8 @@ class Reader {
 
   void cast(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
             const Attributes& attributes) {
-    const auto half = inputs.size() == 1 && outputs.size() == 1 ? stored_.find(inputs[0]) : stored_.end();
+    const auto half =
+        inputs.size() == 1 && outputs.size() == 1 ? stored_.find(inputs[0]) : stored_.end();
     if (half == stored_.end() || attributes != Attributes{{"to", kFloat}})
       throw NotCanonical("only a float16 initializer may be cast, and only to float32");
     builder_->initializer(outputs[0], half->second);

@@ -31,8 +31,7 @@ bool is_plain(const Weight& weight) { return is_byte(weight.type) && weight.scal
 // Whether a node multiplies integers with integers.
 bool multiplies_integers(const Graph& graph, const Node& node, size_t input) {
   return node.op->quantized && node.op->role(input) == Role::kWeight && node.weight(input) >= 0 &&
-         is_byte(graph.weights[node.weight(input)].type) &&
-         graph.integers_of(node.value(0)) >= 0;
+         is_byte(graph.weights[node.weight(input)].type) && graph.integers_of(node.value(0)) >= 0;
 }
 
 }  // namespace
@@ -178,8 +177,7 @@ void GraphBuilder::dequantize(const std::vector<std::string>& inputs,
   if (inputs.size() == 3 && !inputs[2].empty()) {
     const Weight* zero = weight(inputs[2]);
     if (!zero || zero->type != q->type || zero->shape != scale.shape)
-      fail("zero point '" + inputs[2] + "' is not " + to_string(q->type) +
-           " of the scale's shape");
+      fail("zero point '" + inputs[2] + "' is not " + to_string(q->type) + " of the scale's shape");
     const Weight zeros = zero->loaded();
     bool any = false;
     for (size_t i = 0; i < rows; ++i) {

@@ -19,7 +19,7 @@ struct Weight {
   std::vector<int64_t> integers;  // value of an int64 tensor (a Reshape's shape, places)
   std::shared_ptr<const void> owner = nullptr;
   DType type = DType::kF32;
-  const void* stored = nullptr;    // float16 or int8 in place of `data`, dense, of any alignment
+  const void* stored = nullptr;  // float16 or int8 in place of `data`, dense, of any alignment
   // int8 and uint8: scales, and zero points where there are any, one for each index of axis 0.
   std::vector<float> scales = {};
   std::vector<int32_t> zeros = {};

@@ -155,8 +155,8 @@ struct DepthwiseWide {
 #endif
 };
 
-// Numbers of a row, a vector at a time: One::run(rows, x, z, y) for those that begin there. The last
-// ones of a row have room for a vector elsewhere.
+// Numbers of a row, a vector at a time: One::run(rows, x, z, y) for those that begin there. The
+// last ones of a row have room for a vector elsewhere.
 template <typename One, size_t kX, size_t kY>
 void each_vector(const IntegerRows& r) {
   const char *x = static_cast<const char*>(r.x), *z = static_cast<const char*>(r.z);

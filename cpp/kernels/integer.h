@@ -39,8 +39,9 @@ LINNET_INLINE Ints splat_ints(int32_t x) { return _mm256_set1_epi32(x); }
 LINNET_INLINE Vec to_floats(Ints a) { return _mm256_cvtepi32_ps(a); }
 LINNET_INLINE Ints add_ints(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
 LINNET_INLINE void store_bytes(void* p, Ints a) {
-  const __m256i first = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                         0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i first =
+      _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
+                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
   const __m256i fours = _mm256_shuffle_epi8(a, first);
   const __m128i eight =
       _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
@@ -196,8 +197,8 @@ void integer_tile(const IntegerTile& t) {
 }
 
 // Depthwise convolutions: a vector of channels of some rows of a column of the image, of which it
-// has as many as a group, are groups; each meets the weights of the pixels whose windows it lies in.
-// Rows has kGroup; column(x, x_row, rows, flip), the vector of groups; and dot(acc, w, column).
+// has as many as a group, are groups; each meets the weights of the pixels whose windows it lies
+// in. Rows has kGroup; column(x, x_row, rows, flip), the vector of groups; and dot(acc, w, column).
 template <typename Rows, int kPixels, int kTaps, int kStride>
 LINNET_INLINE void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w,
                                     const int32_t* bias, const Requantization& end, const void* z,
@@ -253,7 +254,8 @@ void depthwise_row(const IntegerDepthwise& t, ptrdiff_t vector) {
   };
   constexpr ptrdiff_t kMany = Rows::kPixels, kFew = 4;
   ptrdiff_t p = 0;
-  for (; p + kMany <= t.pixels; p += kMany) pixels(p, depthwise_pixels<Rows, kMany, kTaps, kStride>);
+  for (; p + kMany <= t.pixels; p += kMany)
+    pixels(p, depthwise_pixels<Rows, kMany, kTaps, kStride>);
   if (p < t.pixels && t.pixels >= kMany && t.pixels - p > kFew) {
     return pixels(t.pixels - kMany, depthwise_pixels<Rows, kMany, kTaps, kStride>);
   }

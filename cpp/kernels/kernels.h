@@ -284,8 +284,8 @@ struct Requantization {
   const float* scale;  // of each output channel
   float low, high;     // whole numbers, counted from the zero point; reals of a float32 result
   int32_t zero;
-  bool real;                   // y is float32
-  bool between;                // there are integers between
+  bool real;     // y is float32
+  bool between;  // there are integers between
   float between_low, between_high;
   float factor, z_factor;
   float z_zero;   // counted as z is after its flip
@@ -328,13 +328,13 @@ struct IntegerTiles {
 
 // Neighbouring output pixels of a depthwise convolution of integers, for some channels.
 struct IntegerDepthwise {
-  const uint8_t* x;  // first tap of the first pixel
-  uint8_t flip;      // 0x80 where x is signed
+  const uint8_t* x;                 // first tap of the first pixel
+  uint8_t flip;                     // 0x80 where x is signed
   ptrdiff_t x_pixel, x_row, x_col;  // from one output pixel to the next, from one tap to the next
   ptrdiff_t rows, cols;             // taps
   // [vectors][groups of rows][cols][width][rows], the rows of a group being int8 or, of two, int16.
   const void* w;
-  ptrdiff_t channels;               // whole vectors
+  ptrdiff_t channels;  // whole vectors
   const int32_t* bias;
   const void* z;  // residual, laid out like y; nullptr for none
   void* y;

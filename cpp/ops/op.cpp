@@ -86,8 +86,8 @@ std::vector<TensorType> types_of(const OpDef& op, const Params& params,
                                  const std::vector<TensorType>& inputs) {
   for (size_t i = 0; i < inputs.size() && !op.any_type; ++i) {
     const bool activation = op.role(i) == Role::kActivation || op.role(i) == Role::kEither;
-    const bool integers = (op.integers && inputs[i].dtype == DType::kI64) ||
-                          (op.bytes && is_byte(inputs[i].dtype));
+    const bool integers =
+        (op.integers && inputs[i].dtype == DType::kI64) || (op.bytes && is_byte(inputs[i].dtype));
     if (activation && inputs[i].dtype != DType::kF32 && !integers) {
       refuse(std::string("an input is ") + to_string(inputs[i].dtype) +
              ", only float32 is supported; cast it");

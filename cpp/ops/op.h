@@ -70,8 +70,8 @@ struct OpDef {
   bool bytes = false;     // they may be int8 or uint8 instead
   // Its step computes with integers of 8 bits where its inputs come from a DequantizeLinear.
   bool quantized = false;
-  bool finds = false;     // its results are rows, of which those that begin with -1 are none
-  bool planar = false;    // reads and writes whole images only, channel by channel
+  bool finds = false;   // its results are rows, of which those that begin with -1 are none
+  bool planar = false;  // reads and writes whole images only, channel by channel
   // The problem that one step solves: kind, dims and parameters, for one image; null for operators
   // that have a `lower` of their own.
   Problem (*problem)(const Graph& graph, const Node& node) = nullptr;

@@ -31,7 +31,8 @@ const char* objection(const Problem& p) {
       return "padding is not smaller than the window";
     if (p.pool().code == PoolCode::kAverage && w.dilated()) return "an average has no dilation";
   }
-  if (p.weights() >= static_cast<DType>(kWeightTypes) && !p.quantized()) return "weights have no such type";
+  if (p.weights() >= static_cast<DType>(kWeightTypes) && !p.quantized())
+    return "weights have no such type";
   if (p.weighted() && p.quantized() &&
       (!is_byte(p.weights()) || (p.y.dtype != DType::kF32 && !is_byte(p.y.dtype))))
     return "integers have weights of 8 bits, and results of such or float32";
@@ -47,8 +48,8 @@ const char* objection(const Problem& p) {
   if (p.kind() == Kind::kMap && p.map().code == MapCode::kDequantize &&
       (!is_byte(p.x.dtype) || p.y.dtype != DType::kF32))
     return "dequantize makes float32 of integers of 8 bits";
-  if (p.kind() == Kind::kMap && (p.map().code == MapCode::kQuantize ||
-                                 p.map().code == MapCode::kDequantize) &&
+  if (p.kind() == Kind::kMap &&
+      (p.map().code == MapCode::kQuantize || p.map().code == MapCode::kDequantize) &&
       !(p.map().a > 0 && p.map().a < kInfinity))
     return "the scale is no positive number";
   if (p.kind() == Kind::kConv && p.weights() != DType::kF32 && !p.quantized() &&
