@@ -112,7 +112,8 @@ def run(args: argparse.Namespace) -> Result:
     graph = canonical(
         model, weights, args.stages, args.shapes, outputs=args.outputs, arithmetic="float"
     )
-    graph.metadata = merged(graph.metadata, given_preprocess(args) or None)
+    if args.images is not None:  # by default as they are
+        graph.metadata = merged(graph.metadata, given_preprocess(args))
     found = quantize.quantize(
         graph,
         _samples(args, graph),

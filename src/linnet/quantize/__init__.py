@@ -116,8 +116,10 @@ def _measured(
     if possible and all(p.assignment != plain for p in points):
         points.append(Point(plain, 0.0, chooser.estimate(plain)))
     chooser.progress("measuring", 0, 1)
-    assignments = [plain, *(p.assignment for p in points)]
-    reference, *costs = meter.whole([Scheme(network, a) for a in assignments])
+    others = [p for p in points if p.assignment != plain]
+    assignments = [plain, *(p.assignment for p in others)]
+    reference, *found = meter.whole([Scheme(network, a) for a in assignments])
+    costs = [found[others.index(p)] if p in others else reference for p in points]
     chooser.progress("measuring", 1, 1)
     measured = list(zip(points, costs))
     allowed = [(p, cost) for p, cost in measured if p.loss <= max_loss]

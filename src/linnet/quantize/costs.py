@@ -190,11 +190,15 @@ def load(scheme: Scheme, calibration: Calibration, options: Mapping[str, Any]) -
     with TemporaryDirectory(prefix="linnet-") as folder:
         path = Path(folder) / "network.onnx"
         save(graph, path, scheme.network.graph)
-        core, metadata = model.build(path, None)
+        try:
+            core, metadata = model.build(path, None)
+        except ValueError as error:
+            is_open = any(0 in value.shape[1:] for value in graph.inputs)
+            why = "; the model leaves sizes open: give --shapes" if is_open else ""
+            text = str(error).replace(f"{path}: ", "")
+            raise ValueError(f"what would be written cannot be read: {text}{why}") from None
         if isinstance(core, Graph):
-            raise ValueError(
-                "the model's layers depend on sizes that it leaves open: give --shapes"
-            )
+            raise ValueError("layers depend on sizes that the model leaves open: give --shapes")
         return _Loaded(Session(_core.Session(core, **options), metadata), owners)
 
 
@@ -204,8 +208,8 @@ def save(graph: Graph, path: str | Path, like: Graph) -> None:
 
 
 def _typical(times: Sequence[float]) -> float:
-    """The lower quartile: what else a machine does makes runs slower, never faster."""
-    return sorted(times)[len(times) // 4]
+    """The lower decile: what else a machine does makes runs slower, never faster."""
+    return sorted(times)[len(times) // 10]
 
 
 def _in_turns(networks: int, run: Callable[[int], None]) -> None:
