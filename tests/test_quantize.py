@@ -12,7 +12,7 @@ import pytest
 
 import linnet
 from linnet import _core, cli, core, digits, formats, interpret, passes
-from linnet.graph import Graph, Node, Value
+from linnet.graph import BATCHLESS, Graph, Node, Value
 from linnet.model import canonical
 from linnet.ops import OPERATORS
 from linnet.preprocess import Preprocess, merged
@@ -516,16 +516,21 @@ def test_with_labels_the_loss_is_that_of_right_answers():
 
 
 def test_a_model_without_a_batch_and_one_of_a_fixed_batch():
-    drawn = Drawn(0, 3, 8, 8)
-    graph = drawn.done(drawn.node("Relu", drawn.conv("x", 4, 3, 3, 3)))
+    drawn = Drawn(3, 8, 8)
+    drawn.graph.metadata[BATCHLESS] = json.dumps({"x": 3})
+    image = drawn.node("Unsqueeze", "x", np.array([0]))
+    graph = drawn.done(drawn.node("Relu", drawn.conv(image, 4, 3, 3, 3)))
+    given = samples.from_arrays(graph, {"x": images(9, 3, 8, 8)})
+    costs = dict.fromkeys(Network(graph).layers, FASTER)
+    found = quantize(graph, given, lambda c, f: Fixed(costs), metric="rms", max_loss=0.1)
+    assert graph.batchless and set(precisions(found)) == {"int8"} and found.judged == 4
     fixed = Drawn(2, 3, 8, 8)
     y = fixed.node("Transpose", fixed.conv("x", 4, 3, 3, 3), perm=[1, 0, 2, 3])
     batches = fixed.done(y)
     assert batches.inputs[0].shape[0] == 2
-    for net in (graph, batches):
-        costs = dict.fromkeys(Network(net).layers, FASTER)
-        found = chosen(net, Fixed(costs), count=9, metric="rms", max_loss=0.1)
-        assert set(precisions(found)) == {"int8"} and found.judged == 4
+    costs = dict.fromkeys(Network(batches).layers, FASTER)
+    found = chosen(batches, Fixed(costs), count=9, metric="rms", max_loss=0.1)
+    assert set(precisions(found)) == {"int8"} and found.judged == 4
     with pytest.raises(ValueError, match="for 2 inputs at once"):
         chosen(batches, Fixed(dict.fromkeys(Network(batches).layers, FASTER)), count=1)
 
