@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .. import digits, quantize
+from ..compare.chart import Chart
 from ..graph import Array, Graph
 from ..model import canonical
 from ..options import core_options
@@ -124,12 +125,12 @@ def run(args: argparse.Namespace) -> Result:
         precisions=args.precisions,
         progress=_progress,
     )
-    if chart is not None:
-        chart.write_bytes(CHARTS[chart.suffix.lower()](found))
     data, lines = found.to_dict(), found.lines()
     if found.passed:
         quantize.save(found.graph, target, graph)
         lines.append(f"{target}: written")
+    if chart is not None:
+        chart.write_bytes(CHARTS[chart.suffix.lower()](found))
     data["file"] = str(target) if found.passed else None
     return Result(data, lines, 0 if found.passed else 1)
 
@@ -141,6 +142,8 @@ def _target(name: str, suffixes: tuple[str, ...]) -> Path:
         raise ValueError(f"{name}: the file to write must end in {' or '.join(suffixes)}")
     if path.is_dir() or not os.access(path.resolve().parent, os.W_OK):
         raise ValueError(f"{name}: cannot be written there")
+    if path.suffix.lower() == ".png":
+        Chart("", "", "", []).png()  # says what it needs
     return path
 
 
