@@ -350,7 +350,8 @@ class Algorithm_ final : public Algorithm {
       window = static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
     }
     if (p.kind() == Kind::kResize) window = resize_taps(p, 0) * resize_taps(p, 1);
-    const double per_element = p.kind() == Kind::kNormalize ? 60 : 8;
+    double per_element = p.kind() == Kind::kNormalize ? 60 : 8;
+    if (p.kind() == Kind::kMap) per_element += 2 * info(p.map().code).cycles;
     const double cycles = 10 * p.macs() + per_element * elements * window;
     return parallel_cycles(cycles, elements, p.threads) + 1000;
   }

@@ -50,15 +50,28 @@ struct DepthwiseBytes {
   }
 };
 
-constexpr int kMost[] = {0, 14, 13, 8, 6};
-
-bool has_vnni() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & bit_AVX512VNNI);
+// Bytes of a table of 256 by VBMI, which takes two registers as one table of 128.
+__attribute__((target("avx512vbmi"))) void look_up(const IntegerRows& r) {
+  const auto* x = static_cast<const uint8_t*>(r.x);
+  auto* y = static_cast<uint8_t*>(r.y);
+  __m512i table[4];
+  for (int i = 0; i < 4; ++i) table[i] = _mm512_loadu_si512(r.table + 64 * i);
+  for (int64_t i = 0; i < r.count; i += 64) {
+    const int64_t left = r.count - i;
+    const __mmask64 there = left < 64 ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
+    const __m512i at = _mm512_maskz_loadu_epi8(there, x + i);
+    const __m512i low = _mm512_permutex2var_epi8(table[0], at, table[1]);
+    const __m512i high = _mm512_permutex2var_epi8(table[2], at, table[3]);
+    _mm512_mask_storeu_epi8(y + i, there, _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(at), high));
+  }
 }
 
+constexpr int kMost[] = {0, 14, 13, 8, 6};
+
 bool fill(Kernels* table) {
-  if (!has_vnni()) return false;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(c & bit_AVX512VNNI)) return false;
+  if (c & bit_AVX512VBMI) table->look_up = look_up;
   table->bytes.vecs = 4;
   fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
   table->depthwise_bytes = {integer_depthwise<DepthwiseBytes>, DepthwiseBytes::kGroup};

@@ -41,9 +41,6 @@ if(LINNET_SANITIZE)
   # The same sources as avx2's, and instrumented they take minutes to compile.
   list(REMOVE_ITEM LINNET_ISAS avx512)
 endif()
-if(LINNET_FUZZ)
-  set(LINNET_ISAS scalar)  # no target of fuzzing runs kernels, and instrumented they take minutes to compile
-endif()
 
 # The assembly of scheduled.cpp is included, not compiled: any change of it must compile that anew.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
