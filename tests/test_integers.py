@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from test_problems import ISAS, SENTINEL, from_layout, guarded, layouts, seed, to_layout
 
-from linnet import _core
+from linnet import _core, core
+from linnet.graph import Graph, Node, Value
+from linnet.session import Session
 
 ALGORITHMS = ["integer-direct", "integer-depthwise", "integer-map", "integer-pool", "integer-ref"]
 F32 = np.float32
@@ -51,8 +53,10 @@ def lines() -> list[str]:
             )
             continue
         weights = pick("wint8", "wint8", "wint8", "wuint8")
-        end = pick("", "", " add", " relu", " clip-1,1.5", " add relu6")
-        real = not end.startswith(" add") and rng.random() < 0.2
+        end = pick(
+            "", "", " add", " relu", " clip-1,1.5", " add relu6", " sigmoid", " relu leaky:0.1"
+        )
+        real = end in ("", " relu", " clip-1,1.5") and rng.random() < 0.2
         types = f"{x}>f32" if real else types
         if kind == "matmul":
             made.append(f"matmul {types} n{n} c{c}h{h}w{w} k{k} {weights}{end} nchw t{threads}")
@@ -132,6 +136,16 @@ def windows(p: dict[str, Any], x: Any, zero: int) -> Any:
     return most, total, counted if p["count_include_pad"] else inside
 
 
+def function_of(word: str, a: float, exact: Any, scale: Any) -> Any:
+    """What a function gives of integers less their zero point, in double, as float32."""
+    real = np.float64(exact.astype(F32) * scale)
+    if word == "sigmoid":
+        return F32(1 / (1 + np.exp(-real)))
+    return (
+        F32(np.where(real < 0, np.float64(F32(a)) * real, real)) if word == "leaky" else F32(real)
+    )
+
+
 def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[float, int]]) -> Any:
     """The layer by its definition, [N, C, H, W]."""
     x, z, low, high = data["x"], data["z"], p["low"], p["high"]
@@ -158,25 +172,25 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
         if p["function"] == "mul":
             factor = F32(np.float64(sx) * sz / sy)
             return integers((exact * other).astype(F32) * factor, to, (sy, zy), low, high)
-        real = np.float64(exact.astype(F32) * sx)
-        function = {
-            "sigmoid": lambda v: 1 / (1 + np.exp(-v)),
-            "leaky": lambda v: np.where(v < 0, np.float64(F32(a)) * v, v),
-            "quantize": lambda v: v,
-        }[p["function"]]
-        return integers(F32(function(real)) / sy, to, (sy, zy), low, high)
+        return integers(function_of(p["function"], a, exact, sx) / sy, to, (sy, zy), low, high)
     q, factors, bias = data["w"], data["factors"], data["bias"]
     step = sx * factors
     sums = (
         dot(p, exact, q.astype(np.int64))
         + np.rint(np.float64(bias) / step).astype(np.int64)[:, None, None]
     )
-    between = scales["between"] if p["binary"] else (0, 0)
+    between = scales["between"]
     first = F32(between[0]) if between[0] else sy if to != np.float32 else F32(1)
     scale = (step / first)[:, None, None]
     v = sums.astype(F32) * scale
     if to == np.float32:
         return np.clip(v, F32(low), F32(high))
+    if p["then"]:
+        grid, limit = ((first, between[1]), np.inf) if between[0] else ((sy, zy), None)
+        ends = (low, high) if limit is None else (-limit, limit)
+        exact = integers(v, to, grid, *ends).astype(np.int64) - grid[1]
+        mapped = function_of(p["then"], a, exact, first)
+        return integers(mapped / sy, to, (sy, zy), -np.inf, np.inf)
     if between[0]:
         info = np.iinfo(to)
         v = np.rint(np.clip(v, F32(info.min - between[1]), F32(info.max - between[1])))
@@ -226,7 +240,7 @@ def scales_of(p: dict[str, Any]) -> dict[str, tuple[float, int]]:
     scales["between"] = (float(F32(rng.uniform(0.05, 0.2))) * rounds, int(info.min + 100))
     if p["function"] == "quantize":
         scales["y"] = (p["parameters"][0], int(p["parameters"][1]))
-    if not p["binary"]:
+    if p["out_dtype"] == np.float32:
         scales["between"] = (0.0, 0)
     return scales
 
@@ -273,3 +287,82 @@ def test_integers(line: str) -> None:
 def test_every_algorithm_ran() -> None:
     if RAN:  # by the same process
         assert set(ALGORITHMS) <= RAN
+
+
+class Sketch:
+    """A canonical graph of quantized layers, with random weights and scales."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.random = np.random.default_rng(7)
+        self.dtype = dtype
+        self.graph = Graph("sketch", [], {}, [Value("x", (0, 5, 9, 8))], [])
+
+    def add(self, op: str, inputs: list[str], name: str, **attrs: Any) -> str:
+        self.graph.nodes.append(Node(op, name, inputs, [name], attrs))
+        return name
+
+    def round(self, real: str, scale: float) -> str:
+        """Integers of a value, and the reals they stand for."""
+        zero = int(self.random.integers(100, 120)) - (128 if self.dtype == np.int8 else 0)
+        names = [f"{real}.s", f"{real}.z"]
+        self.graph.initializers |= {names[0]: F32(scale).reshape(())}
+        self.graph.initializers |= {names[1]: np.array(zero, self.dtype)}
+        q = self.add("QuantizeLinear", [real, *names], f"{real}.q")
+        return self.add("DequantizeLinear", [q, *names], f"{real}.r")
+
+    def conv(self, x: str, name: str, sizes: tuple[int, int, int], group: int = 1) -> str:
+        channels, k, r = sizes
+        q = self.random.integers(-127, 128, (k, channels // group, r, r)).astype(np.int8)
+        self.graph.initializers |= {f"{name}.w": q}
+        self.graph.initializers |= {f"{name}.ws": self.random.uniform(0.002, 0.01, k).astype(F32)}
+        self.graph.initializers |= {f"{name}.b": self.random.standard_normal(k).astype(F32)}
+        weights = self.add("DequantizeLinear", [f"{name}.w", f"{name}.ws"], f"{name}.k", axis=0)
+        window = {"kernel_shape": [r, r], "pads": [r // 2] * 4, "strides": [1, 1]}
+        window |= {"dilations": [1, 1], "group": group}
+        return self.add("Conv", [x, weights, f"{name}.b"], name, **window)
+
+
+def sketch(dtype: Any) -> Graph:
+    """Everything that layers of integers take into their step."""
+    s = Sketch(dtype)
+    x = s.round("x", 0.03)
+    a = s.round(s.add("Relu", [s.conv(x, "c1", (5, 20, 3))], "a"), 0.05)
+    gated = s.round(s.conv(a, "c2", (20, 20, 1)), 0.08)  # x * sigmoid(x)
+    gate = s.round(s.add("Sigmoid", [gated], "g"), 1 / 256)
+    b = s.round(s.add("Mul", [gated, gate], "b"), 0.06)
+    c = s.round(s.conv(b, "c3", (20, 20, 3), 20), 0.09)  # added to what was there
+    d = s.round(s.add("Relu", [s.add("Add", [c, a], "sum")], "d"), 0.1)
+    e = s.round(
+        s.add("LeakyRelu", [s.round(s.conv(d, "c4", (20, 24, 1)), 0.2)], "e", alpha=0.1), 0.15
+    )
+    s.add(
+        "DequantizeLinear", [s.add("QuantizeLinear", [e, "x.s", "x.z"], "f.q"), "x.s", "x.z"], "f.r"
+    )
+    h = s.round(s.add("HardSwish", [d], "h"), 0.1)
+    i = s.round(s.add("Mul", [h, s.round(s.add("Sigmoid", [h], "i"), 0.004)], "j"), 0.1)
+    s.round(s.add("GlobalAveragePool", [i], "y"), 0.05)
+    s.graph.outputs = ["y.r", "f.r"]
+    return s.graph
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_steps_of_several_operators_give_what_each_alone_does(dtype: Any) -> None:
+    graph = sketch(dtype)
+    made = [node.outputs[0] for node in graph.nodes if node.outputs[0].endswith((".q", ".r"))]
+    x = np.random.default_rng(3).standard_normal((3, 5, 9, 8)).astype(F32)
+    before = None
+    for isa in ISAS:
+        net = Session(_core.Session(core.build(graph), isa=isa))
+        whole = dict(zip(graph.outputs, net.run(x)))
+        steps = [row.op for row in net.explain(3)]
+        assert any(
+            step.endswith("Sigmoid+QuantizeLinear+DequantizeLinear+Mul+QuantizeLinear")
+            for step in steps
+        )
+        apart = dict(zip(made, net.run(x, fetch=made)))
+        for name, array in whole.items():
+            np.testing.assert_array_equal(array, apart[name], f"{name} on {isa}")
+        if before is not None:
+            for name, array in apart.items():
+                np.testing.assert_array_equal(array, before[name], f"{name} on {isa}")
+        before = apart

@@ -22,10 +22,12 @@ StepLimits::StepLimits(DType type, float scale, int32_t zero, const Limits& limi
   high = std::max(high, low);
 }
 
-float sums_to(const Problem& p) {
-  if (!is_byte(p.y.dtype)) return 1;
-  return p.end.between.scale > 0 ? p.end.between.scale : p.y.scale;
+Between between_of(const Problem& p) {
+  if (p.end.between.scale > 0) return p.end.between;
+  return {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
 }
+
+float sums_to(const Problem& p) { return is_byte(p.y.dtype) ? between_of(p).scale : 1; }
 
 Requantization requantization(const Problem& p) {
   Requantization r{};
@@ -33,12 +35,16 @@ Requantization requantization(const Problem& p) {
     r.real = true, r.low = p.end.limits.low, r.high = p.end.limits.high;
     return r;
   }
+  const Between between = between_of(p);
+  const StepLimits first(between.dtype, between.scale, between.zero, between.limits);
+  if (p.end.then.code != MapCode::kCopy) {  // y holds the integers between, until they are mapped
+    r.low = first.low, r.high = first.high, r.zero = between.zero;
+    return r;
+  }
   const StepLimits limits(p.y.dtype, p.y.scale, p.y.zero, p.end.limits);
   r.low = limits.low, r.high = limits.high, r.zero = p.y.zero;
-  const Between& between = p.end.between;
-  r.between = between.scale > 0;
+  r.between = p.end.between.scale > 0;
   if (r.between) {
-    const StepLimits first(between.dtype, between.scale, between.zero, between.limits);
     r.between_low = first.low, r.between_high = first.high;
     r.factor = quotient(between.scale, p.y.scale);
   }
@@ -46,6 +52,19 @@ Requantization requantization(const Problem& p) {
   r.z_factor = quotient(p.z.scale, p.y.scale);
   r.z_zero = static_cast<float>(unsigned_zero(p.z)), r.flip = flip_of(p.z.dtype);
   return r;
+}
+
+void look_up(const Operands& o, void* y, int64_t pixels, int64_t y_pixel, int64_t channels) {
+  IntegerRows rows{};
+  rows.table = static_cast<const uint8_t*>(o.weights[kIntegerTable]);
+  if (!rows.table) return;
+  const bool whole = channels == y_pixel;
+  rows.count = whole ? pixels * y_pixel : channels;
+  auto* at = static_cast<uint8_t*>(y);
+  for (int64_t i = 0; i < (whole ? 1 : pixels); ++i, at += y_pixel) {
+    rows.x = rows.y = at;
+    o.kernels->look_up(rows);
+  }
 }
 
 IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight* bias,
@@ -77,16 +96,46 @@ IntegerTables integer_tables(const Problem& p, const Weight& given, const Weight
   return tables;
 }
 
-uint8_t mapped_byte(const Problem& p, uint8_t x) {
-  const bool is_signed = p.x.dtype == DType::kI8;
-  const int32_t q = is_signed ? static_cast<int8_t>(x) : static_cast<int32_t>(x);
-  const float real = static_cast<float>(q - p.x.zero) * p.x.scale;
-  const double result = limited(mapped(p.map(), static_cast<double>(real), 0), p.end.limits);
-  const StepLimits range(p.y.dtype, p.y.scale, p.y.zero, {});
-  double steps = static_cast<double>(static_cast<float>(result) / p.y.scale);
+namespace {
+
+int32_t nearest(double real, float scale, int32_t zero, const StepLimits& range) {
+  double steps = static_cast<double>(static_cast<float>(real) / scale);
   if (steps != steps) steps = 0;
   steps = std::clamp(steps, static_cast<double>(range.low), static_cast<double>(range.high));
-  return static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(steps)) + p.y.zero);
+  return static_cast<int32_t>(std::nearbyint(steps)) + zero;
+}
+
+}  // namespace
+
+std::vector<uint8_t> table_of(const Function& f, const Limits& limits, const Between& gate,
+                              const Operand& x, const Operand& y) {
+  const StepLimits range(y.dtype, y.scale, y.zero, {});
+  std::vector<uint8_t> table;
+  for (int i = 0; i < 256; ++i) {
+    const int32_t q = (x.dtype == DType::kI8 ? static_cast<int8_t>(i) : i) - x.zero;
+    const float real = static_cast<float>(q) * x.scale;
+    double result = limited(mapped(f, static_cast<double>(real), 0), limits);
+    if (gate.scale > 0) {
+      // As integer_multiply has it.
+      const StepLimits between(gate.dtype, gate.scale, gate.zero, {});
+      const int32_t factor = nearest(result, gate.scale, gate.zero, between) - gate.zero;
+      const float scale = quotient(static_cast<double>(x.scale) * gate.scale, y.scale);
+      const float v = static_cast<float>(q) * static_cast<float>(factor) * scale;
+      const float steps = std::clamp(v, range.low, range.high);
+      table.push_back(static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(steps)) + y.zero));
+    } else {
+      table.push_back(static_cast<uint8_t>(nearest(result, y.scale, y.zero, range)));
+    }
+  }
+  return table;
+}
+
+std::vector<uint8_t> table_after(const Problem& p) {
+  if (p.end.then.code == MapCode::kCopy) return {};
+  const Between between = between_of(p);
+  Operand x = p.y;
+  x.dtype = between.dtype, x.scale = between.scale, x.zero = between.zero;
+  return table_of(p.end.then, {}, p.end.gate, x, p.y);
 }
 
 }  // namespace linnet

@@ -27,6 +27,8 @@ struct StepLimits {
   StepLimits(DType type, float scale, int32_t zero, const Limits& limits);
 };
 
+// The integers that a weighted layer's sums become first, where there are others before y's.
+Between between_of(const Problem& problem);
 // All of a Requantization but the scales.
 Requantization requantization(const Problem& problem);
 // The scale of what sums are scaled to first: of y, or of integers between.
@@ -43,11 +45,18 @@ IntegerTables integer_tables(const Problem& problem, const Weight& weight, const
                              int64_t groups, int width, int32_t zero);
 
 // What such plans have as weights.
-enum : uint8_t { kIntegerWeights, kIntegerBias, kIntegerScales };
+enum : uint8_t { kIntegerWeights, kIntegerBias, kIntegerScales, kIntegerTable };
+// Has the bytes of `pixels` neighbouring pixels, `channels` of each, become those of the table that
+// a plan has for what follows; nothing where it has none.
+void look_up(const Operands& o, void* y, int64_t pixels, int64_t y_pixel, int64_t channels);
 
 // y = x * scale_x / scale_y and the like, in the one rounding that all share.
 float quotient(double a, double b);
-// What the byte `x` of a map of one input becomes.
-uint8_t mapped_byte(const Problem& problem, uint8_t x);
+// What each byte that stands for reals as `x` says becomes, by a function of one input and limits,
+// as y. The function of a gate is the product of a real with its own function, rounded between.
+std::vector<uint8_t> table_of(const Function& function, const Limits& limits, const Between& gate,
+                              const Operand& x, const Operand& y);
+// That of what follows in the step of a weighted layer; empty where nothing does.
+std::vector<uint8_t> table_after(const Problem& problem);
 
 }  // namespace linnet

@@ -88,6 +88,7 @@ void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
       tile.y = static_cast<char*>(o.y) + at * y_size;
       if (o.operand) tile.z = static_cast<const char*>(o.operand) + at;
       tile_of(kernels, a.bytes).run(tile);
+      look_up(o, tile.y, a.y.dims.w, y_pixel, a.channels);
     }
   });
 }
@@ -157,8 +158,9 @@ class Algorithm_ final : public Algorithm {
           }
         });
     const IntegerTables tables = integer_tables(p, *weight, bias, 1, width, unsigned_zero(p.x));
-    return make_plan(kCode, a, context, static_cast<size_t>(p.threads * a.thread_bytes),
-                     {packed, plan_table(tables.bias), plan_table(tables.scales)});
+    return make_plan(
+        kCode, a, context, static_cast<size_t>(p.threads * a.thread_bytes),
+        {packed, plan_table(tables.bias), plan_table(tables.scales), plan_table(table_after(p))});
   }
 
  private:

@@ -302,7 +302,15 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
         if (o.operand) tile.z = static_cast<const char*>(o.operand) + number;
         tiles.tile[vecs][stop - begin](tile);
       }
+      if (a.splits > 1)
+        look_up(o, static_cast<char*>(o.y) + at * y_size, cols, y_pixel, vecs * width);
     }
+  }
+  if (a.splits > 1) return;
+  for (int64_t r = first; r < last; ++r) {
+    const int64_t at = (a.flat ? r * a.row : (image * a.rows + r) * a.row) * y_pixel;
+    look_up(o, static_cast<char*>(o.y) + at * y_size, r + 1 < a.rows ? a.row : a.last_row, y_pixel,
+            round_up(a.y.dims.c, width));
   }
 }
 
@@ -379,8 +387,9 @@ class IntegerDirect final : public Algorithm {
         });
     const IntegerTables tables =
         integer_tables(p, *weight, bias, a.groups, kernels.width, a.bytes ? unsigned_zero(p.x) : 0);
-    return make_plan(kCode, a, context, static_cast<size_t>(a.threads * a.thread_bytes),
-                     {packed, plan_table(tables.bias), plan_table(tables.scales)});
+    return make_plan(
+        kCode, a, context, static_cast<size_t>(a.threads * a.thread_bytes),
+        {packed, plan_table(tables.bias), plan_table(tables.scales), plan_table(table_after(p))});
   }
 
  private:

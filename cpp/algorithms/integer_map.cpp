@@ -114,9 +114,7 @@ class IntegerMap final : public Algorithm {
         rows.scale = quotient(static_cast<double>(p.x.scale) * p.z.scale, p.y.scale);
       return make_plan(kMapCode, a, context, 0, {{nullptr, 0}});
     }
-    std::vector<uint8_t> table(256);
-    for (int i = 0; i < 256; ++i)
-      table[static_cast<size_t>(i)] = mapped_byte(p, static_cast<uint8_t>(i));
+    const auto table = table_of(p.map(), p.end.limits, p.end.gate, p.x, p.y);
     return make_plan(kMapCode, a, context, 0, {plan_table(table)});
   }
 

@@ -82,6 +82,7 @@ void product(const IntegerRefArgs& a, const Operands& o, const Place& at) {
     v = v + other;
   }
   put(a, o.y, to, v);
+  look_up(o, static_cast<uint8_t*>(o.y) + to, 1, 1, 1);
 }
 
 void pool(const IntegerRefArgs& a, const Operands& o, const Place& at) {
@@ -195,6 +196,11 @@ class IntegerRef final : public Algorithm {
     }
     if (p.kind() == Kind::kMap) return prepare_map(p, a, context);
     a.end = requantization(p);
+    if (p.end.then.code != MapCode::kCopy) {  // y holds the integers between, until they are mapped
+      const Between between = between_of(p);
+      a.limits = StepLimits(between.dtype, between.scale, between.zero, between.limits);
+      a.y.zero = between.zero;
+    }
     if (p.kind() == Kind::kConv) {
       a.window = p.conv().window, a.groups = p.conv().groups;
     } else {
@@ -209,8 +215,9 @@ class IntegerRef final : public Algorithm {
             static_cast<int16_t*>(out)[i] = static_cast<int16_t>(w.integer(i / taps, i));
         });
     const IntegerTables tables = integer_tables(p, loaded, bias, 1, 1, 0);
-    return make_plan(kCode, a, context, 0,
-                     {weights, plan_table(tables.bias), plan_table(tables.scales)});
+    return make_plan(
+        kCode, a, context, 0,
+        {weights, plan_table(tables.bias), plan_table(tables.scales), plan_table(table_after(p))});
   }
 
  private:
@@ -230,9 +237,7 @@ class IntegerRef final : public Algorithm {
       a.z_steps.c *= p.z.dims.c > 1, a.z_steps.h *= p.z.dims.h > 1, a.z_steps.w *= p.z.dims.w > 1;
       return make_plan(kCode, a, context);
     }
-    std::vector<uint8_t> table(256);
-    for (int i = 0; i < 256; ++i)
-      table[static_cast<size_t>(i)] = mapped_byte(p, static_cast<uint8_t>(i));
+    const auto table = table_of(p.map(), p.end.limits, p.end.gate, p.x, p.y);
     return make_plan(kCode, a, context, 0, {plan_table(table)});
   }
   std::string objection(const Problem& p, const Context&) const override {

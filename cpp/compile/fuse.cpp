@@ -115,8 +115,69 @@ class Fuser {
     }
     g.x = graph_.integers_of(x), ++integer_readers_[x];
     if (p.binary()) g.z = graph_.integers_of(z), ++integer_readers_[z];
-    if (p.weighted() && own && !take_sum(g)) take_other_integers(g);
+    if (p.weighted() && own && !take_sum(g) && !take_function(g)) take_other_integers(g);
+    if (p.kind() == Kind::kMap && !p.binary() && own && take_product(g, x)) ++integer_readers_[x];
     return g;
+  }
+
+  // A function of the group's integers, and integers again of what it gives.
+  bool take_function(Group& g) const {
+    const int integers = g.output(graph_);
+    const Node* reals = sole_user(integers);
+    if (!reals || !scale_of(*reals, MapCode::kDequantize)) return false;
+    Group other = g;
+    push(other, reals);
+    const int value = other.output(graph_);
+    Problem& p = other.problem;
+    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
+    const Node* f = readers_[value] == 2 ? factor_of(value) : sole_user(value);
+    if (!f || f->op->becomes != Fuse::kFunction || f->value(0) != value) return false;
+    p.end.then = f->op->problem(graph_, *f).map();
+    p.end.limits = {};
+    push(other, f);
+    const Node* q = scaled_by(other, MapCode::kQuantize);
+    if (!q) return false;
+    push(other, q);
+    stand_for(std::get<MapParams>(q->params), p.y);
+    if (readers_[value] == 2 && !take_product(other, value)) return false;
+    g = other;
+    return true;
+  }
+
+  const Node* producer_of(int value) const {
+    const int producer = value < 0 ? -1 : graph_.values[value].producer;
+    return producer < 0 ? nullptr : &graph_.nodes[producer];
+  }
+
+  // The node whose result, as integers, the last reader of a value multiplies it by.
+  const Node* factor_of(int value) const {
+    if (users_[value] < 0) return nullptr;
+    const Node& product = graph_.nodes[users_[value]];
+    const int other = product.value(0) == value ? product.value(1) : product.value(0);
+    const Node* q = producer_of(graph_.integers_of(other));
+    return q ? producer_of(q->value(0)) : nullptr;
+  }
+
+  // The product of the value that the group's function is of, `x`, with its integers, where nobody
+  // else reads these.
+  bool take_product(Group& g, int x) const {
+    const Node* reals = scaled_by(g, MapCode::kDequantize);
+    if (!reals || readers_[x] != 2) return false;
+    Group product = g;
+    push(product, reals);
+    const int mine = product.output(graph_);
+    const Node* node = sole_user(mine);
+    if (!node || node->op->name != std::string("Mul") || node->weight(1) >= 0) return false;
+    if ((node->value(0) == mine ? node->value(1) : node->value(0)) != x) return false;
+    push(product, node);
+    const Node* q = scaled_by(product, MapCode::kQuantize);
+    if (!q) return false;
+    push(product, q);
+    Problem& p = product.problem;
+    p.end.gate = {p.y.scale, p.y.zero, p.y.dtype, {}};
+    stand_for(std::get<MapParams>(q->params), p.y);
+    g = product;
+    return true;
   }
 
   // Integers of another scale that the group's alone become.

@@ -39,8 +39,9 @@ const char* objection(const Problem& p) {
   if (p.weighted() && p.quantized() && p.end.residual && !is_byte(p.y.dtype))
     return "a residual of integers is added to such";
   if (p.end.then.code == MapCode::kQuantize || p.end.then.code == MapCode::kDequantize ||
-      (p.quantized() && p.end.then.code != MapCode::kCopy))
-    return "a function of integers is a layer of its own";
+      (p.quantized() && p.end.then.code != MapCode::kCopy &&
+       (!is_byte(p.y.dtype) || p.end.residual)))
+    return "a function of reals or of a sum with a residual is a layer of its own";
   if (p.quantized() && p.end.pooled()) return "a pool of integers is a layer of its own";
   if (p.kind() == Kind::kMap && p.map().code == MapCode::kQuantize &&
       ((p.x.dtype != DType::kF32 && !is_byte(p.x.dtype)) || !is_byte(p.y.dtype)))

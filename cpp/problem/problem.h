@@ -89,8 +89,8 @@ enum class Coordinates : uint8_t {
 enum class Beyond : uint8_t { kZeros, kBorder, kReflection };
 enum class Nearest : uint8_t { kRoundPreferFloor, kRoundPreferCeil, kFloor, kCeil };
 
-// Integers that a result is rounded to before it is those of y, or a residual is added to it; no
-// part of a key.
+// Integers that a result is rounded to before it is those of y, a residual is added to it, or it is
+// a factor; no part of a key.
 struct Between {
   float scale = 0;  // 0: it is not rounded
   int32_t zero = 0;
@@ -101,6 +101,7 @@ struct Between {
 // What becomes of a layer's results before they are stored, in this order.
 struct Epilogue {
   Between between;        // of integers
+  Between gate;           // of integers: what a product's second factor, of the first, is rounded to
   bool residual = false;  // z, of the result's shape, is added
   Limits limits;
   int64_t pool[2] = {1, 1};  // window and stride of a max pool without padding
