@@ -67,6 +67,7 @@ def lines() -> list[str]:
         h, w = max(h, (r - 1) * d + 1), max(w, (q - 1) * d + 1)
         group = ""
         if kind == "depthwise":
+            c = pick(1, 5, 16, 33, 64, 70, 130)
             k, group = c, f" g{c}" if c > 1 else ""
         elif i % 12 == 1:
             c, k, group = 2 * c, 2 * k, " g2"

@@ -140,7 +140,7 @@ class Algorithm_ final : public Algorithm {
     a.channels = round_up(p.y.dims.c, width);
     // Rows of input that one band shares with the next are copied twice.
     const int64_t most = p.threads > 1 ? ceil_div(p.y.dims.h, 4 * p.threads) : p.y.dims.h;
-    a.band = std::clamp<int64_t>((32 << 10) / (a.row_bytes() * w.stride[0]), 1, most);
+    a.band = std::clamp<int64_t>((96 << 10) / (a.row_bytes() * w.stride[0]), 1, most);
     a.bands = ceil_div(p.y.dims.h, a.band);
     a.thread_bytes = a.copy() ? round_up(a.input_rows(a.band) * a.row_bytes() + 64, 64) : 0;
     const Kernels& kernels = context.kernels;

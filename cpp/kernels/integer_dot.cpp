@@ -50,6 +50,135 @@ struct DepthwiseBytes {
   }
 };
 
+// 64 channels at once. Rows of bytes are interleaved within each 128 bits, so that of four sums the
+// i-th has the i-th four of every sixteen channels; weights, bias and scales are brought to that
+// order, and packing sums to bytes undoes it.
+template <int kTaps, int kStride, bool kFlip>
+class DepthwiseMany {
+ public:
+  static constexpr ptrdiff_t kGroups = 2, kPixels = 4;
+
+  DepthwiseMany(const IntegerDepthwise& t, ptrdiff_t vector)
+      : t_(t), groups_((t.rows + 3) / 4), channel_(vector * kWidth) {
+    const char* w = static_cast<const char*>(t.w) + vector * groups_ * kTaps * 64;
+    for (ptrdiff_t g = 0; g < groups_; ++g) {
+      for (int c = 0; c < kTaps; ++c)
+        gather(w + (g * kTaps + c) * 64, groups_ * kTaps * 64, weights_[g][c]);
+    }
+    gather(t.bias + channel_, 64, bias_);
+    gather(t.end.scale + channel_, 64, scale_);
+  }
+
+  void run() const {
+    ptrdiff_t p = 0;
+    for (; p + kPixels <= t_.pixels; p += kPixels) pixels<kPixels>(p);
+    if (p < t_.pixels && t_.pixels >= kPixels) return pixels<kPixels>(t_.pixels - kPixels);
+    for (; p < t_.pixels; ++p) pixels<1>(p);
+  }
+
+ private:
+  static void gather(const void* from, ptrdiff_t step, __m512i (&to)[4]) {
+    for (int i = 0; i < 4; ++i) {
+      for (int v = 0; v < 4; ++v)
+        __builtin_memcpy(reinterpret_cast<char*>(&to[i]) + 16 * v,
+                         static_cast<const char*>(from) + v * step + 16 * i, 16);
+    }
+  }
+
+  // A column's bytes of up to four rows; those of rows that are not there meet weights of 0.
+  LINNET_INLINE void column(const uint8_t* x, ptrdiff_t rows, __m512i (&four)[4]) const {
+    __m512i row[4];
+    LINNET_UNROLL
+    for (int i = 0; i < 4; ++i) row[i] = i < rows ? _mm512_loadu_si512(x + i * t_.x_row) : row[0];
+    const __m512i a = _mm512_unpacklo_epi8(row[0], row[1]),
+                  b = _mm512_unpackhi_epi8(row[0], row[1]);
+    const __m512i c = _mm512_unpacklo_epi8(row[2], row[3]),
+                  d = _mm512_unpackhi_epi8(row[2], row[3]);
+    four[0] = _mm512_unpacklo_epi16(a, c), four[1] = _mm512_unpackhi_epi16(a, c);
+    four[2] = _mm512_unpacklo_epi16(b, d), four[3] = _mm512_unpackhi_epi16(b, d);
+    if constexpr (kFlip) {
+      LINNET_UNROLL
+      for (int i = 0; i < 4; ++i)
+        four[i] = _mm512_xor_si512(four[i], _mm512_set1_epi8(static_cast<char>(0x80)));
+    }
+  }
+
+  template <int kCount>
+  LINNET_INLINE void pixels(ptrdiff_t first) const {
+    __m512i acc[kCount][4];
+    LINNET_UNROLL
+    for (int p = 0; p < kCount; ++p) {
+      LINNET_UNROLL
+      for (int i = 0; i < 4; ++i) acc[p][i] = bias_[i];
+    }
+    const uint8_t* x = t_.x + first * t_.x_pixel + channel_;
+    for (ptrdiff_t g = 0; g < groups_; ++g, x += 4 * t_.x_row) {
+      const ptrdiff_t rows = t_.rows - 4 * g;
+      LINNET_UNROLL
+      for (int c = 0; c < (kCount - 1) * kStride + kTaps; ++c) {
+        __m512i four[4];
+        column(x + c * t_.x_col, rows, four);
+        LINNET_UNROLL
+        for (int p = 0; p < kCount; ++p) {
+          const int tap = c - p * kStride;
+          if (tap < 0 || tap >= kTaps) continue;
+          LINNET_UNROLL
+          for (int i = 0; i < 4; ++i)
+            __asm__("vpdpbusd %2, %1, %0"
+                    : "+v"(acc[p][i])
+                    : "v"(four[i]), "m"(weights_[g][tap][i]));
+        }
+      }
+    }
+    LINNET_UNROLL
+    for (int p = 0; p < kCount; ++p) {
+      __m512i q[4];
+      LINNET_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const Vec f = mul(to_floats(acc[p][i]), _mm512_castsi512_ps(scale_[i]));
+        const Ints whole = to_ints(within(f, t_.end.low, t_.end.high));
+        q[i] = _mm512_and_si512(add_ints(whole, splat_ints(t_.end.zero)), _mm512_set1_epi32(0xff));
+      }
+      const __m512i bytes =
+          _mm512_packus_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
+      _mm512_storeu_si512(static_cast<char*>(t_.y) + (first + p) * t_.y_pixel + channel_, bytes);
+    }
+  }
+
+  const IntegerDepthwise& t_;
+  const ptrdiff_t groups_, channel_;
+  __m512i weights_[kGroups][kTaps][4], bias_[4], scale_[4];
+};
+
+template <int kTaps, int kStride>
+void depthwise_many(const IntegerDepthwise& t, ptrdiff_t vector) {
+  if (t.flip) {
+    DepthwiseMany<kTaps, kStride, true>(t, vector).run();
+  } else {
+    DepthwiseMany<kTaps, kStride, false>(t, vector).run();
+  }
+}
+
+void depthwise_bytes(const IntegerDepthwise& t) {
+  const bool near = t.x_pixel == t.x_col, two = t.x_pixel == 2 * t.x_col;
+  void (*many)(const IntegerDepthwise&, ptrdiff_t) = nullptr;
+  if (t.cols == 3 && near) many = depthwise_many<3, 1>;
+  if (t.cols == 3 && two) many = depthwise_many<3, 2>;
+  if (t.cols == 5 && near) many = depthwise_many<5, 1>;
+  if (t.cols == 5 && two) many = depthwise_many<5, 2>;
+  if (!many || t.rows > 8 || t.z || t.end.real || t.end.between)
+    return integer_depthwise<DepthwiseBytes>(t);
+  const ptrdiff_t together = t.channels / 64 * 64;
+  for (ptrdiff_t c = 0; c < together; c += 64) many(t, c / kWidth);
+  if (together == t.channels) return;
+  IntegerDepthwise rest = t;
+  const ptrdiff_t groups = (t.rows + 3) / 4;
+  rest.x += together, rest.channels -= together, rest.bias += together;
+  rest.w = static_cast<const char*>(t.w) + together / kWidth * groups * t.cols * 64;
+  rest.end.scale += together, rest.y = static_cast<char*>(t.y) + together;
+  integer_depthwise<DepthwiseBytes>(rest);
+}
+
 // Bytes of a table of 256 by VBMI, which takes two registers as one table of 128.
 __attribute__((target("avx512vbmi"))) void look_up(const IntegerRows& r) {
   const auto* x = static_cast<const uint8_t*>(r.x);
@@ -74,7 +203,7 @@ bool fill(Kernels* table) {
   if (c & bit_AVX512VBMI) table->look_up = look_up;
   table->bytes.vecs = 4;
   fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
-  table->depthwise_bytes = {integer_depthwise<DepthwiseBytes>, DepthwiseBytes::kGroup};
+  table->depthwise_bytes = {depthwise_bytes, DepthwiseBytes::kGroup};
   return true;
 }
 
