@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import caffe_fuzz
 import hypothesis
 import pairs_fuzz
+import test_integers as integers
 import test_problems as problems
 import test_session_graphs as graphs
 
@@ -41,7 +42,7 @@ PAGE = mmap.PAGESIZE
 
 
 class Guarded:
-    """Floats that begin or end with a page, between pages that nobody may touch."""
+    """Numbers that begin or end with a page, between pages that nobody may touch."""
 
     def __init__(self, values: Any, at_end: bool) -> None:
         inside = -(-max(1, values.nbytes) // PAGE) * PAGE
@@ -54,7 +55,8 @@ class Guarded:
         if LIBC.mprotect(begin, inside, mmap.PROT_READ | mmap.PROT_WRITE):
             raise MemoryError
         place = begin + (inside - values.nbytes if at_end else 0)
-        self.array = np.frombuffer((ctypes.c_float * values.size).from_address(place), np.float32)
+        memory = (ctypes.c_char * values.nbytes).from_address(place)
+        self.array = np.frombuffer(memory, values.dtype)
         self.array[:] = values
 
     def __enter__(self) -> Any:
@@ -140,6 +142,13 @@ def try_layer(random: np.random.Generator) -> str:
     return key
 
 
+def try_integers(random: np.random.Generator) -> str:
+    """Runs a quantized layer in all ways."""
+    line = integers.draw(random, int(random.integers(12)))
+    integers.check(line, lambda values: Guarded(values, random.random() < 0.5))
+    return line
+
+
 def try_graph(random: np.random.Generator) -> str:
     """Draws a graph, smaller ones if it fails, and runs it."""
     isa, algorithm = random.choice(graphs.ISAS), random.choice(graphs.ALGORITHMS)
@@ -186,7 +195,9 @@ def try_pairs(random: np.random.Generator) -> str:
 
 SEARCHES: list[Callable[[np.random.Generator], str]] = [
     try_layer,
+    try_integers,
     try_layer,
+    try_integers,
     try_layer,
     try_graph,
     try_files,

@@ -4,6 +4,9 @@ the last bit, those of exact sums rounded once (docs/architecture.md).
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,66 +21,52 @@ ALGORITHMS = ["integer-direct", "integer-depthwise", "integer-map", "integer-poo
 F32 = np.float32
 
 
-def lines() -> list[str]:
-    """200 layers of all kinds, sizes that are no multiples of vectors most of them."""
-    rng = np.random.default_rng(1)
+def draw(rng: np.random.Generator, i: int) -> str:
+    """A layer of the i-th kind, of sizes that are no multiples of vectors mostly."""
     pick = lambda *of: of[rng.integers(len(of))]  # noqa: E731
-    made = []
-    for i in range(200):
-        x, y = pick("int8", "uint8"), pick("int8", "uint8")
-        types = x if x == y else f"{x}>{y}"
-        n, h, w = pick(1, 1, 2, 3), int(rng.integers(1, 12)), int(rng.integers(1, 14))
-        c, k = pick(1, 3, 5, 8, 16, 17, 24, 40), pick(1, 2, 10, 16, 31, 33, 48, 70)
-        threads = pick(1, 1, 2)
-        kind = ("conv", "conv", "depthwise", "matmul", "map", "pool")[i % 6]
-        if kind in ("map", "pool"):
-            size = f"n{n} c{c}h{h}w{w}"
-        if kind == "map":
-            word = pick("add", "mul", "sigmoid", "relu", "quantize:0.07,3", "leaky:0.1")
-            if word == "relu":  # the way between reals and integers
-                made += [f"map f32>{y} {size} quantize:0.05,3 nchw t{threads}"]
-                made += [f"map {x}>f32 {size} dequantize:0.05,3 nchw t{threads}"]
-                continue
-            made.append(f"map {types} {size} {word} nchw t{threads}")
-            continue
-        if kind == "pool":
-            r, s, p = pick(2, 3), pick(1, 2), pick(0, 1)
-            if h < r or w < r:
-                r, s, p = 1, 1, 0
-            pads = f"p{p},{p},0,{p}" if p else ""
-            code, pads_word = pick(("max", ""), ("average", ""), ("average", " pads"))
-            types = x if code == "max" else types
-            steps = f"s{s}" if s > 1 else ""
-            made.append(
-                f"pool {types} {size} r{r}x{r}{steps}{pads} {code}{pads_word} nchw t{threads}"
-            )
-            continue
-        weights = pick("wint8", "wint8", "wint8", "wuint8")
-        end = pick(
-            "", "", " add", " relu", " clip-1,1.5", " add relu6", " sigmoid", " relu leaky:0.1"
-        )
-        real = end in ("", " relu", " clip-1,1.5") and rng.random() < 0.2
-        types = f"{x}>f32" if real else types
-        if kind == "matmul":
-            made.append(f"matmul {types} n{n} c{c}h{h}w{w} k{k} {weights}{end} nchw t{threads}")
-            continue
-        r, q = pick((1, 1), (1, 1), (3, 3), (5, 5), (3, 2), (7, 7), (1, 4))
-        s, d = pick(1, 1, 2, 3), pick(1, 1, 1, 2)
-        pads = [int(rng.integers(0, side)) for side in (r, q, r, q)]
-        h, w = max(h, (r - 1) * d + 1), max(w, (q - 1) * d + 1)
-        group = ""
-        if kind == "depthwise":
-            c = pick(1, 5, 16, 33, 64, 70, 130)
-            k, group = c, f" g{c}" if c > 1 else ""
-        elif i % 12 == 1:
-            c, k, group = 2 * c, 2 * k, " g2"
-        window = f"r{r}x{q}{f's{s}' if s > 1 else ''}"
-        window += f"p{','.join(map(str, pads))}" if any(pads) else ""
-        window += f"d{d}" if d > 1 else ""
-        made.append(
-            f"conv {types} n{n} c{c}h{h}w{w} k{k}{window} {weights}{group}{end} nchw t{threads}"
-        )
-    return made
+    x, y = pick("int8", "uint8"), pick("int8", "uint8")
+    types = x if x == y else f"{x}>{y}"
+    n, h, w = pick(1, 1, 2, 3), int(rng.integers(1, 12)), int(rng.integers(1, 14))
+    c, k = pick(1, 3, 5, 8, 16, 17, 24, 40), pick(1, 2, 10, 16, 31, 33, 48, 70)
+    tail = f"nchw t{pick(1, 1, 2)}"
+    kind = ("conv", "conv", "depthwise", "matmul", "map", "pool")[i % 6]
+    size = f"n{n} c{c}h{h}w{w}"
+    if kind == "map":
+        word = pick("add", "mul", "sigmoid", "quantize:0.07,3", "leaky:0.1", "in", "out")
+        if word in ("in", "out"):  # the way between reals and integers
+            types = f"f32>{y}" if word == "in" else f"{x}>f32"
+            word = f"{'' if word == 'in' else 'de'}quantize:0.05,3"
+        return f"map {types} {size} {word} {tail}"
+    if kind == "pool":
+        r, s, p = (pick(2, 3), pick(1, 2), pick(0, 1)) if min(h, w) > 2 else (1, 1, 0)
+        window = f"r{r}x{r}{f's{s}' if s > 1 else ''}{f'p{p},{p},0,{p}' if p else ''}"
+        code = pick("max", "average", "average pads")
+        return f"pool {x if code == 'max' else types} {size} {window} {code} {tail}"
+    weights = pick("wint8", "wint8", "wint8", "wuint8")
+    limits = ["", "", " relu", " clip-1,1.5"]
+    end = pick(*limits, " add", " add relu6", " sigmoid", " relu leaky:0.1")
+    types = f"{x}>f32" if end in limits and rng.random() < 0.2 else types
+    if kind == "matmul":
+        return f"matmul {types} {size} k{k} {weights}{end} {tail}"
+    r, q = pick((1, 1), (1, 1), (3, 3), (5, 5), (3, 2), (7, 7), (1, 4))
+    s, d = pick(1, 1, 2, 3), pick(1, 1, 1, 2)
+    pads = [int(rng.integers(0, side)) for side in (r, q, r, q)]
+    h, w = max(h, (r - 1) * d + 1), max(w, (q - 1) * d + 1)
+    group = 1
+    if kind == "depthwise":
+        c = k = group = pick(1, 5, 16, 33, 64, 70, 130)
+    elif i % 12 == 1:
+        c, k, group = 2 * c, 2 * k, 2
+    window = f"k{k}r{r}x{q}{f's{s}' if s > 1 else ''}"
+    window += f"p{','.join(map(str, pads))}" if any(pads) else ""
+    window += f"d{d}" if d > 1 else ""
+    group_word = f" g{group}" if group > 1 else ""
+    return f"conv {types} n{n} c{c}h{h}w{w} {window} {weights}{group_word}{end} {tail}"
+
+
+def lines() -> list[str]:
+    rng = np.random.default_rng(1)
+    return [draw(rng, i) for i in range(210)]
 
 
 def limits(dtype: Any, scale: Any, zero: int, low: float, high: float) -> tuple[float, float]:
@@ -249,9 +238,20 @@ def scales_of(p: dict[str, Any]) -> dict[str, tuple[float, int]]:
 RAN: set[str] = set()
 
 
-@pytest.mark.parametrize("line", lines())
-def test_integers(line: str) -> None:
-    """All algorithms, instruction sets and layouts give what NumPy does."""
+@contextmanager
+def sentinels(values: Any) -> Iterator[Any]:
+    """A copy of `values` inside a larger array, around which nothing may be written."""
+    fill = np.full(1, SENTINEL, np.uint8).astype(values.dtype)[0]
+    buffer, copy = guarded(values, fill)
+    yield copy
+    edges = np.r_[buffer[:65], buffer[65 + len(values) :]]
+    assert (edges == fill).all()
+
+
+def check(line: str, hold: Callable[[Any], AbstractContextManager[Any]] = sentinels) -> None:
+    """All algorithms, instruction sets and layouts give what NumPy does; `hold` makes the arrays
+    they are given of those they should have.
+    """
     before, layout, threads = line.rsplit(" ", 2)
     want = None
     for both in layouts(layout):
@@ -260,29 +260,27 @@ def test_integers(line: str) -> None:
         data, scales = operands(p | {"key": line}), scales_of(p | {"key": line})
         if want is None:
             want = expected(p, data, scales)
-        for isa in ISAS:
-            for name in ALGORITHMS:
-                if _core.refusal(key, name, isa):
-                    continue
-                RAN.add(name)
-                layer = _core.Layer(
-                    key, name, isa, data.get("real"), data.get("bias"), scales=scales
-                )
-                _, x = guarded(to_layout(data["x"], p["in_layout"], layer.width), 0)
-                z = None
-                if p["binary"]:
-                    z = guarded(to_layout(data["z"], p["out_layout"], layer.width), 0)[1]
-                fill = np.full(1, SENTINEL, np.uint8).astype(p["out_dtype"])[0]
-                buffer, y = guarded(np.full(layer.y_count, fill, p["out_dtype"]), fill)
-                layer.run(x, z, y)
+        for isa, name in itertools.product(ISAS, ALGORITHMS):
+            if _core.refusal(key, name, isa):
+                continue
+            RAN.add(name)
+            layer = _core.Layer(key, name, isa, data.get("real"), data.get("bias"), scales=scales)
+            x = to_layout(data["x"], p["in_layout"], layer.width)
+            z = to_layout(data["z"], p["out_layout"], layer.width)
+            y = np.full(layer.y_count, 77, p["out_dtype"])
+            where = f"{name} on {isa}, {both}"
+            with hold(x) as a, hold(z) as b, hold(y) as c:
+                layer.run(a, b if p["binary"] else None, c)
                 shape = (p["n"], *p["out"])
-                got, padding, _ = from_layout(y, shape, p["out_layout"], layer.width)
-                where = f"{name} on {isa}, {both}"
+                got, padding, _ = from_layout(c, shape, p["out_layout"], layer.width)
                 np.testing.assert_array_equal(got, want, where)
                 if got.dtype == np.float32:  # bytes behind the last channel are nobody's
                     assert not padding.any(), where
-                edges = np.r_[buffer[:65], buffer[65 + layer.y_count :]]
-                assert (edges == fill).all(), where
+
+
+@pytest.mark.parametrize("line", lines())
+def test_integers(line: str) -> None:
+    check(line)
 
 
 def test_every_algorithm_ran() -> None:
