@@ -53,8 +53,8 @@ asan tsan: %: build/%/build.ninja
 	cmake --build --preset $@
 	ctest --preset $@
 
-# The Python tests on modules built with sanitizers, put before the installed ones. Left out: what compiles or starts
-# other programs, and readers of formats, which are Python. Python itself leaks by design.
+# Python tests of what the core computes, on modules built with sanitizers, put before the installed ones; readers, passes
+# and commands are Python. Python itself leaks by design.
 asan-python: asan
 	rm -rf build/asan-python && mkdir build/asan-python
 	cp -r src/linnet build/asan-python/
@@ -62,13 +62,14 @@ asan-python: asan
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONPATH=$(CURDIR)/build/asan-python pytest -p no:cacheprovider \
-	  --ignore-glob='tests/test_compa*' --ignore-glob='tests/test_c_a*' --ignore=tests/test_readme.py \
-	    --ignore-glob='tests/test_formats_[!o]*' --ignore=tests/test_pitfalls.py --ignore=tests/test_conversions.py
+	  $(addprefix tests/test_,$(addsuffix .py,problems integers numerics models session session_graphs types states image \
+	    onnx_nodes formats_onnx weight_files log planner tune compat_onnxruntime))
 
 # A minute of changed bytes for the ONNX reader, starting from small models.
 fuzz: build/fuzz/build.ninja
 	cmake --build --preset fuzz
 	mkdir -p build/fuzz/seeds build/fuzz/corpus
+	linnet convert tests/data/digits_int8.onnx build/fuzz/seeds/quantized.onnx
 	for model in tests/data/caffe/*.prototxt; do \
 	  for type in f32 f16 int8; do \
 	    linnet convert $$model $${model%.prototxt}.caffemodel build/fuzz/seeds/$$(basename $$model .prototxt)-$$type.onnx \
