@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from caffe_models import layer, weights_file
 from mxnet_files import params, symbol
-from onnx_models import model as onnx_model
 from tf_models import Builder
 from tflite_models import Op, Tensor, constant
 from tflite_models import model as tflite_model
 
+import linnet
 from linnet.formats import _schema
 
 INPUTS, OUTPUTS = 1024, 3072
@@ -86,16 +86,14 @@ def models() -> dict[str, tuple[str | bytes, ...]]:
     tensors = {"x": Tensor((1, INPUTS)), "y": Tensor((1, OUTPUTS)), "w": constant(W, "float32")}
     call = Op("FULLY_CONNECTED", ["x", "w"], ["y"], (8, {}))
     graph = Builder().input(-1, INPUTS).const("w", W.T).add("MatMul", "y", "x", "w")
-    gemm = onnx_model([("Gemm", "x,w", "y", {"transB": 1})], {"w": W}, ["N", INPUTS])
     return {
-        "a.onnx": (gemm.SerializeToString(),),
-        "b.prototxt": (text, weights_file({"y": [W, np.zeros(OUTPUTS, np.float32)]})),
-        "c.tflite": (tflite_model(tensors, [call], ["x"], ["y"]),),
-        "d.pb": (graph.data(),),
-        "e-symbol.json": (net, params({"arg:w": W})),
-        "f.cfg": darknet(),
-        "g.param": ncnn(),
-        "h.pb": (functions(),),
+        "a.prototxt": (text, weights_file({"y": [W, np.zeros(OUTPUTS, np.float32)]})),
+        "b.tflite": (tflite_model(tensors, [call], ["x"], ["y"]),),
+        "c.pb": (graph.data(),),
+        "d-symbol.json": (net, params({"arg:w": W})),
+        "e.cfg": darknet(),
+        "f.param": ncnn(),
+        "g.pb": (functions(),),
     }
 
 
@@ -108,6 +106,9 @@ def test_memory_of_reading(tmp_path: Path) -> None:
             path.write_bytes(data.encode() if isinstance(data, str) else data)
         given.append(" ".join(map(str, paths)))
         sizes[name] = sum(len(data) for data in parts)
+    linnet.convert(*given[0].split(), tmp_path / "h.onnx")
+    given.append(str(tmp_path / "h.onnx"))
+    sizes["h.onnx"] = (tmp_path / "h.onnx").stat().st_size
     # What is freed goes back at once.
     environment: dict[str, Any] = {
         **os.environ,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -50,6 +52,21 @@ def test_batch_norm_folds_into_the_convolution(bias, group):
     expected = normalised(c, *STATISTICS.values())
     y = interpret.run(result, {"x": x})["y"]
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_that_became_others_are_freed():
+    """At once: the collector may come late, as it counts objects, not bytes."""
+    w = normal(5, 3)
+    source = graph([Node("MatMul", "m", ["x", "w"], ["y"])], {"w": w}, (0, 5))
+    left = weakref.ref(w)
+    gc.disable()
+    try:
+        result = passes.canonicalize(source)
+        del source, w
+        assert left() is None
+    finally:
+        gc.enable()
+    assert operators(result) == ["Gemm"]
 
 
 def test_batch_norm_is_folded_in_double_precision():

@@ -161,12 +161,12 @@ class Lowering:
         self.bodies: dict[int, Graph] = {}  # that have been inlined, in order, by their ids
 
     def visit(self, node: Node) -> None:
-        """Lower one more node, as if it were of the graph. Set by who goes through the nodes."""
+        """Lower one more node, as if it were of the graph. Defined by who goes through them."""
         raise NotImplementedError
 
     def inline(self, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
         """Lower the nodes of a body, whose inputs are these; the names of its outputs. Its values
-        get `suffix` to their names. Set like `visit`.
+        get `suffix` to their names. Defined like `visit`.
         """
         raise NotImplementedError
 

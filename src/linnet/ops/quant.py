@@ -110,7 +110,13 @@ def scales_of_rows(w: Array, q: Array, scales: Array) -> Array | None:
     found, left = known[nearest], each
     for step in (0, -1, 1):  # products are rounded, and neighbours may be close
         other = known[np.clip(nearest[left] + step, 0, len(known) - 1)]
-        fits = (rows[left].astype(np.float32) * other[:, None] == products[left]).all(1)
+        parts = 1 + (rows.size >> 18)  # all rows at once would take several times the weights
+        fits = np.concatenate(
+            [
+                (rows[i].astype(np.float32) * by[:, None] == products[i]).all(1)
+                for i, by in zip(np.array_split(left, parts), np.array_split(other, parts))
+            ]
+        )
         found[left[fits]] = other[fits]
         left = left[~fits]
         if not left.size:

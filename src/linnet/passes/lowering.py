@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from ..graph import UNSUPPORTED, Graph, Node
 from ..ops import OPERATORS
@@ -36,6 +35,7 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     hint = advice(_ends(low)) if low.missing else ""
     if low.problems and not low.missing and not graph.batchless:
         low.constants.clear()  # which may be large
+        low.products.clear()
         fixed = _lowered(graph, True, memory_limit)
         if not fixed.problems and not fixed.missing:
             graph, low = _of_first_axes(graph, 1), fixed
@@ -72,10 +72,18 @@ def _size_wanted(graph: Graph, memory_limit: int | None) -> str:
     )
 
 
+class _Lowering(Lowering):
+    """One that goes through the nodes."""
+
+    def visit(self, node: Node) -> None:
+        _visit(self, node)
+
+    def inline(self, body: Graph, arguments: Sequence[str], suffix: str) -> list[str]:
+        return _inline(self, body, arguments, suffix)
+
+
 def _lowered(graph: Graph, fixed: bool, memory_limit: int | None) -> Lowering:
-    low = Lowering(graph, fixed, memory_limit)
-    low.visit = partial(_visit, low)  # type: ignore[method-assign]
-    low.inline = partial(_inline, low)  # type: ignore[method-assign]
+    low = _Lowering(graph, fixed, memory_limit)
     for node in graph.nodes:
         _visit(low, replace(node, inputs=list(node.inputs)))
     _connect_outputs(low)
