@@ -16,20 +16,20 @@
 
 // LINNET_ISAS, from isas.cmake, is the list "X(best) X(next) ... X(scalar)" of what was compiled
 // in.
-#define X(isa)                                                \
-  extern "C" void linnet_direct_##isa(linnet::Kernels*);      \
-  extern "C" void linnet_depthwise_##isa(linnet::Kernels*);   \
-  extern "C" void linnet_pool_##isa(linnet::Kernels*);        \
-  extern "C" void linnet_map_##isa(linnet::Kernels*);         \
-  extern "C" void linnet_normalize_##isa(linnet::Kernels*);   \
-  extern "C" void linnet_resize_##isa(linnet::Kernels*);      \
-  extern "C" void linnet_reduce_##isa(linnet::Kernels*);      \
-  extern "C" void linnet_cast_##isa(linnet::Kernels*);        \
-  extern "C" void linnet_winograd_##isa(linnet::Kernels*);    \
-  extern "C" void linnet_fourier_##isa(linnet::Kernels*);     \
-  extern "C" void linnet_integer_##isa(linnet::Kernels*);     \
-  extern "C" bool linnet_integer_dot_##isa(linnet::Kernels*); \
-  extern "C" void linnet_peak_##isa(linnet::Kernels*);        \
+#define X(isa)                                              \
+  extern "C" void linnet_direct_##isa(linnet::Kernels*);    \
+  extern "C" void linnet_depthwise_##isa(linnet::Kernels*); \
+  extern "C" void linnet_pool_##isa(linnet::Kernels*);      \
+  extern "C" void linnet_map_##isa(linnet::Kernels*);       \
+  extern "C" void linnet_normalize_##isa(linnet::Kernels*); \
+  extern "C" void linnet_resize_##isa(linnet::Kernels*);    \
+  extern "C" void linnet_reduce_##isa(linnet::Kernels*);    \
+  extern "C" void linnet_cast_##isa(linnet::Kernels*);      \
+  extern "C" void linnet_winograd_##isa(linnet::Kernels*);  \
+  extern "C" void linnet_fourier_##isa(linnet::Kernels*);   \
+  extern "C" void linnet_integer_##isa(linnet::Kernels*);   \
+  extern "C" bool linnet_dot_##isa(linnet::Kernels*);       \
+  extern "C" void linnet_peak_##isa(linnet::Kernels*);      \
   extern "C" bool linnet_scheduled_##isa(linnet::Kernels*);
 LINNET_ISAS
 #undef X
@@ -101,31 +101,31 @@ struct Registry {
   std::array<const char*, kMostTables + 1> available{};
 
   Registry() {
-#define X(name)                                                 \
-  {                                                             \
-    Isa& entry = isas[count++];                                 \
-    entry.table.isa = #name;                                    \
-    entry.missing = missing_##name();                           \
-    if (!entry.missing) {                                       \
-      linnet_direct_##name(&entry.table);                       \
-      linnet_depthwise_##name(&entry.table);                    \
-      linnet_pool_##name(&entry.table);                         \
-      linnet_map_##name(&entry.table);                          \
-      linnet_normalize_##name(&entry.table);                    \
-      linnet_resize_##name(&entry.table);                       \
-      linnet_reduce_##name(&entry.table);                       \
-      linnet_cast_##name(&entry.table);                         \
-      linnet_winograd_##name(&entry.table);                     \
-      linnet_fourier_##name(&entry.table);                      \
-      linnet_integer_##name(&entry.table);                      \
-      linnet_peak_##name(&entry.table);                         \
-      const Kernels compiled = entry.table;                     \
-      const bool dot = linnet_integer_dot_##name(&entry.table); \
-      if (linnet_scheduled_##name(&entry.table) || dot) {       \
-        isas[count].table = compiled;                           \
-        isas[count++].table.isa = #name "_intrinsics";          \
-      }                                                         \
-    }                                                           \
+#define X(name)                                           \
+  {                                                       \
+    Isa& entry = isas[count++];                           \
+    entry.table.isa = #name;                              \
+    entry.missing = missing_##name();                     \
+    if (!entry.missing) {                                 \
+      linnet_direct_##name(&entry.table);                 \
+      linnet_depthwise_##name(&entry.table);              \
+      linnet_pool_##name(&entry.table);                   \
+      linnet_map_##name(&entry.table);                    \
+      linnet_normalize_##name(&entry.table);              \
+      linnet_resize_##name(&entry.table);                 \
+      linnet_reduce_##name(&entry.table);                 \
+      linnet_cast_##name(&entry.table);                   \
+      linnet_winograd_##name(&entry.table);               \
+      linnet_fourier_##name(&entry.table);                \
+      linnet_integer_##name(&entry.table);                \
+      linnet_peak_##name(&entry.table);                   \
+      const Kernels compiled = entry.table;               \
+      const bool dot = linnet_dot_##name(&entry.table);   \
+      if (linnet_scheduled_##name(&entry.table) || dot) { \
+        isas[count].table = compiled;                     \
+        isas[count++].table.isa = #name "_intrinsics";    \
+      }                                                   \
+    }                                                     \
   }
     LINNET_ISAS
 #undef X

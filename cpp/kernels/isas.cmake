@@ -48,7 +48,7 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
     "${CMAKE_CURRENT_LIST_DIR}/scheduled_a32.inc;${CMAKE_CURRENT_LIST_DIR}/scheduled_a64.inc")
 
 # Results of integers are the same to the last bit everywhere: products and sums are rounded one after the other.
-set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/integer.cpp ${CMAKE_CURRENT_LIST_DIR}/integer_dot.cpp
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/integer.cpp ${CMAKE_CURRENT_LIST_DIR}/dot.cpp
   PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
@@ -82,7 +82,7 @@ linnet_add_isa_objects(LINNET_KERNEL_OBJECTS linnet_kernels
   ${LINNET_KERNELS_DIR}/peak.cpp
   ${LINNET_KERNELS_DIR}/reduce.cpp ${LINNET_KERNELS_DIR}/resize.cpp
   ${LINNET_KERNELS_DIR}/winograd.cpp ${LINNET_KERNELS_DIR}/fourier.cpp
-  ${LINNET_KERNELS_DIR}/integer.cpp ${LINNET_KERNELS_DIR}/integer_dot.cpp
+  ${LINNET_KERNELS_DIR}/integer.cpp ${LINNET_KERNELS_DIR}/dot.cpp
   ${LINNET_KERNELS_DIR}/scheduled.cpp)
 
 # "X(avx512) X(avx2) X(scalar)"

@@ -220,4 +220,4 @@ bool fill(Kernels*) { return false; }
 
 #endif
 
-LINNET_EXPORT_RETURNING(bool, integer_dot)(linnet::Kernels* table) { return linnet::fill(table); }
+LINNET_EXPORT_RETURNING(bool, dot)(linnet::Kernels* table) { return linnet::fill(table); }
