@@ -2,7 +2,7 @@
 #   make test-armhf test-aarch64   installs the wheel beside Debian's NumPy on an emulated Cortex-A7 or A53, runs the test suite
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
-#   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core
+#   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; MODEL=FILE CLOCK=1.4: of any model
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
 armhf_qemu := qemu-arm
 armhf_cpu := cortex-a7
@@ -75,10 +75,18 @@ count = $(TOOLS)/python bench/arm/count.py $(counting)
 count-armhf count-aarch64: count-%: $(counted)
 	$(count) --baseline bench/arm/baseline-$*.json $(COUNT)
 
-# Cycles of the inner loops, which must be those of the wheel, and what they come to.
+# Cycles of the inner loops, which must be those of the wheel, and what they come to. MODEL=FILE [CLOCK=1.4]: of another
+# network, float or quantized.
+CLOCK ?= 1.2
+ifdef MODEL
+estimate-armhf: estimate-%: $(counted)
+	linnet convert $(MODEL) $(WHEELS)/$*/model.onnx
+	$(TOOLS)/python bench/arm/estimate.py $(counting) --model $(WHEELS)/$*/model.onnx --clock $(CLOCK)
+else
 estimate-armhf: estimate-%: $(counted) $(WHEELS)/%/wheel
 	rm -rf $(WHEELS)/$*/shipped && $(TOOLS)/python -m zipfile -e $(WHEELS)/$*/wheel/*.whl $(WHEELS)/$*/shipped
 	$(TOOLS)/python bench/arm/estimate.py $(counting) --library $(WHEELS)/$*/shipped/linnet/_core.*.so
+endif
 
 # Instructions of the peers that have armhf wheels, each in its adapter of linnet compare.
 ARM_PEERS := ncnn

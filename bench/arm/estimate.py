@@ -10,6 +10,9 @@ and not less than the bytes of packed weights and activations over 2 GB/s, unles
 in the 512 KB of L2. Fully connected layers add both times at batch 1, since they compute while they
 stream. All this is right within 30 %, measured on nothing: no board was at hand.
 
+With --model, that of another network, a canonical ONNX file, at --clock GHz and without bounds: `make
+estimate-armhf MODEL=... CLOCK=1.4`.
+
 With --library, the judged kernels must be in that file, byte for byte, too. Exit status 1 if a loop
 or the network is slower than its bound. The other arguments are those make/arm.mk gives.
 """
@@ -127,15 +130,16 @@ class Layer:
     def sum(self) -> float:
         return self.judged + OTHER * self.other
 
-    def seconds(self, threads: int) -> float:
+    def seconds(self, threads: int, clock: float) -> float:
         cycles = self.judged / LOOP_SHARE + OTHER * self.other
-        return cycles / (threads * THREAD_SHARE * CLOCK)
+        return cycles / (threads * THREAD_SHARE * clock)
 
 
 def run(args: argparse.Namespace, blocks: list[Block], batch: int) -> list[Layer]:
     """The network as a whole, then its layers, per image."""
+    model = args.model.resolve() if args.model else count.MODEL
     with tempfile.NamedTemporaryFile("r", suffix=".txt") as file:
-        command = [args.program.resolve(), count.MODEL, "auto", batch]
+        command = [args.program.resolve(), model, "auto", batch]
         lines, regions = count.run(args, command, blocks=file.name)
         ran = [r.splitlines() for r in file.read().split("\n\n") if r.strip()]
     places = [(address, block) for block in blocks for address in block.addresses]
@@ -161,15 +165,15 @@ def run(args: argparse.Namespace, blocks: list[Block], batch: int) -> list[Layer
     return layers
 
 
-def milliseconds(layers: list[Layer], batch: int, threads: int) -> float:
+def milliseconds(layers: list[Layer], batch: int, threads: int, clock: float = CLOCK) -> float:
     """The time for an image. Layers have run between two uses of the same weights."""
     total = sum(layer.bytes for layer in layers) * batch
     seconds = streamed = connected = 0.0
     for layer in layers:
         if layer.problem.startswith("matmul ") and batch == 1:
-            connected += layer.seconds(threads) + layer.bytes / BANDWIDTH
+            connected += layer.seconds(threads, clock) + layer.bytes / BANDWIDTH
         else:
-            seconds += layer.seconds(threads)
+            seconds += layer.seconds(threads, clock)
             streamed += layer.bytes / BANDWIDTH
     return 1e3 * (max(seconds, streamed if total > L2 else 0.0) + connected)
 
@@ -221,22 +225,25 @@ def check_library(blocks: list[Block], program: Path, library: Path) -> list[str
 def main() -> int:
     parser = count.emulator_parser(__doc__)
     parser.add_argument("--library", type=Path, help="a library as shipped")
+    parser.add_argument("--model", type=Path, help="another network than the study's")
+    parser.add_argument("--clock", type=float, default=CLOCK / 1e9, help="GHz, for --model")
     args = parser.parse_args()
 
     blocks = disassemble(args.program)
+    if args.model:
+        whole, *layers = run(args, blocks, 1)
+        print_layers(1, [*layers, whole])
+        times = (milliseconds(layers, 1, n, args.clock * 1e9) for n in (1, 4))
+        print(f"\nestimate for four Cortex-A53 of {args.clock} GHz, ms, +-30 %:")
+        print("  " + ", ".join(f"{n} threads {ms:.1f}" for n, ms in zip((1, 4), times)))
+        return 0
     wrong = check_loops(blocks)
     if args.library:
         wrong += check_library(blocks, args.program, args.library)
     estimates = {}
     for batch, bound in NETWORK.items():
         whole, *layers = run(args, blocks, batch)
-        print(f"\nbatch {batch}, one thread, million per image")
-        print(f"{'':40}{'judged cycles':>15}{'other instr.':>14}{'sum':>8}{'KB':>8}")
-        for layer in (*layers, whole):
-            print(
-                f"{layer.name[:24]:25}{layer.algorithm[:15]:15}{layer.judged / 1e6:15.2f}"
-                f"{layer.other / 1e6:14.2f}{layer.sum / 1e6:8.2f}{layer.bytes / 1024:8.0f}"
-            )
+        print_layers(batch, [*layers, whole])
         print(f"at most {bound}: {'yes' if whole.sum <= bound * 1e6 else 'NO'}")
         if whole.sum > bound * 1e6:
             wrong.append(f"batch {batch}: {whole.sum / 1e6:.2f} million cycles")
@@ -254,6 +261,16 @@ def main() -> int:
     print(PUBLIC)
     print("\n".join(["", "not within bounds:", *wrong]) if wrong else "\nall within bounds")
     return 1 if wrong else 0
+
+
+def print_layers(batch: int, layers: list[Layer]) -> None:
+    print(f"\nbatch {batch}, one thread, million per image")
+    print(f"{'':42}{'judged cycles':>15}{'other instr.':>14}{'sum':>8}{'KB':>8}")
+    for layer in layers:
+        print(
+            f"{layer.name[:24]:25}{layer.algorithm[:16]:17}{layer.judged / 1e6:15.2f}"
+            f"{layer.other / 1e6:14.2f}{layer.sum / 1e6:8.2f}{layer.bytes / 1024:8.0f}"
+        )
 
 
 def print_study(batches: list[int]) -> None:
