@@ -10,8 +10,8 @@ and not less than the bytes of packed weights and activations over 2 GB/s, unles
 in the 512 KB of L2. Fully connected layers add both times at batch 1, since they compute while they
 stream. All this is right within 30 %, measured on nothing: no board was at hand.
 
-With --model, that of another network, a canonical ONNX file, at --clock GHz and without bounds: `make
-estimate-armhf MODEL=... CLOCK=1.4`.
+With --model, that of another network, a canonical ONNX file, at --clock GHz and without bounds:
+`make estimate-armhf MODEL=... CLOCK=1.4`.
 
 With --library, the judged kernels must be in that file, byte for byte, too. Exit status 1 if a loop
 or the network is slower than its bound. The other arguments are those make/arm.mk gives.
