@@ -17,7 +17,8 @@ from linnet import _core, core
 from linnet.graph import Graph, Node, Value
 from linnet.session import Session
 
-ALGORITHMS = ["integer-direct", "integer-depthwise", "integer-map", "integer-pool", "integer-ref"]
+ALGORITHMS = """integer-depthwise integer-direct integer-map integer-pool integer-ref
+integer-resize""".split()
 F32 = np.float32
 
 
@@ -37,6 +38,9 @@ def draw(rng: np.random.Generator, i: int) -> str:
             types = f"f32>{y}" if word == "in" else f"{x}>f32"
             word = f"{'' if word == 'in' else 'de'}quantize:0.05,3"
         return f"map {types} {size} {word} {tail}"
+    if kind == "pool" and rng.random() < 0.2:
+        times = pick(1, 2, 3), pick(2, 4)
+        return f"resize {x} {size} to{h * times[0]}x{w * times[1]} nearest {tail}"
     if kind == "pool":
         r, s, p = (pick(2, 3), pick(1, 2), pick(0, 1)) if min(h, w) > 2 else (1, 1, 0)
         window = f"r{r}x{r}{f's{s}' if s > 1 else ''}{f'p{p},{p},0,{p}' if p else ''}"
@@ -147,6 +151,10 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
     if p["function"] == "quantize" and p["in_dtype"] == np.float32:
         return integers(np.where(np.isnan(x), F32(0), x) / F32(a), to, (F32(a), int(b)), low, high)
     exact = x.astype(np.int64) - zx
+    if p["kind"] == "resize":
+        for axis in (1, 2):
+            x = x.repeat(p["out"][axis] // p["in"][axis], axis + 1)
+        return x
     if p["kind"] == "pool":
         most, total, divisor = windows(p, x.astype(np.int64), zx)
         if not p["average"]:

@@ -356,3 +356,10 @@ def test_limits_beyond_those_of_integers_change_nothing():
     assert ops["Clip"] == 0 and form.aliases["m"] == "r"
     near = {**far, "high": np.array(12.5, np.float32)}
     assert canonical(graph(*steps, **near))[1]["Clip"] == 1
+
+
+def test_nearest_pixels_are_picked_of_integers():
+    sizes = np.array([1, 1, 2, 3], np.float32)
+    net = graph(FIRST, ("Resize", "r,,sizes", "m", {"mode": "nearest"}), LAST, sizes=sizes)
+    form, ops = canonical(net)
+    assert ops == {"Resize": 1}

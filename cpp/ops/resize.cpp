@@ -125,7 +125,10 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
   const Shape& x = inputs[0].shape;
   require_rank(x, 4, "input");
   const ResizeParams p = settled(std::get<ResizeParams>(params), x);
-  return {{DType::kF32, {x[0], x[1], p.sizes[0], p.sizes[1]}}};
+  const bool picks = p.resize.code == ResizeCode::kNearest &&
+                     p.resize.coordinates != Coordinates::kTfCropAndResize;
+  if (is_byte(inputs[0].dtype) && !picks) refuse("only the nearest of integers are picked");
+  return {{inputs[0].dtype, {x[0], x[1], p.sizes[0], p.sizes[1]}}};
 }
 
 Problem problem(const Graph& graph, const Node& node) {
@@ -139,7 +142,7 @@ OpDef resize() {
   OpDef op{
       "Resize",
       {{Role::kActivation}, {Role::kBias, true}, {Role::kBias, true}, {Role::kConstant, true}}};
-  op.read = read, op.types = types, op.problem = problem;
+  op.read = read, op.types = types, op.problem = problem, op.bytes = true;
   return op;
 }
 

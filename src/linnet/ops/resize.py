@@ -228,9 +228,11 @@ def lower_resize(low: Lowering, call: Call) -> None:
 
 
 def _emit(low: Lowering, call: Call, inputs: list[str], attrs: dict[str, Any]) -> None:
-    """The operator of the core; of the nearest of few bits, as reals."""
+    """The operator of the core; of the nearest of other types than 8-bit integers, as reals."""
     dtype = low.dtypes[inputs[0]]
-    if attrs.get("mode", "nearest") != "nearest" or dtype not in SMALL:
+    crop = attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    bytes_ = dtype.name in ("int8", "uint8") and not crop
+    if attrs.get("mode", "nearest") != "nearest" or dtype not in SMALL or bytes_:
         low.emit(call, "Resize", inputs, attrs)
         return
     real = low.emit(call, "Cast", inputs[:1], {"to": ELEMENT_TYPES["float32"]}, "real")

@@ -173,7 +173,8 @@ class _Moving:
         """How many axes its result has, where those may be more than an image has."""
         if node.op == "Reshape":
             return self.constants[node.inputs[1]].size
-        if node.op in _MOVES | {"DequantizeLinear", "QuantizeLinear"} - {"Flatten"}:
+        kept = {"DequantizeLinear", "QuantizeLinear", "Resize"}
+        if node.op in _MOVES | kept - {"Flatten"}:
             return self.ranks.get(node.inputs[0], 0)
         return 0
 
@@ -235,6 +236,8 @@ class _Moving:
 
 def _moved(node: Node) -> list[str]:
     """The values that a node moves."""
-    if node.op not in _MOVES:
+    nearest = node.op == "Resize" and node.attrs.get("mode", "nearest") == "nearest"
+    crops = node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    if node.op not in _MOVES and (crops or not nearest):
         return []
     return node.inputs if node.op == "Concat" else node.inputs[:1]
