@@ -13,7 +13,8 @@
 namespace linnet {
 namespace {
 
-constexpr int64_t kPiece = 4096;  // numbers of a task
+constexpr int64_t kPiece = 4096;       // numbers of a task
+constexpr double kMostTaps = 1 << 23;  // of a window, whose sum of bytes int32 holds
 
 // Numbers side by side, in runs that lie some numbers apart in each operand.
 struct IntegerMapArgs {
@@ -222,6 +223,9 @@ class IntegerPools final : public Algorithm {
     const Window& w = p.pool().window;
     if (w.dilation[0] > p.x.dims.h || w.dilation[1] > p.x.dims.w)
       return "a window may cover padding only";
+    const double taps = static_cast<double>(std::min(w.kernel[0], p.x.dims.h)) *
+                        static_cast<double>(std::min(w.kernel[1], p.x.dims.w));
+    if (taps > kMostTaps) return "a sum may not fit int32";
     return "";
   }
 };

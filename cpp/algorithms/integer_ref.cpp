@@ -85,21 +85,32 @@ void product(const IntegerRefArgs& a, const Operands& o, const Place& at) {
   look_up(o, static_cast<uint8_t*>(o.y) + to, 1, 1, 1);
 }
 
+// The taps of a window that lie inside the image along an axis: a window may be any larger than it.
+struct Taps {
+  int64_t first, last;
+  Taps(const Window& w, int axis, int64_t start, int64_t size) {
+    const int64_t step = w.dilation[axis];
+    first = start < 0 ? ceil_div(-start, step) : 0;
+    last = std::min(w.kernel[axis], start < size ? ceil_div(size - start, step) : 0);
+  }
+};
+
 void pool(const IntegerRefArgs& a, const Operands& o, const Place& at) {
   const Window& w = a.window;
-  int32_t most = std::numeric_limits<int32_t>::min(), sum = 0;
-  int64_t inside = 0, divisor = 0;
-  for (int64_t r = 0; r < w.kernel[0]; ++r) {
-    const int64_t h = at.h * w.stride[0] - w.pad[0] + r * w.dilation[0];
-    for (int64_t s = 0; s < w.kernel[1]; ++s) {
-      const int64_t i = at.w * w.stride[1] - w.pad[1] + s * w.dilation[1];
-      divisor += h < a.x.dims.h + w.pad[2] && i < a.x.dims.w + w.pad[3];
-      if (h < 0 || h >= a.x.dims.h || i < 0 || i >= a.x.dims.w) continue;
-      const int32_t x = byte_at(o.x, a.x.dtype, Place{at.image, at.c, h, i}.in(a.x_steps));
+  const Dims& in = a.x.dims;
+  const int64_t top = at.h * w.stride[0] - w.pad[0], left = at.w * w.stride[1] - w.pad[1];
+  const Taps rows(w, 0, top, in.h), cols(w, 1, left, in.w);
+  int32_t most = std::numeric_limits<int32_t>::min();
+  int64_t sum = 0, inside = 0;
+  for (int64_t r = rows.first; r < rows.last; ++r) {
+    for (int64_t s = cols.first; s < cols.last; ++s, ++inside) {
+      const Place tap{at.image, at.c, top + r * w.dilation[0], left + s * w.dilation[1]};
+      const int32_t x = byte_at(o.x, a.x.dtype, tap.in(a.x_steps));
       most = std::max(most, x), sum += x - a.x.zero;
-      ++inside;
     }
   }
+  int64_t divisor =
+      std::min(w.kernel[0], in.h + w.pad[2] - top) * std::min(w.kernel[1], in.w + w.pad[3] - left);
   const int64_t to = at.in(a.y_steps);
   if (!a.average) {
     if (!inside) most = ByteRange(a.x.dtype).low;
