@@ -20,18 +20,9 @@ std::string to_string(const Shape& shape);  // "Nx3x224x224"; "?" for an open si
 // "f32", "f16", "int8", "uint8", "int16", "int32", "int64" and "bool".
 const char* to_string(DType type);
 
-// How integers stand for real numbers: real = scale * (q - zero), with one scale and zero point for
-// each index of `axis`, or one for all where `axis` is -1.
-struct Quant {
-  std::vector<float> scale;
-  std::vector<int32_t> zero;
-  int axis = -1;
-};
-
 struct TensorType {
   DType dtype = DType::kF32;
   Shape shape;
-  std::shared_ptr<const Quant> quant = nullptr;  // null for plain numbers
 };
 
 // kNchw is dense in the order of the logical axes. kNhwc has channels last, each pixel's channels
