@@ -17,7 +17,7 @@ from .cores import openblas_target
 
 Say = Callable[[str], None]  # told what goes on
 ADAPTERS = Path(__file__).parent / "adapters"
-RESERVED = ("what", "on_pi", "env", "borrows", "unless")
+RESERVED = ("what", "on_pi", "env", "int8", "borrows", "unless")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Runtime:
     options for the adapter, except for these keys:
 
     what, on_pi: one line each: what the row is, and what it is on a Raspberry Pi.
+    int8: True if it runs the network in int8 (network.in_int8), of which there is the ONNX file.
     env: environment variables of its process.
     borrows: (name of another environment, pattern of a file in its folder). The adapter gets the
         file as options["borrowed"]; in a process of another kind than "here" it is loaded first, so

@@ -13,6 +13,11 @@ ENVIRONMENT = {"kind": "here"}
 ON_PI = "the same on NEON"
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "linnet": {"what": "linnet, the fastest algorithm for each layer", "on_pi": ON_PI},
+    "linnet-int8": {
+        "what": "linnet, every layer in int8 that can be",
+        "on_pi": ON_PI,
+        "int8": True,
+    },
     "linnet-direct": {
         "what": "linnet, direct convolution only",
         "on_pi": ON_PI,
