@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import linnet
 from linnet import _core, digits, formats, interpret, passes
 from linnet.cli import compare
 from linnet.compare import bench, chart, network, page, report, runtimes, worker
@@ -154,6 +155,32 @@ def test_export_refuses_several_outputs(tmp_path: Path) -> None:
         network.export(graph, tmp_path)
 
 
+def test_export_refuses_an_input_that_is_not_float(tmp_path: Path) -> None:
+    graph = small_graph()
+    graph.inputs = [Value("x", (0, 1, 10, 9), np.dtype(np.int8))]
+    with pytest.raises(ValueError, match="whose input is float32; x is int8"):
+        network.export(graph, tmp_path)
+
+
+def test_the_network_in_int8_is_a_file_of_both_variants(tmp_path: Path) -> None:
+    graph, x = small_graph(), images(network.CHUNK + 1)
+    written = network.in_int8(graph, x)
+    network.export(graph, tmp_path, written)
+    full, logits = worker.Network(str(tmp_path), "network"), worker.Network(str(tmp_path), "logits")
+    assert [n.op for n in full.nodes] == [n.op for n in graph.nodes]  # shapes are the same
+    ops = [node.op for node in formats.read(Path(full.model)).nodes]
+    assert ops.count("Softmax") == 1 and ops.count("QuantizeLinear") >= 4
+    assert [node.op for node in formats.read(Path(logits.model)).nodes] == ops[:-1]
+    exact, rounded = network.expect(graph, x), network.expect(written, x)
+    error = np.abs(rounded.logits - exact.logits).max() / np.sqrt(np.mean(exact.logits**2))
+    assert 1e-4 < error < 0.1
+    for variant, expected in ((full, rounded.output), (logits, rounded.logits)):
+        net = linnet.load(variant.model, threads=1)
+        np.testing.assert_allclose(net(x), expected, rtol=1e-5, atol=1e-6)
+    again = network.in_int8(graph, x).initializers
+    assert all(np.array_equal(array, again[name]) for name, array in written.initializers.items())
+
+
 def test_expected_values_are_float64_of_every_image() -> None:
     graph, x = small_graph(), images(network.CHUNK + 1)
     expected = network.expect(graph, x)
@@ -213,6 +240,32 @@ def test_one_perturbed_weight_of_a_real_runtime_fails(name: str, tmp_path: Path)
         Bench(protocol, expected, folder, lambda *_: None).measure([row])
         status.append((row.cells[0].status, "differ" in row.cells[0].reason))
     assert status == [("ok", False), ("failed", True)]
+
+
+@pytest.mark.parametrize("name", ["linnet", "onnxruntime"])
+def test_one_wrong_scale_in_int8_fails(name: str, tmp_path: Path) -> None:
+    if name != "linnet":
+        pytest.importorskip(name, reason="the test extra is not installed")
+    graph, x = small_graph(), images()
+    written = network.in_int8(graph, x)
+    int8 = network.expect(written, x, network.INT8_TOLERANCE)
+    settings = runtimes.runtimes()[name].configurations[f"{name}-int8"]
+    real = replace(runtimes.runtimes()[name], environment={"kind": "here"})
+    found = []
+    for factor in (1, 2):
+        weights = {**written.initializers}
+        weights["w2.int8.scale"] = weights["w2.int8.scale"] * np.float32(factor)
+        folder = tmp_path / str(factor)
+        (folder / "int8").mkdir(parents=True)
+        network.export(graph, folder)
+        network.export(graph, folder / "int8", replace(written, initializers=weights))
+        row, protocol = Row(f"{name}-int8", real, settings), Protocol([2], 1, 0.01, 3)
+        expected = network.expect(graph, x)
+        Bench(protocol, expected, folder, lambda *_: None, int8=int8).measure([row])
+        found.append(row.cells[0])
+    assert [cell.status for cell in found] == ["ok", "failed"], found[0].reason
+    assert "differ" in found[1].reason
+    assert found[0].facts["agreement"] >= 0.8
 
 
 def test_accuracy_is_the_runtime_s_own(runtime: Runtime, tmp_path: Path) -> None:
@@ -372,6 +425,64 @@ def test_tables_mark_the_best_and_give_the_ratio(runtime: Runtime) -> None:
     assert ["b", "4.000", "*1.000", "-"] in lines
     assert ["linnet", "*2.000", "±0%", "3.000", "±0%"] in lines
     assert ["b", "2.00x", "0.33x"] in lines
+
+
+def rows_of_both(runtime: Runtime) -> list[Row]:
+    """linnet-direct is its fastest row in float32; int8 gains one image and loses two of 200."""
+    own, int8 = Runtime("linnet", runtime.adapter, {"kind": "here"}, {}), {"int8": True}
+    rows = [
+        Row("linnet", own, {}, cells(0.004, 0.004)),
+        Row("linnet-direct", own, {}, cells(0.005, 0.003)),
+        Row("b", runtime, {}, cells(0.001, 0.001)),
+        Row("linnet-int8", own, int8, cells(0.002, 0.002)),
+        Row("b-int8", runtime, int8, cells(0.008, 0.001)),
+    ]
+    for row, share in zip(rows, (0.98, 0.98, 0.98, 0.985, 0.97)):
+        row.cells[0].facts["accuracy"] = share
+    return rows
+
+
+def test_int8_is_kept_apart_beside_linnet_s_best_in_float32(runtime: Runtime) -> None:
+    run = as_data(rows_of_both(runtime))
+    floats, integers = report.groups(run)
+    assert [row["name"] for row in floats.rows] == ["linnet", "linnet-direct", "b"]
+    names = ["linnet-direct, float32", "linnet-int8", "b-int8"]
+    assert [row["name"] for row in integers.rows] == names
+    text = report.as_text([run])
+    lines = [line.split() for line in text[text.index("In int8: times") :].splitlines()]
+    assert ["b-int8", "4.00x", "0.50x"] in lines
+    assert ["linnet-direct,", "float32", "2.50x", "1.50x"] in lines
+    assert ["linnet-direct,", "float32", "5.000", "3.000", "98.00%", "0.00%"] in lines
+    assert ["linnet-int8", "*2.000", "2.000", "98.50%", "-0.50%"] in lines
+    assert ["b-int8", "8.000", "*1.000", "97.00%", "1.00%"] in lines
+    html = page.as_html([run])
+    assert "In float32" in html and "In int8" in html and "linnet-int8's" in html
+
+
+def test_int8_without_labels_or_float_rows(runtime: Runtime) -> None:
+    rows = rows_of_both(runtime)[3:]
+    for row in rows:
+        row.cells[0].facts = {"agreement": 0.9}
+    (group,) = report.groups(as_data(rows))
+    assert group.baseline is None
+    assert report.answers(group) == (["same class"], [["90.00%"], ["90.00%"]])
+    rows[0].cells[0].facts = {"accuracy": 0.9}
+    (group,) = report.groups(as_data(rows))
+    assert report.answers(group) == (["accuracy", "loss"], [["90.00%", "-"], ["-", "-"]])
+
+
+def test_int8_has_a_chart_below(runtime: Runtime) -> None:
+    drawing = report.as_chart([as_data(rows_of_both(runtime))])
+    alone = report.as_chart([as_data(rows_of_both(runtime)[:3])])
+    assert drawing.height > alone.height + chart.LEAST_HEIGHT - 1
+    svg = ElementTree.fromstring(drawing.svg())
+    places = {
+        text.text: float(text.get("y", 0)) for text in svg.iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert places["linnet-direct"] < alone.height < places["linnet-direct, float32"]
+    assert alone.height < places["linnet-int8"] < drawing.height
+    titles = [text for text in places if text and text.startswith("net, 1 thread")]
+    assert [title.rsplit(", ", 1)[1] for title in titles] == ["float32", "int8"]
 
 
 def test_more_work_than_its_threads_is_noted(runtime: Runtime) -> None:
@@ -560,6 +671,27 @@ def test_linnet_row_from_end_to_end(capsys: Any, tmp_path: Path, model: Path) ->
     assert "slower than the baseline: linnet at batch 1" in capsys.readouterr().err
     assert not children()
     assert [path.name for path in (tmp_path / "cache" / "compare").iterdir()] == ["lock"]
+
+
+def test_int8_row_from_end_to_end(capsys: Any, model: Path) -> None:
+    arguments = ["--model", str(model), "--runtimes", "linnet,linnet-int8", "--batches", "2"]
+    assert compare.run(parse("--json", *arguments, "--seconds", "0.05", "--threads", "1")) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    floats, integers = run["rows"]
+    assert (floats["int8"], integers["int8"]) == (False, True)
+    assert floats["agreement"] is None and integers["agreement"] >= 0.9
+    assert integers["cells"][0]["status"] == "ok"
+    assert integers["cells"][0]["logit_limit"] > 100 * floats["cells"][0]["logit_limit"]
+
+
+def test_a_network_without_layers_for_int8_is_a_reason(capsys: Any, model: Path) -> None:
+    nodes = [Node("Softmax", "prob", ["x"], ["y"], {"axis": 1})]
+    save(Graph("none", nodes, {}, [Value("x", (0, 5))], ["y"]), model)
+    arguments = ["--model", str(model), "--runtimes", "linnet,linnet-int8", "--batches", "2"]
+    assert compare.run(parse("--json", *arguments, "--seconds", "0.05", "--threads", "1")) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["rows"][0]["cells"][0]["status"] == "ok"
+    assert "no layer has weights to quantize" in run["rows"][1]["cells"][0]["reason"]
 
 
 def test_a_network_up_to_a_value(capsys: Any, model: Path) -> None:

@@ -291,8 +291,14 @@ class Bench:
         np.save(folder / "images.npy", expected.images)
         # Without labels, rows in int8 are told in how many classes they agree with float64.
         self.share = "agreement" if labelled is None else "accuracy"
-        if labelled is None and isinstance(int8, Expected) and expected.output.ndim == 2:
-            labelled = Labelled(expected.images, expected.output.argmax(1))
+        sizes = expected.output.shape[1:]
+        if (
+            labelled is None
+            and isinstance(int8, Expected)
+            and math.prod(sizes) == max(sizes, default=0) > 1
+        ):
+            classes = expected.output.reshape(len(expected.images), -1).argmax(1)
+            labelled = Labelled(expected.images, classes)
         self.labelled = labelled
         if labelled is not None:
             np.save(folder / "labelled.npy", labelled.images)
