@@ -268,6 +268,29 @@ def test_one_wrong_scale_in_int8_fails(name: str, tmp_path: Path) -> None:
     assert found[0].facts["agreement"] >= 0.8
 
 
+def test_a_runtime_that_quantizes_itself_is_near_float64(runtime: Runtime, tmp_path: Path) -> None:
+    graph, x = small_graph(), images()
+    written = network.in_int8(graph, x)
+    (tmp_path / "int8").mkdir()
+    network.export(graph, tmp_path)
+    network.export(graph, tmp_path / "int8", written)
+    expected, int8 = network.expect(graph, x), network.expect(written, x, network.INT8_TOLERANCE)
+    options = [{"int8": "own"}, {"int8": "own", "perturb": 0.1}, {"int8": "own", "perturb": 9.0}]
+    rows = [Row(f"r{i}", runtime, option) for i, option in enumerate(options)]
+    labelled = digits.Labelled(images(7)[::-1].copy(), np.zeros(7, np.int64))
+    measured = Bench(
+        Protocol([2], 1, 0.01, 3),
+        expected,
+        tmp_path,
+        lambda *_: None,
+        int8=int8,
+        labelled=labelled,
+    )
+    measured.measure(rows)
+    assert [row.cells[0].status for row in rows] == ["ok", "ok", "failed"]
+    assert rows[0].cells[0].difference < 1e-4 < rows[1].cells[0].difference
+
+
 def test_accuracy_is_the_runtime_s_own(runtime: Runtime, tmp_path: Path) -> None:
     graph = small_graph()
     network.export(graph, tmp_path)
@@ -429,7 +452,7 @@ def test_tables_mark_the_best_and_give_the_ratio(runtime: Runtime) -> None:
 
 def rows_of_both(runtime: Runtime) -> list[Row]:
     """linnet-direct is its fastest row in float32; int8 gains one image and loses two of 200."""
-    own, int8 = Runtime("linnet", runtime.adapter, {"kind": "here"}, {}), {"int8": True}
+    own, int8 = Runtime("linnet", runtime.adapter, {"kind": "here"}, {}), {"int8": "linnet"}
     rows = [
         Row("linnet", own, {}, cells(0.004, 0.004)),
         Row("linnet-direct", own, {}, cells(0.005, 0.003)),
@@ -916,6 +939,17 @@ def test_rows_of_linnet_are_of_algorithms_that_it_has() -> None:
     rows = runtimes.runtimes()["linnet"].configurations
     wanted = {row["algorithm"] for row in rows.values() if "algorithm" in row}
     assert {"direct", "winograd", "fourier", "nnpack"} <= wanted <= families
+
+
+def test_litert_translation_is_read_by_linnet_and_has_a_signature(tmp_path: Path) -> None:
+    network.export(small_graph(), tmp_path)
+    full = worker.Network(str(tmp_path), "network")
+    assert full.calibration is None
+    content = adapter("litert").Writer(full, 2).finish()
+    assert b"serving_default" in content
+    x, expected = images(2), network.expect(small_graph(), images(2))
+    net = linnet.load(content, threads=1)
+    np.testing.assert_allclose(net(x.transpose(0, 2, 3, 1)), expected.output, rtol=1e-4, atol=1e-6)
 
 
 def test_ncnn_translation_counts_and_fuses(tmp_path: Path) -> None:

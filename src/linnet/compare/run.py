@@ -97,11 +97,13 @@ def _in_int8(
 ) -> network.Expected | str:
     """Write the network in int8 to `folder`: what it should answer, or why it cannot be made."""
     try:
-        written = network.in_int8(graph, images if labelled is None else labelled.images)
+        given = images if labelled is None else labelled.images
+        written = network.in_int8(graph, given)
     except ValueError as error:
         return str(error)
     folder.mkdir()
     network.export(graph, folder, written)
+    np.save(folder / "calibration.npy", given[::2])
     return network.expect(written, images, network.INT8_TOLERANCE)
 
 

@@ -16,7 +16,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "linnet-int8": {
         "what": "linnet, every layer in int8 that can be",
         "on_pi": ON_PI,
-        "int8": True,
+        "int8": "linnet",
     },
     "linnet-direct": {
         "what": "linnet, direct convolution only",

@@ -20,7 +20,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "onnxruntime-int8": {
         "what": "ONNX Runtime in int8, on the file that linnet quantized",
         "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
-        "int8": True,
+        "int8": "linnet",
     },
 }
 

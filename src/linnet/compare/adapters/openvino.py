@@ -20,7 +20,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "openvino-int8": {
         "what": "OpenVINO in int8, on the file that linnet quantized",
         "on_pi": "the same on a 64-bit system; its 32-bit wheel is not on PyPI",
-        "int8": True,
+        "int8": "linnet",
     },
 }
 
