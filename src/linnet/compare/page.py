@@ -68,8 +68,8 @@ def _run(run: Data) -> Iterator[str]:
 
 NOTES = {
     "float32": "",
-    "int8": "All run the file that linnet's quantize wrote, with every layer in integers that can "
-    "be; linnet's fastest row in float32 is repeated.",
+    "int8": "Every layer in integers that can be, in the file that linnet's quantize wrote; a "
+    "runtime that reads none quantizes the network itself. First, linnet's fastest in float32.",
 }
 
 
