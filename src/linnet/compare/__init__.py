@@ -8,7 +8,7 @@ To add a runtime, add one file to `adapters`. It holds ENVIRONMENT (how to insta
 CONFIGURATIONS (row name -> what it is, and options; for both see `environments.Runtime`) and
 
     class Adapter:
-        library: str  # what computes: "OpenBLAS", "oneDNN", ...; always in float32
+        library: str  # what computes: "OpenBLAS", "oneDNN", ...; in float32, but for rows in int8
         version: str  # optional: if it is not the module's __version__
         def __init__(self, module, threads, options)  # module: the runtime's, imported
         def load(self, network, batch)  # worker.Network -> function from images to the output

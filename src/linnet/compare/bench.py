@@ -19,7 +19,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +37,6 @@ WORKER = Path(__file__).with_name("worker.py")
 STEP_SECONDS = 600.0  # no import, load or round takes longer, on a Raspberry Pi either
 ROUNDS = 5
 LEAST = 3  # calls per cell, however long they take: one alone has no median
-TOLERANCE = 5e-4  # of the rms of the logits: Winograd in float32 stays below, bfloat16 far above
 
 
 class WorkerError(Exception):
@@ -194,6 +193,11 @@ class Row:
     settings: Mapping[str, Any]
     cells: list[Cell] = field(default_factory=list)
 
+    @property
+    def int8(self) -> bool:
+        """Whether it runs the network in int8."""
+        return bool(self.settings.get("int8"))
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -265,7 +269,8 @@ class _Entrant:
 class Bench:
     """One run of the comparison; `folder` holds the exported network and takes scratch files.
 
-    say(fraction, text) is told how much is done and what comes next.
+    say(fraction, text) is told how much is done and what comes next. int8: what is expected of rows
+    in int8, whose network is exported to `folder`/int8, or why there is none.
     """
 
     def __init__(
@@ -275,13 +280,25 @@ class Bench:
         folder: Path,
         say: Callable[[float, str], None],
         *,
+        int8: Expected | str = "not asked for",
         labelled: Labelled | None = None,
         journal: Journal | None = None,
     ) -> None:
         self.protocol, self.expected, self.folder, self.say = protocol, expected, folder, say
+        self.int8 = int8
         self.journal = journal or Journal(folder / "journal.json", {})
         self.watch = Watch()
         np.save(folder / "images.npy", expected.images)
+        # Without labels, rows in int8 are told in how many classes they agree with float64.
+        self.share = "agreement" if labelled is None else "accuracy"
+        sizes = expected.output.shape[1:]
+        if (
+            labelled is None
+            and isinstance(int8, Expected)
+            and math.prod(sizes) == max(sizes, default=0) > 1
+        ):
+            classes = expected.output.reshape(len(expected.images), -1).argmax(1)
+            labelled = Labelled(expected.images, classes)
         self.labelled = labelled
         if labelled is not None:
             np.save(folder / "labelled.npy", labelled.images)
@@ -331,6 +348,7 @@ class Bench:
         entrant.worker, options = self._start(row)
         worker = entrant.worker
         output = str(self.folder / row.name / "y.npy")
+        network, expected = self._network(row)
         started = worker.ask(
             "start",
             adapter=str(row.runtime.adapter),
@@ -340,14 +358,25 @@ class Bench:
         )
         loaded = worker.ask(
             "load",
-            network=str(self.folder),
+            network=str(network),
             batch=cell.batch,
             images=str(self.folder / "images.npy"),
             output=output,
         )
         cell.facts = {**started, **loaded, **cell.facts}
-        check_output(cell, np.load(output), self.expected)
+        check_output(cell, np.load(output), expected)
         return worker
+
+    def _network(self, row: Row) -> tuple[Path, Expected]:
+        """Where the row's network is, and what it should answer."""
+        if not row.int8:
+            return self.folder, self.expected
+        if isinstance(self.int8, str):
+            raise SetupError(self.int8)
+        expected = self.int8
+        if row.settings["int8"] == "own":  # other ranges, other roundings: what is left is float64
+            expected = replace(self.expected, tolerance=expected.tolerance)
+        return self.folder / "int8", expected
 
     def _start(self, row: Row) -> tuple[Worker, dict[str, Any]]:
         reason = missing(row.runtime, row.settings)
@@ -393,24 +422,31 @@ class Bench:
         row, cell = entrant.row, entrant.cell
         if cell.status == "ok" and not entrant.verified:
             worker = self._open(entrant)
-            # Once is enough: every cell's outputs are compared.
-            if self.labelled is not None and not any("accuracy" in c.facts for c in row.cells):
-                call = max(cell.times, default=cell.facts["first_call_s"])
-                calls = math.ceil(len(self.labelled.images) / cell.batch)
-                found = worker.ask(
-                    "accuracy",
-                    timeout=STEP_SECONDS + 2 * calls * call,
-                    capped=False,
-                    images=str(self.folder / "labelled.npy"),
-                    labels=str(self.folder / "labels.npy"),
-                )
-                cell.facts.update(found)
+            self._find_share(entrant, worker)
             logits = str(self.folder / row.name / "logits.npy")
             # The memory cap is for what is timed, not for this second network.
             worker.ask("logits", capped=False, output=logits)
-            check_logits(cell, np.load(logits), self.expected)
+            check_logits(cell, np.load(logits), self._network(row)[1])
             entrant.verified = True
         entrant.close()
+
+    def _find_share(self, entrant: _Entrant, worker: Worker) -> None:
+        """The share of images whose class is right, of rows for which there is one."""
+        row, cell = entrant.row, entrant.cell
+        if self.labelled is None or (self.share == "agreement" and not row.int8):
+            return
+        if any(self.share in cell.facts for cell in row.cells):
+            return  # once is enough: every cell's outputs are compared
+        call = max(cell.times, default=cell.facts["first_call_s"])
+        calls = math.ceil(len(self.labelled.images) / cell.batch)
+        found = worker.ask(
+            "accuracy",
+            timeout=STEP_SECONDS + 2 * calls * call,
+            capped=False,
+            images=str(self.folder / "labelled.npy"),
+            labels=str(self.folder / "labels.npy"),
+        )
+        cell.facts[self.share] = found["accuracy"]
 
 
 @contextlib.contextmanager
@@ -427,7 +463,7 @@ def _blame(cell: Cell) -> Iterator[None]:
 def check_output(cell: Cell, output: Any, expected: Expected) -> None:
     """Compare the output of the very program that is timed with float64."""
     result = expected.output[_first(cell.batch, expected)]
-    limit = max(_limit(cell.batch, expected), TOLERANCE)
+    limit = max(_limit(cell.batch, expected), expected.tolerance)
     # A probability moves by at most itself times twice the difference of the logits.
     drift, most = float(np.max(np.abs(output - result))), float(np.max(np.abs(result)))
     if not drift <= 2 * limit * most:  # NaN is no match either
@@ -450,4 +486,4 @@ def _first(batch: int, expected: Expected) -> Any:
 
 def _limit(batch: int, expected: Expected) -> float:
     wanted = expected.logits[_first(batch, expected)]
-    return TOLERANCE * float(np.sqrt(np.mean(wanted**2)))
+    return expected.tolerance * float(np.sqrt(np.mean(wanted**2)))

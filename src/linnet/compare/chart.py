@@ -1,4 +1,4 @@
-"""A line chart with two logarithmic axes, as SVG text or as a PNG picture.
+"""Line charts with two logarithmic axes, as SVG text or as a PNG picture.
 
 The chart is laid out once as a list of shapes, which either format then draws.
 """
@@ -9,7 +9,8 @@ import html
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 PLOT, LEAST_HEIGHT = 680, 540
@@ -111,6 +112,23 @@ class Chart:
         out = io.BytesIO()
         image.resize(size, Image.Resampling.LANCZOS).save(out, "PNG", optimize=True)
         return out.getvalue()
+
+
+def stacked(charts: Sequence[Chart]) -> Chart:
+    """Charts one below the other; the title of the whole is the first's."""
+    whole = copy(charts[0])
+    whole.width = max(chart.width for chart in charts)
+    whole.height, whole.shapes = 0, []
+    for chart in charts:
+        whole.shapes += [_lowered(shape, whole.height) for shape in chart.shapes]
+        whole.height += chart.height
+    return whole
+
+
+def _lowered(shape: Any, by: float) -> Any:
+    if isinstance(shape, _Stroke):
+        return replace(shape, points=[(x, y + by) for x, y in shape.points])
+    return replace(shape, at=(shape.at[0], shape.at[1] + by))
 
 
 def _layout(

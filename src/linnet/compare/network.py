@@ -1,13 +1,14 @@
 """The compared network, written once for every runtime, and what it should answer.
 
 Runtimes that read ONNX take the same file; the others build from `network.json` and `weights.npz`,
-which `worker.Network` reads back. Both hold the canonical form, with the same weights.
+which `worker.Network` reads back. Both hold the canonical form, with the same weights. Of
+the network in int8 there is the ONNX file alone.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,29 @@ import numpy.typing as npt
 from .. import core, interpret
 from ..formats import onnx_write
 from ..graph import Graph
+from ..passes.unused import remove_unused
+from ..quantize import Bytes, quantize, samples
 
 CHUNK = 8  # images evaluated at once in float64: bounds the memory of the reference
+# How far from float64 logits may be, in terms of their rms. Winograd in float32 stays below,
+# bfloat16 is far above.
+TOLERANCE = 5e-4
+# In int8, a sum near the middle of two integers becomes either, and later layers carry that on:
+# some steps, each of a few per cent here.
+INT8_TOLERANCE = 0.25
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Images [n, ...] float32 and what the network makes of each in float64: logits, output."""
+    """Images [n, ...] float32 and what the network makes of each in float64: logits, output.
+
+    tolerance: how far from them logits may be, in terms of their rms.
+    """
 
     images: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float64]
     output: npt.NDArray[np.float64]
+    tolerance: float = TOLERANCE
 
 
 def logits_of(graph: Graph) -> str:
@@ -36,14 +49,18 @@ def logits_of(graph: Graph) -> str:
     return last.inputs[0] if last.op == "Softmax" else graph.outputs[0]
 
 
-def export(graph: Graph, folder: Path) -> None:
+def export(graph: Graph, folder: Path, written: Graph | None = None) -> None:
     """Write a canonical graph with one input and one output to `folder` for all adapters.
 
     Two variants: "network" and "logits" (without the final softmax). ValueError for other graphs.
+    written: what the ONNX files hold instead of it: the same network in int8.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         found = f"{len(graph.inputs)} and {len(graph.outputs)}"
         raise ValueError(f"compare needs a network with one input and one output, not {found}")
+    if graph.inputs[0].dtype != "float32":
+        name, dtype = graph.inputs[0].name, graph.inputs[0].dtype
+        raise ValueError(f"compare needs a network whose input is float32; {name} is {dtype}")
     if not graph.nodes or graph.nodes[-1].outputs[0] != graph.outputs[0]:
         raise ValueError(f"the output {graph.outputs[0]} is not the result of the last operator")
     logits = logits_of(graph)
@@ -68,12 +85,28 @@ def export(graph: Graph, folder: Path) -> None:
         json.dumps(data, default=np.ndarray.tolist), encoding="utf-8"
     )
     np.savez(folder / "weights.npz", *graph.initializers.values())
-    onnx_write.save(graph, folder / "network.onnx")
-    part = Graph(graph.name, graph.nodes[:count], graph.initializers, graph.inputs, [logits])
-    onnx_write.save(part, folder / "logits.onnx")
+    written = written or graph
+    onnx_write.save(written, folder / "network.onnx", like=graph)
+    part = remove_unused(replace(written, outputs=[logits]))
+    onnx_write.save(part, folder / "logits.onnx", like=graph)
 
 
-def expect(graph: Graph, images: npt.NDArray[np.float32]) -> Expected:
+def in_int8(graph: Graph, images: npt.NDArray[np.float32]) -> Graph:
+    """A canonical graph with every layer in int8 that can be, calibrated on every second image.
+
+    It is what `linnet quantize --precisions int8 --objective bytes --max-loss 100%` writes, which
+    takes no times and so is the same on every machine. ValueError if no layer can be in int8.
+    """
+    given = samples.from_arrays(graph, {graph.inputs[0].name: images})
+    found = quantize(
+        graph, given, lambda it, _: Bytes(it), max_loss=np.inf, precisions=("int8",)
+    ).graph
+    if not any(node.op == "QuantizeLinear" for node in found.nodes):
+        raise ValueError("no layer of the network can be in int8")
+    return found
+
+
+def expect(graph: Graph, images: npt.NDArray[np.float32], tolerance: float = TOLERANCE) -> Expected:
     """Evaluate the graph on `images` [n, ...] in float64 with the NumPy reference."""
     names = [logits_of(graph), graph.outputs[0]]
     parts = [
@@ -81,4 +114,4 @@ def expect(graph: Graph, images: npt.NDArray[np.float32]) -> Expected:
         for i in range(0, len(images), CHUNK)
     ]
     logits, output = (np.concatenate([part[name] for part in parts]) for name in names)
-    return Expected(images, logits, output)
+    return Expected(images, logits, output, tolerance)

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from .report import (
     FACTS,
     MARKS,
-    SUBJECT,
     Data,
+    Group,
+    answers,
     as_chart,
     facts,
+    groups,
     marked,
     peak,
-    percent,
     ratio,
     reasons,
     spread,
@@ -39,12 +40,15 @@ def _run(run: Data) -> Iterator[str]:
     batches = [str(batch) for batch in run["protocol"]["batches"]]
     state = "note" if run.get("reference") else "good" if run["conditions"]["valid"] else "bad"
     yield f'<section><h2>{_text(title(run))}</h2><p class="{state}">{_text(verdict(run))}</p>'
-    yield "<p>Mean ms per image by batch size, lower is better."
-    if not run.get("reference"):
-        yield f"Below: the median's ratio to {SUBJECT}'s, and half the distance of the quartiles."
-    yield "</p>"
-    head = ["runtime", *batches, "accuracy"]
-    yield _table(head, [_times(run["rows"], row) for row in run["rows"]], "times")
+    for group in groups(run):
+        yield f"<h3>In {group.arithmetic}</h3><p>Mean ms per image by batch size, lower is better."
+        if not run.get("reference"):
+            yield f"Below: the median's ratio to {group.subject}'s, and half the distance of the"
+            yield f"quartiles. {NOTES[group.arithmetic]}"
+        yield "</p>"
+        heads, shares = answers(group)
+        lines = [[*_times(group, row), *share] for row, share in zip(group.rows, shares)]
+        yield _table(["runtime", *batches, *heads], lines, "times")
     if reasons(run):
         yield f"<h3>Notes</h3><ul>{''.join(f'<li>{_text(r)}</li>' for r in reasons(run))}</ul>"
     if not run.get("reference"):
@@ -62,17 +66,25 @@ def _run(run: Data) -> Iterator[str]:
     yield "</section>"
 
 
-def _times(rows: Sequence[Data], row: Data) -> list[str]:
-    """A line of the table of times, as HTML."""
+NOTES = {
+    "float32": "",
+    "int8": "Every layer in integers that can be, in the file that linnet's quantize wrote; a "
+    "runtime that reads none quantizes the network itself. First, linnet's fastest in float32.",
+}
+
+
+def _times(group: Group, row: Data) -> list[str]:
+    """The times of a row as a line of the table, as HTML."""
     line = [_text(row["name"])]
-    for text, times, cell in zip(marked(rows, row, "mean"), ratio(rows, row), row["cells"]):
+    texts = marked(group.rows, row, "mean")
+    for text, times, cell in zip(texts, ratio(group, row), row["cells"]):
         small = " ".join(part for part in (times, spread(cell)) if part)
         if text in MARKS.values():
             line.append(f'<span class="none" title="{_text(cell.get("reason"))}">{text}</span>')
         else:
             strong = f"<b>{text[1:]}</b>" if text.startswith("*") else text
             line.append(strong + (f"<small>{small}</small>" if small else ""))
-    return [*line, percent(row)]
+    return line
 
 
 def _libraries(rows: Sequence[Data]) -> Iterator[list[str]]:

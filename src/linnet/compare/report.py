@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 
 from ..text import count, finite
 from .bench import Cell, Protocol, Row
-from .chart import Chart, Line
+from .chart import Chart, Line, stacked
 from .machine import Watch, describe
 from .runtimes import cache_folder
 
 Data = Mapping[str, Any]
 FORMAT = 2
 SUBJECT = "linnet"  # the row, and the runtime, that the others are compared with
+ARITHMETICS = ("float32", "int8")  # rows of each have tables and a chart of their own
 STUDY = Path(__file__).with_name("study.json")
 MARKS = {"failed": "FAILED", "memory": "-", "error": "n/a"}
 FIELDS = (
@@ -46,7 +47,7 @@ FIELDS = (
     "load_s",
     "first_call_s",
 )
-SHARED = ("version", "library", "accuracy")  # facts of a row rather than of a cell
+SHARED = ("version", "library", "accuracy", "agreement")  # facts of a row rather than of a cell
 
 
 def as_data(rows: Sequence[Row], model: str, protocol: Protocol, watch: Watch) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _row(row: Row) -> dict[str, Any]:
     # Results are passed on: those of the cache folder without the way to it.
     cache = f"{cache_folder()}{os.sep}"
     libraries = {e["path"]: {**e, "path": e["path"].replace(cache, "", 1)} for e in found}
-    data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name}
+    data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name, "int8": row.int8}
     data.update({name: next((f[name] for f in facts if name in f), None) for name in SHARED})
     return {**data, "libraries": list(libraries.values()), "cells": list(map(_cell, row.cells))}
 
@@ -148,20 +149,62 @@ def as_csv(runs: Sequence[Data]) -> str:
 
 
 def as_chart(runs: Sequence[Data]) -> Chart:
-    """The study's chart: ms per image over the batch size, both logarithmic."""
+    """The study's chart: ms per image over the batch size, both logarithmic. One for each
+    arithmetic, one below the other.
+    """
     measured = [run for run in runs if not run.get("reference")]
-    lines = []
+    panels: dict[str, list[Line]] = {name: [] for name in ARITHMETICS}
     for run in runs:
         machine = f", {run['machine']['cpu']}" if len(measured) > 1 else ""
-        for row in run["rows"]:
-            points = [(c["batch"], y) for c in row["cells"] if (y := figure(c))]
-            if run.get("reference"):
-                lines.append(Line(f"{run['reference']}: {row['name']}", points, ""))
-            else:
-                bold = row["name"] == SUBJECT
-                lines.append(Line(row["name"] + machine, points, row["runtime"], bold))
+        for group in groups(run):
+            for row in group.rows:
+                points = [(c["batch"], y) for c in row["cells"] if (y := figure(c))]
+                name, family = row["name"] + machine, row["runtime"]
+                if run.get("reference"):
+                    name, family = f"{run['reference']}: {row['name']}", ""
+                elif row is group.baseline:
+                    family = ""
+                bold = family != "" and row["name"] == group.subject
+                panels[group.arithmetic].append(Line(name, points, family, bold))
     heading = title(measured[0]) if len(measured) == 1 else "linnet compare"
-    return Chart(heading, "batch size", "ms per image (median)", lines)
+    charts = [
+        Chart(f"{heading}, {arithmetic}", "batch size", "ms per image (median)", lines)
+        for arithmetic, lines in panels.items()
+        if lines
+    ]
+    return stacked(charts or [Chart(heading, "", "", [])])
+
+
+class Group(NamedTuple):
+    """Rows of one arithmetic, which are shown together.
+
+    subject: the row of linnet that others are compared with. baseline: with int8, linnet's fastest
+    row in float32, which is the first of the rows too; None if none was measured.
+    """
+
+    arithmetic: str
+    subject: str
+    rows: Sequence[Data]
+    baseline: Data | None = None
+
+
+def groups(run: Data) -> Iterator[Group]:
+    """The rows of a run by arithmetic; no group without rows."""
+    floats = [row for row in run["rows"] if not row.get("int8")]
+    integers = [row for row in run["rows"] if row.get("int8")]
+    if floats:
+        yield Group("float32", SUBJECT, floats)
+    if integers:
+        own = [row for row in floats if row["runtime"] == SUBJECT]
+        best = min(own, key=_slowness, default=None)
+        first = {**best, "name": f"{best['name']}, float32"} if best else None
+        yield Group("int8", f"{SUBJECT}-int8", [*([first] if first else []), *integers], first)
+
+
+def _slowness(row: Data) -> tuple[int, float]:
+    """Cells without a time; and how long all others take, each of them counting alike."""
+    times = [y for cell in row["cells"] if (y := figure(cell))]
+    return len(row["cells"]) - len(times), sum(map(math.log, times))
 
 
 def figure(cell: Data) -> float | None:
@@ -181,7 +224,7 @@ class Kind(NamedTuple):
     def __str__(self) -> str:
         threads = count(self.threads, "thread")
         interval = f", {self.interval_ms:g} ms before each pass" if self.interval_ms else ""
-        return f"{self.model}, {threads}, {self.cpu}, f32{interval}"
+        return f"{self.model}, {threads}, {self.cpu}{interval}"
 
 
 def kind(run: Data) -> Kind:
@@ -266,14 +309,25 @@ def tables(run: Data) -> Iterator[tuple[str, list[str], list[list[str]]]]:
             yield "OpenBLAS in the processes", head, found
         peaks = [[row["name"], *(peak(cell) for cell in row["cells"])] for row in rows]
         yield "Peak resident memory, MB, by batch size", ["runtime", *batches], peaks
+    for group in groups(run):
+        yield from _times(group, batches, measured=not run.get("reference"))
+
+
+def _times(
+    group: Group, batches: Sequence[str], measured: bool
+) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    arithmetic, subject, rows, _ = group
+    if measured:
         medians = [[row["name"], *_with_spread(rows, row)] for row in rows]
-        yield "Median, and half the distance of the quartiles", ["runtime", *batches], medians
-        if any(row["name"] == SUBJECT for row in rows):
-            ratios = [[row["name"], *(text or "-" for text in ratio(rows, row))] for row in rows]
-            yield f"Times {SUBJECT}'s median", ["runtime", *batches], ratios
-    means = [[row["name"], *marked(rows, row, "mean"), percent(row)] for row in rows]
-    caption = "Mean ms per image by batch size, lower is better; * is the best of its column"
-    yield caption, ["runtime", *batches, "accuracy"], means
+        caption = f"In {arithmetic}: median, and half the distance of the quartiles"
+        yield caption, ["runtime", *batches], medians
+        if any(row["name"] == subject for row in rows):
+            ratios = [[row["name"], *(text or "-" for text in ratio(group, row))] for row in rows]
+            yield f"In {arithmetic}: times {subject}'s median", ["runtime", *batches], ratios
+    heads, shares = answers(group)
+    means = [[row["name"], *marked(rows, row, "mean"), *s] for row, s in zip(rows, shares)]
+    caption = f"In {arithmetic}: mean ms per image by batch size, lower is better; * is the best"
+    yield f"{caption} of its column", ["runtime", *batches, *heads], means
 
 
 def marked(rows: Sequence[Data], row: Data, name: str) -> list[str]:
@@ -304,9 +358,10 @@ def spread(cell: Data) -> str:
     return f"±{50 * (cell['high'] - cell['low']) / cell['median']:.0f}%"
 
 
-def ratio(rows: Sequence[Data], row: Data) -> list[str]:
+def ratio(group: Group, row: Data) -> list[str]:
     """How many times linnet's median the row's are; "" where either is missing."""
-    own: Sequence[Data] = next((r["cells"] for r in rows if r["name"] == SUBJECT), [])
+    named = (r["cells"] for r in group.rows if r["name"] == group.subject)
+    own: Sequence[Data] = next(named, [])
     return [
         f"{cell['median'] / mine['median']:.2f}x"
         if cell.get("median") and mine.get("median")
@@ -320,9 +375,25 @@ def ms(value: float) -> str:
     return f"{value:.{3 if value < 10 else 2 if value < 100 else 1}f}"
 
 
-def percent(row: Data) -> str:
-    """How many test images it recognises."""
-    value = row.get("accuracy")
+def answers(group: Group) -> tuple[list[str], list[list[str]]]:
+    """Heads and texts, for each row, of how right it is: the share of test images that it
+    recognises and what int8 loses of it, or where none are known, in how many classes int8 agrees
+    with float64.
+    """
+    if group.arithmetic == "float32":
+        return ["accuracy"], [[percent(row.get("accuracy"))] for row in group.rows]
+    if all(row.get("accuracy") is None for row in group.rows):
+        return ["same class"], [[percent(row.get("agreement"))] for row in group.rows]
+    exact = (group.baseline or {}).get("accuracy")
+
+    def loss(share: float | None) -> float | None:
+        return None if share is None or exact is None else exact - share
+
+    found = [row.get("accuracy") for row in group.rows]
+    return ["accuracy", "loss"], [[percent(share), percent(loss(share))] for share in found]
+
+
+def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}%"
 
 

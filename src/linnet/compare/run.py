@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import _core, digits
 from ..graph import Graph
@@ -28,6 +29,7 @@ from .runtimes import cache_folder, runtimes
 STUDY_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STUDY_PASSES = 100
 LEAST_SECONDS = 1.0
+Images = npt.NDArray[np.float32]
 IMAGES = 37  # different ones, repeated in larger batches
 
 
@@ -59,7 +61,9 @@ def measure(
 
     fresh: do not go on from a run of the same that was cut short.
     """
-    graph = canonical(compared.model, compared.weights, outputs=compared.outputs)
+    graph = canonical(
+        compared.model, compared.weights, outputs=compared.outputs, arithmetic="float"
+    )
     with _journal(protocol, rows, graph, fresh) as journal, scratch_folder() as folder:
         progress = _Progress()
         if journal.batches():
@@ -74,12 +78,33 @@ def measure(
         expected = network.expect(graph, images)
         known = compared.model == digits.MODEL and not compared.outputs
         labelled = digits.held_out(images.shape[-1]) if known else None
-        bench = Bench(protocol, expected, folder, progress, labelled=labelled, journal=journal)
+        int8: network.Expected | str = "not asked for"
+        if any(row.int8 for row in rows):
+            progress(0.0, "quantizing the network")
+            int8 = _in_int8(graph, images, labelled, folder / "int8")
+        bench = Bench(
+            protocol, expected, folder, progress, int8=int8, labelled=labelled, journal=journal
+        )
         try:
             bench.measure(rows)
         finally:
             progress.end()
         return report.as_data(rows, compared.name, protocol, bench.watch)
+
+
+def _in_int8(
+    graph: Graph, images: Images, labelled: digits.Labelled | None, folder: Path
+) -> network.Expected | str:
+    """Write the network in int8 to `folder`: what it should answer, or why it cannot be made."""
+    try:
+        given = images if labelled is None else labelled.images
+        written = network.in_int8(graph, given)
+    except ValueError as error:
+        return str(error)
+    folder.mkdir()
+    network.export(graph, folder, written)
+    np.save(folder / "calibration.npy", given[::2])
+    return network.expect(written, images, network.INT8_TOLERANCE)
 
 
 @contextlib.contextmanager
@@ -93,7 +118,9 @@ def _journal(
     digest = hashlib.sha256(repr((graph.nodes, graph.inputs, graph.outputs)).encode())
     for array in graph.initializers.values():
         digest.update(array.tobytes())
-    for file in sorted([Path(_core.__file__), *Path(__file__).parent.rglob("*.py")]):
+    here = Path(__file__).parent
+    sources = [*here.rglob("*.py"), *here.with_name("quantize").glob("*.py")]
+    for file in sorted([Path(_core.__file__), *sources]):
         digest.update(file.read_bytes())
     key = {
         "protocol": asdict(protocol),

@@ -62,7 +62,8 @@ class Network:
 
     nodes are in topological order; weights maps initializer names to arrays; shapes gives every
     value's shape without its batch axis; model is the same network as an ONNX file. The variant
-    "logits" ends where the final softmax would begin.
+    "logits" ends where the final softmax would begin. For rows in int8, model is what linnet made
+    and calibration holds the images [n, ...] that it was calibrated on, else None.
     """
 
     def __init__(self, folder: str, variant: str) -> None:
@@ -75,6 +76,10 @@ class Network:
         self.nodes = [Node(**n) for n in data["nodes"][: data[variant]["nodes"]]]
         self.shapes: dict[str, list[int]] = data["shapes"]
         self.model = os.path.join(folder, variant + ".onnx")
+        images = os.path.join(folder, "calibration.npy")
+        self.calibration: Any = (
+            numpy.load(images, mmap_mode="r") if os.path.exists(images) else None
+        )
         with numpy.load(os.path.join(folder, "weights.npz")) as file:
             self.weights: dict[str, Any] = {
                 k: file[f"arr_{i}"] for i, k in enumerate(data["weights"])

@@ -10,21 +10,44 @@ if TYPE_CHECKING:
     from ..worker import Network
 
 ENVIRONMENT = {"kind": "here"}
-KNOWN: dict[str, dict[str, Any]] = {
-    "linnet": {"what": "linnet, the fastest algorithm for each layer"},
-    "linnet-direct": {"what": "linnet, direct convolution only", "algorithm": "direct"},
+ON_PI = "the same on NEON"
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "linnet": {"what": "linnet, the fastest algorithm for each layer", "on_pi": ON_PI},
+    "linnet-int8": {
+        "what": "linnet, every layer in int8 that can be",
+        "on_pi": ON_PI,
+        "int8": "linnet",
+    },
+    "linnet-direct": {
+        "what": "linnet, direct convolution only",
+        "on_pi": ON_PI,
+        "algorithm": "direct",
+    },
+    "linnet-winograd": {
+        "what": "linnet, winograd wherever it can",
+        "on_pi": ON_PI,
+        "algorithm": "winograd",
+    },
+    "linnet-fourier": {
+        "what": "linnet, fourier wherever it can",
+        "on_pi": ON_PI,
+        "algorithm": "fourier",
+    },
     "linnet-scalar": {
         "what": "linnet-direct without SIMD",
+        "on_pi": ON_PI,
         "algorithm": "direct",
         "isa": "scalar",
     },
     "linnet-openblas": {
         "what": "linnet, im2col and OpenBLAS as it is",
+        "on_pi": ON_PI,
         "algorithm": "im2col-openblas",
         "borrows": ("openblas", "liblinnet-openblas-master.so"),
     },
     "linnet-openblas-dl": {
         "what": "linnet, im2col and the equivalent of optimized_for_deeplearning",
+        "on_pi": ON_PI,
         "algorithm": "im2col-openblas",
         "borrows": ("openblas", "liblinnet-openblas-dl.so"),
     },
@@ -36,29 +59,6 @@ KNOWN: dict[str, dict[str, Any]] = {
         "unless": "LINNET_NNPACK",
     },
 }
-# What runs no convolution, or only depthwise ones, and the oracle of the tests, slow by design.
-NO_ROW = {"depthwise", "direct-ref", "elementwise", "normalize", "pool", "reorder"}
-
-
-def __getattr__(name: str) -> Any:
-    """CONFIGURATIONS: the known ones, then one for each further family of linnet's algorithms.
-
-    A worker imports linnet later, with a clock beside it.
-    """
-    if name != "CONFIGURATIONS":
-        raise AttributeError(name)
-    rows = {row: {"on_pi": "the same on NEON", **settings} for row, settings in KNOWN.items()}
-    known = NO_ROW | {settings.get("algorithm") for settings in KNOWN.values()}
-    for algorithm in importlib.import_module("linnet._core").algorithms():
-        family = algorithm.split("-")[0]
-        if not {algorithm, family} & known:
-            what = f"linnet, {family} wherever it can"
-            rows[f"linnet-{family}"] = {
-                "what": what,
-                "on_pi": "the same on NEON",
-                "algorithm": family,
-            }
-    return rows
 
 
 class Adapter:

@@ -2,7 +2,8 @@
 
 XNNPACK runs it, as it does by default. Images arrive channels last, prepared before the clock
 starts; a ReLU is fused into the layer before it, as TensorFlow's converter does, and the weights
-behind a flatten are permuted to height, width, channel.
+behind a flatten are permuted to height, width, channel. For int8, AI Edge Quantizer, which is
+LiteRT's own, makes integers of that model; the input and the output stay float32.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from ..worker import Network, Node
 
 # The last wheels for 32-bit ARM bear the old name and were built for NumPy 1.
-PACKAGE, VERSION, NUMPY = (
-    ("ai-edge-litert", "2.3.0", "numpy")
+PACKAGE, VERSION, OTHERS = (
+    ("ai-edge-litert", "2.3.0", ["numpy", "ai-edge-quantizer==0.10.0"])
     if sys.maxsize > 1 << 32
-    else ("tflite-runtime", "2.14.0", "numpy<2")
+    else ("tflite-runtime", "2.14.0", ["numpy<2"])
 )
 ENVIRONMENT = {
     "kind": "venv",
-    "packages": [f"{PACKAGE}=={VERSION}", "flatbuffers==25.12.19", NUMPY],
+    "packages": [f"{PACKAGE}=={VERSION}", "flatbuffers==25.12.19", *OTHERS],
     "import": PACKAGE.replace("-", "_") + ".interpreter",
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -33,11 +34,17 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "what": "LiteRT (TensorFlow Lite) with XNNPACK",
         "on_pi": "runs there, 32-bit as tflite-runtime 2.14",
     },
+    "litert-int8": {
+        "what": "LiteRT with XNNPACK in int8, quantized by its own quantizer",
+        "on_pi": "the same on a 64-bit system; no quantizer for 32 bits",
+        "int8": "own",
+    },
 }
 
 # From TensorFlow's schema.fbs: numbers of enumerators; of each operator its code, its member of
 # the union of options, and the options' fields in the order of their slots.
 FLOAT32, INT32 = 0, 2
+SIGNATURE, INPUT = "serving_default", "x"
 VALID = 1
 ACTIVATION = ("Int8", "activation")
 STRIDES = (("Int8", "padding"), ("Int32", "stride_w"), ("Int32", "stride_h"))
@@ -73,6 +80,8 @@ class Adapter:
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         content = Writer(network, batch).finish()
+        if network.calibration is not None:
+            content = self.quantized(content, network.calibration, batch)
         net = self.interpreter(model_content=content, num_threads=self.threads)
         net.allocate_tensors()
         source = net.get_input_details()[0]["index"]
@@ -86,6 +95,22 @@ class Adapter:
             return y.transpose(0, 3, 1, 2) if images else y
 
         return call
+
+    def quantized(self, content: bytes, images: Any, batch: int) -> bytes:
+        """A model for `batch` images with 8-bit integers inside, as LiteRT's guide has it."""
+        if sys.maxsize <= 1 << 32:
+            raise ValueError("there is no quantizer for a 32-bit system")
+        tool: Any = importlib.import_module("ai_edge_quantizer.quantizer").Quantizer
+        recipe: Any = importlib.import_module("ai_edge_quantizer.recipe")
+        ends: list[dict[str, Any]] = [
+            {"regex": ".*", "operation": name, "algorithm_key": "no_quantize", "op_config": {}}
+            for name in ("INPUT", "OUTPUT")
+        ]
+        quantizer = tool(content, [*recipe.static_wi8_ai8(), *ends])
+        numbers = [numpy.arange(i, i + batch) % len(images) for i in range(0, len(images), batch)]
+        data = [{INPUT: self.prepare(images[n])} for n in numbers]
+        ranges = quantizer.calibrate({SIGNATURE: data}, num_threads=self.threads)
+        return bytes(quantizer.quantize(ranges).quantized_model)
 
 
 class Writer:
@@ -142,6 +167,9 @@ class Writer:
             builder.Prep(16, len(data))  # the schema's alignment
             return table(("UOffsetTRelative", builder.CreateByteVector(data)))
 
+        def string(text: str) -> Any:
+            return "UOffsetTRelative", builder.CreateString(text)
+
         def operator(
             index: int, code: str, inputs: list[int], output: int, fields: dict[str, Any]
         ) -> Any:
@@ -155,8 +183,8 @@ class Writer:
         buffers = vector([buffer(data) for data in self.buffers])
         tensors = vector(
             [
-                table(vector(shape), ("Int8", kind), ("Uint32", data))
-                for shape, kind, data in self.shapes
+                table(vector(shape), ("Int8", kind), ("Uint32", data), string(f"t{i}"))
+                for i, (shape, kind, data) in enumerate(self.shapes)
             ]
         )
         ends = [self.tensors[self.network.input]], [self.tensors[self.network.output]]
@@ -165,7 +193,15 @@ class Writer:
         codes = [OPERATORS[entry[0]][0] for entry in self.operators]
         # A code stands twice since they outgrew a byte; all of these fit.
         code_tables = [table(("Int8", c), ("Int8", 0), ("Int32", 1), ("Int32", c)) for c in codes]
-        model = table(("Uint32", 3), vector(code_tables), vector([graph]), ("Int8", 0), buffers)
+        # The quantizer finds inputs by a signature: tensors by name, then the name of the whole.
+        maps = [
+            vector([table(string(name), ("Uint32", end))])
+            for name, (end,) in zip((INPUT, "y"), ends)
+        ]
+        signatures = vector([table(*maps, string(SIGNATURE))])
+        absent = ("UOffsetTRelative", 0)
+        parts = [vector(code_tables), vector([graph]), absent, buffers, absent, absent, signatures]
+        model = table(("Uint32", 3), *parts)
         builder.Finish(model[1], b"TFL3")
         return bytes(builder.Output())
 

@@ -17,6 +17,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "what": "ONNX Runtime, CPU provider",
         "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
     },
+    "onnxruntime-int8": {
+        "what": "ONNX Runtime in int8, on the file that linnet quantized",
+        "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
+        "int8": "linnet",
+    },
 }
 
 

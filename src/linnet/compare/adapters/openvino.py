@@ -1,4 +1,4 @@
-"""OpenVINO, from its wheel: runs the ONNX file itself, in float32, not in bfloat16 as it would."""
+"""OpenVINO, from its wheel: runs the ONNX file itself, with float32 instead of its bfloat16."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "openvino": {
         "what": "OpenVINO, CPU plugin in float32",
         "on_pi": "the same on a 64-bit system; its 32-bit wheel is not on PyPI",
+    },
+    "openvino-int8": {
+        "what": "OpenVINO in int8, on the file that linnet quantized",
+        "on_pi": "the same on a 64-bit system; its 32-bit wheel is not on PyPI",
+        "int8": "linnet",
     },
 }
 
