@@ -200,9 +200,8 @@ void integer_tile(const IntegerTile& t) {
 // has as many as a group, are groups; each meets the weights of the pixels whose windows it lies
 // in. Rows has kGroup; column(x, x_row, rows, flip), the vector of groups; and dot(acc, w, column).
 template <typename Rows, int kPixels, int kTaps, int kStride>
-LINNET_INLINE void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w,
-                                    const int32_t* bias, const Requantization& end, const void* z,
-                                    void* y) {
+void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w,
+                      const int32_t* bias, const Requantization& end, const void* z, void* y) {
   Ints acc[kPixels][1];
   LINNET_UNROLL
   for (int p = 0; p < kPixels; ++p) acc[p][0] = load_ints(bias);
