@@ -1,6 +1,7 @@
 """Windows sliding over an image, of convolutions and pools alike.
 
-Images are [N, C, H, W], pads [top, left, bottom, right].
+Images are [N, C, H, W], pads [top, left, bottom, right]. Volumes are [N, C, D, H, W], pads
+[front, top, left, back, bottom, right].
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -45,14 +47,16 @@ def windows(
     kernel: Pair,
     *,
     strides: Pair,
-    pads: Pair = (0, 0, 0, 0),
-    dilations: Pair = (1, 1),
+    pads: Pair,
+    dilations: Pair,
     ceil_mode: bool = False,
 ) -> Array:
-    """View of [N, C, H, W] as [N, C, OH, OW, R, S]; what is outside the image holds `fill`."""
-    widths, counts = [(0, 0), (0, 0)], []
-    for axis in (0, 1):
-        size, begin, end = x.shape[2 + axis], pads[axis], pads[2 + axis]
+    """View of [N, C, H, W] as [N, C, OH, OW, R, S], of volumes alike; what is outside the image
+    holds `fill`.
+    """
+    widths, counts, rank = [(0, 0), (0, 0)], [], x.ndim - 2
+    for axis in range(rank):
+        size, begin, end = x.shape[2 + axis], pads[axis], pads[rank + axis]
         count = output_size(
             size,
             kernel[axis],
@@ -66,9 +70,10 @@ def windows(
         counts.append(count)
     x = np.pad(x, widths, constant_values=fill)
     span = tuple(d * (k - 1) + 1 for d, k in zip(dilations, kernel))
-    view = sliding_window_view(x, span, axis=(2, 3))
-    view = view[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
-    return view[:, :, : counts[0], : counts[1]]
+    view = sliding_window_view(x, span, axis=tuple(range(2, x.ndim)))
+    steps = [slice(None, None, step) for step in (*strides, *dilations)]
+    whole = (slice(None), slice(None))
+    return view[(*whole, *steps)][(*whole, *map(slice, counts))]
 
 
 def explicit_pads(
@@ -78,7 +83,7 @@ def explicit_pads(
     if auto_pad == "NOTSET":
         return pads
     if auto_pad == "VALID":
-        return [0, 0, 0, 0]
+        return [0] * (2 * len(size))
     if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
         raise Refusal(f"auto_pad is {short(auto_pad)}")
     begin, end = [], []
@@ -119,11 +124,31 @@ def _lifted(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def _deepened(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of windows of three dimensions, where the defaults are those of images."""
+    given = {}
+    for name, setting in attrs.items():
+        count = 6 if name == "pads" else 3
+        default = isinstance(setting, tuple) and setting
+        value = list(setting[:1]) * count if default else setting
+        if isinstance(value, list) and len(value) != count:
+            raise Refusal(f"attribute '{name}' is {short(value)}, its input has three dimensions")
+        given[name] = value
+    return given
+
+
 def rows_too(meaning: Callable[..., Array]) -> Callable[..., Array]:
-    """What windows over an image mean, of [N, C, W] as well."""
+    """What windows over images or volumes mean, of [N, C, W] as well."""
 
     @wraps(meaning)
     def either(x: Array, *weights: Array | None, **attrs: Any) -> Array:
+        if x.ndim == 5:
+            defaults = {
+                name: parameter.default
+                for name, parameter in signature(meaning).parameters.items()
+                if isinstance(parameter.default, tuple)
+            }
+            return meaning(x, *weights, **_deepened({**defaults, **attrs}))
         if x.ndim != 3:
             return meaning(x, *weights, **attrs)
         high = (w[:, :, None] if w is not None and w.ndim == 3 else w for w in weights)
@@ -152,5 +177,44 @@ def lower_rows_too(rule: Callable[[Lowering, Call], None]) -> Callable[[Lowering
         y = low.alias.get(output, output)
         batch, channels, _, width = low.shape(y)
         low.reshape(call, y, (batch, channels, width))
+
+    return either
+
+
+def lower_volumes_too(rule: Callable[[Lowering, Call], None]) -> Callable[[Lowering, Call], None]:
+    """A rule for pools of images whose windows are those of their rows, and of what that gives
+    those of the columns: of volumes [N, C, D, H, W] as well.
+    """
+
+    @wraps(rule)
+    def either(low: Lowering, call: Call) -> None:
+        shape = low.shape(call.input(0))
+        if len(shape) != 5:
+            rule(low, call)
+            return
+        attrs = _deepened(call.attrs)
+        batch, channels, depth = shape[:3]
+
+        def pooled(x: str, first: bool, step: str) -> str:
+            """Depth as the first axis of the window alone, or height and width."""
+            part = {name: v for name, v in attrs.items() if not isinstance(v, list)}
+            for name, v in attrs.items():
+                if isinstance(v, list):
+                    still = 0 if name == "pads" else 1
+                    halves = (v[:3], v[3:]) if name == "pads" else (v,)
+                    part[name] = [
+                        n for half in halves for n in ([half[0], still] if first else half[1:])
+                    ]
+            output = low.names.fresh(f"{call.output}.{step}")
+            node = replace(call.node, name=f"{call.node.name}.{step}", outputs=[output])
+            rule(low, Call(node, [x], part))
+            return low.alias.get(output, output)
+
+        planes = (batch, channels * depth, *shape[3:])
+        y = pooled(low.reshape(call, call.input(0), planes, "planes"), False, "plane")
+        high, wide = low.shape(y)[2:]
+        columns = low.reshape(call, y, (batch, channels, depth, high * wide), "columns")
+        y = pooled(columns, True, "deep")
+        low.reshape(call, y, (*low.shape(y)[:3], high, wide))
 
     return either

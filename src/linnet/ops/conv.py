@@ -30,7 +30,9 @@ def conv(
     pads: Pair = (0, 0, 0, 0),
     strides: Pair = (1, 1),
 ) -> Array:
-    """Cross-correlation of x [N, C, H, W] with w [K, C/group, R, S], plus b [K]: [N, K, OH, OW]."""
+    """Cross-correlation of x [N, C, H, W] with w [K, C/group, R, S], plus b [K]: [N, K, OH, OW]; of
+    volumes alike.
+    """
     kernel = w.shape[2:]
     if w.shape[0] % group or x.shape[1] != w.shape[1] * group:
         raise ValueError(f"weights {w.shape} with group {group} do not fit the input {x.shape}")
@@ -40,13 +42,15 @@ def conv(
     pads = explicit_pads(auto_pad, pads, x.shape[2:], kernel=kernel, **how)
     view = windows(x, 0, kernel, pads=pads, **how)
     filters, channels = w.shape[0] // group, w.shape[1]
-    y = np.empty((len(x), w.shape[0], *view.shape[2:4]), np.result_type(x, w))
+    rank = len(kernel)
+    y = np.empty((len(x), w.shape[0], *view.shape[2 : 2 + rank]), np.result_type(x, w))
+    terms = (range(1, 2 + rank), (0, *range(1 + rank, 1 + 2 * rank)))
     for image, out in zip(view, y):  # one at a time: tensordot copies the windows it is given
         for g in range(group):
             k = slice(g * filters, (g + 1) * filters)
             c = slice(g * channels, (g + 1) * channels)
-            out[k] = np.tensordot(w[k], image[c], axes=((1, 2, 3), (0, 3, 4)))
-    return y if b is None else y + b.reshape(-1, 1, 1)
+            out[k] = np.tensordot(w[k], image[c], axes=terms)
+    return y if b is None else y + b.reshape(-1, *(1,) * rank)
 
 
 def conv_fused(

@@ -10,11 +10,25 @@ import numpy as np
 from ..core import infer_shape
 from ..graph import FLOAT32, Array
 from ..text import shape_text
+from ._broadcast import arithmetic
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
 from ._small import of_any_type
-from ._window import Pair, explicit_pads, lower_rows_too, output_size, rows_too, window, windows
+from ._window import (
+    Pair,
+    explicit_pads,
+    lower_rows_too,
+    lower_volumes_too,
+    output_size,
+    rows_too,
+    window,
+    windows,
+)
 from .reduce import over_axes
+
+
+def _last(count: int) -> tuple[int, ...]:
+    return tuple(range(-count, 0))
 
 
 @rows_too
@@ -36,7 +50,7 @@ def max_pool(
     pads = explicit_pads(auto_pad, pads, x.shape[2:], kernel=kernel_shape, **how)
     least = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     view = windows(x, least, kernel_shape, pads=pads, ceil_mode=bool(ceil_mode), **how)
-    return np.asarray(view.max((-2, -1)))
+    return np.asarray(view.max(_last(len(kernel_shape))))
 
 
 @rows_too
@@ -57,15 +71,40 @@ def average_pool(
     """
     how = {"strides": strides, "dilations": dilations}
     pads = explicit_pads(auto_pad, pads, x.shape[2:], kernel=kernel_shape, **how)
-    top, left, bottom, right = pads
-    counted = np.ones((1, 1, *x.shape[2:]), x.dtype)
-    edge = ((0, 0), (0, 0), (top, bottom), (left, right))
-    counted = np.pad(counted, edge, constant_values=1 if count_include_pad else 0)
-    count = windows(counted, 0, kernel_shape, ceil_mode=bool(ceil_mode), **how)
+    count = _counts(
+        x.shape[2:],
+        pads=pads,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        kernel_shape=kernel_shape,
+        **how,
+    )
     total = windows(x, 0, kernel_shape, pads=pads, ceil_mode=bool(ceil_mode), **how)
+    return np.asarray(total.sum(_last(len(kernel_shape))) / count.astype(x.dtype))
+
+
+def _counts(
+    size: Pair,
+    *,
+    kernel_shape: Pair,
+    pads: Pair,
+    strides: Pair,
+    dilations: Pair,
+    ceil_mode: int,
+    count_include_pad: int,
+) -> Array:
+    """How many numbers each window of an image of any axes is the mean of: [1, 1, OH, OW]."""
+    rank = len(size)
+    edge = list(zip(pads[:rank], pads[rank:]))
+    numbers = np.pad(np.ones(size, np.int64), edge, constant_values=int(bool(count_include_pad)))
+    how: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": (0,) * len(pads)}
+    view = windows(numbers[None, None], 0, kernel_shape, ceil_mode=bool(ceil_mode), **how)
     # The padded ones may have a last window that the image drops as it starts in the padding.
-    count = count[:, :, : total.shape[2], : total.shape[3]]
-    return np.asarray(total.sum((-2, -1)) / count.sum((-2, -1)))
+    made = [
+        output_size(n, k, stride, ends, dilation=dilation, ceil_mode=bool(ceil_mode))
+        for n, k, stride, ends, dilation in zip(size, kernel_shape, strides, edge, dilations)
+    ]
+    return np.asarray(view[(slice(None), slice(None), *map(slice, made))].sum(_last(rank)))
 
 
 def global_average_pool(x: Array) -> Array:
@@ -79,27 +118,71 @@ def global_max_pool(x: Array) -> Array:
 
 
 @lower_rows_too
+@lower_volumes_too
 def lower_pool(low: Lowering, call: Call) -> None:
-    """Of images or rows [N, C, W], with any window without dilation."""
-    op = call.node.op
+    """Of images, rows [N, C, W] or volumes [N, C, D, H, W], with any window."""
+    op, x = call.node.op, call.input(0)
     attrs: dict[str, Any] = window(low, call, call.ints("kernel_shape", 2))
     attrs["ceil_mode"] = call.attrs["ceil_mode"]
     if op == "AveragePool":
-        if attrs.pop("dilations") != [1, 1]:
-            raise Refusal("dilated average pooling is not supported")
         include = call.attrs["count_include_pad"]
         attrs["count_include_pad"] = include if any(attrs["pads"]) else 0
-    low.emit(call, op, [call.input(0)], attrs)
+        if attrs["dilations"] != [1, 1]:
+            _lower_dilated_average(low, call, attrs)
+            return
+        del attrs["dilations"]
+    low.emit(call, op, [x], attrs)
     if attrs["ceil_mode"] == 1 and not low.graph.example:
         # Where rounding up changes nothing, say so: ONNX before opset 22 is vague about the
         # windows it drops.
-        floor = infer_shape(op, {**attrs, "ceil_mode": 0}, [low.shape(call.input(0))])
+        floor = infer_shape(op, {**attrs, "ceil_mode": 0}, [low.shape(x)])
         if floor == low.shapes[call.output]:
             attrs["ceil_mode"] = 0
 
 
+def _lower_dilated_average(low: Lowering, call: Call, attrs: dict[str, Any]) -> None:
+    """A convolution of each channel with ones, over how many numbers each window has."""
+    x, area = call.input(0), math.prod(attrs["kernel_shape"])
+    size = low.shape(x)[2:]
+    y = _sum_of_windows(low, call, x, (attrs, 1 / area), "sums")
+    share = np.ones((1, 1, 1, 1))
+    for i, made in enumerate(low.shape(y)[2:]):
+        axis: dict[str, Any] = {
+            name: n[i::2] if isinstance(n, list) else n for name, n in attrs.items()
+        }
+        (kernel,) = axis["kernel_shape"]
+        low.spend(size[i] + sum(axis["pads"]) + made * kernel)
+        counts = _counts(size[i : i + 1], **axis)
+        share = share * (kernel / counts).reshape((-1, 1) if i == 0 else (1, -1))
+    if (share == 1).all():
+        low.alias[call.output] = y
+        return
+    low.spend(share.size, 4)
+    constant = low.add_constant(f"{call.output}.share", share.astype(np.float32))
+    arithmetic(low, call, "Mul", (y, constant))
+
+
+def _sum_of_windows(
+    low: Lowering, call: Call, x: str, how: tuple[dict[str, Any], float], step: str = ""
+) -> str:
+    """The sum of each window, times a factor; of what `ceil_mode` adds as well."""
+    attrs, factor = how
+    shape, pads = low.shape(x), list(attrs["pads"])
+    for i in (0, 1) if attrs["ceil_mode"] else ():
+        size, kernel, stride = shape[2 + i], attrs["kernel_shape"][i], attrs["strides"][i]
+        ends, dilation = pads[i::2], attrs["dilations"][i]
+        count = output_size(size, kernel, stride, ends, dilation=dilation, ceil_mode=True)
+        reach = (count - 1) * stride + dilation * (kernel - 1) + 1
+        pads[2 + i] = max(ends[1], reach - ends[0] - size)
+    low.spend(shape[1] * math.prod(attrs["kernel_shape"]), 4)
+    ones = np.full((shape[1], 1, *attrs["kernel_shape"]), factor, np.float32)
+    weight = low.add_constant(f"{call.output}.ones", ones)
+    window = {name: attrs[name] for name in ("kernel_shape", "strides", "dilations")}
+    return low.emit(call, "Conv", [x, weight], {**window, "pads": pads, "group": shape[1]}, step)
+
+
 def lower_max_pool(low: Lowering, call: Call) -> None:
-    """Of images or rows [N, C, W], with any window; indices are not computed."""
+    """Of images, rows [N, C, W] or volumes [N, C, D, H, W], with any window."""
     plain = low.dtypes.get(call.input(0), FLOAT32).name in ("float32", "int8", "uint8")
     (lower_pool if plain else of_any_type(lower_pool))(low, call)
 
@@ -121,7 +204,7 @@ def lp_pool(
     pads = explicit_pads(auto_pad, pads, x.shape[2:], kernel=kernel_shape, **how)
     powers = np.abs(x) ** p
     view = windows(powers, 0, kernel_shape, pads=pads, ceil_mode=bool(ceil_mode), **how)
-    return np.asarray(view.sum((-2, -1)) ** (1 / p), x.dtype)
+    return np.asarray(view.sum(_last(len(kernel_shape))) ** (1 / p), x.dtype)
 
 
 def global_lp_pool(x: Array, *, p: int = 2) -> Array:
@@ -131,24 +214,16 @@ def global_lp_pool(x: Array, *, p: int = 2) -> Array:
 
 
 @lower_rows_too
+@lower_volumes_too
 def lower_lp_pool(low: Lowering, call: Call) -> None:
-    """Of images or rows [N, C, W], with p of 1 to 4: a convolution of each channel with ones."""
+    """Of images, rows [N, C, W] or volumes [N, C, D, H, W], with p of 1 to 4: a convolution of each
+    channel with ones.
+    """
     x, p = call.input(0), call.attrs["p"]
     if p not in (1, 2, 3, 4):
         raise Refusal(f"p={p} is not supported")
     attrs: dict[str, Any] = window(low, call, call.ints("kernel_shape", 2))
-    shape = low.shape(x)
-    if call.attrs["ceil_mode"]:
-        for i in (0, 1):
-            size, kernel, stride = shape[2 + i], attrs["kernel_shape"][i], attrs["strides"][i]
-            pads, dilation = attrs["pads"][i::2], attrs["dilations"][i]
-            how: dict[str, Any] = {"dilation": dilation, "ceil_mode": True}
-            count = output_size(size, kernel, stride, pads, **how)
-            reach = (count - 1) * stride + dilation * (kernel - 1) + 1
-            attrs["pads"][2 + i] = max(pads[1], reach - pads[0] - size)
-    low.spend(shape[1] * math.prod(attrs["kernel_shape"]), 4)
-    ones = np.ones((shape[1], 1, *attrs["kernel_shape"]), np.float32)
-    weight = low.add_constant(f"{call.output}.ones", ones)
+    attrs["ceil_mode"] = call.attrs["ceil_mode"]
     if p in (1, 3):
         x = magnitudes = low.emit(call, "Abs", [x], step="magnitudes")
     for power in (2, 4):
@@ -156,7 +231,7 @@ def lower_lp_pool(low: Lowering, call: Call) -> None:
             x = low.emit(call, "Mul", [x, x], step=f"power{power}")
     if p == 3:
         x = low.emit(call, "Mul", [x, magnitudes], step="power3")
-    y = low.emit(call, "Conv", [x, weight], {**attrs, "group": shape[1]}, "" if p == 1 else "sums")
+    y = _sum_of_windows(low, call, x, (attrs, 1), "" if p == 1 else "sums")
     if p == 3:
         third = low.add_constant(f"{call.output}.third", np.array(1 / 3, np.float32))
         low.emit(call, "Pow", [y, third])
