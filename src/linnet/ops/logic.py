@@ -66,15 +66,18 @@ def where(condition: Array, x: Array, y: Array) -> Array:
 
 
 def lower_comparison(low: Lowering, call: Call) -> None:
-    """Of float32, with NaN to nothing; where both may be equal, one is a constant without
-    infinities. Of integers.
+    """Of float32, with NaN to nothing; where both may be equal, a constant has no infinities. Of
+    integers.
     """
     op, x, y = call.node.op, call.input(0), call.input(1)
     if x in low.constants:
         op, x, y = _MIRRORED[op], y, x
     # The difference of equal infinities is no number.
-    strict = op in ("Less", "Greater")
-    if not strict and not call.whole and not np.isfinite(low.numbers(y, "second input")).all():
+    strict = call.whole or op in ("Less", "Greater")
+    if not strict and y not in low.constants:
+        _compare_reals(low, call, op, (x, y))
+        return
+    if not strict and not np.isfinite(low.numbers(y, "second input")).all():
         raise Refusal("of infinity or NaN is not supported")
     if y not in low.constants and smaller(low.shape(x), low.shape(y)):
         op, x, y = _MIRRORED[op], y, x
@@ -94,6 +97,44 @@ def lower_comparison(low: Lowering, call: Call) -> None:
         sign = pointwise(low, call, "Relu", [sign], step="more")
     known = low.emit(call, "Cast", [sign], {"to": _INT8}, "known")  # NaN is 0
     low.emit(call, "Cast", [known], {"to": _BOOL})
+
+
+def _compare_reals(low: Lowering, call: Call, op: str, pair: tuple[str, str]) -> None:
+    """Whether two computed values may be equal. Equal are those whose difference has no sign, as
+    that of infinities, which are equal if limited ones are; NaN stays apart from all.
+    """
+    if op != "Equal":
+        kinds = (op.removesuffix("OrEqual"), "Equal")
+        parts = [low.names.fresh(f"{call.output}.{kind.lower()}") for kind in kinds]
+        for kind, part in zip(kinds, parts):
+            low.visit(Node(kind, part, list(pair), [part]))
+            if part in low.failed:
+                raise Refusal("of these is not supported")
+        low.visit(Node("Or", call.node.name, parts, [call.output]))
+        return
+    if smaller(*map(low.shape, pair)):
+        pair = pair[::-1]
+    d = arithmetic(low, call, "Sub", pair, "difference")
+    known = low.emit(
+        call, "Cast", [pointwise(low, call, "Sign", [d], step="turn")], {"to": _INT8}, "known"
+    )
+    known = low.emit(call, "Cast", [known], {"to": _FLOAT}, "sign")
+    limits = np.finfo(np.float32)
+    bounds = [
+        low.add_constant(f"{call.output}.{name}", np.array(value, np.float32))
+        for name, value in (("lowest", limits.min), ("highest", limits.max))
+    ]
+    limited = [
+        pointwise(low, call, "Clip", [name, *bounds], step=f"limited{index}")
+        for index, name in enumerate(pair)
+    ]
+    gap = arithmetic(low, call, "Sub", (limited[0], limited[1]), "gap")
+    apart = [
+        pointwise(low, call, "Abs", [name], step=f"apart{index}")
+        for index, name in enumerate((gap, known))
+    ]
+    total = arithmetic(low, call, "Add", (apart[0], apart[1]), "apart")
+    _not(low, call, low.emit(call, "Cast", [total], {"to": _BOOL}, "differs"))
 
 
 def _order_integers(low: Lowering, call: Call, op: str, pair: tuple[str, str]) -> None:
