@@ -88,6 +88,18 @@ def test_a_split_whose_parts_are_not_all_used(tmp_path):
     agree(after_a_layer(nodes, {}), tmp_path, SHAPE, operators="Conv Slice Relu")
 
 
+@pytest.mark.parametrize("sizes", [[10, 0], [0, 10], [0, 10, 0]])
+def test_empty_parts_are_joined_to_others(sizes, tmp_path):
+    """As code for a share of the channels does where that is all of them."""
+    parts = [f"p{i}" for i in range(len(sizes))]
+    nodes = [
+        ("Split", "c,n", ",".join(parts), {"axis": 3}),
+        ("Relu", parts[sizes.index(10)], "r", {}),
+        ("Concat", ",".join(p if n == 0 else "r" for p, n in zip(parts, sizes)), "y", {"axis": 3}),
+    ]
+    agree(after_a_layer(nodes, {"n": I8(sizes)}), tmp_path, SHAPE)
+
+
 @pytest.mark.parametrize(
     ("indices", "axis"),
     [

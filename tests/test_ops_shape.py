@@ -37,6 +37,25 @@ def filled(*shape, value=0.25):
     return model(nodes, {"s": I8(shape), "n": I8(shape[:1]), "t": I8([columns, 9])}, SHAPE)
 
 
+@pytest.mark.parametrize("ratio", [[], ["r"], ["", "no"], ["none", "yes"]])
+def test_dropout_keeps_all(ratio, tmp_path):
+    constants = {"r": F4(0.5), "none": F4(0), "no": np.bool_(False), "yes": np.bool_(True)}
+    nodes = [
+        ("Dropout", ",".join(["x", *ratio]), "d,m", {}),
+        ("Cast", "m", "c", {"to": onnx.TensorProto.FLOAT}),
+        ("Add", "d,c", "y", {}),
+    ]
+    agree(model(nodes, constants, SHAPE), tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("ratio", ["", "half", "x"])
+def test_dropout_of_training_is_refused(ratio, tmp_path):
+    constants = {"half": F4(0.5), "yes": np.bool_(True)}
+    path = saved(model([("Dropout", f"x,{ratio},yes", "y", {})], constants, SHAPE), tmp_path)
+    with pytest.raises(ValueError, match="training_mode"):
+        linnet.load(path)
+
+
 def test_weights_that_are_filled(tmp_path):
     agree(filled(6, 3, 3, 2), tmp_path, SHAPE)
 

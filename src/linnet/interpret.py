@@ -10,6 +10,7 @@ import numpy.typing as npt
 from .graph import Array, Graph
 from .ops import OPERATORS
 from .ops.detect import rows_of
+from .scalars import recorded, without_axes
 
 
 def run(
@@ -30,6 +31,8 @@ def run(
     for node in graph.nodes:
         if node.op == "Detections" and node.outputs[0] in fetched:
             fetched[node.outputs[0]] = rows_of(fetched[node.outputs[0]])
+    for name in recorded(graph.metadata) & fetched.keys():
+        fetched[name] = without_axes(fetched[name])
     return fetched
 
 

@@ -18,6 +18,8 @@ from .graph import BATCHLESS
 from .options import whole
 from .preprocess import LABELS, Picture, Preprocess, prepared, recorded
 from .report import Candidate, Layer, Report
+from .scalars import recorded as recorded_scalars
+from .scalars import without_axes
 from .states import Kept
 from .states import recorded as recorded_states
 from .text import count, listed, shape_text, short
@@ -31,7 +33,9 @@ Array = npt.NDArray[Any]
 
 
 class ValueInfo(NamedTuple):
-    """An input or output of a model. None in its shape is any size, as of axis 0, the batch."""
+    """An input or output of a model. None in its shape is any size, as of axis 0, the batch. What
+    has no axes has the shape ().
+    """
 
     name: str
     shape: tuple[int | None, ...]
@@ -53,6 +57,7 @@ class Session:
         self._open: _core.Session | SizedSession | None = core
         self._metadata = dict(metadata or {})
         self._first = _first_sizes(self._metadata.get(BATCHLESS, ""))
+        self._scalars = recorded_scalars(self._metadata)
         self._lock = threading.Lock()  # of calls, where there is a state
         self._kept = self._states()
 
@@ -96,7 +101,9 @@ class Session:
         """What a call takes, which states are not."""
         hidden = self._kept.before if self._kept else ()
         return [
-            _info(name, (shape[0] or self._first.get(name, 0), *shape[1:]) if shape else (), dtype)
+            self._info(
+                name, (shape[0] or self._first.get(name, 0), *shape[1:]) if shape else (), dtype
+            )
             for name, shape, dtype in self._inner.inputs
             if name not in hidden
         ]
@@ -105,7 +112,11 @@ class Session:
     def outputs(self) -> list[ValueInfo]:
         """What a call gives, without what states become."""
         hidden = self._kept.after if self._kept else ()
-        return [_info(*value) for value in self._inner.outputs if value[0] not in hidden]
+        return [self._info(*value) for value in self._inner.outputs if value[0] not in hidden]
+
+    def _info(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> ValueInfo:
+        sizes = () if name in self._scalars else tuple(size or None for size in shape)
+        return ValueInfo(name, sizes, dtype)
 
     def reset(self) -> None:
         """Set what the model keeps from one call to the next to what it is at first."""
@@ -118,7 +129,7 @@ class Session:
         """All that fetch= accepts: inputs, results of every node, outputs; and those of them under
         other names that the model's file has for them.
         """
-        own = {value[0]: _info(*value) for value in self._inner.values}
+        own = {value[0]: self._info(*value) for value in self._inner.values}
         return [own[to]._replace(name=name) for name, to in self._names.items()]
 
     @cached_property
@@ -246,10 +257,10 @@ class Session:
         """Time every layer of `runs` runs on this input, after one that is not timed."""
         runs = whole("runs", runs)
         core = self._inner
-        inputs = self._with_states(_arrays([x, *more]))
+        inputs = self._with_states(self._with_axes(_arrays([x, *more])))
         core.profile(inputs, [])
         profiles = [core.profile(inputs, []) for _ in range(runs)]
-        batch = len(inputs[0])
+        batch = len(inputs[0]) if inputs[0].ndim else 1
         layers = [
             self._layer(steps[0], batch, [step["seconds"] for step in steps])._replace(
                 phases={
@@ -263,7 +274,7 @@ class Session:
         return Report(self._title(batch, what), batch, layers)
 
     def _batch(self, given: int | None) -> int:
-        return self.inputs[0].shape[0] or 1 if given is None else whole("batch", given)
+        return (self.inputs[0].shape or (1,))[0] or 1 if given is None else whole("batch", given)
 
     def _title(self, batch: int, what: str) -> str:
         name = self.name or "model"
@@ -272,7 +283,7 @@ class Session:
     def _run(
         self, inputs: Sequence[Any], wanted: list[str], out: Array | Sequence[Array] | None
     ) -> list[Array]:
-        arrays = _arrays(inputs)
+        arrays = self._with_axes(_arrays(inputs))
         own = wanted
         if wanted:
             unknown = [name for name in wanted if name not in self._names]
@@ -295,8 +306,29 @@ class Session:
                 raise ValueError("out cannot hold a value that is asked for by two of its names")
             once = list(dict.fromkeys(own))
             values = dict(zip(once, run(arrays, once, None)))
-            return [values[name].copy() for name in own]
-        return run(arrays, own, out)
+            return self._as_source(own, [values[name].copy() for name in own])
+        if out is None:
+            return self._as_source(own, run(arrays, own, None))
+        whole = out
+        if self._scalars:
+            whole = [array.reshape(1) if array.ndim == 0 else array for array in out]
+        run(arrays, own, whole)
+        return list(out)
+
+    def _with_axes(self, arrays: list[Array]) -> list[Array]:
+        """What a call is given, of scalars with the axis that they have in the core."""
+        if not self._scalars:
+            return arrays
+        scalar = [value.name in self._scalars for value in self.inputs]
+        scalar += [False] * (len(arrays) - len(scalar))
+        return [x.reshape(1) if x.ndim == 0 and s else x for x, s in zip(arrays, scalar)]
+
+    def _as_source(self, names: Sequence[str], arrays: list[Array]) -> list[Array]:
+        """What a call gives, of scalars without axes."""
+        if not self._scalars:
+            return arrays
+        names = names or [value.name for value in self.outputs]
+        return [without_axes(x) if n in self._scalars else x for n, x in zip(names, arrays)]
 
     def _states(self) -> Kept | None:
         states = recorded_states(self._metadata)
@@ -381,7 +413,3 @@ def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
 def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     own = array.dtype.kind in "fiub" and array.dtype.isnative
     return np.asarray(array, array.dtype.type) if own else array
-
-
-def _info(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> ValueInfo:
-    return ValueInfo(name, tuple(size or None for size in shape), dtype)

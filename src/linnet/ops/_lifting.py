@@ -19,7 +19,7 @@ Lift = Callable[[Lowering, Call], None]
 def lifted(low: Lowering, call: Call, rule: Lift, change: Lift) -> None:
     """Lower a call by a rule, lifted."""
     inputs = [
-        low.reshape(call, name, (1, *low.shape(name)), f"lifted{index}")
+        low.reshape(call, name, (1, *low.axes(name)), f"lifted{index}")
         if name in low.shapes
         else name
         for index, name in enumerate(call.inputs)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import machine
+from .. import machine, scalars
 from ..core import infer_type
 from ..graph import FLOAT32, LONGEST_AXIS, Array, Graph, Node, Shape
 from ..text import shape_text, short
@@ -146,6 +146,8 @@ class Lowering:
         # Constants that are integers times one of several scales: the integers, in the constant's
         # shape, and all those scales.
         self.products: dict[str, tuple[Array, Array]] = {}
+        # Values that have no axes in the source: here they have one.
+        self.scalars = set(scalars.recorded(graph.metadata).intersection(self.shapes))
         self.origins: dict[str, str] = {}  # of reshaped values, what has the same numbers
         for name, shape in self.shapes.items():
             if max(shape) >= LONGEST_AXIS:
@@ -200,6 +202,11 @@ class Lowering:
         if not name:
             raise Refusal("an input is missing")
         raise Refusal(f"input '{name}' is a constant")
+
+    def axes(self, name: str) -> Shape:
+        """Shape of an activation in the source: () of a scalar."""
+        shape = self.shape(name)
+        return () if name in self.scalars else shape
 
     def constant(self, name: str, what: str) -> Array:
         if not name:
@@ -257,6 +264,7 @@ class Lowering:
         """The value of this name is not computed yet."""
         self.later[name] = later
         self.origins.pop(name, None)
+        self.scalars.discard(name)
         self.shapes[name], self.dtypes[name] = shape, dtype
 
     def ready(self, name: str) -> str:
@@ -329,36 +337,41 @@ class Lowering:
         name = f"{call.node.name}.{step}" if step else call.node.name
         self.nodes.append(Node(op, name, inputs, [output], attrs))
         self.origins.pop(output, None)
+        self.scalars.discard(output)
         self.shapes[output], self.dtypes[output] = shape, dtype
         return output
 
     def reshape(self, call: Call, x: str, target: Shape, step: str = "") -> str:
-        """`x` with new axes after the batch: an alias, a Flatten or a Reshape."""
-        old = self.shape(x)
+        """`x` with new axes after the batch, or none at all: an alias, a Flatten or a Reshape."""
+        old = self.axes(x)
         first = 0 if self.fixed else 1
         if math.prod(old[first:]) != math.prod(target[first:]) or 0 in target[first:]:
             raise Refusal(f"{shape_text(old)} cannot become {shape_text(target)}")
+        if not target and not self.fixed:
+            raise Mixes(f"{shape_text(old)} cannot lose its batch")
         origin = self.origins.get(x, x)
-        if target in (old, self.shape(origin)):  # a way there and back is none
+        if target in (old, self.axes(origin)):  # a way there and back is none
             x = x if old == target else origin
             if not step:
                 self.alias[call.output] = x
             return x
         waits = x in self.later and x not in self.computed
-        later = self.later[x].reshaped(self, target) if waits else None
+        later = self.later[x].reshaped(self, target) if waits and target else None
         if later is not None:
             output = self.names.fresh(f"{call.output}.{step}") if step else call.output
             self.postpone(output, later, target, self.dtypes[x])
             return output
-        if len(target) == 2 and target[0] == old[0]:
+        if len(target) == 2 and target[0] == self.shape(x)[0]:
             output = self.emit(call, "Flatten", [x], {"axis": 1}, step)
             self.origins[output] = origin
             return output
         names = [f"{call.output}.{step}.shape" if step else f"{call.output}.shape"]
         if call.node.op == "Reshape":
             names.insert(0, call.input(1))
-        output = self.emit(call, "Reshape", [x, self.target(target, *names)], {}, step)
+        output = self.emit(call, "Reshape", [x, self.target(target or (1,), *names)], {}, step)
         self.origins[output] = origin
+        if not target:
+            self.scalars.add(output)
         return output
 
     def target(self, shape: Shape, *names: str) -> str:

@@ -181,7 +181,7 @@ def _vector_product(low: Lowering, call: Call) -> bool:
     matrix, terms = low.numbers(name, "second factor"), low.shape(x)[1]
     if matrix.ndim == 0 or matrix.shape[-2 if matrix.ndim > 1 else 0] != terms:
         raise Refusal(f"{terms} numbers times {list(matrix.shape)} do not fit each other")
-    rest = matrix.shape[:-2] + matrix.shape[-1:] if matrix.ndim > 1 else (1,)
+    rest = matrix.shape[:-2] + matrix.shape[-1:] if matrix.ndim > 1 else ()
     low.spend(matrix.size, 4)
     outputs = math.prod(rest)
     weight = low.weight(

@@ -107,10 +107,11 @@ def lower_concat(low: Lowering, call: Call) -> None:
     """Along any axis but the batch, of activations and constants."""
     if not call.inputs:
         raise Refusal("has no inputs")
-    if any(name in low.constants for name in call.inputs):
-        concat_constants(low, call)
+    parts = [name for name in call.inputs if name not in low.constants or low.constants[name].size]
+    if any(name in low.constants for name in parts):
+        concat_constants(low, Call(call.node, parts, call.attrs))
     else:
-        joined(low, call, call.inputs, call.attrs["axis"])
+        joined(low, call, parts, call.attrs["axis"])
 
 
 def concat_constants(low: Lowering, call: Call) -> None:
@@ -220,7 +221,7 @@ def split(
 
 
 def lower_split(low: Lowering, call: Call) -> None:
-    """A slice for every output that is used."""
+    """A slice for every output that is used. What is empty is a constant, for a Concat to skip."""
     x, outputs = call.input(0), call.node.outputs
     shape = low.shape(x)
     axis = axis_of(call.attrs["axis"], len(shape))
@@ -232,11 +233,14 @@ def lower_split(low: Lowering, call: Call) -> None:
     else:
         each = -(-size // (call.attrs["num_outputs"] or len(outputs)))
         sizes = [min(each, size - first) for first in range(0, size, each)]
-    if len(sizes) != len(outputs) or sum(sizes) != size or min(sizes) < 1:
+    if len(sizes) != len(outputs) or sum(sizes) != size or min(sizes) < 0:
         raise Refusal(f"sizes {sizes} are not {len(outputs)} parts of axis {axis} of {size}")
     first = 0
     for output, length in zip(outputs, sizes):
-        if output:
+        if output and not length:
+            empty = (shape[0] or 1, *shape[1:axis], 0, *shape[axis + 1 :])
+            low.constants[output] = np.zeros(empty, low.dtypes[x])
+        elif output:
             part = Call(replace(call.node, outputs=[output]), call.inputs, call.attrs)
             slice_of(low, part, x, [] if length == size else [(axis, first, first + length, 1)])
         first += length

@@ -429,13 +429,13 @@ def lower_integers(low: Lowering, call: Call) -> None:
 
 
 def lower_dynamic(low: Lowering, call: Call) -> None:
-    """Of all of an input whose size is known; scale and zero point are vectors of one number."""
+    """Of all of an input whose size is known; scale and zero point have no axes."""
     y, scale_name, zero_name = (*call.node.outputs, "", "")[:3]
     x = call.input(0)
     rank = len(low.shape(x))
     steps = _Steps(low, call)
     zero = steps.constant("nothing", np.zeros((), np.float32))
-    single = steps.constant("single", np.array([1], np.int64))
+    none = steps.constant("none", np.zeros(0, np.int64))
     wide = steps.constant("wide", np.ones(rank, np.int64))
     axes = steps.constant("axes", np.arange(rank))
     ends = []
@@ -458,9 +458,9 @@ def lower_dynamic(low: Lowering, call: Call) -> None:
     if y:
         low.visit(Node("Cast", call.node.name, [real], [y], {"to": _UINT8}))
     if scale_name:
-        low.visit(Node("Reshape", call.node.name, [scale, single], [scale_name]))
+        low.visit(Node("Reshape", call.node.name, [scale, none], [scale_name]))
     if zero_name:
-        point = steps.make("Reshape", [point, single], "flat")
+        point = steps.make("Reshape", [point, none], "flat")
         low.visit(Node("Cast", call.node.name, [point], [zero_name], {"to": _UINT8}))
 
 

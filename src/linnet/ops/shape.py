@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Shape
+from ..graph import ELEMENT_TYPES, Array, Shape
 from ..text import shape_text
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_of, of_constants, settled
 from ._registry import Operator, nothing
+from .map import scaled
 
 _ZERO = np.zeros(1, np.float32)
 
@@ -43,11 +44,18 @@ def identity(x: Array) -> Array:
 
 def dropout(
     x: Array, ratio: Array | None = None, training_mode: Array | None = None, *, seed: int = 0
-) -> Array:
-    """Nothing when not training; `ratio` and `seed` are of training."""
-    if training_mode is not None and training_mode.any():
+) -> tuple[Array, Array]:
+    """The same, and a mask that keeps all, when not training or with a ratio of 0; `seed` is of
+    training.
+    """
+    if _drops(ratio, training_mode):
         raise ValueError("training_mode is set")
-    return x
+    return x, np.ones(x.shape, bool)
+
+
+def _drops(ratio: Array | None, training_mode: Array | None) -> bool:
+    training = training_mode is not None and training_mode.any()
+    return bool(training and (ratio is None or ratio.any()))
 
 
 def shape(x: Array, *, end: int = 1 << 31, start: int = 0) -> Array:
@@ -100,9 +108,12 @@ def lower_reshape(low: Lowering, call: Call) -> None:
     """Where the batch stays apart; the target may be computed from shapes."""
     shape = low.shape(call.input(0))
     target = low.constant(call.input(1), "target shape")
-    if target.ndim != 1 or target.dtype.kind not in "iO" or not 1 <= target.size <= 8:
-        raise Refusal("its target shape is not a vector of 1 to 8 integers")
+    if target.ndim != 1 or target.size > 8 or (target.size and target.dtype.kind not in "iO"):
+        raise Refusal("its target shape is not a vector of at most 8 integers")
     wanted: list[Any] = target.tolist()
+    if not wanted:
+        low.reshape(call, call.input(0), ())
+        return
     if low.fixed:
         low.reshape(call, call.input(0), _resized(shape, wanted, call.attrs["allowzero"]))
         return
@@ -145,21 +156,21 @@ def _resized(shape: Shape, target: list[int], allowzero: int) -> Shape:
 
 def lower_squeeze(low: Lowering, call: Call) -> None:
     """Of given axes, not the batch."""
-    shape = low.shape(call.input(0))
+    shape = low.axes(call.input(0))
     if not call.input(1) and not low.fixed:
         raise Refusal("needs a list of axes, since the batch may be 1")
     given = [axis for axis, n in enumerate(shape) if n == 1]
     if call.input(1):
         given = low.integers(call.input(1), "list of axes")
     axes = {axis_of(axis, len(shape)) for axis in given}
-    if len(axes) == len(shape) or any(shape[axis] != 1 for axis in axes):
+    if (0 in axes and not low.fixed) or any(shape[axis] != 1 for axis in axes):
         raise Refusal(f"axes {sorted(axes)} of {shape_text(shape)} cannot be dropped")
     low.reshape(call, call.input(0), tuple(n for axis, n in enumerate(shape) if axis not in axes))
 
 
 def lower_unsqueeze(low: Lowering, call: Call) -> None:
     """Of axes after the batch."""
-    shape = low.shape(call.input(0))
+    shape = low.axes(call.input(0))
     axes = low.integers(call.input(1), "list of axes")
     rank = len(shape) + len(axes)
     new = {axis_of(axis, rank) for axis in axes}
@@ -176,16 +187,27 @@ def lower_identity(low: Lowering, call: Call) -> None:
 
 
 def lower_dropout(low: Lowering, call: Call) -> None:
-    """Left out; its mask is not computed."""
-    if call.input(2) and low.constant(call.input(2), "training_mode").any():
+    """Left out, where nothing is dropped; its mask is true everywhere."""
+    x, (y, mask) = call.input(0), (*call.node.outputs, "")[:2]
+    training = low.constant(call.input(2), "training_mode") if call.input(2) else None
+    ratio = low.constants.get(call.input(1))
+    if _drops(ratio, training):
         raise Refusal("training_mode is set")
-    lower_identity(low, call)
+    low.shape(x)
+    if y:
+        low.alias[y] = x
+    if mask:
+        other = call.of(mask)
+        real = low.emit(other, "Cast", [x], {"to": ELEMENT_TYPES["bool"]}, "any")
+        real = low.emit(other, "Cast", [real], {"to": ELEMENT_TYPES["float32"]}, "number")
+        real = scaled(low, other, real, 0, "one", shift=1)
+        low.emit(other, "Cast", [real], {"to": ELEMENT_TYPES["bool"]})
 
 
 def lower_shape(low: Lowering, call: Call) -> None:
     """A constant, but for the batch, with which nothing can be computed."""
-    first, *rest = low.shape(call.input(0))
-    dims = [first if low.fixed else BATCH, *rest]
+    sizes = low.axes(call.input(0))
+    dims = [*sizes] if low.fixed else [BATCH, *sizes[1:]]
     array = np.empty(len(dims), object)
     array[:] = dims
     low.constants[call.output] = settled(array[call.attrs["start"] : call.attrs["end"]])
@@ -216,7 +238,7 @@ OPERATORS = (
     Operator("Squeeze", squeeze, lower_squeeze, nothing),
     Operator("Unsqueeze", unsqueeze, lower_unsqueeze, nothing),
     Operator("Identity", identity, lower_identity, nothing),
-    Operator("Dropout", dropout, lower_dropout),
+    Operator("Dropout", dropout, lower_dropout, several=True),
     Operator("Shape", shape, lower_shape, nothing),
     Operator("Size", size, lower_size, nothing),
     Operator("Range", span, of_constants, spanned),

@@ -20,7 +20,6 @@ def constant_output(low: Lowering, name: str, array: Array) -> None:
         or not low.along_first
         or array.dtype.kind not in "fi"
         or not array.size
-        or not array.ndim
     ):
         low.problems.append(f"output '{name}' is a constant")
         return

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from .. import scalars
 from ..graph import UNSUPPORTED, Graph, Node
 from ..ops import OPERATORS
 from ..ops._lifting import lifted
@@ -48,7 +51,11 @@ def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     own = graph.names()
     aliases = {**graph.aliases, **{name: moved[name] for name in moved if name in own}}
     aliases.update(low.renamed)
-    return replace(graph, nodes=low.nodes, initializers=low.constants, aliases=aliases)
+    here = {low.renamed.get(name, name) for name in low.scalars} | scalars.recorded(graph.metadata)
+    metadata = {**graph.metadata, **scalars.record(here & (own | {*graph.outputs}))}
+    return replace(
+        graph, nodes=low.nodes, initializers=low.constants, aliases=aliases, metadata=metadata
+    )
 
 
 def _of_first_axes(graph: Graph, size: int) -> Graph:
@@ -217,6 +224,8 @@ def _apply(low: Lowering, operator: Operator, call: Call) -> None:
     """The operator's rule; lifted where axis 0 is none that it may touch and need not be kept."""
     rule, before = operator.lower or as_it_is, low.mark()
     try:
+        if operator.lift is not None and low.scalars.intersection(call.inputs):
+            raise Refusal("its inputs have no axes")
         turn(low, rule, call)
     except MissingOperator:
         raise
@@ -225,6 +234,30 @@ def _apply(low: Lowering, operator: Operator, call: Call) -> None:
             raise
         low.undo(before)
         lifted(low, call, rule, operator.lift)
+    _keep_scalar(low, operator, call)
+
+
+def _keep_scalar(low: Lowering, operator: Operator, call: Call) -> None:
+    """What is computed of values without axes has none if the operator means so: rules, which see
+    one axis, need not know.
+    """
+    given = [name for name in call.inputs if name in low.shapes]
+    name = low.alias.get(call.output, call.output)
+    if operator.several or operator.unrolls or low.shapes.get(name) != (1,) or name in low.scalars:
+        return
+    if not given or not low.scalars.issuperset(given):
+        return
+    numbers = [
+        np.ones((), low.dtypes[name]) if name in low.shapes else low.constants.get(name)
+        for name in call.inputs
+    ]
+    if operator.compute(numbers, call.attrs)[0].ndim:
+        return
+    if name == call.output:
+        low.scalars.add(name)
+    else:
+        del low.alias[call.output]
+        low.reshape(call, name, ())
 
 
 def _after_failures(low: Lowering, node: Node, operator: Operator | None, failed: set[str]) -> None:
