@@ -40,7 +40,7 @@ DIFFERENT = {
     "making: an operator": "NotImplemented: [ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : "
     "the model given as bytes: node 'r' (Mystery): the operator is not supported",
     "described: without a shape": "Fail: [ONNXRuntimeError] : 1 : FAIL : the model given as bytes: "
-    "node 'x' (input): has no shape, or none with a batch axis",
+    "node 'x' (input): has no shape",
     "running: big endian": [Y],
     # Of several wrong inputs ONNX Runtime names whichever comes first in a hash table.
     "integers: several wrong": "InvalidArgument: [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got "

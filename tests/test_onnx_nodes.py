@@ -74,12 +74,9 @@ EXCLUDED = {
         training_dropout training_dropout_default training_dropout_default_mask
         training_dropout_mask
     """,
-    ("how many depends on the data", "has no shape"): """
-        range_float16_type_positive_delta range_float_type_positive_delta
-    """,
     ("how many depends on the data", "constants only"): """
         constantofshape_float_ones constantofshape_int_shape_zero constantofshape_int_zeros
-        nonzero_example
+        nonzero_example range_float16_type_positive_delta range_float_type_positive_delta
     """,
     ("scales are constants", "the batch cannot be reduced"): """
         dynamicquantizelinear_expanded dynamicquantizelinear_max_adjusted_expanded

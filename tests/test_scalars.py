@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from onnx_models import FLOAT, agree, model, onnx
+from onnx_models import FLOAT, agree, model, onnx, runtime
 
 import linnet
 from linnet import formats, interpret, passes
@@ -113,3 +113,45 @@ def test_a_damaged_record_is_none(text, tmp_path):
     net = linnet.load(saved(proto, tmp_path))
     np.testing.assert_array_equal(net(X), np.maximum(X, 0))
     assert net.outputs[0].shape == (None, 3, 4)
+
+
+def with_number(nodes, shape, constants=None):
+    """Of x, and of t without axes."""
+    proto = model(nodes, constants or {}, shape)
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("t", FLOAT, []))
+    return proto
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 3, 4), ("N", 3, 4)])
+@pytest.mark.parametrize("order", ["x,t", "t,x"])
+def test_an_input(shape, order, tmp_path):
+    nodes = [("Exp", "t", "e", {}), ("Sub", order.replace("t", "e"), "y", {})]
+    path = saved(with_number(nodes, shape), tmp_path)
+    linnet.convert(path, None, tmp_path / "again.onnx")
+    for net in linnet.load(path), linnet.load(tmp_path / "again.onnx"):
+        assert {value.name: value.shape for value in net.inputs}["t"] == ()
+        for t in np.float32([0.5, 2]):
+            wanted = X - np.exp(t) if order == "x,t" else np.exp(t) - X
+            for y in net(X, np.array(t)), *net.run(None, {"t": t, "x": X}):
+                np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
+        assert net.profile(X, t, runs=1).layers
+        assert net.explain().layers
+
+
+def test_an_input_of_a_model_that_is_unrolled(tmp_path):
+    """A form is made for every length, not for every number."""
+    weights = {name: np.full((1, 4, n), 0.5, "f4") for name, n in (("w", 4), ("r", 1))}
+    nodes = [
+        ("Mul", "x,t", "m", {}),
+        ("Transpose", "m", "s", {"perm": [1, 0, 2]}),
+        ("LSTM", "s,w,r", "h", {"hidden_size": 1}),
+        ("Flatten", "h", "y", {"axis": 2}),
+    ]
+    path = saved(with_number(nodes, (1, None, 4), weights), tmp_path)
+    net = linnet.load(path)
+    x = X.reshape(1, 6, 4)
+    runs = {t: net(x, np.float32(t)) for t in (1, 2)}
+    theirs = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for t, ours in runs.items():
+        (wanted,) = theirs.run(None, {"x": x, "t": np.array(t, "f4")})
+        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-6)

@@ -316,12 +316,21 @@ class Session:
         return list(out)
 
     def _with_axes(self, arrays: list[Array]) -> list[Array]:
-        """What a call is given, of scalars with the axis that they have in the core."""
-        if not self._scalars:
+        """What a call is given, of scalars with the axis that they have in the core: once for every
+        group of images.
+        """
+        if self._scalars.isdisjoint(name for name, _, _ in self._inner.inputs):
             return arrays
-        scalar = [value.name in self._scalars for value in self.inputs]
-        scalar += [False] * (len(arrays) - len(scalar))
-        return [x.reshape(1) if x.ndim == 0 and s else x for x, s in zip(arrays, scalar)]
+        sizes = {name: shape[0] for name, shape, _ in self._inner.inputs if shape}
+        names = [value.name for value in self.inputs]
+        groups = (
+            max(1, len(x) // max(1, sizes.get(name, 1)))
+            for name, x in zip(names, arrays)
+            if x.ndim and name not in self._scalars
+        )
+        times = next(groups, 1)
+        scalar = [name in self._scalars for name in names] + [False] * len(arrays)
+        return [x.repeat(times) if x.ndim == 0 and s else x for x, s in zip(arrays, scalar)]
 
     def _as_source(self, names: Sequence[str], arrays: list[Array]) -> list[Array]:
         """What a call gives, of scalars without axes."""

@@ -32,7 +32,7 @@ def deferred(graph: Graph, options: Mapping[str, Any]) -> SizedSession:
 class SizedSession:
     """What _core.Session is, of a graph that has to know the sizes of its inputs.
 
-    make: gives a core's graph for inputs of these shapes and, where they have no axes, values.
+    make: gives a core's graph for inputs of these shapes and, of integers without axes, values.
     """
 
     def __init__(
@@ -126,7 +126,8 @@ class SizedSession:
         values = self._graph.inputs
         if len(inputs) != len(values):
             raise ValueError(f"{len(inputs)} arrays, the model has {len(values)} inputs")
-        settings, shapes = {}, {}
+        settings: dict[str, Array] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for value, given in zip(values, inputs):
             array = given
             # Whether there may be other images than the file says is the form's to tell.
@@ -143,6 +144,8 @@ class SizedSession:
                 raise ValueError(f"input '{value.name}' is {array.dtype}, expected {value.dtype}")
             if value.shape:
                 shapes[value.name] = (value.shape[0] or len(array), *array.shape[1:])
+            elif value.dtype.kind == "f":
+                shapes[value.name] = ()
             else:
                 settings[value.name] = array
         key = (*shapes.values(), *(array.item() for array in settings.values()))
@@ -152,7 +155,8 @@ class SizedSession:
                 form = self._made(shapes, settings)
             self._forms[key] = self._last = form
         taken = {name for name, _, _ in form.inputs}
-        return form, [x for x, value in zip(inputs, values) if value.name in taken]
+        kept = [x for x, value in zip(inputs, values) if value.name in taken]
+        return form, [x if x.ndim else x.reshape(1) for x in kept]
 
     def _made(
         self, shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Array]

@@ -172,11 +172,8 @@ class _Reader(Translator):
                 "int64, uint8 and bool are supported"
             )
         stored = np.dtype(_TENSOR_TYPES[tensor.elem_type][0]).newbyteorder("=")
-        if tensor.HasField("shape") and not tensor.shape.dim and stored.kind in "iub":
-            self.input(value.name, (), stored)
-            return
-        if not tensor.HasField("shape") or not tensor.shape.dim:
-            raise Unsupported("has no shape, or none with a batch axis")
+        if not tensor.HasField("shape"):
+            raise Unsupported("has no shape")
         # Some exporters write -1 for a size that is left open.
         shape = tuple(max(dim.dim_value, 0) for dim in tensor.shape.dim)
         self.input(value.name, shape, stored)

@@ -50,7 +50,8 @@ def arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: 
     rank, constant = max(len(a), len(b)), y in low.constants
     left, right = ((1,) * (rank - len(s)) + s for s in (a, b))
     apart = right[0] == (1 if constant else left[0]) and len(a) == rank
-    if not low.along_first and not (apart and (constant or len(b) == rank)):
+    alike = constant or len(b) == rank or y in low.scalars
+    if not low.along_first and not (apart and alike):
         which = f"the constant {list(b)}" if constant else shape_text(b)
         raise Refusal(f"{which} has a batch axis, or more axes than {shape_text(a)}")
     if not apart:  # axis 0 of what is computed is no batch any more

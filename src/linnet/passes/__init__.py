@@ -22,7 +22,7 @@ from .limits import join_limits
 from .lowering import lower, report
 from .names import name_nodes
 from .pad import fold_zero_pad
-from .sizes import SizesMatter, common_form, is_open
+from .sizes import SizesMatter, common_form, is_open, with_scalars
 from .unused import remove_unused
 
 PASSES: list[Callable[[Graph], Graph]] = [
@@ -49,6 +49,7 @@ def canonicalize(graph: Graph, memory_limit: int | None = None) -> Graph:
 
     ValueError lists every node that has none, with the reason.
     """
+    graph = with_scalars(graph)
     for value in graph.inputs:
         if not value.shape:
             where = f"{graph.source}: " if graph.source else ""

@@ -34,9 +34,12 @@ from .unused import remove_unused
 
 def lower(graph: Graph, memory_limit: int | None = None) -> Graph:
     """Canonical operators, Affine and ZeroPad only; constants folded, padding explicit."""
-    low = _lowered(graph, graph.batchless, memory_limit)
+    alone = graph.batchless
+    if not alone and scalars.recorded(graph.metadata).intersection(v.name for v in graph.inputs):
+        alone, graph = True, _of_first_axes(graph, 1)  # one number for all images
+    low = _lowered(graph, alone, memory_limit)
     hint = advice(_ends(low)) if low.missing else ""
-    if low.problems and not low.missing and not graph.batchless:
+    if low.problems and not low.missing and not alone:
         low.constants.clear()  # which may be large
         low.products.clear()
         fixed = _lowered(graph, True, memory_limit)

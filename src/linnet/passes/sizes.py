@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .. import core, machine
+from .. import core, machine, scalars
 from ..graph import LONGEST_AXIS, Array, Graph, Shape
 from ..ops import OPERATORS
 from ..ops._lowering import OperatorsMissing
@@ -65,9 +65,21 @@ def is_unrolled(graph: Graph) -> bool:
 
 
 def with_inputs(graph: Graph, shapes: Mapping[str, Shape], settings: Mapping[str, Array]) -> Graph:
-    """The graph for inputs of these shapes, and of these values where they have no axes."""
+    """The graph for inputs of these shapes, and of these values where they are integers without axes."""
     inputs = [v._replace(shape=shapes[v.name]) for v in graph.inputs if v.name in shapes]
     return replace(graph, inputs=inputs, initializers={**graph.initializers, **settings})
+
+
+def with_scalars(graph: Graph) -> Graph:
+    """The graph with an axis of size 1 for reals that are inputs without axes; integers may be
+    sizes, which have to be known before.
+    """
+    names = {v.name for v in graph.inputs if not v.shape and v.dtype.kind == "f"}
+    if not names:
+        return graph
+    inputs = [v._replace(shape=(1,)) if v.name in names else v for v in graph.inputs]
+    metadata = {**graph.metadata, **scalars.record(names | scalars.recorded(graph.metadata))}
+    return replace(graph, inputs=inputs, metadata=metadata)
 
 
 def common_form(
