@@ -70,6 +70,76 @@ def test_what_does_not_fit_is_refused(weight, attrs, said, tmp_path):
         linnet.load(tmp_path / "model.onnx")
 
 
+VOLUME = (2, 4, 5, 7, 6)
+
+
+def deep(weight, attrs, shape=VOLUME, bias=True):
+    constants = {"w": RANDOM.standard_normal(weight).astype(F4)}
+    if bias:
+        constants["b"] = RANDOM.standard_normal(weight[0]).astype(F4)
+    nodes = [("Conv", "x,w,b" if bias else "x,w", "c", attrs), ("Relu", "c", "y", {})]
+    return model(nodes, constants, shape)
+
+
+@pytest.mark.parametrize(
+    ("weight", "attrs"),
+    [
+        ((3, 4, 1, 1, 1), {}),
+        ((3, 4, 3, 3, 3), {}),
+        ((3, 4, 3, 3, 3), {"pads": [1] * 6}),
+        ((3, 4, 2, 3, 2), {"pads": [1, 0, 1, 0, 2, 0]}),
+        ((3, 4, 3, 3, 3), {"pads": [1] * 6, "strides": [2, 2, 2]}),
+        ((3, 4, 3, 2, 1), {"strides": [1, 3, 2]}),
+        ((3, 4, 1, 2, 2), {"strides": [2, 3, 1]}),
+        ((3, 4, 2, 3, 2), {"dilations": [3, 2, 2], "pads": [0, 1, 1, 1, 2, 0]}),
+        ((6, 2, 3, 3, 3), {"group": 2, "pads": [1] * 6}),
+        ((4, 1, 3, 3, 3), {"group": 4, "strides": [1, 2, 2], "pads": [1] * 6}),
+        ((3, 4, 3, 3, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2, 2]}),
+    ],
+)
+def test_volumes(weight, attrs, tmp_path):
+    agree(deep(weight, attrs), tmp_path, VOLUME)
+    agree(deep(weight, attrs, bias=False), tmp_path, VOLUME)
+
+
+def test_a_network_of_volumes(tmp_path):
+    constants = {
+        "w": RANDOM.standard_normal((6, 3, 3, 3, 3)).astype(F4) / 9,
+        **{name: RANDOM.uniform(0.5, 1, 6).astype(F4) for name in "smv"},
+        "b": RANDOM.standard_normal(6).astype(F4),
+        "f": RANDOM.standard_normal((5, 6)).astype(F4),
+    }
+    nodes = [
+        ("Conv", "x,w", "c", {"pads": [1] * 6}),
+        ("BatchNormalization", "c,s,b,m,v", "n", {}),
+        ("Relu", "n", "r", {}),
+        ("MaxPool", "r", "p", {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2]}),
+        ("GlobalAveragePool", "p", "g", {}),
+        ("Flatten", "g", "t", {}),
+        ("Gemm", "t,f", "y", {"transB": 1}),
+    ]
+    agree(model(nodes, constants, (2, 3, 8, 10, 12)), tmp_path, (2, 3, 8, 10, 12))
+
+
+@pytest.mark.parametrize(
+    ("weight", "attrs", "said"),
+    [
+        ((3, 5, 3, 3, 3), {}, "does not fit"),
+        ((3, 4, 3, 3, 3), {"group": 2}, "does not fit"),
+        ((3, 4, 3, 3, 3), {"strides": [1, 1]}, "three dimensions"),
+        ((3, 4, 3, 3, 3), {"strides": [0, 1, 1]}, "fit"),
+        ((3, 4, 3, 3, 3), {"pads": [1 << 40] * 6}, "fit"),
+        ((3, 4, 3, 3, 3), {"pads": [1 << 19] * 6}, "too large"),
+        ((3, 4, 6, 3, 3), {}, "kernel 6"),
+        ((3, 4, 2, 2, 2, 2), {}, "3-D"),
+    ],
+)
+def test_volumes_that_do_not_fit(weight, attrs, said, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(deep(weight, attrs, bias=False).SerializeToString())
+    with pytest.raises(ValueError, match=rf"m\.onnx[^$]*{said}"):
+        linnet.load(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
 @pytest.mark.parametrize(
     "attrs",

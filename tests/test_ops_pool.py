@@ -86,6 +86,12 @@ def test_pools_of_powers(p, attrs, tmp_path):
     agree(model([("LpPool", "x", "y", {"p": p, **attrs})], {}, SHAPE), tmp_path, SHAPE)
 
 
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
+@pytest.mark.parametrize("shape", [(2, 5, 17), SHAPE, VOLUME])
+def test_of_all_of_a_channel(op, shape, tmp_path):
+    agree(model([(op, "x", "y", {})], {}, shape), tmp_path, shape)
+
+
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("target", [[0, 5, 9, 12], [0, 5, 108], [0, 5, 3, 3, 12]])
 def test_powers_of_channels(p, target, tmp_path):

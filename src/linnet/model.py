@@ -106,7 +106,9 @@ def build_for(
     settings: Mapping[str, Array],
     memory_limit: int | None = None,
 ) -> _core.GraphBuilder:
-    """The core's graph for inputs of these shapes, and of these values where they are integers without axes."""
+    """The core's graph for inputs of these shapes, and of these values where they are integers
+    without axes.
+    """
     from . import core, passes
     from .passes.sizes import with_inputs
 

@@ -28,11 +28,11 @@ def output_size(
     """How many windows fit along one axis of length `size` with `pads` (before, after).
 
     With `ceil_mode` a last window may reach beyond the padding, but one that would start there is
-    dropped (Caffe's pooling layer; ONNX since opset 19). ValueError if none fits.
+    dropped (Caffe's pooling layer; ONNX since opset 19). Refusal if none fits.
     """
     room = size + sum(pads) - (dilation * (kernel - 1) + 1)
     if room < 0:
-        raise ValueError(
+        raise Refusal(
             f"kernel {kernel} with dilation {dilation} does not fit {size} + pads {list(pads)}"
         )
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
@@ -124,7 +124,7 @@ def _lifted(attrs: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _deepened(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def deepened(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of windows of three dimensions, where the defaults are those of images."""
     given = {}
     for name, setting in attrs.items():
@@ -148,7 +148,7 @@ def rows_too(meaning: Callable[..., Array]) -> Callable[..., Array]:
                 for name, parameter in signature(meaning).parameters.items()
                 if isinstance(parameter.default, tuple)
             }
-            return meaning(x, *weights, **_deepened({**defaults, **attrs}))
+            return meaning(x, *weights, **deepened({**defaults, **attrs}))
         if x.ndim != 3:
             return meaning(x, *weights, **attrs)
         high = (w[:, :, None] if w is not None and w.ndim == 3 else w for w in weights)
@@ -192,7 +192,7 @@ def lower_volumes_too(rule: Callable[[Lowering, Call], None]) -> Callable[[Lower
         if len(shape) != 5:
             rule(low, call)
             return
-        attrs = _deepened(call.attrs)
+        attrs = deepened(call.attrs)
         batch, channels, depth = shape[:3]
 
         def pooled(x: str, first: bool, step: str) -> str:

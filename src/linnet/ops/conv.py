@@ -8,12 +8,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import LONGEST_AXIS, Array
+from ..graph import LONGEST_AXIS, Array, Node, Shape
 from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._moving import blocks_to_pixels, slice_of
 from ._registry import Operator
-from ._window import Pair, explicit_pads, lower_rows_too, rows_too, window, windows
+from ._window import (
+    Pair,
+    deepened,
+    explicit_pads,
+    lower_rows_too,
+    output_size,
+    rows_too,
+    window,
+    windows,
+)
 from .pool import max_pool
 
 
@@ -77,20 +86,125 @@ def conv_fused(
 
 @lower_rows_too
 def lower_conv(low: Lowering, call: Call) -> None:
-    """Of images or rows [N, C, W], with any strides, pads, dilations and groups."""
+    """Of images, rows [N, C, W] or volumes [N, C, D, H, W], with any strides, pads, dilations and
+    groups.
+    """
     weights = low.numbers(call.input(1), "weight")
-    if weights.ndim != 4:
+    if weights.ndim not in (4, 5):
         raise Refusal(
-            f"its weight has shape {list(weights.shape)}, only 2-D convolutions are supported"
+            f"its weight has shape {list(weights.shape)}, only 1-D to 3-D convolutions are "
+            "supported"
         )
     kernel = list(weights.shape[2:])
     if call.ints("kernel_shape") not in ([], kernel):
         raise Refusal(f"kernel_shape does not match the weight {list(weights.shape)}")
+    if weights.ndim == 5:
+        _lower_volumes(low, call, weights)
+        return
     attrs: dict[str, Any] = {**window(low, call, kernel), "group": call.attrs["group"]}
     inputs = [call.input(0), low.weight(call.input(1), "weight")]
     if call.input(2):
         inputs.append(low.weight(call.input(2), "bias"))
     low.emit(call, "Conv", inputs, attrs)
+
+
+class _Deep(NamedTuple):
+    """One axis of a convolution of volumes."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    before: int  # padding
+    after: int
+    made: int  # numbers of its results
+
+
+def _lower_volumes(low: Lowering, call: Call, weights: Array) -> None:
+    """Of volumes, whose planes are one image, one below the other, with their padding: one
+    convolution of it for every plane of the filters, then sums of its results' planes.
+    """
+    x, group, filters = call.input(0), call.attrs["group"], len(weights)
+    shape = low.shape(x)
+    if len(shape) != 5 or group < 1 or filters % group or shape[1] != weights.shape[1] * group:
+        raise Refusal(f"its weight {list(weights.shape)} does not fit {shape_text(shape)}")
+    deep, high, wide = _deep_axes(call, shape, weights)
+    rows = -(-(shape[3] + high.before + high.after) // high.stride)  # windows begin in a plane
+    below = rows * high.stride - shape[3] - high.before
+    image, planes = _one_image(low, call, (deep.before, high.before, deep.after, below))
+
+    def by_planes(w: Array) -> Array:
+        """[K, C/group, D, R, S] as filters [group * D * K/group, C/group, R, S]."""
+        parts = w.reshape(group, filters // group, *w.shape[1:]).transpose(0, 3, 1, 2, 4, 5)
+        return parts.reshape(-1, *w.shape[1:2], *w.shape[3:])
+
+    def of_first(b: Array) -> Array:
+        """A bias [K] with the filters' first planes alone."""
+        each = np.zeros((group, deep.kernel, filters // group), np.float32)
+        each[:, 0] = b.reshape(group, -1)
+        return each.ravel()
+
+    inputs = [image, low.weight(call.input(1), "weight", f"planes{group}", by_planes)]
+    if call.input(2):
+        if low.numbers(call.input(2), "bias").size != filters:
+            raise Refusal(f"its bias does not fit the weight {list(weights.shape)}")
+        change = f"planes{group}x{deep.kernel}"
+        inputs.append(low.weight(call.input(2), "bias", change, of_first))
+    reach = high.dilation * (high.kernel - 1) + 1
+    attrs = {
+        "kernel_shape": [high.kernel, wide.kernel],
+        "strides": [high.stride, wide.stride],
+        "pads": [0, wide.before, max(0, reach - high.stride), wide.after],
+        "dilations": [high.dilation, wide.dilation],
+        "group": group,
+    }
+    y = low.emit(call, "Conv", inputs, attrs, "each")
+    split = (shape[0], group, deep.kernel, filters // group, planes, rows, wide.made)
+    y = low.reshape(call, y, split, "split")
+    total = ""
+    for tap in range(deep.kernel):
+        first = tap * deep.dilation
+        end = first + (deep.made - 1) * deep.stride + 1
+        sections = [(2, tap, tap + 1, 1), (4, first, end, deep.stride), (5, 0, high.made, 1)]
+        part = slice_of(low, call, y, sections, f"tap{tap}")
+        flat = (shape[0], filters, deep.made * high.made, wide.made)
+        part = low.reshape(call, part, flat, f"part{tap}")
+        total = low.emit(call, "Add", [total, part], step=f"sum{tap}") if total else part
+    low.reshape(call, total, (shape[0], filters, deep.made, high.made, wide.made))
+
+
+def _one_image(low: Lowering, call: Call, around: tuple[int, int, int, int]) -> tuple[str, int]:
+    """The planes of a volume one below the other, after zeros were put before and behind it, above
+    and below: (front, top, back, bottom); and how many there are.
+    """
+    x, (front, top, back, bottom) = call.input(0), around
+    batch, channels, depth, height, width = low.shape(x)
+    if any(around):
+        padded = low.names.fresh(f"{call.output}.padded")
+        pads = low.add_integers(f"{padded}.pads", [0, 0, front, top, 0, 0, 0, back, bottom, 0])
+        low.visit(Node("Pad", padded, [x, pads], [padded]))
+        if padded in low.failed:
+            raise Refusal(f"pads {list(around)} are not supported")
+        x = low.alias.get(padded, padded)
+    planes, rows = depth + front + back, height + top + bottom
+    return low.reshape(call, x, (batch, channels, planes * rows, width), "planes"), planes
+
+
+def _deep_axes(call: Call, shape: Shape, weights: Array) -> list[_Deep]:
+    attrs = deepened(call.attrs)
+    strides, dilations, pads = (attrs[name] for name in ("strides", "dilations", "pads"))
+    given = [*strides, *dilations, *pads]
+    if not all(isinstance(n, int) and 0 <= n < 1 << 20 for n in given):
+        raise Refusal("strides, dilations or pads do not fit")
+    if min(strides + dilations + list(weights.shape)) < 1:
+        raise Refusal("strides, dilations or the weight do not fit")
+    kernel = weights.shape[2:]
+    how = {"strides": strides, "dilations": dilations}
+    pads = explicit_pads(attrs["auto_pad"], pads, shape[2:], kernel=kernel, **how)
+    axes = zip(shape[2:], kernel, strides, dilations, zip(pads[:3], pads[3:]))
+    return [
+        _Deep(k, step, gap, *ends, made=output_size(n, k, step, ends, dilation=gap))
+        for n, k, step, gap, ends in axes
+    ]
 
 
 @rows_too

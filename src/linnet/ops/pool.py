@@ -241,6 +241,19 @@ def lower_lp_pool(low: Lowering, call: Call) -> None:
             y = low.emit(call, "Sqrt", [y], step="" if p == power else "root")
 
 
+def lower_global_pool(low: Lowering, call: Call) -> None:
+    """Of images, rows or volumes."""
+    x, op = call.input(0), call.node.op
+    shape = low.shape(x)
+    if len(shape) == 4:
+        low.emit(call, op, [x])
+        return
+    if len(shape) < 3:
+        raise Refusal(f"of {shape_text(shape)} is not supported")
+    image = low.reshape(call, x, (*shape[:2], math.prod(shape[2:-1]), shape[-1]), "image")
+    low.reshape(call, low.emit(call, op, [image], step="one"), (*shape[:2], *(1,) * len(shape[2:])))
+
+
 def lower_global_lp_pool(low: Lowering, call: Call) -> None:
     """With p of 1 or 2."""
     x, p = call.input(0), call.attrs["p"]
@@ -259,8 +272,8 @@ def lower_global_lp_pool(low: Lowering, call: Call) -> None:
 OPERATORS = (
     Operator("MaxPool", max_pool, lower_max_pool),
     Operator("AveragePool", average_pool, lower_pool),
-    Operator("GlobalMaxPool", global_max_pool, None),
-    Operator("GlobalAveragePool", global_average_pool, None),
+    Operator("GlobalMaxPool", global_max_pool, lower_global_pool),
+    Operator("GlobalAveragePool", global_average_pool, lower_global_pool),
     Operator("LpPool", lp_pool, lower_lp_pool),
     Operator("GlobalLpPool", global_lp_pool, lower_global_lp_pool),
 )

@@ -65,7 +65,9 @@ def is_unrolled(graph: Graph) -> bool:
 
 
 def with_inputs(graph: Graph, shapes: Mapping[str, Shape], settings: Mapping[str, Array]) -> Graph:
-    """The graph for inputs of these shapes, and of these values where they are integers without axes."""
+    """The graph for inputs of these shapes, and of these values where they are integers without
+    axes.
+    """
     inputs = [v._replace(shape=shapes[v.name]) for v in graph.inputs if v.name in shapes]
     return replace(graph, inputs=inputs, initializers={**graph.initializers, **settings})
 
