@@ -28,6 +28,32 @@ def test_windows_of_any_size(tmp_path):
     agree(model(nodes, {}, (2, 2, 9, 4)), tmp_path, (2, 2, 9, 4))
 
 
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"kernel_shape": [2, 2], "strides": [2, 2]},
+        {"kernel_shape": [3, 2], "pads": [1, 0, 2, 1]},
+        {"kernel_shape": [3, 3], "auto_pad": "SAME_LOWER", "strides": [2, 1]},
+        {"kernel_shape": [2, 3], "dilations": [2, 1], "strides": [1, 2]},
+        {"kernel_shape": [3, 2], "strides": [2, 3], "ceil_mode": 1},
+    ],
+)
+def test_places_of_any_windows(attrs, order, tmp_path):
+    nodes = [("MaxPool", "x", "y,places", {**attrs, "storage_order": order})]
+    agree(model(nodes, {}, (2, 3, 7, 8), outputs=("y", "places")), tmp_path, (2, 3, 7, 8))
+    nodes += [("Cast", "places", "z", {"to": 1})]
+    agree(model(nodes, {}, (2, 3, 7, 8), outputs=("z",)), tmp_path, (2, 3, 7, 8))
+
+
+def test_places_count_all_images(tmp_path):
+    path = tmp_path / "model.onnx"
+    proto = model([POOL], {}, ("N", 2, 4, 4), outputs=("p", "places"))
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match="how many"):
+        linnet.load(path)
+
+
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [
@@ -40,8 +66,7 @@ def test_windows_of_any_size(tmp_path):
             ],
             "side by side",
         ),
-        ([POOL, ("Cast", "places", "y", {"to": 1})], "which only a MaxUnpool reads"),
-        ([("MaxPool", "x", "y,z places", {"kernel_shape": [2, 2]})], "only its first output"),
+        ([("MaxPool", "x", "y,z places", {"kernel_shape": [9, 9], "pads": [5] * 4})], "up to 64"),
     ],
 )
 def test_what_is_refused(nodes, said, tmp_path):

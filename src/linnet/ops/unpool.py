@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from ..graph import ELEMENT_TYPES, Array, Node, Shape
+from ..graph import ELEMENT_TYPES, FLOAT32, Array, Node, Shape
 from ..text import shape_text
 from ._broadcast import arithmetic
-from ._lowering import Call, Lowering, Refusal
-from ._moving import slice_of
+from ._lowering import Call, Lowering, Mixes, Refusal
+from ._moving import MOST_RUNS, joined, slice_of
 from ._registry import Operator
 from ._turned import transposed
-from ._window import Pair, explicit_pads, windows
+from ._window import Pair, explicit_pads, window, windows
 from .normalize import one_hot_of
 
 
@@ -90,11 +91,9 @@ class Places(NamedTuple):
 
 
 def lower_pool_with_places(low: Lowering, call: Call) -> None:
-    """A MaxPool, whose places only a MaxUnpool reads."""
+    """A MaxPool; its places for a MaxUnpool, or of images of float32 where there is no batch."""
     pooled, places = (*call.node.outputs, "")[:2]
     x, attrs = call.input(0), call.attrs
-    if places in low.graph.outputs:
-        raise Refusal("only its first output is supported: its places are for a MaxUnpool")
     y = pooled or low.names.fresh(f"{places}.values")
     plain = {name: value for name, value in attrs.items() if isinstance(value, (list, int, str))}
     low.visit(replace(call.node, op="MaxPool", inputs=[x], outputs=[y], attrs=plain))
@@ -102,11 +101,74 @@ def lower_pool_with_places(low: Lowering, call: Call) -> None:
         low.failed.add(places)
         return
     shape = low.shape(low.alias.get(y, y))
+    readers = {node.op for node in low.graph.nodes if places in node.inputs}
+    if places in low.graph.outputs or not readers <= {"MaxUnpool"}:
+        _places(low, call.of(places), shape)
+        return
     kernel, strides = call.ints("kernel_shape"), call.ints("strides")
     apart = kernel == strides and len(kernel) == 2 and set(call.ints("dilations")) <= {1}
     apart = apart and not any(call.ints("pads")) and attrs["auto_pad"] in ("NOTSET", "VALID")
     window = (*kernel,) if apart else ()
     low.postpone(places, Places(x, window), shape, np.dtype(np.int64))
+
+
+def _places(low: Lowering, call: Call, shape: Shape) -> None:
+    """Where among all numbers a pool, whose results have this shape, has found them: in which
+    number of its window, and where that begins.
+    """
+    x, kernel = call.input(0), call.ints("kernel_shape", 2)
+    (batch, channels, height, width), (rows, columns) = low.shape(x), shape[2:]
+    if not low.along_first:
+        raise Mixes("its places count all images, of which the file does not say how many")
+    if low.dtypes[x] != FLOAT32 or math.prod(kernel) > MOST_RUNS:
+        raise Refusal(f"places are of float32 and windows of up to {MOST_RUNS} numbers")
+    how = window(low, call, kernel)
+    (high, wide), (down, right), (top, left, *_) = how["dilations"], how["strides"], how["pads"]
+    ends = [
+        max(0, (count - 1) * stride + gap * (k - 1) + 1 - before - size)
+        for count, stride, gap, k, before, size in zip(
+            shape[2:], how["strides"], how["dilations"], kernel, (top, left), (height, width)
+        )
+    ]
+    padded = low.names.fresh(f"{call.output}.padded")
+    pads = low.add_integers(f"{padded}.pads", [0, 0, top, left, 0, 0, *ends])
+    least = low.add_constant(f"{padded}.least", np.array(-np.inf, np.float32))
+    low.visit(Node("Pad", padded, [x, pads, least], [padded]))
+    if padded in low.failed:
+        raise Refusal("its pads are not supported")
+    padded = low.alias.get(padded, padded)
+    parts = []
+    for row, column in np.ndindex(*kernel):
+        first = row * high, column * wide
+        sections = [
+            (2, first[0], first[0] + (rows - 1) * down + 1, down),
+            (3, first[1], first[1] + (columns - 1) * right + 1, right),
+        ]
+        step = f"part{row}.{column}"
+        part = slice_of(low, call, padded, sections, step)
+        flat = (batch, 1, channels * rows * columns)
+        parts.append(low.reshape(call, part, flat, f"{step}.flat"))
+    windows_ = joined(low, call, parts, 1, "windows")
+    best = low.emit(
+        call, "ArgMax", [windows_], {"axis": 1, "keepdims": 1, "select_last_index": 0}, "best"
+    )
+    low.spend(math.prod(shape))
+    of_row, of_column = (1, height) if call.attrs["storage_order"] else (width, 1)
+    begin = np.arange(batch * channels, dtype=np.int64).reshape(-1, 1, 1) * (height * width)
+    begin = begin + of_row * (down * np.arange(rows, dtype=np.int64)[:, None] - top)
+    begin = begin + of_column * (right * np.arange(columns, dtype=np.int64) - left)
+
+    def by(op: str, value: str, number: Array | int, step: str) -> str:
+        name = low.add_constant(f"{call.output}.{step}.by", np.array(number, np.int64))
+        return arithmetic(low, call, op, (value, name), step)
+
+    line = by("Div", best, kernel[1], "line")
+    line = by("Mul", line, high * of_row - kernel[1] * wide * of_column, "down")
+    total = arithmetic(
+        low, call, "Add", (by("Mul", best, wide * of_column, "right"), line), "inner"
+    )
+    total = by("Add", total, begin.reshape(batch, 1, -1), "all")
+    low.reshape(call, total, shape)
 
 
 def lower_unpool(low: Lowering, call: Call) -> None:
