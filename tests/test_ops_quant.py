@@ -334,3 +334,25 @@ def test_scales_of_weights_are_found_again():
     assert scales_of_rows(np.zeros((2, 3), "f4"), np.zeros((2, 3), "i1"), np.zeros(1, "f4")) is None
     wide = q.astype(np.int16) * 2
     assert scales_of_rows(wide * np.float32(0.5), wide, np.full(1, 0.5, np.float32)) is None
+
+
+@pytest.mark.parametrize("zero", ["", ",z", ",z2", ",c"])
+def test_a_scale_that_is_computed(zero: str):
+    """That of what is largest, as where integers are dynamic."""
+    nodes = [
+        ("Abs", "x", "a"),
+        ("ReduceMax", "a", "m"),
+        ("Mul", "m,s2", "t"),
+        ("Cast", "m", "c"),
+        ("QuantizeLinear", f"x,t{zero}", "q"),
+        ("DequantizeLinear", f"q,t{zero}", "y"),
+    ]
+    net = graph(nodes, "y")
+    net.inputs = [Value("x", X.shape)]
+    net.nodes[1].attrs["keepdims"] = 0
+    net.nodes[3].attrs["to"] = 3
+    form = passes.canonicalize(net)
+    wanted = interpret.run(net, {"x": X}, np.float32)["y"]
+    assert len(np.unique(wanted)) > 30
+    for y in interpret.run(form, {"x": X}, np.float32)["y"], linnet.load(net)(X):
+        np.testing.assert_allclose(y, wanted, atol=1e-5)

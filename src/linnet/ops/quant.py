@@ -245,12 +245,38 @@ def _each(low: Lowering, call: Call, op: str, pair: tuple[str, Array], step: str
     return arithmetic(low, call, op, (x, name), step)
 
 
+def _by_computed(low: Lowering, call: Call) -> None:
+    """With a scale of one number that is computed, as a zero point may be: in float."""
+    x, scale, zero = (call.input(i) for i in range(3))
+    if call.attrs["block_size"] or low.shape(scale) != (1,) * len(low.shape(scale)):
+        raise Refusal(f"its scale '{scale}' is computed, which has to be one number")
+    if zero and zero in low.shapes:
+        kind = low.dtypes[zero]
+        zero = low.emit(call, "Cast", [zero], {"to": ELEMENT_TYPES["float32"]}, "zero")
+    else:
+        kind = low.numbers(zero, "zero point").dtype if zero else np.dtype(np.uint8)
+    if kind.name not in _TO_ONNX or call.attrs["output_dtype"]:
+        raise Refusal(f"its zero point is {kind}, or it has a type of its own")
+    if call.node.op == "QuantizeLinear":
+        real = arithmetic(low, call, "Div", (x, scale), "scaled")
+        real = pointwise(low, call, "Round", [real], step="rounded")
+        real = arithmetic(low, call, "Add", (real, zero), "shifted") if zero else real
+        low.emit(call, "Cast", [real], {"to": _TO_ONNX[kind.name]})
+        return
+    real = pointwise(low, call, "Cast", [x], {"to": ELEMENT_TYPES["float32"]}, step="integers")
+    real = arithmetic(low, call, "Sub", (real, zero), "exact") if zero else real
+    arithmetic(low, call, "Mul", (real, scale))
+
+
 def lower_quantize(low: Lowering, call: Call) -> None:
     """To 8 bits with one scale as it is; to more, reals kept within what the integers stand for,
     and rounded to them only where something reads the integers. With a scale for each index of an
-    axis rounded in float."""
+    axis, or one that is computed, rounded in float."""
     x = call.input(0)
     low.shape(x)
+    if call.input(1) in low.shapes:
+        _by_computed(low, call)
+        return
     asked = _FROM_ONNX.get(call.attrs["output_dtype"], np.dtype(np.uint8))
     given = _parameters(low, call, asked)
     scale, zero = given.scale, given.zero
@@ -283,9 +309,12 @@ def lower_quantize(low: Lowering, call: Call) -> None:
 
 def lower_dequantize(low: Lowering, call: Call) -> None:
     """Of constants, and of 8 bits with one scale as it is. Integers of more that were made of reals
-    are the reals still."""
+    are the reals still. The scale may be one number that is computed."""
     x = call.input(0)
     low.shape(x)
+    if call.input(1) in low.shapes:
+        _by_computed(low, call)
+        return
     dtype = low.dtypes[x]
     if dtype.kind not in "iu":
         raise Refusal(f"its input is {dtype}, only integers are supported")
