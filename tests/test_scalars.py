@@ -147,11 +147,16 @@ def test_an_input_of_a_model_that_is_unrolled(tmp_path):
         ("LSTM", "s,w,r", "h", {"hidden_size": 1}),
         ("Flatten", "h", "y", {"axis": 2}),
     ]
-    path = saved(with_number(nodes, (1, None, 4), weights), tmp_path)
+    nodes.append(("ReduceMax", "y", "top", {"keepdims": 0}))
+    proto = with_number(nodes, (1, None, 4), weights)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("top", FLOAT, []))
+    path = saved(proto, tmp_path)
     net = linnet.load(path)
     x = X.reshape(1, 6, 4)
     runs = {t: net(x, np.float32(t)) for t in (1, 2)}
     theirs = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for t, ours in runs.items():
-        (wanted,) = theirs.run(None, {"x": x, "t": np.array(t, "f4")})
-        np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-6)
+        for own, wanted in zip(ours, theirs.run(None, {"x": x, "t": np.array(t, "f4")})):
+            assert own.shape == wanted.shape
+            np.testing.assert_allclose(own, wanted, rtol=1e-4, atol=1e-6)
+    assert [value.shape for value in net.outputs] == [(6, 1), ()]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from . import _core, aliases, formats
+from . import _core, aliases, formats, scalars
 from .formats import onnx_metadata
 from .graph import Array, Graph
 from .options import choice
@@ -105,14 +105,15 @@ def build_for(
     shapes: Mapping[str, tuple[int, ...]],
     settings: Mapping[str, Array],
     memory_limit: int | None = None,
-) -> _core.GraphBuilder:
+) -> tuple[_core.GraphBuilder, frozenset[str]]:
     """The core's graph for inputs of these shapes, and of these values where they are integers
-    without axes.
+    without axes; and the names of values that have no axes.
     """
     from . import core, passes
     from .passes.sizes import with_inputs
 
-    return core.build(passes.canonicalize(with_inputs(graph, shapes, settings), memory_limit))
+    form = passes.canonicalize(with_inputs(graph, shapes, settings), memory_limit)
+    return core.build(form), scalars.recorded(form.metadata)
 
 
 def _checked(what: str, given: Sequence[str]) -> list[str]:

@@ -17,9 +17,11 @@ import numpy as np
 from . import _core
 from .graph import Array, Graph
 from .model import build_for
+from .scalars import without_axes
 from .text import shape_text
 
 MOST_FORMS = 4  # kept, each with its packed weights
+_Form = tuple[_core.GraphBuilder, frozenset[str]]
 _Described = list[tuple[str, list[int], np.dtype[Any]]]
 
 
@@ -32,19 +34,21 @@ def deferred(graph: Graph, options: Mapping[str, Any]) -> SizedSession:
 class SizedSession:
     """What _core.Session is, of a graph that has to know the sizes of its inputs.
 
-    make: gives a core's graph for inputs of these shapes and, of integers without axes, values.
+    make: gives a core's graph for inputs of these shapes and, of integers without axes, values; and
+        the names of values that have no axes.
     """
 
     def __init__(
         self,
         graph: Graph,
         options: Mapping[str, Any],
-        make: Callable[[Mapping[str, tuple[int, ...]], Mapping[str, Array]], _core.GraphBuilder],
+        make: Callable[[Mapping[str, tuple[int, ...]], Mapping[str, Array]], _Form],
     ) -> None:
         self._graph, self._options, self._make = graph, dict(options), make
         self._lock = threading.Lock()
         self._forms: dict[Any, _core.Session] = {}
         self._last: _core.Session | None = None
+        self._scalars: frozenset[str] = frozenset()  # of the forms that have been made
         builder = _core.GraphBuilder("")
         builder.input("x", [1, 1])
         builder.node("Relu", "y", ["x"], ["y"], {})
@@ -63,7 +67,10 @@ class SizedSession:
     def outputs(self) -> _Described:
         """As of the last run; before the first nothing is known but the names."""
         if self._last is not None:
-            return self._last.outputs
+            return [
+                (name, [] if name in self._scalars else shape, dtype)
+                for name, shape, dtype in self._last.outputs
+            ]
         return [(name, [], np.dtype(np.float32)) for name in self._graph.outputs]
 
     @property
@@ -92,7 +99,11 @@ class SizedSession:
         self, inputs: Sequence[Array], wanted: Sequence[str], out: Sequence[Array] | None
     ) -> list[Array]:
         form, given = self._form(inputs)
-        return form.run(given, wanted, out)
+        if out is not None:
+            out = [array if array.ndim else array.reshape(1) for array in out]
+        names = wanted or self._graph.outputs
+        found = form.run(given, wanted, out)
+        return [without_axes(x) if n in self._scalars else x for n, x in zip(names, found)]
 
     def profile(self, inputs: Sequence[Array], wanted: Sequence[str]) -> list[_core.TimedStep]:
         form, given = self._form(inputs)
@@ -167,4 +178,6 @@ class SizedSession:
         while len(self._forms) > most:
             self._forms.pop(next(iter(self._forms)))
         self._last = None
-        return _core.Session(self._make(shapes, settings), **self._options)
+        builder, scalars = self._make(shapes, settings)
+        self._scalars |= scalars
+        return _core.Session(builder, **self._options)
