@@ -106,6 +106,8 @@ def test_powers_of_channels(p, target, tmp_path):
         ("GlobalLpPool", {"p": 3}, "p=3"),
         ("LpPool", {"kernel_shape": [2]}, "expected 2 integers"),
         ("AveragePool", {"kernel_shape": [2, 2], "dilations": [1 << 30, 1]}, "does not fit"),
+        ("AveragePool", {"kernel_shape": [0, 2], "dilations": [2, 1]}, "do not fit"),
+        ("LpPool", {"kernel_shape": [-3, 2]}, "do not fit"),
         (
             "AveragePool",
             {"kernel_shape": [9, 2], "dilations": [1 << 20, 1], "pads": [1 << 23, 0] * 2},

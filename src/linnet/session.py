@@ -115,8 +115,8 @@ class Session:
         return [self._info(*value) for value in self._inner.outputs if value[0] not in hidden]
 
     def _info(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> ValueInfo:
-        sizes = () if name in self._scalars else tuple(size or None for size in shape)
-        return ValueInfo(name, sizes, dtype)
+        scalar = name in self._scalars and len(shape) == 1
+        return ValueInfo(name, () if scalar else tuple(size or None for size in shape), dtype)
 
     def reset(self) -> None:
         """Set what the model keeps from one call to the next to what it is at first."""

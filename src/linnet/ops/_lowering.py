@@ -147,7 +147,8 @@ class Lowering:
         # shape, and all those scales.
         self.products: dict[str, tuple[Array, Array]] = {}
         # Values that have no axes in the source: here they have one.
-        self.scalars = set(scalars.recorded(graph.metadata).intersection(self.shapes))
+        told = scalars.recorded(graph.metadata)
+        self.scalars = {name for name in told if self.shapes.get(name) == (1,)}
         self.origins: dict[str, str] = {}  # of reshaped values, what has the same numbers
         for name, shape in self.shapes.items():
             if max(shape) >= LONGEST_AXIS:

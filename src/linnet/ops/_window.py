@@ -103,7 +103,8 @@ def window(low: Lowering, call: Call, kernel: list[int]) -> dict[str, list[int]]
         raise Refusal(f"its input is {shape_text(shape)}, only images [N, C, H, W] are supported")
     strides, dilations = call.ints("strides", 2), call.ints("dilations", 2)
     pads = call.ints("pads", 4)
-    if not 1 <= min(strides + dilations) <= max(strides + dilations + kernel) < LONGEST_AXIS:
+    sizes = strides + dilations + kernel
+    if not 1 <= min(sizes) <= max(sizes) < LONGEST_AXIS:
         raise Refusal(f"kernel {kernel}, strides {strides} and dilations {dilations} do not fit")
     how = {"kernel": kernel, "strides": strides, "dilations": dilations}
     pads = list(explicit_pads(call.attrs["auto_pad"], pads, shape[2:], **how))
