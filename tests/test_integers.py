@@ -17,8 +17,14 @@ from linnet import _core, core
 from linnet.graph import Graph, Node, Value
 from linnet.session import Session
 
-ALGORITHMS = """integer-depthwise integer-direct integer-map integer-pool integer-ref
-integer-resize""".split()
+ALGORITHMS = [
+    "integer-depthwise",
+    "integer-direct",
+    "integer-map",
+    "integer-pool",
+    "integer-ref",
+    "integer-resize",
+]
 F32 = np.float32
 
 
