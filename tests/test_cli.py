@@ -433,7 +433,7 @@ def test_doctor(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_doctor_says_what_operators_there_are(call: Call) -> None:
-    assert "Conv: Of images or rows" in call("doctor", "--operators")
+    assert "Conv: Of images, rows" in call("doctor", "--operators")
     assert call("doctor", "--operators", "--json")["GridSample"].startswith("Of images")
 
 

@@ -54,7 +54,8 @@ class Adapter:
             weights["w2"] = weights["w2"].copy()
             weights["w2"][0, 0] += options["perturb"]
         graph = types.SimpleNamespace(
-            nodes=network.nodes, initializers=weights, inputs=[], outputs=[network.output])
+            nodes=network.nodes, initializers=weights, inputs=[], outputs=[network.output],
+            metadata={})
         seen = []
         def call(x):
             assert not seen or not numpy.array_equal(x, seen[-1]), "the same images twice"

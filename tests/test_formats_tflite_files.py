@@ -323,7 +323,7 @@ def test_all_problems_are_told_at_once():
             "weights [1, 1] are not of the form OHWI",
         ),
         (added(5), "the fused activation number 5 is not supported"),
-        (single("RESHAPE"), "its target shape is not a vector"),
+        (single("RESHAPE"), "cannot become a scalar"),
         (single("PAD", "x"), "its pads are computed"),
         (single("ARG_MAX", "k", k=constant([1, 2])), "its axis is [1, 2]"),
         (single("STRIDED_SLICE", "k", "k", "k", k=constant([0])), "do not fit each other"),

@@ -68,7 +68,8 @@ def count(number: int, noun: str) -> str:
 
 def shape_text(shape: Sequence[int | None]) -> str:
     """As Nx3x224x224; None and 0 stand for any size, N for any batch."""
-    return "x".join(str(size) if size else "?" if axis else "N" for axis, size in enumerate(shape))
+    sizes = [str(size) if size else "?" if axis else "N" for axis, size in enumerate(shape)]
+    return "x".join(sizes) or "a scalar"
 
 
 def table(
