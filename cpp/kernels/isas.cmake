@@ -49,7 +49,7 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
 
 # Results of integers are the same to the last bit everywhere: products and sums are rounded one after the other.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/integer.cpp ${CMAKE_CURRENT_LIST_DIR}/dot.cpp
-  PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+  ${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
 
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
 # NAME_<isa>, and sets OBJECTS_VAR to all their objects. Each exports one symbol (LINNET_EXPORT in vector.h).

@@ -467,6 +467,70 @@ def product(a: Assembly) -> None:
         a.plain(f"b {next_point}")
 
 
+# Runs of products of int16, of up to six pixels by two vectors of output channels, four numbers of a
+# pixel at a time.
+#
+# r0, r8  where the values of column 0 begin, and four bytes on; r1, r9: the same of column 3
+# r2      bytes between columns                r3      weights
+# d0-d5   four values of each column           d6, d7  four weights of both vectors
+# q4...   sums, two for each column            r10     groups of values left
+VALUES = (("r4", "r5"), ("r6", "r7"), ("r12", "lr"))
+
+
+def integer_values(cols: int) -> list[str]:
+    """The next values of every column, by way of core registers, whose loads pair with products."""
+    lines = []
+    for c in range(cols):
+        (low, high), at = VALUES[c % 3], ("", ", r2", ", r2, lsl #1")[c % 3]
+        bases = ("r0", "r8") if c < 3 else ("r1", "r9")
+        lines += [f"ldr {low}, [{bases[0]}{at}]", f"ldr {high}, [{bases[1]}{at}]"]
+        lines.append(f"vmov d{c}, {low}, {high}")
+    return lines + [f"add {r}, {r}, #8" for r in ("r0", "r8", "r1", "r9")[: 4 if cols > 3 else 2]]
+
+
+def integer_weights(v: int, offset: int) -> list[str]:
+    low, high = VALUES[v]
+    loads = [f"ldr {low}, [r3, #{offset}]", f"ldr {high}, [r3, #{offset + 4}]"]
+    return [*loads, f"vmov d{6 + v}, {low}, {high}"]
+
+
+def integer_group(cols: int, last: bool) -> list[str]:
+    """Products of four values with their weights; what the next group needs, unless it is none."""
+    lines = []
+    for k in range(4):
+        for v in range(2):
+            lines += [f"vmlal.s16 q{4 + 2 * c + v}, d{6 + v}, d{c}[{k}]" for c in range(cols)]
+        if k < 3 or not last:
+            offset = 8 * (k + 1) if k < 3 else 64
+            lines += [line for v in range(2) for line in integer_weights(v, offset + 32 * v)]
+    return lines if last else [*lines, "add r3, r3, #64", *integer_values(cols)]
+
+
+def integer_run(a: Assembly, cols: int) -> None:
+    """A run's products, added to sums: (x, groups, bytes between columns, weights, sums)."""
+    a.function(f"linnet_a32_integer_{cols}")
+    # Behind the registers that function() has stored.
+    a.plain("ldr r11, [sp, #164]", "mov r10, r1")
+    a.plain("add r1, r2, r2, lsl #1", "add r1, r0, r1", "add r8, r0, #4", "add r9, r1, #4")
+    a.scheduled(
+        [
+            *[f"vld1.32 {sums(c)}, [r11]!" for c in range(cols)],
+            *[line for v in range(2) for line in integer_weights(v, 32 * v)],
+            *integer_values(cols),
+        ]
+    )
+    loop, final = a.label(), a.label()
+    a.plain("subs r10, r10, #1", f"beq {final}")
+    a.at(loop)
+    a.scheduled([*integer_group(cols, last=False), "subs r10, r10, #1", f"bne {loop}"])
+    a.at(final)
+    a.plain("ldr r11, [sp, #164]")
+    a.scheduled(
+        [*integer_group(cols, last=True), *[f"vst1.32 {sums(c)}, [r11]!" for c in range(cols)]]
+    )
+    a.leave()
+
+
 # Winograd transforms of eight points, one vector of channels at a time, columns first, by way of
 # the stack; the points and the matrices are in winograd_points.h. A vector load takes two cycles,
 # a store one, so a transform to n results takes 16 cycles, its arithmetic, and n. d0-d5 hold the
@@ -904,6 +968,8 @@ def a32() -> str:
     for cols in range(1, 7):
         direct(a, cols)
     product(a)
+    for cols in range(1, 7):
+        integer_run(a, cols)
     gemv(a, halves=False)
     gemv(a, halves=True)
     winograd_input(a)

@@ -1,6 +1,6 @@
 // Kernels ordered for in-order ARM cores, in place of those the compiler made. schedule.py writes
 // the assembly and says how. An instruction set without any leaves its table as it is.
-#include "vector.h"
+#include "integer.h"
 
 #if defined(LINNET_ISA_neon_vfpv4)
 
@@ -21,6 +21,15 @@ LINNET_DIRECT(3);
 LINNET_DIRECT(4);
 LINNET_DIRECT(5);
 LINNET_DIRECT(6);
+#define LINNET_INTEGER(cols)                                                               \
+  LINNET_LOCAL linnet_a32_integer_##cols(const char* x, ptrdiff_t groups, ptrdiff_t x_col, \
+                                         const char* w, int32_t* sums)
+LINNET_INTEGER(1);
+LINNET_INTEGER(2);
+LINNET_INTEGER(3);
+LINNET_INTEGER(4);
+LINNET_INTEGER(5);
+LINNET_INTEGER(6);
 LINNET_LOCAL linnet_a32_gemv_2_f32(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_gemv_2_f16(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
@@ -98,6 +107,25 @@ LINNET_AT(WinogradOutput, y_col, 20);
 LINNET_AT(WinogradOutput, limits.low, 24);
 LINNET_AT(WinogradOutput, limits.high, 28);
 
+// A tile of integers whose runs of products are in assembly.
+using IntegerRun = void (*)(const char* x, ptrdiff_t groups, ptrdiff_t x_col, const char* w,
+                            int32_t* sums);
+template <int kCols, IntegerRun kRun>
+void integers(const IntegerTile& t) {
+  Ints acc[kCols][2];
+  for (int p = 0; p < kCols; ++p) {
+    for (int v = 0; v < 2; ++v) acc[p][v] = load_ints(t.bias + v * kWidth);
+  }
+  const char* w = static_cast<const char*>(t.w);
+  const char* outer = static_cast<const char*>(t.x);
+  for (ptrdiff_t o = 0; o < t.outer; ++o, outer += t.x_outer) {
+    const char* middle = outer;
+    for (ptrdiff_t m = 0; m < t.middle; ++m, middle += t.x_middle, w += t.inner * 64)
+      kRun(middle, t.inner, t.x_col, w, reinterpret_cast<int32_t*>(acc));
+  }
+  requantize<2, kCols>(acc, kCols, t.end, t.z, t.y, t.y_col);
+}
+
 using OutputKernel = void (*)(const WinogradOutput&);
 
 // A pool that does not divide the outputs is never asked for.
@@ -114,6 +142,13 @@ bool fill(Kernels* table) {
   const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
                                 linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
   for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
+  table->wide.cols[2] = 6;
+  table->wide.tile[2][1] = integers<1, linnet_a32_integer_1>;
+  table->wide.tile[2][2] = integers<2, linnet_a32_integer_2>;
+  table->wide.tile[2][3] = integers<3, linnet_a32_integer_3>;
+  table->wide.tile[2][4] = integers<4, linnet_a32_integer_4>;
+  table->wide.tile[2][5] = integers<5, linnet_a32_integer_5>;
+  table->wide.tile[2][6] = integers<6, linnet_a32_integer_6>;
   table->gemv[static_cast<int>(DType::kF32)][2] = linnet_a32_gemv_2_f32;
   table->gemv[static_cast<int>(DType::kF16)][2] = linnet_a32_gemv_2_f16;
   table->product[2] = linnet_a32_product_2;
