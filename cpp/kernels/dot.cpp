@@ -136,8 +136,8 @@ class DepthwiseMany {
       LINNET_UNROLL
       for (int i = 0; i < 4; ++i) {
         const Vec f = mul(to_floats(acc[p][i]), _mm512_castsi512_ps(scale_[i]));
-        const Ints whole = to_ints(within(f, t_.end.low, t_.end.high));
-        q[i] = _mm512_and_si512(add_ints(whole, splat_ints(t_.end.zero)), _mm512_set1_epi32(0xff));
+        const Ints whole = shifted(within(f, t_.end.low, t_.end.high), shift(t_.end.zero));
+        q[i] = _mm512_and_si512(whole, _mm512_set1_epi32(0xff));
       }
       const __m512i bytes =
           _mm512_packus_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
@@ -170,13 +170,7 @@ void depthwise_bytes(const IntegerDepthwise& t) {
     return integer_depthwise<DepthwiseBytes>(t);
   const ptrdiff_t together = t.channels / 64 * 64;
   for (ptrdiff_t c = 0; c < together; c += 64) many(t, c / kWidth);
-  if (together == t.channels) return;
-  IntegerDepthwise rest = t;
-  const ptrdiff_t groups = (t.rows + 3) / 4;
-  rest.x += together, rest.channels -= together, rest.bias += together;
-  rest.w = static_cast<const char*>(t.w) + together / kWidth * groups * t.cols * 64;
-  rest.end.scale += together, rest.y = static_cast<char*>(t.y) + together;
-  integer_depthwise<DepthwiseBytes>(rest);
+  if (together < t.channels) integer_depthwise<DepthwiseBytes>(behind(t, together, 4));
 }
 
 // Bytes of a table of 256 by VBMI, which takes two registers as one table of 128.

@@ -155,6 +155,80 @@ struct DepthwiseWide {
 #endif
 };
 
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+
+// Eight channels of kPixels pixels from the `first` on. A row of the window at a time, of which an
+// input value meets the weights of all pixels it lies before.
+template <int kPixels, int kTaps, int kStride>
+void eight_channels(const IntegerDepthwise& t, ptrdiff_t channel, ptrdiff_t first) {
+  const ptrdiff_t vector = (t.rows + 1) / 2 * t.cols * 8;  // int16 of four channels' weights
+  const int16_t* w = static_cast<const int16_t*>(t.w) + channel / 4 * vector;
+  const uint8_t* x = t.x + first * t.x_pixel + channel;
+  const uint8x8_t flip = vdup_n_u8(t.flip);
+  Ints acc[kPixels][2];
+  LINNET_UNROLL
+  for (int p = 0; p < kPixels; ++p) {
+    LINNET_UNROLL
+    for (int v = 0; v < 2; ++v) acc[p][v] = load_ints(t.bias + channel + v * kWidth);
+  }
+  for (ptrdiff_t row = 0; row < t.rows; ++row, x += t.x_row) {
+    const int16_t* of_row = w + row / 2 * t.cols * 8 + row % 2 * 4;
+    int16x4_t weight[kTaps][2];
+    LINNET_UNROLL
+    for (int c = 0; c < kTaps; ++c) {
+      LINNET_UNROLL
+      for (int v = 0; v < 2; ++v) weight[c][v] = vld1_s16(of_row + c * 8 + v * vector);
+    }
+    LINNET_UNROLL
+    for (int c = 0; c < (kPixels - 1) * kStride + kTaps; ++c) {
+      const uint8x8_t bytes = veor_u8(vld1_u8(x + c * t.x_col), flip);
+      const int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(bytes));
+      LINNET_UNROLL
+      for (int p = 0; p < kPixels; ++p) {
+        const int tap = c - p * kStride;
+        if (tap < 0 || tap >= kTaps) continue;
+        acc[p][0] = vmlal_s16(acc[p][0], weight[tap][0], vget_low_s16(wide));
+        acc[p][1] = vmlal_s16(acc[p][1], weight[tap][1], vget_high_s16(wide));
+      }
+    }
+  }
+  Requantization end = t.end;
+  end.scale += channel;
+  const ptrdiff_t at = first * t.y_pixel + channel;
+  requantize<2, kPixels>(acc, end, t.z ? static_cast<const char*>(t.z) + at : nullptr,
+                         static_cast<char*>(t.y) + at * (end.real ? sizeof(float) : 1), t.y_pixel);
+}
+
+// The last pixels of a row are computed with some before them.
+template <int kTaps, int kStride>
+void eights_of_channels(const IntegerDepthwise& t, ptrdiff_t channel) {
+  constexpr ptrdiff_t kMany = 4;
+  ptrdiff_t p = 0;
+  for (; p + kMany <= t.pixels; p += kMany) eight_channels<kMany, kTaps, kStride>(t, channel, p);
+  if (p < t.pixels && t.pixels >= kMany)
+    return eight_channels<kMany, kTaps, kStride>(t, channel, t.pixels - kMany);
+  for (; p < t.pixels; ++p) eight_channels<1, kTaps, kStride>(t, channel, p);
+}
+
+void depthwise_wide(const IntegerDepthwise& t) {
+  const bool near = t.x_pixel == t.x_col, two = t.x_pixel == 2 * t.x_col;
+  void (*eights)(const IntegerDepthwise&, ptrdiff_t) = nullptr;
+  if (t.cols == 3 && near) eights = eights_of_channels<3, 1>;
+  if (t.cols == 3 && two) eights = eights_of_channels<3, 2>;
+  if (t.cols == 5 && near) eights = eights_of_channels<5, 1>;
+  if (t.cols == 5 && two) eights = eights_of_channels<5, 2>;
+  if (!eights) return integer_depthwise<DepthwiseWide>(t);
+  const ptrdiff_t together = t.channels / 8 * 8;
+  for (ptrdiff_t c = 0; c < together; c += 8) eights(t, c);
+  if (together < t.channels) integer_depthwise<DepthwiseWide>(behind(t, together, 2));
+}
+
+#else
+
+void depthwise_wide(const IntegerDepthwise& t) { integer_depthwise<DepthwiseWide>(t); }
+
+#endif
+
 // Numbers of a row, a vector at a time: One::run(rows, x, z, y) for those that begin there. The
 // last ones of a row have room for a vector elsewhere.
 template <typename One, size_t kX, size_t kY>
@@ -174,7 +248,7 @@ void each_vector(const IntegerRows& r) {
 }
 
 LINNET_INLINE void put(const IntegerRows& r, Vec v, void* y) {
-  store_bytes(y, add_ints(to_ints(within(v, r.low, r.high)), splat_ints(r.zero)));
+  store_bytes(y, shifted(within(v, r.low, r.high), shift(r.zero)));
 }
 LINNET_INLINE uint32_t four_times(uint8_t flip) { return flip * 0x01010101u; }
 
@@ -304,7 +378,7 @@ LINNET_EXPORT(integer)(linnet::Kernels* table) {
   table->wide.vecs = sizeof kMost / sizeof *kMost - 1;
   fill_integer_tiles<DotWide, kMost, sizeof kMost / sizeof *kMost - 1>(&table->wide);
   table->widen = widen;
-  table->depthwise_wide = {integer_depthwise<DepthwiseWide>, DepthwiseWide::kGroup};
+  table->depthwise_wide = {depthwise_wide, DepthwiseWide::kGroup};
   table->quantize = each_vector<Quantize, sizeof(float), 1>;
   table->dequantize = each_vector<Dequantize, 1, sizeof(float)>;
   table->integer_add = each_vector<Sum, 1, 1>;

@@ -10,7 +10,6 @@ namespace {
 
 // Vectors of as many int32 as a Vec has floats:
 // - load_ints(p), splat_ints(x), add(a, b), to_floats(a);
-// - to_ints(v): rounded to the nearest, to even between two, of numbers within 2^22;
 // - store_bytes(p, a): the low byte of each;
 // - load_bytes(p, flip): bytes xor those of flip, as floats.
 #if defined(LINNET_ISA_scalar)
@@ -97,34 +96,74 @@ LINNET_INLINE Vec rounded(Vec v) {
   const Vec rounder = splat(kRounder);
   return sub(add(v, rounder), rounder);
 }
+// Vectors of numbers within 2^22, rounded, plus an integer, which shift() makes what is added to
+// their bits or to themselves.
 #if defined(LINNET_ISA_avx2)
-LINNET_INLINE Ints to_ints(Vec v) { return _mm256_cvtps_epi32(v); }
+LINNET_INLINE Ints shift(int32_t zero) { return splat_ints(zero); }
+LINNET_INLINE Ints shifted(Vec v, Ints zero) { return add_ints(_mm256_cvtps_epi32(v), zero); }
 #elif defined(LINNET_ISA_avx512)
-LINNET_INLINE Ints to_ints(Vec v) { return _mm512_cvtps_epi32(v); }
+LINNET_INLINE Ints shift(int32_t zero) { return splat_ints(zero); }
+LINNET_INLINE Ints shifted(Vec v, Ints zero) { return add_ints(_mm512_cvtps_epi32(v), zero); }
 #elif defined(LINNET_ISA_scalar)
-LINNET_INLINE Ints to_ints(Vec v) { return static_cast<int32_t>(rounded(v)); }
+LINNET_INLINE Ints shift(int32_t zero) { return zero; }
+LINNET_INLINE Ints shifted(Vec v, Ints zero) {
+  return add_ints(static_cast<int32_t>(rounded(v)), zero);
+}
 #else
-LINNET_INLINE Ints to_ints(Vec v) { return vcvtq_s32_f32(rounded(v)); }
+// With the rounder added, the bits are those of the rounder plus the number.
+LINNET_INLINE Ints shift(int32_t zero) { return splat_ints(zero - 0x4b400000); }
+LINNET_INLINE Ints shifted(Vec v, Ints zero) {
+  return vaddq_s32(vreinterpretq_s32_f32(add(v, splat(kRounder))), zero);
+}
 #endif
+
+// The low bytes of kVecs vectors side by side.
+template <int kVecs>
+LINNET_INLINE void store_all_bytes(char* to, const Ints (&v)[kVecs]) {
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+  LINNET_UNROLL
+  for (int i = 0; i + 1 < kVecs; i += 2) {
+    const int16x8_t both = vcombine_s16(vmovn_s32(v[i]), vmovn_s32(v[i + 1]));
+    vst1_s8(reinterpret_cast<int8_t*>(to + i * kWidth), vmovn_s16(both));
+  }
+  if constexpr (kVecs % 2) store_bytes(to + (kVecs - 1) * kWidth, v[kVecs - 1]);
+#else
+  LINNET_UNROLL
+  for (int i = 0; i < kVecs; ++i) store_bytes(to + i * kWidth, v[i]);
+#endif
+}
 
 LINNET_INLINE Vec within(Vec v, float low, float high) {
   return min(max(v, splat(low)), splat(high));
 }
 
-// Sums of kCols pixels of kVecs vectors of channels, as `end` says, to y.
+// Sums of kCols pixels of kVecs vectors of channels, as `end` says, to y. What bytes are written
+// may be anything to a compiler, `end` too, of which copies stay in registers.
 template <int kVecs, int kCols>
-LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], int cols, const Requantization& end,
+LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], const Requantization& given,
                               const void* z, void* y, ptrdiff_t y_col) {
+  const Requantization end = given;
   const char* from = static_cast<const char*>(z);
   char* to = static_cast<char*>(y);
-  const ptrdiff_t bytes = end.real ? sizeof(float) : 1;
   Vec scale[kVecs];
   LINNET_UNROLL
   for (int v = 0; v < kVecs; ++v) scale[v] = load(end.scale + v * kWidth);
-  const Ints zero = splat_ints(end.zero);
+  const Vec low = splat(end.low), high = splat(end.high);
+  const Ints zero = shift(end.zero);
+  if (!z && !end.between && !end.real) {
+    LINNET_UNROLL
+    for (int p = 0; p < kCols; ++p, to += y_col) {
+      Ints q[kVecs];
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v)
+        q[v] = shifted(min(max(mul(to_floats(acc[p][v]), scale[v]), low), high), zero);
+      store_all_bytes<kVecs>(to, q);
+    }
+    return;
+  }
+  const ptrdiff_t bytes = end.real ? sizeof(float) : 1;
   LINNET_UNROLL
-  for (int p = 0; p < kCols; ++p, from += y_col, to += y_col * bytes) {
-    if (p == cols) break;
+  for (int p = 0; p < kCols; ++p, to += y_col * bytes) {
     LINNET_UNROLL
     for (int v = 0; v < kVecs; ++v) {
       Vec f = mul(to_floats(acc[p][v]), scale[v]);
@@ -134,13 +173,14 @@ LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], int cols, const R
         const Vec other = sub(load_bytes(from + v * kWidth, end.flip), splat(end.z_zero));
         f = add(f, mul(other, splat(end.z_factor)));
       }
-      f = within(f, end.low, end.high);
+      f = min(max(f, low), high);
       if (end.real) {
         store(reinterpret_cast<float*>(to) + v * kWidth, f);
       } else {
-        store_bytes(to + v * kWidth, add_ints(to_ints(f), zero));
+        store_bytes(to + v * kWidth, shifted(f, zero));
       }
     }
+    if (z) from += y_col;
   }
 }
 
@@ -193,7 +233,7 @@ void integer_tile(const IntegerTile& t) {
       }
     }
   }
-  requantize<kVecs, kCols>(acc, kCols, t.end, t.z, t.y, t.y_col);
+  requantize<kVecs, kCols>(acc, t.end, t.z, t.y, t.y_col);
 }
 
 // Depthwise convolutions: a vector of channels of some rows of a column of the image, of which it
@@ -233,7 +273,7 @@ void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w
     }
     w += t.cols * static_cast<ptrdiff_t>(kWidth * sizeof(int32_t));
   }
-  requantize<1, kPixels>(acc, kPixels, end, z, y, t.y_pixel);
+  requantize<1, kPixels>(acc, end, z, y, t.y_pixel);
 }
 
 // All pixels of one vector of channels; the last ones of a row are computed with some before them.
@@ -263,6 +303,17 @@ void depthwise_row(const IntegerDepthwise& t, ptrdiff_t vector) {
     return pixels(t.pixels - kFew, depthwise_pixels<Rows, kFew, kTaps, kStride>);
   }
   for (; p < t.pixels; ++p) pixels(p, depthwise_pixels<Rows, 1, kTaps, kStride>);
+}
+
+// The channels behind the first `done`, whose weights are by `group` rows.
+LINNET_INLINE IntegerDepthwise behind(const IntegerDepthwise& t, ptrdiff_t done, ptrdiff_t group) {
+  IntegerDepthwise rest = t;
+  rest.x += done, rest.channels -= done, rest.bias += done, rest.end.scale += done;
+  const auto bytes = static_cast<ptrdiff_t>(sizeof(int32_t));
+  rest.w = static_cast<const char*>(t.w) + done * ((t.rows + group - 1) / group) * t.cols * bytes;
+  rest.y = static_cast<char*>(t.y) + done * (t.end.real ? bytes : 1);
+  if (t.z) rest.z = static_cast<const char*>(t.z) + done;
+  return rest;
 }
 
 template <typename Rows>

@@ -467,8 +467,8 @@ def product(a: Assembly) -> None:
         a.plain(f"b {next_point}")
 
 
-# Runs of products of int16, of up to six pixels by two vectors of output channels, four numbers of a
-# pixel at a time.
+# Runs of products of int16, of up to six pixels by two vectors of output channels, four numbers of
+# a pixel at a time.
 #
 # r0, r8  where the values of column 0 begin, and four bytes on; r1, r9: the same of column 3
 # r2      bytes between columns                r3      weights

@@ -123,7 +123,7 @@ void integers(const IntegerTile& t) {
     for (ptrdiff_t m = 0; m < t.middle; ++m, middle += t.x_middle, w += t.inner * 64)
       kRun(middle, t.inner, t.x_col, w, reinterpret_cast<int32_t*>(acc));
   }
-  requantize<2, kCols>(acc, kCols, t.end, t.z, t.y, t.y_col);
+  requantize<2, kCols>(acc, t.end, t.z, t.y, t.y_col);
 }
 
 using OutputKernel = void (*)(const WinogradOutput&);
