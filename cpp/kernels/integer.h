@@ -137,6 +137,30 @@ LINNET_INLINE Vec within(Vec v, float low, float high) {
   return min(max(v, splat(low)), splat(high));
 }
 
+LINNET_INLINE bool is_plain(const Requantization& end, const void* z) {
+  return !z && !end.between && !end.real;
+}
+
+// Sums of a pixel to bytes, with nothing between; what it takes is in registers.
+template <int kVecs>
+struct Plain {
+  Vec scale[kVecs], low, high;
+  Ints zero;
+
+  LINNET_INLINE explicit Plain(const Requantization& end)
+      : low(splat(end.low)), high(splat(end.high)), zero(shift(end.zero)) {
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) scale[v] = load(end.scale + v * kWidth);
+  }
+  LINNET_INLINE void pixel(const Ints (&acc)[kVecs], char* to) const {
+    Ints q[kVecs];
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v)
+      q[v] = shifted(min(max(mul(to_floats(acc[v]), scale[v]), low), high), zero);
+    store_all_bytes<kVecs>(to, q);
+  }
+};
+
 // Sums of kCols pixels of kVecs vectors of channels, as `end` says, to y. What bytes are written
 // may be anything to a compiler, `end` too, of which copies stay in registers.
 template <int kVecs, int kCols>
@@ -150,15 +174,10 @@ LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], const Requantizat
   for (int v = 0; v < kVecs; ++v) scale[v] = load(end.scale + v * kWidth);
   const Vec low = splat(end.low), high = splat(end.high);
   const Ints zero = shift(end.zero);
-  if (!z && !end.between && !end.real) {
+  if (is_plain(end, z)) {
+    const Plain<kVecs> plain(end);
     LINNET_UNROLL
-    for (int p = 0; p < kCols; ++p, to += y_col) {
-      Ints q[kVecs];
-      LINNET_UNROLL
-      for (int v = 0; v < kVecs; ++v)
-        q[v] = shifted(min(max(mul(to_floats(acc[p][v]), scale[v]), low), high), zero);
-      store_all_bytes<kVecs>(to, q);
-    }
+    for (int p = 0; p < kCols; ++p, to += y_col) plain.pixel(acc[p], to);
     return;
   }
   const ptrdiff_t bytes = end.real ? sizeof(float) : 1;

@@ -123,6 +123,12 @@ void integers(const IntegerTile& t) {
     for (ptrdiff_t m = 0; m < t.middle; ++m, middle += t.x_middle, w += t.inner * 64)
       kRun(middle, t.inner, t.x_col, w, reinterpret_cast<int32_t*>(acc));
   }
+  if (is_plain(t.end, t.z)) {
+    const Plain<2> plain(t.end);
+    char* y = static_cast<char*>(t.y);
+    for (int p = 0; p < kCols; ++p, y += t.y_col) plain.pixel(acc[p], y);
+    return;
+  }
   requantize<2, kCols>(acc, t.end, t.z, t.y, t.y_col);
 }
 
