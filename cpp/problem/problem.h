@@ -100,8 +100,8 @@ struct Between {
 
 // What becomes of a layer's results before they are stored, in this order.
 struct Epilogue {
-  Between between;        // of integers
-  Between gate;           // of integers: what a product's second factor, of the first, is rounded to
+  Between between;  // of integers
+  Between gate;     // of integers: what a product's second factor, of the first, is rounded to
   bool residual = false;  // z, of the result's shape, is added
   Limits limits;
   int64_t pool[2] = {1, 1};  // window and stride of a max pool without padding
