@@ -354,7 +354,8 @@ def sketch(dtype: Any) -> Graph:
     h = s.round(s.add("HardSwish", [d], "h"), 0.1)
     i = s.round(s.add("Mul", [h, s.round(s.add("Sigmoid", [h], "i"), 0.004)], "j"), 0.1)
     s.round(s.add("GlobalAveragePool", [i], "y"), 0.05)
-    s.graph.outputs = ["y.r", "f.r"]
+    s.add("Relu", [s.add("Cast", ["d.q"], "k", to=1)], "l.r")
+    s.graph.outputs = ["y.r", "f.r", "l.r"]
     return s.graph
 
 

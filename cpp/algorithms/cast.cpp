@@ -1,6 +1,7 @@
 // Numbers of one type become another, where they lie side by side in memory.
 
 #include <algorithm>
+#include <cstring>
 
 #include "algorithms/algorithm.h"
 #include "algorithms/cost.h"
@@ -16,6 +17,7 @@ struct CastArgs {
   int64_t x_image, y_image;  // from one to the next
   // Numbers side by side, and how many times so many, so far apart.
   int64_t run, runs, x_step, y_step;
+  int64_t zeros;   // behind each run of y
   int64_t pieces;  // of a run, a task each
 };
 
@@ -29,6 +31,9 @@ void run_cast(const CastArgs& a, const Operands& o) {
       o.kernels->cast(a.from, a.to,
                       x + (image * a.x_image + i * a.x_step + begin) * size_of(a.from),
                       y + (image * a.y_image + i * a.y_step + begin) * size_of(a.to), count);
+      if (a.zeros > 0)
+        std::memset(y + (image * a.y_image + i * a.y_step + a.run) * size_of(a.to), 0,
+                    static_cast<size_t>(a.zeros * size_of(a.to)));
     }
   });
 }
@@ -50,15 +55,18 @@ class Cast final : public Algorithm {
   Plan prepare(const Problem& p, const Weight*, const Weight*,
                const Context& context) const override {
     const int width = context.kernels.width;
-    CastArgs a{p.x.dtype, p.y.dtype, p.n, p.x.image(width), p.y.image(width), 0, 1, 0, 0, 1};
+    CastArgs a{p.x.dtype, p.y.dtype, p.n, p.x.image(width), p.y.image(width), 0, 1, 0, 0, 0, 1};
     // The padding behind a pixel's channels stays zero. Slices are whole images in planes; of
-    // channels that come last, a row of vectors for each pixel.
+    // channels that come last, a row of vectors for each pixel. Behind channels of bytes may be
+    // anything.
     Operand own = p.x;
     own.pitch = 0;
     a.run = own.image(width);
-    if ((p.x.pitch || p.y.pitch) && p.x.layout == Layout::kNhwc) {
+    const bool any = is_byte(p.x.dtype) && p.x.dims.c % width != 0;
+    if ((p.x.pitch || p.y.pitch || any) && p.x.layout == Layout::kNhwc) {
       a.runs = p.x.dims.h * p.x.dims.w;
       a.run /= a.runs;
+      if (any) a.zeros = a.run - p.x.dims.c, a.run = p.x.dims.c;
       a.x_step = p.x.pixel(width), a.y_step = p.y.pixel(width);
     }
     if (p.threads > 1) a.pieces = ceil_div(a.run, kPiece);
