@@ -31,7 +31,7 @@ void run_cast(const CastArgs& a, const Operands& o) {
       o.kernels->cast(a.from, a.to,
                       x + (image * a.x_image + i * a.x_step + begin) * size_of(a.from),
                       y + (image * a.y_image + i * a.y_step + begin) * size_of(a.to), count);
-      if (a.zeros > 0)
+      if (a.zeros > 0 && piece + 1 == a.pieces)
         std::memset(y + (image * a.y_image + i * a.y_step + a.run) * size_of(a.to), 0,
                     static_cast<size_t>(a.zeros * size_of(a.to)));
     }
