@@ -580,7 +580,9 @@ def test_wisdom_of_another_machine(tmp_path: Path):
     plain = Scheme(network, dict.fromkeys(network.layers, "f32"))
     (found,) = Wisdom(calibration, path).layers([plain])
     first, last = network.layers
-    assert found[first] == 0.25 < found[last] < 1  # with a change of layout, in proportion
+    # With a change of layout before the first or behind the last, in proportion.
+    assert min(found[first], found[last]) >= 0.25
+    assert 0.5 < found[first] + found[last] < 1.5
     path.write_text(f"{head}{key} nhwc t4 = direct 0.25\n{key} nhwc t1 = direct 0.9\n")
     assert 1.8 <= Wisdom(calibration, path, 1).whole([plain])[0] < 4
     with pytest.raises(ValueError, match="give --threads"):
