@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "ops/op.h"
 
@@ -108,11 +109,9 @@ class Fuser {
       if (q) push(g, q), own = &std::get<MapParams>(q->params);
     }
     if (own) stand_for(*own, p.y);
-    if (auto* map = std::get_if<family::Map>(&p.params)) {
-      if (map->code == MapCode::kCopy)
-        static_cast<Function&>(*map) = {MapCode::kQuantize, p.y.scale,
-                                        static_cast<float>(p.y.zero)};
-    }
+    auto* map = std::get_if<family::Map>(&p.params);
+    if (map && map->code == MapCode::kCopy)
+      static_cast<Function&>(*map) = {MapCode::kQuantize, p.y.scale, static_cast<float>(p.y.zero)};
     g.x = graph_.integers_of(x), ++integer_readers_[x];
     if (p.binary()) g.z = graph_.integers_of(z), ++integer_readers_[z];
     if (p.weighted() && own && !take_sum(g) && !take_function(g)) take_other_integers(g);
@@ -140,7 +139,7 @@ class Fuser {
     push(other, q);
     stand_for(std::get<MapParams>(q->params), p.y);
     if (readers_[value] == 2 && !take_product(other, value)) return false;
-    g = other;
+    g = std::move(other);
     return true;
   }
 
@@ -176,7 +175,7 @@ class Fuser {
     Problem& p = product.problem;
     p.end.gate = {p.y.scale, p.y.zero, p.y.dtype, {}};
     stand_for(std::get<MapParams>(q->params), p.y);
-    g = product;
+    g = std::move(product);
     return true;
   }
 
@@ -193,7 +192,7 @@ class Fuser {
     p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
     p.end.limits = {};
     stand_for(std::get<MapParams>(q->params), p.y);
-    g = other;
+    g = std::move(other);
   }
 
   // A residual that is added to the reals of the group's integers, and integers again of the sum.
@@ -222,7 +221,7 @@ class Fuser {
     push(sum, q);
     stand_for(std::get<MapParams>(q->params), p.y);
     ++integer_readers_[other];
-    g = sum;
+    g = std::move(sum);
     return true;
   }
 
