@@ -25,7 +25,10 @@ ProductArgs args_of(const Problem& p, const Kernels& kernels) {
   const int64_t tiles = ceil_div(a.rows, kernels.direct_cols[a.panels.vecs]);
   a.splits = std::min(tiles, ceil_div(p.threads, a.matrices * a.panels.count()));
   a.packed_floats = round_up(a.terms * lanes, 16);
-  a.thread_floats = a.packed_floats + round_up(lanes * kernels.direct_cols[a.panels.vecs], 16);
+  // The narrower tiles of the last panel may be more numbers than those of the others.
+  const auto tile = [&](int vecs) { return int64_t{vecs} * kernels.direct_cols[vecs]; };
+  const int64_t most = std::max(tile(a.panels.vecs), a.panels.rest ? tile(a.panels.rest) : 0);
+  a.thread_floats = a.packed_floats + round_up(most * kernels.width, 16);
   return a;
 }
 
