@@ -48,7 +48,7 @@ struct IntegerConv {
   bool copy;                     // what tiles read is copied first
   bool bytes;                    // tiles read bytes, for weights of int8
   int64_t x_pixel, x_row, step;  // bytes, where tiles read
-  int64_t x_image;               // bytes from one image to the next where they lie
+  int64_t pixel, x_image;        // bytes from one pixel, one image to the next where they lie
   int64_t outer, middle, inner;  // runs of taps; inner: groups of numbers
   int64_t x_outer, x_middle;     // bytes
   // Panels of `vecs` vectors of output channels, and one of `rest`, of each group.
@@ -91,7 +91,11 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
   const bool whole =
       y.dims.h * y.dims.w == 1 && window.kernel[0] == x.dims.h && window.kernel[1] == x.dims.w;
   flat = (single || whole) && !window.padded() && !planar;
-  const int64_t pixel = x.layout == Layout::kNchw ? x.dims.c : x.pixel(width);
+  if (planar) {
+    pixel = 1;
+  } else {
+    pixel = x.layout == Layout::kNchw ? x.dims.c : x.pixel(width);
+  }
   // Groups of numbers reach behind the last channel: at the end of the image behind that.
   const bool reaches = groups > 1 || round_up(channels, tiles.group) > pixel;
   copy = !bytes || window.padded() || planar || (reaches && channels % tiles.group != 0);
@@ -188,7 +192,7 @@ void IntegerConv::choose_bands(const Kernels& kernels) {
 // A row of pixels as tiles read them. `pixels` of planes lie side by side in each.
 void copy_row(const IntegerConv& a, const Kernels& kernels, const uint8_t* from, int64_t pixels,
               char* to) {
-  const int64_t channels = a.x.dims.c, pixel = a.x_pixel / a.element();
+  const int64_t channels = a.x.dims.c, packed = a.x_pixel / a.element();
   const auto flip = static_cast<uint8_t>(flip_of(a.x.dtype));
   const int32_t zero = unsigned_zero(a.x);
   if (a.planar) {
@@ -197,23 +201,22 @@ void copy_row(const IntegerConv& a, const Kernels& kernels, const uint8_t* from,
       const uint8_t* source = from + c * plane;
       if (a.element() == 1) {
         auto* target = reinterpret_cast<uint8_t*>(to) + c;
-        for (int64_t i = 0; i < pixels; ++i) target[i * pixel] = source[i];
+        for (int64_t i = 0; i < pixels; ++i) target[i * packed] = source[i];
       } else {
         auto* target = reinterpret_cast<int16_t*>(to) + c;
         for (int64_t i = 0; i < pixels; ++i)
-          target[i * pixel] = static_cast<int16_t>((source[i] ^ flip) - zero);
+          target[i * packed] = static_cast<int16_t>((source[i] ^ flip) - zero);
       }
     }
     return;
   }
-  const int64_t step = a.x.layout == Layout::kNchw ? channels : a.x.pixel(kernels.width);
-  const bool whole = step == pixel;
-  const int64_t runs = whole ? 1 : pixels, run = whole ? pixels * pixel : channels;
+  const bool whole = a.pixel == packed;
+  const int64_t runs = whole ? 1 : pixels, run = whole ? pixels * packed : channels;
   for (int64_t i = 0; i < runs; ++i) {
     if (a.element() == 1) {
-      std::memcpy(to + i * a.x_pixel, from + i * step, static_cast<size_t>(run));
+      std::memcpy(to + i * a.x_pixel, from + i * a.pixel, static_cast<size_t>(run));
     } else {
-      kernels.widen(from + i * step, flip, zero, reinterpret_cast<int16_t*>(to + i * a.x_pixel),
+      kernels.widen(from + i * a.pixel, flip, zero, reinterpret_cast<int16_t*>(to + i * a.x_pixel),
                     run);
     }
   }
@@ -228,9 +231,7 @@ void fill_row(const IntegerConv& a, int64_t pixels, char* to) {
 void copy_band(const IntegerConv& a, const Kernels& kernels, const uint8_t* image,
                int64_t first_row, int64_t count, char* scratch) {
   const Window& w = a.window;
-  const int64_t row = a.x.dims.w * (a.planar                      ? 1
-                                    : a.x.layout == Layout::kNchw ? a.x.dims.c
-                                                                  : a.x.pixel(kernels.width));
+  const int64_t row = a.x.dims.w * a.pixel;
   for (int64_t r = 0; r < count; ++r, scratch += a.x_row) {
     const int64_t at = first_row + r - w.pad[0];
     if (at < 0 || at >= a.x.dims.h) {
@@ -260,8 +261,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
     if (a.flat) {
       const int64_t count = (last - first - 1) * a.row + (last == a.rows ? a.last_row : a.row);
       const int64_t each = a.step / a.x_pixel;  // pixels of the input
-      const int64_t pixel = a.x.layout == Layout::kNchw ? a.x.dims.c : a.x.pixel(width);
-      copy_row(a, kernels, source + first * a.row * each * pixel, count * each, scratch);
+      copy_row(a, kernels, source + first * a.row * each * a.pixel, count * each, scratch);
     } else {
       copy_band(a, kernels, source, input_row, a.input_rows(last - first), scratch);
     }
@@ -314,7 +314,6 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
   }
 }
 
-// Lanes behind the last channel of a float32 image stay zero.
 void run_integer_conv(const IntegerConv& a, const Operands& o) {
   o.pool.parallel_for(a.images * a.bands * a.splits, [&](int64_t task, int thread) {
     run_band(a, o, task / a.splits, task % a.splits, thread);

@@ -47,8 +47,7 @@ class Fuser {
     if (p.y.dtype != DType::kF32) return g;
     for (const Fuse fuse : node.op->takes) {
       const Node* n = sole_user(g.output(graph_));
-      if (n && n->op->becomes == fuse && take(*n, fuse, g))
-        g.nodes.push_back(static_cast<int>(n - graph_.nodes.data()));
+      if (n && n->op->becomes == fuse && take(*n, fuse, g)) push(g, n);
       if (fuse == Fuse::kFunction) take_swish(g);
     }
     return g;
@@ -87,6 +86,22 @@ class Fuser {
   void push(Group& g, const Node* node) const {
     g.nodes.push_back(static_cast<int>(node - graph_.nodes.data()));
   }
+
+  // What the epilogue computes next is of the group's integers, no longer of its sums.
+  static void round_between(Problem& p) {
+    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
+    p.end.limits = {};
+  }
+
+  // The QuantizeLinear that alone reads the group's result, which says what y stands for.
+  bool take_quantize(Group& g) const {
+    const Node* q = scaled_by(g, MapCode::kQuantize);
+    if (!q) return false;
+    push(g, q);
+    stand_for(std::get<MapParams>(q->params), g.problem.y);
+    return true;
+  }
+
   void take_followers(Group& g) const {
     const Node* n = sole_user(g.output(graph_));
     if (n && n->op->becomes == Fuse::kActivation && take_limits(*n, g.problem.end)) push(g, n);
@@ -121,23 +136,17 @@ class Fuser {
 
   // A function of the group's integers, and integers again of what it gives.
   bool take_function(Group& g) const {
-    const int integers = g.output(graph_);
-    const Node* reals = sole_user(integers);
-    if (!reals || !scale_of(*reals, MapCode::kDequantize)) return false;
+    const Node* reals = scaled_by(g, MapCode::kDequantize);
+    if (!reals) return false;
     Group other = g;
     push(other, reals);
     const int value = other.output(graph_);
-    Problem& p = other.problem;
-    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
     const Node* f = readers_[value] == 2 ? factor_of(value) : sole_user(value);
     if (!f || f->op->becomes != Fuse::kFunction || f->value(0) != value) return false;
-    p.end.then = f->op->problem(graph_, *f).map();
-    p.end.limits = {};
+    round_between(other.problem);
+    other.problem.end.then = f->op->problem(graph_, *f).map();
     push(other, f);
-    const Node* q = scaled_by(other, MapCode::kQuantize);
-    if (!q) return false;
-    push(other, q);
-    stand_for(std::get<MapParams>(q->params), p.y);
+    if (!take_quantize(other)) return false;
     if (readers_[value] == 2 && !take_product(other, value)) return false;
     g = std::move(other);
     return true;
@@ -169,12 +178,9 @@ class Fuser {
     if (!node || node->op->name != std::string("Mul") || node->weight(1) >= 0) return false;
     if ((node->value(0) == mine ? node->value(1) : node->value(0)) != x) return false;
     push(product, node);
-    const Node* q = scaled_by(product, MapCode::kQuantize);
-    if (!q) return false;
-    push(product, q);
     Problem& p = product.problem;
     p.end.gate = {p.y.scale, p.y.zero, p.y.dtype, {}};
-    stand_for(std::get<MapParams>(q->params), p.y);
+    if (!take_quantize(product)) return false;
     g = std::move(product);
     return true;
   }
@@ -185,14 +191,8 @@ class Fuser {
     if (!reals) return;
     Group other = g;
     push(other, reals);
-    const Node* q = scaled_by(other, MapCode::kQuantize);
-    if (!q) return;
-    push(other, q);
-    Problem& p = other.problem;
-    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
-    p.end.limits = {};
-    stand_for(std::get<MapParams>(q->params), p.y);
-    g = std::move(other);
+    round_between(other.problem);
+    if (take_quantize(other)) g = std::move(other);
   }
 
   // A residual that is added to the reals of the group's integers, and integers again of the sum.
@@ -213,13 +213,10 @@ class Fuser {
         graph_.values[sum.z].producer >= g.nodes[0])
       return false;
     push(sum, add);
-    p.end.between = {p.y.scale, p.y.zero, p.y.dtype, p.end.limits};
-    p.end.limits = {}, p.end.residual = true;
+    round_between(p);
+    p.end.residual = true;
     take_followers(sum);
-    const Node* q = scaled_by(sum, MapCode::kQuantize);
-    if (!q) return false;
-    push(sum, q);
-    stand_for(std::get<MapParams>(q->params), p.y);
+    if (!take_quantize(sum)) return false;
     ++integer_readers_[other];
     g = std::move(sum);
     return true;

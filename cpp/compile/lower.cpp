@@ -438,10 +438,7 @@ class Lowerer final : public Lowering {
     p.y = slot ? *slot : image(p.y.dims, preferred_, p.y.dtype);
     // A residual is read like the result is written, which has no slot then.
     p.z = p.end.residual ? image(p.z.dims, preferred_, p.z.dtype) : p.z.in(preferred_);
-    for (Operand Problem::* operand : {&Problem::x, &Problem::y, &Problem::z}) {
-      (p.*operand).scale = (group.problem.*operand).scale;
-      (p.*operand).zero = (group.problem.*operand).zero;
-    }
+    p.scale_as(group.problem);
     step.choice = planner_.choose(p, step.weight, step.bias);
     const Problem& chosen = step.choice.problem;
     x = image_view(x, chosen.x, step.name);

@@ -9,7 +9,7 @@ namespace linnet {
 namespace {
 
 // Vectors of as many int32 as a Vec has floats:
-// - load_ints(p), splat_ints(x), add(a, b), to_floats(a);
+// - load_ints(p), splat_ints(x), add_ints(a, b), to_floats(a);
 // - store_bytes(p, a): the low byte of each;
 // - load_bytes(p, flip): bytes xor those of flip, as floats.
 #if defined(LINNET_ISA_scalar)

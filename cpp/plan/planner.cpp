@@ -288,10 +288,7 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
   }
   // Answers are remembered by key, and this is in none.
   choice.problem.end.between = problem.end.between, choice.problem.end.gate = problem.end.gate;
-  for (Operand Problem::* operand : {&Problem::x, &Problem::y, &Problem::z}) {
-    (choice.problem.*operand).scale = (problem.*operand).scale;
-    (choice.problem.*operand).zero = (problem.*operand).zero;
-  }
+  choice.problem.scale_as(problem);
   return choice;
 }
 

@@ -31,6 +31,8 @@ struct Operand {
   int64_t extent(int64_t n, int width) const;
   // The same in another layout, where it is no slice.
   Operand in(Layout other) const;
+  // Has its integers stand for what those of `o` do.
+  void scale_as(const Operand& o) { scale = o.scale, zero = o.zero; }
 };
 
 // Families of problems. An operator that fits one of them is a row in the table of operators, a
@@ -247,6 +249,7 @@ struct Problem {
   Dims unpooled() const;
   // Multiply-adds for the whole batch; 0 for kinds without products.
   double macs() const;
+  void scale_as(const Problem& p) { x.scale_as(p.x), y.scale_as(p.y), z.scale_as(p.z); }
 
   std::string key() const;
   // Throws std::invalid_argument naming the field.
