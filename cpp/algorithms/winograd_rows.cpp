@@ -104,6 +104,7 @@ struct RowsArgs {
   int64_t k;                 // output channels, padded
   int64_t x_pixel, y_pixel;  // from one to the next
   bool planar;
+  bool narrow;      // pixels of less than a vector
   int64_t columns;  // pixel columns that the tiles of a row cover
   int64_t panels;   // of output channels
   int64_t bands, band_rows, splits;
@@ -128,11 +129,11 @@ struct RowsArgs {
     constexpr int64_t kLine = 16;
     return (ceil_div(round_up(input_rows(rows) * p.x.dims.c, width) + width, kLine) | 1) * kLine;
   }
-  // V, M, and the band's input transposed with a line for its energies, or a patch of one pixel row
-  // at the image's border.
+  // V, M, the band's input transposed or a patch of one pixel row at the image's border, and a line
+  // for energies.
   int64_t thread_floats() const {
     const int64_t input = planar ? columns * v_tile : t.points * round_up(p.x.dims.c, width);
-    return round_up(t.points * (v_point + m_point) + input + (planar ? v_tile : 0), 64);
+    return round_up(t.points * (v_point + m_point) + input + (planar || narrow ? v_tile : 0), 64);
   }
 
  private:
@@ -170,6 +171,7 @@ RowsArgs::RowsArgs(const Problem& problem, const Kernels& kernels)
       x_pixel(p.x.pixel(width)),
       y_pixel(p.y.pixel(width)),
       planar(p.x.layout == Layout::kNchw),
+      narrow(p.x.dims.c < width),
       columns((t.tiles - 1) * t.m + t.points),
       panels(ceil_div(k / width, t.vecs)) {
   choose_bands();
@@ -290,6 +292,21 @@ Energy energy_of(const RowsArgs& a, const float* v, int64_t vecs) {
   return {v, a.energy_points, a.energy_count, 1, vecs, 0};
 }
 
+// Of all rows of a tile at once.
+void leave_energies(const RowsArgs& a, const Kernels& kernels, const float* v, int64_t rows,
+                    const Energies& energies, int64_t tile, float* line) {
+  if (energies.last <= energies.first) return;
+  const int64_t channels = a.p.x.dims.c, all = a.all_parts();
+  kernels.energies(energy_of(a, v, ceil_div(rows * channels, a.width)), line);
+  float* at = energies.first_row + energies.first * a.t.tiles + tile;
+  for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r, at += a.t.tiles) {
+    const float* each = line + r * channels;
+    float most = each[0], total = each[0];
+    for (int64_t c = 1; c < channels; ++c) most = larger(each[c], most), total += each[c];
+    at[0] = most, at[all] = total;
+  }
+}
+
 // Lanes are rows and channels of one pixel column, once these lie together.
 void transform_planar(const RowsArgs& a, const Kernels& kernels, const float* x, int64_t top,
                       int64_t rows, float* v, float* columns, const Energies& energies) {
@@ -313,24 +330,17 @@ void transform_planar(const RowsArgs& a, const Kernels& kernels, const float* x,
   for (int64_t tile = 0; tile < a.t.tiles; ++tile) {
     kernels.winograd_line_input[a.t.pairs](columns + tile * a.t.m * a.v_tile, a.v_tile, vecs,
                                            v + tile * a.v_tile, a.v_point);
-    if (energies.last <= energies.first) continue;
-    kernels.energies(energy_of(a, v + tile * a.v_tile, vecs), line);
-    const int64_t channels = a.p.x.dims.c, all = a.all_parts();
-    float* at = energies.first_row + energies.first * a.t.tiles + tile;
-    for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r, at += a.t.tiles) {
-      const float* each = line + r * channels;
-      float most = each[0], total = each[0];
-      for (int64_t c = 1; c < channels; ++c) most = larger(each[c], most), total += each[c];
-      at[0] = most, at[all] = total;
-    }
+    leave_energies(a, kernels, v + tile * a.v_tile, rows, energies, tile, line);
   }
 }
 
 // Lanes are channels. Rows come in order, so what the last vector of one writes beyond its
-// channels is overwritten by the next.
+// channels is overwritten by the next. Energies read right after such writes would wait for them:
+// those of narrow pixels are left once a tile has all its rows.
 void transform_pixels(const RowsArgs& a, const Kernels& kernels, const float* x, int64_t top,
                       int64_t rows, float* v, float* patch, const Energies& energies) {
   const int64_t pixel = round_up(a.p.x.dims.c, a.width), vecs = pixel / a.width;
+  float* line = patch + a.t.points * pixel;
   for (int64_t tile = 0; tile < a.t.tiles; ++tile) {
     const int64_t left = tile * a.t.m - a.p.window.pad[1];
     const int64_t from = std::max<int64_t>(0, -left),
@@ -350,8 +360,10 @@ void transform_pixels(const RowsArgs& a, const Kernels& kernels, const float* x,
       kernels.winograd_line_input[a.t.pairs](whole ? row : patch, whole ? a.x_pixel : pixel, vecs,
                                              at, a.v_point);
       float* most = energies.first_row + r * a.t.tiles + tile;
-      if (r < energies.last) kernels.energy(energy_of(a, at, vecs), most, most + a.all_parts());
+      if (r < energies.last && !a.narrow)
+        kernels.energy(energy_of(a, at, vecs), most, most + a.all_parts());
     }
+    if (a.narrow) leave_energies(a, kernels, v + tile * a.v_tile, rows, energies, tile, line);
   }
 }
 

@@ -250,18 +250,17 @@ void energy(const Energy& e, float* most, float* total) {
       sum = add(sum, each);
     }
   }
+  LINNET_UNROLL
+  for (int n = kWidth; n > 1; n /= 2) {
+    Vec even, odd;
+    even_odd(largest, largest, &even, &odd);
+    largest = maximum(even, odd);
+    even_odd(sum, sum, &even, &odd);
+    sum = add(even, odd);
+  }
   float lanes[2][kWidth];
   store(lanes[0], largest);
   store(lanes[1], sum);
-  LINNET_UNROLL
-  for (int n = kWidth / 2; n > 0; n /= 2) {
-    LINNET_UNROLL
-    for (int i = 0; i < n; ++i) {
-      const float a = lanes[0][i], b = lanes[0][i + n];
-      lanes[0][i] = a > b || a != a ? a : b;
-      lanes[1][i] += lanes[1][i + n];
-    }
-  }
   *most = lanes[0][0];
   *total = lanes[1][0];
 }
