@@ -89,7 +89,16 @@ inline void copy_pixels(const float* x, int64_t x_pixel, float* y, int64_t y_pix
     std::memcpy(y, x, static_cast<size_t>(count * y_pixel) * sizeof(float));
     return;
   }
-  for (int64_t i = 0; i < count; ++i, x += x_pixel, y += y_pixel)
+  // Narrow ones four floats at a time: what is not of the pixel is overwritten by the next.
+  constexpr int64_t kFloats = 4, kNarrow = 16;
+  int64_t i = 0;
+  if (y_pixel < kNarrow) {
+    for (; i < count - kFloats; ++i, x += x_pixel, y += y_pixel) {
+      for (int64_t c = 0; c < y_pixel; c += kFloats)
+        std::memcpy(y + c, x + c, kFloats * sizeof(float));
+    }
+  }
+  for (; i < count; ++i, x += x_pixel, y += y_pixel)
     std::memcpy(y, x, static_cast<size_t>(y_pixel) * sizeof(float));
 }
 

@@ -98,9 +98,7 @@ ConvScheme::ConvScheme(const Convolution& p, const Kernels& kernels) {
     x_pixel = 1, x_row = p.x.dims.w;
     taps = {channels, w.kernel[0], w.kernel[1], p.x.dims.h * p.x.dims.w, x_row * w.dilation[0]};
   } else {
-    x_pixel = p.x.layout == Layout::kNchw ? p.x.dims.c
-              : copy                      ? round_up(p.x.dims.c, kernels.width)
-                                          : p.x.pixel(kernels.width);
+    x_pixel = copy || p.x.layout == Layout::kNchw ? p.x.dims.c : p.x.pixel(kernels.width);
     x_row = (p.x.dims.w + w.pad[1] + w.pad[3]) * x_pixel;
     taps = {w.kernel[0], w.kernel[1], channels, x_row * w.dilation[0], x_pixel * w.dilation[1]};
     if (x_pixel == channels && w.dilation[1] == 1) taps.inner *= taps.middle, taps.middle = 1;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/kernels.h"
 
@@ -98,11 +99,34 @@ inline double mapped(const Function& f, double x, double z) {
 inline void map_results(const Kernels& kernels, const Function& then, float* y, int64_t pixels,
                         ptrdiff_t step, int64_t channels) {
   if (then.code == MapCode::kCopy) return;
+  const auto map = kernels.map[static_cast<int>(then.code)];
   MapRows rows{};
-  rows.x = rows.y = y, rows.rows = pixels, rows.count = channels;
-  rows.x_row = rows.y_row = step, rows.function = then;
-  rows.padded = step % kernels.width == 0;
-  kernels.map[static_cast<int>(then.code)](rows);
+  rows.function = then;
+  if (2 * channels > kernels.width || step == channels) {
+    rows.x = rows.y = y, rows.rows = pixels, rows.count = channels;
+    rows.x_row = rows.y_row = step;
+    rows.padded = step % kernels.width == 0;
+    map(rows);
+    return;
+  }
+  // Vectors of such pixels would be padding for the most part. They are copied four floats at a
+  // time, of which some are padding and overwritten by the next.
+  constexpr int64_t kDense = 512, kFloats = 4;
+  float dense[kDense + kFloats];
+  rows.x = rows.y = dense, rows.rows = 1;
+  const int64_t most = kDense / channels;
+  for (int64_t first = 0; first < pixels; first += most, y += most * step) {
+    const int64_t some = std::min(most, pixels - first);
+    for (int64_t i = 0; i < some; ++i) {
+      for (int64_t c = 0; c < channels; c += kFloats)
+        std::memcpy(dense + i * channels + c, y + i * step + c, kFloats * sizeof(float));
+    }
+    rows.count = some * channels;
+    map(rows);
+    for (int64_t i = 0; i < some; ++i) {
+      for (int64_t c = 0; c < channels; ++c) y[i * step + c] = dense[i * channels + c];
+    }
+  }
 }
 
 }  // namespace linnet
