@@ -48,16 +48,15 @@ LAYERS = {
     "down16": (48, 96, 3, 2, 1),
     "down32": (96, 128, 3, 2, 1),
 }
-for _level, _wide, _blocks in (("4", 32, 1), ("8", 48, 3), ("16", 96, 3), ("32", 128, 3)):
+NECK = 64
+LEVELS = (("8", 48, 2), ("16", 96, 3), ("32", 128, 3))  # stride, channels, blocks
+for _level, _wide, _blocks in LEVELS:
     for _k in range(_blocks):
         LAYERS[f"deep{_level}_{_k}"] = (_wide, _wide, 3, 1, _wide)
         LAYERS[f"flat{_level}_{_k}"] = (_wide, _wide, 1, 1, 1)
-NECK = 64
-for _level, _wide in (("8", 48), ("16", 96), ("32", 128)):
     LAYERS[f"side{_level}"] = (_wide, NECK, 1, 1, 1)
-    for _k in range(2):
-        LAYERS[f"head{_level}_{_k}a"] = (NECK, NECK, 3, 1, NECK)
-        LAYERS[f"head{_level}_{_k}b"] = (NECK, NECK, 1, 1, 1)
+    LAYERS[f"head{_level}a"] = (NECK, NECK, 3, 1, NECK)
+    LAYERS[f"head{_level}b"] = (NECK, NECK, 1, 1, 1)
 
 
 class Yard(nn.Module):
@@ -79,22 +78,17 @@ class Yard(nn.Module):
     def walk(self, ops: Any, x: Any) -> Any:
         """Rows [n, cells, 5 + classes]; ops: a Torch or an Onnx, which has the operators."""
 
-        def block(level: str, count: int, x: Any) -> Any:
-            for k in range(count):
+        x, levels = ops.layer("down4", ops.layer("stem", x)), {}
+        for level, _, blocks in LEVELS:
+            x = ops.layer(f"down{level}", x)
+            for k in range(blocks):
                 x = ops.add(x, ops.layer(f"flat{level}_{k}", ops.layer(f"deep{level}_{k}", x)))
-            return x
-
-        x = block("4", 1, ops.layer("down4", ops.layer("stem", x)))
-        levels = {}
-        for level in ("8", "16", "32"):
-            x = block(level, 3, ops.layer(f"down{level}", x))
             levels[level] = ops.layer(f"side{level}", x)
         for above, level in (("32", "16"), ("16", "8")):
             levels[level] = ops.add(levels[level], ops.double(levels[above]))
         rows = []
         for level, y in levels.items():
-            for k in range(2):
-                y = ops.add(y, ops.layer(f"head{level}_{k}b", ops.layer(f"head{level}_{k}a", y)))
+            y = ops.add(y, ops.layer(f"head{level}b", ops.layer(f"head{level}a", y)))
             rows.append(ops.join(ops.conv(f"boxes{level}", y), ops.sigmoid(ops.conv(f"scores{level}", y))))
         return ops.rows(rows)
 
@@ -312,7 +306,7 @@ def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int
             warm = min(1.0, (step + 1) / 200)
             for group in optimizer.param_groups:
                 group["lr"] = peak * warm * (0.5 + 0.5 * float(np.cos(np.pi * done))) + 1e-6
-            with torch.autocast("cpu", torch.bfloat16, enabled=AUTOCAST):
+            with torch.autocast("cpu", torch.bfloat16):
                 rows = net(x)
             loss = loss_of(rows.float(), boxes, classes)
             optimizer.zero_grad()
@@ -322,9 +316,6 @@ def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int
             step, total, count = step + 1, total + loss.item(), count + 1
             if count % 100 == 0:
                 print(f"epoch {epoch + 1}/{epochs}, {done:.0%}: loss {total / count:.3f}", flush=True)
-
-
-AUTOCAST = False
 
 
 def found(net: Yard, scenes: list[Scene], threshold: float) -> list[tuple[npt.NDArray[Any], ...]]:
@@ -392,9 +383,9 @@ def to_onnx(net: Yard) -> onnx.ModelProto:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("output", type=Path, help="ONNX file to write")
-    parser.add_argument("--scenes", type=int, default=24000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=25, help="training ends by then")
+    parser.add_argument("--scenes", type=int, default=12000)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=28, help="training ends by then")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()

@@ -80,7 +80,7 @@ class Canvas:
         part = self.image[y0:y1, x0:x1]
         if shading:
             light = field(rng, part.shape[:2], int(rng.integers(2, 6))) * shading
-            light += np.linspace(-1, 1, x1 - x0)[None] * rng.uniform(-shading, shading)
+            light += np.linspace(-1, 1, wide, dtype=np.float32) * np.float32(rng.uniform(-1, 1) * shading)
             lit = np.clip(part * (1 + light[..., None]), 0, 255).astype(np.uint8)
             part[mask] = lit[mask]
         self.owner[y0:y1, x0:x1][mask] = owner
@@ -395,20 +395,22 @@ def blob(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> Non
 
 def backdrop(canvas: Canvas, rng: Random) -> float:
     """Sky and ground; returns the row of the horizon."""
-    size = len(canvas.image)
+    size = len(canvas.image) // 2  # soft things need no more
     horizon = size * rng.uniform(-0.3, 0.65)
     sky = pick(rng, (150, 185, 225), (200, 205, 210), (90, 95, 105), (25, 28, 40), (230, 200, 170))
     ground = pick(rng, (95, 120, 60), (120, 115, 110), (140, 120, 95), (70, 72, 75), (225, 225, 230), (165, 150, 120), (50, 60, 45))
     if rng.uniform() < 0.15:
         ground = color(rng)
-    rows = np.arange(size)[:, None, None]
-    fade = (rows / size - 0.5) * rng.uniform(-60, 60)
+    rows = np.arange(size, dtype=np.float32)[:, None, None]
+    fade = (rows / size - 0.5) * np.float32(rng.uniform(-60, 60))
     base = np.where(rows < horizon, np.array(sky, np.float32), np.array(ground, np.float32)) + fade
     rough = np.zeros((size, size), np.float32)
-    for cells, strength in ((3, 14), (12, 10), (48, 10), (size // 2, 12)):
+    for cells, strength in ((3, 14), (12, 10), (48, 10), (size, 15)):
         rough += field(rng, (size, size), cells) * rng.uniform(0, strength)
     rough[: max(int(horizon), 0)] *= rng.uniform(0.1, 1)
-    canvas.image[:] = np.clip(base + rough[..., None], 0, 255).astype(np.uint8)
+    soft = np.clip(base + rough[..., None], 0, 255).astype(np.uint8)
+    canvas.image[:] = cv2.resize(soft, canvas.image.shape[:2])
+    size, horizon = 2 * size, 2 * horizon
     for _ in range(int(rng.integers(0, 4))):  # paths, beds and shadows
         y = rng.uniform(max(horizon, 0), size)
         xs = rng.uniform(-0.2, 1.2, 2) * size
