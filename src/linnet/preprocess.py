@@ -199,23 +199,12 @@ class Preprocess:
         self, picture: Array, out: Array, color: str, mean: Array, scale: list[float]
     ) -> None:
         size = out.shape[1], out.shape[2]
-        if self.fit == "letterbox":
-            place, (top, left) = fitting(picture.shape, size)
-            height, width = place.size
-            if place.size != size:
-                out[:] = (self.pad - mean) * np.reshape(scale, (-1, 1, 1))
-            out = out[:, top : top + height, left : left + width]
-            mean = mean[:, top : top + height, left : left + width]
-        else:
-            large = self.resize or size
-            if large[0] < size[0] or large[1] < size[1]:
-                raise ValueError(
-                    f"preprocess: resize is {large[0]}x{large[1]}, less than the size, "
-                    f"{size[0]}x{size[1]}"
-                )
-            antialias = self.resample == "pillow"
-            reach = covering if self.fit == "crop" else stretching
-            place = reach(picture.shape, large, antialias).middle(size, antialias)
+        place, (top, left) = self.placed(picture.shape, size)
+        height, width = place.size
+        if place.size != size:
+            out[:] = (self.pad - mean) * np.reshape(scale, (-1, 1, 1))
+        out = out[:, top : top + height, left : left + width]
+        mean = mean[:, top : top + height, left : left + width]
         _image.prepare(
             picture,
             out,
@@ -226,6 +215,24 @@ class Preprocess:
             step=place.step,
             antialias=self.resample == "pillow",
         )
+
+    def placed(
+        self, source: Sequence[int], size: tuple[int, int]
+    ) -> tuple[Place, tuple[int, int]]:
+        """Where the pixels of a result of this size lie in a picture [H, W, ...], and the row and
+        column of the result at which they begin.
+        """
+        if self.fit == "letterbox":
+            return fitting(source, size)
+        large = self.resize or size
+        if large[0] < size[0] or large[1] < size[1]:
+            raise ValueError(
+                f"preprocess: resize is {large[0]}x{large[1]}, less than the size, "
+                f"{size[0]}x{size[1]}"
+            )
+        antialias = self.resample == "pillow"
+        reach = covering if self.fit == "crop" else stretching
+        return reach(source, large, antialias).middle(size, antialias), (0, 0)
 
     def _mean(self, shape: tuple[int, ...]) -> Array:
         """For every number of a result [planes, height, width]."""

@@ -149,6 +149,11 @@ class Session:
         return recorded(self._metadata)
 
     @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file holds beside the network, text by key."""
+        return dict(self._metadata)
+
+    @property
     def labels(self) -> list[str]:
         """What the file calls the classes, in their order; empty if it does not say."""
         return self._metadata.get(LABELS, "").splitlines()

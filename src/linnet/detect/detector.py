@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -11,45 +13,274 @@ import numpy.typing as npt
 
 import linnet
 
-Array = npt.NDArray[Any]
+from .. import _boxes
+from ..preprocess import Preprocess
+from ..text import decode, listed, short
+from . import faces, ssd, yolo
+from ._family import Array, Family, Found, Outputs, Reader
+from .labels import COCO, COCO_90, VOC
+
+SETTINGS = "linnet.detect"  # key of a model's metadata; a sidecar file has the same JSON
+FAMILIES = {f.name: f for f in (*ssd.FAMILIES, *faces.FAMILIES, *yolo.FAMILIES)}
+
+_OPEN_SIZE = 320  # of an input that leaves it open
+_MOST_CANDIDATES = 4096  # that are compared with each other
+_MOST_FOUND = 300
+_FIELDS = ("family", "labels", "threshold", "overlap", "preprocess")
+_FIELDS_OF_FAMILIES = ("anchors", "y_first", "strides", "bins", "background")
+_KNOWN_LABELS = {len(names): names for names in (COCO, COCO_90, VOC)}
 
 
 class Detections(NamedTuple):
-    """What was found in one picture, the best first. A box may reach over the picture's edge by
-    nothing: boxes are cut at it.
-    """
+    """What was found in one picture, the best first. Boxes are cut at the picture's edges."""
 
-    boxes: npt.NDArray[np.float32]  # [N, 4]: x0, y0, x1, y1 in pixels of the picture
-    scores: npt.NDArray[np.float32]  # [N], 0 to 1
-    classes: npt.NDArray[np.int32]  # [N], places in Detector.labels
+    boxes: npt.NDArray[np.float32]  # [n, 4]: x0, y0, x1, y1 in pixels of the picture
+    scores: npt.NDArray[np.float32]  # [n], 0 to 1
+    classes: npt.NDArray[np.int32]  # [n], places in Detector.labels
+
+
+ModelPath = Union[str, "os.PathLike[str]"]
+Model = Union[ModelPath, "tuple[ModelPath, ModelPath | None]", linnet.Session]
 
 
 class Detector:
-    """Finds objects in pictures.
+    """Finds objects in pictures, with a network of one of FAMILIES.
 
-    model: a path of a model, (model, weights), or a loaded `linnet.Session`.
+    model: a path of a model, (model, weights), or a loaded `linnet.Session`. What a file beside the
+        model called NAME.detect.json says, for a model NAME.onnx, comes before what is recognised
+        from the outputs: its "family", one of FAMILIES, "labels", "threshold", "overlap",
+        "preprocess", and "anchors" and other settings of families; see docs/detect.md.
     labels: names of the classes, or a text file with one a line; by default the model's.
-    classes: only these, names or numbers; by default all.
-    threshold: least score; by default the family's usual one.
-    threads: as of `linnet.load`.
+    classes: find only these, by names or numbers.
+    threshold: least score; by default the family's.
+    overlap: boxes that share more of their union than this are one; by default the family's.
+    threads: as for `linnet.load`.
+    preprocess: fields of `linnet.Preprocess`, by default as the model's file or family says; "size"
+        of a model that leaves it open.
 
     ValueError if the model is no detector of a known family, or labels or classes do not fit it.
     """
 
-    labels: list[str]  # of every class that `classes` of Detections can hold
+    labels: list[str]  # of every class
     size: tuple[int, int]  # height and width of the network's input
     session: linnet.Session
+    family: str
 
     def __init__(
         self,
-        model: Union[str, os.PathLike[str], tuple[Any, Any], linnet.Session],
-        labels: Union[Sequence[str], str, os.PathLike[str], None] = None,
-        classes: Union[Sequence[Union[str, int]], None] = None,
+        model: Model,
+        labels: Sequence[str] | ModelPath | None = None,
+        classes: Sequence[str | int] | None = None,
         threshold: float | None = None,
         threads: int | None = None,
+        *,
+        overlap: float | None = None,
+        preprocess: Mapping[str, Any] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._name, self.session = _loaded(model, threads)
+        settings = _settings(self._name, model, self.session)
+        given = {**settings.pop("preprocess", {}), **(preprocess or {})}
+        self._batched = all(value.shape[:1] == (None,) for value in self.session.outputs)
+        family, reader, self._preprocess = self._recognised(settings, given)
+        self.family, self._decode = family.name, reader.decode
+        assert self._preprocess.size is not None
+        self.size = self._preprocess.size
+        self.threshold = _part("threshold", threshold, settings, family.threshold)
+        self.overlap = _part("overlap", overlap, settings, family.overlap)
+        self._suppress = family.suppress
+        self._label(labels if labels is not None else settings.get("labels"), reader)
+        self._wanted = self._numbers(classes)
+
+    def __repr__(self) -> str:
+        high, wide = self.size
+        what = f"{len(self.labels)} classes" if len(self.labels) > 1 else self.labels[0]
+        return f"<linnet.detect.Detector {self._name}: {self.family}, {high}x{wide}, {what}>"
 
     def __call__(self, images: Sequence[Array]) -> list[Detections]:
-        """What is in each picture, uint8 RGB [H, W, 3] of any size; all go in one batch."""
-        raise NotImplementedError
+        """What is in each picture, uint8 [H, W, 3] RGB or [H, W] grey, of any sizes; in one batch
+        where the model has one. ValueError for what is no picture.
+        """
+        if not len(images):
+            return []
+        x = self._preprocess(*images)
+        groups = [x] if self._batched else [x[i : i + 1] for i in range(len(x))]
+        found = [outputs for group in groups for outputs in self._run(group)]
+        return [self._detections(outputs, image.shape) for outputs, image in zip(found, images)]
+
+    def _run(self, x: Array) -> list[list[Array]]:
+        """The outputs of every image."""
+        alone = len(self.session.inputs[0].shape) == 3
+        arrays = self.session.run(x[0] if alone else x)
+        if self._batched:
+            return [[array[i] for array in arrays] for i in range(len(x))]
+        return [[a[0] if not alone and a.ndim > 1 and len(a) == 1 else a for a in arrays]]
+
+    def _recognised(
+        self, settings: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> tuple[Family, Reader, Preprocess]:
+        """The family that the outputs for some picture are of, and how pictures become inputs."""
+        inputs = self.session.inputs
+        if len(inputs) != 1:
+            raise ValueError(f"{self._name} is no detector: it has {len(inputs)} inputs")
+        ((_, shape, dtype),) = inputs
+        shape = (None, *shape) if len(shape) == 3 else shape
+        record = self.session.preprocess
+        stated = json.loads(record.text()) if record else {}
+
+        def settled(fields: Mapping[str, Any]) -> Preprocess:
+            numbers = dict(fields)
+            if np.dtype(dtype).kind in "iu":  # integers are the pixels
+                numbers.update(mean=128.0 if dtype == np.int8 else 0.0, scale=1.0)
+            merged = Preprocess.parse(json.dumps({**numbers, **stated}), given)
+            made = merged.for_input(shape, dtype)
+            if made.size is None:
+                made = Preprocess.parse(made.text(), {"size": (_OPEN_SIZE, _OPEN_SIZE)})
+            return made
+
+        first = settled({"mean": 127.5, "scale": 1 / 127.5})
+        assert first.size is not None
+        (arrays,) = self._run(first(_some_picture(first.size)))
+        outputs = Outputs(arrays, first.size, len(inputs[0].shape) == 4)
+        name = settings.get("family")
+        for family in FAMILIES.values() if name is None else [FAMILIES[name]]:
+            reader = family.recognise(outputs, settings) if _numeric(arrays) else None
+            if reader is not None:
+                return family, reader, settled(family.preprocess)
+        shapes = ", ".join(f"{v.name} {list(a.shape)}" for v, a in zip(self.session.outputs, arrays))
+        expected = f"of {name}" if name else f"of a detector ({', '.join(FAMILIES)})"
+        raise ValueError(f"{self._name}: its outputs are not those {expected}: {shapes}")
+
+    def _label(self, given: Any, reader: Reader) -> None:
+        """Names for all classes: given, the model's, or those of its family or data set."""
+        self._named = given is not None
+        source = "labels"
+        if isinstance(given, (str, os.PathLike)):
+            source = os.fsdecode(given)
+            given = _lines(source)
+        names = list(given) if given is not None else self.session.labels
+        if not self._named and len(names) < max(reader.classes, 1):
+            default = reader.labels or _KNOWN_LABELS.get(reader.classes, ())
+            names = [*default] if len(default) >= reader.classes else []
+            names += [f"class {n}" for n in range(len(names), max(reader.classes, 1))]
+        if len(names) < reader.classes:
+            raise ValueError(f"{source}: {len(names)} labels for {reader.classes} classes")
+        self.labels = [str(name) for name in names]
+        self._source = source
+
+    def _numbers(self, classes: Sequence[str | int] | None) -> npt.NDArray[np.int64] | None:
+        if classes is None:
+            return None
+        unknown = [c for c in classes if not (c in self.labels or _is_place(c, len(self.labels)))]
+        if unknown:
+            known = listed(self.labels[:100])
+            raise ValueError(f"{self._name} finds no {listed(map(str, unknown))}, only {known}")
+        numbers = [c if isinstance(c, int) else self.labels.index(c) for c in classes]
+        return np.array(numbers, np.int64)
+
+    def _detections(self, outputs: list[Array], shape: tuple[int, ...]) -> Detections:
+        found = self._decode(outputs, self.threshold)
+        boxes = np.asarray(found.boxes, np.float32)
+        good = np.isfinite(boxes).all(axis=1) & np.isfinite(found.scores)
+        best = np.flatnonzero(good)
+        best = best[np.argsort(-found.scores[best], kind="stable")[:_MOST_CANDIDATES]]
+        scores, classes = found.scores[best].astype(np.float32), found.classes[best]
+        boxes = boxes[best]
+        if self._suppress != "none":
+            groups = classes if self._suppress == "class" else np.zeros(len(classes))
+            kept, boxes = _boxes.suppress(
+                boxes,
+                scores,
+                groups.astype(np.int32),
+                self.overlap,
+                _MOST_FOUND,
+                self._suppress == "average",
+            )
+            scores, classes = scores[kept], classes[kept]
+        self._name_all(classes)
+        place, (top, left) = self._preprocess.placed(shape, self.size)
+        edge = np.array([shape[1], shape[0]] * 2, np.float32)
+        begin = np.array([place.begin[1] - left, place.begin[0] - top] * 2, np.float32)
+        boxes = (boxes + begin) * np.array([*place.step[::-1]] * 2, np.float32)
+        boxes = boxes.clip(0, edge)
+        keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        if self._wanted is not None:
+            keep &= np.isin(classes, self._wanted)
+        return Detections(boxes[keep], scores[keep].clip(0, 1), classes[keep].astype(np.int32))
+
+    def _name_all(self, classes: Array) -> None:
+        """Every class has a name, also of a model that does not say how many there are."""
+        beyond = int(classes.max(initial=0)) + 1
+        if beyond > len(self.labels):
+            if self._named:
+                raise ValueError(
+                    f"{self._source}: {len(self.labels)} labels, but there is a class {beyond - 1}"
+                )
+            self.labels += [f"class {n}" for n in range(len(self.labels), min(beyond, 10_000))]
+
+
+def _is_place(number: object, count: int) -> bool:
+    return isinstance(number, int) and 0 <= number < count
+
+
+def _loaded(model: Any, threads: int | None) -> tuple[str, linnet.Session]:
+    if isinstance(model, linnet.Session):
+        return model.name or "the model", model
+    path, weights = model if isinstance(model, tuple) else (model, None)
+    return os.fsdecode(path), linnet.load(path, weights, threads=threads)
+
+
+def _settings(name: str, model: Any, session: linnet.Session) -> dict[str, Any]:
+    """What the file beside the model says, or its metadata."""
+    text, source = session.metadata.get(SETTINGS, "{}"), f"{name}: {SETTINGS}"
+    if not isinstance(model, linnet.Session):
+        path = Path(name)
+        beside = path.with_name(f"{path.name.rpartition('.')[0] or path.name}.detect.json")
+        if beside.is_file():
+            source = str(beside)
+            text = _text(source)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{source}: not JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{source}: not an object of JSON")
+    unknown = [key for key in found if key not in (*_FIELDS, *_FIELDS_OF_FAMILIES)]
+    if unknown:
+        known = ", ".join((*_FIELDS, *_FIELDS_OF_FAMILIES))
+        raise ValueError(f"{source}: there is no setting {short(unknown[0])}, only {known}")
+    if "family" in found and found["family"] not in FAMILIES:
+        names = ", ".join(FAMILIES)
+        raise ValueError(f"{source}: family is {short(found['family'])}, expected one of {names}")
+    if not isinstance(found.get("preprocess", {}), dict):
+        raise ValueError(f"{source}: preprocess is {short(found['preprocess'])}, expected fields")
+    return found
+
+
+def _part(name: str, given: Any, settings: Mapping[str, Any], default: float) -> float:
+    value = given if given is not None else settings.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is {short(value)}, expected a number from 0 to 1")
+    return float(value)
+
+
+def _text(path: str) -> str:
+    try:
+        return decode(Path(path).read_bytes())
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file") from None
+
+
+def _lines(path: str) -> list[str]:
+    return _text(path).splitlines()
+
+
+def _numeric(arrays: Sequence[Array]) -> bool:
+    return all(a.dtype.kind in "fiu" and np.isfinite(a).all() and a.size for a in arrays)
+
+
+def _some_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Slopes and noise, to see what a network computes of anything."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    slope = np.stack([x / size[1], y / size[0], (x + y) / sum(size)], axis=-1) * 200
+    noise = np.random.default_rng(0).integers(0, 55, (*size, 3))
+    return np.asarray(slope + noise, np.uint8)
