@@ -89,7 +89,9 @@ class Yard(nn.Module):
         rows = []
         for level, y in levels.items():
             y = ops.add(y, ops.layer(f"head{level}b", ops.layer(f"head{level}a", y)))
-            rows.append(ops.join(ops.conv(f"boxes{level}", y), ops.sigmoid(ops.conv(f"scores{level}", y))))
+            rows.append(
+                ops.join(ops.conv(f"boxes{level}", y), ops.sigmoid(ops.conv(f"scores{level}", y)))
+            )
         return ops.rows(rows)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,7 +167,9 @@ class Onnx:
         self.initializers.append(
             numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), scales)
         )
-        how = dict(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+        how = dict(
+            mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
         return self.node("Resize", [x, "", scales], **how)
 
     def sigmoid(self, x: str) -> str:
@@ -223,7 +227,9 @@ def assign(boxes: Tensor) -> Tensor:
     centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     scale = size.prod(1).sqrt()
     away = (middle[:, None] - centre).abs()
-    reach = torch.minimum(CELLS[:, None, None] * 1.5, torch.maximum(size / 2, CELLS[:, None, None] / 2))
+    reach = torch.minimum(
+        CELLS[:, None, None] * 1.5, torch.maximum(size / 2, CELLS[:, None, None] / 2)
+    )
     close = (away <= reach).all(2)
     for stride, (least, most) in zip(STRIDES, REACH):
         close[CELLS == stride] &= ((scale >= least) & (scale < most))[None]
@@ -256,7 +262,9 @@ def loss_of(rows: Tensor, boxes: list[Tensor], classes: list[Tensor]) -> Tensor:
         off = (guess[:, :2] + guess[:, 2:] - truth[:, :2] - truth[:, 2:]) / 2
         total = total + 2.5 * (1 - overlap + off.square().sum(1) / hull.square().sum(1)).sum()
         one_hot = F.one_hot(kinds, len(CLASSES)).float()
-        total = total + F.binary_cross_entropy_with_logits(rows[image, row, 5:], one_hot, reduction="sum")
+        total = total + F.binary_cross_entropy_with_logits(
+            rows[image, row, 5:], one_hot, reduction="sum"
+        )
         target[image, row] = overlap.detach().clamp(min=0.2)
     score = rows[..., 4]
     focus = (target - score.sigmoid()).abs().square()
@@ -269,7 +277,9 @@ def rendered(seed: int) -> Scene:
     return scene(np.random.default_rng(seed), SIZE)
 
 
-def batches(scenes: list[Scene], rng: np.random.Generator) -> Iterator[tuple[Tensor, list[Tensor], list[Tensor]]]:
+def batches(
+    scenes: list[Scene], rng: np.random.Generator
+) -> Iterator[tuple[Tensor, list[Tensor], list[Tensor]]]:
     """All scenes once, some mirrored, in other light, or two in one."""
     order = rng.permutation(len(scenes))
     for start in range(0, len(order) - BATCH + 1, BATCH):
@@ -278,11 +288,17 @@ def batches(scenes: list[Scene], rng: np.random.Generator) -> Iterator[tuple[Ten
             image, box, kind = scenes[index]
             if rng.uniform() < 0.5:
                 image = image[:, ::-1]
-                box = (np.array([SIZE, 0, SIZE, 0]) + box[:, [2, 1, 0, 3]] * [-1, 1, -1, 1]).astype(np.float32)
+                box = (np.array([SIZE, 0, SIZE, 0]) + box[:, [2, 1, 0, 3]] * [-1, 1, -1, 1]).astype(
+                    np.float32
+                )
             if rng.uniform() < 0.3:
                 image = image[..., rng.permutation(3)]
             if rng.uniform() < 0.15:
-                image = 255 - image if rng.uniform() < 0.2 else (image * rng.uniform(0.4, 1)).astype(np.uint8)
+                image = (
+                    255 - image
+                    if rng.uniform() < 0.2
+                    else (image * rng.uniform(0.4, 1)).astype(np.uint8)
+                )
             images.append(np.ascontiguousarray(image))
             boxes.append(torch.from_numpy(box))
             classes.append(torch.from_numpy(kind))
@@ -315,7 +331,9 @@ def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int
             optimizer.step()
             step, total, count = step + 1, total + loss.item(), count + 1
             if count % 100 == 0:
-                print(f"epoch {epoch + 1}/{epochs}, {done:.0%}: loss {total / count:.3f}", flush=True)
+                print(
+                    f"epoch {epoch + 1}/{epochs}, {done:.0%}: loss {total / count:.3f}", flush=True
+                )
 
 
 def found(net: Yard, scenes: list[Scene], threshold: float) -> list[tuple[npt.NDArray[Any], ...]]:
@@ -332,7 +350,11 @@ def found(net: Yard, scenes: list[Scene], threshold: float) -> list[tuple[npt.ND
                 keep = score >= threshold
                 b, s, k = boxes[keep], score[keep], kind[keep]
                 corners = torch.cat([b[:, :2], b[:, 2:] - b[:, :2]], 1).tolist()
-                chosen = cv2.dnn.NMSBoxesBatched(corners, s.tolist(), k.tolist(), threshold, 0.5) if len(b) else []
+                chosen = (
+                    cv2.dnn.NMSBoxesBatched(corners, s.tolist(), k.tolist(), threshold, 0.5)
+                    if len(b)
+                    else []
+                )
                 results.append(tuple(t[list(chosen)].numpy() for t in (b, s, k)))
     return results
 
@@ -346,13 +368,23 @@ def report(net: Yard, scenes: list[Scene], threshold: float) -> str:
         for index in np.argsort(-scores):
             said[kinds[index]] += 1
             for k in range(len(truth)):
-                pair = (torch.from_numpy(boxes[index : index + 1]), torch.from_numpy(truth[k : k + 1]))
-                if k not in taken and classes[k] == kinds[index] and overlaps(*pair).item() >= OVERLAP:
+                pair = (
+                    torch.from_numpy(boxes[index : index + 1]),
+                    torch.from_numpy(truth[k : k + 1]),
+                )
+                if (
+                    k not in taken
+                    and classes[k] == kinds[index]
+                    and overlaps(*pair).item() >= OVERLAP
+                ):
                     taken.add(k)
                     right[kinds[index]] += 1
                     break
         true += np.bincount(classes, minlength=len(CLASSES))
-    parts = [f"{n} recall {r / max(t, 1):.3f} precision {r / max(s, 1):.3f}" for n, r, s, t in zip(CLASSES, right, said, true)]
+    parts = [
+        f"{n} recall {r / max(t, 1):.3f} precision {r / max(s, 1):.3f}"
+        for n, r, s, t in zip(CLASSES, right, said, true)
+    ]
     return f"threshold {threshold}: " + ", ".join(parts)
 
 
@@ -368,7 +400,10 @@ def to_onnx(net: Yard) -> onnx.ModelProto:
         ops.initializers,
     )
     model = helper.make_model(
-        graph, producer_name="linnet train_yard", opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+        graph,
+        producer_name="linnet train_yard",
+        opset_imports=[helper.make_opsetid("", 13)],
+        ir_version=8,
     )
     texts = {
         "linnet.preprocess": json.dumps({"scale": [1 / 255]}),

@@ -46,7 +46,9 @@ class Canvas:
         for target, value in ((self.image, color), (self.mask, (255, 0, 0))):
             cv2.fillPoly(target, [corners], value, cv2.LINE_8, 4)
 
-    def ellipse(self, x: float, y: float, a: float, b: float, color: Color, turn: float = 0) -> None:
+    def ellipse(
+        self, x: float, y: float, a: float, b: float, color: Color, turn: float = 0
+    ) -> None:
         steps = np.linspace(0, 2 * math.pi, 24, endpoint=False)
         u, v = np.cos(steps) * a, np.sin(steps) * b
         c, s = math.cos(turn), math.sin(turn)
@@ -80,7 +82,9 @@ class Canvas:
         part = self.image[y0:y1, x0:x1]
         if shading:
             light = field(rng, part.shape[:2], int(rng.integers(2, 6))) * shading
-            light += np.linspace(-1, 1, wide, dtype=np.float32) * np.float32(rng.uniform(-1, 1) * shading)
+            light += np.linspace(-1, 1, wide, dtype=np.float32) * np.float32(
+                rng.uniform(-1, 1) * shading
+            )
             lit = np.clip(part * (1 + light[..., None]), 0, 255).astype(np.uint8)
             part[mask] = lit[mask]
         self.owner[y0:y1, x0:x1][mask] = owner
@@ -128,7 +132,11 @@ def person(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide
         trousers = shoes = clothes
     head = h * rng.uniform(0.055, 0.085)
     hip, shoulder = h * rng.uniform(0.44, 0.53), h * rng.uniform(0.78, 0.84)
-    across = h * (rng.uniform(0.07, 0.11) if side else rng.uniform(0.10, 0.145)) * rng.uniform(0.85, 1.25)
+    across = (
+        h
+        * (rng.uniform(0.07, 0.11) if side else rng.uniform(0.10, 0.145))
+        * rng.uniform(0.85, 1.25)
+    )
     lean = h * rng.uniform(-0.05, 0.07) * turn
     squat = rng.uniform(0.35, 0.7) if rng.uniform() < 0.08 else 1.0
 
@@ -148,7 +156,11 @@ def person(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide
         return [at(sign * stance * 0.9, hip), at(*knee), at(*ankle)]
 
     def arm_of(sign: int) -> list[tuple[float, float]]:
-        a = -swing * sign + rng.uniform(-0.25, 0.25) + (0 if side else sign * rng.uniform(0.02, 0.3))
+        a = (
+            -swing * sign
+            + rng.uniform(-0.25, 0.25)
+            + (0 if side else sign * rng.uniform(0.02, 0.3))
+        )
         if rng.uniform() < 0.07:
             a += sign * rng.uniform(0.8, 2.4)  # it waves
         b = a + rng.uniform(-0.1, 0.9) * turn * (1 if side else 0.2)
@@ -161,7 +173,9 @@ def person(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide
     bare = rng.uniform() < 0.3
     arm_width, arms = h * rng.uniform(0.045, 0.07), rng.uniform() > 0.08
     if arms:
-        canvas.limb(arm_of(-1), arm_width, skin if bare else near(rng, clothes, 15), arm_width * 0.7)
+        canvas.limb(
+            arm_of(-1), arm_width, skin if bare else near(rng, clothes, 15), arm_width * 0.7
+        )
     for sign in (-1, 1):
         shade = trousers if sign > 0 else near(rng, trousers, 18)
         limb = leg_of(sign)
@@ -173,11 +187,27 @@ def person(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide
         hem, waist = hip - h * rng.uniform(0.1, 0.33), across * rng.uniform(1.0, 1.6)
     top, neck = shoulder + h * 0.01, across * rng.uniform(0.25, 0.5)
     body = [(-waist, hem), (-across + lean, shoulder - h * 0.03), (-neck + lean, top)]
-    canvas.polygon([at(*p) for p in body + [(-2 * lean * (dx > 0) - dx + 2 * lean, up) for dx, up in body[::-1]]], clothes)
+    canvas.polygon(
+        [
+            at(*p)
+            for p in body + [(-2 * lean * (dx > 0) - dx + 2 * lean, up) for dx, up in body[::-1]]
+        ],
+        clothes,
+    )
     if rng.uniform() < 0.3:
-        canvas.ellipse(*at(lean * 0.6, (shoulder + hip) / 2), across * wide * 1.05, (shoulder - hip) * 0.58, clothes)
+        canvas.ellipse(
+            *at(lean * 0.6, (shoulder + hip) / 2),
+            across * wide * 1.05,
+            (shoulder - hip) * 0.58,
+            clothes,
+        )
     if rng.uniform() < 0.2:  # something on the back
-        canvas.ellipse(*at(lean - turn * across * 0.9, shoulder - h * 0.14), h * 0.06 * wide, h * 0.11, color(rng))
+        canvas.ellipse(
+            *at(lean - turn * across * 0.9, shoulder - h * 0.14),
+            h * 0.06 * wide,
+            h * 0.11,
+            color(rng),
+        )
     if arms:
         canvas.limb(arm_of(1), arm_width, skin if bare else near(rng, clothes, 15), arm_width * 0.7)
     centre = at(lean * 1.2, h - head)
@@ -185,9 +215,21 @@ def person(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide
     canvas.ellipse(centre[0], centre[1], head * 0.85 * wide, head * 1.05, skin)
     if rng.uniform() < 0.75:
         back = 0.25 if side else 0.0
-        canvas.ellipse(centre[0] - turn * head * back, centre[1] - head * rng.uniform(0.2, 0.5), head * 0.9 * wide, head * rng.uniform(0.55, 0.95), hair)
+        canvas.ellipse(
+            centre[0] - turn * head * back,
+            centre[1] - head * rng.uniform(0.2, 0.5),
+            head * 0.9 * wide,
+            head * rng.uniform(0.55, 0.95),
+            hair,
+        )
         if rng.uniform() < 0.6:
-            canvas.ellipse(centre[0] + turn * head * 0.25 * side, centre[1] + head * 0.25, head * 0.6 * wide, head * 0.7, skin)
+            canvas.ellipse(
+                centre[0] + turn * head * 0.25 * side,
+                centre[1] + head * 0.25,
+                head * 0.6 * wide,
+                head * 0.7,
+                skin,
+            )
 
 
 # Cats.
@@ -211,7 +253,12 @@ def cat(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: f
         a, curl = rng.uniform(-0.6, 2.0), rng.uniform(-0.7, 0.7)
         points = [start]
         for _ in range(5):
-            points.append((points[-1][0] - long / 5 * math.cos(a), max(points[-1][1] + long / 5 * math.sin(a), high * 0.04)))
+            points.append(
+                (
+                    points[-1][0] - long / 5 * math.cos(a),
+                    max(points[-1][1] + long / 5 * math.sin(a), high * 0.04),
+                )
+            )
             a += curl
         canvas.limb([at(*p) for p in points], high * rng.uniform(0.07, 0.13), fur, high * 0.06)
 
@@ -221,44 +268,122 @@ def cat(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: f
         tail((-length * 0.36, back + radius * 0.4), high * rng.uniform(0.6, 1.1))
         for dx in (-0.3, -0.22, 0.24, 0.32):
             a = rng.uniform(-0.35, 0.35)
-            canvas.limb([at(dx * length, back), at(dx * length + low * math.sin(a), high * 0.03)], high * 0.13, dark if rng.uniform() < 0.4 else fur, high * 0.08)
-        canvas.ellipse(*at(0, back), length * 0.4 * wide, radius * 1.1, fur, rng.uniform(-0.12, 0.12))
+            canvas.limb(
+                [at(dx * length, back), at(dx * length + low * math.sin(a), high * 0.03)],
+                high * 0.13,
+                dark if rng.uniform() < 0.4 else fur,
+                high * 0.08,
+            )
+        canvas.ellipse(
+            *at(0, back), length * 0.4 * wide, radius * 1.1, fur, rng.uniform(-0.12, 0.12)
+        )
         centre = (length * rng.uniform(0.42, 0.5), high - high * rng.uniform(0.2, 0.45))
         canvas.limb([at(length * 0.3, back), at(*centre)], radius * 1.3, fur)
-        spots = [(rng.uniform(-0.3, 0.3) * length, back + rng.uniform(-0.3, 0.8) * radius) for _ in range(6)]
+        spots = [
+            (rng.uniform(-0.3, 0.3) * length, back + rng.uniform(-0.3, 0.8) * radius)
+            for _ in range(6)
+        ]
     else:  # it sits
         tail((-length * 0.4, high * 0.08), high * rng.uniform(0.4, 0.9))
         canvas.ellipse(*at(-length * 0.08, high * 0.27), length * 0.5 * wide, high * 0.28, fur)
         canvas.ellipse(*at(length * 0.08, high * 0.42), length * 0.36 * wide, high * 0.36, fur)
         for dx in (0.12, 0.28):
-            canvas.limb([at(dx * length, high * 0.4), at(dx * length, high * 0.03)], high * 0.11, pale)
+            canvas.limb(
+                [at(dx * length, high * 0.4), at(dx * length, high * 0.03)], high * 0.11, pale
+            )
         centre = (length * rng.uniform(0.05, 0.25), high * 0.78)
         spots = [(rng.uniform(-0.3, 0.3) * length, rng.uniform(0.1, 0.6) * high) for _ in range(5)]
     if rng.uniform() < 0.5:  # stripes and patches
         for dx, up in spots:
-            canvas.ellipse(*at(dx, up), high * rng.uniform(0.02, 0.1), high * rng.uniform(0.06, 0.16), dark if rng.uniform() < 0.7 else (235, 230, 222))
+            canvas.ellipse(
+                *at(dx, up),
+                high * rng.uniform(0.02, 0.1),
+                high * rng.uniform(0.06, 0.16),
+                dark if rng.uniform() < 0.7 else (235, 230, 222),
+            )
     head = high * rng.uniform(0.15, 0.21)
     for sign in (-1, 1):
-        tip = (centre[0] + sign * head * rng.uniform(0.6, 0.9), centre[1] + head * rng.uniform(1.35, 1.8))
+        tip = (
+            centre[0] + sign * head * rng.uniform(0.6, 0.9),
+            centre[1] + head * rng.uniform(1.35, 1.8),
+        )
         inner, outer = centre[0] + sign * head * 0.15, centre[0] + sign * head * 0.95
-        canvas.polygon([at(inner, centre[1] + head * 0.7), at(*tip), at(outer, centre[1] + head * 0.3)], dark if rng.uniform() < 0.5 else fur)
+        canvas.polygon(
+            [at(inner, centre[1] + head * 0.7), at(*tip), at(outer, centre[1] + head * 0.3)],
+            dark if rng.uniform() < 0.5 else fur,
+        )
     canvas.ellipse(*at(*centre), head * wide * rng.uniform(0.95, 1.15), head * 0.92, fur)
     if rng.uniform() < 0.6:
-        canvas.ellipse(*at(centre[0] + head * 0.4, centre[1] - head * 0.35), head * 0.45 * wide, head * 0.35, pale)
+        canvas.ellipse(
+            *at(centre[0] + head * 0.4, centre[1] - head * 0.35),
+            head * 0.45 * wide,
+            head * 0.35,
+            pale,
+        )
         for dx in (0.05, 0.6):
-            canvas.ellipse(*at(centre[0] + head * dx, centre[1] + head * 0.15), head * 0.13, head * 0.13, pick(rng, (20, 20, 20), (170, 190, 60)))
+            canvas.ellipse(
+                *at(centre[0] + head * dx, centre[1] + head * 0.15),
+                head * 0.13,
+                head * 0.13,
+                pick(rng, (20, 20, 20), (170, 190, 60)),
+            )
 
 
 # Cars.
 
 PROFILES: tuple[Points, ...] = (  # from the back along the roof to the front: (along, up)
-    ((0, 0.3), (0.02, 0.62), (0.14, 0.66), (0.27, 0.98), (0.6, 1.0), (0.75, 0.68), (0.97, 0.6), (1, 0.3)),
-    ((0, 0.3), (0.01, 0.7), (0.06, 0.95), (0.12, 1.0), (0.6, 1.0), (0.74, 0.68), (0.97, 0.6), (1, 0.3)),
+    (
+        (0, 0.3),
+        (0.02, 0.62),
+        (0.14, 0.66),
+        (0.27, 0.98),
+        (0.6, 1.0),
+        (0.75, 0.68),
+        (0.97, 0.6),
+        (1, 0.3),
+    ),
+    (
+        (0, 0.3),
+        (0.01, 0.7),
+        (0.06, 0.95),
+        (0.12, 1.0),
+        (0.6, 1.0),
+        (0.74, 0.68),
+        (0.97, 0.6),
+        (1, 0.3),
+    ),
     ((0, 0.3), (0.0, 0.95), (0.03, 1.0), (0.8, 1.0), (0.9, 0.68), (0.98, 0.55), (1, 0.3)),
-    ((0, 0.3), (0.0, 0.6), (0.42, 0.6), (0.44, 1.0), (0.68, 1.0), (0.78, 0.66), (0.98, 0.6), (1, 0.3)),
-    ((0, 0.3), (0.04, 0.66), (0.2, 0.9), (0.35, 1.0), (0.5, 1.0), (0.72, 0.68), (0.95, 0.52), (1, 0.3)),
+    (
+        (0, 0.3),
+        (0.0, 0.6),
+        (0.42, 0.6),
+        (0.44, 1.0),
+        (0.68, 1.0),
+        (0.78, 0.66),
+        (0.98, 0.6),
+        (1, 0.3),
+    ),
+    (
+        (0, 0.3),
+        (0.04, 0.66),
+        (0.2, 0.9),
+        (0.35, 1.0),
+        (0.5, 1.0),
+        (0.72, 0.68),
+        (0.95, 0.52),
+        (1, 0.3),
+    ),
 )
-PAINT = ((200, 202, 205), (30, 30, 34), (120, 124, 130), (245, 245, 245), (160, 25, 30), (35, 60, 130), (70, 90, 70), (190, 170, 130))
+PAINT = (
+    (200, 202, 205),
+    (30, 30, 34),
+    (120, 124, 130),
+    (245, 245, 245),
+    (160, 25, 30),
+    (35, 60, 130),
+    (70, 90, 70),
+    (190, 170, 130),
+)
 
 
 def car(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: float) -> None:
@@ -268,7 +393,11 @@ def car(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: f
     glass = pick(rng, (40, 46, 54), (90, 105, 120), (150, 170, 185), (20, 20, 22))
     dark = tuple(int(c * 0.75) for c in paint)
     long, broad = high * rng.uniform(2.5, 3.3), high * rng.uniform(1.05, 1.3)
-    yaw = rng.uniform(-math.pi, math.pi) if rng.uniform() < 0.6 else rng.choice([0, math.pi]) + rng.normal(0, 0.15)
+    yaw = (
+        rng.uniform(-math.pi, math.pi)
+        if rng.uniform() < 0.6
+        else rng.choice([0, math.pi]) + rng.normal(0, 0.15)
+    )
     pitch = rng.uniform(0.0, 0.45)
     c, s, sp = math.cos(yaw), math.sin(yaw), math.sin(pitch)
 
@@ -283,7 +412,14 @@ def car(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: f
     def wheel(along: float, aside: float) -> None:
         steps = np.linspace(0, 2 * math.pi, 20, endpoint=False)
         for part, shade in ((1.0, (22, 22, 24)), (0.6, pick(rng, (150, 150, 155), (70, 70, 74)))):
-            ring = [at(along + radius * part * math.cos(t) * high / long, aside, radius + radius * part * math.sin(t)) for t in steps]
+            ring = [
+                at(
+                    along + radius * part * math.cos(t) * high / long,
+                    aside,
+                    radius + radius * part * math.sin(t),
+                )
+                for t in steps
+            ]
             canvas.polygon(ring, shade)
 
     tapered = [(a, 1.0 if up < 0.75 else rng.uniform(0.78, 0.9), up) for a, up in profile]
@@ -307,13 +443,25 @@ def car(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: f
         if rng.uniform() < 0.92:
             canvas.polygon([at(a, near_side * w, up) for a, w, up in pane], glass)
         if rng.uniform() < 0.8:
-            canvas.limb([at(middle, near_side, 0.32), at(middle, near_side * 0.92, 0.95)], high * 0.04, paint)
+            canvas.limb(
+                [at(middle, near_side, 0.32), at(middle, near_side * 0.92, 0.95)],
+                high * 0.04,
+                paint,
+            )
     for along in wheels:
         wheel(along, near_side)
-    for end, shade in ((1, pick(rng, (250, 245, 220), (180, 185, 190))), (0, pick(rng, (170, 20, 20), (90, 15, 15)))):
+    for end, shade in (
+        (1, pick(rng, (250, 245, 220), (180, 185, 190))),
+        (0, pick(rng, (170, 20, 20), (90, 15, 15))),
+    ):
         if (end - 0.5) * s > -0.05:
             for aside in (-0.72, 0.72):
-                canvas.ellipse(*at(end, aside, rng.uniform(0.45, 0.52)), max(high * 0.1 * abs(s), high * 0.03), high * 0.06, shade)
+                canvas.ellipse(
+                    *at(end, aside, rng.uniform(0.45, 0.52)),
+                    max(high * 0.1 * abs(s), high * 0.03),
+                    high * 0.06,
+                    shade,
+                )
 
 
 # What stands around.
@@ -321,35 +469,71 @@ def car(canvas: Canvas, rng: Random, x: float, foot: float, high: float, wide: f
 
 def tree(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> None:
     trunk = high * rng.uniform(0.03, 0.1)
-    canvas.limb([(x, foot), (x + rng.uniform(-0.1, 0.1) * high, foot - high * 0.6)], trunk, pick(rng, (80, 60, 45), (110, 100, 90), (50, 42, 36)), trunk * 0.6)
+    canvas.limb(
+        [(x, foot), (x + rng.uniform(-0.1, 0.1) * high, foot - high * 0.6)],
+        trunk,
+        pick(rng, (80, 60, 45), (110, 100, 90), (50, 42, 36)),
+        trunk * 0.6,
+    )
     green = pick(rng, (60, 95, 45), (90, 120, 60), (130, 110, 50), (40, 60, 40), (150, 90, 40))
     for _ in range(int(rng.integers(8, 40))):
         r = high * rng.uniform(0.05, 0.2)
-        canvas.ellipse(x + rng.normal(0, 0.2) * high, foot - high * rng.uniform(0.45, 1), r, r * rng.uniform(0.5, 1), near(rng, green, 30), rng.uniform(0, 3))
+        canvas.ellipse(
+            x + rng.normal(0, 0.2) * high,
+            foot - high * rng.uniform(0.45, 1),
+            r,
+            r * rng.uniform(0.5, 1),
+            near(rng, green, 30),
+            rng.uniform(0, 3),
+        )
 
 
 def bush(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> None:
     green = pick(rng, (60, 95, 45), (80, 105, 60), (40, 60, 40), (120, 115, 70))
     for _ in range(int(rng.integers(6, 25))):
         r = high * rng.uniform(0.1, 0.35)
-        canvas.ellipse(x + rng.normal(0, 0.5) * high, foot - high * rng.uniform(0.1, 0.8), r, r * rng.uniform(0.5, 1), near(rng, green, 30), rng.uniform(0, 3))
+        canvas.ellipse(
+            x + rng.normal(0, 0.5) * high,
+            foot - high * rng.uniform(0.1, 0.8),
+            r,
+            r * rng.uniform(0.5, 1),
+            near(rng, green, 30),
+            rng.uniform(0, 3),
+        )
 
 
 def house(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> None:
     wall, half = color(rng, 0.5), high * rng.uniform(0.4, 1.5)
-    canvas.polygon([(x - half, foot), (x - half, foot - high), (x + half, foot - high), (x + half, foot)], wall)
+    canvas.polygon(
+        [(x - half, foot), (x - half, foot - high), (x + half, foot - high), (x + half, foot)], wall
+    )
     if rng.uniform() < 0.5:
         roof = high * rng.uniform(0.2, 0.6)
-        canvas.polygon([(x - half * 1.1, foot - high), (x, foot - high - roof), (x + half * 1.1, foot - high)], color(rng, 0.6))
+        canvas.polygon(
+            [(x - half * 1.1, foot - high), (x, foot - high - roof), (x + half * 1.1, foot - high)],
+            color(rng, 0.6),
+        )
     for k in range(int(rng.integers(0, 14)) if rng.uniform() < 0.5 else 0):  # boards or bricks
         y = foot - high * k / 14
         canvas.limb([(x - half, y), (x + half, y)], high * 0.006, near(rng, wall, 30))
     for _ in range(int(rng.integers(0, 5))):  # windows and doors
-        u, w, h = x + rng.uniform(-0.8, 0.8) * half, high * rng.uniform(0.05, 0.16), high * rng.uniform(0.15, 0.4)
+        u, w, h = (
+            x + rng.uniform(-0.8, 0.8) * half,
+            high * rng.uniform(0.05, 0.16),
+            high * rng.uniform(0.15, 0.4),
+        )
         base = foot if rng.uniform() < 0.4 else foot - high * rng.uniform(0.2, 0.6)
         rim = color(rng, 0.3)
         for grow, shade in ((1.15, rim), (1.0, color(rng, 0.4))):
-            canvas.polygon([(u - w * grow, base), (u - w * grow, base - h * grow), (u + w * grow, base - h * grow), (u + w * grow, base)], shade)
+            canvas.polygon(
+                [
+                    (u - w * grow, base),
+                    (u - w * grow, base - h * grow),
+                    (u + w * grow, base - h * grow),
+                    (u + w * grow, base),
+                ],
+                shade,
+            )
 
 
 def fence(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> None:
@@ -360,7 +544,11 @@ def fence(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> No
         u = x + (k - count / 2) * gap
         canvas.limb([(u, foot), (u, foot - high)], width, near(rng, shade, 12))
     for up in (0.25, 0.8):
-        canvas.limb([(x - count / 2 * gap, foot - high * up), (x + count / 2 * gap, foot - high * up)], high * 0.06, shade)
+        canvas.limb(
+            [(x - count / 2 * gap, foot - high * up), (x + count / 2 * gap, foot - high * up)],
+            high * 0.06,
+            shade,
+        )
 
 
 def post(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> None:
@@ -369,16 +557,32 @@ def post(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> Non
     canvas.limb([(x, foot), (x + rng.normal(0, 0.02) * high, foot - high)], width, shade)
     if rng.uniform() < 0.6:
         w, h = high * rng.uniform(0.05, 0.25), high * rng.uniform(0.03, 0.2)
-        canvas.polygon([(x - w, foot - high + h), (x - w, foot - high - h), (x + w, foot - high - h), (x + w, foot - high + h)], color(rng))
+        canvas.polygon(
+            [
+                (x - w, foot - high + h),
+                (x - w, foot - high - h),
+                (x + w, foot - high - h),
+                (x + w, foot - high + h),
+            ],
+            color(rng),
+        )
 
 
 def crate(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> None:
     """A bin, a box, a bench, a wall: flat sides, one of them darker."""
     wide, deep, shade = high * rng.uniform(0.3, 1.8), high * rng.uniform(0, 0.5), color(rng)
     rise = deep * rng.uniform(0, 0.6)
-    top = [(x - wide, foot - high), (x - wide + deep, foot - high - rise), (x + wide + deep, foot - high - rise), (x + wide, foot - high)]
+    top = [
+        (x - wide, foot - high),
+        (x - wide + deep, foot - high - rise),
+        (x + wide + deep, foot - high - rise),
+        (x + wide, foot - high),
+    ]
     canvas.polygon(top, near(rng, shade, 40))
-    canvas.polygon([(x + wide, foot), top[3], top[2], (x + wide + deep, foot - rise)], tuple(c // 2 for c in shade))
+    canvas.polygon(
+        [(x + wide, foot), top[3], top[2], (x + wide + deep, foot - rise)],
+        tuple(c // 2 for c in shade),
+    )
     canvas.polygon([(x - wide, foot), top[0], top[3], (x + wide, foot)], shade)
 
 
@@ -390,7 +594,13 @@ def blob(canvas: Canvas, rng: Random, x: float, foot: float, high: float) -> Non
     if rng.uniform() < 0.4:
         canvas.ellipse(x, foot - high / 2, high * wide / 2, high / 2, color(rng), rng.uniform(0, 3))
     else:
-        canvas.polygon([(x + r * wide * math.cos(a), foot - high / 2 + r * math.sin(a)) for r, a in zip(reach, angles)], color(rng))
+        canvas.polygon(
+            [
+                (x + r * wide * math.cos(a), foot - high / 2 + r * math.sin(a))
+                for r, a in zip(reach, angles)
+            ],
+            color(rng),
+        )
 
 
 def backdrop(canvas: Canvas, rng: Random) -> float:
@@ -398,7 +608,16 @@ def backdrop(canvas: Canvas, rng: Random) -> float:
     size = len(canvas.image) // 2  # soft things need no more
     horizon = size * rng.uniform(-0.3, 0.65)
     sky = pick(rng, (150, 185, 225), (200, 205, 210), (90, 95, 105), (25, 28, 40), (230, 200, 170))
-    ground = pick(rng, (95, 120, 60), (120, 115, 110), (140, 120, 95), (70, 72, 75), (225, 225, 230), (165, 150, 120), (50, 60, 45))
+    ground = pick(
+        rng,
+        (95, 120, 60),
+        (120, 115, 110),
+        (140, 120, 95),
+        (70, 72, 75),
+        (225, 225, 230),
+        (165, 150, 120),
+        (50, 60, 45),
+    )
     if rng.uniform() < 0.15:
         ground = color(rng)
     rows = np.arange(size, dtype=np.float32)[:, None, None]
@@ -415,18 +634,45 @@ def backdrop(canvas: Canvas, rng: Random) -> float:
         y = rng.uniform(max(horizon, 0), size)
         xs = rng.uniform(-0.2, 1.2, 2) * size
         deep = rng.uniform(0.03, 0.4) * size
-        canvas.polygon([(xs[0], y), (xs[1], y), (xs[1] + rng.uniform(-1, 1) * size, y + deep), (xs[0] + rng.uniform(-1, 1) * size, y + deep)], near(rng, ground, 45))
+        canvas.polygon(
+            [
+                (xs[0], y),
+                (xs[1], y),
+                (xs[1] + rng.uniform(-1, 1) * size, y + deep),
+                (xs[0] + rng.uniform(-1, 1) * size, y + deep),
+            ],
+            near(rng, ground, 45),
+        )
         canvas.mask[:] = 0
     return horizon
 
 
-SURROUNDINGS: tuple[Callable[[Canvas, Random, float, float, float], None], ...] = (tree, bush, house, fence, post, crate, blob)
-THINGS: tuple[tuple[Callable[[Canvas, Random, float, float, float, float], None], float], ...] = ((person, 0.52), (cat, 0.2), (car, 0.28))
+SURROUNDINGS: tuple[Callable[[Canvas, Random, float, float, float], None], ...] = (
+    tree,
+    bush,
+    house,
+    fence,
+    post,
+    crate,
+    blob,
+)
+THINGS: tuple[tuple[Callable[[Canvas, Random, float, float, float, float], None], float], ...] = (
+    (person, 0.52),
+    (cat, 0.2),
+    (car, 0.28),
+)
 
 
 def shadow(canvas: Canvas, rng: Random, x: float, foot: float, wide: float, deep: float) -> None:
     before = canvas.image.copy()
-    canvas.ellipse(x + rng.uniform(-0.5, 0.5) * wide, foot, wide * rng.uniform(0.4, 1), deep, (0, 0, 0), rng.uniform(-0.2, 0.2))
+    canvas.ellipse(
+        x + rng.uniform(-0.5, 0.5) * wide,
+        foot,
+        wide * rng.uniform(0.4, 1),
+        deep,
+        (0, 0, 0),
+        rng.uniform(-0.2, 0.2),
+    )
     share = rng.uniform(0.15, 0.6)
     cv2.addWeighted(before, 1 - share, canvas.image, share, 0, canvas.image)
     canvas.mask[:] = 0
@@ -441,19 +687,30 @@ def camera(image: Image, rng: Random) -> Image:
     elif rng.uniform() < 0.5:
         x = x * rng.uniform(0.8, 1.2, 3).astype(np.float32)
     if rng.uniform() < 0.3:  # patches of sun
-        x = x * (1 + field(rng, (size, size), int(rng.integers(1, 6))) * rng.uniform(0, 0.35))[..., None]
-    x = np.clip(x, 0, 1) ** np.float32(math.exp(rng.normal(0, 0.35))) * rng.uniform(0.5, 1.15) + rng.uniform(-0.05, 0.12)
+        x = (
+            x
+            * (1 + field(rng, (size, size), int(rng.integers(1, 6))) * rng.uniform(0, 0.35))[
+                ..., None
+            ]
+        )
+    x = np.clip(x, 0, 1) ** np.float32(math.exp(rng.normal(0, 0.35))) * rng.uniform(
+        0.5, 1.15
+    ) + rng.uniform(-0.05, 0.12)
     if rng.uniform() < 0.35:
         x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.3, 1.3))
     if rng.uniform() < 0.12:  # rain
         for _ in range(int(rng.integers(20, 120))):
             at = rng.uniform(0, size, 2)
             end = at + (rng.uniform(-2, 2), rng.uniform(4, 16))
-            cv2.line(x, tuple(at.astype(int).tolist()), tuple(end.astype(int).tolist()), (0.75,) * 3, 1)
+            cv2.line(
+                x, tuple(at.astype(int).tolist()), tuple(end.astype(int).tolist()), (0.75,) * 3, 1
+            )
     x = x + rng.standard_normal(x.shape, np.float32) * rng.uniform(0, 0.05)
     pixels = (np.clip(x, 0, 1) * 255).astype(np.uint8)
     if rng.uniform() < 0.4:
-        _, coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))])
+        _, coded = cv2.imencode(
+            ".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))]
+        )
         pixels = cv2.imdecode(coded, cv2.IMREAD_COLOR)
     return pixels
 
@@ -466,17 +723,41 @@ def scene(rng: Random, size: int) -> Scene:
     for _ in range(int(rng.integers(0, 7))):
         foot = rng.uniform(max(horizon, 0.15 * large) * 0.9, large)
         draw = SURROUNDINGS[int(rng.integers(len(SURROUNDINGS)))]
-        draw(canvas, rng, rng.uniform(0, large), foot, large * math.exp(rng.uniform(math.log(0.08), 0)))
+        draw(
+            canvas,
+            rng,
+            rng.uniform(0, large),
+            foot,
+            large * math.exp(rng.uniform(math.log(0.08), 0)),
+        )
         canvas.finish(rng, -1, rng.uniform(0, 0.25))
-    kinds = rng.choice(len(THINGS), int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.1, 0.25, 0.25, 0.2, 0.12, 0.08])), p=[p for _, p in THINGS])
+    kinds = rng.choice(
+        len(THINGS),
+        int(rng.choice([0, 1, 2, 3, 4, 6], p=[0.1, 0.25, 0.25, 0.2, 0.12, 0.08])),
+        p=[p for _, p in THINGS],
+    )
     largest = rng.choice([0.35, 0.6, 1.0], p=[0.5, 0.3, 0.2])  # of the picture's height
     scale = rng.uniform(0.5, 1.6)
-    stretch = math.exp(rng.uniform(math.log(0.6), math.log(1.35)))  # as pictures that are no squares
+    stretch = math.exp(
+        rng.uniform(math.log(0.6), math.log(1.35))
+    )  # as pictures that are no squares
     placed = []
     for kind in kinds:
-        high = large * math.exp(rng.uniform(math.log(0.09), math.log(largest))) * (scale if kind == 0 else 1)
+        high = (
+            large
+            * math.exp(rng.uniform(math.log(0.09), math.log(largest)))
+            * (scale if kind == 0 else 1)
+        )
         high = min(high * (0.55 if kind else 1), large * 1.05)
-        placed.append((rng.uniform(0.15, 1.05) * large if high < 0.6 * large else rng.uniform(0.85, 1.2) * large, int(kind), max(high, large * 0.05)))
+        placed.append(
+            (
+                rng.uniform(0.15, 1.05) * large
+                if high < 0.6 * large
+                else rng.uniform(0.85, 1.2) * large,
+                int(kind),
+                max(high, large * 0.05),
+            )
+        )
     drawn = np.zeros(len(placed), np.int64)
     for index, (foot, kind, high) in enumerate(sorted(placed)):
         x = rng.uniform(0.02, 0.98) * large
@@ -487,7 +768,13 @@ def scene(rng: Random, size: int) -> Scene:
         canvas.finish(rng, index, rng.uniform(0, 0.3))
         if rng.uniform() < 0.12:  # something in front
             draw = SURROUNDINGS[int(rng.choice([1, 3, 4, 5]))]
-            draw(canvas, rng, x + rng.normal(0, 0.3) * high, foot + high * 0.1, high * rng.uniform(0.3, 0.8))
+            draw(
+                canvas,
+                rng,
+                x + rng.normal(0, 0.3) * high,
+                foot + high * 0.1,
+                high * rng.uniform(0.3, 0.8),
+            )
             canvas.finish(rng, -1, rng.uniform(0, 0.25))
     image = camera(cv2.resize(canvas.image, (size, size), interpolation=cv2.INTER_AREA), rng)
     boxes, classes = [], []
@@ -495,7 +782,9 @@ def scene(rng: Random, size: int) -> Scene:
         rows, columns = np.nonzero(canvas.owner == index)
         if len(rows) < max(0.4 * drawn[index], 60):
             continue
-        box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / OVERSAMPLING
+        box = (
+            np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]) / OVERSAMPLING
+        )
         if min(box[2] - box[0], box[3] - box[1]) >= 4:
             boxes.append(box)
             classes.append(kind)

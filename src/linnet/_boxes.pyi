@@ -1,9 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
-def overlaps(
-    a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]: ...
+def overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]: ...
 def suppress(
     boxes: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],

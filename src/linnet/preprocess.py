@@ -216,9 +216,7 @@ class Preprocess:
             antialias=self.resample == "pillow",
         )
 
-    def placed(
-        self, source: Sequence[int], size: tuple[int, int]
-    ) -> tuple[Place, tuple[int, int]]:
+    def placed(self, source: Sequence[int], size: tuple[int, int]) -> tuple[Place, tuple[int, int]]:
         """Where the pixels of a result of this size lie in a picture [H, W, ...], and the row and
         column of the result at which they begin.
         """

@@ -24,6 +24,7 @@ from .result import Result
 
 VERBS = {
     "run": "Run a model on an image or on arrays.",
+    "detect": "Find objects in a photo: their classes and boxes.",
     "inspect": "Show what a model consists of.",
     "convert": "Convert a model to the ONNX that linnet loads fastest.",
     "bench": "Measure how long a model takes.",

@@ -19,9 +19,12 @@ from ..text import listed, shape_text, short
 from .options import arithmetic, given_preprocess, session_options
 
 
+_OWN = {name: digits.MODEL.with_name(f"{name}.onnx") for name in ("digits", "yard")}
+
+
 def named(text: str) -> Path:
     """The file of a model that an argument names."""
-    return digits.MODEL if text == "digits" else Path(text)
+    return _OWN.get(text, Path(text))
 
 
 def files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | None, list[str]]:

@@ -62,6 +62,13 @@ def positive(text: str) -> float:
     return value
 
 
+def part(text: str) -> float:
+    value = fraction(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{short(text)} is not a number from 0 to 1")
+    return value
+
+
 def milliseconds(text: str) -> float:
     value = seconds(text)
     if value > MAX_INTERVAL_MS:

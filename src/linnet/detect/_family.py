@@ -35,11 +35,16 @@ class Outputs(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """How the outputs of one network are read. classes: how many there are, 0 if they do not say."""
+    """How the outputs of one network are read.
+
+    classes: how many there are, 0 if the outputs do not say. labels: their names, if the family has
+    some. preprocess: as of Family, where some of its networks differ.
+    """
 
     decode: Decode
     classes: int
     labels: Sequence[str] = ()
+    preprocess: Optional[Mapping[str, Any]] = None
 
 
 Recognise = Callable[[Outputs, Mapping[str, Any]], Optional[Reader]]
@@ -119,4 +124,3 @@ def as_rows(grid: Array, each: int) -> Array:
     channels, high, wide = grid.shape
     parts = grid.reshape(each, channels // each, high * wide)
     return parts.transpose(2, 0, 1).reshape(high * wide * each, channels // each)
-

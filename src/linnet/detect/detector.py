@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -77,9 +78,14 @@ class Detector:
         overlap: float | None = None,
         preprocess: Mapping[str, Any] | None = None,
     ) -> None:
-        self._name, self.session = _loaded(model, threads)
+        self._name, self.session = _loaded(model, threads, None)
         settings = _settings(self._name, model, self.session)
         given = {**settings.pop("preprocess", {}), **(preprocess or {})}
+        shapes = _other_shapes(self.session.inputs[0], given.get("size"))
+        if shapes and not isinstance(model, linnet.Session):
+            self._name, self.session = _loaded(model, threads, shapes)
+        shape = self.session.inputs[0].shape
+        self._alone = len(shape) == 3 and shape[0] is not None  # a picture without a batch
         self._batched = all(value.shape[:1] == (None,) for value in self.session.outputs)
         family, reader, self._preprocess = self._recognised(settings, given)
         self.family, self._decode = family.name, reader.decode
@@ -109,11 +115,10 @@ class Detector:
 
     def _run(self, x: Array) -> list[list[Array]]:
         """The outputs of every image."""
-        alone = len(self.session.inputs[0].shape) == 3
-        arrays = self.session.run(x[0] if alone else x)
+        arrays = self.session.run(x[0] if self._alone else x)
         if self._batched:
             return [[array[i] for array in arrays] for i in range(len(x))]
-        return [[a[0] if not alone and a.ndim > 1 and len(a) == 1 else a for a in arrays]]
+        return [[a[0] if not self._alone and a.ndim > 1 and len(a) == 1 else a for a in arrays]]
 
     def _recognised(
         self, settings: Mapping[str, Any], given: Mapping[str, Any]
@@ -123,7 +128,7 @@ class Detector:
         if len(inputs) != 1:
             raise ValueError(f"{self._name} is no detector: it has {len(inputs)} inputs")
         ((_, shape, dtype),) = inputs
-        shape = (None, *shape) if len(shape) == 3 else shape
+        shape = (None, *shape) if self._alone else shape
         record = self.session.preprocess
         stated = json.loads(record.text()) if record else {}
 
@@ -134,21 +139,26 @@ class Detector:
             merged = Preprocess.parse(json.dumps({**numbers, **stated}), given)
             made = merged.for_input(shape, dtype)
             if made.size is None:
-                made = Preprocess.parse(made.text(), {"size": (_OPEN_SIZE, _OPEN_SIZE)})
+                sizes = shape[1:3] if made.layout == "nhwc" else shape[2:]
+                made = replace(made, size=tuple(n or _OPEN_SIZE for n in sizes))
             return made
 
         first = settled({"mean": 127.5, "scale": 1 / 127.5})
         assert first.size is not None
         (arrays,) = self._run(first(_some_picture(first.size)))
-        outputs = Outputs(arrays, first.size, len(inputs[0].shape) == 4)
+        outputs = Outputs(arrays, first.size, not self._alone)
         name = settings.get("family")
         for family in FAMILIES.values() if name is None else [FAMILIES[name]]:
             reader = family.recognise(outputs, settings) if _numeric(arrays) else None
             if reader is not None:
-                return family, reader, settled(family.preprocess)
-        shapes = ", ".join(f"{v.name} {list(a.shape)}" for v, a in zip(self.session.outputs, arrays))
-        expected = f"of {name}" if name else f"of a detector ({', '.join(FAMILIES)})"
-        raise ValueError(f"{self._name}: its outputs are not those {expected}: {shapes}")
+                fields = family.preprocess if reader.preprocess is None else reader.preprocess
+                return family, reader, settled(fields)
+        shapes = ", ".join(
+            f"{v.name} {list(a.shape)}" for v, a in zip(self.session.outputs, arrays)
+        )
+        raise ValueError(
+            f"{self._name}: its outputs are not those of {name or 'a detector'}: {short(shapes)}"
+        )
 
     def _label(self, given: Any, reader: Reader) -> None:
         """Names for all classes: given, the model's, or those of its family or data set."""
@@ -222,11 +232,24 @@ def _is_place(number: object, count: int) -> bool:
     return isinstance(number, int) and 0 <= number < count
 
 
-def _loaded(model: Any, threads: int | None) -> tuple[str, linnet.Session]:
+def _loaded(
+    model: Any, threads: int | None, shapes: Mapping[str, Any] | None
+) -> tuple[str, linnet.Session]:
     if isinstance(model, linnet.Session):
         return model.name or "the model", model
     path, weights = model if isinstance(model, tuple) else (model, None)
-    return os.fsdecode(path), linnet.load(path, weights, threads=threads)
+    return os.fsdecode(path), linnet.load(path, weights, shapes=shapes, threads=threads)
+
+
+def _other_shapes(value: linnet.ValueInfo, size: Any) -> dict[str, Any] | None:
+    """What makes an input take pictures of another size than its file says."""
+    shape = value.shape
+    if not isinstance(size, (tuple, list)) or len(size) != 2 or len(shape) != 4:
+        return None
+    last = shape[1] not in (1, 3) and shape[3] in (1, 3)
+    if None in shape[1:] or tuple(shape[1:3] if last else shape[2:]) == tuple(size):
+        return None
+    return {value.name: (None, *size, shape[3]) if last else (None, shape[1], *size)}
 
 
 def _settings(name: str, model: Any, session: linnet.Session) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def scrfd(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
 
 def retinaface(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
     """RetinaFace of insightface: for each stride [2 n, H, W], n probabilities of no face and then n
-    of one, and [4 n, H, W] offsets from anchors of half and a quarter of the stride's square, in
-    Faster R-CNN's way: a box from 0 to 15 is 16 wide.
+    of one, and [4 n, H, W] offsets from anchors of half and a quarter of the stride's square. Those
+    were pixels 0 to 15, enlarged about their middle, which is the edge between pixels 7 and 8.
     """
     parts = []
     for key, by_size in _levels(outputs):
@@ -131,8 +131,8 @@ def retinaface(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
             row = as_rows(given[place], 2)[keep]
             side = stride * stride / np.where(keep % 2 == 0, 2, 4)
             x, y, _ = (cells_of(outputs.size, (stride,), 2)[keep] * stride).T
-            middle = [at + 7.5 + row[:, k] * side for k, at in enumerate((x, y))]
-            wide, high = (finite_exp(row[:, k]) * side - 1 for k in (2, 3))
+            middle = [at + 8 + row[:, k] * side for k, at in enumerate((x, y))]
+            wide, high = (finite_exp(row[:, k]) * side for k in (2, 3))
             boxes.append(corners(*middle, wide, high))
             scores.append(score[keep])
         return _faces(boxes, scores)
@@ -164,6 +164,8 @@ def centerface(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
 FAMILIES = (
     Family("yunet", yunet, 0.6, 0.3, preprocess={"color": "BGR"}),
     Family("retinaface", retinaface, 0.6, 0.4, preprocess={"color": "RGB"}),
-    Family("scrfd", scrfd, 0.4, 0.45, preprocess={"mean": 127.5, "scale": 1 / 128, "fit": "letterbox"}),
+    Family(
+        "scrfd", scrfd, 0.4, 0.45, preprocess={"mean": 127.5, "scale": 1 / 128, "fit": "letterbox"}
+    ),
     Family("centerface", centerface, 0.4, 0.3, preprocess={"color": "RGB"}),
 )

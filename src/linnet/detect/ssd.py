@@ -42,7 +42,11 @@ def post_process(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None
     boxes = [i for i, array in enumerate(arrays) if array.ndim == 2 and array.shape[1] == 4]
     counts = [i for i, array in enumerate(arrays) if _number(array)]
     lists = [i for i in range(4) if i not in (*boxes[:1], *counts[:1])]
-    if len(boxes) != 1 or not counts or any(arrays[i].shape != arrays[boxes[0]].shape[:1] for i in lists):
+    if (
+        len(boxes) != 1
+        or not counts
+        or any(arrays[i].shape != arrays[boxes[0]].shape[:1] for i in lists)
+    ):
         return None
     kinds, scores = lists
     if not _whole(arrays[kinds]) or (_whole(arrays[scores]) and arrays[kinds].max() > 1):
@@ -92,28 +96,36 @@ def detection_output(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | 
 
 
 def _ultraface(size: tuple[int, int]) -> Array:
-    """Ultra-Light-Fast-Generic-Face-Detector's: square in pixels."""
+    """Ultra-Light-Fast-Generic-Face-Detector's: squares in pixels, not larger than the picture, in
+    cells that divide it.
+    """
     sides = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
-    return _squares(size, (8, 16, 32, 64), sides)
+    parts = []
+    for stride, own in zip((8, 16, 32, 64), sides):
+        high, wide = (math.ceil(n / stride) for n in size)
+        parts.append(_squares(size, stride, own, (1 / wide, 1 / high)))
+    return np.concatenate(parts).clip(0, 1)
 
 
 def _retinaface(size: tuple[int, int]) -> Array:
-    """RetinaFace's in PyTorch."""
-    return _squares(size, (8, 16, 32), ((16, 32), (64, 128), (256, 512)))
+    """RetinaFace's in PyTorch: squares in pixels."""
+    sides = ((16, 32), (64, 128), (256, 512))
+    return np.concatenate(
+        [
+            _squares(size, stride, own, (stride / size[1], stride / size[0]))
+            for stride, own in zip((8, 16, 32), sides)
+        ]
+    )
 
 
 def _squares(
-    size: tuple[int, int], strides: Sequence[int], sides: Sequence[Sequence[int]]
+    size: tuple[int, int], stride: int, sides: Sequence[int], step: tuple[float, float]
 ) -> Array:
-    parts = []
-    for stride, own in zip(strides, sides):
-        x, y, _ = cells_of(size, (stride,), len(own)).T
-        high, wide = (math.ceil(n / stride) for n in size)
-        each = np.tile(np.array(own, np.float32), len(x) // len(own))
-        parts.append(
-            np.stack([(x + 0.5) / wide, (y + 0.5) / high, each / size[1], each / size[0]], 1)
-        )
-    return np.concatenate(parts).astype(np.float32)
+    """Anchors of a level; step: from a cell to the next, across and down."""
+    cells = cells_of(size, (stride,), len(sides))
+    each = np.tile(np.array(sides, np.float32), len(cells) // len(sides))
+    middles = (cells[:, :2] + 0.5) * np.array(step, np.float32)
+    return np.concatenate([middles, each[:, None] / np.array(size[::-1], np.float32)], axis=1)
 
 
 def _mobilenet(size: tuple[int, int]) -> Array:
@@ -207,6 +219,7 @@ _BLAZE = (
     {8: 2, 16: 2, 32: 6},
 )
 _BLAZE_KINDS = {16: "face", 18: "palm", 12: "person"}
+_BLAZE_INPUT = {**_UNIT, "fit": "letterbox", "pad": 0}
 
 
 def blaze(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
@@ -242,12 +255,15 @@ def blaze(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
             wide = high = 2 * np.hypot(*(row[:, 6:8] - row[:, 4:6]).T)
         return Found(corners(x, y, wide, high), scores[keep], np.zeros(len(row), np.int64))
 
-    return Reader(decode, 1, (_BLAZE_KINDS[columns],))
+    own = {**_BLAZE_INPUT, "mean": 0, "scale": 1 / 255} if columns == 18 else None
+    return Reader(decode, 1, (_BLAZE_KINDS[columns],), own)
 
 
 FAMILIES = (
     Family("ssd-postprocess", post_process, 0.5, suppress="none", preprocess=_UNIT),
-    Family("ssd-output", detection_output, 0.5, suppress="none", preprocess={**_UNIT, "color": "BGR"}),
-    Family("blaze", blaze, 0.5, 0.3, "average", {**_UNIT, "fit": "letterbox", "pad": 0}),
+    Family(
+        "ssd-output", detection_output, 0.5, suppress="none", preprocess={**_UNIT, "color": "BGR"}
+    ),
+    Family("blaze", blaze, 0.5, 0.3, "average", _BLAZE_INPUT),
     Family("ssd", anchored, 0.6, 0.3, preprocess={"mean": 127, "scale": 1 / 128}),
 )

@@ -228,7 +228,7 @@ def fastest_det(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
         row = as_rows(arrays[0], 1)
         cells = cells_of(outputs.size, (maps[0][0],))
         best, classes = best_of(row[:, 5:])
-        scores = np.maximum(row[:, 0], 0) ** 0.6 * np.maximum(best, 0) ** 0.4
+        scores = row[:, 0] * best
         keep = scores >= threshold
         rows_, columns_ = arrays[0].shape[1:]
         x, y = ((np.tanh(row[keep, 1:3]) + cells[keep, :2]) / (columns_, rows_) * (wide, high)).T
@@ -317,5 +317,12 @@ FAMILIES = (
     Family("yolov8", columns, 0.25, preprocess={"scale": 1 / 255, "fit": "letterbox"}),
     Family("yolo-fastestv2", fastest_v2, 0.3, 0.25, preprocess={"color": "BGR", "scale": 1 / 255}),
     Family("yolov3", v3, 0.25, preprocess={"scale": 1 / 255}),
-    Family("fastestdet", fastest_det, 0.65, suppress="all", preprocess={"color": "BGR", "scale": 1 / 255}),
+    Family(
+        "fastestdet",
+        fastest_det,
+        0.5,
+        0.35,
+        suppress="all",
+        preprocess={"color": "BGR", "scale": 1 / 255},
+    ),
 )

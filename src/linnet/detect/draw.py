@@ -1,0 +1,48 @@
+"""Detections drawn into their picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .detector import Detections
+
+_COLOURS = (
+    *("#e4502a", "#2f7fe0", "#b98500", "#149c94", "#8d5fd3", "#3d9a4b"),
+    *("#c9479a", "#7d8a2e", "#a06a3c", "#587f9e", "#d8698c", "#6b6fb5"),
+)
+
+
+def drawn(
+    picture: npt.NDArray[np.uint8], found: Detections, labels: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """A copy of a picture, [H, W] grey or [H, W, 3] RGB, with every box, what is in it and its
+    score: [H, W, 3]. ValueError if Pillow is not there.
+    """
+    try:
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError:
+        raise ValueError("drawing needs Pillow: pip install pillow") from None
+    image = Image.fromarray(np.asarray(picture)).convert("RGB")
+    pen = ImageDraw.Draw(image)
+    thick = max(2, round(max(image.size) / 320))
+    font: Any = ImageFont.load_default()
+    try:
+        font = ImageFont.load_default(6 * thick)
+    except (TypeError, ImportError):
+        pass  # before Pillow 10.1 there is one size
+    for box, score, kind in reversed(list(zip(*found))):
+        colour = _COLOURS[int(kind) % len(_COLOURS)]
+        x0, y0, x1, y1 = (float(n) for n in box)
+        pen.rectangle((x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), outline=colour, width=thick)
+        text = f"{labels[int(kind)]} {score:.2f}"
+        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        high, wide = bottom - top + 2 * thick, right - left + 2 * thick
+        x = max(min(x0, image.width - wide), 0)
+        y = y0 - high if y0 >= high else y0
+        pen.rectangle((x, y, x + wide, y + high), fill=colour)
+        pen.text((x + thick - left, y + thick - top), text, fill="white", font=font)
+    return np.asarray(image)
