@@ -87,8 +87,8 @@ class Yard(nn.Module):
         for above, level in (("32", "16"), ("16", "8")):
             levels[level] = ops.add(levels[level], ops.double(levels[above]))
         rows = []
-        for level, y in levels.items():
-            y = ops.add(y, ops.layer(f"head{level}b", ops.layer(f"head{level}a", y)))
+        for level, at in levels.items():
+            y = ops.add(at, ops.layer(f"head{level}b", ops.layer(f"head{level}a", at)))
             rows.append(
                 ops.join(ops.conv(f"boxes{level}", y), ops.sigmoid(ops.conv(f"scores{level}", y)))
             )
@@ -232,7 +232,7 @@ def assign(boxes: Tensor) -> Tensor:
     )
     close = (away <= reach).all(2)
     for stride, (least, most) in zip(STRIDES, REACH):
-        close[CELLS == stride] &= ((scale >= least) & (scale < most))[None]
+        close[stride == CELLS] &= ((scale >= least) & (scale < most))[None]
     cost = torch.where(close, size.prod(1)[None], torch.inf)
     best, index = cost.min(1)
     return torch.where(best.isinf(), -1, index)
@@ -418,9 +418,9 @@ def to_onnx(net: Yard) -> onnx.ModelProto:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("output", type=Path, help="ONNX file to write")
-    parser.add_argument("--scenes", type=int, default=12000)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--minutes", type=float, default=28, help="training ends by then")
+    parser.add_argument("--scenes", type=int, default=16000)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=25, help="training ends by then")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
