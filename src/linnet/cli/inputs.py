@@ -18,7 +18,6 @@ from .. import digits
 from ..text import listed, shape_text, short
 from .options import arithmetic, given_preprocess, session_options
 
-
 _OWN = {name: digits.MODEL.with_name(f"{name}.onnx") for name in ("digits", "yard")}
 
 

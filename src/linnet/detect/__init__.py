@@ -8,6 +8,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .detector import Detections, Detector
 
-__all__ = ["Detections", "Detector"]
+# The detector that comes with linnet: people, cats and cars, trained on drawings.
+YARD = Path(__file__).parents[1] / "models" / "yard.onnx"
+
+__all__ = ["YARD", "Detections", "Detector"]

@@ -44,7 +44,7 @@ class Reader(NamedTuple):
     decode: Decode
     classes: int
     labels: Sequence[str] = ()
-    preprocess: Optional[Mapping[str, Any]] = None
+    preprocess: Mapping[str, Any] | None = None
 
 
 Recognise = Callable[[Outputs, Mapping[str, Any]], Optional[Reader]]
@@ -71,12 +71,12 @@ class Family:
 
 
 def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))))
 
 
 def softmax(x: Array) -> Array:
     raised = np.exp(x - x.max(axis=-1, keepdims=True))
-    return raised / raised.sum(axis=-1, keepdims=True)
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
 
 
 def corners(x: Array, y: Array, wide: Array, high: Array) -> Array:
@@ -86,7 +86,7 @@ def corners(x: Array, y: Array, wide: Array, high: Array) -> Array:
 
 def finite_exp(x: Array) -> Array:
     """Of the logarithm of a size; numbers that no box has stay finite."""
-    return np.exp(np.clip(x, -30, 30))
+    return np.asarray(np.exp(np.clip(x, -30, 30)))
 
 
 def best_of(scores: Array) -> tuple[Array, Array]:

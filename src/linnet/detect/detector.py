@@ -18,7 +18,7 @@ from .. import _boxes
 from ..preprocess import Preprocess
 from ..text import decode, listed, short
 from . import faces, ssd, yolo
-from ._family import Array, Family, Found, Outputs, Reader
+from ._family import Array, Family, Outputs, Reader
 from .labels import COCO, COCO_90, VOC
 
 SETTINGS = "linnet.detect"  # key of a model's metadata; a sidecar file has the same JSON
@@ -139,8 +139,8 @@ class Detector:
             merged = Preprocess.parse(json.dumps({**numbers, **stated}), given)
             made = merged.for_input(shape, dtype)
             if made.size is None:
-                sizes = shape[1:3] if made.layout == "nhwc" else shape[2:]
-                made = replace(made, size=tuple(n or _OPEN_SIZE for n in sizes))
+                high, wide = shape[1:3] if made.layout == "nhwc" else shape[2:]
+                made = replace(made, size=(high or _OPEN_SIZE, wide or _OPEN_SIZE))
             return made
 
         first = settled({"mean": 127.5, "scale": 1 / 127.5})

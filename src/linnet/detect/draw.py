@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,8 @@ def drawn(
     pen = ImageDraw.Draw(image)
     thick = max(2, round(max(image.size) / 320))
     font: Any = ImageFont.load_default()
-    try:
+    with suppress(TypeError, ImportError):  # before Pillow 10.1 there is one size
         font = ImageFont.load_default(6 * thick)
-    except (TypeError, ImportError):
-        pass  # before Pillow 10.1 there is one size
     for box, score, kind in reversed(list(zip(*found))):
         colour = _COLOURS[int(kind) % len(_COLOURS)]
         x0, y0, x1, y1 = (float(n) for n in box)

@@ -30,8 +30,9 @@ def _faces(boxes: Sequence[Array], scores: Sequence[Array]) -> Found:
 
 
 def _levels(outputs: Outputs) -> list[tuple[int, dict[int, list[int]]]]:
-    """Of outputs that are rows [cells, n], or maps [n, H, W], of several levels: each level's number
-    of cells, or stride, the finest first, and its outputs by n. [] if they are anything else.
+    """Of outputs that are rows [cells, n], or maps [n, H, W], of several levels: each level's
+    number of cells, or stride, the finest first, and its outputs by n. [] if they are anything
+    else.
     """
     ranks = {array.ndim for array in outputs.arrays}
     if ranks not in ({2}, {3}):
@@ -75,8 +76,9 @@ def yunet(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
 
 
 def scrfd(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
-    """SCRFD: for each stride probabilities and the distances of a box's sides, in strides, of one or
-    two boxes for each cell: as maps [n, H, W] and [4 n, H, W], or rows [cells x n, 1] and [.., 4].
+    """SCRFD: for each stride probabilities and the distances of a box's sides, in strides, of one
+    or two boxes for each cell: as maps [n, H, W] and [4 n, H, W], or rows [cells x n, 1] and
+    [cells x n, 4].
     """
     parts = []
     for level, (key, by_size) in enumerate(_levels(outputs)):
@@ -133,7 +135,7 @@ def retinaface(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
             x, y, _ = (cells_of(outputs.size, (stride,), 2)[keep] * stride).T
             middle = [at + 8 + row[:, k] * side for k, at in enumerate((x, y))]
             wide, high = (finite_exp(row[:, k]) * side for k in (2, 3))
-            boxes.append(corners(*middle, wide, high))
+            boxes.append(corners(middle[0], middle[1], wide, high))
             scores.append(score[keep])
         return _faces(boxes, scores)
 

@@ -70,8 +70,8 @@ def _whole(array: Array) -> bool:
 
 
 def detection_output(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
-    """Caffe's DetectionOutput, [n, 7] of image, class, score and corners; ncnn's and MXNet's, [n, 6]
-    without the image. In the first two, class 0 is the background.
+    """Caffe's DetectionOutput, [n, 7] of image, class, score and corners; ncnn's and MXNet's,
+    [n, 6] without the image. In the first two, class 0 is the background.
     """
     table = outputs.arrays[0]
     if len(outputs.arrays) != 1 or table.ndim not in (2, 3) or table.shape[-1] not in (6, 7):
@@ -153,8 +153,8 @@ def anchored(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
     """Offsets [n, 4] from anchors, scores [n, classes] whose first is the background and, of faces,
     landmarks [n, 10]; or corners [n, 4] instead of offsets.
 
-    The anchors are those of the setting "anchors", [n, 4], else of one of the known sets that has as
-    many.
+    The anchors are those of the setting "anchors", [n, 4], else of one of the known sets that has
+    as many.
     """
     by_columns = {array.shape[1]: i for i, array in enumerate(outputs.arrays) if array.ndim == 2}
     rest = sorted(set(by_columns) - {4, 10})
@@ -226,8 +226,8 @@ def blaze(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
     """MediaPipe's detectors (BlazeFace): [cells, 4 + 2 x points] of middle, size and points in
     pixels from the cell's middle, and [cells, 1] of logits.
 
-    Those of poses find a face, and with two points the circle around the whole person; its square is
-    the box here.
+    Those of poses find a face, and with two points the circle around the whole person; its square
+    is the box here.
     """
     shapes = [array.shape for array in outputs.arrays]
     if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes) or shapes[0][0] != shapes[1][0]:

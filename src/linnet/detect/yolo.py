@@ -91,8 +91,8 @@ def yolox(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
 
 
 def rows(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
-    """Rows [boxes, 5 + classes] of boxes as they are, in pixels (YOLO v5) or as parts of the picture
-    (Darknet's layers, as OpenCV has them: classes have been multiplied with objectness).
+    """Rows [boxes, 5 + classes] of boxes as they are, in pixels (YOLO v5) or as parts of the
+    picture (Darknet's layers, as OpenCV has them: classes have been multiplied with objectness).
     """
     columns = _rows_of(outputs, 6)
     if not columns:
