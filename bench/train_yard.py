@@ -311,12 +311,12 @@ def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     steps = epochs * (len(scenes) // BATCH)
-    peak, begin, step = 3e-3, time.monotonic(), 0
+    peak, begin, step = 2e-3, time.process_time(), 0
     for epoch in range(epochs):
         net.train()
         total, count = 0.0, 0
         for x, boxes, classes in batches(scenes, rng):
-            done = max(step / steps, (time.monotonic() - begin) / (60 * minutes))
+            done = max(step / steps, (time.process_time() - begin) / (60 * minutes))
             if done >= 1:
                 return
             warm = min(1.0, (step + 1) / 200)
@@ -388,6 +388,19 @@ def report(net: Yard, scenes: list[Scene], threshold: float) -> str:
     return f"threshold {threshold}: " + ", ".join(parts)
 
 
+def go_on_from(net: Yard, path: Path) -> None:
+    """Take the weights of a file that this script has written; their normalisation begins anew."""
+    stored = {
+        tensor.name.removesuffix("_f16"): torch.from_numpy(numpy_helper.to_array(tensor).copy())
+        for tensor in onnx.load(path).graph.initializer
+    }
+    with torch.no_grad():
+        for name, conv in net.convs.items():
+            conv.weight.copy_(stored[f"{name}_weight"])  # type: ignore[operator, union-attr]
+            bias = net.norms[name].bias if name in net.norms else conv.bias
+            bias.copy_(stored[f"{name}_bias"])  # type: ignore[operator, union-attr]
+
+
 def to_onnx(net: Yard) -> onnx.ModelProto:
     ops = Onnx(net)
     output = net.walk(ops, "image")
@@ -418,9 +431,12 @@ def to_onnx(net: Yard) -> onnx.ModelProto:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("output", type=Path, help="ONNX file to write")
+    parser.add_argument("--start", type=Path, metavar="FILE", help="go on from this model")
     parser.add_argument("--scenes", type=int, default=16000)
     parser.add_argument("--epochs", type=int, default=16)
-    parser.add_argument("--minutes", type=float, default=25, help="training ends by then")
+    parser.add_argument(
+        "--minutes", type=float, default=25, help="of CPU time that training may take"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
@@ -434,6 +450,8 @@ def main() -> None:
 
     net = Yard().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     print(f"{sum(p.numel() for p in net.parameters()):,} parameters")
+    if args.start:
+        go_on_from(net, args.start)
     train(net, scenes[HELD_OUT:], args.epochs, args.minutes, args.seed)
     for threshold in (0.3, 0.5):
         print(report(net, scenes[:HELD_OUT], threshold), flush=True)

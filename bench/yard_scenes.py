@@ -40,16 +40,13 @@ def tree(canvas: Canvas, rng: Random, spot: Spot) -> None:
         trunk * 0.6,
     )
     green = pick(rng, (60, 95, 45), (90, 120, 60), (130, 110, 50), (40, 60, 40), (150, 90, 40))
-    for _ in range(int(rng.integers(8, 40))):
-        r = high * rng.uniform(0.05, 0.2)
-        canvas.ellipse(
-            x + rng.normal(0, 0.2) * high,
-            foot - high * rng.uniform(0.45, 1),
-            r,
-            r * rng.uniform(0.5, 1),
-            near(rng, green, 30),
-            turn=rng.uniform(0, 3),
-        )
+    leafy = rng.uniform() < 0.4  # many small leaves in a round crown
+    spread, up = (0.14, 0.72) if leafy else (0.2, rng.uniform(0.6, 0.8))
+    for _ in range(int(rng.integers(60, 160) if leafy else rng.integers(8, 40))):
+        r = high * (rng.uniform(0.02, 0.07) if leafy else rng.uniform(0.05, 0.2))
+        away, turn = spread * rng.normal(), rng.uniform(0, 2 * math.pi)
+        at = x + away * high * math.cos(turn), foot - high * (up + away * math.sin(turn))
+        canvas.ellipse(*at, r, r * rng.uniform(0.5, 1), near(rng, green, 30), turn=turn)
 
 
 def bush(canvas: Canvas, rng: Random, spot: Spot) -> None:
@@ -293,7 +290,7 @@ def scene(rng: Random, size: int) -> Scene:
     large = size * OVERSAMPLING
     canvas = Canvas(large)
     horizon = backdrop(canvas, rng)
-    for _ in range(int(rng.integers(0, 7))):
+    for _ in range(int(rng.integers(0, 9))):
         foot = rng.uniform(max(horizon, 0.15 * large) * 0.9, large)
         high = large * math.exp(rng.uniform(math.log(0.08), 0))
         draw = SURROUNDINGS[int(rng.integers(len(SURROUNDINGS)))]

@@ -101,7 +101,7 @@ def cells_of(size: tuple[int, int], strides: Sequence[int], each: int = 1) -> Ar
     """
     parts = []
     for stride in strides:
-        high, wide = math.ceil(size[0] / stride), math.ceil(size[1] / stride)
+        high, wide = (math.ceil(n / stride) for n in size)
         y, x = np.mgrid[:high, :wide].reshape(2, -1)
         parts.append(np.stack([x, y, np.full(len(x), stride)], axis=1).repeat(each, axis=0))
     return np.concatenate(parts).astype(np.float32)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Union
@@ -27,8 +28,6 @@ FAMILIES = {f.name: f for f in (*ssd.FAMILIES, *faces.FAMILIES, *yolo.FAMILIES)}
 _OPEN_SIZE = 320  # of an input that leaves it open
 _MOST_CANDIDATES = 4096  # that are compared with each other
 _MOST_FOUND = 300
-_FIELDS = ("family", "labels", "threshold", "overlap", "preprocess")
-_FIELDS_OF_FAMILIES = ("anchors", "y_first", "strides", "bins", "background")
 _KNOWN_LABELS = {len(names): names for names in (COCO, COCO_90, VOC)}
 
 
@@ -262,21 +261,52 @@ def _settings(name: str, model: Any, session: linnet.Session) -> dict[str, Any]:
             source = str(beside)
             text = _text(source)
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_int=float)  # no int takes long then
     except (ValueError, RecursionError):
         raise ValueError(f"{source}: not JSON") from None
     if not isinstance(found, dict):
         raise ValueError(f"{source}: not an object of JSON")
-    unknown = [key for key in found if key not in (*_FIELDS, *_FIELDS_OF_FAMILIES)]
-    if unknown:
-        known = ", ".join((*_FIELDS, *_FIELDS_OF_FAMILIES))
-        raise ValueError(f"{source}: there is no setting {short(unknown[0])}, only {known}")
-    if "family" in found and found["family"] not in FAMILIES:
-        names = ", ".join(FAMILIES)
-        raise ValueError(f"{source}: family is {short(found['family'])}, expected one of {names}")
-    if not isinstance(found.get("preprocess", {}), dict):
-        raise ValueError(f"{source}: preprocess is {short(found['preprocess'])}, expected fields")
+    for key, value in found.items():
+        if key not in _CHECKS:
+            raise ValueError(
+                f"{source}: there is no setting {short(key)}, only {', '.join(_CHECKS)}"
+            )
+        check, expected = _CHECKS[key]
+        if not check(value):
+            raise ValueError(f"{source}: {key} is {short(value)}, expected {expected}")
     return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _all(value: object, check: Callable[[Any], bool], most: int = 1 << 20) -> bool:
+    """Whether a value is a list, of at least one and not too many, that all pass a check."""
+    return isinstance(value, list) and 0 < len(value) <= most and all(map(check, value))
+
+
+def _are_numbers(value: object, depth: int = 4) -> bool:
+    """Numbers in lists of lists."""
+    return _is_number(value) or (depth > 0 and _all(value, lambda x: _are_numbers(x, depth - 1)))
+
+
+# What a sidecar file may say: of every detector, then of some families.
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "family": (lambda x: isinstance(x, str) and x in FAMILIES, f"one of {', '.join(FAMILIES)}"),
+    "labels": (lambda x: _all(x, lambda name: isinstance(name, str)), "names"),
+    "threshold": (lambda x: _is_number(x) and 0 <= x <= 1, "a number from 0 to 1"),
+    "overlap": (lambda x: _is_number(x) and 0 <= x <= 1, "a number from 0 to 1"),
+    "preprocess": (lambda x: isinstance(x, dict), "fields of linnet.Preprocess"),
+    "anchors": (_are_numbers, "numbers"),
+    "y_first": (lambda x: isinstance(x, bool), "true or false"),
+    "strides": (
+        lambda x: _all(x, lambda n: n in (4, 8, 16, 32, 64, 128), 8),
+        "powers of 2 from 4 to 128",
+    ),
+    "bins": (lambda x: _is_number(x) and x in range(2, 65), "a number from 2 to 64"),
+    "background": (lambda x: isinstance(x, bool), "true or false"),
+}
 
 
 def _part(name: str, given: Any, settings: Mapping[str, Any], default: float) -> float:

@@ -38,6 +38,7 @@ _V2_ANCHORS = (
     ((12.64, 19.39), (37.88, 51.48), (55.71, 138.31)),
     ((126.91, 78.23), (131.57, 214.55), (279.92, 258.87)),
 )
+_MOST_OBJECTNESS = 0.2  # of half the boxes, in any picture
 _ROWS_OF_PARTS = 2.0  # larger coordinates than this are pixels, not parts of the picture
 
 
@@ -103,6 +104,7 @@ def rows(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
     premultiplied = bool((every[:, 5:].max(axis=1) <= every[:, 4] + 1e-5).all())
     high, wide = outputs.size if every[:, :4].max() <= _ROWS_OF_PARTS else (1, 1)
     scored = every[:, 2:].min() >= 0 and every[:, 4:].max() <= 1.001
+    scored = scored and np.median(every[:, 4]) < _MOST_OBJECTNESS
     # There are boxes all over the picture.
     first, last = np.quantile(every[:, :2] * (wide, high) / outputs.size[::-1], (0.1, 0.9), axis=0)
     if "family" not in settings and not (scored and first.max() < 0.3 and last.min() > 0.7):
@@ -188,12 +190,16 @@ def fastest_v2(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
     classes, which a cell's anchors share.
     """
     maps = _maps(outputs, last=True)
-    anchors = _anchors(settings, _V2_ANCHORS, len(maps)) if maps else None
+    default = _V2_ANCHORS if len(maps) == len(_V2_ANCHORS) else ()
+    anchors = _anchors(settings, default, len(maps)) if maps else None
     if anchors is None:
         return None
     each = anchors.shape[1]
     kinds = outputs.arrays[0].shape[2] - 5 * each
     if kinds < 1 or min(array.min() for array in outputs.arrays) < 0:
+        return None
+    sums = [array[..., 5 * each :].sum(axis=2) for array in outputs.arrays]
+    if "family" not in settings and not all(np.allclose(total, 1, atol=0.01) for total in sums):
         return None
 
     def decode(arrays: Sequence[Array], threshold: float) -> Found:
