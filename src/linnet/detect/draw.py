@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .detector import Detections
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _COLOURS = (
     *("#e4502a", "#2f7fe0", "#b98500", "#149c94", "#8d5fd3", "#3d9a4b"),
@@ -17,17 +20,16 @@ _COLOURS = (
 )
 
 
-def drawn(
-    picture: npt.NDArray[np.uint8], found: Detections, labels: Sequence[str]
-) -> npt.NDArray[np.uint8]:
-    """A copy of a picture, [H, W] grey or [H, W, 3] RGB, with every box, what is in it and its
-    score: [H, W, 3]. ValueError if Pillow is not there.
+def drawn(picture: npt.NDArray[np.uint8], found: Detections, labels: Sequence[str]) -> Image:
+    """A picture, [H, W] grey or [H, W, 3] RGB, with every box, what is in it and its score.
+    ValueError if Pillow is not there.
     """
     try:
-        from PIL import Image, ImageDraw, ImageFont
+        from PIL import Image as images
+        from PIL import ImageDraw, ImageFont
     except ImportError:
         raise ValueError("drawing needs Pillow: pip install pillow") from None
-    image = Image.fromarray(np.asarray(picture)).convert("RGB")
+    image: Image = images.fromarray(np.asarray(picture)).convert("RGB")
     pen = ImageDraw.Draw(image)
     thick = max(2, round(max(image.size) / 320))
     font: Any = ImageFont.load_default()
@@ -44,4 +46,4 @@ def drawn(
         y = y0 - high if y0 >= high else y0
         pen.rectangle((x, y, x + wide, y + high), fill=colour)
         pen.text((x + thick - left, y + thick - top), text, fill="white", font=font)
-    return np.asarray(image)
+    return image
