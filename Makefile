@@ -63,7 +63,7 @@ asan-python: asan
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONPATH=$(CURDIR)/build/asan-python pytest -p no:cacheprovider \
 	  $(addprefix tests/test_,$(addsuffix .py,problems integers numerics models session session_graphs types states image \
-	    onnx_nodes formats_onnx weight_files log planner tune compat_onnxruntime))
+	    onnx_nodes formats_onnx weight_files log planner tune compat_onnxruntime detect))
 
 # A minute of changed bytes for the ONNX reader, starting from small models.
 fuzz: build/fuzz/build.ninja

@@ -170,6 +170,16 @@ def test_a_sidecar_file(tmp_path: Path) -> None:
     assert Detector(path, threshold=0.1, threads=1).threshold == 0.1  # what is said goes first
 
 
+def test_settings_in_an_onnx_file(tmp_path: Path) -> None:
+    record = {"linnet.detect": json.dumps({"labels": NAMES, "threshold": 0.85})}
+    save(passes.canonicalize(network(raw_yolox(), metadata=record)), tmp_path / "net.onnx")
+    made = Detector(tmp_path / "net.onnx", threads=1)
+    assert made.session.metadata["linnet.detect"] == record["linnet.detect"]
+    assert made.labels == NAMES and made([GREY])[0].classes.tolist() == [1]
+    (tmp_path / "net.detect.json").write_text("{}")  # instead of it
+    assert Detector(tmp_path / "net.onnx", threads=1).labels[0] == "class 0"
+
+
 def test_anchors_of_a_sidecar_file() -> None:
     """Other anchors are other sizes."""
     _, outputs, things = NETWORKS["YOLO v3"]

@@ -78,6 +78,10 @@ class Detector:
         preprocess: Mapping[str, Any] | None = None,
     ) -> None:
         self._name, self.session = _loaded(model, threads, None)
+        if len(self.session.inputs) != 1:
+            raise ValueError(
+                f"{self._name}: a detector has one input, not {len(self.session.inputs)}"
+            )
         settings = _settings(self._name, model, self.session)
         given = {**settings.pop("preprocess", {}), **(preprocess or {})}
         shapes = _other_shapes(self.session.inputs[0], given.get("size"))
@@ -123,10 +127,7 @@ class Detector:
         self, settings: Mapping[str, Any], given: Mapping[str, Any]
     ) -> tuple[Family, Reader, Preprocess]:
         """The family that the outputs for some picture are of, and how pictures become inputs."""
-        inputs = self.session.inputs
-        if len(inputs) != 1:
-            raise ValueError(f"{self._name} is no detector: it has {len(inputs)} inputs")
-        ((_, shape, dtype),) = inputs
+        ((_, shape, dtype),) = self.session.inputs
         shape = (None, *shape) if self._alone else shape
         record = self.session.preprocess
         stated = json.loads(record.text()) if record else {}

@@ -1,6 +1,6 @@
 """Renders the pictures here and what is in them, truth.json; needs OpenCV.
 
-    python tests/data/yard/make.py
+python tests/data/yard/make.py
 """
 
 import json
