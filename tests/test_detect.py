@@ -14,6 +14,7 @@ from detectors import CLASSES, HIGH, NETWORKS, THINGS, WIDE, network, raw_yolox
 import linnet
 from linnet import _boxes, passes
 from linnet.detect import YARD, Detections, Detector, packages
+from linnet.detect._family import Outputs
 from linnet.detect.detector import FAMILIES
 from linnet.formats.onnx_write import save
 from linnet.preprocess import read_picture
@@ -178,6 +179,22 @@ def test_settings_in_an_onnx_file(tmp_path: Path) -> None:
     assert made.labels == NAMES and made([GREY])[0].classes.tolist() == [1]
     (tmp_path / "net.detect.json").write_text("{}")  # instead of it
     assert Detector(tmp_path / "net.onnx", threads=1).labels[0] == "class 0"
+
+
+def test_values_inside_a_network(tmp_path: Path) -> None:
+    graph = network({**raw_yolox(), "more": np.zeros((3, 5))})
+    save(passes.canonicalize(graph), tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match=r"net\.onnx: its outputs are not those of a detector"):
+        Detector(tmp_path / "net.onnx", threads=1)
+    made = Detector(tmp_path / "net.onnx", threads=1, outputs=["boxes"])
+    assert made.family == "yolox" and len(made([GREY])[0].boxes) == len(THINGS)
+
+
+def test_a_table_that_is_empty() -> None:
+    """As DetectionOutput gives it of a picture with nothing in it."""
+    table = np.zeros((1, 0, 7), np.float32)
+    reader = FAMILIES["ssd-output"].recognise(Outputs([table], (HIGH, WIDE), True), {})
+    assert reader is not None and reader.decode([table], 0.5).boxes.shape == (0, 4)
 
 
 def test_anchors_of_a_sidecar_file() -> None:

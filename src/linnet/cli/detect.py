@@ -9,7 +9,7 @@ from ..detect import Detector, packages
 from ..detect.draw import drawn
 from ..preprocess import read_picture
 from .inputs import check_writable, named
-from .options import add_preprocess, count, given_preprocess, part
+from .options import add_outputs, add_preprocess, count, given_preprocess, part
 from .result import Result
 
 
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"download a detector from PyPI: {', '.join(packages.PACKAGES)}",
     )
+    add_outputs(parser)
     add_preprocess(parser)
 
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> Result:
         args.threads,
         overlap=args.overlap,
         preprocess=given_preprocess(args),
+        outputs=args.outputs,
     )
     picture = read_picture(image)
     check_writable(args.draw)

@@ -54,7 +54,7 @@ class Detector:
     classes: find only these, by names or numbers.
     threshold: least score; by default the family's.
     overlap: boxes that share more of their union than this are one; by default the family's.
-    threads: as for `linnet.load`.
+    threads, outputs: as for `linnet.load`, of a model that is a path.
     preprocess: fields of `linnet.Preprocess`, by default as the model's file or family says; "size"
         of a model that leaves it open.
 
@@ -76,8 +76,10 @@ class Detector:
         *,
         overlap: float | None = None,
         preprocess: Mapping[str, Any] | None = None,
+        outputs: Sequence[str] = (),
     ) -> None:
-        self._name, self.session = _loaded(model, threads, None)
+        options: dict[str, Any] = {"threads": threads, "outputs": outputs}
+        self._name, self.session = _loaded(model, options)
         if len(self.session.inputs) != 1:
             raise ValueError(
                 f"{self._name}: a detector has one input, not {len(self.session.inputs)}"
@@ -86,7 +88,7 @@ class Detector:
         given = {**settings.pop("preprocess", {}), **(preprocess or {})}
         shapes = _other_shapes(self.session.inputs[0], given.get("size"))
         if shapes and not isinstance(model, linnet.Session):
-            self._name, self.session = _loaded(model, threads, shapes)
+            self._name, self.session = _loaded(model, {**options, "shapes": shapes})
         shape = self.session.inputs[0].shape
         self._alone = len(shape) == 3 and shape[0] is not None  # a picture without a batch
         self._batched = all(value.shape[:1] == (None,) for value in self.session.outputs)
@@ -147,9 +149,12 @@ class Detector:
         assert first.size is not None
         (arrays,) = self._run(first(_some_picture(first.size)))
         outputs = Outputs(arrays, first.size, not self._alone)
+        numbers = all(a.dtype.kind in "fiu" and np.isfinite(a).all() for a in arrays)
         name = settings.get("family")
         for family in FAMILIES.values() if name is None else [FAMILIES[name]]:
-            reader = family.recognise(outputs, settings) if _numeric(arrays) else None
+            lists = family.suppress == "none"  # of what was found, which may be nothing
+            fits = numbers and (lists or all(array.size for array in arrays))
+            reader = family.recognise(outputs, settings) if fits else None
             if reader is not None:
                 fields = family.preprocess if reader.preprocess is None else reader.preprocess
                 return family, reader, settled(fields)
@@ -232,13 +237,11 @@ def _is_place(number: object, count: int) -> bool:
     return isinstance(number, int) and 0 <= number < count
 
 
-def _loaded(
-    model: Any, threads: int | None, shapes: Mapping[str, Any] | None
-) -> tuple[str, linnet.Session]:
+def _loaded(model: Any, options: Mapping[str, Any]) -> tuple[str, linnet.Session]:
     if isinstance(model, linnet.Session):
         return model.name or "the model", model
     path, weights = model if isinstance(model, tuple) else (model, None)
-    return os.fsdecode(path), linnet.load(path, weights, shapes=shapes, threads=threads)
+    return os.fsdecode(path), linnet.load(path, weights, **options)
 
 
 def _other_shapes(value: linnet.ValueInfo, size: Any) -> dict[str, Any] | None:
@@ -326,10 +329,6 @@ def _text(path: str) -> str:
 
 def _lines(path: str) -> list[str]:
     return _text(path).splitlines()
-
-
-def _numeric(arrays: Sequence[Array]) -> bool:
-    return all(a.dtype.kind in "fiu" and np.isfinite(a).all() and a.size for a in arrays)
 
 
 def _some_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -77,8 +77,8 @@ def detection_output(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | 
     if len(outputs.arrays) != 1 or table.ndim not in (2, 3) or table.shape[-1] not in (6, 7):
         return None
     columns = table.shape[-1]
-    rows = table.reshape(-1, columns)[:, columns - 6 :]
-    if not len(rows) or (rows[:, 0] != np.rint(rows[:, 0])).any():
+    numbers = table.reshape(-1, columns)[:, columns - 6]
+    if (numbers != np.rint(numbers)).any():
         return None
     background = int(settings.get("background", columns == 7 or not outputs.batched))
     high, wide = outputs.size
