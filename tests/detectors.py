@@ -40,6 +40,7 @@ THINGS = (
     Thing((50.0, 20.0, 85.5, 61.25), 0.8, 3),
     Thing((70.0, 2.0, 82.0, 14.0), 0.75, 0),
 )
+PEOPLE = (Thing((20.0, 10.0, 60.0, 50.0), 0.85, 0),)
 FACES = tuple(thing._replace(kind=0) for thing in THINGS)
 
 
@@ -248,15 +249,19 @@ def squares(levels: dict[int, Sequence[int]]) -> list[tuple[float, float, float]
     return found
 
 
-def ultraface(decoded: bool) -> Outputs:
-    levels = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
+ULTRAFACE = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}
+RETINAFACE = {8: (16, 32), 16: (64, 128), 32: (256, 512)}
+
+
+def anchored(levels: dict[int, Sequence[int]], clamped: bool, decoded: bool = False) -> Outputs:
+    """clamped: anchors are not larger than the picture. decoded: corners instead of offsets."""
     anchors = squares(levels)
     boxes, scores = np.full((len(anchors), 4), 0.25), np.tile([0.99, 0.01], (len(anchors), 1))
     boxes[:, 2:] = 0.5 if decoded else -0.2
     for thing in FACES:
         index = min(range(len(anchors)), key=lambda k: math.dist(anchors[k][:2], thing.middle))
         x, y, side = anchors[index]
-        wide, high = min(side, WIDE), min(side, HIGH)
+        wide, high = (min(side, WIDE), min(side, HIGH)) if clamped else (side, side)
         offset = [(thing.middle[0] - x) / wide / 0.1, (thing.middle[1] - y) / high / 0.1]
         offset += [math.log(n / own) / 0.2 for n, own in zip(thing.sides, (wide, high))]
         corner = np.array(thing.box) / [WIDE, HIGH, WIDE, HIGH]
@@ -265,13 +270,20 @@ def ultraface(decoded: bool) -> Outputs:
     return {"scores": scores, "boxes": boxes}
 
 
-def blaze() -> Outputs:
-    middles = [(x, y) for x, y, _ in squares({8: (1, 1), 16: (1,) * 6})]
-    boxes, scores = np.zeros((len(middles), 16)), np.full((len(middles), 1), -30.0)
-    for thing in FACES:
+def blaze(things: Sequence[Thing], columns: int, levels: dict[int, Sequence[int]]) -> Outputs:
+    middles = [(x, y) for x, y, _ in squares(levels)]
+    boxes, scores = np.zeros((len(middles), columns)), np.full((len(middles), 1), -30.0)
+    for thing in things:
         index = min(range(len(middles)), key=lambda k: math.dist(middles[k], thing.middle))
         away = [a - b for a, b in zip(thing.middle, middles[index])]
         boxes[index, :4] = [*away, *thing.sides]
+        if columns == 12:  # what counts is the circle of two points
+            boxes[index, :4] = 3
+            boxes[index, 4:8] = [
+                *away,
+                away[0] + thing.sides[0] / 2 * 0.6,
+                away[1] + thing.sides[0] / 2 * 0.8,
+            ]
         scores[index] = logit(thing.score)
     return {"regressors": boxes, "classificators": scores}
 
@@ -357,9 +369,19 @@ NETWORKS: dict[str, tuple[str, Callable[[], Outputs], Sequence[Thing]]] = {
     "DetectionPostProcess": ("ssd-postprocess", post_process, THINGS),
     "DetectionOutput": ("ssd-output", lambda: detection_output(True), THINGS),
     "MultiBoxDetection": ("ssd-output", lambda: detection_output(False), THINGS),
-    "UltraFace": ("ssd", lambda: ultraface(True), FACES),
-    "UltraFace, offsets": ("ssd", lambda: ultraface(False), FACES),
-    "BlazeFace": ("blaze", blaze, FACES),
+    "UltraFace": ("ssd", lambda: anchored(ULTRAFACE, True, decoded=True), FACES),
+    "UltraFace, offsets": ("ssd", lambda: anchored(ULTRAFACE, True), FACES),
+    "RetinaFace, PyTorch": (
+        "ssd",
+        lambda: {**anchored(RETINAFACE, False), "points": np.zeros((252, 10))},
+        FACES,
+    ),
+    "BlazeFace": ("blaze", lambda: blaze(FACES, 16, {8: (1,) * 2, 16: (1,) * 6}), FACES),
+    "BlazePose": (
+        "blaze",
+        lambda: blaze(PEOPLE, 12, {8: (1,) * 2, 16: (1,) * 2, 32: (1,) * 6}),
+        PEOPLE,
+    ),
     "YuNet": ("yunet", yunet, FACES),
     "SCRFD, maps": ("scrfd", lambda: scrfd(True), FACES),
     "SCRFD, rows": ("scrfd", lambda: scrfd(False), FACES),

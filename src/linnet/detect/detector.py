@@ -28,6 +28,7 @@ FAMILIES = {f.name: f for f in (*ssd.FAMILIES, *faces.FAMILIES, *yolo.FAMILIES)}
 _OPEN_SIZE = 320  # of an input that leaves it open
 _MOST_CANDIDATES = 4096  # that are compared with each other
 _MOST_FOUND = 300
+_MOST_CLASSES = 10_000
 _KNOWN_LABELS = {len(names): names for names in (COCO, COCO_90, VOC)}
 
 
@@ -196,7 +197,7 @@ class Detector:
         found = self._decode(outputs, self.threshold)
         boxes = np.asarray(found.boxes, np.float32)
         good = np.isfinite(boxes).all(axis=1) & np.isfinite(found.scores)
-        best = np.flatnonzero(good)
+        best = np.flatnonzero(good & (found.classes >= 0) & (found.classes < _MOST_CLASSES))
         best = best[np.argsort(-found.scores[best], kind="stable")[:_MOST_CANDIDATES]]
         scores, classes = found.scores[best].astype(np.float32), found.classes[best]
         boxes = boxes[best]
@@ -230,7 +231,7 @@ class Detector:
                 raise ValueError(
                     f"{self._source}: {len(self.labels)} labels, but there is a class {beyond - 1}"
                 )
-            self.labels += [f"class {n}" for n in range(len(self.labels), min(beyond, 10_000))]
+            self.labels += [f"class {n}" for n in range(len(self.labels), beyond)]
 
 
 def _is_place(number: object, count: int) -> bool:

@@ -26,6 +26,7 @@ from .labels import COCO_90, VOC
 
 _VARIANCES = (0.1, 0.2)
 _UNIT = {"mean": 127.5, "scale": 1 / 127.5}
+_RETINAFACE_INPUT = {"mean": (104, 117, 123), "color": "BGR"}
 
 
 def _number(array: Array) -> bool:
@@ -190,7 +191,8 @@ def anchored(outputs: Outputs, settings: Mapping[str, Any]) -> Reader | None:
         return Found(corners(*middle, *sides), best[keep], classes[keep])
 
     face = rest[0] == 2 and (exclusive or 10 in by_columns)
-    return Reader(decode, rest[0] - 1, ("face",) if face else ())
+    own = _RETINAFACE_INPUT if 10 in by_columns else None
+    return Reader(decode, rest[0] - 1, ("face",) if face else (), own)
 
 
 def _anchors(
