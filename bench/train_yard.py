@@ -11,8 +11,10 @@ strides, then the probabilities of an object and of each class.
 
 Rendering takes some 3 minutes on two cores, training 25 on one; on a busy machine one thread is
 faster than several that wait for each other. The run is seeded, but its result also depends on the
-CPU and the number of threads. The file that ships is of two runs, of some 2200 and 4300 steps, of which the
-second went on from the first (--start) on 6000 other scenes.
+CPU and the number of threads. The file that ships is of two runs, of some 2200 and 4300 steps, of
+which the second went on from the first (--start) on 6000 other scenes. On its 300 held-out scenes,
+which are harder than yards are, it finds at threshold 0.3 two thirds of the people, 42 % of the
+cats and 72 % of the cars, half of what it says being right; at 0.5, 42, 17 and 59 %, 85 % right.
 """
 
 from __future__ import annotations
