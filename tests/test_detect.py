@@ -171,6 +171,19 @@ def test_a_sidecar_file(tmp_path: Path) -> None:
     assert Detector(path, threshold=0.1, threads=1).threshold == 0.1  # what is said goes first
 
 
+def test_another_size_of_a_sidecar_file(tmp_path: Path) -> None:
+    """Also than a model's file says, whose cells then are larger."""
+    save(passes.canonicalize(network(NETWORKS["FastestDet"][1]())), tmp_path / "net.onnx")
+    (tmp_path / "net.detect.json").write_text('{"preprocess": {"size": [128, 192]}}')
+    made = Detector(tmp_path / "net.onnx", threads=1)
+    assert made.size == (128, 192) and made.session.inputs[0].shape == (None, 3, 128, 192)
+    np.testing.assert_allclose(made([GREY])[0].boxes, [t.box for t in THINGS], atol=0.05)
+    for size in ("[0, 8]", '"big"', "[1.5, 2]"):
+        (tmp_path / "net.detect.json").write_text(f'{{"preprocess": {{"size": {size}}}}}')
+        with pytest.raises(ValueError, match="size is "):
+            Detector(tmp_path / "net.onnx", threads=1)
+
+
 def test_settings_in_an_onnx_file(tmp_path: Path) -> None:
     record = {"linnet.detect": json.dumps({"labels": NAMES, "threshold": 0.85})}
     save(passes.canonicalize(network(raw_yolox(), metadata=record)), tmp_path / "net.onnx")

@@ -250,6 +250,9 @@ def _other_shapes(value: linnet.ValueInfo, size: Any) -> dict[str, Any] | None:
     shape = value.shape
     if not isinstance(size, (tuple, list)) or len(size) != 2 or len(shape) != 4:
         return None
+    if not all(isinstance(n, (int, float)) and 0 < n < 1 << 16 and n == int(n) for n in size):
+        return None  # what the record of the picture will be refused for
+    size = [int(n) for n in size]
     last = shape[1] not in (1, 3) and shape[3] in (1, 3)
     if None in shape[1:] or tuple(shape[1:3] if last else shape[2:]) == tuple(size):
         return None
