@@ -1,4 +1,4 @@
-"""What is told of each image that a model ran on: its best classes, its numbers, or how they are."""
+"""What is told of each image that a model ran on: best classes, numbers, or how they are."""
 
 from __future__ import annotations
 

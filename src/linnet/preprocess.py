@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields, replace
-from functools import lru_cache
+from functools import cache
 from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple, Union
 
@@ -365,7 +365,7 @@ def read_picture(picture: str | os.PathLike[str] | bytes) -> Array:
     except ImportError:
         raise ValueError("reading images needs Pillow: pip install pillow") from None
     named = not isinstance(picture, bytes)
-    with open(picture, "rb") if named else BytesIO(picture) as file:
+    with BytesIO(picture) if isinstance(picture, bytes) else open(picture, "rb") as file:
         try:
             photo: Image.Image = Image.open(file)
             if photo.mode[0] in "IF":
@@ -387,7 +387,7 @@ def read_picture(picture: str | os.PathLike[str] | bytes) -> Array:
 _ORIENTATION = 274  # of EXIF's tags
 
 
-@lru_cache(maxsize=None)  # a search for what is not there takes long
+@cache  # a search for what is not there takes long
 def _simplejpeg() -> Any:
     try:
         import simplejpeg
@@ -416,7 +416,8 @@ def _pixels(picture: Picture) -> Array:
     planes = array.shape[2:] in ((), (1,), (3,))
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or not planes or not array.size:
         raise ValueError(
-            f"a picture is {short(picture)}, expected a path, a file's bytes, or uint8 [H, W] or [H, W, 3]"
+            f"a picture is {short(picture)}, expected a path, a file's bytes, or pixels (uint8) "
+            "[H, W] or [H, W, 3]"
         )
     return array
 

@@ -80,7 +80,7 @@ class Results:
             raise ValueError(f"{path}: results are written to {' or '.join(SUFFIXES)}")
         self._csv = self.path.suffix.lower() == ".csv"
         self._beside = self.path.with_name(f"{self.path.name}.run")
-        self._file: BinaryIO = open(self.path, "a+b", buffering=0)
+        self._file: BinaryIO = open(self.path, "a+b", buffering=0)  # noqa: SIM115
         self.settled: dict[str, Any] | None = None  # what the run before remembered
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,7 +122,9 @@ class Results:
                     if name is None:
                         raise ValueError(f"{self.path}: line {number} is not a result")
                     if done >= len(self._names) or name != self._names[done]:
-                        expected = short(self._names[done]) if done < len(self._names) else "no more"
+                        expected = (
+                            short(self._names[done]) if done < len(self._names) else "no more"
+                        )
                         raise ValueError(
                             f"{self.path}: line {number} is of {short(name)}, expected {expected}: "
                             "the pictures are others than when it was begun"

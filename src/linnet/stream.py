@@ -131,8 +131,9 @@ def _read(net: Session, picture: Picture) -> Array | str:
     except OSError as error:
         return error.strerror or str(error)
     except ValueError as error:
-        named = isinstance(picture, (str, os.PathLike))
-        return str(error).removeprefix(f"{os.fsdecode(picture)}: ") if named else str(error)
+        if isinstance(picture, (str, os.PathLike)):
+            return str(error).removeprefix(f"{os.fsdecode(picture)}: ")
+        return str(error)
 
 
 def _groups(reads: Iterable[Array | str], batch: int) -> Iterator[list[Array | str]]:

@@ -1,4 +1,4 @@
-"""linnet run on folders, lists and patterns of pictures: a line for each, in a file or on stdout."""
+"""linnet run on folders, lists and patterns of pictures: a line for each, in a file or not."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
-from .. import _core, folder, results, stream
+import numpy as np
+
+from .. import folder, results, stream
 from ..answers import Answers
 from ..text import count as counted
 from ..text import listed
@@ -67,7 +68,7 @@ def _shard(text: str) -> tuple[int, int]:
 def split(args: argparse.Namespace) -> list[str]:
     """The arguments that name pictures, which are taken from those that name the model."""
     first = 1 if args.model is None else 0  # the model may be a folder itself
-    names = args.files
+    names: list[str] = args.files
     begin = next((i for i in range(first, len(names)) if folder.names_pictures(names[i])), None)
     if begin is None:
         own = ("out", "resume", "shard", "batch", "readers", "values", "scheduler", "shared_folder")
@@ -90,22 +91,25 @@ def run(args: argparse.Namespace) -> Result | int:
     names: Sequence[str] = folder.named(args.pictures)
     if args.shard:
         names = folder.shard(names, *args.shard)
-    if args.out is None:
-        made, _ = _answers(args, names, None)
-        with closing(made):
+    with ExitStack() as stack:
+        if args.out is None:
+            made, _ = _answers(args, names, None, stack)
             for name, answer in zip(names, made):
                 sys.stdout.buffer.write(results.line(name, answer))
-        return 0
-    with results.Results(args.out, names, _given(args), args.resume) as file:
+            return 0
+        file = stack.enter_context(results.Results(args.out, names, _given(args), args.resume))
         progress = Progress(len(names), file.done)
-        if file.done < len(names):
-            made, settled = _answers(args, names[file.done :], file.settled)
+        left = names[file.done :]
+        if left:
+            made, settled = _answers(args, left, file.settled, stack)
             file.settle(settled)
-            with closing(made):
-                for answers in _for_a_while(zip(names[file.done :], made)):
+            progress.begin()
+            try:
+                for answers in _for_a_while(zip(left, made)):
                     file.add(answers)
                     progress.add(answers)
-        progress.end()
+            finally:
+                progress.end()
         file.finish()
     data = {"file": args.out, "pictures": len(names), **progress.summary()}
     return Result(data, [f"{args.out}: {progress.text()}"])
@@ -116,31 +120,49 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     model, weights, _ = files(args)
     stamps = [os.stat(path) for path in (model, weights) if path is not None]
     names = ("stages", "outputs", "float", "weights_dtype", "fetch", "top", "labels", "values")
-    record = preprocess(args) or {}
+    record = (preprocess(args) or {}).items()
     return {
         "model": [[stamp.st_size, stamp.st_mtime_ns] for stamp in stamps],
         **{name: getattr(args, name) for name in names},
-        **{name: value.tolist() if name == "mean" and hasattr(value, "tolist") else value
-           for name, value in record.items()},
+        **{name: value if name != "mean" else np.array(value).tolist() for name, value in record},
     }
 
 
 def _answers(
-    args: argparse.Namespace, names: Sequence[str], settled: dict[str, Any] | None
-) -> tuple[Generator[stream.Answer, None, None], dict[str, Any]]:
-    """An answer for each picture; and what one that goes on needs to know."""
+    args: argparse.Namespace,
+    names: Sequence[str],
+    settled: dict[str, Any] | None,
+    stack: ExitStack,
+) -> tuple[Iterator[stream.Answer], dict[str, Any]]:
+    """An answer for each picture, until the stack is closed; and what a run that goes on with them
+    has to know.
+    """
     batch = settled["batch"] if settled else args.batch
-    net = load(args)
-    answers = Answers(
-        net,
-        fetch=names_in(args.fetch, net),
-        top=args.top or 5,
-        values=args.values,
-        labels=read_labels(args.labels),
-    )
-    job = stream.settle(net, answers, batch)
-    settled = settled or {"batch": job.batch, "columns": list(results.flat(job.example))}
-    return stream.stream(net, names, answers, job.batch, args.readers), settled
+    net = load(args) if args.scheduler is None or args.fetch else None
+    told: dict[str, Any] = {
+        "fetch": names_in(args.fetch, net) if net else [],
+        "top": args.top or 5,
+        "values": args.values,
+        "labels": read_labels(args.labels),
+    }
+    if args.scheduler is not None:
+        from .. import dask
+
+        model, weights, _ = files(args)
+        how = {"stages": args.stages, "outputs": args.outputs, "arithmetic": arithmetic(args)}
+        packed = dask.packed(model, weights, **how)
+        given = {k: v for k, v in session_options(args).items() if v not in (None, False)}
+        cluster = dask.Cluster(args.scheduler, packed, told, preprocess(args), given)
+        stack.enter_context(cluster)
+        job = cluster.settle(batch)
+        made = cluster.map(names, job, args.readers, args.shared_folder)
+    else:
+        assert net
+        answers = Answers(net, **told)
+        job = stream.settle(net, answers, batch)
+        made = stream.stream(net, names, answers, job.batch, args.readers)
+    stack.enter_context(closing(made))
+    return made, settled or {"batch": job.batch, "columns": list(results.flat(job.example))}
 
 
 def _for_a_while(pairs: Iterator[tuple[str, stream.Answer]]) -> Iterator[list[Any]]:
@@ -161,8 +183,12 @@ class Progress:
 
     def __init__(self, total: int, before: int) -> None:
         self._total, self._done, self._new, self._broken = total, before, 0, 0
-        self._begin = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
+        self.begin()
+
+    def begin(self) -> None:
+        """From now on time is taken."""
+        self._begin = self._shown = time.monotonic()
 
     def add(self, answers: Sequence[tuple[str, stream.Answer]]) -> None:
         self._done += len(answers)
