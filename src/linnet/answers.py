@@ -36,7 +36,7 @@ class Answers:
         self._top, self._values = top, values
         self._given = labels
         self._known = net.labels
-        self._whole = len(outputs) == 1 and not fetch  # the labels are those of this value
+        self._whole = len(outputs) == 1 and self.names == outputs  # whose classes have labels
 
     def of(self, arrays: Sequence[Array]) -> list[dict[str, Any]]:
         """For each image {value's name: {"top": [...]}, or {"values": ...}, or {"shape": ...,
@@ -99,8 +99,6 @@ def is_classes(array: Array) -> bool:
 def _plain(numbers: Any) -> Any:
     """A number, or lists of them, as Python's, of a real the shortest that stands for it alone."""
     array = np.asarray(numbers)
-    if array.dtype.kind != "f":
-        return array.tolist()
-    if array.ndim == 0:
-        return float(str(array[()]))
-    return [_plain(part) for part in array]
+    if array.dtype.kind == "f":
+        array = np.array([float(str(n)) for n in array.ravel()]).reshape(array.shape)
+    return array.tolist()

@@ -157,7 +157,7 @@ class Cluster:
             key = hashlib.sha256(model + text.encode("utf-8", "backslashreplace")).hexdigest()
             self._work = _Work(key, record, options, answers)
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Sending large")  # it is a model
+                warnings.filterwarnings("ignore", message="(Sending large|Large object)")
                 # A task, not data that is scattered, can be run again if its worker is lost.
                 self._model = self._client.submit(bytes, model, key=f"linnet-model-{key}")
         except BaseException:
@@ -293,8 +293,8 @@ def _lost(address: str) -> Iterator[None]:
         yield
     except (TimeoutError, asyncio.TimeoutError):
         raise
-    except (OSError, CancelledError, asyncio.CancelledError) as error:
-        raise RuntimeError(f"{address}: the scheduler is lost: {error}".rstrip(": ")) from None
+    except (OSError, CancelledError, asyncio.CancelledError):
+        raise RuntimeError(f"{address}: the scheduler is lost") from None
 
 
 async def _version_of(scheduler: str) -> str:

@@ -108,6 +108,9 @@ def run(args: argparse.Namespace) -> Result | int:
                 for answers in _for_a_while(zip(left, made)):
                     file.add(answers)
                     progress.add(answers)
+            except RuntimeError as error:
+                so_far = f"{args.out} has {file.done:,} of {len(names):,} lines"
+                raise RuntimeError(f"{error}; {so_far}, --resume goes on with it") from None
             finally:
                 progress.end()
         file.finish()
