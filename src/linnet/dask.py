@@ -136,7 +136,7 @@ class Cluster:
                 "python3-distributed"
             ) from None
         self._address = scheduler
-        own = distributed.__version__
+        own = _release(distributed.__version__)
         try:
             # Asked before a client is made: those of other versions fail in ways of their own.
             theirs = asyncio.run(_version_of(scheduler))
@@ -147,7 +147,8 @@ class Cluster:
                 f"{scheduler}: the scheduler has Dask {theirs}, this program {own}: both and all "
                 "workers need the same"
             )
-        with _lost(scheduler):
+        with _lost(scheduler), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Mismatched versions")  # see _check
             self._client = distributed.Client(scheduler, timeout=_PATIENCE, set_as_default=False)
         try:
             self._wait(own)
@@ -190,26 +191,25 @@ class Cluster:
         """RuntimeError if a worker has another version of Dask or linnet."""
         with _lost(self._address):
             workers = self._client.get_versions()["workers"]
-            others = {
-                address: found["packages"]["distributed"]
+            versions = {
+                address: _release(found["packages"]["distributed"])
                 for address, found in workers.items()
-                if found["packages"]["distributed"] != own
             }
             what = "Dask"
-            if not others:
+            if set(versions.values()) == {own}:
                 what, own = "linnet", linnet.__version__
                 try:
-                    found = self._client.run(_version)
+                    versions = self._client.run(_version)
                 except ImportError:
                     raise RuntimeError(
                         f"{self._address}: a worker has no linnet: install {own} there"
                     ) from None
-                others = {address: version for address, version in found.items() if version != own}
+        others = {address: version for address, version in versions.items() if version != own}
         if others:
             address, version = next(iter(others.items()))
             raise RuntimeError(
-                f"{self._address}: {count(len(others), 'worker')} of {len(workers)}, as {address}, "
-                f"with {what} {version}, not {own} as here: all need the same"
+                f"{self._address}: {count(len(others), 'worker')} of {len(versions)} with {what} "
+                f"{version}, as {address}, not {own} as here: all need the same"
             )
 
     def settle(self, batch: int | None = None) -> streams.Job:
@@ -302,7 +302,12 @@ async def _version_of(scheduler: str) -> str:
 
     async with rpc(scheduler, timeout=_PATIENCE) as remote:
         found = await remote.versions()
-    return str(found["packages"]["distributed"])
+    return _release(found["packages"]["distributed"])
+
+
+def _release(version: str) -> str:
+    """Without what a distribution adds: Debian's 2022.12.1+ds.1 is the 2022.12.1 of PyPI."""
+    return version.partition("+")[0]
 
 
 def _sent(name: Name, shared: bool) -> Any:
