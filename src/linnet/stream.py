@@ -106,9 +106,9 @@ def _less_urgent() -> None:
     """A thread that reads leaves the cores to those of the model: each step of a run ends with its
     slowest thread.
     """
-    if hasattr(os, "setpriority"):
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BESIDE)
+    thread = threading.get_native_id()
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _BESIDE)
 
 
 def _ahead(
