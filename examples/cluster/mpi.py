@@ -18,12 +18,10 @@ from mpi4py import MPI
 def main(model: str, folder: str, out: str, *options: str) -> int:
     world = MPI.COMM_WORLD
     parts = [Path(out).with_suffix(f".{part}.jsonl") for part in range(1, world.size + 1)]
-    part = world.rank + 1
-    status = subprocess.run(
-        [sys.executable, "-m", "linnet", "run", model, folder]
-        + ["--shard", f"{part}/{world.size}", "--out", str(parts[world.rank]), *options],
-        check=False,
-    ).returncode
+    shard = f"{world.rank + 1}/{world.size}"
+    command = [sys.executable, "-m", "linnet", "run", model, folder, "--shard", shard]
+    command += ["--out", str(parts[world.rank]), *options]
+    status = subprocess.run(command, check=False).returncode
     status = world.allreduce(status, op=MPI.MAX)
     if world.rank == 0 and status == 0:
         with open(out, "wb") as file:
