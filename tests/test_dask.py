@@ -87,6 +87,18 @@ def test_errors_of_the_model_are_those_of_the_run(address: str):
         list(dask.map_images(address, digits.MODEL, PICTURES, **how))
 
 
+def test_a_workers_errors_are_not_taken_for_those_of_the_network(
+    address: str, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*given: Any, **how: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(linnet, "load", full)
+    monkeypatch.setattr(dask, "_loaded", None)
+    with pytest.raises(OSError, match="No space left"):
+        list(dask.map_images(address, digits.MODEL, PICTURES, **HOW))
+
+
 def test_a_lost_worker_is_made_good_for(cluster: Any, address: str, expected: list[Any]):
     how = {**HOW, "preprocess": {"mean": np.full((1, 90, 90), 3)}, "top": 3}
     made = dask.map_images(address, digits.MODEL, iter(PICTURES * 10), **how)

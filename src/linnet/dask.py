@@ -200,7 +200,9 @@ class Cluster:
                 what, own = "linnet", linnet.__version__
                 try:
                     versions = self._client.run(_version)
-                except ImportError:
+                except Exception as error:  # of several types, as Dask's version has it
+                    if "No module named 'linnet" not in str(error):
+                        raise
                     raise RuntimeError(
                         f"{self._address}: a worker has no linnet: install {own} there"
                     ) from None
@@ -268,14 +270,15 @@ class Cluster:
         alone = None  # since when there has been no worker
         while True:
             try:
-                with _lost(self._address):
+                with _lost(self._address, task):
                     return task.result(timeout=2)
-            except (TimeoutError, asyncio.TimeoutError):
-                pass
             except distributed.KilledWorker:
                 raise RuntimeError(
                     f"{self._address}: {_FAILURES + 1} workers died of the same pictures"
                 ) from None
+            except (TimeoutError, asyncio.TimeoutError):
+                if task.status == "error":
+                    raise
             if self._client.status != "running":
                 raise RuntimeError(f"{self._address}: the scheduler is lost")
             if self._threads():
@@ -287,13 +290,17 @@ class Cluster:
 
 
 @contextmanager
-def _lost(address: str) -> Iterator[None]:
-    """Dask's errors when a scheduler goes, of several types, as one that says so."""
+def _lost(address: str, task: Any = None) -> Iterator[None]:
+    """Dask's errors when a scheduler goes, of several types, as one that says so; those of a task
+    as they are.
+    """
     try:
         yield
     except (TimeoutError, asyncio.TimeoutError):
         raise
     except (OSError, CancelledError, asyncio.CancelledError):
+        if task is not None and task.status == "error":
+            raise
         raise RuntimeError(f"{address}: the scheduler is lost") from None
 
 
