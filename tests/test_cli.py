@@ -492,7 +492,7 @@ def test_compare_is_wired(call: Call) -> None:
         (["fly"], "'fly'"),
         (["run"], "nothing to run on"),
         (["run", "--fill", "zeros"], "a model is needed"),
-        (["run", "digits"], "give --image, --inputs or --fill"),
+        (["run", "digits"], "give pictures, --image, --inputs or --fill"),
         (["run", "digits", "--fill", "ones"], "'ones'"),
         (["run", "digits", "--nonsense"], "--nonsense"),
         (["run", "digits", "--fill", "zeros", "--image", DIGIT], "not allowed with"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import linnet
-from linnet import Preprocess, formats, passes
+from linnet import Preprocess, formats, passes, preprocess
 from linnet.formats import Source, onnx_metadata
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
@@ -420,3 +421,42 @@ def test_a_damaged_record_is_told_when_it_is_needed(tmp_path: Path) -> None:
     assert net(np.zeros((1, 3, 4, 5), np.float32)).shape == (1, 3, 4, 5)
     with pytest.raises(ValueError, match="size is 4"):
         net.run_image(photo(4, 5, 3))
+
+
+def jpeg(mode: str = "RGB", **options: Any) -> bytes:
+    image_module = pytest.importorskip("PIL.Image", reason="the image extra is not installed")
+    pixels = np.random.default_rng(3).integers(0, 256, (9, 13, 3), np.uint8)
+    photo = image_module.fromarray(pixels).resize((52, 36)).convert(mode)
+    file = BytesIO()
+    photo.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpegs_have_the_same_pixels_whoever_decodes_them(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("simplejpeg", reason="the jpeg extra is not installed")
+    data = jpeg(mode)
+    decoded = preprocess.read_picture(data)
+    monkeypatch.setattr(preprocess, "_simplejpeg", lambda: None)
+    np.testing.assert_array_equal(decoded, preprocess.read_picture(data))
+    assert decoded.shape == ((36, 52) if mode == "L" else (36, 52, 3))
+
+
+def test_jpegs_are_upright() -> None:
+    exif = pytest.importorskip("PIL.Image", reason="the image extra is not installed").Exif()
+    exif[274] = 6  # lies on its side
+    upright, turned = (preprocess.read_picture(jpeg(**how)) for how in ({}, {"exif": exif}))
+    np.testing.assert_array_equal(turned, np.rot90(upright, -1))
+
+
+def test_a_jpeg_that_is_cut_short_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a readable image: image file is truncated"):
+        preprocess.read_picture(jpeg()[:-200])
+
+
+def test_a_file_may_be_given_as_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "p.jpg").write_bytes(jpeg())
+    record = linnet.Preprocess(size=(8, 8))
+    np.testing.assert_array_equal(record(jpeg()), record(tmp_path / "p.jpg"))

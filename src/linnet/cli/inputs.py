@@ -15,7 +15,7 @@ import numpy.typing as npt
 import linnet
 
 from .. import digits
-from ..text import listed, shape_text, short
+from ..text import decode, listed, shape_text, short
 from .options import arithmetic, given_preprocess, session_options
 
 _OWN = {name: digits.MODEL.with_name(f"{name}.onnx") for name in ("digits", "yard")}
@@ -58,15 +58,16 @@ def load(args: argparse.Namespace) -> linnet.Session:
 
 
 def preprocess(args: argparse.Namespace) -> dict[str, Any] | None:
-    """The fields of linnet.Preprocess that were given, None without --image."""
+    """The fields of linnet.Preprocess that were given, None without pictures."""
     if not hasattr(args, "image"):
         return None
     given = given_preprocess(args)
-    if given and args.image is None:
+    pictures = args.image or getattr(args, "pictures", None)
+    if given and not pictures:
         raise ValueError(f"--{next(iter(given))} is for --image")
-    if args.image is not None and args.shapes is not None:
+    if pictures and args.shapes is not None:
         raise ValueError("--shapes is for made-up input, not for --image")
-    return None if args.image is None else given
+    return given if pictures else None
 
 
 def feed(args: argparse.Namespace, net: linnet.Session) -> list[npt.NDArray[Any]]:
@@ -120,6 +121,29 @@ def read_arrays(path: str, name: str) -> dict[str, npt.NDArray[Any]]:
             zipfile.BadZipFile,
         ) as error:
             raise ValueError(f"{path}: not a readable .npz or .npy file: {error}") from None
+
+
+def names_in(text: str | None, net: linnet.Session) -> list[str]:
+    """The values that a list with commas names, some of which may be in the names themselves."""
+    known = {value.name for value in net.values} if text else set()
+    parts = text.split(",") if text else []
+    names = []
+    while parts:
+        ends = range(len(parts), 0, -1)
+        end = next((end for end in ends if ",".join(parts[:end]) in known), 1)
+        names.append(",".join(parts[:end]))
+        parts = parts[end:]
+    return [name for name in names if name]
+
+
+def read_labels(path: str | None) -> list[str] | None:
+    """What a file calls the classes, one a line."""
+    if path is None:
+        return None
+    try:
+        return decode(Path(path).read_bytes()).splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file") from None
 
 
 def check_writable(path: str | Path | None) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .. import digits, quantize
+from .. import digits, folder, quantize
 from ..compare.chart import Chart
 from ..graph import Array, Graph
 from ..model import canonical
@@ -152,7 +152,7 @@ def _samples(args: argparse.Namespace, graph: Graph) -> samples.Samples:
     if given and args.images is None:
         raise ValueError(f"--{next(iter(given))} is for --images")
     if args.images is not None:
-        pictures = samples.pictures(args.images)
+        pictures = folder.pictures(args.images)
         found = samples.from_pictures(graph, recorded(graph.metadata), pictures)
         labels = None if args.labels is None else samples.read_labels(args.labels, pictures)
     elif args.inputs is not None:

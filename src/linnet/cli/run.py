@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import zipfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..text import decode, shape_text
-from .inputs import check_writable, feed, load
+from ..answers import Answers, is_classes
+from ..text import shape_text
+from . import many
+from .inputs import check_writable, feed, load, names_in, read_labels
 from .options import add_inputs, add_model, add_session, count
 from .result import Result
 
@@ -21,7 +22,7 @@ Array = npt.NDArray[np.float32]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add_model(parser)
+    add_model(parser, "MODEL [WEIGHTS] [PICTURES]")
     add_session(parser)
     add_inputs(parser)
     add("--top", type=count, metavar="K", help="print the K best classes (default for images: 5)")
@@ -29,18 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="FILE", help="names of the classes, one a line (default: the model's)")
     add("--fetch", metavar="NAME,NAME", help="values to compute instead of the outputs")
     add("--save-outputs", metavar="FILE.npz", help="write all computed values")
+    many.add_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> Result:
+def run(args: argparse.Namespace) -> Result | int:
     """Compute; print the best classes where an output is a list of classes, else statistics."""
+    args.pictures = many.split(args)
+    if args.pictures:
+        return many.run(args)
     if args.image is None and args.inputs is None and args.fill is None:
-        raise ValueError("nothing to run on: give --image, --inputs or --fill")
+        raise ValueError("nothing to run on: give pictures, --image, --inputs or --fill")
     check_writable(args.save_outputs)
     net = load(args)
     arrays = feed(args, net)
-    known = [value.name for value in (net.values if args.fetch else net.outputs)]
-    names = _names(args.fetch, set(known)) if args.fetch else known
-    outputs = dict(zip(names, net.run(arrays, fetch=names)))
+    fetch = names_in(args.fetch, net)
+    answers = Answers(net, fetch=fetch, labels=read_labels(args.labels))
+    outputs = dict(zip(answers.names, net.run(arrays, fetch=answers.names)))
     if args.save_outputs is not None:
         _save(args.save_outputs, outputs)
 
@@ -59,21 +64,12 @@ def run(args: argparse.Namespace) -> Result:
     lines = []
     for name, y in outputs.items():
         images = y[None] if alone else y
-        scores = images.reshape(len(images), -1)
-        if top is None or scores.shape[1] != images.shape[1] or scores.shape[1] == 1:
+        if top is None or not is_classes(images):
             statistics = ", ".join(f"{key} {data[name][key]:.6g}" for key in ("min", "max", "mean"))
             lines.append(f"{name} {shape_text(y.shape)}: {statistics}")
             continue
-        whole = known == [name] and not args.fetch
-        labels = _labels(args.labels, scores.shape[1], net.labels, whole)
-        data[name]["top"] = []
-        for row, values in zip(rows, scores):
-            best = np.argsort(-values.astype(np.float64), kind="stable")[:top]
-            found = [
-                {"index": int(i), "label": labels.get(int(i)), "value": float(values[i])}
-                for i in best
-            ]
-            data[name]["top"].append(found)
+        data[name]["top"] = answers.best(images, top)
+        for row, found in zip(rows, data[name]["top"]):
             lines.append(row if len(outputs) == 1 else f"{row}: {name}")
             lines += [
                 f"  {f['value']:9.6f}  {f['label'] or 'class ' + str(f['index'])}" for f in found
@@ -81,33 +77,6 @@ def run(args: argparse.Namespace) -> Result:
     if args.top is not None and not any("top" in d for d in data.values()):
         raise ValueError("--top: no value computed is a list of classes, N x C")
     return Result({"inputs": list(rows), "outputs": data}, lines)
-
-
-def _names(text: str, known: set[str]) -> list[str]:
-    """The values that a list with commas names, some of which may be in the names themselves."""
-    parts = text.split(",")
-    names = []
-    while parts:
-        ends = range(len(parts), 0, -1)
-        end = next((end for end in ends if ",".join(parts[:end]) in known), 1)
-        names.append(",".join(parts[:end]))
-        parts = parts[end:]
-    return [name for name in names if name]
-
-
-def _labels(path: str | None, classes: int, known: Sequence[str], single: bool) -> dict[int, str]:
-    """Of a file, with one for each class; or those the model has, of its single output be it for
-    some classes only.
-    """
-    if path is None:
-        return dict(enumerate(known)) if single or len(known) == classes else {}
-    try:
-        labels = decode(Path(path).read_bytes()).splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file") from None
-    if len(labels) != classes:
-        raise ValueError(f"{path}: {len(labels)} labels for {classes} classes")
-    return dict(enumerate(labels))
 
 
 def _save(path: str, arrays: Mapping[str, Array]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from ..preprocess import Preprocess, prepared
 from ..session import Session, ValueInfo
 from ..text import count, listed, shape_text
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _MOST_NUMBERS = 1 << 24  # of values that are kept at once
 _MOST_KEPT = 1 << 27  # bytes of pictures that have become inputs
 
@@ -88,35 +88,21 @@ def from_arrays(graph: Graph, arrays: Mapping[str, Array]) -> Samples:
     return Samples(max(counts), lambda rows: {k: v[list(rows)] for k, v in given.items()})
 
 
-def pictures(folder: str | Path) -> list[Path]:
-    """The pictures of a folder and those below it, in the order of their names.
-
-    ValueError if there are none; OSError if it cannot be read.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        next(root.iterdir())  # OSError says why
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not found:
-        raise ValueError(f"{folder}: there are no pictures ({', '.join(sorted(SUFFIXES))})")
-    return found
-
-
-def from_pictures(graph: Graph, record: Preprocess | None, files: Sequence[Path]) -> Samples:
+def from_pictures(graph: Graph, record: Preprocess | None, files: Sequence[str]) -> Samples:
     """Pictures as a record says that they become the input, read when they are taken.
 
     ValueError if the model takes no pictures; then, too, if they differ in size, or names a file
     that is none.
     """
     values = information(graph)
-    prepared(record, values, [str(files[0])])
+    prepared(record, values, [files[0]])
     (name,) = (value.name for value in values)
     kept: dict[int, Array] = {}  # those that judge are taken again and again
 
     def one(row: int) -> Array:
         if row in kept:
             return kept[row]
-        made = prepared(record, values, [str(files[row])])
+        made = prepared(record, values, [files[row]])
         made = made if graph.batchless else made[0]
         if made.nbytes * (len(kept) + 1) <= _MOST_KEPT:
             kept[row] = made
@@ -131,7 +117,7 @@ def from_pictures(graph: Graph, record: Preprocess | None, files: Sequence[Path]
     return Samples(len(files), take)
 
 
-def read_labels(path: str | Path, files: Sequence[Path] | None = None) -> Array:
+def read_labels(path: str | Path, files: Sequence[str] | None = None) -> Array:
     """True classes: integers of an .npy file, or lines of text with one each, in the order of the
     inputs. With the files of pictures, a line may name one before its class, and the lines have any
     order.
@@ -155,10 +141,11 @@ def read_labels(path: str | Path, files: Sequence[Path] | None = None) -> Array:
     known = {words[0]: int(words[-1]) for _, words in rows if len(words) == 2}
     found, missing = [], []
     for file in files or ():
-        label = known.get(str(file), known.get(file.name))
+        name = os.path.basename(file)
+        label = known.get(file, known.get(name))
         found.append(label or 0)
         if label is None:
-            missing.append(file.name)
+            missing.append(name)
     if files is None or missing:
         what = f"no class of {listed(missing)}" if missing else "names files, but there are none"
         raise ValueError(f"{path}: {what}")
