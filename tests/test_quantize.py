@@ -274,6 +274,25 @@ def test_what_cannot_be_integers():
         Network(Graph("n", [Node("Relu", "r", ["x"], ["y"])], {}, [Value("x", (0, 3))], ["y"]))
 
 
+def test_arithmetic_with_a_number_for_each_channel_is_of_integers():
+    drawn = Drawn(0, 4, 6, 6)
+    conv = drawn.conv("x", 4, 4, 1, 1)
+    each = drawn.node("Mul", drawn.node("Relu", conv), drawn.weights(4, 1, 1))
+    grid = drawn.node("Add", each, drawn.weights(6, 6))
+    graph = drawn.done(drawn.conv(drawn.node("Relu", grid), 4, 4, 1, 1))
+    network = Network(graph)
+    kinds = {unit.node.op: unit.kind for unit in network.units}
+    assert kinds["Mul"] == "scaling" and kinds["Add"] == ""
+    drawn.graph.nodes[-3:] = []
+    graph = drawn.done(drawn.conv(each, 4, 4, 1, 1))
+    network, calibration = calibrated(graph, images(4, 4, 6, 6))
+    scheme = Scheme(network, all_int8(network))
+    assert integer_units(scheme) == ["Conv", "Mul", "Conv"]
+    made, _ = written(scheme, calibration)
+    steps = linnet.load(made).explain()
+    assert sum(step.problem.startswith("conv") for step in steps) == 3
+
+
 def test_layers_of_the_same_weights_are_one():
     drawn = Drawn(0, 4, 6, 6)
     w = drawn.weights(4, 4, 1, 1)

@@ -149,7 +149,10 @@ def _typical(losses: Array) -> Loss:
 
 def noise(right: Outputs, found: Outputs) -> float:
     """The power of the differences relative to that of the right values, the mean over outputs."""
-    pairs = [(_samples(right[name], True), _samples(found[name], True)) for name in right]
+    pairs = []
+    for name in right:  # which may have been run in other parts
+        a, b = (np.concatenate([x.reshape(-1) for x in side[name]]) for side in (right, found))
+        pairs.append((_samples([a], True), _samples([b], True)))
     return float(_noises(pairs).mean())
 
 
