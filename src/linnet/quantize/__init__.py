@@ -89,7 +89,7 @@ def quantize(
         calibration.see(values, images)
         done += images
     progress("calibrating", len(calibrating), len(calibrating))
-    judge = Judge(graph, Runner(graph), samples, judging, metric)
+    judge = Judge(graph, Runner(graph), samples, judging, metric, margin=max_loss)
     per_image = (time.monotonic() - begun) / (len(calibrating) + len(judging))
     least = fixed_batch(graph) or 1
     one = samples.take(plain.usable(rows)[:least])

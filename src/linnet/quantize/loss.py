@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,8 @@ class Judge:
     metric: "top1", of how many the largest output is another class or, with labels, of how many
     fewer it is the true one, as a fraction; "rms", of the differences relative to the outputs';
     "cosine", 1 - the cosine of both, the mean over samples. By default top1 of a network whose last
-    judged value is a list of classes, else rms.
+    judged value is a list of classes, else rms. margin: of a network that is beyond it, top1 needs
+    not be known exactly.
     ValueError if the metric is not possible.
     """
 
@@ -60,7 +61,10 @@ class Judge:
         samples: Samples,
         rows: Sequence[int],
         metric: str | None,
+        *,
+        margin: float = math.inf,
     ) -> None:
+        self._margin = margin
         self.names = judged(graph)
         self.samples, self.rows = samples, runner.usable(rows)
         self._right = runner.all(samples, self.rows, self.names)
@@ -79,7 +83,7 @@ class Judge:
             raise ValueError(
                 f"class {self._labels.max()} is among the labels, the model has {classes}"
             )
-        self._best = self._top1(self._right) if listed else np.empty(0, np.int64)
+        self._best = self._top1(self._right[self.names[-1]]) if listed else np.empty(0, np.int64)
 
     @property
     def correct(self) -> float | None:
@@ -101,25 +105,36 @@ class Judge:
         return loss.upper <= margin or (few and loss.value <= 0)
 
     def loss(self, runner: Runner) -> Loss:
+        if self.metric == "top1":
+            return self._share_lost(runner)
         found = runner.all(self.samples, self.rows, self.names)
         if self.metric == "rms":
             power = _typical(_noises(self._pairs(found)))
             return Loss(math.sqrt(power.value), math.sqrt(power.upper))
-        if self.metric == "cosine":
-            return max(_typical(_cosines(*each)) for each in self._pairs(found))
-        best = self._top1(found)
+        return max(_typical(_cosines(*each)) for each in self._pairs(found))
+
+    def _share_lost(self, runner: Runner) -> Loss:
+        """Of all samples, or of the first that lose more than all may."""
         right = self._best if self._labels is None else self._labels
-        before, now = self._best == right, best == right
-        lost, won = int((before & ~now).sum()), int((now & ~before).sum())
-        return Loss((lost - won) / len(best), upper_end(lost, won, len(best)))
+        most = max(self._margin, upper_end(0, 0, len(self.rows)))
+        lost = won = seen = 0
+        for count, values in runner.values(self.samples, self.rows, self.names[-1:]):
+            part = slice(seen, seen + count)
+            before = self._best[part] == right[part]
+            now = self._top1(values.values()) == right[part]
+            lost, won = lost + int((before & ~now).sum()), won + int((now & ~before).sum())
+            seen += count
+            if upper_end(lost, won, len(self.rows)) > most:
+                break
+        return Loss((lost - won) / seen, upper_end(lost, won, seen))
 
     def _pairs(self, found: Outputs) -> list[Pair]:
         """Of each output what is right and what was found, of each sample."""
         single = self._single
         return [(_samples(self._right[n], single), _samples(found[n], single)) for n in self.names]
 
-    def _top1(self, outputs: Outputs) -> Array:
-        rows = np.concatenate([y.reshape(-1, self._classes) for y in outputs[self.names[-1]]])
+    def _top1(self, outputs: Iterable[Array]) -> Array:
+        rows = np.concatenate([y.reshape(-1, self._classes) for y in outputs])
         return np.asarray(rows.argmax(axis=1))
 
 
