@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..passes import canonicalize
 from .calibrate import Calibration
 from .costs import Meter, load
-from .loss import NO_LOSS, Judge, Loss, noise
+from .loss import NO_LOSS, Judge, Loss, before_softmax, noise
 from .samples import Runner
 from .scheme import PRECISIONS, Assignment, Network, Scheme
 from .write import simulated
@@ -127,7 +127,8 @@ class Chooser:
     def measure_noise(self, runner: Runner, rows: Sequence[int]) -> None:
         """Of each layer alone, in each precision that may pay, on few samples."""
         judge = self.judge
-        right = runner.all(judge.samples, rows, judge.names)
+        names = before_softmax(self.network.graph, judge.names)
+        right = runner.all(judge.samples, rows, names)
         plain = {name: choices[0] for name, choices in self.choices.items()}
         for done, (name, worth) in enumerate(self._worthwhile().items()):
             self.progress("loss of each layer", done, len(self.choices))
@@ -137,13 +138,13 @@ class Chooser:
                     self.noise[name][own] = 0.0
                     continue
                 scheme = Scheme(self.network, {**dict.fromkeys(plain, "f32"), name: own})
-                found = self._runner(scheme).all(judge.samples, rows, judge.names)
+                found = self._runner(scheme, names).all(judge.samples, rows, names)
                 self.noise[name][own] = max(noise(right, found), LEAST_NOISE)
         self.progress("loss of each layer", len(self.choices), len(self.choices))
 
-    def _runner(self, scheme: Scheme) -> Runner:
-        """What computes the values that are judged."""
-        graph = replace(simulated(scheme, self.calibration), outputs=self.judge.names)
+    def _runner(self, scheme: Scheme, names: Sequence[str]) -> Runner:
+        """What computes these values."""
+        graph = replace(simulated(scheme, self.calibration), outputs=list(names))
         return Runner(canonicalize(graph))
 
     @property
@@ -203,7 +204,7 @@ class Chooser:
         if key not in self._tried:
             scheme = Scheme(self.network, assignment)
             plain = set(key) == {"f32"}
-            loss = NO_LOSS if plain else self.judge.loss(self._runner(scheme))
+            loss = NO_LOSS if plain else self.judge.loss(self._runner(scheme, self.judge.names))
             self._tried[key] = Point(assignment, loss, self.estimate(assignment))
             self.points.append(self._tried[key])
         return self._tried[key]

@@ -43,6 +43,21 @@ def judged(graph: Graph) -> list[str]:
     return list(dict.fromkeys(names)) or list(graph.outputs)
 
 
+def before_softmax(graph: Graph, names: Sequence[str]) -> list[str]:
+    """The values, or of probabilities what a Softmax makes them of: where those are all but 0 or 1,
+    no change shows in them.
+    """
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    found = []
+    for name in names:
+        node = makers.get(name)
+        while node is not None and node.op in ("Flatten", "Reshape", "Transpose"):
+            node = makers.get(node.inputs[0])
+        softmax = node is not None and node.op == "Softmax"
+        found.append(node.inputs[0] if node and softmax else name)
+    return found
+
+
 class Judge:
     """Compares networks with the float32 one on some samples.
 
