@@ -193,14 +193,16 @@ def _samples(values: list[Array], single: bool) -> list[Array]:
 
 
 def _noises(pairs: list[Pair]) -> Array:
-    """What each sample adds to the noise, times how many there are. Infinite where they do not
-    compare.
+    """What each sample adds to the noise, times how many there are; one number where outputs have
+    other samples. Infinite where they do not compare.
     """
     parts = []
     for a, b in pairs:
         power = sum(float(x @ x) for x in a) / len(a)
-        changes = [_change(x, y) for x, y in zip(a, b)]
+        changes = [_change(x, y) for x, y in zip(a, b)] if len(a) == len(b) else [math.inf]
         parts.append([c / power if power > 0 else (math.inf if c else 0.0) for c in changes])
+    if len({len(part) for part in parts}) > 1:
+        return np.array([np.mean([np.mean(part) for part in parts])])
     return np.asarray(np.mean(parts, axis=0))
 
 
@@ -218,4 +220,5 @@ def _cosines(right: list[Array], found: list[Array]) -> Array:
         size = math.sqrt(float(a @ a) * float(b @ b))
         return 1 - float(a @ b) / size if size > 0 else float((a != b).any())
 
-    return np.array([one(a, b) for a, b in zip(right, found)])
+    same = len(right) == len(found)
+    return np.array([one(a, b) for a, b in zip(right, found)] if same else [math.inf])
