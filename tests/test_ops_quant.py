@@ -104,6 +104,43 @@ def test_order_of_axes_and_scales_do_not_mind_each_other():
     np.testing.assert_array_equal(linnet.load(net)(X), expected)
 
 
+C = np.array([0.5, -2, 0.01], np.float32).reshape(3, 1, 1)
+ARITHMETIC = {
+    "sum": [("Add", "a,c", "b")],
+    "difference": [("Sub", "a,c", "b")],
+    "product": [("Mul", "a,c", "b")],
+    "quotient": [("Div", "a,c", "b")],
+    "one number": [("Add", "a,s", "b")],
+    "both": [("Mul", "a,c", "t"), ("Add", "t,c", "b")],
+    "limited": [("Add", "a,c", "t"), ("Relu", "t", "b")],
+}
+
+
+@pytest.mark.parametrize("kind", ARITHMETIC)
+def test_arithmetic_with_constants_between_integers_is_of_integers(kind: str):
+    around = [("DequantizeLinear", "q,s,z", "a"), *ARITHMETIC[kind]]
+    nodes = [("QuantizeLinear", "x,s,z", "q"), *around, ("QuantizeLinear", "b,s2,z2", "y")]
+    net = graph(nodes, "y", c=C)
+    steps = [step.problem for step in linnet.load(net).explain()]
+    assert not any(" f32" in step for step in steps[1:])
+    expected = interpret.run(net, {"x": X})["y"]
+    found = linnet.load(net)(X)
+    assert found.dtype == np.uint8
+    # A term is rounded to 1/127 of the step that its input is a multiple of.
+    apart = np.abs(found.astype(int) - expected)
+    assert apart.max() <= 1 and np.mean(apart > 0) < 0.02
+
+
+def test_arithmetic_with_constants_stays_real_where_integers_would_not_do():
+    quantize = ("QuantizeLinear", "x,s,z", "q")
+    nodes = [quantize, ("DequantizeLinear", "q,s,z", "a"), ("Add", "a,c", "y")]
+    assert "Conv" not in operators(graph(nodes, "y", c=C))  # real numbers are asked for
+    nodes = [*nodes[:2], ("Mul", "a,c", "b"), ("QuantizeLinear", "b,s2,z2", "y")]
+    assert "Conv" not in operators(graph(nodes, "y", c=0 * C))
+    nodes[2] = ("Add", "a,c", "b")
+    assert "Conv" not in operators(graph(nodes, "y", c=C * 1e12))
+
+
 # Computed with the reals: as asked, or as there are no integers of 8 bits.
 
 
@@ -115,17 +152,28 @@ def in_float(nodes: Sequence[tuple[str, str, str]], outputs: str, **more: Any) -
 def test_reals_are_kept_within_what_integers_stand_for(wide: bool):
     steps = [("QuantizeLinear", "x,s,z", "q"), ("DequantizeLinear", "q,s,z", "y")]
     least, most = -128, 127
+    net = in_float(steps, "y")
     if wide:
         least, most = -32768, 32767
-        zero, scale = np.array(-5, np.int16), np.array(2**-14, np.float32)
-        net = graph(steps, "y", z=zero, s=scale)
-    else:
-        net = in_float(steps, "y")
+        net = in_float(steps, "y", z=np.array(-5, np.int16), s=np.array(2**-14, np.float32))
     assert operators(net) == ["Clip"]
     y = linnet.load(net)(X)
     scale = net.initializers["s"]
     np.testing.assert_allclose(y, np.clip(X, (least + 5) * scale, (most + 5) * scale), rtol=1e-6)
     assert np.abs(y - interpret.run(net, {"x": X})["y"]).max() <= 0.0101
+
+
+def test_reals_are_rounded_to_integers_of_16_bits():
+    zero, scale = np.array(-5, np.int16), np.array(1e-4, np.float32)
+    steps = [("QuantizeLinear", "x,s,z", "q"), ("DequantizeLinear", "q,s,z", "y")]
+    net = replace(graph(steps, "y", z=zero, s=scale), outputs=["y", "q"])
+    y, q = linnet.load(net).run([X])
+    expected = interpret.run(net, {"x": X})["q"]
+    assert expected.min() == -30005 and expected.max() == 29995
+    # A quotient and a product with the reciprocal are apart where they lie next to a half.
+    apart = np.abs(q.astype(int) - expected)
+    assert apart.max() <= 1 and np.mean(apart > 0) < 0.05
+    np.testing.assert_allclose(y, (q.astype(np.float32) + 5) * scale, rtol=1e-6)
 
 
 def test_integers_are_rounded_where_they_are_asked_for():

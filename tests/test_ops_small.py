@@ -92,6 +92,28 @@ def test_halves(op: str) -> None:
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("constant", [False, True])
+def test_products_of_matrices_of_halves(constant: bool) -> None:
+    """Sums are of float32, rounded once."""
+    random = np.random.default_rng(1)
+    a, b = (random.standard_normal(shape).astype(np.float16) for shape in ((2, 3, 4), (2, 4, 5)))
+    b = b[0] if constant else b
+    got = run("MatMul", a, b, constant=1 if constant else None)
+    want = a.astype(np.float32) @ b.astype(np.float32)
+    assert got.dtype == np.float16
+    np.testing.assert_allclose(got.astype(np.float32), want, rtol=2**-11, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_convolutions_of_halves(op: str) -> None:
+    random = np.random.default_rng(1)
+    x = random.standard_normal((2, 3, 8, 8)).astype(np.float16)
+    w = random.standard_normal((3, 3, 2, 2)).astype(np.float16)
+    got, want = run(op, x, w, constant=1), run(op, x.astype("f"), w.astype("f"), constant=1)
+    assert got.dtype == np.float16
+    np.testing.assert_array_equal(got, want.astype(np.float16))
+
+
 def test_types_do_not_mix() -> None:
     with pytest.raises(ValueError, match="float32 and int8; cast them"):
         run("Add", np.ones((1, 3), np.int8), np.ones((1, 3), np.float32))

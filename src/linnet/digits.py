@@ -20,15 +20,17 @@ class Labelled(NamedTuple):
 
 
 def held_out(size: int) -> Labelled:
-    """The handwritten digits that the model was not trained on, as [360, 1, size, size].
-
-    Their 8x8 pixels are enlarged as they were for training: bilinear, border pixels repeated,
-    rounded to grey levels (bench/train_digits.py).
-    """
+    """The handwritten digits that the model was not trained on, as [360, 1, size, size]."""
     with np.load(HELD_OUT) as file:
-        images, labels = file["images"], file["labels"].astype(np.int64)
+        return Labelled(enlarged(file["images"], size), file["labels"].astype(np.int64))
+
+
+def enlarged(images: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.float32]:
+    """Grey levels [n, s, s] as inputs [n, 1, size, size], enlarged as they were for training:
+    bilinear, border pixels repeated, rounded to grey levels (bench/train_digits.py).
+    """
     source = images.shape[-1]
     centre = ((np.arange(size) + 0.5) * source / size - 0.5).clip(0, source - 1)
     weights = np.maximum(0, 1 - np.abs(centre[:, None] - np.arange(source)))
-    enlarged = np.floor(weights @ images @ weights.T + 0.5)
-    return Labelled((enlarged[:, None] / 255).astype(np.float32), labels)
+    rounded = np.floor(weights @ images @ weights.T + 0.5)
+    return np.asarray((rounded[:, None] / 255).astype(np.float32))

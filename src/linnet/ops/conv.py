@@ -13,6 +13,7 @@ from ..text import shape_text
 from ._lowering import Call, Lowering, Refusal
 from ._moving import blocks_to_pixels, slice_of
 from ._registry import Operator
+from ._small import of_any_type
 from ._window import (
     Pair,
     deepened,
@@ -84,6 +85,7 @@ def conv_fused(
     return y if pool is None else max_pool(y, **pool)
 
 
+@of_any_type
 @lower_rows_too
 def lower_conv(low: Lowering, call: Call) -> None:
     """Of images, rows [N, C, W] or volumes [N, C, D, H, W], with any strides, pads, dilations and
@@ -313,6 +315,7 @@ def _spread(
     return axes
 
 
+@of_any_type
 @lower_rows_too
 def lower_conv_transpose(low: Lowering, call: Call) -> None:
     """Of images or rows [N, C, W]: a convolution whose channels are the phases of the output, then

@@ -12,6 +12,7 @@ from . import _lifting
 from ._broadcast import arithmetic, repeat_along
 from ._lowering import Call, Lowering, Refusal
 from ._registry import Operator
+from ._small import of_any_type
 from ._turned import transposed
 
 
@@ -36,6 +37,7 @@ def matmul(a: Array, b: Array) -> Array:
     return np.asarray(a @ b)
 
 
+@of_any_type
 def lower_product(low: Lowering, call: Call) -> None:
     """[N, C] times a matrix, plus a bias of each output; of each number where there is no batch.
     Of two computed matrices where axis 0 is no batch."""
@@ -86,6 +88,7 @@ def lower_product(low: Lowering, call: Call) -> None:
         arithmetic(low, call, "Add", (y, whole))
 
 
+@of_any_type
 def lower_matmul(low: Lowering, call: Call) -> None:
     """A value times a matrix or a matrix times a value, one matrix for all or one for each index
     of the axes between: convolutions of 1x1 whose channels are the summed axis. Two values: of each

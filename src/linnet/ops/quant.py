@@ -151,7 +151,7 @@ def quantize_linear(
 
 
 class Quantized(NamedTuple):
-    """The integers that stand for the reals `base`, which have not been rounded to them."""
+    """The integers that stand for the reals `base`, which may not have been rounded to them."""
 
     base: str
     scale: float
@@ -268,10 +268,30 @@ def _by_computed(low: Lowering, call: Call) -> None:
     arithmetic(low, call, "Mul", (real, scale))
 
 
+def _within(low: Lowering, call: Call, x: str, given: _Parameters) -> str:
+    """Reals within what integers stand for. To 16 bits they are rounded, of which float32 has all;
+    in float, or to more bits, they are not.
+    """
+    limits = np.iinfo(given.zero.dtype)
+    bounds = [float(n - int(given.zero)) for n in (limits.min, limits.max)]
+    rounds = given.zero.dtype.itemsize == 2 and not low.graph.in_float
+    if rounds:
+        x = _by_number(low, call, "Mul", (x, 1 / given.number), "scaled")
+        x = pointwise(low, call, "Round", [x], step="rounded")
+    else:
+        bounds = [n * given.number for n in bounds]
+    ends = [
+        low.add_constant(f"{call.output}.{what}", np.array(n, np.float32))
+        for what, n in zip(("least", "most"), bounds)
+    ]
+    x = pointwise(low, call, "Clip", [x, *ends], step="limited" if rounds else "real")
+    return _by_number(low, call, "Mul", (x, given.number), "real") if rounds else x
+
+
 def lower_quantize(low: Lowering, call: Call) -> None:
-    """To 8 bits with one scale as it is; to more, reals kept within what the integers stand for,
-    and rounded to them only where something reads the integers. With a scale for each index of an
-    axis, or one that is computed, rounded in float."""
+    """To 8 bits with one scale as it is; to 16, reals rounded to what the integers stand for; to
+    more, kept within that, and rounded only where something reads the integers. With a scale for
+    each index of an axis, or one that is computed, rounded in float."""
     x = call.input(0)
     low.shape(x)
     if call.input(1) in low.shapes:
@@ -295,14 +315,7 @@ def lower_quantize(low: Lowering, call: Call) -> None:
         real = _each(low, call, "Add", (real, zero), "shifted")
         low.emit(call, "Cast", [real], {"to": _TO_ONNX[zero.dtype.name]})
     else:
-        limits = np.iinfo(zero.dtype)
-        bounds = [
-            low.add_constant(
-                f"{call.output}.{what}", np.array((n - int(zero)) * given.number, np.float32)
-            )
-            for what, n in (("least", limits.min), ("most", limits.max))
-        ]
-        base = pointwise(low, call, "Clip", [x, *bounds], step="real")
+        base = _within(low, call, x, given)
         later = Quantized(base, given.number, int(zero), zero.dtype)
         low.postpone(call.output, later, low.shape(x), zero.dtype)
 

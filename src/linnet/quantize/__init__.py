@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..graph import Array, Graph
 from .calibrate import METHODS, Calibration
-from .choose import Chooser, Point, Progress, not_worse
+from .choose import WORTH, Chooser, Point, Progress, not_worse
 from .costs import Bytes, Meter, Times, Wisdom, save
-from .loss import METRICS, Judge
+from .loss import METRICS, NO_LOSS, Judge
 from .report import LayerRow, PointRow, Quantization
 from .samples import Runner, Samples, fixed_batch
 from .scheme import PRECISIONS, Network, Scheme
@@ -41,6 +41,7 @@ __all__ = [
     "written",
 ]
 
+CALIBRATING = 128  # samples at most: ranges do not become better with more
 ALONE = 16  # samples on which the loss of each layer alone is measured, at most
 ALONE_SECONDS = 60.0
 
@@ -62,8 +63,10 @@ def quantize(
     """The cheapest network made of a canonical graph that loses no more than `max_loss`. Of a graph
     that is quantized already, `model.canonical(..., arithmetic="float")` makes one to begin with.
 
-    samples: half of them calibrate, every second; the others judge. With one, it does both.
-    max_loss: in terms of the metric (loss.Judge), as a fraction. method: one of calibrate.METHODS.
+    samples: half of them, but at most CALIBRATING, calibrate; the others judge. With one, it does
+    both.
+    max_loss: in terms of the metric (loss.Judge), as a fraction, for the upper end of the loss's
+    interval of 95 %. method: one of calibrate.METHODS.
     precisions: what layers may be; one that can be none of them stays float32.
     progress: called with what is being done, how much of it is done, and of how much.
 
@@ -77,8 +80,8 @@ def quantize(
     sizes = [_numbers(network, name) for name in calibration.wanted]
     plain = Runner(graph, sum(sizes))
     rows = range(samples.count)
-    calibrating = plain.usable(rows[::2])
-    judging = plain.usable(rows[1::2] or rows)
+    calibrating = plain.usable(rows[:: max(2, -(-samples.count // CALIBRATING))])
+    judging = plain.usable(sorted(set(rows).difference(calibrating)) or rows)
     begun = time.monotonic()
     done = 0
     for images, values in plain.values(samples, calibrating, calibration.wanted):
@@ -86,7 +89,7 @@ def quantize(
         calibration.see(values, images)
         done += images
     progress("calibrating", len(calibrating), len(calibrating))
-    judge = Judge(graph, Runner(graph), samples, judging, metric)
+    judge = Judge(graph, Runner(graph), samples, judging, metric, margin=max_loss)
     per_image = (time.monotonic() - begun) / (len(calibrating) + len(judging))
     least = fixed_batch(graph) or 1
     one = samples.take(plain.usable(rows)[:least])
@@ -104,7 +107,7 @@ def _measured(
     chooser: Chooser, best: Point, max_loss: float, counts: tuple[int, int]
 ) -> Quantization:
     """What was found, of which the fastest as a whole is taken."""
-    network, meter = chooser.network, chooser.meter
+    network, meter, judge = chooser.network, chooser.meter, chooser.judge
     points = chooser.candidates(max_loss)
     points += [] if best in points else [best]
     for index, point in enumerate(points):
@@ -114,19 +117,22 @@ def _measured(
     plain = dict.fromkeys(network.layers, "f32")
     possible = all(own[0] == "f32" for own in chooser.choices.values())
     if possible and all(p.assignment != plain for p in points):
-        points.append(Point(plain, 0.0, chooser.estimate(plain)))
+        points.append(Point(plain, NO_LOSS, chooser.estimate(plain)))
     chooser.progress("measuring", 0, 1)
     others = [p for p in points if p.assignment != plain]
     assignments = [plain, *(p.assignment for p in others)]
     reference, *found = meter.whole([Scheme(network, a) for a in assignments])
     costs = [found[others.index(p)] if p in others else reference for p in points]
+    measured = sorted(zip(points, costs), key=lambda m: (m[1], m[0].loss))
+    allowed = [m for m in measured if judge.allows(m[0].loss, max_loss)]
+    point, cost = (allowed or [min(measured, key=lambda m: m[0].loss)])[0]
+    if possible and point.assignment != plain:
+        # The fastest of many measured may have been lucky: once more, against float32 alone.
+        schemes = [Scheme(network, a) for a in (plain, point.assignment)]
+        reference, cost = meter.whole(schemes)
+        if cost > WORTH * reference:
+            point, cost = next(m for m in measured if m[0].assignment == plain)[0], reference
     chooser.progress("measuring", 1, 1)
-    measured = list(zip(points, costs))
-    allowed = [(p, cost) for p, cost in measured if p.loss <= max_loss]
-    point, cost = min(
-        allowed or [min(measured, key=lambda m: m[0].loss)], key=lambda m: (m[1], m[0].loss)
-    )
-    scheme = Scheme(network, point.assignment)
     layers = [
         LayerRow(
             layer.name,
@@ -140,13 +146,16 @@ def _measured(
     ]
     curve = not_worse(points, costs)
     return Quantization(
-        graph=written(scheme, chooser.calibration)[0],
+        graph=written(Scheme(network, point.assignment), chooser.calibration)[0],
         name=network.graph.name or network.graph.source or "model",
-        metric=chooser.judge.metric,
-        labelled=chooser.judge.correct is not None,
-        float_correct=chooser.judge.correct,
+        metric=judge.metric,
+        labelled=judge.correct is not None,
+        float_correct=judge.correct,
         max_loss=max_loss,
-        loss=point.loss,
+        loss=point.loss.value,
+        upper=point.loss.upper,
+        passed=judge.allows(point.loss, max_loss),
+        needed=judge.needed(max_loss),
         unit=meter.unit,
         float_cost=reference,
         cost=cost,

@@ -18,12 +18,13 @@ from typing import NamedTuple
 from ..passes import canonicalize
 from .calibrate import Calibration
 from .costs import Meter, load
-from .loss import Judge, noise
+from .loss import NO_LOSS, Judge, Loss, before_softmax, noise
 from .samples import Runner
 from .scheme import PRECISIONS, Assignment, Network, Scheme
 from .write import simulated
 
-WORTH = 0.97  # of the cost of a more precise layer: what a less precise one may cost at most
+# Of the cost of a more precise layer or network: what a less precise one may cost at most.
+WORTH = 0.97
 CURVE = 5  # networks of the chain that are tried in any case, for the curve
 FASTEST = 4  # of those within the margin that are measured as a whole
 LEAST_NOISE = 1e-12  # of what is rounded, even if few samples do not show it
@@ -46,7 +47,7 @@ class Point(NamedTuple):
     """A network that was tried. estimate: of its cost, from those of its layers."""
 
     assignment: dict[str, str]
-    loss: float
+    loss: Loss
     estimate: float
 
 
@@ -126,7 +127,8 @@ class Chooser:
     def measure_noise(self, runner: Runner, rows: Sequence[int]) -> None:
         """Of each layer alone, in each precision that may pay, on few samples."""
         judge = self.judge
-        right = runner.all(judge.samples, rows, judge.names)
+        names = before_softmax(self.network.graph, judge.names)
+        right = runner.all(judge.samples, rows, names)
         plain = {name: choices[0] for name, choices in self.choices.items()}
         for done, (name, worth) in enumerate(self._worthwhile().items()):
             self.progress("loss of each layer", done, len(self.choices))
@@ -136,13 +138,13 @@ class Chooser:
                     self.noise[name][own] = 0.0
                     continue
                 scheme = Scheme(self.network, {**dict.fromkeys(plain, "f32"), name: own})
-                found = self._runner(scheme).all(judge.samples, rows, judge.names)
+                found = self._runner(scheme, names).all(judge.samples, rows, names)
                 self.noise[name][own] = max(noise(right, found), LEAST_NOISE)
         self.progress("loss of each layer", len(self.choices), len(self.choices))
 
-    def _runner(self, scheme: Scheme) -> Runner:
-        """What computes the values that are judged."""
-        graph = replace(simulated(scheme, self.calibration), outputs=self.judge.names)
+    def _runner(self, scheme: Scheme, names: Sequence[str]) -> Runner:
+        """What computes these values."""
+        graph = replace(simulated(scheme, self.calibration), outputs=list(names))
         return Runner(canonicalize(graph))
 
     @property
@@ -201,7 +203,8 @@ class Chooser:
         key = tuple(assignment.values())
         if key not in self._tried:
             scheme = Scheme(self.network, assignment)
-            loss = self.judge.loss(self._runner(scheme))
+            plain = set(key) == {"f32"}
+            loss = NO_LOSS if plain else self.judge.loss(self._runner(scheme, self.judge.names))
             self._tried[key] = Point(assignment, loss, self.estimate(assignment))
             self.points.append(self._tried[key])
         return self._tried[key]
@@ -215,7 +218,7 @@ class Chooser:
         def within(assignment: dict[str, str]) -> bool:
             self.progress("whole networks", self._done, most)
             self._done += 1
-            return self.tried(assignment).loss <= margin
+            return self.judge.allows(self.tried(assignment).loss, margin)
 
         low, high = 0, len(chain) - 1
         good = [within(chain[i * high // (CURVE - 1)]) for i in range(CURVE)]
@@ -225,7 +228,7 @@ class Chooser:
                 low, high = (low, middle) if within(chain[middle]) else (middle, high)
             self._refine(chain[high], within)
         self.progress("whole networks", most, most)
-        best = [p for p in self.points if p.loss <= margin]
+        best = [p for p in self.points if self.judge.allows(p.loss, margin)]
         if not best:
             return min(self.points, key=lambda p: p.loss)
         return min(best, key=lambda p: (p.estimate, p.loss))
@@ -257,7 +260,7 @@ class Chooser:
         values to compare.
         """
         if set(point.assignment.values()) == {"f32"}:
-            return point._replace(loss=0.0)
+            return point._replace(loss=NO_LOSS)
         scheme = Scheme(self.network, point.assignment)
         session = load(scheme, self.calibration, {}).session
         if not {value.name for value in session.values}.issuperset(self.judge.names):
@@ -270,7 +273,7 @@ class Chooser:
         curve of estimates, some of each.
         """
         tried = sorted(self.points, key=lambda p: (p.estimate, p.loss))
-        found = [p for p in tried if p.loss <= margin][:FASTEST]
+        found = [p for p in tried if self.judge.allows(p.loss, margin)][:FASTEST]
         curve = not_worse(tried, [p.estimate for p in tried])
         found += curve[:: max(1, -(-len(curve) // CURVE))]
         return [p for i, p in enumerate(found) if p not in found[:i]]

@@ -38,10 +38,13 @@ class LayerRow(NamedTuple):
 
 
 class PointRow(NamedTuple):
-    """A network on the Pareto curve. estimate: of the cost, from layers; cost: of the whole."""
+    """A network on the Pareto curve. upper: the end of the loss's interval of 95 %. estimate: of
+    the cost, from layers; cost: of the whole.
+    """
 
     layers: Mapping[str, int]  # how many there are of each precision
     loss: float
+    upper: float
     estimate: float
     cost: float
 
@@ -49,7 +52,7 @@ class PointRow(NamedTuple):
     def of(point: Point, cost: float) -> PointRow:
         counts = Counter(point.assignment.values())
         return PointRow(
-            {p: counts[p] for p in PRECISIONS if p in counts}, point.loss, point.estimate, cost
+            {p: counts[p] for p in PRECISIONS if p in counts}, *point.loss, point.estimate, cost
         )
 
 
@@ -57,7 +60,9 @@ class PointRow(NamedTuple):
 class Quantization:
     """The outcome. graph: the network that was chosen, to be saved.
 
-    loss, max_loss: in terms of the metric, as fractions. unit: of costs, "s" or "bytes". labelled:
+    loss, max_loss: in terms of the metric, as fractions. upper: the end of the loss's interval of
+    95 %, which is within the margin if `passed`; but of fewer than `needed` inputs that judge, to
+    be sure, none differs. unit: of costs, "s" or "bytes". labelled:
     whether the true classes were known; float_correct then is the share that float32 finds.
     calibrated, judged: how many samples.
     """
@@ -69,6 +74,9 @@ class Quantization:
     float_correct: float | None
     max_loss: float
     loss: float
+    upper: float
+    passed: bool
+    needed: int
     unit: str
     float_cost: float
     cost: float
@@ -77,16 +85,12 @@ class Quantization:
     layers: list[LayerRow]
     points: list[PointRow]
 
-    @property
-    def passed(self) -> bool:
-        return self.loss <= self.max_loss
-
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts, numbers and strings, ready for JSON."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "graph"}
         plain["layers"] = [row._asdict() for row in self.layers]
         plain["points"] = [row._asdict() for row in self.points]
-        return {**plain, "passed": self.passed}
+        return plain
 
     def lines(self) -> list[str]:
         unit, factor = _UNITS[self.unit]
@@ -124,9 +128,10 @@ class Quantization:
         lines = [
             f"{self.calibrated} inputs calibrated, {self.judged} judged; loss: {self._meaning()}"
         ]
-        if self.metric == "top1" and 0 < self.max_loss < 1 / self.judged:
-            share = self._percent(1 / self.judged)
-            lines.append(f"one input of those is {share}: the margin allows no difference")
+        if self.judged < self.needed:
+            lines.append(
+                f"to be sure of the margin, {self.needed} have to judge; of fewer, none may differ"
+            )
         lines.append(
             f"{self.float_cost * factor:.3f} {unit} in float32, {self.cost * factor:.3f} {unit} "
             f"now ({gain:.2f} times less): {_composition(counts)}"
@@ -136,7 +141,8 @@ class Quantization:
         word = "PASSED" if self.passed else "FAILED"
         return [
             *lines,
-            f"{word}: loss {self._percent(self.loss)}, allowed {self._percent(self.max_loss)}",
+            f"{word}: loss {self._percent(self.loss)}, at most {self._percent(self.upper)} with a "
+            f"certainty of 95 %, allowed {self._percent(self.max_loss)}",
         ]
 
     def _meaning(self) -> str:

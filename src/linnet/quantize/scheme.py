@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import core
-from ..graph import FLOAT32, Graph, Node, Shape
+from ..graph import FLOAT32, Array, Graph, Node, Shape
 
 # What a layer may be: float32; weights of fewer bits, computed in float32; all in integers.
 PRECISIONS = ("f32", "f16", "int8-weights", "int8")
@@ -114,9 +114,11 @@ class Network:
             return "weighted" if len(inputs) == 1 else ""
         if node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
             return ""
-        # A constant that is an operand would need a scale, too.
-        if node.op in ("Add", "Concat", "Mul", "Sub") and len(inputs) < len(node.inputs):
-            return ""
+        constants = [n for n in node.inputs if n in self.graph.initializers]
+        if node.op in ("Add", "Concat", "Mul", "Sub") and constants:
+            # A constant that has more would need a scale, too.
+            own = self.graph.initializers[constants[0]]
+            return "scaling" if _each(own, self.shapes[node.outputs[0]]) and inputs else ""
         if node.op in SHARING:
             return "sharing"
         return "scaling" if node.op in SCALING else ""
@@ -139,6 +141,12 @@ class Network:
             barred |= set() if layer.integers else {"int8"}
             found[layer.name] = [p for p in precisions if p not in barred] or ["f32"]
         return found
+
+
+def _each(constant: Array, shape: Shape) -> bool:
+    """Whether it is one number, or one for each channel of an image."""
+    channels = constant.size == shape[1] and constant.shape[-2:] == (1, 1)
+    return len(shape) == 4 and (constant.size == 1 or channels)
 
 
 class Scheme:
