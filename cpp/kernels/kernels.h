@@ -145,11 +145,11 @@ struct PoolPlane {
   int64_t pad_l;
   int64_t columns;  // numbers that windows reach, padding included
   int64_t stride;
-  float* line;            // scratch: columns + 4 vectors
-  float* lines;           // scratch, for a stride above 1: stride * length
-  int64_t length;         // columns / stride, and 2 vectors at least
-  const ptrdiff_t* taps;  // where the taps of a window begin: in `lines`, with stride 1 in `line`
-  int64_t kernel;         // taps in a row
+  float* line;          // scratch: columns + 4 vectors
+  float* lines;         // scratch, for a stride above 1: stride * length
+  int64_t length;       // columns / stride, and 2 vectors at least
+  const int32_t* taps;  // where the taps of a window begin: in `lines`, with stride 1 in `line`
+  int64_t kernel;       // taps in a row
   float* y;
   int64_t out_w;
   // Average only: one over the columns that count towards each divisor, out_w rounded up to whole
@@ -202,11 +202,11 @@ struct WinogradLine {
 
 // Sums of squares of some numbers of each channel of a transformed tile.
 struct Energy {
-  const float* v;           // the first vector of channels
-  const ptrdiff_t* points;  // where the numbers lie from there
-  int count;                // of points, a multiple of 2
-  int64_t runs, vecs;       // `vecs` vectors side by side, and so many times those
-  ptrdiff_t run;            // from one run to the next
+  const float* v;         // the first vector of channels
+  const int32_t* points;  // where the numbers lie from there
+  int count;              // of points, a multiple of 2
+  int64_t runs, vecs;     // `vecs` vectors side by side, and so many times those
+  ptrdiff_t run;          // from one run to the next
 };
 
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
