@@ -71,10 +71,6 @@ void define_emission(py::module_& m) {
       .def_property_readonly("outputs",
                              [](const Emission& e) { return values(e.graph(), e.graph().outputs); })
       .def("wisdom_note", [](Emission& e) { return readable(e.wisdom_note()); });
-  m.def(
-      "outline",
-      [](const std::string& isa) { return to_string(outline_of(kernels_for(isa.c_str()))); },
-      "What an instruction set's table of kernels has, as text.", py::arg("isa"));
 }
 
 }  // namespace linnet

@@ -280,9 +280,8 @@ struct NormalizeRows {
 // integers of a result between, the scaled sums become those first: rounded and kept within
 // between_low and between_high they are multiplied by `factor`. A residual z is added then, as
 // z_factor * (z - z_zero).
-struct Requantization {
-  const float* scale;  // of each output channel
-  float low, high;     // whole numbers, counted from the zero point; reals of a float32 result
+struct Rounding {
+  float low, high;  // whole numbers, counted from the zero point; reals of a float32 result
   int32_t zero;
   bool real;     // y is float32
   bool between;  // there are integers between
@@ -290,6 +289,9 @@ struct Requantization {
   float factor, z_factor;
   float z_zero;   // counted as z is after its flip
   uint32_t flip;  // 0x80808080 where z is signed: then bytes of z are turned to unsigned ones
+};
+struct Requantization : Rounding {
+  const float* scale;  // of each output channel
 };
 
 // Output pixels of a convolution of integers, for some vectors of output channels:

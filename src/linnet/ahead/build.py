@@ -16,7 +16,7 @@ from .targets import BASELINE, FLAGS, Tools
 
 SOURCE = Path(__file__).parent.parent / "_source"  # in an installed package
 COMMON = ["-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-ffunction-sections"]
-COMMON += ["-fdata-sections", "-fno-asynchronous-unwind-tables", "-w"]
+COMMON += ["-fdata-sections", "-fno-asynchronous-unwind-tables", "-w", "-fstack-usage"]
 CXX = ["-std=c++17", "-DLINNET_COMPILED", "-fno-threadsafe-statics", "-fno-rtti"]
 KERNELS = ["-fno-exceptions", "-fno-math-errno"]
 # Results of integers are rounded one after the other, see cpp/kernels/isas.cmake.
@@ -42,7 +42,11 @@ FAMILIES = {
 }
 SCHEDULED = ("neon", "neon_vfpv4")  # instruction sets with kernels in assembly
 # What algorithms call of others.
-SHARED = ("compiled/program.cpp", "algorithms/direct_panels.cpp", "algorithms/repair.cpp")
+SHARED: tuple[str, ...] = (
+    "compiled/program.cpp",
+    "algorithms/direct_panels.cpp",
+    "algorithms/repair.cpp",
+)
 SHARED += ("algorithms/integer.cpp", "algorithms/resize.cpp", "problem/problem.cpp")
 SHARED += ("core/types.cpp",)
 
@@ -115,14 +119,22 @@ def compile_all(network: Network, tools: Tools, folder: Path) -> Path:
         list(pool.map(lambda job: _run(job, folder), jobs))
 
     joined = folder / f"{name}.o"
-    runs = [network.run(program) for program in network.programs]
-    roots = [f"-Wl,-u,{run}" for run in runs]
-    link = ["-r", "-nostdlib", "-Wl,--gc-sections", "-Wl,--force-group-allocation", *roots]
+    link, keep = link_flags([network.run(program) for program in network.programs])
     _run([tools.cxx, *link, "-o", joined, *objects], folder)
-    keep = [f"--keep-global-symbol={run}" for run in runs]
-    unwinding = ["--remove-section=.ARM.ex*", "--remove-section=.rel.ARM.ex*", "--remove-section=.comment"]
-    _run([tools.objcopy, *keep, *unwinding, "--strip-unneeded", joined], folder)
+    _run([tools.objcopy, *keep, joined], folder)
     return joined
+
+
+def link_flags(runs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What makes objects into one that has only what these functions need, and exports them alone;
+    for the linker and for objcopy.
+    """
+    link = ["-r", "-nostdlib", "-Wl,--gc-sections", "-Wl,--force-group-allocation"]
+    keep = [f"--keep-global-symbol={run}" for run in runs]
+    # Nothing is ever thrown: tables for that would only want a library.
+    keep += ["--remove-section=.ARM.ex*", "--remove-section=.rel.ARM.ex*"]
+    keep += ["--remove-section=.comment", "--strip-unneeded"]
+    return [*link, *(f"-Wl,-u,{run}" for run in runs)], keep
 
 
 def plan_files(network: Network) -> dict[str, str]:
@@ -148,6 +160,20 @@ def sizes(object_file: Path, tools: Tools) -> dict[str, int]:
     return {name: int(number) for name, number in zip(names, numbers[:3])}
 
 
+def stack(folder: Path) -> int:
+    """Bytes of stack that a run takes at most, about, by what the compiler left in a folder: that
+    of an algorithm, which calls others of it, and of a kernel.
+    """
+    deepest = {"code": 0, "kernels": 0, "rest": 0}
+    for file in folder.glob("*.su"):
+        frames = [line.split("\t") for line in file.read_text("utf-8").splitlines()]
+        used = sorted((int(f[1]) for f in frames if "prepare" not in f[0]), reverse=True)
+        kind = file.name.split("_")[0]
+        kind = kind if kind in deepest else "rest"
+        deepest[kind] = max(deepest[kind], sum(used[: 2 if kind == "kernels" else 4]))
+    return sum(deepest.values())
+
+
 def archive(object_file: Path, target: Path, tools: Tools) -> None:
     target.unlink(missing_ok=True)
     _run([tools.ar, "rcsD", target, object_file])
@@ -158,8 +184,20 @@ def shared(object_file: Path, target: Path, network: Network, tools: Tools) -> N
     script = object_file.with_suffix(".map")
     runs = "; ".join(network.run(program) for program in network.programs)
     script.write_text(f"{{ global: {runs}; local: *; }};\n", encoding="ascii")
-    _run([tools.cc, "-shared", "-s", f"-Wl,--version-script={script}", "-Wl,-z,noexecstack",
-          f"-Wl,-soname,{target.name}", "-o", target, object_file, "-lm"])
+    _run(
+        [
+            tools.cc,
+            "-shared",
+            "-s",
+            f"-Wl,--version-script={script}",
+            "-Wl,-z,noexecstack",
+            f"-Wl,-soname,{target.name}",
+            "-o",
+            target,
+            object_file,
+            "-lm",
+        ]
+    )
 
 
 def _run(command: Sequence[object], folder: Path | None = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -64,13 +63,12 @@ def plan(
     graph: _core.GraphBuilder,
     name: str,
     title: str,
+    *,
     target: Target,
     batches: Sequence[int],
     options: Mapping[str, Any],
 ) -> Network:
     """Plans programs for batch sizes; ValueError says all that cannot be compiled."""
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise ValueError(f"the name {name!r} is not one that C takes: letters, digits and _")
     native = target.name == "native"
     emission = _core.Emission(
         graph,

@@ -50,11 +50,9 @@ def header(network: Network) -> str:
         f"/* {comment(network.title)}, compiled by linnet {_core.__version__} for "
         f"{network.target.name}. Written by a program; do not edit.",
         " *",
-        f" * {name}_run() computes all outputs from all inputs. Arrays are dense. The arena is "
-        f"{upper}_ARENA",
-        f" * bytes, aligned to {ALIGNMENT}, whatever they hold; calls with different arenas may run "
-        "at the same time.",
-        " * Nothing is allocated, opened or printed. */",
+        f" * {name}_run() computes all outputs from all inputs. Arrays are dense. The arena is",
+        f" * {upper}_ARENA bytes aligned to {ALIGNMENT}, whatever they hold; calls with different",
+        " * arenas may run at the same time. Nothing is allocated, opened or printed. */",
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
@@ -236,9 +234,7 @@ def codes(network: Network, file: str, constants: dict[str, str]) -> str:
     """C++ that has the code of an algorithm's steps; `constants` by code."""
     lines = [f'#include "algorithms/{file}"', "struct linnet_code : linnet::PlanCode {};"]
     sizes = {
-        step["code"]: len(step["args"])
-        for program in network.programs
-        for step in program["steps"]
+        step["code"]: len(step["args"]) for program in network.programs for step in program["steps"]
     }
     for code, constant in constants.items():
         lines += [
@@ -271,7 +267,6 @@ def _as_type(byte: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any
 def selftest(network: Network, results: Sequence[np.ndarray[Any, Any]]) -> str:
     """NAME_selftest.c; `results` are what the first program gives for `sample`."""
     name, upper = network.name, network.name.upper()
-    batch = network.programs[0]["batch"]
     arrays, fills, checks = [], [], []
     for i, value in enumerate(network.inputs):
         arrays.append(f"static {upper}_INPUT_{i}_TYPE input_{i}[{upper}_INPUT_{i}_COUNT];")
@@ -281,16 +276,16 @@ def selftest(network: Network, results: Sequence[np.ndarray[Any, Any]]) -> str:
             f"  for (i = 0; i < {upper}_INPUT_{i}_COUNT; ++i) input_{i}[i] = "
             f"({upper}_INPUT_{i}_TYPE)({number});",
         ]
-    for i, (value, result) in enumerate(zip(network.outputs, results)):
-        step = -(-value.count(batch) // MOST_STORED)
-        stored = ", ".join(_number(x) for x in result.ravel()[::step])
+    for i, result in enumerate(results):
+        step = max(1, -(-result.size // MOST_STORED))
+        stored = ", ".join(_number(x) for x in result.ravel()[::step]) or "0.0"
         arrays += [
             f"static {upper}_OUTPUT_{i}_TYPE output_{i}[{upper}_OUTPUT_{i}_COUNT];",
-            f"static const double expected_{i}[] = {{{stored}}};  ".rstrip(),
+            f"static const double expected_{i}[] = {{{stored}}};",
         ]
         checks.append(
-            f"  for (i = 0; i < {upper}_OUTPUT_{i}_COUNT; i += {step})\n"
-            f"    check({i}, (double)output_{i}[i], expected_{i}[i / {step}]);"
+            f"  for (i = 0; i < {result.size}; i += {step})\n"
+            f"    check((double)output_{i}[i], expected_{i}[i / {step}]);"
         )
     return SELFTEST.format(
         name=name,
@@ -306,10 +301,10 @@ def selftest(network: Network, results: Sequence[np.ndarray[Any, Any]]) -> str:
 def _number(x: Any) -> str:
     if not np.isfinite(x):
         return "0.0"
-    return float(x).hex() if isinstance(x, np.floating) else str(int(x))
+    return f"{float(x):.17g}" if isinstance(x, np.floating) else str(int(x))
 
 
-SELFTEST = """/* Runs the network once on a stored input, whose output is known. Written by a program. */
+SELFTEST = """/* Runs the network once on an input whose output is known. Written by a program. */
 #include <stdio.h>
 
 #include "{name}.h"
@@ -325,10 +320,9 @@ static int next(void) {{
 
 static double largest, error;
 static unsigned long different;
-static void check(int output, double is, double expected) {{
+static void check(double is, double expected) {{
   const double magnitude = expected < 0 ? -expected : expected;
   const double apart = is < expected ? expected - is : is - expected;
-  (void)output;
   if (magnitude > largest) largest = magnitude;
   if (!(apart <= error)) error = apart;
   different += is != expected;
