@@ -42,13 +42,15 @@ FAMILIES = {
 }
 SCHEDULED = ("neon", "neon_vfpv4")  # instruction sets with kernels in assembly
 # What algorithms call of others.
-SHARED: tuple[str, ...] = (
+SHARED = (
     "compiled/program.cpp",
     "algorithms/direct_panels.cpp",
     "algorithms/repair.cpp",
+    "algorithms/integer.cpp",
+    "algorithms/resize.cpp",
+    "problem/problem.cpp",
+    "core/types.cpp",
 )
-SHARED += ("algorithms/integer.cpp", "algorithms/resize.cpp", "problem/problem.cpp")
-SHARED += ("core/types.cpp",)
 
 
 class Unit(NamedTuple):
@@ -62,21 +64,19 @@ class Unit(NamedTuple):
 def families(network: Network) -> list[str]:
     """The files of kernels that a network needs, those first that take the place of others."""
     members = {re.split(r"[.\[]", kernel)[0] for kernel in network.kernels}
-    needed = [name for name, has in FAMILIES.items() if members & set(has.split())]
-    if network.target.isa not in SCHEDULED:
-        needed.remove("scheduled") if "scheduled" in needed else None
-    if not network.features:
-        needed.remove("dot") if "dot" in needed else None
+    needed = [name for name, its in FAMILIES.items() if members & set(its.split())]
+    has = {"scheduled": network.target.isa in SCHEDULED, "dot": bool(network.features)}
+    needed = [name for name in needed if has.get(name, True)]
     return sorted(needed, key=lambda name: name not in ("scheduled", "dot"))
 
 
 def units(network: Network) -> list[Unit]:
     """All files of a network's code, without those of its plan."""
     isa = network.target.isa
-    baseline = [*CXX, *BASELINE.get(isa, [])]
+    baseline = [*CXX, *BASELINE.get(isa, "").split()]
     found = []
     for family in families(network):
-        flags = [*CXX, *KERNELS, f"-DLINNET_ISA={isa}", f"-DLINNET_ISA_{isa}", *FLAGS[isa]]
+        flags = [*CXX, *KERNELS, f"-DLINNET_ISA={isa}", f"-DLINNET_ISA_{isa}", *FLAGS[isa].split()]
         if network.features:
             flags.append(f"-DLINNET_FEATURES={network.features}")
         if family in UNCONTRACTED:
@@ -113,7 +113,9 @@ def compile_all(network: Network, tools: Tools, folder: Path) -> Path:
     (folder / f"{name}.bin").write_bytes(network.weights)
     for file in (f"{name}.c", f"{name}.S"):
         objects.append(folder / f"{file}.o")
-        flags = ["-std=c99", *BASELINE.get(network.target.isa, [])] if file[-1] == "c" else []
+        flags = (
+            ["-std=c99", *BASELINE.get(network.target.isa, "").split()] if file[-1] == "c" else []
+        )
         jobs.append([tools.cc, *COMMON, *flags, *include, "-c", folder / file, "-o", objects[-1]])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: _run(job, folder), jobs))

@@ -45,33 +45,17 @@ TARGETS = {
 }
 
 # How each instruction set is compiled for, as cpp/kernels/isas.cmake has it.
-FLAGS: Mapping[str, list[str]] = {
-    "scalar": ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"],
-    "avx2": ["-mavx2", "-mfma", "-mf16c", "-mtune=haswell"],
-    "avx512": [
-        "-mavx512f",
-        "-mavx512bw",
-        "-mavx512dq",
-        "-mavx512vl",
-        "-mfma",
-        "-mf16c",
-        "-mprefer-vector-width=512",
-        "-mtune=skylake-avx512",
-        "-Wno-uninitialized",
-        "-Wno-maybe-uninitialized",
-    ],
-    "neon": ["-mtune=cortex-a53", "-fno-schedule-insns"],
-    "neon_vfpv4": [
-        "-march=armv7-a",
-        "-mfpu=neon-vfpv4",
-        "-mfloat-abi=hard",
-        "-marm",
-        "-mtune=cortex-a53",
-    ],
+FLAGS: Mapping[str, str] = {
+    "scalar": "-fno-tree-vectorize -fno-tree-slp-vectorize",
+    "avx2": "-mavx2 -mfma -mf16c -mtune=haswell",
+    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c "
+    "-mprefer-vector-width=512 -mtune=skylake-avx512",
+    "neon": "-mtune=cortex-a53 -fno-schedule-insns",
+    "neon_vfpv4": "-march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard -marm -mtune=cortex-a53",
 }
 # What code around the kernels is compiled for.
-BASELINE: Mapping[str, list[str]] = {
-    "neon_vfpv4": ["-march=armv7-a", "-mfpu=neon-vfpv4", "-mfloat-abi=hard", "-Wno-psabi"],
+BASELINE: Mapping[str, str] = {
+    "neon_vfpv4": "-march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard",
 }
 
 
