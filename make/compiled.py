@@ -47,7 +47,7 @@ def different(name: str, model: Path, target: str, run: list[str], emulator: lis
         compiler = targets.tools(network.target).cc
         command = [compiler, "-O1", "-static", "main.c", "libnet.a", "-lm", "-o", "main"]
         subprocess.run(command, cwd=folder, check=True)
-        size = subprocess.run(["size", "main"], cwd=folder, capture_output=True, text=True)
+        subprocess.run(["size", "main"], cwd=folder, check=True)
         x = printed.sample(network.inputs[0], 1)
         said = subprocess.run([*emulator, "./main"], cwd=folder, input=x.tobytes(), check=True,
                               stdout=subprocess.PIPE).stdout  # fmt: skip
@@ -59,7 +59,6 @@ def different(name: str, model: Path, target: str, run: list[str], emulator: lis
         y = np.load(file).ravel()
         count = int((np.frombuffer(said, y.dtype) != y).sum())
         print(f"{name}, {target}: {count} of {y.size} numbers differ")
-        print(size.stdout.splitlines()[-1].strip())
         return count
 
 

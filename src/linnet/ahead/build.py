@@ -72,7 +72,7 @@ def families(network: Network) -> list[str]:
 
 def units(network: Network) -> list[Unit]:
     """All files of a network's code, without those of its plan."""
-    isa = network.target.isa
+    isa = network.isa
     baseline = [*CXX, *BASELINE.get(isa, "").split()]
     found = []
     for family in families(network):
@@ -114,7 +114,7 @@ def compile_all(network: Network, tools: Tools, folder: Path) -> Path:
     for file in (f"{name}.c", f"{name}.S"):
         objects.append(folder / f"{file}.o")
         flags = (
-            ["-std=c99", *BASELINE.get(network.target.isa, "").split()] if file[-1] == "c" else []
+            ["-std=c99", *BASELINE.get(network.isa, "").split()] if file[-1] == "c" else []
         )
         jobs.append([tools.cc, *COMMON, *flags, *include, "-c", folder / file, "-o", objects[-1]])
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -69,7 +69,7 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
             f"\t$(CXX) $(COMMON) {flags} -c $< -o $@\n"
         )
     objects += [f"{name}_build/{name}.c.o", f"{name}_build/{name}.S.o"]
-    baseline = BASELINE.get(network.target.isa, "")
+    baseline = BASELINE.get(network.isa, "")
     link, keep = build.link_flags(runs)
     return f"""# Builds lib{name}.a for {network.target.name}; `make test` runs its test there.
 # Written by a program; do not edit.

@@ -44,6 +44,11 @@ class Network(NamedTuple):
     wisdom: str  # a sentence
 
     @property
+    def isa(self) -> str:
+        """The instruction set whose files of kernels are compiled."""
+        return self.target.isa.replace("_intrinsics", "")
+
+    @property
     def arena(self) -> int:
         """Bytes that any of the programs needs, at least one."""
         return max(1, *(program["arena"] for program in self.programs))

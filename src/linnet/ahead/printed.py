@@ -180,7 +180,7 @@ def assembly(network: Network, file: str) -> str:
 
 def kernels(network: Network, family: str) -> str:
     """C++ that has those kernels of a family which the network calls, by their numbers."""
-    isa = network.target.isa
+    isa = network.isa
     lines = [
         f'#include "kernels/{family}.cpp"',
         "namespace {",
