@@ -120,7 +120,7 @@ def write(
             if emit == "static":
                 build.archive(joined, made / f"lib{name}.a", tool)
             else:
-                build.shared(joined, made / f"lib{name}.so", planned, tool)
+                build.shared(joined, made / f"lib{name}.so", tool)
         written = []
         for path in sorted(made.iterdir()):
             end = target / path.name

@@ -18,6 +18,7 @@ SOURCE = Path(__file__).parent.parent / "_source"  # in an installed package
 COMMON = ["-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-ffunction-sections"]
 COMMON += ["-fdata-sections", "-fno-asynchronous-unwind-tables", "-w", "-fstack-usage"]
 CXX = ["-std=c++17", "-DLINNET_COMPILED", "-fno-threadsafe-statics", "-fno-rtti"]
+PLAN = ["-std=c99", "-fvisibility=default"]  # what NAME.h declares a library exports
 KERNELS = ["-fno-exceptions", "-fno-math-errno"]
 # Results of integers are rounded one after the other, see cpp/kernels/isas.cmake.
 UNCONTRACTED = ("integer", "dot", "scheduled", "integer_ref.cpp")
@@ -111,11 +112,9 @@ def compile_all(network: Network, tools: Tools, folder: Path) -> Path:
     for file, text in plan_files(network).items():
         (folder / file).write_text(text, encoding="utf-8")
     (folder / f"{name}.bin").write_bytes(network.weights)
-    for file in (f"{name}.c", f"{name}.S"):
+    plan = [*PLAN, *BASELINE.get(network.isa, "").split()]
+    for file, flags in ((f"{name}.c", plan), (f"{name}.S", [])):
         objects.append(folder / f"{file}.o")
-        flags = (
-            ["-std=c99", *BASELINE.get(network.isa, "").split()] if file[-1] == "c" else []
-        )
         jobs.append([tools.cc, *COMMON, *flags, *include, "-c", folder / file, "-o", objects[-1]])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: _run(job, folder), jobs))
@@ -181,25 +180,9 @@ def archive(object_file: Path, target: Path, tools: Tools) -> None:
     _run([tools.ar, "rcsD", target, object_file])
 
 
-def shared(object_file: Path, target: Path, network: Network, tools: Tools) -> None:
-    # What the object exports was made hidden with all else.
-    script = object_file.with_suffix(".map")
-    runs = "; ".join(network.run(program) for program in network.programs)
-    script.write_text(f"{{ global: {runs}; local: *; }};\n", encoding="ascii")
-    _run(
-        [
-            tools.cc,
-            "-shared",
-            "-s",
-            f"-Wl,--version-script={script}",
-            "-Wl,-z,noexecstack",
-            f"-Wl,-soname,{target.name}",
-            "-o",
-            target,
-            object_file,
-            "-lm",
-        ]
-    )
+def shared(object_file: Path, target: Path, tools: Tools) -> None:
+    link = ["-shared", "-s", "-Wl,-z,noexecstack", f"-Wl,-soname,{target.name}"]
+    _run([tools.cc, *link, "-o", target, object_file, "-lm"])
 
 
 def _run(command: Sequence[object], folder: Path | None = None) -> str:

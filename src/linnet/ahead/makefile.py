@@ -69,7 +69,7 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
             f"\t$(CXX) $(COMMON) {flags} -c $< -o $@\n"
         )
     objects += [f"{name}_build/{name}.c.o", f"{name}_build/{name}.S.o"]
-    baseline = BASELINE.get(network.isa, "")
+    plan = " ".join([*build.PLAN, BASELINE.get(network.isa, "")]).strip()
     link, keep = build.link_flags(runs)
     return f"""# Builds lib{name}.a for {network.target.name}; `make test` runs its test there.
 # Written by a program; do not edit.
@@ -92,7 +92,7 @@ test: {name}_selftest
 {name}_build:
 \tmkdir -p $@
 {name}_build/{name}.c.o: {name}.c | {name}_build
-\t$(CC) $(COMMON) -std=c99 {baseline} -c $< -o $@
+\t$(CC) $(COMMON) {plan} -c $< -o $@
 {name}_build/{name}.S.o: {name}.S {name}.bin | {name}_build
 \t$(CC) $(COMMON) -c $< -o $@
 {chr(10).join(rules)}
