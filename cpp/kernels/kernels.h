@@ -345,15 +345,17 @@ struct IntegerDepthwise {
 };
 
 // Bytes side by side that stand for real numbers, and what becomes of them.
-struct IntegerRows {
-  const void *x, *z;
-  void* y;
-  int64_t count;
+struct IntegerSteps {
   uint8_t x_flip, z_flip;  // 0x80 where they are signed
   float x_zero, z_zero;    // counted as they are after their flip
   float scale, z_scale;
   float low, high;
   int32_t zero;
+};
+struct IntegerRows : IntegerSteps {
+  const void *x, *z;
+  void* y;
+  int64_t count;
   const uint8_t* table;  // of 256
 };
 
