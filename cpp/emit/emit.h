@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "compile/program.h"
 #include "emit/outline.h"
 #include "graph/graph.h"
-#include "compile/program.h"
 
 namespace linnet {
 
