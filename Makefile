@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests examples bench cpp make .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint operators format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -37,6 +37,10 @@ lint: .venv/installed
 # The page of operators, from their table.
 operators: .venv/installed
 	python make/operators.py
+
+# What tables of kernels have, for networks compiled for other CPUs than this one.
+outlines: | armhf-packages aarch64-packages
+	bash make/outlines.sh
 
 format: .venv/installed
 	clang-format -i $(CPP_FILES)

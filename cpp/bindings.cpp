@@ -544,4 +544,5 @@ PYBIND11_MODULE(_core, m) {
       py::arg("request") = "", "Whether an NNPACK was found, and its path or why there is none.");
 
   define_layer(m);
+  define_emission(m);
 }

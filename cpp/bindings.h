@@ -50,5 +50,7 @@ py::list describe_options();
 
 // One layer on its own, for tests and layer benches.
 void define_layer(py::module_& m);
+// Networks compiled ahead.
+void define_emission(py::module_& m);
 
 }  // namespace linnet

@@ -15,7 +15,6 @@ namespace linnet {
 
 class Algorithm {
  public:
-  virtual ~Algorithm() = default;
   virtual const char* name() const = 0;
   // The kinds of problems it is for; the planner asks about no others.
   virtual Kinds kinds() const = 0;
@@ -36,6 +35,9 @@ class Algorithm {
   virtual Plan prepare(const Problem& problem, const Weight* weight, const Weight* bias,
                        const Context& context) const = 0;
 
+ protected:
+  ~Algorithm() = default;  // all are constants, which nobody deletes
+
  private:
   // A reason of its own against a problem of its kinds and types.
   virtual std::string objection(const Problem& problem, const Context& context) const = 0;
@@ -52,7 +54,11 @@ const Algorithm& algorithm(const std::string& name);
 std::vector<const Algorithm*> algorithms(const std::string& name);
 
 struct RegisterAlgorithm {
+#ifdef LINNET_COMPILED  // for one network: it has plans, and nothing that prepares others
+  constexpr explicit RegisterAlgorithm(const Algorithm*) {}
+#else
   explicit RegisterAlgorithm(const Algorithm* algorithm);
+#endif
 };
 
 // Products that are summed in float32 one after the other at most: longer sums err too much where

@@ -101,16 +101,9 @@ const Core& core_of(const std::string& architecture, const std::string& cpuinfo)
   return kA72;
 }
 
-Machine read_machine() {
-  utsname system{};
-  uname(&system);
-  std::ifstream file("/proc/cpuinfo");
-  const std::string cpuinfo(std::istreambuf_iterator<char>(file), {});
-  const Core& core = core_of(system.machine, cpuinfo);
+// What one core can count on of caches that some share; usual ones where a size is 0.
+Machine sharing(const Core& core, double (&size)[4], int (&sharers)[4]) {
   Machine m = core.machine;
-  double size[4];
-  int sharers[4];
-  for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
   if (size[1] <= 0) size[1] = m.l1;
   if (size[2] <= 0) size[2] = m.l2, sharers[2] = core.l2_sharers;
   if (size[3] <= 0) size[3] = m.l3, sharers[3] = core.l3_sharers;
@@ -122,15 +115,35 @@ Machine read_machine() {
   return m;
 }
 
+Machine read_machine() {
+  utsname system{};
+  uname(&system);
+  std::ifstream file("/proc/cpuinfo");
+  const std::string cpuinfo(std::istreambuf_iterator<char>(file), {});
+  double size[4];
+  int sharers[4];
+  for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
+  return sharing(core_of(system.machine, cpuinfo), size, sharers);
+}
+
+thread_local const Machine* other_machine = nullptr;
+
 }  // namespace
 
 const Machine& machine() {
   static const Machine m = read_machine();
-  return m;
+  return other_machine ? *other_machine : m;
 }
 
+OtherMachine::OtherMachine(const Machine& machine) : machine_(machine), before_(other_machine) {
+  other_machine = &machine_;
+}
+OtherMachine::~OtherMachine() { other_machine = before_; }
+
 Machine machine_of(const std::string& architecture, const std::string& cpuinfo) {
-  return core_of(architecture, cpuinfo).machine;
+  double size[4] = {};
+  int sharers[4] = {};
+  return sharing(core_of(architecture, cpuinfo), size, sharers);
 }
 
 double fma_rate(const Kernels& kernels) {

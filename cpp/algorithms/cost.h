@@ -28,6 +28,18 @@ struct Machine {
 // The machine this runs on: the kind of its cores, and caches as Linux describes them.
 const Machine& machine();
 
+// Another machine in its place, for what this thread plans while the object lives.
+class OtherMachine {
+ public:
+  explicit OtherMachine(const Machine& machine);
+  ~OtherMachine();
+  OtherMachine(const OtherMachine&) = delete;
+  OtherMachine& operator=(const OtherMachine&) = delete;
+
+ private:
+  const Machine machine_, *const before_;
+};
+
 // The kind of core alone, with the caches such cores usually have, by what uname() calls the
 // architecture and the text of /proc/cpuinfo. Of cores of several kinds the last.
 Machine machine_of(const std::string& architecture, const std::string& cpuinfo);

@@ -10,11 +10,8 @@
 // other candidates.
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
-#include <functional>
-#include <mutex>
 #include <tuple>
 #include <vector>
 
@@ -23,6 +20,7 @@
 #include "algorithms/cost.h"
 #include "algorithms/epilogue.h"
 #include "algorithms/repair.h"
+#include "algorithms/watch.h"
 
 namespace linnet {
 namespace {
@@ -135,46 +133,6 @@ double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels, const
          1000;
 }
 
-// Divides the time of a run, for a profile only, in the proportion of what all threads spend in
-// each phase.
-class Watch {
- public:
-  explicit Watch(Phases* phases) : phases_(phases) {
-    if (phases_) start_ = Clock::now();
-  }
-  ~Watch() {
-    const double all = spent_.input + spent_.product + spent_.output;
-    if (!phases_ || all <= 0) return;
-    const double scale = seconds_since(start_) / all;
-    phases_->input += spent_.input * scale;
-    phases_->product += spent_.product * scale;
-    phases_->output += spent_.output * scale;
-  }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-
-  template <typename F>
-  void time(double Phases::* phase, F&& part) {
-    if (!phases_) return part();
-    const auto start = Clock::now();
-    part();
-    const double seconds = seconds_since(start);
-    const std::lock_guard<std::mutex> lock(mutex_);
-    spent_.*phase += seconds;
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  }
-
-  Phases* const phases_;
-  Clock::time_point start_;
-  std::mutex mutex_;
-  Phases spent_;
-};
-
 struct FourierArgs {
   Convolution p;
   Tiling t;
@@ -183,7 +141,7 @@ struct FourierArgs {
   int64_t c, k;              // channels, padded
   int64_t x_pixel, y_pixel;  // from one to the next
   int64_t scratch;           // floats before the energies
-  ptrdiff_t energy_points[kEnergyNumbers];
+  int32_t energy_points[kEnergyNumbers];
 
   FourierArgs(const Problem& problem, int n, const Kernels& kernels);
   // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
@@ -219,7 +177,8 @@ FourierArgs::FourierArgs(const Problem& problem, int size, const Kernels& kernel
       y_pixel(p.y.pixel(width)),
       scratch(std::max(round_up(t.workspace(n, p.threads), 64),
                        repair_of(*this, kernels).scratch_floats())) {
-  for (int i = 0; i < kEnergyNumbers; ++i) energy_points[i] = v_column() + i * kFourierChunk;
+  for (int i = 0; i < kEnergyNumbers; ++i)
+    energy_points[i] = static_cast<int32_t>(v_column() + i * kFourierChunk);
 }
 
 // Cosines and sines of the n-th parts of a turn.
@@ -465,7 +424,7 @@ void run_fourier(const FourierArgs& a, const FloatOperands& o) {
   const auto weights = [&](int64_t k, float* to) {
     recover_weights(a, circle, o.floats(kWeights), k, to);
   };
-  repair.run(o, a.scratch, a.t.all, std::cref(patch), std::cref(weights), o.floats(kBias));
+  repair.run(o, a.scratch, a.t.all, patch, weights, o.floats(kBias));
 }
 
 constexpr auto kCode = plan_code<&run_fourier>("fourier");

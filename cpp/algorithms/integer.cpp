@@ -29,8 +29,8 @@ Between between_of(const Problem& p) {
 
 float sums_to(const Problem& p) { return is_byte(p.y.dtype) ? between_of(p).scale : 1; }
 
-Requantization requantization(const Problem& p) {
-  Requantization r{};
+Rounding rounding(const Problem& p) {
+  Rounding r{};
   if (!is_byte(p.y.dtype)) {
     r.real = true, r.low = p.end.limits.low, r.high = p.end.limits.high;
     return r;

@@ -30,7 +30,7 @@ struct StepLimits {
 // The integers that a weighted layer's sums become first, where there are others before y's.
 Between between_of(const Problem& problem);
 // All of a Requantization but the scales.
-Requantization requantization(const Problem& problem);
+Rounding rounding(const Problem& problem);
 // The scale of what sums are scaled to first: of y, or of integers between.
 float sums_to(const Problem& problem);
 

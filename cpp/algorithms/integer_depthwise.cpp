@@ -16,7 +16,7 @@ struct IntegerDepthwiseArgs {
   Window window;
   int64_t n, channels;  // padded to whole vectors
   Operand x, y;
-  Requantization end;
+  Rounding end;
   int64_t bands, band;  // of rows of an image
   int64_t thread_bytes;
   bool bytes;  // the tile's weights are int8
@@ -79,7 +79,7 @@ void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
     tile.rows = a.window.kernel[0], tile.cols = a.window.kernel[1];
     tile.w = o.weights[kIntegerWeights];
     tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]);
-    tile.end = a.end;
+    static_cast<Rounding&>(tile.end) = a.end;
     tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]);
     tile.channels = a.channels, tile.pixels = a.y.dims.w, tile.y_pixel = y_pixel;
     for (int64_t r = first; r < last; ++r) {
@@ -136,7 +136,7 @@ class Algorithm_ final : public Algorithm {
     const int width = context.kernels.width;
     const Window& w = p.conv().window;
     IntegerDepthwiseArgs a{};
-    a.window = w, a.n = p.n, a.x = p.x, a.y = p.y, a.end = requantization(p);
+    a.window = w, a.n = p.n, a.x = p.x, a.y = p.y, a.end = rounding(p);
     a.channels = round_up(p.y.dims.c, width);
     // Rows of input that one band shares with the next are copied twice.
     const int64_t most = p.threads > 1 ? ceil_div(p.y.dims.h, 4 * p.threads) : p.y.dims.h;

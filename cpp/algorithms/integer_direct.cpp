@@ -40,7 +40,7 @@ struct IntegerConv {
   int64_t n, groups, channels;  // channels of a group
   Operand x, y;
   int threads;
-  Requantization end;
+  Rounding end;
   // Pixels of the result know no rows, as those of a 1x1 convolution or of whole images: those of
   // all images together are cut into rows. They lie `step` bytes apart.
   bool flat;
@@ -81,7 +81,7 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
       x(p.x),
       y(p.y),
       threads(p.threads),
-      end(requantization(p)) {
+      end(rounding(p)) {
   bytes = kernels.bytes.vecs > 0 && p.weights() == DType::kI8;
   const IntegerTiles& tiles = tiles_of(kernels, bytes);
   const int width = kernels.width;
@@ -285,7 +285,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
     tile.w = static_cast<const char*>(o.weights[kIntegerWeights]) +
              (group * (padded / width) + vector) * vector_bytes;
     tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]) + table;
-    tile.end = a.end;
+    static_cast<Rounding&>(tile.end) = a.end;
     tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]) + table;
     const char* x_group = x + group * a.channels * a.element();
     for (int64_t r = first; r < last; ++r) {

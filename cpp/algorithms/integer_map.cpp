@@ -24,7 +24,7 @@ struct IntegerMapArgs {
   int64_t zeros;  // of reals behind each run
   int64_t x_step, z_step, y_step;
   int64_t pieces;  // of a run
-  IntegerRows rows;
+  IntegerSteps steps;
 };
 
 void run_integer_map(const IntegerMapArgs& a, const Operands& o) {
@@ -39,7 +39,8 @@ void run_integer_map(const IntegerMapArgs& a, const Operands& o) {
   o.pool.parallel_for(bands * a.pieces, [&](int64_t task, int) {
     const int64_t band = task / a.pieces, piece = task % a.pieces;
     const int64_t begin = a.run * piece / a.pieces;
-    IntegerRows rows = a.rows;
+    IntegerRows rows{};
+    static_cast<IntegerSteps&>(rows) = a.steps;
     rows.count = a.run * (piece + 1) / a.pieces - begin;
     rows.table = static_cast<const uint8_t*>(o.weights[0]);
     for (int64_t i = a.runs * band / bands; i < a.runs * (band + 1) / bands; ++i) {
@@ -93,29 +94,29 @@ class IntegerMap final : public Algorithm {
     IntegerMapArgs a{};
     a.code = p.map().code, a.real_x = p.x.dtype == DType::kF32, a.real_y = p.y.dtype == DType::kF32;
     set_runs(p, context.kernels.width, &a);
-    IntegerRows& rows = a.rows;
+    IntegerSteps& steps = a.steps;
     const Function& f = p.map();
     if (a.real_y) {
-      rows.scale = f.a, rows.x_flip = static_cast<uint8_t>(flip_of(p.x.dtype));
-      rows.x_zero = f.b + (p.x.dtype == DType::kI8 ? 128.0f : 0.0f);
+      steps.scale = f.a, steps.x_flip = static_cast<uint8_t>(flip_of(p.x.dtype));
+      steps.x_zero = f.b + (p.x.dtype == DType::kI8 ? 128.0f : 0.0f);
       return make_plan(kMapCode, a, context, 0, {{nullptr, 0}});
     }
     if (a.real_x) {
       const StepLimits limits(p.y.dtype, f.a, static_cast<int32_t>(f.b), p.end.limits);
-      rows.scale = f.a, rows.zero = static_cast<int32_t>(f.b);
-      rows.low = limits.low, rows.high = limits.high;
+      steps.scale = f.a, steps.zero = static_cast<int32_t>(f.b);
+      steps.low = limits.low, steps.high = limits.high;
       return make_plan(kMapCode, a, context, 0, {{nullptr, 0}});
     }
     if (p.binary()) {
       const StepLimits limits(p.y.dtype, p.y.scale, p.y.zero, p.end.limits);
-      rows.low = limits.low, rows.high = limits.high, rows.zero = p.y.zero;
-      rows.x_flip = static_cast<uint8_t>(flip_of(p.x.dtype));
-      rows.z_flip = static_cast<uint8_t>(flip_of(p.z.dtype));
-      rows.x_zero = static_cast<float>(unsigned_zero(p.x));
-      rows.z_zero = static_cast<float>(unsigned_zero(p.z));
-      rows.scale = quotient(p.x.scale, p.y.scale), rows.z_scale = quotient(p.z.scale, p.y.scale);
+      steps.low = limits.low, steps.high = limits.high, steps.zero = p.y.zero;
+      steps.x_flip = static_cast<uint8_t>(flip_of(p.x.dtype));
+      steps.z_flip = static_cast<uint8_t>(flip_of(p.z.dtype));
+      steps.x_zero = static_cast<float>(unsigned_zero(p.x));
+      steps.z_zero = static_cast<float>(unsigned_zero(p.z));
+      steps.scale = quotient(p.x.scale, p.y.scale), steps.z_scale = quotient(p.z.scale, p.y.scale);
       if (a.code == MapCode::kMul)
-        rows.scale = quotient(static_cast<double>(p.x.scale) * p.z.scale, p.y.scale);
+        steps.scale = quotient(static_cast<double>(p.x.scale) * p.z.scale, p.y.scale);
       return make_plan(kMapCode, a, context, 0, {{nullptr, 0}});
     }
     const auto table = table_of(p.map(), p.end.limits, p.end.gate, p.x, p.y);

@@ -21,7 +21,7 @@ struct IntegerRefArgs {
   int64_t n;
   Operand x, y, z;
   Strides x_steps, y_steps, z_steps;
-  Requantization end;
+  Rounding end;
   StepLimits limits;
   float low, high;  // of reals
   float scale, z_scale;
@@ -206,7 +206,7 @@ class IntegerRef final : public Algorithm {
       return make_plan(kCode, a, context);
     }
     if (p.kind() == Kind::kMap) return prepare_map(p, a, context);
-    a.end = requantization(p);
+    a.end = rounding(p);
     if (p.end.then.code != MapCode::kCopy) {  // y holds the integers between, until they are mapped
       const Between between = between_of(p);
       a.limits = StepLimits(between.dtype, between.scale, between.zero, between.limits);

@@ -121,12 +121,13 @@ struct Plan {
 template <typename Args>
 Plan make_plan(const PlanCodeOf<Args>& code, const Args& args, const Context& context,
                size_t workspace = 0, std::vector<PlanData> weights = {}) {
-  return {&code,
-          std::make_shared<const Args>(args),
-          workspace,
-          std::move(weights),
-          &context.kernels,
-          &context.backends};
+  const auto kept = std::make_shared<Args>(args);
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(kept.get());  // the same numbers are the same bytes
+#endif
+#endif
+  return {&code, kept, workspace, std::move(weights), &context.kernels, &context.backends};
 }
 
 // A plan's table of its own.

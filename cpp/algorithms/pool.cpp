@@ -96,7 +96,7 @@ void run_plane_pool(const PlanePoolArgs& a, const FloatOperands& o) {
     row.stride = a.stride;
     row.line = o.workspace + thread * a.thread_floats;
     row.lines = row.line + a.line_floats, row.length = a.length;
-    row.taps = static_cast<const ptrdiff_t*>(o.weights[kTaps]), row.kernel = w.kernel[1];
+    row.taps = static_cast<const int32_t*>(o.weights[kTaps]), row.kernel = w.kernel[1];
     row.y = o.y + image * a.y_image + (channel * a.out.h + task % a.out.h) * a.out.w;
     row.out_w = a.out.w;
     row.scales = o.floats(kScales), row.divisor_rows = rows.divisor;
@@ -117,10 +117,10 @@ Plan prepare_plane_pool(const Problem& p, const Context& context) {
   a.length = ceil_div(a.columns, a.stride) + 2 * width;
   a.line_floats = a.columns + 4 * width;
   a.thread_floats = round_up(a.line_floats + (a.stride > 1 ? a.stride * a.length : 0), 64);
-  std::vector<ptrdiff_t> taps;
+  std::vector<int32_t> taps;
   for (int64_t t = 0; t < w.kernel[1]; ++t) {
     const int64_t column = t * w.dilation[1];
-    taps.push_back(column % a.stride * a.length + column / a.stride);
+    taps.push_back(static_cast<int32_t>(column % a.stride * a.length + column / a.stride));
   }
   std::vector<float> scales;
   if (a.code == PoolCode::kAverage) scales.resize(static_cast<size_t>(round_up(a.out.w, width)));

@@ -50,7 +50,7 @@ struct ReduceArgs {
   Axis inner;
   Axis kept[2];
   int64_t rows[2];  // reduced ones, as Reduction has them
-  ptrdiff_t step[2];
+  int64_t step[2];
   float scale;
   int64_t parts;  // of the innermost axis, where it is kept
 };
@@ -63,7 +63,11 @@ void run_reduce(const ReduceArgs& a, const FloatOperands& o) {
     const int64_t part = task % a.parts, j = task / a.parts % second;
     const int64_t i = task / a.parts / second % first, image = task / a.parts / second / first;
     const int64_t begin = a.inner.size * part / a.parts, end = a.inner.size * (part + 1) / a.parts;
-    Reduction t{nullptr, {a.rows[0], a.rows[1]}, {a.step[0], a.step[1]}, end - begin, a.scale,
+    Reduction t{nullptr,
+                {a.rows[0], a.rows[1]},
+                {static_cast<ptrdiff_t>(a.step[0]), static_cast<ptrdiff_t>(a.step[1])},
+                end - begin,
+                a.scale,
                 nullptr};
     t.x = o.x + image * a.x_image + i * a.kept[0].x + j * a.kept[1].x + begin;
     t.y =

@@ -72,7 +72,7 @@ float Repair::limit(const float* energies, float* copy) const {
 double Repair::squares(const float* image, int64_t first, int64_t last, float* most) const {
   const Dims& d = p_.x.dims;
   if (p_.x.layout == Layout::kNhwc) {
-    const ptrdiff_t points[] = {0, 0};  // twice, since there must be two
+    const int32_t points[] = {0, 0};  // twice, since there must be two
     const int64_t pixel = p_.x.pixel(kernels_.width);
     float total;
     kernels_.energy({image + first * d.w * pixel, points, 2, (last - first) * d.w,

@@ -4,9 +4,8 @@
 // end, with weights recovered from the transformed ones. docs/numerics.md says how far is too far.
 #pragma once
 
-#include <functional>
-
 #include "algorithms/algorithm.h"
+#include "core/function_ref.h"
 
 namespace linnet {
 
@@ -44,10 +43,10 @@ class Repair {
   int64_t find(const FloatOperands& o, float* energies) const;
 
   // Patch number `i` of all images; false if it may stay as it is.
-  using Patches = std::function<bool(int64_t i, Patch*)>;
+  using Patches = FunctionRef<bool(int64_t i, Patch*)>;
   // The weights [row][col][channel][lane] of the vector of output channels that begins with k.
-  using Weights = std::function<void(int64_t k, float* weights)>;
-  // Computes patches with `floats` of the workspace. (std::cref of both allocates nothing.)
+  using Weights = FunctionRef<void(int64_t k, float* weights)>;
+  // Computes patches with `floats` of the workspace.
   void run(const FloatOperands& o, int64_t floats, int64_t patches, const Patches& patch,
            const Weights& weights, const float* bias) const;
 

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <tuple>
 #include <vector>
@@ -189,7 +188,7 @@ struct WinogradArgs {
   int64_t v_point, m_point;  // from one point to the next, off multiples of a cache way
   int64_t z_tile;
   int64_t scratch;  // floats before the energies
-  ptrdiff_t energy_points[16];
+  int32_t energy_points[16];
 
   WinogradArgs(const Problem& problem, const Kernels& kernels);
   // V and Z of a block.
@@ -240,7 +239,8 @@ WinogradArgs::WinogradArgs(const Problem& problem, const Kernels& kernels)
       z_tile(kPoints * m * k + 16) {
   int number = 0;
   for (const int i : kEnergyPoints) {
-    for (const int j : kEnergyPoints) energy_points[number++] = (i * kPoints + j) * v_point;
+    for (const int j : kEnergyPoints)
+      energy_points[number++] = static_cast<int32_t>((i * kPoints + j) * v_point);
   }
   const int64_t blocks = blocking.block.together ? block_floats() + p.threads * private_floats()
                                                  : p.threads * (block_floats() + private_floats());
@@ -509,7 +509,7 @@ void run_winograd(const WinogradArgs& a, const FloatOperands& o) {
   const auto weights = [&](int64_t k, float* to) {
     recover_weights(a, inverse, o.floats(kWeights), k, to);
   };
-  repair.run(o, a.scratch, tiles, std::cref(patch), std::cref(weights), o.floats(kBias));
+  repair.run(o, a.scratch, tiles, patch, weights, o.floats(kBias));
 }
 
 constexpr auto kCode = plan_code<&run_winograd>("winograd");

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <limits>
 
 #include "../kernels/winograd_points.h"
@@ -110,7 +109,7 @@ struct RowsArgs {
   int64_t bands, band_rows, splits;
   int64_t span;  // tiles multiplied at a time
   int64_t v_tile, v_point, m_point;
-  ptrdiff_t energy_points[8] = {};
+  int32_t energy_points[8] = {};
   int energy_count;
   int64_t scratch;  // floats before the energies
 
@@ -186,9 +185,12 @@ RowsArgs::RowsArgs(const Problem& problem, const Kernels& kernels)
   // One point of each pair but the first stands for all in the energy of a tile's row, with the
   // points 0 and infinity; an even number of them.
   energy_count = 0;
-  for (int j = 3; j < t.points - 1; j += 2) energy_points[energy_count++] = j * v_point;
-  energy_points[energy_count++] = 0, energy_points[energy_count++] = (t.points - 1) * v_point;
-  if (energy_count % 2) energy_points[energy_count++] = v_point;
+  const auto add = [&](int64_t point) {
+    energy_points[energy_count++] = static_cast<int32_t>(point * v_point);
+  };
+  for (int j = 3; j < t.points - 1; j += 2) add(j);
+  add(0), add(t.points - 1);
+  if (energy_count % 2) add(1);
   scratch = std::max(p.threads * thread_floats(), repair_of(*this, kernels).scratch_floats());
 }
 
@@ -449,8 +451,7 @@ void run_winograd_rows(const RowsArgs& a, const FloatOperands& o) {
   const auto weights = [&](int64_t k, float* to) {
     recover_weights(a, inverse, o.floats(kWeights), k, to);
   };
-  repair.run(o, a.scratch, a.p.n * out.h * a.t.tiles, std::cref(patch), std::cref(weights),
-             o.floats(kBias));
+  repair.run(o, a.scratch, a.p.n * out.h * a.t.tiles, patch, weights, o.floats(kBias));
 }
 
 constexpr auto kCode = plan_code<&run_winograd_rows>("winograd_rows");

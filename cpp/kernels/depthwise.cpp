@@ -151,7 +151,7 @@ void pixel(const DepthwiseTile& given) {
 }
 
 template <int kKernel, int kStride, int kRows, int kCols>
-void fill(DepthwiseTiles* tiles) {
+constexpr void fill(DepthwiseTiles* tiles) {
   if constexpr (kCols > 0) {
     if (tiles->cols[kRows] < kCols) tiles->cols[kRows] = kCols;
     tiles->tile[kRows][kCols] = tile<kKernel, kStride, kRows, kCols>;
@@ -160,7 +160,7 @@ void fill(DepthwiseTiles* tiles) {
 }
 
 template <int kKernel, int kStride>
-void fill_row(Kernels* table) {
+constexpr void fill_row(Kernels* table) {
   fill<kKernel, kStride, 1, columns(kKernel)>(&table->depthwise[kKernel][kStride]);
 }
 

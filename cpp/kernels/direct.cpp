@@ -373,13 +373,13 @@ void product(const Product& p) {
 }
 
 template <int kVecs, int kTileCols>
-void fill_cols(Kernels* table) {
+constexpr void fill_cols(Kernels* table) {
   table->direct[kVecs][kTileCols] = direct<kVecs, kTileCols>;
   if constexpr (kTileCols > 1) fill_cols<kVecs, kTileCols - 1>(table);
 }
 
 template <int kVecs>
-void fill_vecs(Kernels* table) {
+constexpr void fill_vecs(Kernels* table) {
   static_assert(kCols[kVecs] <= kMaxTileCols, "tile too wide for the table");
   table->direct_cols[kVecs] = kCols[kVecs];
   fill_cols<kVecs, kCols[kVecs]>(table);
@@ -388,7 +388,7 @@ void fill_vecs(Kernels* table) {
 }
 
 template <int kVecs>
-void fill_gemv(Kernels* table) {
+constexpr void fill_gemv(Kernels* table) {
   table->gemv[static_cast<int>(DType::kF32)][kVecs] = gemv<float, kVecs>;
   table->gemv[static_cast<int>(DType::kF16)][kVecs] = gemv<uint16_t, kVecs>;
   table->gemv[static_cast<int>(DType::kI8)][kVecs] = gemv<int8_t, kVecs>;

@@ -9,6 +9,20 @@
 namespace linnet {
 namespace {
 
+// What not every CPU with AVX-512 has.
+struct Features {
+  bool vnni, vbmi;
+};
+#ifdef LINNET_FEATURES  // of the CPU that a network is compiled for
+constexpr Features features() { return {LINNET_FEATURES}; }
+#else
+Features features() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return {false, false};
+  return {(c & bit_AVX512VNNI) != 0, (c & bit_AVX512VBMI) != 0};
+}
+#endif
+
 struct DotBytes {
   static constexpr int kStep = 4, kWeights = 64, kGroup = 4;
   static constexpr bool kByLane = true;
@@ -191,10 +205,9 @@ __attribute__((target("avx512vbmi"))) void look_up(const IntegerRows& r) {
 
 constexpr int kMost[] = {0, 14, 13, 8, 6};
 
-bool fill(Kernels* table) {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(c & bit_AVX512VNNI)) return false;
-  if (c & bit_AVX512VBMI) table->look_up = look_up;
+constexpr bool fill(Kernels* table, Features has) {
+  if (!has.vnni) return false;
+  if (has.vbmi) table->look_up = look_up;
   table->bytes.vecs = 4;
   fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
   table->depthwise_bytes = {depthwise_bytes, DepthwiseBytes::kGroup};
@@ -208,10 +221,14 @@ bool fill(Kernels* table) {
 
 namespace linnet {
 namespace {
-bool fill(Kernels*) { return false; }
+struct Features {};
+constexpr Features features() { return {}; }
+constexpr bool fill(Kernels*, Features) { return false; }
 }  // namespace
 }  // namespace linnet
 
 #endif
 
-LINNET_EXPORT_RETURNING(bool, dot)(linnet::Kernels* table) { return linnet::fill(table); }
+LINNET_EXPORT_RETURNING(bool, dot)(linnet::Kernels* table) {
+  return linnet::fill(table, linnet::features());
+}

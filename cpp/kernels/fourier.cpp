@@ -321,7 +321,7 @@ void output(const FourierOutput& t) {
 }
 
 template <int kCount>
-void fill_products(Kernels* table) {
+constexpr void fill_products(Kernels* table) {
   table->fourier_product[kCount] = product<kCount>;
   if constexpr (kCount > 1) fill_products<kCount - 1>(table);
 }

@@ -347,14 +347,14 @@ void integer_depthwise(const IntegerDepthwise& t) {
 }
 
 template <typename Dot, int kVecs, int kCols>
-void fill_integer_tiles(IntegerTiles* tiles) {
+constexpr void fill_integer_tiles(IntegerTiles* tiles) {
   tiles->tile[kVecs][kCols] = integer_tile<Dot, kVecs, kCols>;
   if constexpr (kCols > 1) fill_integer_tiles<Dot, kVecs, kCols - 1>(tiles);
 }
 
 // All tiles, given the most columns of those of each number of vectors.
 template <typename Dot, const int* kMost, int kVecs>
-void fill_integer_tiles(IntegerTiles* tiles) {
+constexpr void fill_integer_tiles(IntegerTiles* tiles) {
   tiles->cols[kVecs] = kMost[kVecs];
   fill_integer_tiles<Dot, kVecs, kMost[kVecs]>(tiles);
   if constexpr (kVecs > 1) {

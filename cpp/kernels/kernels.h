@@ -145,11 +145,11 @@ struct PoolPlane {
   int64_t pad_l;
   int64_t columns;  // numbers that windows reach, padding included
   int64_t stride;
-  float* line;            // scratch: columns + 4 vectors
-  float* lines;           // scratch, for a stride above 1: stride * length
-  int64_t length;         // columns / stride, and 2 vectors at least
-  const ptrdiff_t* taps;  // where the taps of a window begin: in `lines`, with stride 1 in `line`
-  int64_t kernel;         // taps in a row
+  float* line;          // scratch: columns + 4 vectors
+  float* lines;         // scratch, for a stride above 1: stride * length
+  int64_t length;       // columns / stride, and 2 vectors at least
+  const int32_t* taps;  // where the taps of a window begin: in `lines`, with stride 1 in `line`
+  int64_t kernel;       // taps in a row
   float* y;
   int64_t out_w;
   // Average only: one over the columns that count towards each divisor, out_w rounded up to whole
@@ -202,11 +202,11 @@ struct WinogradLine {
 
 // Sums of squares of some numbers of each channel of a transformed tile.
 struct Energy {
-  const float* v;           // the first vector of channels
-  const ptrdiff_t* points;  // where the numbers lie from there
-  int count;                // of points, a multiple of 2
-  int64_t runs, vecs;       // `vecs` vectors side by side, and so many times those
-  ptrdiff_t run;            // from one run to the next
+  const float* v;         // the first vector of channels
+  const int32_t* points;  // where the numbers lie from there
+  int count;              // of points, a multiple of 2
+  int64_t runs, vecs;     // `vecs` vectors side by side, and so many times those
+  ptrdiff_t run;          // from one run to the next
 };
 
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
@@ -280,9 +280,8 @@ struct NormalizeRows {
 // integers of a result between, the scaled sums become those first: rounded and kept within
 // between_low and between_high they are multiplied by `factor`. A residual z is added then, as
 // z_factor * (z - z_zero).
-struct Requantization {
-  const float* scale;  // of each output channel
-  float low, high;     // whole numbers, counted from the zero point; reals of a float32 result
+struct Rounding {
+  float low, high;  // whole numbers, counted from the zero point; reals of a float32 result
   int32_t zero;
   bool real;     // y is float32
   bool between;  // there are integers between
@@ -290,6 +289,9 @@ struct Requantization {
   float factor, z_factor;
   float z_zero;   // counted as z is after its flip
   uint32_t flip;  // 0x80808080 where z is signed: then bytes of z are turned to unsigned ones
+};
+struct Requantization : Rounding {
+  const float* scale;  // of each output channel
 };
 
 // Output pixels of a convolution of integers, for some vectors of output channels:
@@ -343,15 +345,17 @@ struct IntegerDepthwise {
 };
 
 // Bytes side by side that stand for real numbers, and what becomes of them.
-struct IntegerRows {
-  const void *x, *z;
-  void* y;
-  int64_t count;
+struct IntegerSteps {
   uint8_t x_flip, z_flip;  // 0x80 where they are signed
   float x_zero, z_zero;    // counted as they are after their flip
   float scale, z_scale;
   float low, high;
   int32_t zero;
+};
+struct IntegerRows : IntegerSteps {
+  const void *x, *z;
+  void* y;
+  int64_t count;
   const uint8_t* table;  // of 256
 };
 

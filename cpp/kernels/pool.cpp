@@ -215,7 +215,7 @@ LINNET_INLINE void divide_line(const PoolPlane& t) {
 
 // kVecs vectors of neighbouring windows, of which the taps lie at `lines` + taps[...].
 template <class Op, int kVecs>
-LINNET_INLINE void reduce_taps(const float* lines, const ptrdiff_t* taps, int64_t count,
+LINNET_INLINE void reduce_taps(const float* lines, const int32_t* taps, int64_t count,
                                Vec (&acc)[kVecs]) {
   const auto combine = [&](int64_t first, int64_t last) {
     const float* x = lines + taps[first];

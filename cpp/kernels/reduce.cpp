@@ -144,7 +144,7 @@ void reduce_all(const Reduction& t) {
 }
 
 template <class Op>
-void set(Kernels* table, ReduceCode code) {
+constexpr void set(Kernels* table, ReduceCode code) {
   table->reduce_rows[static_cast<int>(code)] = reduce_rows<Op>;
   table->reduce_all[static_cast<int>(code)] = reduce_all<Op>;
 }

@@ -144,7 +144,7 @@ void output(const WinogradOutput& o) {
   kPlain(o);
 }
 
-bool fill(Kernels* table) {
+constexpr bool fill(Kernels* table) {
   const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
                                 linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
   for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
@@ -198,7 +198,7 @@ static_assert(offsetof(Product, points) == 0 && offsetof(Product, cols) == 8 &&
               offsetof(Product, w) == 48 && offsetof(Product, y) == 56 &&
               offsetof(Product, y_point) == 64);
 
-bool fill(Kernels* table) {
+constexpr bool fill(Kernels* table) {
   table->product[4] = linnet_a64_product_4;
   return true;
 }
@@ -210,7 +210,7 @@ bool fill(Kernels* table) {
 
 namespace linnet {
 namespace {
-bool fill(Kernels*) { return false; }
+constexpr bool fill(Kernels*) { return false; }
 }  // namespace
 }  // namespace linnet
 

@@ -25,8 +25,13 @@
 // object.
 #define LINNET_JOIN2(a, b, c) a##b##_##c
 #define LINNET_JOIN(a, b, c) LINNET_JOIN2(a, b, c)
+#ifdef LINNET_COMPILED  // for one network: its table is a constant, and has the kernels it calls
+#define LINNET_EXPORT_RETURNING(type, family) \
+  [[maybe_unused]] static constexpr type LINNET_JOIN(linnet_, family, LINNET_ISA)
+#else
 #define LINNET_EXPORT_RETURNING(type, family) \
   extern "C" __attribute__((visibility("hidden"))) type LINNET_JOIN(linnet_, family, LINNET_ISA)
+#endif
 #define LINNET_EXPORT(family) LINNET_EXPORT_RETURNING(void, family)
 
 // Loops over registers must vanish at compile time, or the arrays they index end up in memory.

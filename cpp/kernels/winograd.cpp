@@ -229,7 +229,7 @@ void line(const WinogradLine& l) {
   line_pooled<kPairs, kOutputs, 1>(l);
 }
 
-LINNET_INLINE Vec squares(const float* v, const ptrdiff_t* points, int count) {
+LINNET_INLINE Vec squares(const float* v, const int32_t* points, int count) {
   Vec sums[2] = {splat(0), splat(0)};
   for (int i = 0; i < count; i += 2) {
     const Vec a = load(v + points[i]), b = load(v + points[i + 1]);
@@ -271,14 +271,14 @@ void energies(const Energy& e, float* each) {
 }
 
 template <int kPairs, int kOutputs>
-void fill_line(Kernels* table) {
+constexpr void fill_line(Kernels* table) {
   table->winograd_line_input[kPairs] = line_input<kPairs>;
   table->winograd_line[kPairs][kOutputs] = line<kPairs, kOutputs>;
   if constexpr (kOutputs > 2) fill_line<kPairs, kOutputs - 1>(table);
 }
 
 template <int kOutputs>
-void fill(Kernels* table) {
+constexpr void fill(Kernels* table) {
   table->winograd_row[kOutputs] = output_row<kOutputs>;
   table->winograd_output[kOutputs] = output<kOutputs>;
   if constexpr (kOutputs > 2) fill<kOutputs - 1>(table);

@@ -112,7 +112,7 @@ Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& poo
 
 Wisdom& Planner::wisdom() const {
   if (!wisdom_) {
-    wisdom_ = Wisdom(options_.wisdom, Wisdom::machine(context_));
+    wisdom_ = Wisdom(options_.wisdom, Wisdom::machine(context_), options_.foreign);
   }
   return *wisdom_;
 }

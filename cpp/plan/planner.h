@@ -33,6 +33,8 @@ struct PlannerOptions {
   double seconds = std::numeric_limits<double>::infinity();
   bool keep = true;                             // do not measure again what wisdom knows
   std::string wisdom = Wisdom::default_path();  // file; empty: none
+  // Wisdom of any CPU with this instruction set and build will do, and of any other libraries.
+  bool foreign = false;
   // Called before a layer is measured; may throw to stop.
   std::function<void(const Problem&)> progress;
 };

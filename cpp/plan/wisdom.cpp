@@ -116,6 +116,17 @@ std::string difference(const std::string& theirs, const std::string& ours) {
   return "made with something else";
 }
 
+// A block's head without the lines that say on which CPU and beside which libraries.
+std::string without_cpu(const std::string& head) {
+  std::istringstream lines(head);
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string word = line.substr(0, line.find(' '));
+    if (word != "cpu" && word != "openblas" && word != "nnpack") kept += line + "\n";
+  }
+  return kept;
+}
+
 std::string cpu_model() {
   // The lines that tell models apart, of Linux on x86 and on ARM.
   const char* const names[] = {"model name",      "cpu family", "model",        "stepping",
@@ -166,7 +177,7 @@ std::string Wisdom::machine(const Context& context) {
   return text + "\n";
 }
 
-Wisdom::Wisdom(std::string path, std::string machine)
+Wisdom::Wisdom(std::string path, std::string machine, bool foreign)
     : path_(std::move(path)), machine_(std::move(machine)) {
   if (path_.empty()) {
     note_ = "wisdom is switched off";
@@ -178,9 +189,15 @@ Wisdom::Wisdom(std::string path, std::string machine)
     return;
   }
   size_t skipped = 0;
-  std::string other;
+  std::string other, wanted = machine_;
   for (const auto& block : contents.blocks) {
-    if (block.machine != machine_) {
+    if (block.machine == machine_) foreign = false;
+  }
+  for (const auto& block : contents.blocks) {
+    if (foreign && without_cpu(block.machine) == without_cpu(machine_)) wanted = block.machine;
+  }
+  for (const auto& block : contents.blocks) {
+    if (block.machine != wanted) {
       other = block.machine;
       continue;
     }

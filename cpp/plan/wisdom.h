@@ -27,8 +27,8 @@ class Wisdom {
 
   Wisdom() = default;  // without a file: remembers, does not save
   // Reads the block for `machine` from the file, if there is one; never throws for what the file
-  // holds.
-  Wisdom(std::string path, std::string machine);
+  // holds. Where there is none, `foreign` takes the last for another CPU and libraries.
+  Wisdom(std::string path, std::string machine, bool foreign = false);
 
   bool empty() const { return layers_.empty(); }
   // Times of the layer with this key; null if it is not known.

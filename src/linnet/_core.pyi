@@ -147,6 +147,54 @@ def infer_type(
     inputs: Sequence[tuple[Sequence[int], np.dtype[Any]] | npt.NDArray[Any] | None],
 ) -> tuple[list[int], np.dtype[Any]]: ...
 def read_onnx(path: str | bytes) -> GraphBuilder: ...
+
+@type_check_only
+class EmittedStep(TypedDict):
+    name: str
+    op: str
+    algorithm: str
+    problem: str
+    seconds: float
+    code: str
+    args: bytes
+    x: tuple[int, int]
+    z: tuple[int, int]
+    y: tuple[int, int]
+    workspace: tuple[int, int]
+    weights: list[tuple[int, int]]
+
+@type_check_only
+class EmittedProgram(TypedDict):
+    batch: int
+    arena: int
+    seconds: float
+    steps: list[EmittedStep]
+
+class Emission:
+    def __init__(
+        self,
+        graph: GraphBuilder,
+        isa: str = "",
+        outline: str = "",
+        architecture: str = "",
+        cpuinfo: str = "",
+        **options: Any,
+    ) -> None: ...
+    def program(self, batch: int) -> EmittedProgram: ...
+    def wisdom_note(self) -> str: ...
+    @property
+    def features(self) -> str: ...
+    @property
+    def kernels(self) -> set[str]: ...
+    @property
+    def numbers(self) -> dict[str, float]: ...
+    @property
+    def weights(self) -> bytes: ...
+    @property
+    def inputs(self) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]: ...
+    @property
+    def outputs(self) -> list[tuple[str, tuple[int, ...], np.dtype[Any]]]: ...
+
 def session_options() -> list[Option]: ...
 def available_isas() -> list[str]: ...
 def default_isa() -> str: ...

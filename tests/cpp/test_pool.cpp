@@ -51,10 +51,10 @@ std::vector<float> pooled(const Kernels& k, const PlaneCase& c, const Buffer& x,
   const int64_t length = (columns + c.stride - 1) / c.stride + 2 * k.width;
   Buffer line(columns + 4 * k.width), lines(c.stride * length), y(c.out_w);
   line.fill(kNan), lines.fill(kNan), y.fill(7);
-  std::vector<ptrdiff_t> taps;
+  std::vector<int32_t> taps;
   for (int j = 0; j < c.kernel; ++j) {
     const int64_t at = j * c.dilation;
-    taps.push_back(at % c.stride * length + at / c.stride);
+    taps.push_back(static_cast<int32_t>(at % c.stride * length + at / c.stride));
   }
   std::vector<float> scales(static_cast<size_t>(c.out_w + k.width));
   for (int64_t o = 0; o < c.out_w; ++o) {

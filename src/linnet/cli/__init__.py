@@ -29,6 +29,7 @@ VERBS = {
     "convert": "Convert a model to the ONNX that linnet loads fastest.",
     "bench": "Measure how long a model takes.",
     "profile": "Measure how long every layer takes, and show what ran it.",
+    "compile": "Make code of a model, for a program without linnet.",
     "quantize": "Give a model fewer bits: the fastest that is about as good.",
     "tune": "Measure what is fastest for every layer, for later runs to use.",
     "verify": "Find where two models, or runtimes, begin to differ, and why.",

@@ -1,0 +1,36 @@
+// Runs a compiled network, as run/run.cpp does a session's program.
+#include "program.h"
+
+#include "algorithms/plan.h"
+
+namespace linnet {
+extern "C" const Kernels linnet_kernels;  // those the network calls
+}
+
+struct linnet_code : linnet::PlanCode {};
+
+extern "C" void linnet_run(const linnet_program* program, const void* weights,
+                           const void* const* inputs, void* const* outputs, void* arena) {
+  const auto at = [&](const linnet_place& place) -> void* {
+    const auto index = static_cast<uint32_t>(place.base - 2);
+    const void* base = place.base == 0           ? arena
+                       : place.base == 1         ? weights
+                       : index < program->inputs ? inputs[index]
+                                                 : outputs[index - program->inputs];
+    return const_cast<char*>(static_cast<const char*>(base)) + place.offset;
+  };
+  const auto perhaps = [&](const linnet_place& place) {
+    return place.base < 0 ? nullptr : at(place);
+  };
+  linnet::ThreadPool pool;
+  linnet::Backends backends;
+  for (uint32_t i = 0; i < program->count; ++i) {
+    const linnet_step& step = program->steps[i];
+    const void* data[LINNET_MOST_WEIGHTS];
+    for (int w = 0; w < LINNET_MOST_WEIGHTS; ++w) data[w] = perhaps(step.weights[w]);
+    linnet::Operands operands{at(step.x), perhaps(step.z), at(step.y), at(step.workspace), pool};
+    operands.weights = data, operands.kernels = &linnet::linnet_kernels;
+    operands.backends = &backends;
+    step.code->run(step.args, operands);
+  }
+}

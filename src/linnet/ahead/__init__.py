@@ -1,0 +1,139 @@
+"""Networks compiled ahead: a model and its weights as code for a CPU, which need not be this one.
+
+`plan` decides everything, `write` prints and compiles what came of it; docs/compile.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..formats import Given, PathLike
+from ..model import Shapes
+from ..model import build as build_model
+from ..text import short
+from . import build, makefile, network, printed
+from .network import Network
+from .targets import target as known_target
+from .targets import tools
+
+EMITS = ("static", "shared", "c")
+MOST_BATCH = 4096
+
+
+def plan(
+    model: Given,
+    weights: Given | None,
+    name: str,
+    target: str = "native",
+    batches: Sequence[int] = (1,),
+    *,
+    stages: Sequence[str] = (),
+    shapes: Shapes | None = None,
+    outputs: Sequence[str] = (),
+    arithmetic: str | None = None,
+    **options: Any,
+) -> tuple[Network, _core.GraphBuilder]:
+    """A model, as for `linnet.load`, planned for a target, and its graph in the core.
+
+    `options`: algorithm, strict and weights_dtype as for `linnet.load`; wisdom, the file with what
+    `linnet tune` measured on the target. ValueError says what cannot be compiled.
+    """
+    found = known_target(target)
+    if not batches or len(set(batches)) != len(batches) or max(batches) > MOST_BATCH:
+        raise ValueError(
+            f"batches are {short(batches)}, expected different sizes up to {MOST_BATCH}"
+        )
+    graph, _ = build_model(model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic)
+    if not isinstance(graph, _core.GraphBuilder):
+        raise ValueError(
+            "the model's steps depend on sizes that it leaves open: give them by shapes"
+        )
+    title = Path(os.fsdecode(model)).name if isinstance(model, (str, os.PathLike)) else name
+    given = {key: value for key, value in options.items() if value is not None}
+    planned = network.plan(
+        graph, name, title, target=found, batches=batches, options={"threads": 1, **given}
+    )
+    return planned, graph
+
+
+def expected(planned: Network, graph: _core.GraphBuilder, options: Mapping[str, Any]) -> list[Any]:
+    """What a session on this CPU gives for the test's input; of what a detector finds in several
+    images nothing.
+    """
+    batch = planned.programs[0]["batch"]
+    session = _core.Session(graph, threads=1, **options)
+    inputs = [printed.sample(value, batch) for value in planned.inputs]
+    results = session.run(inputs, [], None)
+    whole = (result.size == v.count(batch) for v, result in zip(planned.outputs, results))
+    return [r if as_is or batch == 1 else r[:0] for r, as_is in zip(results, whole)]
+
+
+def measured(planned: Network) -> dict[str, int]:
+    """Bytes of code and, about, of stack that a network takes; it is compiled for that."""
+    tool = tools(planned.target)
+    with tempfile.TemporaryDirectory(prefix="linnet.") as folder:
+        joined = build.compile_all(planned, tool, Path(folder))
+        sizes = build.sizes(joined, tool)
+        stack = build.stack(Path(folder))
+    return {"code": sizes["text"] + sizes["data"] - len(planned.weights), "stack": stack}
+
+
+def write(
+    planned: Network, results: Sequence[np.ndarray[Any, Any]], folder: PathLike, emit: str
+) -> tuple[list[Path], dict[str, int]]:
+    """Writes a network to a folder: the files, and bytes of its code by kind. Nothing is left half
+    written. RuntimeError names a compiler that is missing.
+    """
+    if emit not in EMITS:
+        raise ValueError(f"emit is {short(emit)}, expected {', '.join(EMITS)}")
+    target = Path(os.fsdecode(folder)).resolve()
+    if not target.is_dir():
+        raise ValueError(f"{target}: there is no such folder")
+    name = planned.name
+    files = {
+        f"{name}.h": printed.header(planned),
+        f"{name}_selftest.c": printed.selftest(planned, results),
+    }
+    sizes: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=target) as work:
+        made = Path(work) / "made"
+        made.mkdir()
+        for file, text in files.items():
+            (made / file).write_text(text, encoding="utf-8")
+        if emit == "c":
+            makefile.write(planned, made)
+        else:
+            tool = tools(planned.target)
+            inside = Path(work) / "build"
+            inside.mkdir()
+            joined = build.compile_all(planned, tool, inside)
+            sizes = build.sizes(joined, tool)
+            if emit == "static":
+                build.archive(joined, made / f"lib{name}.a", tool)
+            else:
+                build.shared(joined, made / f"lib{name}.so", tool)
+        written = []
+        for path in sorted(made.iterdir()):
+            end = target / path.name
+            if end.is_dir():
+                shutil.rmtree(end)
+            path.replace(end)
+            written.append(end)
+    return written, sizes
+
+
+def c_name(path: str) -> tuple[Path, str]:
+    """Folder and name of what `-o` says."""
+    file = Path(path)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", file.name):
+        raise ValueError(f"the name {short(file.name)} is not one of C: letters, digits and _")
+    return file.parent, file.name

@@ -1,0 +1,99 @@
+"""A network planned for a target: what the core makes of it, with its inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _core
+from .targets import Target
+
+ALIGNMENT = 64  # bytes, of the arena and the weights
+
+
+class Value(NamedTuple):
+    """An input or output for one image: a shape of 0 in front has as many as the batch."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def of(self, batch: int) -> tuple[int, ...]:
+        """Its shape in a run of a batch."""
+        return (self.shape[0] or batch, *self.shape[1:])
+
+    def count(self, batch: int) -> int:
+        return int(np.prod(self.of(batch), dtype=np.int64))
+
+
+class Network(NamedTuple):
+    """What is printed and compiled."""
+
+    name: str  # a C identifier
+    title: str  # of the model
+    target: Target
+    inputs: Sequence[Value]
+    outputs: Sequence[Value]
+    programs: Sequence[_core.EmittedProgram]  # one for each batch, which `runs` names
+    kernels: Sequence[str]  # that they call
+    numbers: Mapping[str, float]  # of the table of kernels
+    features: str
+    weights: bytes
+    wisdom: str  # a sentence
+
+    @property
+    def isa(self) -> str:
+        """The instruction set whose files of kernels are compiled."""
+        return self.target.isa.replace("_intrinsics", "")
+
+    @property
+    def arena(self) -> int:
+        """Bytes that any of the programs needs, at least one."""
+        return max(1, *(program["arena"] for program in self.programs))
+
+    @property
+    def codes(self) -> list[str]:
+        """The code of all steps."""
+        return sorted({step["code"] for program in self.programs for step in program["steps"]})
+
+    def run(self, program: _core.EmittedProgram) -> str:
+        """The name of the function that runs it."""
+        first = program is self.programs[0]
+        return f"{self.name}_run" if first else f"{self.name}_run_{program['batch']}"
+
+
+def plan(
+    graph: _core.GraphBuilder,
+    name: str,
+    title: str,
+    *,
+    target: Target,
+    batches: Sequence[int],
+    options: Mapping[str, Any],
+) -> Network:
+    """Plans programs for batch sizes; ValueError says all that cannot be compiled."""
+    native = target.name == "native"
+    emission = _core.Emission(
+        graph,
+        "" if native else target.isa,
+        target.outline,
+        target.architecture,
+        target.cpuinfo,
+        **options,
+    )
+    programs = [emission.program(batch) for batch in batches]
+    return Network(
+        name,
+        title,
+        target,
+        [Value(*value) for value in emission.inputs],
+        [Value(*value) for value in emission.outputs],
+        programs,
+        sorted(emission.kernels),
+        emission.numbers,
+        emission.features,
+        emission.weights,
+        emission.wisdom_note(),
+    )

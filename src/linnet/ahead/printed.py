@@ -1,0 +1,342 @@
+"""The text of a compiled network: its header, its plan, its test, and what its code is made of."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .network import ALIGNMENT, Network, Value
+
+C_TYPES = {
+    "float32": "float",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "bool": "uint8_t",
+    "float16": "uint16_t",
+}
+MOST_WEIGHTS = 8  # of a step, as cpp/compiled/program.h has it
+MOST_STORED = 4096  # numbers of an output in the test
+
+
+def quoted(text: str) -> str:
+    """A C string."""
+    escaped = re.sub(r'(["\\?])', r"\\\1", text)
+    return '"' + re.sub(r"[^ -~]", lambda m: _octal(m[0]), escaped) + '"'
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def comment(text: str) -> str:
+    """Text that may stand in a comment."""
+    return re.sub(r"[^ -~]", "?", text).replace("*/", "* /").replace("/*", "/ *")
+
+
+def header(network: Network) -> str:
+    """NAME.h"""
+    name, upper = network.name, network.name.upper()
+    first = network.programs[0]["batch"]
+    lines = [
+        f"/* {comment(network.title)}, compiled by linnet {_core.__version__} for "
+        f"{network.target.name}. Written by a program; do not edit.",
+        " *",
+        f" * {name}_run() computes all outputs from all inputs. Arrays are dense. The arena is",
+        f" * {upper}_ARENA bytes aligned to {ALIGNMENT}, whatever they hold; calls with different",
+        " * arenas may run at the same time. Nothing is allocated, opened or printed. */",
+        f"#ifndef {upper}_H",
+        f"#define {upper}_H",
+        "",
+        "#include <stdint.h>",
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "",
+        f"#define {upper}_VERSION {quoted('linnet ' + _core.__version__)}",
+        f"#define {upper}_TARGET {quoted(network.target.name)}",
+        f"#define {upper}_BATCH {first}",
+        f"#define {upper}_ARENA {network.arena}",
+        f"#define {upper}_ALIGNMENT {ALIGNMENT}",
+        f"#define {upper}_WEIGHTS {len(network.weights)} /* bytes, in the program */",
+    ]
+    for kind, values in (("INPUT", network.inputs), ("OUTPUT", network.outputs)):
+        lines += ["", f"#define {upper}_{kind}S {len(values)}"]
+        for i, value in enumerate(values):
+            lines += _value(f"{upper}_{kind}_{i}", value, first)
+    lines.append("")
+    for program in network.programs:
+        lines += [
+            f"/* {program['batch']} at a time. */" if len(network.programs) > 1 else "",
+            f"void {network.run(program)}(const void* const* inputs, void* const* outputs, "
+            "void* arena);",
+        ]
+    lines += ["", "#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
+    return "\n".join(_without_doubles(lines))
+
+
+def _without_doubles(lines: Sequence[str]) -> Iterator[str]:
+    """Without an empty line after another."""
+    before = ""
+    for line in lines:
+        if line or before:
+            yield line
+        before = line
+
+
+def _value(macro: str, value: Value, batch: int) -> list[str]:
+    shape = value.of(batch)
+    return [
+        f"#define {macro}_NAME {quoted(value.name)}",
+        f"#define {macro}_TYPE {C_TYPES[value.dtype.name]}",
+        f"#define {macro}_SHAPE {{{', '.join(map(str, shape))}}}",
+        f"#define {macro}_COUNT {value.count(batch)} /* numbers */",
+    ]
+
+
+def plan(network: Network) -> str:
+    """NAME.c"""
+    name = network.name
+    parts = [
+        f"/* {comment(network.title)}: its plan, steps and their arguments. Written by a program; "
+        "do not edit. */",
+        f'#include "{name}.h"',
+        "",
+        '#include "compiled/program.h"',
+        "",
+        f"extern const unsigned char {name}_weights[];",
+        *(f"extern const struct linnet_code linnet_code_{code};" for code in network.codes),
+        "",
+    ]
+    known: dict[bytes, str] = {}
+    for program in network.programs:
+        rows = []
+        for step in program["steps"]:
+            if step["args"] not in known:
+                known[step["args"]] = f"args_{len(known)}"
+                parts.append(_args(known[step["args"]], step["args"]))
+            rows.append(_step(step, known[step["args"]]))
+        batch = program["batch"]
+        parts += [
+            f"static const struct linnet_step steps_{batch}[] = {{",
+            *rows,
+            "};",
+            f"static const struct linnet_program program_{batch} = "
+            f"{{steps_{batch}, {len(rows)}, {len(network.inputs)}}};",
+            "",
+            f"void {network.run(program)}(const void* const* inputs, void* const* outputs, "
+            "void* arena) {",
+            f"  linnet_run(&program_{batch}, {name}_weights, inputs, outputs, arena);",
+            "}",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _args(name: str, args: bytes) -> str:
+    padded = args + b"\0" * (-len(args) % 8)
+    words = [f"0x{word:x}u" for (word,) in struct.iter_unpack("<Q", padded)]
+    return f"static const uint64_t {name}[] = {{{', '.join(words or ['0'])}}};"
+
+
+def _step(step: _core.EmittedStep, args: str) -> str:
+    places = [step["x"], step["z"], step["y"], step["workspace"]]
+    weights = [*step["weights"], *[(-1, 0)] * (MOST_WEIGHTS - len(step["weights"]))]
+    return (
+        f"  /* {comment(step['name'])}: {comment(step['problem'])} */\n"
+        f"  {{&linnet_code_{step['code']}, {args}, {', '.join(map(_place, places))},\n"
+        f"   {{{', '.join(map(_place, weights))}}}}},"
+    )
+
+
+def _place(place: tuple[int, int]) -> str:
+    return f"{{{place[0]}, {place[1]}u}}"
+
+
+def assembly(network: Network, file: str) -> str:
+    """What draws the weights into the program; ELF alone, for any CPU."""
+    symbol = f"{network.name}_weights"
+    return f"""/* Written by a program; do not edit. */
+  .section .rodata
+  .balign {ALIGNMENT}
+  .hidden {symbol}
+  .globl {symbol}
+  .type {symbol}, %object
+{symbol}:
+  .incbin {quoted(file)}
+  .size {symbol}, . - {symbol}
+  .section .note.GNU-stack, "", %progbits
+"""
+
+
+def kernels(network: Network, family: str) -> str:
+    """C++ that has those kernels of a family which the network calls, by their numbers."""
+    isa = network.isa
+    lines = [
+        f'#include "kernels/{family}.cpp"',
+        "namespace {",
+        "constexpr linnet::Kernels kAll = [] {",
+        "  linnet::Kernels table{};",
+        f"  linnet_{family}_{isa}(&table);",
+        "  return table;",
+        "}();",
+        "}  // namespace",
+        '#include "compiled/called.h"',
+    ]
+    lines += [f"LINNET_CALLED({i}, {kernel})" for i, kernel in enumerate(network.kernels)]
+    return "\n".join(lines) + "\n"
+
+
+def table(network: Network) -> str:
+    """C++ that has the table of the kernels which the network calls."""
+    lines = [
+        '#include "compiled/called.h"',
+        "namespace linnet {",
+        "constexpr Kernels called_kernels() {",
+        "  Kernels table{};",
+    ]
+    lines += [f"  table.{member} = {number:g};" for member, number in network.numbers.items()]
+    lines += [f"  set_called<{i}>(table.{kernel});" for i, kernel in enumerate(network.kernels)]
+    lines += [
+        "  return table;",
+        "}",
+        'extern "C" {',
+        "extern const Kernels linnet_kernels;",
+        "constexpr Kernels linnet_kernels = called_kernels();",
+        "}",
+        "}  // namespace linnet",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_CODE = re.compile(r'constexpr auto (\w+) =\s+plan_code<&[^"]+>\("(\w+)"\);')
+
+
+def sources_of_codes(source: Path) -> dict[str, tuple[str, str]]:
+    """Of each code its file in algorithms/ and the name of its constant there."""
+    found = {}
+    for path in sorted((source / "algorithms").glob("*.cpp")):
+        for constant, code in _CODE.findall(path.read_text(encoding="utf-8")):
+            found[code] = (path.name, constant)
+    return found
+
+
+def codes(network: Network, file: str, constants: dict[str, str]) -> str:
+    """C++ that has the code of an algorithm's steps; `constants` by code."""
+    lines = [f'#include "algorithms/{file}"', "struct linnet_code : linnet::PlanCode {};"]
+    sizes = {
+        step["code"]: len(step["args"]) for program in network.programs for step in program["steps"]
+    }
+    for code, constant in constants.items():
+        lines += [
+            f'static_assert(linnet::{constant}.args_bytes == {sizes[code]}, "planned elsewhere");',
+            f'extern "C" const linnet_code linnet_code_{code};',
+            f"constexpr linnet_code linnet_code_{code}{{linnet::{constant}}};",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def sample(value: Value, batch: int) -> np.ndarray[Any, Any]:
+    """The input of the test: numbers that are the same in Python and in C."""
+    state = np.uint32(1)
+    count = value.count(batch)
+    # x -> 1664525 x + 1013904223, all at once.
+    factors = np.cumprod(np.full(count, 1664525, np.uint32), dtype=np.uint32)
+    sums = np.cumsum(np.concatenate(([np.uint32(1)], factors[:-1])), dtype=np.uint32)
+    high = (factors * state + sums * np.uint32(1013904223)) >> np.uint32(24)
+    return _as_type(high.astype(np.uint8), value.dtype).reshape(value.of(batch))
+
+
+def _as_type(byte: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    if dtype.kind == "f":
+        return (byte / np.float32(256)).astype(dtype)
+    if dtype.name == "int8":
+        return byte.view(np.int8)
+    return (byte & 1 if dtype.kind == "b" else byte).astype(dtype)
+
+
+def selftest(network: Network, results: Sequence[np.ndarray[Any, Any]]) -> str:
+    """NAME_selftest.c; `results` are what the first program gives for `sample`."""
+    name, upper = network.name, network.name.upper()
+    arrays, fills, checks = [], [], []
+    for i, value in enumerate(network.inputs):
+        arrays.append(f"static {upper}_INPUT_{i}_TYPE input_{i}[{upper}_INPUT_{i}_COUNT];")
+        number = {"f": "next() / 256.0f", "b": "next() & 1"}.get(value.dtype.kind, "next()")
+        fills += [
+            "  state = 1;",
+            f"  for (i = 0; i < {upper}_INPUT_{i}_COUNT; ++i) input_{i}[i] = "
+            f"({upper}_INPUT_{i}_TYPE)({number});",
+        ]
+    for i, result in enumerate(results):
+        step = max(1, -(-result.size // MOST_STORED))
+        stored = ", ".join(_number(x) for x in result.ravel()[::step]) or "0.0"
+        arrays += [
+            f"static {upper}_OUTPUT_{i}_TYPE output_{i}[{upper}_OUTPUT_{i}_COUNT];",
+            f"static const double expected_{i}[] = {{{stored}}};",
+        ]
+        checks.append(
+            f"  for (i = 0; i < {result.size}; i += {step})\n"
+            f"    check((double)output_{i}[i], expected_{i}[i / {step}]);"
+        )
+    return SELFTEST.format(
+        name=name,
+        upper=upper,
+        arrays="\n".join(arrays),
+        fills="\n".join(fills),
+        checks="\n".join(checks),
+        inputs=", ".join(f"input_{i}" for i in range(len(network.inputs))),
+        outputs=", ".join(f"output_{i}" for i in range(len(network.outputs))),
+    )
+
+
+def _number(x: Any) -> str:
+    if not np.isfinite(x):
+        return "0.0"
+    return f"{float(x):.17g}" if isinstance(x, np.floating) else str(int(x))
+
+
+SELFTEST = """/* Runs the network once on an input whose output is known. Written by a program. */
+#include <stdio.h>
+
+#include "{name}.h"
+
+{arrays}
+static unsigned char space[{upper}_ARENA + {upper}_ALIGNMENT];
+
+static uint32_t state;
+static int next(void) {{
+  state = state * 1664525u + 1013904223u;
+  return (int)(state >> 24);
+}}
+
+static double largest, error;
+static unsigned long different;
+static void check(double is, double expected) {{
+  const double magnitude = expected < 0 ? -expected : expected;
+  const double apart = is < expected ? expected - is : is - expected;
+  if (magnitude > largest) largest = magnitude;
+  if (!(apart <= error)) error = apart;
+  different += is != expected;
+}}
+
+int main(void) {{
+  const void* const inputs[] = {{{inputs}}};
+  void* const outputs[] = {{{outputs}}};
+  uint32_t i;
+{fills}
+  {name}_run(inputs, outputs, space + (-(uintptr_t)space & ({upper}_ALIGNMENT - 1)));
+{checks}
+  printf("{name}: %s, largest difference %g of %g, %lu not the same\\n",
+         error <= 1e-3 * largest ? "passed" : "FAILED", error, largest, different);
+  return !(error <= 1e-3 * largest);
+}}
+"""

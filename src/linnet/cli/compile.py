@@ -1,0 +1,94 @@
+"""linnet compile"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .. import ahead
+from ..ahead.targets import TARGETS
+from ..options import WEIGHT_TYPES
+from ..text import count, table
+from .inputs import files
+from .options import add_float, add_model, arithmetic, counts, shapes
+from .result import Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    add = parser.add_argument
+    add("-o", dest="output", metavar="NAME", required=True, help="what to write, a name of C")
+    add("--target", choices=TARGETS, default="native", help="the CPU it is for (default: this one)")
+    add(
+        "--emit",
+        choices=ahead.EMITS,
+        default="static",
+        help="a library to link (default), one to load, or sources with a Makefile",
+    )
+    add("--batch", type=counts, default=[1], metavar="N,N", help="sizes of batches (default: 1)")
+    add(
+        "--shapes",
+        type=shapes,
+        metavar="NAME=1x3x224x224[,...]",
+        help="sizes of inputs (default: the model's)",
+    )
+    add("--wisdom", metavar="FILE", help="what linnet tune measured on the target")
+    add("--weights-dtype", choices=WEIGHT_TYPES, help="of layers that take any")
+    add("--algorithm", metavar="NAME", help="use this algorithm, or family, wherever it can")
+    add("--strict", action="store_true", help="only algorithms that add up plain products")
+    add("--report", action="store_true", help="print what it takes, and write nothing")
+    add_float(parser)
+
+
+def run(args: argparse.Namespace) -> Result:
+    model, weights, _ = files(args)
+    folder, name = ahead.c_name(args.output)
+    options = {"algorithm": args.algorithm, "weights_dtype": args.weights_dtype}
+    given = {key: value for key, value in options.items() if value is not None}
+    if args.strict:
+        given["strict"] = True
+    planned, graph = ahead.plan(
+        model,
+        weights,
+        name,
+        args.target,
+        args.batch,
+        stages=args.stages,
+        shapes=args.shapes,
+        outputs=args.outputs,
+        arithmetic=arithmetic(args),
+        wisdom=args.wisdom or "",
+        **given,
+    )
+    data: dict[str, Any] = {
+        "name": name,
+        "target": args.target,
+        "weights": len(planned.weights),
+        "arena": planned.arena,
+        "seconds": {str(p["batch"]): p["seconds"] for p in planned.programs},
+        "wisdom": planned.wisdom,
+        "steps": len(planned.programs[0]["steps"]),
+    }
+    rows = [["weights", str(len(planned.weights))], ["arena", str(planned.arena)]]
+    written: list[str] = []
+    if args.report:
+        data |= ahead.measured(planned)
+        rows = [["code", str(data["code"])], *rows, ["stack", str(data["stack"])]]
+    else:
+        results = ahead.expected(planned, graph, {**given, "wisdom": args.wisdom or ""})
+        paths, sizes = ahead.write(planned, results, folder, args.emit)
+        written = [str(path) for path in paths]
+        data["files"] = written
+        if sizes:
+            data["code"] = sizes["text"] + sizes["data"] - len(planned.weights)
+            rows = [["code", str(data["code"])], *rows]
+    times = ", ".join(
+        f"{p['seconds'] * 1e3:.3g} ms for a batch of {p['batch']}" for p in planned.programs
+    )
+    lines = [
+        f"{name}: {count(data['steps'], 'step')} for {args.target}, {planned.wisdom}",
+        *table(["", "bytes"], rows, right=[1]),
+        f"estimated {times}, in proportion to other estimates only",
+        *written,
+    ]
+    return Result(data, lines)

@@ -1,0 +1,214 @@
+"""Networks compiled ahead are the runtime's: same plan, same kernels, same bits."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import platform
+import re
+import subprocess
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import linnet
+from linnet import _core, ahead, digits
+from linnet.ahead import build, printed, targets
+from linnet.cli import main
+
+DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
+# An emulated CPU has its host's compiler.
+MACHINE = subprocess.run(["gcc", "-dumpmachine"], capture_output=True, check=False).stdout.decode()
+compiles = pytest.mark.skipif(
+    not MACHINE.startswith(platform.machine()), reason="no compiler for this CPU"
+)
+MODELS = {"real": digits.MODEL, "whole": DATA / "digits_int8.onnx"}
+# A program without a heap that runs both, from C++.
+PROGRAM = """
+#include <cstdio>
+#include <cstdlib>
+#include "real.h"
+#include "whole.h"
+extern "C" void* malloc(size_t) { abort(); }
+alignas(64) static char arena[REAL_ARENA > WHOLE_ARENA ? REAL_ARENA : WHOLE_ARENA];
+static float x[REAL_INPUT_0_COUNT], real[REAL_OUTPUT_0_COUNT], whole[WHOLE_OUTPUT_0_COUNT];
+int main() {
+  static char buffer[1 << 16];
+  setvbuf(stdin, buffer, _IOFBF, sizeof buffer / 2);
+  setvbuf(stdout, buffer + sizeof buffer / 2, _IOFBF, sizeof buffer / 2);
+  if (fread(x, sizeof x, 1, stdin) != 1) return 1;
+  const void* const inputs[] = {x};
+  void *const reals[] = {real}, *const wholes[] = {whole};
+  for (int turn = 0; turn < 2; ++turn) {
+    real_run(inputs, reals, arena);
+    whole_run(inputs, wholes, arena);
+  }
+  fwrite(real, sizeof real, 1, stdout);
+  fwrite(whole, sizeof whole, 1, stdout);
+  return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with digits in floats and in integers, as libraries to link."""
+    folder = tmp_path_factory.mktemp("compiled")
+
+    def compile_one(name: str) -> int:
+        return main(["compile", str(MODELS[name]), "-o", str(folder / name)])
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(compile_one, MODELS)) == [0, 0]
+    return folder
+
+
+def run(*command: object, **how: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([str(word) for word in command], check=True, **how)  # type: ignore
+
+
+@compiles
+def test_two_networks_in_a_program_are_bit_identical_to_sessions(compiled: Path) -> None:
+    (compiled / "both.cpp").write_text(PROGRAM)
+    run(
+        *("g++", "-Wall", "-Wextra", "-Wno-unused-variable", "-O1", "-o", compiled / "both"),
+        *(compiled / "both.cpp", compiled / "libreal.a", compiled / "libwhole.a", "-lm"),
+    )
+    x = np.random.default_rng(1).random((1, 1, 88, 88), np.float32)
+    said = run(compiled / "both", input=x.tobytes(), capture_output=True).stdout
+    real, whole = np.split(np.frombuffer(said, np.float32), [848])
+    sessions = [linnet.load(model, threads=1, isa=_core.default_isa()) for model in MODELS.values()]
+    np.testing.assert_array_equal(real, sessions[0](x).ravel())
+    np.testing.assert_array_equal(whole, sessions[1](x).ravel())
+
+
+@compiles
+def test_the_test_of_each_passes_in_plain_c(compiled: Path) -> None:
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+    for name in MODELS:
+        run("gcc", *flags, "-o", compiled / name, compiled / f"{name}_selftest.c",
+            compiled / f"lib{name}.a", "-lm")  # fmt: skip
+        said = run(compiled / name, capture_output=True).stdout
+        assert re.fullmatch(rb"\w+: passed, largest difference 0 of .*, 0 not the same\n", said)
+
+
+@compiles
+def test_a_library_needs_memory_functions_alone(compiled: Path) -> None:
+    for name in MODELS:
+        listing = run("nm", compiled / f"lib{name}.a", capture_output=True).stdout.decode()
+        symbols = [line.split()[-2:] for line in listing.splitlines() if len(line.split()) > 1]
+        assert {s for kind, s in symbols if kind == "U"} <= {
+            "memcpy", "memmove", "memset", "sincos", "_GLOBAL_OFFSET_TABLE_"
+        }  # fmt: skip
+        assert {s for kind, s in symbols if kind.isupper() and kind != "U"} == {f"{name}_run"}
+
+
+def planned(target: str, model: Path = digits.MODEL, **options: object) -> ahead.Network:
+    return ahead.plan(model, None, "net", target, wisdom="", **options)[0]  # type: ignore
+
+
+@pytest.mark.parametrize("target", [name for name in targets.TARGETS if name != "native"])
+def test_every_target_is_planned_here_and_the_same_way_each_time(target: str) -> None:
+    for model in MODELS.values():
+        network = planned(target, model)
+        assert network.weights == planned(target, model).weights
+        assert printed.plan(network) == printed.plan(planned(target, model))
+        assert build.families(network)
+
+
+def test_batches_share_weights() -> None:
+    one, both = planned("armhf-a53"), planned("armhf-a53", batches=[1, 8])
+    assert len(both.weights) < 1.5 * len(one.weights)
+    assert "void net_run_8(" in printed.header(both)
+    assert both.arena > one.arena
+
+
+def test_the_code_of_every_plan_is_found() -> None:
+    found = printed.sources_of_codes(build.SOURCE)
+    text = "".join(path.read_text() for path in (build.SOURCE / "algorithms").glob("*.cpp"))
+    assert len(found) == text.count("= plan_code<") + text.count("=\n    plan_code<") > 30
+    assert found["direct_fc"] == ("direct_fc.cpp", "kCode")
+
+
+def test_flags_are_those_of_the_build() -> None:
+    text = " ".join((ROOT / "cpp/kernels/isas.cmake").read_text().split())
+    for isa, flags in targets.FLAGS.items():
+        given = re.findall(rf"(?:set|APPEND) ?\(?LINNET_FLAGS_{isa} ([^)]*)\)", text)
+        kept = [flag for flag in " ".join(given).split() if not flag.startswith("-Wno")]
+        assert kept == flags.split()
+
+
+def test_sources_are_small() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in build.SOURCE.rglob("*"):
+            if path.is_file():
+                archive.write(path, path.relative_to(build.SOURCE))
+    assert len(buffer.getvalue()) < 400_000
+
+
+@compiles
+def test_sources_come_with_what_they_include(tmp_path: Path) -> None:
+    assert main(["compile", "digits", "-o", str(tmp_path / "net"), "--target", "armhf-a53",
+                 "--emit", "c"]) == 0  # fmt: skip
+    made = tmp_path / "Makefile"
+    assert "net_source/kernels_scheduled.cpp" in made.read_text()
+    said = run("make", "-n", "-C", tmp_path, capture_output=True).stdout.decode()
+    compiled = [line for line in said.splitlines() if " -c " in line]
+    assert len(compiled) > 10
+    # One of them for this CPU: nothing is missing.
+    run("g++", "-std=c++17", "-w", "-fsyntax-only", "-DLINNET_COMPILED", "-Inet_source/compiled",
+        "-Inet_source", "net_source/code_winograd.cpp", cwd=tmp_path)  # fmt: skip
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "3d"], "the name '3d' is not one of C: letters, digits and _"),
+        (
+            ["-o", "net", "--batch", "1,1"],
+            "batches are [1, 1], expected different sizes up to 4096",
+        ),
+        (["-o", "nowhere/net"], "nowhere: there is no such folder"),
+        (["-o", "net", "--algorithm", "magic"], "there is no algorithm 'magic'"),
+    ],
+)
+def test_what_cannot_be_compiled_is_refused(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["compile", "digits", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_compiler_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RuntimeError, match=r"there is no arm-linux-gnueabihf-gcc.*g\+\+-arm-linux"):
+        targets.tools(targets.target("armhf-a53"))
+
+
+@compiles
+def test_a_library_to_load(tmp_path: Path) -> None:
+    network, graph = ahead.plan(DATA / "digits_int8.onnx", None, "net", wisdom="")
+    paths, sizes = ahead.write(network, ahead.expected(network, graph, {}), tmp_path, "shared")
+    assert [path.name for path in paths] == ["libnet.so", "net.h", "net_selftest.c"]
+    assert 0 < sizes["text"] - len(network.weights) < 100_000
+    library = ctypes.CDLL(str(tmp_path / "libnet.so"))
+    x = np.random.default_rng(2).random((1, 1, 88, 88), np.float32)
+    y = np.empty(network.outputs[0].of(1), np.float32)
+    arena = np.empty(network.arena + 64, np.uint8)
+    address = -(-arena.ctypes.data // 64) * 64
+    library.net_run(
+        ctypes.byref(ctypes.c_void_p(x.ctypes.data)),
+        ctypes.byref(ctypes.c_void_p(y.ctypes.data)),
+        ctypes.c_void_p(address),
+    )
+    session = linnet.load(DATA / "digits_int8.onnx", threads=1)
+    np.testing.assert_array_equal(y, session(x))
