@@ -33,6 +33,7 @@ from .session import Session, ValueInfo
 from .text import short
 
 if TYPE_CHECKING:
+    from .channels import Removed
     from .graph import Graph
     from .model import Shapes
 
@@ -143,8 +144,11 @@ def convert(
     outputs: Sequence[str] = (),
     preprocess: Preprocess | Mapping[str, Any] | None = None,
     arithmetic: str | None = None,
-) -> None:
-    """Write a model, as for `load`, to the ONNX file `dst`.
+) -> list[Removed]:
+    """Write a model, as for `load`, to the ONNX file `dst`, without channels that do nothing.
+
+    Returns what was removed: of each layer how many channels never change, equal others or are not
+    read by any. What the model computes stays the same but for rounding.
 
     Every ONNX runtime reads it, and linnet loads it fastest. It holds `preprocess`, by default that
     of the model's file, and the names of the classes if that has them. weights_dtype: "f32"; "f16"
@@ -161,11 +165,14 @@ def convert(
     target = Path(os.fsdecode(_text("dst", dst)))
     if target.suffix.lower() != ".onnx":
         raise ValueError(f"{short(str(dst))}: the file to write must end in .onnx")
+    from .channels import remove_dead
     from .formats import onnx_write
 
     graph = _model.canonical(model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic)
+    graph, removed = remove_dead(graph)
     graph.metadata = merged(graph.metadata, preprocess)
     onnx_write.save(graph, target, weights_dtype)
+    return removed
 
 
 class Config(dict[str, Any]):

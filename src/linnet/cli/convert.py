@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Result:
     model, weights, (target,) = files(args, outputs=1)
-    linnet.convert(
+    removed = linnet.convert(
         model,
         weights,
         target,
@@ -41,5 +41,11 @@ def run(args: argparse.Namespace) -> Result:
         arithmetic=arithmetic(args),
     )
     size = Path(target).stat().st_size
-    data = {"file": target, "weights_dtype": args.weights_dtype, "bytes": size}
-    return Result(data, [f"{target}: {megabytes(size)}, {args.weights_dtype} weights"])
+    data = {
+        "file": target,
+        "weights_dtype": args.weights_dtype,
+        "bytes": size,
+        "removed": [layer._asdict() for layer in removed],
+    }
+    lines = [f"removed {layer}" for layer in removed]
+    return Result(data, [*lines, f"{target}: {megabytes(size)}, {args.weights_dtype} weights"])

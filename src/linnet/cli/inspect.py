@@ -56,6 +56,7 @@ def _preprocess(graph: Graph) -> str | None:
 def _model(args: argparse.Namespace) -> Result:
     """The model in canonical form, which is what linnet runs."""
     from .. import core
+    from ..channels import remove_dead
 
     model, weights, _ = files(args)
     graph = canonical(
@@ -83,6 +84,7 @@ def _model(args: argparse.Namespace) -> Result:
                 "macs": weighted * math.prod(output[2:]),
             }
         )
+    _, dead = remove_dead(graph)
     stored = [array for array in graph.initializers.values() if array.dtype != np.int64]
     data: dict[str, Any] = {
         "name": graph.name,
@@ -94,6 +96,7 @@ def _model(args: argparse.Namespace) -> Result:
         "left_out": graph.left_out,
         "aliases": graph.aliases,
         "preprocess": _preprocess(graph),
+        "dead": [layer._asdict() for layer in dead],
         "nodes": nodes,
         "parameters": sum(array.size for array in stored),
         "macs": sum(node["macs"] for node in nodes),
@@ -120,6 +123,7 @@ def _model(args: argparse.Namespace) -> Result:
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
         *[f"other names: {listed(others, 12)}"] * bool(others),
         *[f"left out: {listed(graph.left_out, 12)}"] * bool(graph.left_out),
+        *(f"{layer}: convert leaves them out" for layer in dead),
         *([f"pictures: {data['preprocess']}"] if data["preprocess"] else []),
         "",
         *table(

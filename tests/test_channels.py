@@ -1,0 +1,181 @@
+"""Channels that do nothing: which can go together, what is known of them, and that nothing changes
+without them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from linnet import _core, core, passes
+from linnet.channels import remove_dead
+from linnet.graph import Graph, Node, Value
+from linnet.session import Session
+
+Array = np.ndarray[Any, Any]
+ACTIVATIONS = ("Relu", "Sigmoid", "HardSwish", "LeakyRelu", "Clip")
+
+
+class Drawn:
+    """A graph being drawn, of whose filters a share does nothing; each method returns the value it
+    adds.
+    """
+
+    def __init__(self, seed: int, share: float, *shape: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.share = share
+        self.graph = Graph("drawn", [], {}, [Value("x", (0, *shape))], [])
+        self.channels = {"x": shape[0]}
+        self.sizes = {"x": shape[1]}
+
+    def node(self, op: str, *inputs: str | Array, channels: int = 0, **attrs: Any) -> str:
+        name = f"{op.lower()}{len(self.graph.nodes)}"
+        names = []
+        for i, value in enumerate(inputs):
+            names.append(value if isinstance(value, str) else f"{name}.{i}")
+            if not isinstance(value, str):
+                self.graph.initializers[names[-1]] = value
+        self.graph.nodes.append(Node(op, name, names, [name], attrs))
+        self.channels[name] = channels or self.channels[names[0]]
+        self.sizes[name] = self.sizes[names[0]]
+        return name
+
+    def _parameters(self, *shape: int) -> tuple[Array, Array]:
+        """Of the filters that do nothing some are zero, some constant, some equal to another."""
+        scale = 1 / np.sqrt(np.prod(shape[1:]))
+        w = (self.random.standard_normal(shape) * scale).astype(np.float32)
+        b = (self.random.standard_normal(shape[0]) * 0.3).astype(np.float32)
+        idle = self.random.permutation(shape[0])[: int(self.share * shape[0])]
+        w[idle] = 0
+        b[idle[::3]] = 0
+        if len(idle) > 3 and len(idle) < shape[0]:
+            other = self.random.choice(np.setdiff1d(np.arange(shape[0]), idle))
+            w[idle[1]], b[idle[1]] = w[other], b[other]
+        return w, b
+
+    def conv(self, x: str, k: int, side: int = 3, stride: int = 1, group: int = 1) -> str:
+        pad = side // 2 if self.random.random() < 0.7 else 0
+        if self.sizes[x] - side + 1 < 6:
+            pad = side // 2
+        w, b = self._parameters(k, self.channels[x] // group, side, side)
+        window = {"kernel_shape": [side, side], "pads": [pad] * 4, "strides": [stride] * 2}
+        y = self.node("Conv", x, w, b, channels=k, **window, group=group)
+        self.sizes[y] = (self.sizes[x] + 2 * pad - side) // stride + 1
+        return y
+
+    def norm(self, x: str) -> str:
+        c = self.channels[x]
+        scale, shift, mean = (self.random.normal(1, 0.3, c).astype(np.float32) for _ in range(3))
+        return self.node("BatchNormalization", x, scale, shift, mean, np.ones(c, np.float32))
+
+    def act(self, x: str) -> str:
+        op = str(self.random.choice(ACTIVATIONS))
+        limits = [np.array(v, np.float32) for v in (0, 6)] if op == "Clip" else []
+        return self.node(op, x, *limits)
+
+    def pool(self, x: str) -> str:
+        op = str(self.random.choice(["MaxPool", "AveragePool"]))
+        y = self.node(op, x, kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4)
+        self.sizes[y] = self.sizes[x] // 2
+        return y
+
+    # What couples channels.
+
+    def residual(self, x: str) -> str:
+        y = self.conv(self.act(self.norm(self.conv(x, 16))), self.channels[x], 1)
+        x = self.conv(x, self.channels[x], 3) if self.sizes[x] != self.sizes[y] else x
+        if self.sizes[x] != self.sizes[y]:
+            return self.act(y)
+        return self.act(self.node("Add", x, y))
+
+    def fork(self, x: str) -> str:
+        return self.node(
+            "Concat", self.act(self.conv(x, 12, 1)), self.act(self.conv(x, 20, 1)), channels=32,
+            axis=1,
+        )  # fmt: skip
+
+    def separable(self, x: str) -> str:
+        c = self.channels[x] * int(self.random.integers(1, 3))
+        y = self.act(self.norm(self.conv(x, c, 3, group=self.channels[x])))
+        return self.act(self.norm(self.conv(y, 24, 1)))
+
+    def shuffle(self, x: str) -> str:
+        c, size = self.channels[x], self.sizes[x]
+        x = self.act(self.conv(x, c, 1, group=2))
+        y = self.node("Reshape", x, np.array([0, 2, c // 2, size, size]))
+        y = self.node("Transpose", y, perm=[0, 2, 1, 3, 4])
+        y = self.node("Reshape", y, np.array([0, c, size, size]), channels=c)
+        return self.act(self.conv(y, c, 3, group=2))
+
+    def excite(self, x: str) -> str:
+        y = self.node("GlobalAveragePool", x)
+        y = self.node("Relu", self.conv_of_one(y, 8))
+        return self.node("Mul", x, self.node("Sigmoid", self.conv_of_one(y, self.channels[x])))
+
+    def conv_of_one(self, x: str, k: int) -> str:
+        w, b = self._parameters(k, self.channels[x], 1, 1)
+        return self.node("Conv", x, w, b, channels=k)
+
+    def split(self, x: str) -> str:
+        half = self.channels[x] // 2
+        ends = [np.array([n]) for n in (0, half, self.channels[x], 1)]
+        a = self.node("Slice", x, ends[0], ends[1], ends[3], ends[3], channels=half)
+        b = self.node("Slice", x, ends[1], ends[2], ends[3], ends[3], channels=half)
+        b = self.act(self.conv_of_one(b, half))
+        return self.node("Concat", a, b, channels=self.channels[x], axis=1)
+
+    def scaled(self, x: str) -> str:
+        factors = self.random.random((self.channels[x], 1, 1)).astype(np.float32)
+        return self.node("PRelu", self.node("Mul", x, factors), factors)
+
+    def done(self, x: str) -> Graph:
+        x = self.node("Flatten", self.pool(x), axis=1)
+        size = self.channels[x] * self.sizes[x] ** 2
+        for k in (24, 10):
+            w, b = self._parameters(k, size)
+            if k == 10:
+                w = self.random.standard_normal(w.shape).astype(np.float32) / 5
+            x, size = self.node("Gemm", x, w, b, transB=1), k
+            x = self.node("Relu", x) if k == 24 else x
+        self.graph.outputs = [x]
+        return passes.canonicalize(self.graph)
+
+
+def drawn(seed: int, share: float) -> Graph:
+    """A random network with every kind of coupling, in random order."""
+    n = Drawn(seed, share, 3, 20, 20)
+    x = n.act(n.norm(n.conv("x", 16)))
+    steps = [n.residual, n.fork, n.separable, n.shuffle, n.excite, n.split, n.scaled]
+    for place, index in enumerate(n.random.permutation(len(steps))):
+        x = steps[index](x)
+        if place == 2:
+            x = n.pool(x)
+    return n.done(x)
+
+
+def macs(graph: Graph) -> int:
+    shapes = core.shapes(graph)
+    return sum(
+        graph.initializers[n.inputs[1]].size * int(np.prod(shapes[n.outputs[0]][2:]))
+        for n in graph.nodes
+        if n.op in ("Conv", "Gemm")
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks_without_dead_channels_compute_the_same(seed):
+    x = np.random.default_rng(seed).standard_normal((2, 3, 20, 20)).astype(np.float32)
+    sizes = []
+    for share in (0, 0.3, 0.6):
+        graph = drawn(seed, share)
+        smaller, removed = remove_dead(graph)
+        want, got = (Session(_core.Session(core.build(g)))(x) for g in (graph, smaller))
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+        sizes.append(macs(smaller) / macs(graph))
+        assert removed or not share
+    # Layers before and after one become smaller; what is coupled to a live channel stays.
+    assert sizes[0] > 0.98
+    assert sizes[1] < 0.95
+    assert sizes[2] < 0.85 * sizes[1]
