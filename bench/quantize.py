@@ -32,7 +32,7 @@ from linnet.cli.options import add_model, add_preprocess, given_preprocess, perc
 from linnet.graph import Graph
 from linnet.model import canonical
 from linnet.preprocess import merged, prepared, recorded
-from linnet.quantize import Calibration, Times, quantize, save
+from linnet.quantize import Calibration, Times, of_schemes, quantize, save
 from linnet.quantize.loss import upper_end
 from linnet.quantize.samples import from_arrays, information
 
@@ -132,7 +132,7 @@ def fold(args: argparse.Namespace, graph: Graph, data: Inputs, held: Array) -> F
         found_samples = found_samples.labelled(data.labels[rest])
 
     def meter(calibration: Calibration, feed: Any) -> Times:
-        return Times(calibration, feed, {"threads": args.threads})
+        return Times(of_schemes(calibration), feed, {"threads": args.threads})
 
     start = time.monotonic()
     found = quantize(graph, found_samples, meter, max_loss=args.max_loss, metric=args.metric)

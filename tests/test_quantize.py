@@ -27,6 +27,7 @@ from linnet.quantize import (
     Wisdom,
     costs,
     loss,
+    of_schemes,
     quantize,
     samples,
     save,
@@ -642,7 +643,7 @@ def test_times_are_those_of_layers(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(costs, "SECONDS", 0.0)
     graph, x = island(), images(4, 3, 12, 12)
     network, calibration = calibrated(graph, x)
-    meter = Times(calibration, {"x": x[:1]}, {"threads": 1})
+    meter = Times(of_schemes(calibration), {"x": x[:1]}, {"threads": 1})
     schemes = [
         Scheme(network, dict.fromkeys(network.layers, "f32")),
         Scheme(network, all_int8(network)),
@@ -662,21 +663,21 @@ def test_wisdom_of_another_machine(tmp_path: Path):
         f"{head}{key} nchw t4 = direct 0.5, winograd 0.7\n{key} nhwc t4 = direct 0.25\n"
     )
     plain = Scheme(network, dict.fromkeys(network.layers, "f32"))
-    (found,) = Wisdom(calibration, path).layers([plain])
+    (found,) = Wisdom(of_schemes(calibration), path).layers([plain])
     first, last = network.layers
     # With a change of layout before the first or behind the last, in proportion.
     assert min(found[first], found[last]) >= 0.25
     assert 0.5 < found[first] + found[last] < 1.5
     path.write_text(f"{head}{key} nhwc t4 = direct 0.25\n{key} nhwc t1 = direct 0.9\n")
-    assert 1.8 <= Wisdom(calibration, path, 1).whole([plain])[0] < 4
+    assert 1.8 <= Wisdom(of_schemes(calibration), path, 1).whole([plain])[0] < 4
     with pytest.raises(ValueError, match="give --threads"):
-        Wisdom(calibration, path)
+        Wisdom(of_schemes(calibration), path)
     path.write_text(f"{head}conv f32 n1 c9h6w6 k8r3x3 nhwc t4 = direct 1\n")
     with pytest.raises(ValueError, match=r"no times of \d steps.*run linnet tune there"):
-        Wisdom(calibration, path).layers([plain])
+        Wisdom(of_schemes(calibration), path).layers([plain])
     path.write_text("something else")
     with pytest.raises(ValueError, match="not a wisdom file"):
-        Wisdom(calibration, path)
+        Wisdom(of_schemes(calibration), path)
 
 
 # The verb.

@@ -178,11 +178,12 @@ def _meter(args: argparse.Namespace) -> quantize.MakeMeter:
     options = core_options(session_options(args, without=OWN))
 
     def make(calibration: quantize.Calibration, feed: Mapping[str, Array]) -> quantize.Meter:
+        made = quantize.of_schemes(calibration)
         if args.wisdom is not None:
-            return quantize.Wisdom(calibration, args.wisdom, args.threads)
+            return quantize.Wisdom(made, args.wisdom, args.threads)
         if args.objective == "bytes":
             return quantize.Bytes(calibration)
-        return quantize.Times(calibration, feed, options)
+        return quantize.Times(made, feed, options)
 
     if args.wisdom is not None and args.objective == "bytes":
         raise ValueError("--wisdom holds times, --objective is bytes")

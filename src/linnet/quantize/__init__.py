@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..graph import Array, Graph
 from .calibrate import METHODS, Calibration
 from .choose import WORTH, Chooser, Point, Progress, not_worse
-from .costs import Bytes, Meter, Times, Wisdom, save
+from .costs import Bytes, Meter, Times, Wisdom, of_schemes, save
 from .loss import METRICS, NO_LOSS, Judge
 from .report import LayerRow, PointRow, Quantization
 from .samples import Runner, Samples, fixed_batch
@@ -35,6 +35,7 @@ __all__ = [
     "Scheme",
     "Times",
     "Wisdom",
+    "of_schemes",
     "quantize",
     "save",
     "simulated",

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..passes import canonicalize
 from .calibrate import Calibration
-from .costs import Meter, load
+from .costs import Meter, load, of_schemes
 from .loss import NO_LOSS, Judge, Loss, before_softmax, noise
 from .samples import Runner
 from .scheme import PRECISIONS, Assignment, Network, Scheme
@@ -262,7 +262,7 @@ class Chooser:
         if set(point.assignment.values()) == {"f32"}:
             return point._replace(loss=NO_LOSS)
         scheme = Scheme(self.network, point.assignment)
-        session = load(scheme, self.calibration, {}).session
+        session = load(of_schemes(self.calibration)(scheme), {}).session
         if not {value.name for value in session.values}.issuperset(self.judge.names):
             return point
         loss = self.judge.loss(Runner(self.network.graph, session=session))

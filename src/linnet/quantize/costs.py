@@ -30,15 +30,33 @@ _BITS = {"f32": 32, "f16": 16, "int8-weights": 8, "int8": 8}
 _LAYOUT = re.compile(r"(nchw|nhwc)(/\d+)?(>(nchw|nhwc)(/\d+)?)?")
 
 
+class Written(NamedTuple):
+    """A network to measure: what would be written, of each node the layer that it belongs to, and
+    the network that it computes as.
+    """
+
+    graph: Graph
+    owners: Mapping[str, str]
+    like: Graph
+
+
+Make = Callable[[Any], Written]  # of what stands for a network, as a scheme does
+
+
+def of_schemes(calibration: Calibration) -> Make:
+    """Makes the networks of schemes."""
+    return lambda scheme: Written(*written(scheme, calibration), scheme.network.graph)
+
+
 class Meter(Protocol):
     """Costs of a scheme. unit: "s" or "bytes"."""
 
     unit: str
 
-    def layers(self, schemes: Sequence[Scheme]) -> list[dict[str, float]]:
+    def layers(self, schemes: Sequence[Any]) -> list[dict[str, float]]:
         """Of each of several networks by layer, with what follows on it; of the rest under ""."""
 
-    def whole(self, schemes: Sequence[Scheme]) -> list[float]:
+    def whole(self, schemes: Sequence[Any]) -> list[float]:
         """Of each of several networks."""
 
 
@@ -72,21 +90,19 @@ class Bytes:
 class Times:
     """Measured, on one input, by running the networks as they would be written.
 
-    options: of the sessions, as of options.core_options.
+    make: a network of a scheme. options: of the sessions, as of options.core_options.
     """
 
     unit = "s"
 
-    def __init__(
-        self, calibration: Calibration, feed: Mapping[str, Array], options: Mapping[str, Any]
-    ) -> None:
-        self._calibration, self._feed, self._options = calibration, feed, options
+    def __init__(self, make: Make, feed: Mapping[str, Array], options: Mapping[str, Any]) -> None:
+        self._make, self._feed, self._options = make, feed, options
 
-    def layers(self, schemes: Sequence[Scheme]) -> list[dict[str, float]]:
+    def layers(self, schemes: Sequence[Any]) -> list[dict[str, float]]:
         """Of profiles. Steps of a layer that are the same problem in several networks take the
         same.
         """
-        loaded = [load(scheme, self._calibration, self._options) for scheme in schemes]
+        loaded = [load(self._make(scheme), self._options) for scheme in schemes]
         steps: list[list[tuple[str, str]]] = [[] for _ in loaded]  # layer and problem
         times: list[list[tuple[float, ...]]] = [[] for _ in loaded]
 
@@ -103,13 +119,13 @@ class Times:
             for step, second in zip(mine, seconds):
                 least[step] = min(second, least.get(step, math.inf))
         return [
-            _by_layer(scheme, ((owner, least[owner, key]) for owner, key in mine))
-            for scheme, mine in zip(schemes, steps)
+            _by_layer(own.owners, ((owner, least[owner, key]) for owner, key in mine))
+            for own, mine in zip(loaded, steps)
         ]
 
-    def whole(self, schemes: Sequence[Scheme]) -> list[float]:
+    def whole(self, schemes: Sequence[Any]) -> list[float]:
         """Of calls."""
-        sessions = [load(s, self._calibration, self._options).session for s in schemes]
+        sessions = [load(self._make(s), self._options).session for s in schemes]
         times: list[list[float]] = [[] for _ in sessions]
 
         def call(index: int) -> None:
@@ -132,10 +148,8 @@ class Wisdom:
 
     unit = "s"
 
-    def __init__(
-        self, calibration: Calibration, path: str | Path, threads: int | None = None
-    ) -> None:
-        self._calibration, self._path = calibration, path
+    def __init__(self, make: Make, path: str | Path, threads: int | None = None) -> None:
+        self._make, self._path = make, path
         self._seconds: dict[str, float] = {}
         text = Path(path).read_text("utf-8", "replace")
         if not text.startswith("linnet wisdom "):
@@ -154,11 +168,13 @@ class Wisdom:
                 found = _number(seconds)
                 self._seconds[plain] = min(found, self._seconds.get(plain, math.inf))
 
-    def layers(self, schemes: Sequence[Scheme]) -> list[dict[str, float]]:
+    def layers(self, schemes: Sequence[Any]) -> list[dict[str, float]]:
         """A step that it does not know takes what is estimated here, in proportion."""
+        made: list[Mapping[str, str]] = []
         steps = []  # scheme, owner, name, estimate and time of each
         for index, scheme in enumerate(schemes):
-            session, owners = load(scheme, self._calibration, {})
+            session, owners = load(self._make(scheme), {})
+            made.append(owners)
             for step in session.explain():
                 known = self._seconds.get(_plain(step.problem))
                 steps.append((index, _owner(step.name, owners), step.name, step.estimate, known))
@@ -173,23 +189,23 @@ class Wisdom:
         costs: list[list[tuple[str, float]]] = [[] for _ in schemes]
         for index, owner, _, estimate, known in steps:
             costs[index].append((owner, estimate * ratio if known is None else known))
-        return [_by_layer(scheme, own) for scheme, own in zip(schemes, costs)]
+        return [_by_layer(owners, own) for owners, own in zip(made, costs)]
 
-    def whole(self, schemes: Sequence[Scheme]) -> list[float]:
+    def whole(self, schemes: Sequence[Any]) -> list[float]:
         return [sum(layers.values()) for layers in self.layers(schemes)]
 
 
 class _Loaded(NamedTuple):
     session: Session
-    owners: dict[str, str]  # of each node, the layer
+    owners: Mapping[str, str]  # of each node, the layer
 
 
-def load(scheme: Scheme, calibration: Calibration, options: Mapping[str, Any]) -> _Loaded:
+def load(network: Written, options: Mapping[str, Any]) -> _Loaded:
     """The network as it would be written, as a session: what a user of the file gets."""
-    graph, owners = written(scheme, calibration)
+    graph = network.graph
     with TemporaryDirectory(prefix="linnet-") as folder:
         path = Path(folder) / "network.onnx"
-        save(graph, path, scheme.network.graph)
+        save(graph, path, network.like)
         try:
             core, metadata = model.build(path, None)
         except ValueError as error:
@@ -199,7 +215,7 @@ def load(scheme: Scheme, calibration: Calibration, options: Mapping[str, Any]) -
             raise ValueError(f"what would be written cannot be read: {text}{why}") from None
         if isinstance(core, Graph):
             raise ValueError("layers depend on sizes that the model leaves open: give --shapes")
-        return _Loaded(Session(_core.Session(core, **options), metadata), owners)
+        return _Loaded(Session(_core.Session(core, **options), metadata), network.owners)
 
 
 def save(graph: Graph, path: str | Path, like: Graph) -> None:
@@ -230,8 +246,8 @@ def _owner(step: str, owners: Mapping[str, str]) -> str:
     return owners.get(step, "")
 
 
-def _by_layer(scheme: Scheme, costs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    found = dict.fromkeys(["", *scheme.network.layers], 0.0)
+def _by_layer(owners: Mapping[str, str], costs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    found = dict.fromkeys(["", *owners.values()], 0.0)
     for owner, cost in costs:
         found[owner] += cost
     return found
