@@ -15,7 +15,7 @@ from ..graph import Array, Graph
 from .calibrate import METHODS, Calibration
 from .choose import WORTH, Chooser, Point, Progress, not_worse
 from .costs import Bytes, Meter, Times, Wisdom, of_schemes, save
-from .loss import METRICS, NO_LOSS, Judge
+from .loss import METRICS, Judge
 from .report import LayerRow, PointRow, Quantization
 from .samples import Runner, Samples, fixed_batch
 from .scheme import PRECISIONS, Network, Scheme
@@ -60,6 +60,8 @@ def quantize(
     method: str = "mse",
     precisions: Sequence[str] = PRECISIONS,
     progress: Progress = lambda what, done, total: None,
+    like: Graph | None = None,
+    parts: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> Quantization:
     """The cheapest network made of a canonical graph that loses no more than `max_loss`. Of a graph
     that is quantized already, `model.canonical(..., arithmetic="float")` makes one to begin with.
@@ -70,6 +72,8 @@ def quantize(
     interval of 95 %. method: one of calibrate.METHODS.
     precisions: what layers may be; one that can be none of them stays float32.
     progress: called with what is being done, how much of it is done, and of how much.
+    like: the network that it should compute the same as, by default itself. parts: samples that may
+    calibrate, and those that judge.
 
     The result's `graph` is what to `save`; it is the best network found if none is good enough.
     ValueError if samples, labels or metric do not fit the network.
@@ -83,6 +87,9 @@ def quantize(
     rows = range(samples.count)
     calibrating = plain.usable(rows[:: max(2, -(-samples.count // CALIBRATING))])
     judging = plain.usable(sorted(set(rows).difference(calibrating)) or rows)
+    if parts is not None:
+        calibrating = plain.usable(parts[0][:: -(-len(parts[0]) // CALIBRATING)])
+        judging = parts[1]
     begun = time.monotonic()
     done = 0
     for images, values in plain.values(samples, calibrating, calibration.wanted):
@@ -90,13 +97,16 @@ def quantize(
         calibration.see(values, images)
         done += images
     progress("calibrating", len(calibrating), len(calibrating))
-    judge = Judge(graph, Runner(graph), samples, judging, metric, margin=max_loss)
+    right = graph if like is None else like
+    judge = Judge(right, Runner(right), samples, judging, metric, margin=max_loss)
     per_image = (time.monotonic() - begun) / (len(calibrating) + len(judging))
     least = fixed_batch(graph) or 1
     one = samples.take(plain.usable(rows)[:least])
     feed = {name: array[0] if graph.batchless else array for name, array in one.items()}
     meter = make_meter(calibration, feed)
     chooser = Chooser(network, calibration, meter, judge, choices=choices, progress=progress)
+    if like is not None:
+        chooser.plain_loss = judge.loss(Runner(graph))
     most = max(1, min(ALONE, int(ALONE_SECONDS / (per_image * max(chooser.runs, 1)))))
     few = calibrating[:: max(1, len(calibrating) // most)][:most]
     chooser.measure_noise(plain, plain.usable(few if len(few) > least else calibrating[:least]))
@@ -118,7 +128,7 @@ def _measured(
     plain = dict.fromkeys(network.layers, "f32")
     possible = all(own[0] == "f32" for own in chooser.choices.values())
     if possible and all(p.assignment != plain for p in points):
-        points.append(Point(plain, NO_LOSS, chooser.estimate(plain)))
+        points.append(Point(plain, chooser.plain_loss, chooser.estimate(plain)))
     chooser.progress("measuring", 0, 1)
     others = [p for p in points if p.assignment != plain]
     assignments = [plain, *(p.assignment for p in others)]

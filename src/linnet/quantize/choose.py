@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..passes import canonicalize
 from .calibrate import Calibration
@@ -51,6 +51,14 @@ class Point(NamedTuple):
     estimate: float
 
 
+class WithLoss(Protocol):
+    @property
+    def loss(self) -> Any: ...
+
+
+Tried = TypeVar("Tried", bound=WithLoss)
+
+
 class Chooser:
     """The measurements, and the search that needs them.
 
@@ -69,6 +77,7 @@ class Chooser:
     ) -> None:
         self.network, self.calibration, self.meter = network, calibration, meter
         self.judge, self.choices, self.progress = judge, choices, progress
+        self.plain_loss = NO_LOSS  # of float32, which may be compared with another network
         self.points: list[Point] = []
         self._tried: dict[tuple[str, ...], Point] = {}
         self.costs = self._measure_costs()
@@ -204,7 +213,8 @@ class Chooser:
         if key not in self._tried:
             scheme = Scheme(self.network, assignment)
             plain = set(key) == {"f32"}
-            loss = NO_LOSS if plain else self.judge.loss(self._runner(scheme, self.judge.names))
+            runner = self._runner(scheme, self.judge.names)
+            loss = self.plain_loss if plain else self.judge.loss(runner)
             self._tried[key] = Point(assignment, loss, self.estimate(assignment))
             self.points.append(self._tried[key])
         return self._tried[key]
@@ -260,7 +270,7 @@ class Chooser:
         values to compare.
         """
         if set(point.assignment.values()) == {"f32"}:
-            return point._replace(loss=NO_LOSS)
+            return point._replace(loss=self.plain_loss)
         scheme = Scheme(self.network, point.assignment)
         session = load(of_schemes(self.calibration)(scheme), {}).session
         if not {value.name for value in session.values}.issuperset(self.judge.names):
@@ -279,9 +289,9 @@ class Chooser:
         return [p for i, p in enumerate(found) if p not in found[:i]]
 
 
-def not_worse(points: Sequence[Point], costs: Sequence[float]) -> list[Point]:
+def not_worse(points: Sequence[Tried], costs: Sequence[float]) -> list[Tried]:
     """Those that none is better than in both loss and cost, the cheapest first."""
-    best: list[Point] = []
+    best: list[Tried] = []
     for _, _, point in sorted(zip(costs, (p.loss for p in points), points), key=lambda t: t[:2]):
         if not best or point.loss < best[-1].loss:
             best.append(point)

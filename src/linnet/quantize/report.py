@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from .scheme import PRECISIONS
 
 _UNITS = {"s": ("ms", 1e3), "bytes": ("kB", 1e-3)}
 LONGEST_NAME = 48  # that a table shows whole
-_WORDS = {
+MEANINGS = {
     "top1": "images whose class changes",
     "rms": "difference / rms of the outputs",
     "cosine": "1 - cosine of the outputs",
@@ -85,6 +85,12 @@ class Quantization:
     layers: list[LayerRow]
     points: list[PointRow]
 
+    @property
+    def precisions(self) -> dict[str, int]:
+        """How many layers there are of each."""
+        counts = Counter(row.precision for row in self.layers)
+        return {p: counts[p] for p in PRECISIONS if p in counts}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts, numbers and strings, ready for JSON."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "graph"}
@@ -124,7 +130,6 @@ class Quantization:
 
     def _summary(self, unit: str, factor: float) -> list[str]:
         gain = self.float_cost / self.cost if self.cost else 1.0
-        counts = Counter(row.precision for row in self.layers)
         lines = [
             f"{self.calibrated} inputs calibrated, {self.judged} judged; loss: {self._meaning()}"
         ]
@@ -134,7 +139,7 @@ class Quantization:
             )
         lines.append(
             f"{self.float_cost * factor:.3f} {unit} in float32, {self.cost * factor:.3f} {unit} "
-            f"now ({gain:.2f} times less): {_composition(counts)}"
+            f"now ({gain:.2f} times less): {_composition(self.precisions)}"
         )
         if all(row.precision == "f32" for row in self.layers):
             lines.append("nothing that is allowed is faster than float32 here")
@@ -148,7 +153,7 @@ class Quantization:
     def _meaning(self) -> str:
         if self.metric == "top1" and self.float_correct is not None:
             return f"images of the right class, of which float32 has {self.float_correct:.2%}"
-        return _WORDS[self.metric]
+        return MEANINGS[self.metric]
 
     def _percent(self, loss: float) -> str:
         return f"{100 * loss:.3g} %"
@@ -158,22 +163,51 @@ class Quantization:
         least there is.
         """
         unit, factor = _UNITS[self.unit]
-        losses = [p.loss for p in self.points if 0 < p.loss < math.inf]
-        floor = min([*losses, self.max_loss or 1.0, 1 / self.judged]) / 10
+        return pareto(
+            self.name,
+            unit,
+            {"tried": [(p.cost * factor, p.loss) for p in self.points]},
+            (self.cost * factor, self.loss),
+            (self.float_cost * factor, 0.0),
+            self.max_loss,
+            self.judged,
+        )
 
-        def at(cost: float, loss: float) -> tuple[float, float]:
-            return float(f"{cost * factor:.3g}"), 100 * max(loss, floor)
 
-        tried = [at(p.cost, p.loss) for p in self.points if p.loss < math.inf]
-        ends = sorted({x for x, _ in (*tried, at(self.float_cost, 0), at(self.cost, 0))})
-        margin = [(x, 100 * max(self.max_loss, floor)) for x in (ends[0], ends[-1])]
-        lines = [
-            Line("tried", tried, "tried"),
-            Line("chosen", [at(self.cost, self.loss)], "chosen", bold=True),
-            Line("float32", [at(self.float_cost, 0.0)], "float32"),
-            Line("allowed", margin, ""),
-        ]
-        return Chart(f"{self.name}: loss and cost", f"{unit} a run", "loss, %", lines)
+At = tuple[float, float]  # cost and loss
+
+
+def pareto(
+    name: str,
+    unit: str,
+    tried: Mapping[str, Sequence[At]],
+    chosen: At,
+    before: At,
+    max_loss: float | None,
+    judged: int,
+) -> Chart:
+    """Loss over cost, both logarithmic, of networks by what was done to them; no loss is drawn at a
+    tenth of the least there is.
+    """
+    known = [at for points in tried.values() for at in points if at[1] < math.inf]
+    losses = [loss for _, loss in known if loss > 0]
+    floor = min([*losses, max_loss or 1.0, 1 / judged]) / 10
+
+    def at(point: At) -> At:
+        return float(f"{point[0]:.3g}"), 100 * max(point[1], floor)
+
+    lines = [
+        Line(what, [at(p) for p in points if p[1] < math.inf], what)
+        for what, points in tried.items()
+    ]
+    lines += [
+        Line("chosen", [at(chosen)], "chosen", bold=True),
+        Line("float32", [at(before)], "float32"),
+    ]
+    if max_loss is not None:
+        ends = sorted({at(point)[0] for point in (*known, chosen, before)})
+        lines.append(Line("allowed", [at((x, max_loss)) for x in (ends[0], ends[-1])], ""))
+    return Chart(f"{name}: loss and cost", f"{unit} a run", "loss, %", lines)
 
 
 def _shortened(name: str) -> str:
