@@ -61,8 +61,7 @@ class Couplings:
 
     def classes(self, name: str) -> Array:
         """Of a value's channels, those along axis 1."""
-        slots = self.slots[name]
-        return self.root(slots[(0, slice(None), *(0,) * (slots.ndim - 2))])
+        return self.root(self._along(name))
 
     # Joining.
 
@@ -92,7 +91,15 @@ class Couplings:
                 self._join(self.slots.get(name, kept), kept)
                 self.slots.setdefault(name, kept)
 
-    def _along(self, name: str, slots: Array) -> None:
+    def _along(self, name: str) -> Array:
+        """The slots of a value's channels, those along axis 1."""
+        slots = self.slots[name]
+        first = slots[0]
+        while first.ndim > 1:
+            first = first[..., 0]
+        return np.asarray(first)
+
+    def _set_along(self, name: str, slots: Array) -> None:
         """The slots of a value that has one for each channel."""
         rank = len(self.shapes[name])
         column = slots.reshape(1, -1, *(1,) * (rank - 2))
@@ -136,15 +143,15 @@ class Couplings:
         if not self._is_by_channel(x):
             self._keep([x])
         groups = node.attrs.get("group", 1)
-        channels = self.slots[x][(0, slice(None), *(0,) * (self.slots[x].ndim - 2))]
+        channels = self._along(x)
         if groups == 1:
-            self._along(y, self._fresh(len(w)))
+            self._set_along(y, self._fresh(len(w)))
         elif w.shape[1] == 1:
-            self._along(y, np.repeat(channels, len(w) // groups))
+            self._set_along(y, np.repeat(channels, len(w) // groups))
         else:  # of every group the same ones, so that groups stay equal
             parts = channels.reshape(groups, -1)
             self._join(parts, parts[:1])
-            self._along(y, np.tile(self._fresh(len(w) // groups), groups))
+            self._set_along(y, np.tile(self._fresh(len(w) // groups), groups))
         return True
 
     def _unary(self, node: Node) -> bool:
@@ -180,7 +187,7 @@ class Couplings:
         sizes = node.op == "Resize" and node.attrs.get("axes") != [2, 3]
         if sizes or not self._is_by_channel(x) or any(n in self.shapes for n in node.inputs[1:]):
             return False
-        self._along(y, self.slots[x][(0, slice(None), *(0,) * (self.slots[x].ndim - 2))])
+        self._set_along(y, self._along(x))
         return True
 
     def _move(self, node: Node) -> bool:

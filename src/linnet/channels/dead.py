@@ -121,7 +121,8 @@ class _Search:
             constants[constants != 0] = np.nan  # at borders there are zeros instead
         w = self._graph.initializers[node.inputs[1]]
         groups = node.attrs.get("group", 1)
-        reads = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(len(signals), -1).any(1)
+        reads = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(len(signals), -1)
+        reads = (reads != 0).sum(axis=1) > 0
         size = len(signals) // groups
         equal: dict[tuple[int, int], list[int]] = {}
         for place, signal in enumerate(signals.tolist()):

@@ -156,7 +156,7 @@ class Signals:
         merged = w
         if len(signals) < w.shape[1]:
             merged = np.zeros((len(w), len(signals), w.shape[2]))
-            np.add.at(merged, (slice(None), places), w)
+            np.add.at(merged.swapaxes(0, 1), places, w.swapaxes(0, 1))
         bounds = np.array([self._bounds[s] for s in signals.tolist()])
         low, high = bounds.T
         ends = (np.minimum(low, 0), np.maximum(high, 0)) if padded else (low, high)

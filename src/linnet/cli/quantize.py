@@ -3,197 +3,47 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-from .. import digits, folder, quantize
-from ..compare.chart import Chart
-from ..graph import Array, Graph
-from ..model import canonical
-from ..options import core_options
-from ..preprocess import merged, recorded
-from ..quantize import samples
-from ..text import listed
-from .inputs import files, read_arrays
-from .options import (
-    add_model,
-    add_preprocess,
-    add_session,
-    given_preprocess,
-    percent,
-    session_options,
-    shapes,
-)
+from .. import quantize
+from ..graph import Array
+from . import smaller
 from .result import Result
-
-OWN = (
-    "algorithm",
-    "float",
-    "strict",
-    "weights_dtype",
-)  # options of a session that make no sense here
-CHARTS: dict[str, Callable[[quantize.Quantization], bytes]] = {
-    ".png": lambda found: found.chart().png(),
-    ".svg": lambda found: found.chart().svg().encode(),
-}
-
-
-def _precisions(text: str) -> tuple[str, ...]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in quantize.PRECISIONS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"{listed(unknown)} is none of {', '.join(quantize.PRECISIONS)}"
-        )
-    return tuple(names)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add_model(parser)
-    add("-o", "--output", required=True, metavar="OUT.onnx", help="the file to write")
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--images", metavar="FOLDER", help="pictures of the kind that the model is for, 100 or more"
-    )
-    source.add_argument(
-        "--inputs", metavar="FILE", help=".npz with an array of many for each input, or .npy"
-    )
-    add(
-        "--labels",
-        metavar="FILE",
-        help="the true classes: .npy, or text with lines CLASS or PICTURE CLASS "
-        "(default: what the model itself finds)",
-    )
-    add("--max-loss", type=percent, default=0.01, metavar="P%", help="allowed (default: 1%%)")
-    add(
-        "--metric",
-        choices=quantize.METRICS,
-        help="of the loss: classes that change, or differences of outputs (default: top1 where "
-        "there are classes, else rms)",
-    )
-    add(
-        "--calibration",
-        choices=quantize.METHODS,
-        default="mse",
-        help="how ranges of values are found (default: mse)",
-    )
-    add(
-        "--precisions",
-        type=_precisions,
-        default=quantize.PRECISIONS,
-        metavar="P,P",
-        help=f"what layers may be (default: {','.join(quantize.PRECISIONS)})",
-    )
-    add(
+    smaller.add_arguments(parser, "1%%")
+    smaller.add_bits(parser)
+    parser.set_defaults(max_loss=0.01)
+    parser.add_argument(
         "--objective",
         choices=("time", "bytes"),
         default="time",
         help="what to make less of: time measured here (default), or bytes that a run moves",
     )
-    add("--wisdom", metavar="FILE", help="times of another machine, from linnet tune there")
-    add("--chart", metavar="FILE", help="the Pareto curve as .svg or .png")
-    add(
-        "--shapes",
-        type=shapes,
-        metavar="NAME=1x3x224x224[,...]",
-        help="sizes of inputs, ? for one that stays open (default: the model's)",
-    )
-    add_session(parser, without=OWN)
-    add_preprocess(parser)
 
 
 def run(args: argparse.Namespace) -> Result:
     """Exit status 1, and no file, if no network found is good enough."""
-    target = _target(args.output, (".onnx",))
-    chart = None if args.chart is None else _target(args.chart, tuple(CHARTS))
-    model, weights, _ = files(args)
-    graph = canonical(
-        model, weights, args.stages, args.shapes, outputs=args.outputs, arithmetic="float"
-    )
-    if args.images is not None:  # by default as they are
-        graph.metadata = merged(graph.metadata, given_preprocess(args))
-    found = quantize.quantize(
-        graph,
-        _samples(args, graph),
-        _meter(args),
-        max_loss=args.max_loss,
-        metric=args.metric,
-        method=args.calibration,
-        precisions=args.precisions,
-        progress=_progress,
-    )
-    data, lines = found.to_dict(), found.lines()
-    if found.passed:
-        quantize.save(found.graph, target, graph)
-        lines.append(f"{target}: written")
-    if chart is not None:
-        chart.write_bytes(CHARTS[chart.suffix.lower()](found))
-    data["file"] = str(target) if found.passed else None
-    return Result(data, lines, 0 if found.passed else 1)
-
-
-def _target(name: str, suffixes: tuple[str, ...]) -> Path:
-    """A file to write, of which a mistake is said now rather than when the work is done."""
-    path = Path(name)
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"{name}: the file to write must end in {' or '.join(suffixes)}")
-    if path.is_dir() or not os.access(path.resolve().parent, os.W_OK):
-        raise ValueError(f"{name}: cannot be written there")
-    if path.suffix.lower() == ".png":
-        Chart("", "", "", []).png()  # says what it needs
-    return path
-
-
-def _samples(args: argparse.Namespace, graph: Graph) -> samples.Samples:
-    given = given_preprocess(args)
-    if given and args.images is None:
-        raise ValueError(f"--{next(iter(given))} is for --images")
-    if args.images is not None:
-        pictures = folder.pictures(args.images)
-        found = samples.from_pictures(graph, recorded(graph.metadata), pictures)
-        labels = None if args.labels is None else samples.read_labels(args.labels, pictures)
-    elif args.inputs is not None:
-        arrays = read_arrays(args.inputs, graph.inputs[0].name)
-        try:
-            found = samples.from_arrays(graph, arrays)
-        except ValueError as error:
-            raise ValueError(f"{args.inputs}: {error}") from None
-        labels = None if args.labels is None else samples.read_labels(args.labels)
-    elif Path(graph.source) == digits.MODEL and args.labels is None:
-        images, labels = digits.held_out(graph.inputs[0].shape[-1])
-        found = samples.from_arrays(graph, {graph.inputs[0].name: images})
-        labels = labels if args.metric in (None, "top1") else None
-    else:
-        raise ValueError("--images or --inputs is needed: what to calibrate the model with")
-    try:
-        return found.labelled(labels)
-    except ValueError as error:
-        raise ValueError(f"{args.labels}: {error}") from None
-
-
-def _meter(args: argparse.Namespace) -> quantize.MakeMeter:
-    options = core_options(session_options(args, without=OWN))
-
-    def make(calibration: quantize.Calibration, feed: Mapping[str, Array]) -> quantize.Meter:
-        made = quantize.of_schemes(calibration)
-        if args.wisdom is not None:
-            return quantize.Wisdom(made, args.wisdom, args.threads)
-        if args.objective == "bytes":
-            return quantize.Bytes(calibration)
-        return quantize.Times(made, feed, options)
-
     if args.wisdom is not None and args.objective == "bytes":
         raise ValueError("--wisdom holds times, --objective is bytes")
-    return make
+    timing = smaller.timing(args)
 
+    def meter(calibration: quantize.Calibration, feed: Mapping[str, Array]) -> quantize.Meter:
+        if args.objective == "bytes":
+            return quantize.Bytes(calibration)
+        return timing(quantize.of_schemes(calibration), feed)
 
-def _progress(what: str, done: int, total: int) -> None:
-    """A bar on a terminal."""
-    if sys.stderr.isatty():
-        full = 30 * done // max(total, 1)
-        end = "\n" if done >= total else ""
-        bar = f"[{'#' * full}{'.' * (30 - full)}]"
-        print(f"\r{what:30} {bar} {done:4d} of {total}", end=end, file=sys.stderr, flush=True)
+    return smaller.run(
+        args,
+        lambda graph, samples: quantize.quantize(
+            graph,
+            samples,
+            meter,
+            max_loss=args.max_loss,
+            metric=args.metric,
+            method=args.calibration,
+            precisions=args.precisions,
+            progress=smaller.progress,
+        ),
+    )

@@ -74,7 +74,7 @@ def prune(
     rows = [_row(_how(cut), cut.loss, cut.graph) for cut in cuts]
     rows = work.measured(rows, [work.written(cut) for cut in cuts])
     cut, row = _chosen(work.judge, list(zip(cuts, rows)), max_loss, speed_up)
-    return work.outcome(cut.graph, cut.state, rows, row, max_loss, speed_up)
+    return work.outcome(cut.graph, cut.state, row, rows, max_loss=max_loss, speed_up=speed_up)
 
 
 def shrink(
@@ -126,7 +126,7 @@ def shrink(
     network, state, row = min(
         allowed or [min(tried, key=lambda t: t[2].loss)], key=lambda t: t[2].cost
     )
-    return work.outcome(network.graph, state, rows, row, max_loss, None)
+    return work.outcome(network.graph, state, row, rows, max_loss=max_loss, speed_up=None)
 
 
 class _Work:
@@ -158,7 +158,9 @@ class _Work:
             self.fitting,
             lambda done, total: progress("calibrating", done, total),
         )
-        few = runner.usable(self.fitting[:: max(1, len(self.fitting) // ALONE)][: max(ALONE, least)])
+        few = runner.usable(
+            self.fitting[:: max(1, len(self.fitting) // ALONE)][: max(ALONE, least)]
+        )
         self.chooser = Chooser(builder, self.meter, self.judge, few, progress)
 
     def written(self, cut: Cut) -> Written:
@@ -176,8 +178,9 @@ class _Work:
         self,
         graph: Graph,
         state: State,
-        rows: list[Row],
         row: Row,
+        rows: list[Row],
+        *,
         max_loss: float | None,
         speed_up: float | None,
     ) -> Smaller:

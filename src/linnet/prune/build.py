@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,8 +60,8 @@ class Builder:
         for images, values in runner.values(self._samples, self._rows, wanted):
             progress(done, len(self._rows))
             done += images
-            for name, x in inputs.items():
-                found[name].append(self._sampling.patches(name, values[x]))
+            for name, value in inputs.items():
+                found[name].append(self._sampling.patches(name, values[value]))
         progress(len(self._rows), len(self._rows))
         sampled = {}
         for name in layers:
@@ -205,7 +205,7 @@ def _split(graph: Graph, layer: str, basis: Array, middle: Array) -> tuple[Graph
         made = [names.fresh(f"{layer}.{part}") for part in ("w1", "b1", "w2", "b2")]
         first = (basis.T @ w.reshape(len(w), -1)).reshape(-1, *w.shape[1:])
         arrays = [first, basis.T @ (bias - middle), basis, middle]
-        attrs = {"transB": 1}
+        attrs: dict[str, Any] = {"transB": 1}
         if node.op == "Conv":
             arrays[2] = basis[:, :, None, None]
             attrs = {

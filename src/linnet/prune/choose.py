@@ -1,10 +1,10 @@
 """The choice of what to cut: the network whose loss is within a margin, or that is faster by a
 factor, that costs or loses least.
 
-What each cut adds to the noise of the outputs is measured alone, what it saves is read off the times
-of layers in networks that are cut everywhere to the same share. Cuts that save most for the noise
-they add come first, which makes a chain of networks; few of those are tried as a whole, by halving,
-with their weights fitted layer by layer.
+What each cut adds to the noise of the outputs is measured alone, what it saves is read off the
+times of layers in networks that are cut everywhere to the same share. Cuts that save most for the
+noise they add come first, which makes a chain of networks; few of those are tried as a whole, by
+halving, with their weights fitted layer by layer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .spaces import FRACTIONS, RANKS
 WORTH = 0.97  # of the time of a layer that is whole: what it may take split
 LEAST_GAIN = 0.002  # of the whole's time: a cut that saves less is none
 CURVE = 5  # networks of the chain that are tried in any case
-MEASURED = (2, 4, 6)  # levels of channels whose noise is measured; others lie between
+MEASURED = (2, 4, 6, 7)  # levels of channels whose noise is measured; others lie between
 LEAST_NOISE = 1e-9
 
 
@@ -67,10 +67,15 @@ class Chooser:
         self._split: dict[str, list[float]] = {}
         for layer in structure.layers:
             times = np.minimum.accumulate([costs.get(layer, 0.0) for costs in whole])
-            shares = np.array([structure.shares(layer, self._widths(s)) for s in states[: len(whole)]])
+            shares = np.array(
+                [structure.shares(layer, self._widths(s)) for s in states[: len(whole)]]
+            )
             self._curves[layer] = shares[:, 0], shares[:, 1], times
             full = max(times[0], 1e-12)
-            self._split[layer] = [1.0, *(costs.get(layer, 0.0) / full for costs in found[len(whole) :])]
+            self._split[layer] = [
+                1.0,
+                *(costs.get(layer, 0.0) / full for costs in found[len(whole) :]),
+            ]
         self._progress("costs of layers", 1, 1)
 
     def _widths(self, state: Mapping[Item, int]) -> dict[str, int]:
@@ -82,9 +87,7 @@ class Chooser:
         widths = self._widths(state)
         return self._rest + sum(self._layer(layer, state, widths) for layer in self._curves)
 
-    def _layer(
-        self, layer: str, state: Mapping[Item, int], widths: Mapping[str, int]
-    ) -> float:
+    def _layer(self, layer: str, state: Mapping[Item, int], widths: Mapping[str, int]) -> float:
         """What reads less and what makes less each have their part in a layer's time; with both, it
         is the root of the product of the times in which both were the one, and both the other.
         """
@@ -147,7 +150,7 @@ class Chooser:
             chain.append(dict(state))
 
     def at(self, index: int) -> Cut:
-        """A network of the chain, with its weights fitted, and its loss on the samples that judge."""
+        """A network of the chain, with its weights fitted, and its loss on what judges."""
         if index not in self.tried:
             state = self.chain[index]
             built = self.builder.fitted(state)

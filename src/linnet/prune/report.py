@@ -38,9 +38,9 @@ class Smaller:
     """The outcome. graph: the network that was chosen, to be saved.
 
     before, after: of the network as it was, and as chosen. loss, upper, max_loss: as of
-    quantize.Quantization; speed_up: how many times faster it had to be; either is None if it was not
-    asked for. labelled: whether the true classes were known; float_correct then is the share that
-    the network found as it was. fitted, judged: how many samples.
+    quantize.Quantization; speed_up: how many times faster it had to be; either is None if nobody
+    asked for it. labelled: whether the true classes were known; float_correct then is the share
+    that the network found as it was. fitted, judged: how many samples.
     """
 
     graph: Graph
@@ -116,17 +116,11 @@ class Smaller:
         families: dict[str, list[tuple[float, float]]] = {}
         for row in self.points:
             families.setdefault(row.how.partition(" ")[0], []).append((row.cost * 1e3, row.loss))
-        return pareto(
-            self.name,
-            "ms",
-            families,
-            (self.after.cost * 1e3, self.after.loss),
-            (self.before.cost * 1e3, 0.0),
-            self.max_loss,
-            self.judged,
-        )
+        after, before = self.after, self.before
+        ends = (after.cost * 1e3, after.loss), (before.cost * 1e3, 0.0)
+        name, least = f"{self.name}: loss and cost", 1 / self.judged
+        return pareto(name, "ms", families, *ends, margin=self.max_loss, least=least)
 
 
 def percent(loss: float) -> str:
     return f"{100 * loss:.3g} %"
-

@@ -13,7 +13,7 @@ import numpy as np
 from ..channels.couplings import KEPT, LAYERS, Couplings
 from ..graph import Array, Graph, Node
 
-FRACTIONS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25)  # of a space that may stay
+FRACTIONS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)  # of a space that may stay
 RANKS = (1.0, 0.5, 0.375, 0.25, 0.125)  # of a layer's results, of which the others are sums
 _STEPS = ((64, 8), (16, 4), (8, 2))  # from how many channels on, and by how many it becomes less
 
@@ -66,16 +66,16 @@ class Structure:
                 for root in np.unique(classes).tolist():
                     found.setdefault(root, []).append(name)
         spaces: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
-        for root in makers:
+        for root, made in makers.items():
             if root != KEPT and root in readers:
-                key = tuple(makers[root]), tuple(readers[root])
+                key = tuple(made), tuple(readers[root])
                 spaces.setdefault(key, []).append(root)
         taken: set[str] = set()
-        for (made, read), roots in spaces.items():
+        for (by, read), roots in spaces.items():
             if len(roots) >= _STEPS[-1][0]:
-                name = next((n for n in made if n not in taken), f"{made[0]}.{len(taken)}")
+                name = next((n for n in by if n not in taken), f"{by[0]}.{len(taken)}")
                 taken.add(name)
-                yield Space(name, np.array(sorted(roots)), made, read)
+                yield Space(name, np.array(sorted(roots)), by, read)
 
     def _can_split(self, node: Node) -> bool:
         """Whether fewer filters and sums of them may be faster."""

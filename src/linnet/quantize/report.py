@@ -163,15 +163,10 @@ class Quantization:
         least there is.
         """
         unit, factor = _UNITS[self.unit]
-        return pareto(
-            self.name,
-            unit,
-            {"tried": [(p.cost * factor, p.loss) for p in self.points]},
-            (self.cost * factor, self.loss),
-            (self.float_cost * factor, 0.0),
-            self.max_loss,
-            self.judged,
-        )
+        ends = (self.cost * factor, self.loss), (self.float_cost * factor, 0.0)
+        tried = {"tried": [(p.cost * factor, p.loss) for p in self.points]}
+        name, least = f"{self.name}: loss and cost", 1 / self.judged
+        return pareto(name, unit, tried, *ends, margin=self.max_loss, least=least)
 
 
 At = tuple[float, float]  # cost and loss
@@ -183,15 +178,16 @@ def pareto(
     tried: Mapping[str, Sequence[At]],
     chosen: At,
     before: At,
-    max_loss: float | None,
-    judged: int,
+    *,
+    margin: float | None,
+    least: float,
 ) -> Chart:
     """Loss over cost, both logarithmic, of networks by what was done to them; no loss is drawn at a
-    tenth of the least there is.
+    tenth of the least there is, or could be.
     """
     known = [at for points in tried.values() for at in points if at[1] < math.inf]
     losses = [loss for _, loss in known if loss > 0]
-    floor = min([*losses, max_loss or 1.0, 1 / judged]) / 10
+    floor = min([*losses, margin or 1.0, least]) / 10
 
     def at(point: At) -> At:
         return float(f"{point[0]:.3g}"), 100 * max(point[1], floor)
@@ -204,10 +200,10 @@ def pareto(
         Line("chosen", [at(chosen)], "chosen", bold=True),
         Line("float32", [at(before)], "float32"),
     ]
-    if max_loss is not None:
+    if margin is not None:
         ends = sorted({at(point)[0] for point in (*known, chosen, before)})
-        lines.append(Line("allowed", [at((x, max_loss)) for x in (ends[0], ends[-1])], ""))
-    return Chart(f"{name}: loss and cost", f"{unit} a run", "loss, %", lines)
+        lines.append(Line("allowed", [at((x, margin)) for x in (ends[0], ends[-1])], ""))
+    return Chart(name, f"{unit} a run", "loss, %", lines)
 
 
 def _shortened(name: str) -> str:
