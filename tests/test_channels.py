@@ -23,9 +23,10 @@ class Drawn:
     adds.
     """
 
-    def __init__(self, seed: int, share: float, *shape: int) -> None:
+    def __init__(self, seed: int, share: float, *shape: int, wide: int = 1) -> None:
+        """wide: times as many channels as there are else."""
         self.random = np.random.default_rng(seed)
-        self.share = share
+        self.share, self.wide = share, wide
         self.graph = Graph("drawn", [], {}, [Value("x", (0, *shape))], [])
         self.channels = {"x": shape[0]}
         self.sizes = {"x": shape[1]}
@@ -84,22 +85,20 @@ class Drawn:
     # What couples channels.
 
     def residual(self, x: str) -> str:
-        y = self.conv(self.act(self.norm(self.conv(x, 16))), self.channels[x], 1)
+        y = self.conv(self.act(self.norm(self.conv(x, 16 * self.wide))), self.channels[x], 1)
         x = self.conv(x, self.channels[x], 3) if self.sizes[x] != self.sizes[y] else x
         if self.sizes[x] != self.sizes[y]:
             return self.act(y)
         return self.act(self.node("Add", x, y))
 
     def fork(self, x: str) -> str:
-        return self.node(
-            "Concat", self.act(self.conv(x, 12, 1)), self.act(self.conv(x, 20, 1)), channels=32,
-            axis=1,
-        )  # fmt: skip
+        parts = [self.act(self.conv(x, k * self.wide, 1)) for k in (12, 20)]
+        return self.node("Concat", *parts, channels=32 * self.wide, axis=1)
 
     def separable(self, x: str) -> str:
         c = self.channels[x] * int(self.random.integers(1, 3))
         y = self.act(self.norm(self.conv(x, c, 3, group=self.channels[x])))
-        return self.act(self.norm(self.conv(y, 24, 1)))
+        return self.act(self.norm(self.conv(y, 24 * self.wide, 1)))
 
     def shuffle(self, x: str) -> str:
         c, size = self.channels[x], self.sizes[x]
@@ -143,10 +142,10 @@ class Drawn:
         return passes.canonicalize(self.graph)
 
 
-def drawn(seed: int, share: float) -> Graph:
-    """A random network with every kind of coupling, in random order."""
-    n = Drawn(seed, share, 3, 20, 20)
-    x = n.act(n.norm(n.conv("x", 16)))
+def drawn(seed: int, share: float, size: int = 20, wide: int = 1) -> Graph:
+    """A random network with every kind of coupling, in random order, of size x size pixels."""
+    n = Drawn(seed, share, 3, size, size, wide=wide)
+    x = n.act(n.norm(n.conv("x", 16 * wide)))
     steps = [n.residual, n.fork, n.separable, n.shuffle, n.excite, n.split, n.scaled]
     for place, index in enumerate(n.random.permutation(len(steps))):
         x = steps[index](x)

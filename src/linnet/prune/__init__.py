@@ -25,7 +25,7 @@ from .choose import Chooser, Cut
 from .report import LayerRow, Row, Smaller
 from .spaces import Structure
 
-__all__ = ["MakeMeter", "Smaller", "prune", "shrink"]
+__all__ = ["MakeMeter", "Smaller", "Work", "prune", "shrink"]
 
 ALONE = 32  # samples on which the loss of each cut alone is measured, at most
 FITTING = 512  # samples that weights are fitted to, at most
@@ -62,7 +62,7 @@ def prune(
     ValueError if there is nothing to cut, or samples, labels or metric do not fit the network.
     """
     max_loss = 0.01 if max_loss is None and speed_up is None else max_loss
-    work = _Work(graph, samples, make_meter, metric, progress)
+    work = Work(graph, samples, make_meter, metric, progress)
     chooser = work.chooser
     if speed_up is not None:
         chooser.at(chooser.faster(speed_up))
@@ -92,7 +92,7 @@ def shrink(
     loses no more than `max_loss` of what the graph itself finds. Parameters as of `prune` and
     quantize.quantize.
     """
-    work = _Work(graph, samples, make_meter, metric, progress)
+    work = Work(graph, samples, make_meter, metric, progress)
     work.chooser.within(max_loss)
     cuts = [work.chooser.at(0), *_bases(work.judge, work.chooser, max_loss)]
     rows, networks = [], []
@@ -129,7 +129,7 @@ def shrink(
     return work.outcome(network.graph, state, row, rows, max_loss=max_loss, speed_up=None)
 
 
-class _Work:
+class Work:
     """What both begin with: a network, what is known of it, and the chain of its cuts."""
 
     def __init__(
