@@ -58,8 +58,8 @@ def prune(
     if it is fast enough and within the margin.
     progress: called with what is being done, how much of it is done, and of how much.
 
-    The result's `graph` is what to save; it is the best network found if none is good enough.
-    ValueError if there is nothing to cut, or samples, labels or metric do not fit the network.
+    The result's `graph` is what to save; it is the best network found if none is good enough, or
+    hardly faster. ValueError if there is nothing to cut, or samples, labels or metric do not fit.
     """
     max_loss = 0.01 if max_loss is None and speed_up is None else max_loss
     work = Work(graph, samples, make_meter, metric, progress)
@@ -186,7 +186,8 @@ class Work:
     ) -> Smaller:
         judge = self.judge
         loss = Loss(row.loss, row.upper)
-        fast = speed_up is None or self._before.cost >= speed_up * row.cost
+        least = 1 / WORTH if speed_up is None else speed_up
+        fast = self._before.cost >= least * row.cost
         good = max_loss is None or judge.allows(loss, max_loss)
         return Smaller(
             graph=replace(graph, name=self.graph.name),
@@ -247,18 +248,15 @@ def _candidates(
 def _chosen(
     judge: Judge, tried: list[tuple[Cut, Row]], max_loss: float | None, speed_up: float | None
 ) -> tuple[Cut, Row]:
-    """With a factor the network found for it, else the fastest within the margin; one that is
-    hardly faster than the whole is not taken.
+    """With a factor the network found for it, else the fastest within the margin or, if none is,
+    that of least loss; the whole is no choice if there is another.
     """
+    cuts = [t for t in tried if any(t[0].state.values())] or tried
     if speed_up is not None:
-        return min(tried, key=lambda t: t[0].estimate)
+        return min(cuts, key=lambda t: t[0].estimate)
     assert max_loss is not None
-    allowed = [t for t in tried if judge.allows(t[0].loss, max_loss)]
-    if not allowed:
-        return min(tried, key=lambda t: t[0].loss)
-    best = min(allowed, key=lambda t: t[1].cost)
-    whole = next((t for t in allowed if not any(t[0].state.values())), best)
-    return best if best[1].cost < WORTH * whole[1].cost else whole
+    allowed = [t for t in cuts if judge.allows(t[0].loss, max_loss)]
+    return min(allowed, key=lambda t: t[1].cost) if allowed else min(cuts, key=lambda t: t[0].loss)
 
 
 def _bases(judge: Judge, chooser: Chooser, max_loss: float) -> list[Cut]:

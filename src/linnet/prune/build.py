@@ -41,6 +41,7 @@ class Builder:
     ) -> None:
         self.structure, self._samples, self._rows = structure, samples, rows
         self._sampling = Sampling(structure.graph, structure.layers, len(rows))
+        self._bases: dict[str, tuple[bytes, Array, Array]] = {}
         self.sampled = self._sample(progress)
         self.orders = self._rank()
 
@@ -176,12 +177,19 @@ class Builder:
             kept = ~np.isin(structure.outputs[layer], gone)
             rank = structure.rank(layer, level)
             if level and rank < kept.sum():
-                basis = principal(self.sampled[layer].y[:, kept], rank)
-                graph, name = _split(graph, layer, *basis)
+                vectors, middle = self._principal(layer, kept)
+                graph, name = _split(graph, layer, vectors[:, :rank], middle)
                 owners[name] = layer
         if outputs:
             graph = remove_unused(replace(graph, outputs=list(outputs)))
         return Built(graph, owners)
+
+    def _principal(self, layer: str, kept: Array) -> tuple[Array, Array]:
+        """The directions of some of a layer's results, of the last that were asked for."""
+        key = kept.tobytes()
+        if self._bases.get(layer, (b"",))[0] != key:
+            self._bases[layer] = (key, *principal(self.sampled[layer].y[:, kept]))
+        return self._bases[layer][1:]
 
 
 def _split(graph: Graph, layer: str, basis: Array, middle: Array) -> tuple[Graph, str]:

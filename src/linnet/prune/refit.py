@@ -146,11 +146,11 @@ def refitted(x: Array, y: Array, w: Array, bias: Array) -> tuple[Array, Array]:
     return w + change.T, bias + offset - middle @ change
 
 
-def principal(y: Array, rank: int) -> tuple[Array, Array]:
-    """The directions [K, rank] in which results differ most, and their mean [K] (Zhang et al.:
-    Accelerating Very Deep Convolutional Networks, 2015).
+def principal(y: Array) -> tuple[Array, Array]:
+    """The directions [K, K] in which results differ, those in which they do most first, and their
+    mean [K] (Zhang et al.: Accelerating Very Deep Convolutional Networks, 2015).
     """
     middle = y.mean(axis=0)
     centred = (y - middle).astype(np.float64)
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    return vectors[:, ::-1][:, :rank], middle
+    return vectors[:, ::-1], middle
