@@ -1,0 +1,285 @@
+"""Which detections of one picture are the same objects as those of the pictures before.
+
+A Kalman filter for each object and an association in two steps, first of the detections that are
+sure, then of those that are not with the objects that are left: ByteTrack (Zhang et al., 2022).
+Boxes are widened before they are compared, as in C-BIoU (Yang et al., 2023), since at the rates of
+a small board an object leaves its box from one picture to the next, and the more the longer it was
+out of sight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import _watch
+
+Array = npt.NDArray[np.float32]
+
+ACCELERATION = 1.2  # of an object, in its heights a second squared: deviation
+MEASURED = 0.06  # deviation of a detector's edges, in heights
+WIDENED = 0.3  # of a box's sides, before it is compared
+LOST = 0.5  # more of it for each second out of sight
+LIKENESS = 0.1  # overlap of widened boxes that may be the same object
+OTHER_KIND = 0.45  # what a detection of another class must have more of it
+AGAIN = 0.6  # overlap with a followed object that a detection cannot have as a new one
+HIDDEN = 0.4  # seconds after which an object that is not detected is out of sight
+HITS = 3  # detections that make an object certain
+FADE = 0.9  # of votes on an object's class from one to the next
+LONGEST = 512  # points of a path; a longer one keeps every second
+
+
+@dataclass(eq=False)
+class Track:
+    """An object that is followed.
+
+    box: float32 [4], x0, y0, x1, y1 in pixels, where it is or must be; score: its last detection's.
+    seen: when it was last detected; looked: when a detector last looked there; hits: how often it
+    was detected.
+    path: (time, x, y) of the middle of its lower edge.
+    """
+
+    id: int
+    began: float
+    seen: float
+    looked: float
+    box: Array
+    label: int
+    score: float
+    votes: Array
+    hits: int = 1
+    path: list[tuple[float, float, float]] = field(default_factory=list)
+    origin: Array = field(default_factory=lambda: np.zeros(4, np.float32))
+
+    @property
+    def present(self) -> bool:
+        """Whether it was there when a detector last looked, or hardly before."""
+        return self.looked - self.seen < HIDDEN
+
+    @property
+    def certain(self) -> bool:
+        return self.hits >= HITS
+
+
+class Found(NamedTuple):
+    """Detections in pixels of the picture."""
+
+    boxes: Array  # float32 [N, 4]: x0, y0, x1, y1
+    scores: Array  # float32 [N]
+    classes: npt.NDArray[np.int32]  # [N]
+
+
+class _Filter:
+    """Constant velocity for the middle, width and height of all boxes: each number has a filter of
+    its own.
+
+    The covariance of four numbers that neither move nor are measured together is that of each
+    alone, 2x2: a, b; b, c.
+    """
+
+    def __init__(self) -> None:
+        self.at = np.zeros((0, 4))
+        self.speed, self.a, self.b, self.c = (np.zeros((0, 4)) for _ in range(4))
+
+    def predict(self, passed: float, lost: npt.NDArray[np.bool_]) -> None:
+        noise = (ACCELERATION * self.at[:, 3:]) ** 2
+        self.speed[lost, 2:] = 0  # out of sight, an object keeps its size
+        self.at += passed * self.speed
+        self.at[:, 2:] = np.maximum(self.at[:, 2:], 1)
+        self.a += passed * (2 * self.b + passed * self.c) + noise * passed**3 / 3
+        self.b += passed * self.c + noise * passed**2 / 2
+        self.c += noise * passed
+
+    def correct(self, tracks: Sequence[int], boxes: Array) -> None:
+        rows, measured = np.asarray(tracks, int), _middles(boxes)
+        a, b = self.a[rows], self.b[rows]
+        sure = a + (MEASURED * measured[:, 3:]) ** 2
+        off = measured - self.at[rows]
+        self.at[rows] += a / sure * off
+        self.speed[rows] += b / sure * off
+        self.c[rows] -= b * b / sure
+        self.b[rows] = b * (1 - a / sure)
+        self.a[rows] = a * (1 - a / sure)
+
+    def add(self, boxes: Array) -> None:
+        middles = _middles(boxes)
+        height = middles[:, 3:].repeat(4, axis=1)
+        fresh = (middles, 0 * height, (2 * MEASURED * height) ** 2, 0 * height, (1.5 * height) ** 2)
+        state = (self.at, self.speed, self.a, self.b, self.c)
+        self.at, self.speed, self.a, self.b, self.c = (
+            np.vstack(pair) for pair in zip(state, fresh)
+        )
+
+    def keep(self, rows: npt.NDArray[np.bool_]) -> None:
+        self.at, self.speed, self.a, self.b, self.c = (
+            values[rows] for values in (self.at, self.speed, self.a, self.b, self.c)
+        )
+
+    def boxes(self) -> Array:
+        half = self.at[:, 2:] / 2
+        return np.hstack([self.at[:, :2] - half, self.at[:, :2] + half]).astype(np.float32)
+
+
+def _middles(boxes: Array) -> npt.NDArray[np.float64]:
+    wide = boxes.astype(np.float64)
+    return np.hstack([(wide[:, :2] + wide[:, 2:]) / 2, wide[:, 2:] - wide[:, :2]])
+
+
+class Tracker:
+    """Follows objects.
+
+    classes: how many there are; sure: score from which a detection alone can be an object; memory:
+    seconds for which one out of sight is remembered.
+    """
+
+    def __init__(self, classes: int, sure: float = 0.5, memory: float = 5.0) -> None:
+        self.classes, self.sure, self.memory = classes, sure, memory
+        self.tracks: list[Track] = []
+        self._filter = _Filter()
+        self._time: float | None = None
+        self._next = 1
+
+    def predict(self, time: float) -> Array:
+        """float32 [N, 4]: where the tracks are at a time that is not before the last one."""
+        passed = max(time - self._time, 0.0) if self._time is not None else 0.0
+        lost = np.array([track.seen < (self._time or 0.0) for track in self.tracks], bool)
+        self._filter.predict(passed, lost)
+        self._time = time
+        boxes = self._filter.boxes()
+        for track, box in zip(self.tracks, boxes):
+            track.box = box
+        return boxes
+
+    def update(
+        self,
+        time: float,
+        found: Found,
+        looked: npt.NDArray[np.bool_] | None = None,
+        fresh: npt.NDArray[np.bool_] | None = None,
+    ) -> list[Track]:
+        """Takes in what was found in a picture; returns the tracks that ended, out of `tracks` now.
+
+        looked: bool [tracks], whether a detector has looked where each track is; by default it has.
+        fresh: bool [N], which detections may be new objects; by default all.
+        """
+        boxes, scores, labels = found
+        if looked is None:
+            looked = np.ones(len(self.tracks), bool)
+        predicted = self.predict(time)
+        if not self.tracks and not len(boxes):
+            return []
+        high = scores >= self.sure
+        free = np.ones(len(boxes), bool)
+        likeness = self._likeness(time, predicted, boxes, labels)
+        certain = np.array([track.certain for track in self.tracks], bool)
+        open_ = np.ones(len(self.tracks), bool)
+        recent = np.array([time - track.seen < 1.0 for track in self.tracks], bool)
+        pairs: list[tuple[int, int]] = []
+        for of_tracks, of_boxes in (
+            (certain, high),
+            (certain & recent, ~high),
+            (~certain, high),
+            (~certain, ~high),
+        ):
+            rows, columns = np.flatnonzero(of_tracks & open_), np.flatnonzero(of_boxes & free)
+            if len(rows) and len(columns):
+                cost = np.ascontiguousarray(1 - likeness[np.ix_(rows, columns)])
+                for i, j in _watch.assign(cost, 1 - LIKENESS):
+                    pairs.append((int(rows[i]), int(columns[j])))
+                    open_[rows[i]] = free[columns[j]] = False
+        self._match(time, pairs, boxes, scores, labels)
+        self._filter.speed[open_ & ~looked] = 0  # nobody looks where nothing moves
+        gone = self._drop(time, open_ & looked)
+        self._begin(time, free & high & (True if fresh is None else fresh), boxes, scores, labels)
+        return gone
+
+    def _likeness(
+        self, time: float, predicted: Array, boxes: Array, labels: npt.NDArray[np.int32]
+    ) -> Array:
+        seen = np.array([track.seen for track in self.tracks], np.float32)
+        kinds = np.array([track.label for track in self.tracks], int)
+        widened = np.minimum(WIDENED + LOST * np.maximum(time - seen, 0), 1.5)[:, None]
+        result: Array = _watch.overlaps(_wider(predicted, widened), _wider(boxes, WIDENED))
+        return np.where(kinds[:, None] == labels[None], result, result - OTHER_KIND).astype(
+            np.float32
+        )
+
+    def _match(
+        self,
+        time: float,
+        pairs: Sequence[tuple[int, int]],
+        boxes: Array,
+        scores: Array,
+        labels: npt.NDArray[np.int32],
+    ) -> None:
+        if not pairs:
+            return
+        rows, columns = [i for i, _ in pairs], [j for _, j in pairs]
+        self._filter.correct(rows, boxes[columns])
+        now = self._filter.boxes()
+        for i, j in pairs:
+            track = self.tracks[i]
+            track.seen = track.looked = time
+            track.score, track.box = float(scores[j]), now[i]
+            track.hits += 1
+            track.votes *= FADE
+            track.votes[labels[j]] += scores[j]
+            track.label = int(track.votes.argmax())
+            _extend(track, time)
+
+    def _drop(self, time: float, missed: npt.NDArray[np.bool_]) -> list[Track]:
+        """Ends tracks that were missed: those that are not certain at the second time, others after
+        the memory.
+        """
+        for track, miss in zip(self.tracks, missed):
+            track.looked = time if miss else track.looked
+        keep = np.array(
+            [
+                not miss or time - track.seen <= (self.memory if track.certain else 0.4)
+                for track, miss in zip(self.tracks, missed)
+            ],
+            bool,
+        )
+        gone = [track for track, kept in zip(self.tracks, keep) if not kept]
+        self.tracks = [track for track, kept in zip(self.tracks, keep) if kept]
+        self._filter.keep(keep)
+        return gone
+
+    def _begin(
+        self,
+        time: float,
+        new: npt.NDArray[np.bool_],
+        boxes: Array,
+        scores: Array,
+        labels: npt.NDArray[np.int32],
+    ) -> None:
+        if self.tracks and new.any():
+            new = new & (_watch.overlaps(boxes, self._filter.boxes()).max(axis=1) < AGAIN)
+        if not new.any():
+            return
+        self._filter.add(boxes[new])
+        for box, score, label in zip(boxes[new], scores[new], labels[new]):
+            votes = np.zeros(self.classes, np.float32)
+            votes[label] = score
+            track = Track(
+                self._next, time, time, time, box, int(label), float(score), votes, origin=box
+            )
+            _extend(track, time)
+            self.tracks.append(track)
+            self._next += 1
+
+
+def _wider(boxes: Array, part: Array | float) -> Array:
+    more = (boxes[:, 2:] - boxes[:, :2]) * (np.asarray(part, np.float32) / 2)
+    return np.ascontiguousarray(np.hstack([boxes[:, :2] - more, boxes[:, 2:] + more]), np.float32)
+
+
+def _extend(track: Track, time: float) -> None:
+    x0, _, x1, y1 = (float(n) for n in track.box)
+    track.path.append((time, (x0 + x1) / 2, y1))
+    if len(track.path) > LONGEST:
+        track.path[1:-1:2] = []
