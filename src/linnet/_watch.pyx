@@ -15,9 +15,10 @@ from libcpp.vector cimport vector
 
 cdef int BINS = 256  # of the histogram that the median is taken of
 cdef float RANGE = 2.0  # changes it covers, octaves of luma to either side
-cdef float CLIP = 0.15  # what an object may add to the wide mean of changes, octaves
-cdef int REACH = 16  # cells to either side in that mean
-cdef float LEAST = 0.07  # change that is never noise, octaves
+cdef float CLIP = 0.5  # what an object may add to the wide mean of changes, octaves
+cdef int REACH = 4  # cells to either side in that mean
+cdef float JUMP = 0.2  # change from one plane to the next that is no cloud's, octaves
+cdef float LEAST = 0.09  # change that is never noise, octaves
 cdef float SIGMAS = 3.5  # of a cell's own noise that are none
 cdef float MOST = 0.35  # change that counts for the variance of a cell, octaves
 cdef int MAJORITY = 4  # of a cell and its eight neighbours that must have changed
@@ -62,7 +63,7 @@ cdef class Background:
 
     cdef readonly Py_ssize_t height, width
     cdef bint known
-    cdef vector[float] mean, variance, change, light, line
+    cdef vector[float] mean, variance, change, light, line, last
     cdef vector[int] seen
     cdef vector[unsigned char] moved
 
@@ -72,6 +73,7 @@ cdef class Background:
         self.variance.assign(height * width, 0)
         self.change.assign(height * width, 0)
         self.light.assign(height * width, 0)
+        self.last.assign(height * width, 0)
         self.line.assign(max(width, 1), 0)
         self.moved.assign(height * width, 0)
 
@@ -80,11 +82,12 @@ cdef class Background:
         self.known = False
 
     def update(self, const float[:, ::1] now, unsigned char[:, ::1] mask, float calm, float busy):
-        """Writes 1 to `mask` where something moves, else 0; returns the part of cells that changed.
+        """Writes 1 to `mask` where something moves, else 0; returns the part of cells that changed: from what they were
+        a plane before, or from the background, whichever is more.
 
         calm, busy: how much of the difference a cell that has not changed, or has, takes over.
         """
-        cdef float part
+        cdef float part, jumped
         if (now.shape[0], now.shape[1]) != (self.height, self.width) or (mask.shape[0], mask.shape[1]) != (self.height, self.width):
             raise ValueError("a plane of another size")
         if not self.height * self.width:
@@ -92,17 +95,28 @@ cdef class Background:
         with nogil:
             if not self.known:
                 self.begin(&now[0, 0])
+            jumped = self.jump(&now[0, 0])
             self.compare(&now[0, 0])
             part = self.judge(&now[0, 0], calm, busy)
             self.clean(&mask[0, 0])
-        return part
+        return max(part, jumped)
 
     cdef void begin(self, const float* now) noexcept nogil:
         cdef Py_ssize_t i
         for i in range(self.height * self.width):
             self.mean[i] = now[i]
             self.variance[i] = 0.0004
+            self.last[i] = now[i]
         self.known = True
+
+    cdef float jump(self, const float* now) noexcept nogil:
+        """The part of cells that are not what they were a plane before."""
+        cdef Py_ssize_t i, count = self.height * self.width, jumped = 0
+        cdef float* last = self.last.data()
+        for i in range(count):
+            jumped += fabsf(now[i] - last[i]) > JUMP
+            last[i] = now[i]
+        return <float>jumped / count
 
     cdef void compare(self, const float* now) noexcept nogil:
         """The change of every cell, and what of it is light."""

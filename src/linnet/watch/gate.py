@@ -19,7 +19,7 @@ SUDDEN = (
 )
 LEAST = 6  # cells of a thing that moves
 GAP = 2  # cells between parts of one thing
-MOST = 32  # things
+MOST = 16  # things
 _BLACK = 16.0  # added to luma before the logarithm: noise in the dark stays small
 
 _CURVE = np.log2(np.arange(1021, dtype=np.float32) / 4 + np.float32(_BLACK))

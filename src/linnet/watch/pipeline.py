@@ -104,6 +104,7 @@ class Watch:
         first = store.next_id if store else 1
         self._visits = Visits(detector.labels, self.zones, first)
         self._size: tuple[int, int] | None = None
+        self._moving: set[int] = set()  # tracks where something moved in the last picture
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -172,7 +173,7 @@ class Watch:
         if frame.size != self._size:
             for zone in self.zones:
                 zone.check(frame.size)
-            self._size = frame.size
+            self._size = self._tracker.size = frame.size
         with self.clock("track"):
             parts = self._windows(frame, motion)
         found = self._detect(frame, parts) if parts else _NOTHING
@@ -197,14 +198,21 @@ class Watch:
             return [(0, 0, width, height)]
         tracks = self._tracker.tracks
         boxes = self._tracker.predict(frame.time)
-        due = [
-            frame.time - track.looked >= REST or not track.certain or moved
-            for track, moved in zip(tracks, _touched(boxes, motion.boxes))
-        ]
-        inside = np.clip(boxes[np.array(due, bool)], 0, [width, height, width, height])
+        moved = _touched(boxes, motion.boxes)
+        due = np.array([self._due(frame.time, t, m) for t, m in zip(tracks, moved)], bool)
+        self._moving = {track.id for track, now in zip(tracks, moved) if now}
+        inside = np.clip(boxes[due], 0, [width, height, width, height])
         inside = inside[(inside[:, 2:] > inside[:, :2]).all(axis=1)]
         wanted = np.vstack([motion.boxes, inside]).astype(np.float32)
         return windows(wanted, frame.size, self.detector.size, WINDOWS)
+
+    def _due(self, time: float, track: Track, moved: bool) -> bool:
+        """Whether to look where a track is: while something moves there and once after, until it is
+        certain that it is there or not; now and then while it stands still.
+        """
+        if moved or not track.certain or track.id in self._moving:
+            return True
+        return track.present and (track.looked > track.seen or time - track.looked >= REST)
 
     def _detect(self, frame: Frame, parts: Sequence[tuple[int, int, int, int]]) -> Found:
         with self.clock("convert"):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-MARGIN = 0.35  # of a box's sides, added all around: detectors want to see what surrounds a thing
+MARGIN = 0.35  # of a box's longer side, added all around: there may be more of the thing
 WHOLE = 0.6  # of the picture: windows that cover more of it are one
 
 
@@ -24,28 +24,19 @@ def windows(
     """
     if not len(boxes):
         return []
-    margin = MARGIN * np.maximum(boxes[:, 2:] - boxes[:, :2], 16)
-    parts = [
-        _shaped(box, size, least)
-        for box in np.hstack([boxes[:, :2] - margin, boxes[:, 2:] + margin])
-    ]
+    sides = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True), 16)
+    wide = np.hstack([boxes[:, :2] - MARGIN * sides, boxes[:, 2:] + MARGIN * sides])
+    parts = [_shaped(box, size, least) for box in wide.tolist()]
     while len(parts) > 1:
-        cost, i, j, both = min(
-            (
-                (
-                    _area(both := _shaped(_around(a, b), size, least)) - _area(a) - _area(b),
-                    i,
-                    j,
-                    both,
-                )
-                for i, a in enumerate(parts)
-                for j, b in enumerate(parts[:i])
-            ),
-            key=lambda found: found[0],
+        cost, i, j = min(
+            (_cost(a, b, size, least), i, j)
+            for i, a in enumerate(parts)
+            for j, b in enumerate(parts[:i])
         )
         if cost > 0 and len(parts) <= most:
             break
-        parts = [part for k, part in enumerate(parts) if k not in (i, j)] + [both]
+        joined = _shaped(_around(parts[i], parts[j]), size, least)
+        parts = [part for k, part in enumerate(parts) if k not in (i, j)] + [joined]
     if sum(map(_area, parts)) > WHOLE * size[0] * size[1]:
         return [(0, 0, size[1], size[0])]
     return [(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in parts]
@@ -60,6 +51,16 @@ def _area(box: Box) -> float:
 
 def _around(a: Box, b: Box) -> Box:
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _cost(a: Box, b: Box, size: tuple[int, int], least: tuple[int, int]) -> float:
+    """Pixels that one window for both has more than two: what they share counts twice, since it
+    may be one thing that was cut.
+    """
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return _area(_shaped(_around(a, b), size, least)) - _area(a) - _area(b) - shared
 
 
 def _shaped(box: Box, size: tuple[int, int], least: tuple[int, int]) -> Box:

@@ -142,6 +142,7 @@ class Tracker:
         self._filter = _Filter()
         self._time: float | None = None
         self._next = 1
+        self.size: tuple[int, int] | None = None  # height and width of the picture, once known
 
     def predict(self, time: float) -> Array:
         """float32 [N, 4]: where the tracks are at a time that is not before the last one."""
@@ -238,16 +239,19 @@ class Tracker:
         for track, miss in zip(self.tracks, missed):
             track.looked = time if miss else track.looked
         keep = np.array(
-            [
-                not miss or time - track.seen <= (self.memory if track.certain else 0.4)
-                for track, miss in zip(self.tracks, missed)
-            ],
-            bool,
+            [track.present or self._remembered(time, track) for track in self.tracks], bool
         )
         gone = [track for track, kept in zip(self.tracks, keep) if not kept]
         self.tracks = [track for track, kept in zip(self.tracks, keep) if kept]
         self._filter.keep(keep)
         return gone
+
+    def _remembered(self, time: float, track: Track) -> bool:
+        """Whether an object out of sight may come back: not once it has left the picture."""
+        if not track.certain or time - track.seen > self.memory:
+            return False
+        middle = (track.box[:2] + track.box[2:]) / 2
+        return self.size is None or bool((middle > 0).all() and (middle < self.size[::-1]).all())
 
     def _begin(
         self,

@@ -155,7 +155,7 @@ class Visits:
         return [state.visit for state in self._states.values() if state.visit]
 
     def update(self, frame: Frame, tracks: Sequence[Track], gone: Sequence[Track]) -> list[Event]:
-        """tracks: those that a detector has seen in this frame or before; gone: those that ended."""
+        """tracks: those that a detector has seen, now or before; gone: those that ended."""
         events: list[Event] = []
         for track in tracks:
             if track.seen == frame.time:
