@@ -64,22 +64,23 @@ def run(source: Source, detector: Finder, zones: Iterable[Zone] = (), gate: bool
     """Watches a video as fast as it goes."""
     watch = Watch(source, detector, zones=zones, gate=gate)
     seen: dict[int, list[tuple[int, Array]]] = {}
-    counts = [0, 0]
+    looks = detections = 0
 
     def listen(look: Look) -> None:
+        nonlocal looks, detections
         height, width = look.frame.size
         edges = np.array([width, height, width, height], np.float32)
         there = [track for track in look.tracks if track.present]
         seen[look.frame.index] = [(track.id, track.box.clip(0, edges)) for track in there]
-        counts[0] += bool(look.windows)
-        counts[1] += look.detections
+        looks += bool(look.windows)
+        detections += look.detections
 
     watch.listeners.append(listen)
     cpu, began = time.process_time(), time.perf_counter()
     visits = {event.visit.track: event.visit.label for event in watch.events()}
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     stages = {stage: watch.clock.seconds.get(stage, 0.0) for stage in STAGES}
-    return Run(watch.frames, seconds, cpu, stages, *counts, seen, visits)
+    return Run(watch.frames, seconds, cpu, stages, looks, detections, seen, visits)
 
 
 def decoding(source: Source) -> float:
@@ -225,7 +226,7 @@ class _OpenCV:
     def __init__(self, session: Any, model: Sequence[str], threads: int) -> None:
         import tempfile
 
-        import cv2  # type: ignore[import-not-found]
+        import cv2
 
         self.inputs, self.outputs = session.inputs, session.outputs
         cv2.setNumThreads(threads)

@@ -22,11 +22,11 @@ from .gate import Gate, Motion
 from .regions import cut, windows
 from .sources import Array, Frame, Reader, Source
 from .store import Recorder, Store
-from .tracker import Found, Track, Tracker
+from .tracker import Found, Track, Tracker, covered
 from .visits import Event, Visits, Zone
 
 SURE = 0.5  # score of a detection that alone can be an object
-UNSURE = 0.4  # of that, for a detection that an object is followed by
+UNSURE = 0.5  # of that, for a detection that an object is followed by
 RATE = 15.0  # pictures a second that are looked at; more tell nothing new
 REST = 1.0  # seconds after which a detector looks again at what stands still
 WINDOWS = 3  # at most, in one picture
@@ -247,19 +247,11 @@ class Watch:
 _NOTHING = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
 
 
-def _common(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 [N, M]: the part of each box of a that each of b covers."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    areas = np.maximum((a[:, 2:] - a[:, :2]).prod(axis=1), 1e-6)
-    return np.asarray(np.maximum(high - low, 0).prod(axis=2) / areas[:, None], np.float32)
-
-
 def _touched(
     boxes: npt.NDArray[np.float32], motion: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
     """bool [N]: in which boxes something moves."""
-    return np.asarray((_common(boxes, motion) > 0.05).any(axis=1))
+    return np.asarray((covered(boxes, motion) > 0.05).any(axis=1))
 
 
 def _covered(
@@ -274,7 +266,7 @@ def _covered(
     inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     empty = (inside[:, 2:] - inside[:, :2] < 1).any(axis=1)
     windows = np.array(parts, np.float32).reshape(-1, 4)
-    return np.asarray(empty | (_common(inside, windows) > 0.7).any(axis=1))
+    return np.asarray(empty | (covered(inside, windows) > 0.7).any(axis=1))
 
 
 def _once(found: Found, whole: npt.NDArray[np.bool_]) -> Found:
@@ -283,7 +275,7 @@ def _once(found: Found, whole: npt.NDArray[np.bool_]) -> Found:
     """
     order = np.lexsort((-found.scores, ~whole))
     same = _watch.overlaps(found.boxes, found.boxes) > SAME
-    same |= (_common(found.boxes, found.boxes) > 0.7) & ~whole[:, None]  # a part within a whole
+    same |= (covered(found.boxes, found.boxes) > 0.7) & ~whole[:, None]  # a part within a whole
     kept: list[int] = []
     for i in order:
         if not any(same[i, j] and found.classes[i] == found.classes[j] for j in kept):

@@ -28,6 +28,9 @@ LIKENESS = 0.1  # overlap of widened boxes that may be the same object
 OTHER_KIND = 0.45  # what a detection of another class must have more of it
 AGAIN = 0.6  # overlap with a followed object that a detection cannot have as a new one
 HIDDEN = 0.4  # seconds after which an object that is not detected is out of sight
+CLOSE = 0.4  # overlap, not widened, with a detection that is not sure
+WITHIN = 0.8  # part of a detection within an object of its class that is only a part of that object
+SLOWED = 1.0  # seconds in which an object out of sight loses most of its speed
 HITS = 3  # detections that make an object certain
 FADE = 0.9  # of votes on an object's class from one to the next
 LONGEST = 512  # points of a path; a longer one keeps every second
@@ -37,6 +40,8 @@ LONGEST = 512  # points of a path; a longer one keeps every second
 class Track:
     """An object that is followed.
 
+    evidence: the sum of the scores of all detections that were sure; origin: float32 [4], the mean
+    of the first boxes.
     box: float32 [4], x0, y0, x1, y1 in pixels, where it is or must be; score: its last detection's.
     seen: when it was last detected; looked: when a detector last looked there; hits: how often it
     was detected.
@@ -52,6 +57,7 @@ class Track:
     score: float
     votes: Array
     hits: int = 1
+    evidence: float = 0.0
     path: list[tuple[float, float, float]] = field(default_factory=list)
     origin: Array = field(default_factory=lambda: np.zeros(4, np.float32))
 
@@ -88,6 +94,7 @@ class _Filter:
     def predict(self, passed: float, lost: npt.NDArray[np.bool_]) -> None:
         noise = (ACCELERATION * self.at[:, 3:]) ** 2
         self.speed[lost, 2:] = 0  # out of sight, an object keeps its size
+        self.speed[lost] *= np.exp(-passed / SLOWED)
         self.at += passed * self.speed
         self.at[:, 2:] = np.maximum(self.at[:, 2:], 1)
         self.a += passed * (2 * self.b + passed * self.c) + noise * passed**3 / 3
@@ -176,6 +183,7 @@ class Tracker:
         high = scores >= self.sure
         free = np.ones(len(boxes), bool)
         likeness = self._likeness(time, predicted, boxes, labels)
+        close = self._close(predicted, found)
         certain = np.array([track.certain for track in self.tracks], bool)
         open_ = np.ones(len(self.tracks), bool)
         recent = np.array([time - track.seen < 1.0 for track in self.tracks], bool)
@@ -188,7 +196,8 @@ class Tracker:
         ):
             rows, columns = np.flatnonzero(of_tracks & open_), np.flatnonzero(of_boxes & free)
             if len(rows) and len(columns):
-                cost = np.ascontiguousarray(1 - likeness[np.ix_(rows, columns)])
+                table = likeness if of_boxes is high else close
+                cost = np.ascontiguousarray(1 - table[np.ix_(rows, columns)])
                 for i, j in _watch.assign(cost, 1 - LIKENESS):
                     pairs.append((int(rows[i]), int(columns[j])))
                     open_[rows[i]] = free[columns[j]] = False
@@ -209,6 +218,13 @@ class Tracker:
             np.float32
         )
 
+    def _close(self, predicted: Array, found: Found) -> Array:
+        """Likeness with what is not sure: none unless it is just where an object must be."""
+        kinds = np.array([track.label for track in self.tracks], int)
+        result: Array = _watch.overlaps(predicted, found.boxes)
+        good = (result >= CLOSE) & (kinds[:, None] == found.classes[None])
+        return np.where(good, result, 0).astype(np.float32)
+
     def _match(
         self,
         time: float,
@@ -227,6 +243,9 @@ class Tracker:
             track.seen = track.looked = time
             track.score, track.box = float(scores[j]), now[i]
             track.hits += 1
+            if track.hits <= HITS:
+                track.origin = track.origin + (boxes[j] - track.origin) / track.hits
+            track.evidence += track.score if track.score >= self.sure else 0.0
             track.votes *= FADE
             track.votes[labels[j]] += scores[j]
             track.label = int(track.votes.argmax())
@@ -253,6 +272,15 @@ class Tracker:
         middle = (track.box[:2] + track.box[2:]) / 2
         return self.size is None or bool((middle > 0).all() and (middle < self.size[::-1]).all())
 
+    def _parts(self, boxes: Array, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """bool [N]: which detections are of objects that are followed, or of parts of such."""
+        present = np.array([track.present for track in self.tracks], bool)
+        kinds = np.array([track.label for track in self.tracks], int)
+        known = self._filter.boxes()
+        same = _watch.overlaps(boxes, known) >= AGAIN
+        part = (covered(boxes, known) >= WITHIN) & (labels[:, None] == kinds[None])
+        return np.asarray(((same | part) & present[None]).any(axis=1))
+
     def _begin(
         self,
         time: float,
@@ -262,19 +290,26 @@ class Tracker:
         labels: npt.NDArray[np.int32],
     ) -> None:
         if self.tracks and new.any():
-            new = new & (_watch.overlaps(boxes, self._filter.boxes()).max(axis=1) < AGAIN)
+            new = new & ~self._parts(boxes, labels)
         if not new.any():
             return
         self._filter.add(boxes[new])
         for box, score, label in zip(boxes[new], scores[new], labels[new]):
             votes = np.zeros(self.classes, np.float32)
             votes[label] = score
-            track = Track(
-                self._next, time, time, time, box, int(label), float(score), votes, origin=box
-            )
+            track = Track(self._next, time, time, time, box, int(label), float(score), votes)
+            track.origin, track.evidence = box, track.score
             _extend(track, time)
             self.tracks.append(track)
             self._next += 1
+
+
+def covered(boxes: Array, others: Array) -> Array:
+    """float32 [N, M]: the part of each box that each of the others covers."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-6)
+    return np.asarray(np.maximum(high - low, 0).prod(axis=2) / areas[:, None], np.float32)
 
 
 def _wider(boxes: Array, part: Array | float) -> Array:

@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _watch
 from ..text import short
 from .sources import Array, Frame
 from .tracker import Track
 
-# Overlap with where it appeared that an object has come below once it has moved: what stands is
-# scenery.
-TRAVELLED = 0.65
+TRAVELLED = 0.6  # of its size that an object moves away or grows by: what stands is scenery
+EVIDENCE = 2.5  # sum of the scores of the detections that make a visit
 SURE = 2  # looks in a row before a zone counts as entered or left
 BETTER = 1.3  # times as good as the snapshot a picture must be to replace it
 
@@ -171,8 +169,7 @@ class Visits:
     def _seen(self, frame: Frame, track: Track) -> list[Event]:
         state = self._states.setdefault(track.id, _State())
         self._look(frame, track, state)
-        moved = _watch.overlaps(track.origin[None], track.box[None])[0, 0] < TRAVELLED
-        if state.visit is None and not (track.certain and moved):
+        if state.visit is None and not (track.evidence >= EVIDENCE and _moved(track)):
             return []
         events = self._cross(frame.date, track, state)
         visit = state.visit
@@ -237,6 +234,16 @@ class Visits:
         for name in sorted(state.within):
             _leave(visit.zones, name, visit.ended)
         return [Event("ended", visit.ended, visit)]
+
+
+def _moved(track: Track) -> bool:
+    """Whether an object is away from where it appeared, or nearer or farther."""
+    x0, y0, x1, y1 = (float(n) for n in track.origin)
+    u0, v0, u1, v1 = (float(n) for n in track.box)
+    size = math.sqrt(max((x1 - x0) * (y1 - y0), 1.0))
+    away = math.hypot(u0 + u1 - x0 - x1, v0 + v1 - y0 - y1) / 2
+    grown = abs(math.sqrt(max((u1 - u0) * (v1 - v0), 0.0)) - size)
+    return max(away, grown) >= TRAVELLED * size
 
 
 def _leave(zones: list[tuple[str, float, float | None]], name: str, date: float) -> None:
