@@ -188,7 +188,8 @@ class Store:
         database.execute(
             "INSERT INTO visits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET label = excluded.label, "
-            "score = excluded.score, seen = excluded.seen, ended = excluded.ended, box = excluded.box, path = excluded.path, "
+            "score = excluded.score, seen = excluded.seen, ended = excluded.ended, "
+            "box = excluded.box, path = excluded.path, "
             "snapshot = coalesce(excluded.snapshot, snapshot), "
             "bytes = CASE WHEN excluded.snapshot IS NULL THEN bytes ELSE excluded.bytes END",
             values,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,16 @@ Array = npt.NDArray[np.float32]
 
 ACCELERATION = 1.2  # of an object, in its heights a second squared: deviation
 MEASURED = 0.06  # deviation of a detector's edges, in heights
-WIDENED = 0.3  # of a box's sides, before it is compared
-LOST = 0.5  # more of it for each second out of sight
+WIDENED = 0.3  # of a box's size, on both sides together, before it is compared
+LOST, WIDEST = 0.5, 1.5  # more of it for each second out of sight; at most
 LIKENESS = 0.1  # overlap of widened boxes that may be the same object
 OTHER_KIND = 0.45  # what a detection of another class must have more of it
 AGAIN = 0.6  # overlap with a followed object that a detection cannot have as a new one
 HIDDEN = 0.4  # seconds after which an object that is not detected is out of sight
 CLOSE = 0.4  # overlap, not widened, with a detection that is not sure
 WITHIN = 0.8  # part of a detection within an object of its class that is only a part of that object
-SLOWED = 1.0  # seconds in which an object out of sight loses most of its speed
+SPAN = 1.5  # seconds that the speed of a lost object is taken from
+SLOWED = 4.0  # seconds in which an object out of sight loses most of its speed
 HITS = 3  # detections that make an object certain
 FADE = 0.9  # of votes on an object's class from one to the next
 LONGEST = 512  # points of a path; a longer one keeps every second
@@ -203,6 +204,9 @@ class Tracker:
                     open_[rows[i]] = free[columns[j]] = False
         self._match(time, pairs, boxes, scores, labels)
         self._filter.speed[open_ & ~looked] = 0  # nobody looks where nothing moves
+        for i in np.flatnonzero(open_ & looked):
+            if self.tracks[i].looked == self.tracks[i].seen:
+                self._filter.speed[i, :2] = _speed(self.tracks[i], self._filter.speed[i, :2])
         gone = self._drop(time, open_ & looked)
         self._begin(time, free & high & (True if fresh is None else fresh), boxes, scores, labels)
         return gone
@@ -212,7 +216,7 @@ class Tracker:
     ) -> Array:
         seen = np.array([track.seen for track in self.tracks], np.float32)
         kinds = np.array([track.label for track in self.tracks], int)
-        widened = np.minimum(WIDENED + LOST * np.maximum(time - seen, 0), 1.5)[:, None]
+        widened = np.minimum(WIDENED + LOST * np.maximum(time - seen, 0), WIDEST)[:, None]
         result: Array = _watch.overlaps(_wider(predicted, widened), _wider(boxes, WIDENED))
         return np.where(kinds[:, None] == labels[None], result, result - OTHER_KIND).astype(
             np.float32
@@ -304,6 +308,17 @@ class Tracker:
             self._next += 1
 
 
+def _speed(track: Track, now: Any) -> Any:
+    """Of an object that is lost, pixels a second: over the last SPAN, since the last detections may
+    have been of parts of it; `now` if it has not been seen for long.
+    """
+    recent = np.array([point for point in track.path if point[0] >= track.seen - SPAN])
+    if len(recent) < 4 or recent[-1, 0] - recent[0, 0] < SPAN / 3:
+        return now
+    off = recent - recent.mean(axis=0)
+    return (off[:, :1] * off[:, 1:]).sum(axis=0) / (off[:, 0] ** 2).sum()
+
+
 def covered(boxes: Array, others: Array) -> Array:
     """float32 [N, M]: the part of each box that each of the others covers."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
@@ -313,7 +328,9 @@ def covered(boxes: Array, others: Array) -> Array:
 
 
 def _wider(boxes: Array, part: Array | float) -> Array:
-    more = (boxes[:, 2:] - boxes[:, :2]) * (np.asarray(part, np.float32) / 2)
+    """Boxes grown by a part of their size, the square root of the area."""
+    size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1, keepdims=True))
+    more = size * (np.asarray(part, np.float32) / 2)
     return np.ascontiguousarray(np.hstack([boxes[:, :2] - more, boxes[:, 2:] + more]), np.float32)
 
 
@@ -321,4 +338,4 @@ def _extend(track: Track, time: float) -> None:
     x0, _, x1, y1 = (float(n) for n in track.box)
     track.path.append((time, (x0 + x1) / 2, y1))
     if len(track.path) > LONGEST:
-        track.path[1:-1:2] = []
+        del track.path[1:-1:2]
