@@ -12,7 +12,6 @@ from linnet import _watch
 from linnet.watch.gate import Gate, Motion
 from linnet.watch.regions import cut, windows
 
-RANDOM = np.random.default_rng(1)
 CURVE = np.log2(np.arange(1021, dtype=np.float32) / 4 + np.float32(16))
 
 
@@ -23,12 +22,14 @@ def after(pictures, gate: Gate | None = None) -> list[Motion]:
 
 def noisy(make, count: int):
     """Pictures of a camera: with noise in grey levels."""
+    random = np.random.default_rng(2)
     for i in range(count):
-        yield (make(i) + RANDOM.normal(0, 2, (120, 160, 1))).clip(0, 255)
+        yield (make(i) + random.normal(0, 2, (120, 160, 1))).clip(0, 255)
 
 
 def test_cells_are_means_through_the_curve():
-    luma = RANDOM.integers(0, 256, (30, 50), dtype=np.uint8)
+    random = np.random.default_rng(1)
+    luma = random.integers(0, 256, (30, 50), dtype=np.uint8)
     for factor in (1, 2, 3):
         out = np.empty((30 // factor, 50 // factor), np.float32)
         _watch.shrink(luma, factor, CURVE, out)
@@ -57,10 +58,10 @@ def test_planes_that_are_too_small_or_not_of_rows_are_refused(luma, factor):
 def test_a_background_of_another_size_is_refused():
     background = _watch.Background(4, 5)
     with pytest.raises(ValueError, match="another size"):
-        background.update(np.zeros((4, 5), np.float32), np.zeros((5, 4), np.uint8), 0.1, 0.1)
+        background.update(np.zeros((4, 5), np.float32), np.zeros((5, 4), np.uint8), 0.1, 0.1, 0.1)
     assert (
         _watch.Background(0, 0).update(
-            np.zeros((0, 0), np.float32), np.zeros((0, 0), np.uint8), 0.1, 0.1
+            np.zeros((0, 0), np.float32), np.zeros((0, 0), np.uint8), 0.1, 0.1, 0.1
         )
         == 0
     )
@@ -100,11 +101,12 @@ def test_a_lamp_is_sudden_and_soon_forgotten():
 
 
 def test_branches_that_sway_fall_silent():
-    tree = RANDOM.integers(30, 120, (60, 60, 1), dtype=np.uint8).repeat(3, axis=2)
+    random = np.random.default_rng(1)
+    tree = random.integers(30, 120, (60, 60, 1), dtype=np.uint8).repeat(3, axis=2)
 
     def sway(i: int) -> np.ndarray:
         made = picture()
-        made[20:80, 50:110] = np.roll(tree, int(RANDOM.integers(-1, 2)), axis=1)
+        made[20:80, 50:110] = np.roll(tree, int(random.integers(-1, 2)), axis=1)
         return made
 
     found = after(noisy(sway, 250))
@@ -146,10 +148,11 @@ def test_components_are_boxes_around_near_cells():
 
 
 def test_windows_hold_all_boxes_and_have_the_detectors_shape():
+    random = np.random.default_rng(1)
     for _ in range(200):
-        count = int(RANDOM.integers(1, 9))
-        corner = RANDOM.uniform(0, 400, (count, 2)) * (1.4, 1)
-        boxes = np.hstack([corner, corner + RANDOM.uniform(4, 90, (count, 2))]).astype(np.float32)
+        count = int(random.integers(1, 9))
+        corner = random.uniform(0, 400, (count, 2)) * (1.4, 1)
+        boxes = np.hstack([corner, corner + random.uniform(4, 90, (count, 2))]).astype(np.float32)
         boxes = boxes.clip(0, [640, 480, 640, 480]).astype(np.float32)
         made = windows(boxes, (480, 640), (192, 192), 3)
         assert 1 <= len(made) <= 3
@@ -190,8 +193,9 @@ def test_overlaps_are_intersections_over_unions():
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (0, 4), (4, 0), (6, 6)])
 def test_assignments_are_the_cheapest(shape):
+    random = np.random.default_rng(1)
     for _ in range(20):
-        cost = RANDOM.random(shape).astype(np.float32)
+        cost = random.random(shape).astype(np.float32)
         pairs = _watch.assign(cost, 1.0)
         assert len(pairs) == min(shape)
         assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)

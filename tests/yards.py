@@ -1,4 +1,4 @@
-"""A yard in which red boxes walk, and a detector that finds them: what tests of linnet.watch share."""
+"""A yard in which red boxes walk, and a detector that finds them, for tests of linnet.watch."""
 
 from __future__ import annotations
 

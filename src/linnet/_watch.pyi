@@ -16,7 +16,12 @@ class Background:
     def __init__(self, height: int, width: int) -> None: ...
     def reset(self) -> None: ...
     def update(
-        self, now: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8], calm: float, busy: float
+        self,
+        now: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.uint8],
+        calm: float,
+        still: float,
+        busy: float,
     ) -> float: ...
 
 def components(

@@ -65,7 +65,7 @@ cdef class Background:
     cdef bint known
     cdef vector[float] mean, variance, change, light, line, last
     cdef vector[int] seen
-    cdef vector[unsigned char] moved
+    cdef vector[unsigned char] moved, still
 
     def __init__(self, Py_ssize_t height, Py_ssize_t width):
         self.height, self.width, self.known = height, width, False
@@ -76,16 +76,18 @@ cdef class Background:
         self.last.assign(height * width, 0)
         self.line.assign(max(width, 1), 0)
         self.moved.assign(height * width, 0)
+        self.still.assign(height * width, 0)
 
     def reset(self):
         """The next plane is the background."""
         self.known = False
 
-    def update(self, const float[:, ::1] now, unsigned char[:, ::1] mask, float calm, float busy):
+    def update(self, const float[:, ::1] now, unsigned char[:, ::1] mask, float calm, float still, float busy):
         """Writes 1 to `mask` where something moves, else 0; returns the part of cells that changed: from what they were
         a plane before, or from the background, whichever is more.
 
-        calm, busy: how much of the difference a cell that has not changed, or has, takes over.
+        How much of the difference a cell takes over: calm, if it is as the background; still, if it is not, but as it was
+        a plane before; busy, if something moves there.
         """
         cdef float part, jumped
         if (now.shape[0], now.shape[1]) != (self.height, self.width) or (mask.shape[0], mask.shape[1]) != (self.height, self.width):
@@ -97,7 +99,7 @@ cdef class Background:
                 self.begin(&now[0, 0])
             jumped = self.jump(&now[0, 0])
             self.compare(&now[0, 0])
-            part = self.judge(&now[0, 0], calm, busy)
+            part = self.judge(&now[0, 0], calm, still, busy)
             self.clean(&mask[0, 0])
         return max(part, jumped)
 
@@ -113,8 +115,11 @@ cdef class Background:
         """The part of cells that are not what they were a plane before."""
         cdef Py_ssize_t i, count = self.height * self.width, jumped = 0
         cdef float* last = self.last.data()
+        cdef float step
         for i in range(count):
-            jumped += fabsf(now[i] - last[i]) > JUMP
+            step = fabsf(now[i] - last[i])
+            jumped += step > JUMP
+            self.still[i] = step <= LEAST
             last[i] = now[i]
         return <float>jumped / count
 
@@ -169,7 +174,7 @@ cdef class Background:
                 first += 1
             cells[i * step] = total / (last - first)
 
-    cdef float judge(self, const float* now, float calm, float busy) noexcept nogil:
+    cdef float judge(self, const float* now, float calm, float still, float busy) noexcept nogil:
         """Which cells have changed; each learns."""
         cdef Py_ssize_t i, count = self.height * self.width, moved = 0
         cdef float rest, limit, rate, size
@@ -179,7 +184,7 @@ cdef class Background:
             limit = SIGMAS * SIGMAS * self.variance[i]
             self.moved[i] = size > LEAST and size * size > limit and not self.sways(i, rest)
             moved += self.moved[i]
-            rate = busy if self.moved[i] else calm
+            rate = calm if not self.moved[i] else still if self.still[i] else busy
             size = fminf(size, MOST)
             self.variance[i] += 0.4 * rate * (size * size - self.variance[i])
             # What a plane differs from the mean by, light included: change has lost the median, which calm cells follow.

@@ -10,13 +10,9 @@ import numpy.typing as npt
 from .. import _watch
 
 CELLS = 160  # across a picture, about
-CALM, BUSY = (
-    4.0,
-    40.0,
-)  # seconds in which a cell follows what it shows: at rest, or while something moves there
-SUDDEN = (
-    0.4  # part of the cells that never moves at once: the light was switched, the camera was turned
-)
+# Seconds in which a cell follows what it shows: the background, what stands there, what moves.
+CALM, STILL, BUSY = 4.0, 8.0, 40.0
+SUDDEN = 0.3  # part of the cells that changes at once when light is switched or the camera turned
 LEAST = 6  # cells of a thing that moves
 GAP = 2  # cells between parts of one thing
 MOST = 16  # things
@@ -59,8 +55,8 @@ class Gate:
         _watch.shrink(luma, cell, _CURVE, self._cells)
         passed = max(time - self._time, 0.0)
         self._time = time
-        calm, busy = (1 - np.exp(-passed / span) for span in (CALM, BUSY))
-        part = self._background.update(self._cells, self._mask, calm, busy)
+        rates = [1 - np.exp(-passed / span) for span in (CALM, STILL, BUSY)]
+        part = self._background.update(self._cells, self._mask, *rates)
         if part > SUDDEN:
             self._background.reset()
             return Motion(np.empty((0, 4), np.float32), True)

@@ -204,28 +204,25 @@ class Store:
         """Deletes what is older than `days`, and the oldest beyond `bytes`; returns how many
         visits.
         """
-        old: list[tuple[int, str | None]] = []
+        deleted = 0
         if self.days is not None:
             before = (time.time() if now is None else now) - 86400 * self.days
             query = "SELECT id, snapshot FROM visits WHERE ended < ?"
-            old += self._database.execute(query, [before]).fetchall()
-        if self.bytes is not None and (size := self.size()) > self.bytes:
-            excess = size - SLACK * self.bytes
-            each = (size - self._pictures()) / max(self._count(), 1)  # of the database, a visit
-            query = (
-                "SELECT id, snapshot, bytes FROM visits WHERE ended IS NOT NULL ORDER BY began, id"
-            )
-            for number, name, taken in self._database.execute(query).fetchall():
-                if excess <= 0:
+            deleted += self._delete(dict(self._database.execute(query, [before]).fetchall()))
+        if self.bytes is not None and self.size() > self.bytes:
+            while (excess := self.size() - SLACK * self.bytes) > 0:
+                # Half of what a visit may take: rows share pages, so the rest is seen afterwards.
+                count = max(int(excess / max(2 * self.size() / max(self._count(), 1), 1)), 1)
+                query = "SELECT id, snapshot FROM visits WHERE ended IS NOT NULL ORDER BY began, id"
+                oldest = self._database.execute(f"{query} LIMIT ?", [count]).fetchall()
+                if not oldest:
                     break
-                excess -= taken + each
-                old.append((number, name))
-        self._delete(dict(old))
-        return len(old)
+                deleted += self._delete(dict(oldest))
+        return deleted
 
-    def _delete(self, visits: Mapping[int, str | None]) -> None:
+    def _delete(self, visits: Mapping[int, str | None]) -> int:
         if not visits:
-            return
+            return 0
         with self._transaction() as database:
             database.executemany(
                 "DELETE FROM visits WHERE id = ?", [(number,) for number in visits]
@@ -234,6 +231,7 @@ class Store:
             (self.folder / name).unlink(missing_ok=True)
         self._database.execute("PRAGMA incremental_vacuum").fetchall()
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return len(visits)
 
     def size(self) -> int:
         """Bytes of all pictures and of the database's pages in use."""

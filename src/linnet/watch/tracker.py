@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float32]
 ACCELERATION = 1.2  # of an object, in its heights a second squared: deviation
 MEASURED = 0.06  # deviation of a detector's edges, in heights
 WIDENED = 0.3  # of a box's size, on both sides together, before it is compared
-LOST, WIDEST = 0.5, 1.5  # more of it for each second out of sight; at most
+LOST, NEW, WIDEST = 0.5, 3.0, 2.0  # more for each second, of a new object's; at most
 LIKENESS = 0.1  # overlap of widened boxes that may be the same object
 OTHER_KIND = 0.45  # what a detection of another class must have more of it
 AGAIN = 0.6  # overlap with a followed object that a detection cannot have as a new one
@@ -216,8 +216,12 @@ class Tracker:
     ) -> Array:
         seen = np.array([track.seen for track in self.tracks], np.float32)
         kinds = np.array([track.label for track in self.tracks], int)
-        widened = np.minimum(WIDENED + LOST * np.maximum(time - seen, 0), WIDEST)[:, None]
-        result: Array = _watch.overlaps(_wider(predicted, widened), _wider(boxes, WIDENED))
+        each = np.array([LOST if track.certain else NEW for track in self.tracks], np.float32)
+        parts = np.minimum(WIDENED + each * np.maximum(time - seen, 0), WIDEST).round(1)
+        result = np.empty((len(predicted), len(boxes)), np.float32)
+        for part in np.unique(parts):
+            rows = parts == part
+            result[rows] = _watch.overlaps(_wider(predicted[rows], part), _wider(boxes, part))
         return np.where(kinds[:, None] == labels[None], result, result - OTHER_KIND).astype(
             np.float32
         )
@@ -327,10 +331,10 @@ def covered(boxes: Array, others: Array) -> Array:
     return np.asarray(np.maximum(high - low, 0).prod(axis=2) / areas[:, None], np.float32)
 
 
-def _wider(boxes: Array, part: Array | float) -> Array:
+def _wider(boxes: Array, part: float) -> Array:
     """Boxes grown by a part of their size, the square root of the area."""
     size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1, keepdims=True))
-    more = size * (np.asarray(part, np.float32) / 2)
+    more = size * (part / 2)
     return np.ascontiguousarray(np.hstack([boxes[:, :2] - more, boxes[:, 2:] + more]), np.float32)
 
 
