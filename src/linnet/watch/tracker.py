@@ -204,7 +204,7 @@ class Tracker:
                     open_[rows[i]] = free[columns[j]] = False
         self._match(time, pairs, boxes, scores, labels)
         self._filter.speed[open_ & ~looked] = 0  # nobody looks where nothing moves
-        for i in np.flatnonzero(open_ & looked):
+        for i in map(int, np.flatnonzero(open_ & looked)):
             if self.tracks[i].looked == self.tracks[i].seen:
                 self._filter.speed[i, :2] = _speed(self.tracks[i], self._filter.speed[i, :2])
         gone = self._drop(time, open_ & looked)
