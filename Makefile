@@ -62,7 +62,7 @@ asan tsan: %: build/%/build.ninja
 asan-python: asan
 	rm -rf build/asan-python && mkdir build/asan-python
 	cp -r src/linnet build/asan-python/
-	cp build/asan/_core.*.so build/asan/_image.*.so build/asan/_boxes.*.so build/asan-python/linnet/
+	cp build/asan/_core.*.so build/asan/_image.*.so build/asan/_boxes.*.so build/asan/_watch.*.so build/asan-python/linnet/
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONPATH=$(CURDIR)/build/asan-python pytest -p no:cacheprovider \

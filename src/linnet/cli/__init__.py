@@ -36,6 +36,7 @@ VERBS = {
     "tune": "Measure what is fastest for every layer, for later runs to use.",
     "verify": "Find where two models, or runtimes, begin to differ, and why.",
     "compare": "Compare linnet with other runtimes on one model.",
+    "watch": "Watch a camera or video: who was there, when and where.",
     "doctor": "Show what linnet found on this machine and check that it computes right.",
 }
 

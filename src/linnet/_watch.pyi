@@ -1,0 +1,31 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+def shrink(
+    luma: npt.NDArray[np.uint8],
+    factor: int,
+    curve: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+) -> None: ...
+
+class Background:
+    height: int
+    width: int
+    def __init__(self, height: int, width: int) -> None: ...
+    def reset(self) -> None: ...
+    def update(
+        self,
+        now: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.uint8],
+        calm: float,
+        still: float,
+        busy: float,
+    ) -> float: ...
+
+def components(
+    mask: npt.NDArray[np.uint8], gap: int, least: int, most: int
+) -> npt.NDArray[np.int32]: ...
+def overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[Any]: ...
+def assign(cost: npt.NDArray[np.float32], limit: float) -> list[tuple[int, int]]: ...

