@@ -4,17 +4,22 @@ without them.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from linnet import _core, core, passes
-from linnet.channels import remove_dead
+from linnet import _core, cli, core, passes
+from linnet.channels import Couplings, Signals, remove_dead
+from linnet.formats import onnx_write
 from linnet.graph import Graph, Node, Value
+from linnet.model import canonical
 from linnet.session import Session
 
 Array = np.ndarray[Any, Any]
+DATA = Path(__file__).parent / "data"
 ACTIVATIONS = ("Relu", "Sigmoid", "HardSwish", "LeakyRelu", "Clip")
 
 
@@ -178,3 +183,118 @@ def test_random_networks_without_dead_channels_compute_the_same(seed):
     assert sizes[0] > 0.98
     assert sizes[1] < 0.95
     assert sizes[2] < 0.85 * sizes[1]
+
+
+def chain(w: Array, b: Array, act: str = "Relu", pad: int = 0) -> Graph:
+    """x -> conv (w, b) -> activation -> conv of 3x3 that reads it."""
+    n = Drawn(3, 0, 2, 8, 8)
+    window = {"kernel_shape": [1, 1], "pads": [0] * 4}
+    y = n.node(act, n.node("Conv", "x", w, b, channels=len(w), **window))
+    z = n.random.standard_normal((5, len(w), 3, 3)).astype(np.float32)
+    last = n.node("Conv", y, z, np.zeros(5, np.float32), kernel_shape=[3, 3], pads=[pad] * 4)
+    n.graph.outputs = [last]
+    return passes.canonicalize(n.graph)
+
+
+def same(graph: Graph, smaller: Graph) -> None:
+    x = np.random.default_rng(0).standard_normal((1, *graph.inputs[0].shape[1:])).astype(np.float32)
+    a, b = (Session(_core.Session(core.build(g)))(x) for g in (graph, smaller))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_what_is_removed_and_why():
+    w = np.random.default_rng(1).standard_normal((6, 2, 1, 1)).astype(np.float32)
+    b = np.ones(6, np.float32)
+    w[1] = 0  # 1 after the activation
+    w[2], b[2] = 0, -1  # 0 after it
+    w[4] = w[3]
+    graph = chain(w, b)
+    smaller, (removed,) = remove_dead(graph)
+    assert (removed.channels, removed.constant, removed.equal, removed.unread) == (6, 2, 1, 0)
+    assert str(removed) == "3 of 6 channels of conv0: 2 never change, 1 equal others"
+    same(graph, smaller)
+
+
+def test_constants_are_not_what_padding_is():
+    w = np.random.default_rng(1).standard_normal((6, 2, 1, 1)).astype(np.float32)
+    w[1] = w[2] = w[3] = 0
+    b = np.array([1, 2, 0, 2, 1, 1], np.float32)
+    graph = chain(w, b, pad=1)
+    smaller, (removed,) = remove_dead(graph)  # the 0, and one of the equal constants
+    assert (removed.constant, removed.equal) == (1, 1)
+    same(graph, smaller)
+
+
+def test_an_activation_that_never_lets_anything_through():
+    n = Drawn(3, 0, 2, 8, 8)
+    window = {"kernel_shape": [1, 1], "pads": [0] * 4}
+    x = n.node("Relu", "x")
+    w = np.array([[-1, -2], [1, -1], [2, 1]], np.float32).reshape(3, 2, 1, 1)
+    y = n.node("Conv", x, w, np.array([-0.1, 0, 0], np.float32), channels=3, **window)
+    z = n.node("Conv", n.node("Relu", y), np.ones((2, 3, 1, 1), np.float32), channels=2, **window)
+    n.graph.outputs = [z]
+    graph = passes.canonicalize(n.graph)
+    smaller, (removed,) = remove_dead(graph)
+    assert (removed.layer, removed.constant) == (y, 1)
+    same(graph, smaller)
+
+
+def test_who_is_not_read_takes_others_along():
+    w = np.random.default_rng(1).standard_normal((6, 2, 1, 1)).astype(np.float32)
+    graph = chain(w, np.ones(6, np.float32))
+    first, last = (node for node in graph.nodes if node.op == "Conv")
+    graph.initializers[last.inputs[1]][:, 4:] = 0
+    smaller, (removed,) = remove_dead(graph)
+    assert removed.unread == 2 and removed.layer == first.name
+    same(graph, smaller)
+
+
+def test_outputs_and_inputs_stay():
+    w = np.zeros((4, 2, 1, 1), np.float32)
+    graph = chain(w, np.ones(4, np.float32))
+    graph.outputs = [graph.nodes[0].outputs[0]]
+    graph = passes.canonicalize(graph)
+    assert remove_dead(graph) == (graph, [])
+
+
+def test_of_channels_that_all_do_nothing_one_stays():
+    graph = chain(np.zeros((4, 2, 1, 1), np.float32), np.ones(4, np.float32))
+    smaller, (removed,) = remove_dead(graph)
+    assert removed.constant == 3
+    same(graph, smaller)
+
+
+def test_equal_channels_of_a_list_are_those_at_the_same_place():
+    n = Drawn(3, 0, 2, 4, 4)
+    w = np.random.default_rng(1).standard_normal((4, 2, 1, 1)).astype(np.float32)
+    w[2] = w[0]
+    y = n.node("Conv", "x", w, np.zeros(4, np.float32), channels=4, kernel_shape=[1, 1])
+    fc = n.random.standard_normal((3, 64)).astype(np.float32)
+    n.graph.outputs = [n.node("Gemm", n.node("Flatten", y, axis=1), fc, transB=1)]
+    graph = passes.canonicalize(n.graph)
+    couplings = Couplings(graph)
+    flat = graph.nodes[-1].inputs[0]
+    signals = Signals(couplings).along(flat)
+    assert len(set(signals.tolist())) == 48 and (signals[:16] == signals[32:48]).all()
+    smaller, (removed,) = remove_dead(graph)
+    assert removed.equal == 1 and smaller.initializers[smaller.nodes[-1].inputs[1]].shape == (3, 48)
+    same(graph, smaller)
+
+
+def test_layers_of_integers_stay():
+    graph = canonical(DATA / "digits_int8.onnx", None)
+    assert remove_dead(graph) == (graph, [])
+
+
+def test_the_verbs_say_what_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    w = np.random.default_rng(1).standard_normal((6, 2, 1, 1)).astype(np.float32)
+    w[:3] = 0
+    graph = chain(w, np.ones(6, np.float32))
+    onnx_write.save(graph, tmp_path / "in.onnx")
+    files = [str(tmp_path / name) for name in ("in.onnx", "out.onnx")]
+    assert cli.main(["inspect", files[0]]) == 0
+    assert "3 of 6 channels of conv0: 3 never change" in capsys.readouterr().out
+    assert cli.main(["convert", *files, "--json"]) == 0
+    (removed,) = json.loads(capsys.readouterr().out)["removed"]
+    assert removed == {"layer": "conv0", "channels": 6, "constant": 3, "equal": 0, "unread": 0}
+    same(graph, canonical(files[1], None))

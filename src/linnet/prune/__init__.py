@@ -29,6 +29,7 @@ __all__ = ["MakeMeter", "Smaller", "Work", "prune", "shrink"]
 
 ALONE = 32  # samples on which the loss of each cut alone is measured, at most
 FITTING = 512  # samples that weights are fitted to, at most
+FEW = 16  # samples to fit, of which none are spared to measure the loss of cuts
 FASTEST = 4  # of those within the margin that are measured as a whole
 BASES = 3  # smaller networks that are quantized, besides the whole one
 
@@ -152,14 +153,16 @@ class Work:
         feed = {name: array[0] if graph.batchless else array for name, array in one.items()}
         self.meter = make_meter(lambda built: Written(built.graph, built.owners, graph), feed)
         self.whole = make_meter(lambda network: network, feed).whole
+        count = max(min(ALONE, len(self.fitting) // 4), least)
+        few = runner.usable(self.fitting[:: max(1, len(self.fitting) // count)][:count])
+        rest = runner.usable([row for row in self.fitting if row not in set(few)] or few)
+        if len(self.fitting) < FEW:
+            few = rest = self.fitting
         builder = Builder(
             self.structure,
             samples,
-            self.fitting,
+            rest,
             lambda done, total: progress("calibrating", done, total),
-        )
-        few = runner.usable(
-            self.fitting[:: max(1, len(self.fitting) // ALONE)][: max(ALONE, least)]
         )
         self.chooser = Chooser(builder, self.meter, self.judge, few, progress)
 

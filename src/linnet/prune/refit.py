@@ -9,7 +9,7 @@ then fitted anew by least squares to the results that the layer had (Luo, Wu, Li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,8 @@ from ..graph import Array, Graph, Node
 
 _LEAST, _MOST = 2048, 8192  # rows, that is places of images, a layer is sampled at
 _MOST_NUMBERS = 1 << 25  # of one layer's samples
-RIDGE = 1e-3  # of the mean square of what weights are multiplied with: how much they like to stay
+# How much weights like to stay, relative to the mean square of what they are multiplied with.
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 class Sampled(NamedTuple):
@@ -111,7 +112,7 @@ def ranking(alike: Array) -> Array:
     """
     count = len(alike)
     scale = max(float(np.trace(alike)) / max(count, 1), 1e-30)
-    inverse = np.linalg.inv(alike + RIDGE * scale * np.eye(count))
+    inverse = np.linalg.inv(alike + RIDGES[0] * scale * np.eye(count))
     factors = np.ones(count)
     left = np.ones(count, bool)
     order = []
@@ -129,21 +130,33 @@ def ranking(alike: Array) -> Array:
 
 def refitted(x: Array, y: Array, w: Array, bias: Array) -> tuple[Array, Array]:
     """Weights [K, terms] and biases [K] with which x [rows, terms] gives y [rows, K] as well as it
-    can, near to what they were: ridge regression of what is missing.
+    can, near to what they were: ridge regression of what is missing. How near, the last rows say,
+    which are of other images.
     """
     missing = y - (x @ w.T + bias)
-    middle = x.mean(axis=0)
-    centred = x - middle
-    offset = missing.mean(axis=0)
+    begin = len(x) - len(x) // 4
+    errors = [
+        float(np.square(missing[begin:] - x[begin:] @ change - offset).sum())
+        for change, offset in _ridges(x[:begin], missing[:begin], RIDGES)
+    ]
+    ridge = RIDGES[int(np.argmin(errors))] if begin < len(x) else RIDGES[-1]
+    ((change, offset),) = _ridges(x, missing, (ridge,))
+    return w + change.T, bias + offset
+
+
+def _ridges(x: Array, y: Array, ridges: Sequence[float]) -> Iterator[tuple[Array, Array]]:
+    """Of each the solution [terms, K], and what to add to results [K]."""
+    middle, offset = x.mean(axis=0), y.mean(axis=0)
+    centred, targets = x - middle, y - offset
     rows, terms = centred.shape
-    gram = (centred.T @ centred if terms <= rows else centred @ centred.T).astype(np.float64)
-    ridge = RIDGE * max(float(np.trace(gram)) / max(terms, 1), 1e-30)
-    gram[np.diag_indices(len(gram))] += ridge
-    if terms <= rows:
-        change = np.linalg.solve(gram, (centred.T @ (missing - offset)).astype(np.float64))
-    else:
-        change = centred.T @ np.linalg.solve(gram, (missing - offset).astype(np.float64))
-    return w + change.T, bias + offset - middle @ change
+    few = terms <= rows
+    gram = (centred.T @ centred if few else centred @ centred.T).astype(np.float64)
+    right = (centred.T @ targets if few else targets).astype(np.float64)
+    scale = max(float(np.trace(gram)) / max(terms, 1), 1e-30)
+    for ridge in ridges:
+        solved = np.linalg.solve(gram + ridge * scale * np.eye(len(gram)), right)
+        change = solved if few else centred.T @ solved
+        yield change, offset - middle @ change
 
 
 def principal(y: Array) -> tuple[Array, Array]:
