@@ -17,7 +17,8 @@ namespace {
 #define LINNET_KERNELS(X)                                                                          \
   X(direct)                                                                                        \
   X(product)                                                                                       \
-  X(gemv) X(expand) X(depthwise) X(max_pool_row) X(average_pool_row) X(resample) X(reduce_rows)    \
+  X(gemv)                                                                                          \
+  X(expand) X(depthwise) X(max_pool_row) X(average_pool_row) X(resample) X(reduce_rows)            \
       X(reduce_all) X(max_pool_plane) X(average_pool_plane) X(map) X(normalize) X(cast)            \
           X(winograd_input) X(winograd_row) X(winograd_output) X(winograd_line_input)              \
               X(winograd_line) X(energy) X(energies) X(fourier_input) X(fourier_product)           \

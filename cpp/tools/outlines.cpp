@@ -1,4 +1,5 @@
-// Prints the outlines of this CPU's tables of kernels, for cpp/emit/outlines.inc; see make/outlines.
+// Prints the outlines of this CPU's tables of kernels, for cpp/emit/outlines.inc; see
+// make/outlines.
 #include <cstdio>
 
 #include "emit/outline.h"
