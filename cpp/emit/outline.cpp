@@ -14,17 +14,16 @@ namespace {
 // The members of a table.
 #define LINNET_NUMBERS(X) \
   X(width) X(direct_vecs) X(direct_cols) X(weight_places) X(gemv_vecs) X(fourier_tiles)
+// clang-format off: each version of it breaks such lines in another way
 #define LINNET_KERNELS(X)                                                                          \
-  X(direct)                                                                                        \
-  X(product)                                                                                       \
-  X(gemv)                                                                                          \
-  X(expand) X(depthwise) X(max_pool_row) X(average_pool_row) X(resample) X(reduce_rows)            \
-      X(reduce_all) X(max_pool_plane) X(average_pool_plane) X(map) X(normalize) X(cast)            \
-          X(winograd_input) X(winograd_row) X(winograd_output) X(winograd_line_input)              \
-              X(winograd_line) X(energy) X(energies) X(fourier_input) X(fourier_product)           \
-                  X(fourier_output) X(wide) X(bytes) X(widen) X(depthwise_wide) X(depthwise_bytes) \
-                      X(quantize) X(dequantize) X(look_up) X(integer_add) X(integer_multiply)      \
-                          X(integer_max) X(integer_average)
+  X(direct) X(product) X(gemv) X(expand) X(depthwise) X(max_pool_row) X(average_pool_row)          \
+  X(resample) X(reduce_rows) X(reduce_all) X(max_pool_plane) X(average_pool_plane) X(map)          \
+  X(normalize) X(cast) X(winograd_input) X(winograd_row) X(winograd_output)                        \
+  X(winograd_line_input) X(winograd_line) X(energy) X(energies) X(fourier_input)                   \
+  X(fourier_product) X(fourier_output) X(wide) X(bytes) X(widen) X(depthwise_wide)                 \
+  X(depthwise_bytes) X(quantize) X(dequantize) X(look_up) X(integer_add) X(integer_multiply)       \
+  X(integer_max) X(integer_average)
+// clang-format on
 
 // How many kernels a member has.
 template <typename T>
