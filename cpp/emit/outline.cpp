@@ -201,7 +201,7 @@ Outline parse_outline(const std::string& text) {
   std::istringstream lines(text);
   for (std::string line, name, word; std::getline(lines, line);) {
     std::istringstream words(line);
-    words >> name;
+    if (!(words >> name)) continue;
     bool alone = true;
     for (; words >> word; alone = false) {
       if (word == "=") {
