@@ -125,6 +125,8 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "class" in capsys.readouterr().out
     assert main(["inspect", model]) == 0
     assert "input data 3x?x?" in capsys.readouterr().out
+    assert main(["convert", model, str(tmp_path / "a.onnx")]) == 0
+    assert "removed" not in capsys.readouterr().out
     more = ["--shapes", "data:3x9x9", "--iterations", "1", "--duration", "0", "--warmup", "0"]
     assert main(["bench", model, *more]) == 0
     assert "data:3x9x9" in capsys.readouterr().out

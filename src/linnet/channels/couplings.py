@@ -63,6 +63,18 @@ class Couplings:
         """Of a value's channels, those along axis 1."""
         return self.root(self._along(name))
 
+    def is_dense(self, node: Node) -> bool:
+        """Whether it is a layer that mixes channels, by weights that are constants."""
+        w = self.graph.initializers.get(node.inputs[1]) if node.op in LAYERS else None
+        if w is None or not self.shapes.get(node.inputs[0]):
+            return False
+        return node.attrs.get("group", 1) == 1 or w.shape[1] > 1
+
+    def is_known(self, node: Node) -> bool:
+        """Whether all its values have shapes: where sizes are open, some have none."""
+        names = (*node.inputs, *node.outputs)
+        return all(self.shapes[name] for name in names if name in self.shapes)
+
     # Joining.
 
     def _root(self, slot: int) -> int:
@@ -92,9 +104,9 @@ class Couplings:
                 self.slots.setdefault(name, kept)
 
     def _along(self, name: str) -> Array:
-        """The slots of a value's channels, those along axis 1."""
+        """The slots of a value's channels, those along axis 1; of a list its own."""
         slots = self.slots[name]
-        first = slots[0]
+        first = slots[0] if slots.ndim > 1 else slots.reshape(-1)
         while first.ndim > 1:
             first = first[..., 0]
         return np.asarray(first)
@@ -125,7 +137,8 @@ class Couplings:
             (node.op in WINDOWS, self._window),
             (node.op in MOVES, self._move),
         ]
-        if not any(fits and handle(node) for fits, handle in handlers):
+        known = self.is_known(node)
+        if not (known and any(fits and handle(node) for fits, handle in handlers)):
             self._keep([*node.inputs, *node.outputs])
         for name in node.outputs:
             if name:

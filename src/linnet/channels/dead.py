@@ -88,11 +88,7 @@ class _Search:
         self._couplings = Couplings(graph)
         self._signals = Signals(self._couplings)
         self._readers = [
-            self._reader(node)
-            for node in graph.nodes
-            if node.op in LAYERS
-            and _is_dense(node, graph)
-            and node.inputs[0] in self._couplings.slots
+            self._reader(node) for node in graph.nodes if self._couplings.is_dense(node)
         ]
         self.removed: dict[int, str] = {}
         places: dict[int, list[tuple[_Reader, Array]]] = {}
@@ -181,10 +177,3 @@ class _Search:
             assert twin is not None
             w[mine, twin % size] += w[mine, column]
         return w, bias
-
-
-def _is_dense(node: Node, graph: Graph) -> bool:
-    """Whether it is a layer that mixes channels, whose weights are constants."""
-    w = graph.initializers.get(node.inputs[1])
-    groups = node.attrs.get("group", 1)
-    return w is not None and (groups == 1 or w.shape[1] > 1)

@@ -89,7 +89,8 @@ class Signals:
         if len(shape) > 1:
             self._set(name, self._new(shape[1]))
         else:
-            self._values[name] = Channels(self._new(shape[0]), np.zeros(shape, np.int64))
+            signals = self._new(int(np.prod(shape))).reshape(shape)
+            self._values[name] = Channels(signals, np.zeros(shape, np.int64))
 
     def _channels(self, name: str) -> Array | None:
         signals, places = self._values[name]
@@ -108,6 +109,7 @@ class Signals:
     def _visit(self, node: Node) -> None:
         x, y = (node.inputs or [""])[0], node.outputs[0]
         known = x in self._values or node.op in ("Concat", *BINARY)
+        known = known and self._couplings.is_known(node)
         if known and node.op in LAYERS and node.inputs[1] in self._graph.initializers:
             self._layer(node)
         elif known and node.op in UNARY | WINDOWS:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..channels.couplings import KEPT, LAYERS, Couplings
+from ..channels.couplings import KEPT, Couplings
 from ..graph import Array, Graph, Node
 
 FRACTIONS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)  # of a space that may stay
@@ -49,11 +49,9 @@ class Structure:
         self.owners = self._owners()
 
     def _is_layer(self, node: Node) -> bool:
-        """Whether it mixes channels, by constants."""
-        if node.op not in LAYERS or node.inputs[1] not in self.graph.initializers:
-            return False
-        w = self.graph.initializers[node.inputs[1]]
-        return (node.attrs.get("group", 1) == 1 or w.shape[1] > 1) and bool(np.isfinite(w).all())
+        """Whether it mixes channels, by numbers that can be fitted anew."""
+        dense = self.couplings.is_dense(node)
+        return dense and bool(np.isfinite(self.graph.initializers[node.inputs[1]]).all())
 
     def _classes(self, name: str) -> Array:
         return self.couplings.classes(name)
