@@ -266,6 +266,14 @@ def crowd(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return boxes.astype(np.float32), random.random(count).astype(np.float32), groups
 
 
+def test_overlaps_are_intersections_over_unions() -> None:
+    a = np.array([[0, 0, 10, 10], [5, 5, 5, 5]], np.float32)
+    b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
+    np.testing.assert_allclose(_boxes.overlaps(a, b), [[1, 1 / 3, 0], [0, 0, 0]], rtol=1e-6)
+    with pytest.raises(ValueError, match="four numbers"):
+        _boxes.overlaps(a[:, :3].copy(), b)
+
+
 def test_overlaps() -> None:
     (a, _, _), (b, _, _) = crowd(12), crowd(7)
     expected = [[overlap_of(x, y) for y in b] for x in a]

@@ -183,14 +183,6 @@ def test_boxes_at_inner_edges_are_cut():
     assert cut(boxes, window, size).tolist() == [False, True, True, False]
 
 
-def test_overlaps_are_intersections_over_unions():
-    a = np.float32([[0, 0, 10, 10], [5, 5, 5, 5]])
-    b = np.float32([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]])
-    np.testing.assert_allclose(_watch.overlaps(a, b), [[1, 1 / 3, 0], [0, 0, 0]], rtol=1e-6)
-    with pytest.raises(ValueError, match="four numbers"):
-        _watch.overlaps(a[:, :3].copy(), b)
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (0, 4), (4, 0), (6, 6)])
 def test_assignments_are_the_cheapest(shape):
     random = np.random.default_rng(1)

@@ -23,10 +23,17 @@ cdef inline float overlap_of(const float* a, const float* b) noexcept nogil:
     return inner / outer if outer > 0 else 0
 
 
+def _rows(boxes):
+    array = np.ascontiguousarray(boxes, np.float32)
+    if array.size and array.shape[array.ndim - 1] != 4:
+        raise ValueError("a box has four numbers")
+    return array.reshape(-1, 4)
+
+
 def overlaps(a, b):
     """Intersection over union of every box of a, [n, 4], with every one of b, [m, 4]: [n, m] float32."""
-    cdef const float[:, ::1] first = np.ascontiguousarray(a, np.float32).reshape(-1, 4)
-    cdef const float[:, ::1] second = np.ascontiguousarray(b, np.float32).reshape(-1, 4)
+    cdef const float[:, ::1] first = _rows(a)
+    cdef const float[:, ::1] second = _rows(b)
     found = np.zeros((first.shape[0], second.shape[0]), np.float32)
     cdef float[:, ::1] out = found
     cdef Py_ssize_t i, j
@@ -45,7 +52,7 @@ def suppress(boxes, scores, groups, float overlap, Py_ssize_t most, bint average
     the mean corners of itself and those that it suppresses, weighted by their scores (the weighted
     suppression of BlazeFace, Bazarevsky et al., 2019). Returns [k] int64 and [k, 4] float32.
     """
-    cdef const float[:, ::1] box = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
+    cdef const float[:, ::1] box = _rows(boxes)
     cdef const float[::1] score = np.ascontiguousarray(scores, np.float32)
     cdef const int[::1] group = np.ascontiguousarray(groups, np.int32)
     cdef Py_ssize_t count = box.shape[0]

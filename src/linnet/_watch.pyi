@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -27,5 +25,4 @@ class Background:
 def components(
     mask: npt.NDArray[np.uint8], gap: int, least: int, most: int
 ) -> npt.NDArray[np.int32]: ...
-def overlaps(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[Any]: ...
 def assign(cost: npt.NDArray[np.float32], limit: float) -> list[tuple[int, int]]: ...

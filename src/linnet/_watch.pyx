@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""What `linnet watch` computes for every frame: what moves, how boxes overlap, which of two sets belong together.
+"""What `linnet watch` computes for every frame: what moves, and which of two sets belong together.
 
 The background is a running mean and variance of every cell of a small plane of logarithmic luma (Wren et al., Pfinder,
 1997). Light that changes multiplies luma, so it adds the same to neighbouring cells: the median of all changes and a wide
@@ -248,25 +248,6 @@ def components(const unsigned char[:, ::1] mask, int gap, int least, int most):
             found.append((x0, y0, x1, y1, cells))
     found.sort(key=lambda box: -box[4])
     return np.array(found[:most], np.int32).reshape(-1, 5)
-
-
-def overlaps(const float[:, ::1] a, const float[:, ::1] b):
-    """Intersection over union of boxes x0, y0, x1, y1: float32 [N, M] of [N, 4] and [M, 4]."""
-    cdef Py_ssize_t i, j
-    cdef float width, height, common, both
-    out = np.zeros((a.shape[0], b.shape[0]), np.float32)
-    cdef float[:, ::1] result = out
-    if a.shape[1] != 4 or b.shape[1] != 4:
-        raise ValueError("a box has four numbers")
-    for i in range(a.shape[0]):
-        for j in range(b.shape[0]):
-            width = fminf(a[i, 2], b[j, 2]) - fmaxf(a[i, 0], b[j, 0])
-            height = fminf(a[i, 3], b[j, 3]) - fmaxf(a[i, 1], b[j, 1])
-            if width > 0 and height > 0:
-                common = width * height
-                both = (a[i, 2] - a[i, 0]) * (a[i, 3] - a[i, 1]) + (b[j, 2] - b[j, 0]) * (b[j, 3] - b[j, 1])
-                result[i, j] = common / (both - common)
-    return out
 
 
 def assign(const float[:, :] cost, float limit):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import _watch
+from .. import _boxes, _watch
 from ..text import decode, short
 from .pipeline import Finder, Look, Watch
 from .sources import Source
@@ -183,7 +183,7 @@ def _matched(
         here = truth.get(picture, _NONE)
         seen = [(t, box) for t, box in result.seen.get(picture, []) if t in result.visits]
         boxes = np.array([box for _, box in seen], np.float32).reshape(-1, 4)
-        overlaps = _watch.overlaps(here.boxes, boxes)
+        overlaps = _boxes.overlaps(here.boxes, boxes)
         keep = np.ones(len(seen), bool)
         for i, j in _watch.assign(1 - overlaps, 1 - SAME):
             met[seen[j][0]][here.ids[i]] += 1

@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .. import _watch
+from .. import _boxes
 from .gate import Gate, Motion
 from .regions import cut, windows
 from .sources import Array, Frame, Reader, Source
@@ -274,7 +274,7 @@ def _once(found: Found, whole: npt.NDArray[np.bool_]) -> Found:
     cut.
     """
     order = np.lexsort((-found.scores, ~whole))
-    same = _watch.overlaps(found.boxes, found.boxes) > SAME
+    same = _boxes.overlaps(found.boxes, found.boxes) > SAME
     same |= (covered(found.boxes, found.boxes) > 0.7) & ~whole[:, None]  # a part within a whole
     kept: list[int] = []
     for i in order:

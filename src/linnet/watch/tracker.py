@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import _watch
+from .. import _boxes, _watch
 
 Array = npt.NDArray[np.float32]
 
@@ -221,7 +221,7 @@ class Tracker:
         result = np.empty((len(predicted), len(boxes)), np.float32)
         for part in np.unique(parts):
             rows = parts == part
-            result[rows] = _watch.overlaps(_wider(predicted[rows], part), _wider(boxes, part))
+            result[rows] = _boxes.overlaps(_wider(predicted[rows], part), _wider(boxes, part))
         return np.where(kinds[:, None] == labels[None], result, result - OTHER_KIND).astype(
             np.float32
         )
@@ -229,7 +229,7 @@ class Tracker:
     def _close(self, predicted: Array, found: Found) -> Array:
         """Likeness with what is not sure: none unless it is just where an object must be."""
         kinds = np.array([track.label for track in self.tracks], int)
-        result: Array = _watch.overlaps(predicted, found.boxes)
+        result: Array = _boxes.overlaps(predicted, found.boxes)
         good = (result >= CLOSE) & (kinds[:, None] == found.classes[None])
         return np.where(good, result, 0).astype(np.float32)
 
@@ -285,7 +285,7 @@ class Tracker:
         present = np.array([track.present for track in self.tracks], bool)
         kinds = np.array([track.label for track in self.tracks], int)
         known = self._filter.boxes()
-        same = _watch.overlaps(boxes, known) >= AGAIN
+        same = _boxes.overlaps(boxes, known) >= AGAIN
         part = (covered(boxes, known) >= WITHIN) & (labels[:, None] == kinds[None])
         return np.asarray(((same | part) & present[None]).any(axis=1))
 
