@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
-from .text import decode
+from .text import read_text
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LISTS = (".lst", ".txt")
@@ -62,11 +61,7 @@ def named(sources: Sequence[str]) -> list[str]:
 
 
 def _listed(path: str) -> list[str]:
-    try:
-        lines = decode(Path(path).read_bytes()).splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file") from None
-    names = [line for line in lines if line.strip()]
+    names = [line for line in read_text(path).splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path}: names no pictures")
     return names

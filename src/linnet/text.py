@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 import itertools
 import math
+import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 _MOST_COMPARED = 10_000  # names
@@ -23,6 +25,14 @@ def decode(data: bytes) -> str:
     """Text of a file, which is UTF-8 unless it begins with another byte order mark."""
     found = (name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark))
     return data.decode(next(found, "utf-8"))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A text file, whole. ValueError if it is none; OSError if it cannot be read."""
+    try:
+        return decode(Path(path).read_bytes())
+    except UnicodeDecodeError:
+        raise ValueError(f"{os.fsdecode(path)}: not a text file") from None
 
 
 def short(value: Any) -> str:

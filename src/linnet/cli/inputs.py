@@ -15,15 +15,17 @@ import numpy.typing as npt
 import linnet
 
 from .. import digits
-from ..text import decode, listed, shape_text, short
+from ..text import listed, read_text, shape_text, short
 from .options import arithmetic, given_preprocess, session_options
-
-_OWN = {name: digits.MODEL.with_name(f"{name}.onnx") for name in ("digits", "yard")}
 
 
 def named(text: str) -> Path:
     """The file of a model that an argument names."""
-    return _OWN.get(text, Path(text))
+    if text == "yard":
+        from ..detect import YARD
+
+        return YARD
+    return digits.MODEL if text == "digits" else Path(text)
 
 
 def files(args: argparse.Namespace, outputs: int = 0) -> tuple[Path, Path | None, list[str]]:
@@ -138,12 +140,7 @@ def names_in(text: str | None, net: linnet.Session) -> list[str]:
 
 def read_labels(path: str | None) -> list[str] | None:
     """What a file calls the classes, one a line."""
-    if path is None:
-        return None
-    try:
-        return decode(Path(path).read_bytes()).splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file") from None
+    return None if path is None else read_text(path).splitlines()
 
 
 def check_writable(path: str | Path | None) -> None:

@@ -17,7 +17,7 @@ import linnet
 
 from .. import _boxes
 from ..preprocess import Preprocess
-from ..text import decode, listed, short
+from ..text import listed, read_text, short
 from . import faces, ssd, yolo
 from ._family import Array, Family, Outputs, Reader
 from .labels import COCO, COCO_90, VOC
@@ -172,7 +172,7 @@ class Detector:
         source = "labels"
         if isinstance(given, (str, os.PathLike)):
             source = os.fsdecode(given)
-            given = _lines(source)
+            given = read_text(source).splitlines()
         names = list(given) if given is not None else self.session.labels
         if not self._named and len(names) < max(reader.classes, 1):
             default = reader.labels or _KNOWN_LABELS.get(reader.classes, ())
@@ -267,7 +267,7 @@ def _settings(name: str, model: Any, session: linnet.Session) -> dict[str, Any]:
         beside = path.with_name(f"{path.name.rpartition('.')[0] or path.name}.detect.json")
         if beside.is_file():
             source = str(beside)
-            text = _text(source)
+            text = read_text(source)
     try:
         found = json.loads(text, parse_int=float)  # no int takes long then
     except (ValueError, RecursionError):
@@ -322,17 +322,6 @@ def _part(name: str, given: Any, settings: Mapping[str, Any], default: float) ->
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
         raise ValueError(f"{name} is {short(value)}, expected a number from 0 to 1")
     return float(value)
-
-
-def _text(path: str) -> str:
-    try:
-        return decode(Path(path).read_bytes())
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file") from None
-
-
-def _lines(path: str) -> list[str]:
-    return _text(path).splitlines()
 
 
 def _some_picture(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
