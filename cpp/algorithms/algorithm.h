@@ -89,22 +89,29 @@ struct Strides {
   }
 };
 
+// The same as copy_pixels(), so many floats at a time. Those beyond a pixel are overwritten by the
+// next; of the last, both `x` and `y` must have them.
+constexpr int64_t kCopied = 4;
+inline void copy_narrow(const float* x, int64_t x_pixel, float* y, int64_t y_pixel, int64_t count) {
+  for (int64_t i = 0; i < count; ++i, x += x_pixel, y += y_pixel) {
+    for (int64_t c = 0; c < y_pixel; c += kCopied)
+      std::memcpy(y + c, x + c, kCopied * sizeof(float));
+  }
+}
+
 // Copies pixels of `y_pixel` floats that lie `x_pixel` apart to where they lie side by side.
 inline void copy_pixels(const float* x, int64_t x_pixel, float* y, int64_t y_pixel, int64_t count) {
   if (x_pixel == y_pixel) {
     std::memcpy(y, x, static_cast<size_t>(count * y_pixel) * sizeof(float));
     return;
   }
-  // Narrow ones four floats at a time: what is not of the pixel is overwritten by the next.
-  constexpr int64_t kFloats = 4, kNarrow = 16;
-  int64_t i = 0;
-  if (y_pixel < kNarrow) {
-    for (; i < count - kFloats; ++i, x += x_pixel, y += y_pixel) {
-      for (int64_t c = 0; c < y_pixel; c += kFloats)
-        std::memcpy(y + c, x + c, kFloats * sizeof(float));
-    }
+  constexpr int64_t kNarrow = 16;
+  if (y_pixel < kNarrow && count > kCopied) {
+    const int64_t some = count - kCopied;
+    copy_narrow(x, x_pixel, y, y_pixel, some);
+    x += some * x_pixel, y += some * y_pixel, count = kCopied;
   }
-  for (; i < count; ++i, x += x_pixel, y += y_pixel)
+  for (int64_t i = 0; i < count; ++i, x += x_pixel, y += y_pixel)
     std::memcpy(y, x, static_cast<size_t>(y_pixel) * sizeof(float));
 }
 

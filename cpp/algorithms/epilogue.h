@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
+#include "algorithms/algorithm.h"
 #include "kernels/kernels.h"
 
 namespace linnet {
@@ -109,18 +109,14 @@ inline void map_results(const Kernels& kernels, const Function& then, float* y, 
     map(rows);
     return;
   }
-  // Vectors of such pixels would be padding for the most part. They are copied four floats at a
-  // time, of which some are padding and overwritten by the next.
-  constexpr int64_t kDense = 512, kFloats = 4;
-  float dense[kDense + kFloats];
+  // Vectors of such pixels would be padding for the most part.
+  constexpr int64_t kDense = 512;
+  float dense[kDense + kCopied];
   rows.x = rows.y = dense, rows.rows = 1;
   const int64_t most = kDense / channels;
   for (int64_t first = 0; first < pixels; first += most, y += most * step) {
     const int64_t some = std::min(most, pixels - first);
-    for (int64_t i = 0; i < some; ++i) {
-      for (int64_t c = 0; c < channels; c += kFloats)
-        std::memcpy(dense + i * channels + c, y + i * step + c, kFloats * sizeof(float));
-    }
+    copy_narrow(y, step, dense, channels, some);
     rows.count = some * channels;
     map(rows);
     for (int64_t i = 0; i < some; ++i) {
