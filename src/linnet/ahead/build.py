@@ -148,12 +148,6 @@ def plan_files(network: Network) -> dict[str, str]:
     }
 
 
-def needs(object_file: Path, tools: Tools) -> list[str]:
-    """The symbols that an object file does not have."""
-    listing = _run([tools.nm, "--undefined-only", "--format=posix", object_file])
-    return [line.split()[0] for line in listing.splitlines() if line.strip()]
-
-
 def sizes(object_file: Path, tools: Tools) -> dict[str, int]:
     """Bytes of an object file by its kinds of sections."""
     listing = _run([tools.size, object_file])

@@ -76,9 +76,7 @@ class Tools(NamedTuple):
     cxx: str
     ar: str
     objcopy: str
-    strip: str
     size: str
-    nm: str
 
 
 def tools(target: Target) -> Tools:
@@ -86,7 +84,7 @@ def tools(target: Target) -> Tools:
     prefix = target.compiler
     if prefix == f"{platform.machine()}-linux-gnu-":
         prefix = ""
-    names = [prefix + tool for tool in ("gcc", "g++", "ar", "objcopy", "strip", "size", "nm")]
+    names = [prefix + tool for tool in ("gcc", "g++", "ar", "objcopy", "size")]
     missing = [name for name in names if not shutil.which(name)]
     if missing:
         raise RuntimeError(
