@@ -47,9 +47,10 @@ format: .venv/installed
 	ruff check --fix $(PYTHON_FILES)
 	ruff format $(PYTHON_FILES)
 
-# A short list of clang-tidy's checks, .clang-tidy, on all but the kernels and what only the Python module has.
+# A short list of clang-tidy's checks, .clang-tidy, on all but the kernels, what only the Python module has, and what is
+# compiled apart.
 tidy: .venv/installed build/dev/build.ninja
-	find cpp -name '*.cpp' -not -path 'cpp/kernels/*' -not -name 'bindings*' -print0 \
+	find cpp -name '*.cpp' -not -path 'cpp/kernels/*' -not -path 'cpp/compiled/*' -not -name 'bindings*' -not -name outlines.cpp -print0 \
 	  | xargs -0 -n 1 -P "$$(nproc)" clang-tidy -p build/dev --quiet
 
 # The C++ tests under sanitizers, in the first with the checks of debug builds. The thread sanitizer cannot follow OpenBLAS's own threads; those tests are left out.

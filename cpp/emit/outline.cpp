@@ -1,6 +1,5 @@
 #include "emit/outline.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <sstream>
 #include <stdexcept>
@@ -181,7 +180,7 @@ std::string to_string(const Outline& outline) {
   for (const std::string& name : outline.kernels) {
     const size_t open = name.back() == ']' ? name.rfind('[') : name.size();
     std::set<int>& run = runs[name.substr(0, open)];
-    if (open < name.size()) run.insert(std::atoi(name.c_str() + open + 1));
+    if (open < name.size()) run.insert(std::stoi(name.substr(open + 1)));
   }
   for (const auto& [name, indices] : runs) {
     text << name;
@@ -208,8 +207,8 @@ Outline parse_outline(const std::string& text) {
         words >> outline.numbers[name];
         continue;
       }
-      const int last = std::atoi(word.c_str() + word.find('-') + 1);
-      for (int i = std::atoi(word.c_str()); i <= last; ++i)
+      const int last = std::stoi(word.substr(word.find('-') + 1));
+      for (int i = std::stoi(word); i <= last; ++i)
         outline.kernels.insert(name + "[" + std::to_string(i) + "]");
     }
     if (alone) outline.kernels.insert(name);

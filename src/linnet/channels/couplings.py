@@ -68,7 +68,7 @@ class Couplings:
         w = self.graph.initializers.get(node.inputs[1]) if node.op in LAYERS else None
         if w is None or not self.shapes.get(node.inputs[0]):
             return False
-        return node.attrs.get("group", 1) == 1 or w.shape[1] > 1
+        return bool(node.attrs.get("group", 1) == 1 or w.shape[1] > 1)
 
     def is_known(self, node: Node) -> bool:
         """Whether all its values have shapes: where sizes are open, some have none."""
