@@ -324,6 +324,8 @@ class Session:
         """What a call is given, of scalars with the axis that they have in the core: once for every
         group of images.
         """
+        if not self._scalars:  # as of nearly all models: what follows takes time in every call
+            return arrays
         if self._scalars.isdisjoint(name for name, _, _ in self._inner.inputs):
             return arrays
         sizes = {name: shape[0] for name, shape, _ in self._inner.inputs if shape}
