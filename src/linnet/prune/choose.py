@@ -26,7 +26,7 @@ from .spaces import FRACTIONS, RANKS
 WORTH = 0.97  # of the time of a layer that is whole: what it may take split
 LEAST_GAIN = 0.002  # of the whole's time: a cut that saves less is none
 CURVE = 5  # networks of the chain that are tried in any case
-MEASURED = (2, 4, 6, 7)  # levels of channels whose noise is measured; others lie between
+MEASURED = (1, 2, 4, 6, 7)  # levels of channels whose noise is measured; others lie between
 LEAST_NOISE = 1e-9
 
 
