@@ -14,6 +14,7 @@ from .couplings import KEPT, LAYERS, Couplings
 from .cut import Parameters, cut, parameters, with_parameters
 from .signals import Signals
 
+VECTOR = 16  # floats of the widest registers there are
 _ROUNDS = 16  # a layer without some channels may leave others unread before it
 
 
@@ -42,14 +43,16 @@ class Removed(NamedTuple):
         return f"{number} of {self.channels} channels of {self.layer}: {', '.join(parts)}"
 
 
-def remove_dead(graph: Graph) -> tuple[Graph, list[Removed]]:
+def remove_dead(graph: Graph, vector: int = VECTOR) -> tuple[Graph, list[Removed]]:
     """A canonical graph without channels that do nothing, and what was removed, by layer. Names
     stay; values inside have fewer channels.
+
+    vector: channels that were a multiple of it still are one; 1 removes all that do nothing.
     """
     counts: dict[str, Counter[str]] = {}
     first = graph
     for _ in range(_ROUNDS):
-        search = _Search(graph)
+        search = _Search(graph, vector)
         if not search.removed:
             break
         for node in graph.nodes:
@@ -83,7 +86,7 @@ class _Reader(NamedTuple):
 class _Search:
     """Classes that can go, one after the other, and how their readers then get the same."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, vector: int) -> None:
         self._graph = graph
         self._couplings = Couplings(graph)
         self._signals = Signals(self._couplings)
@@ -108,6 +111,21 @@ class _Search:
                 self.removed[root] = why
                 for value in mine:
                     left[value] -= 1
+        self._round(values, vector)
+
+    def _round(self, values: dict[int, list[int]], vector: int) -> None:
+        """Some stay, so that of channels that filled whole vectors whole vectors are left: others
+        make layers no faster, and what joins them slower.
+        """
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for root, mine in values.items():
+            alike.setdefault(tuple(mine), []).append(root)
+        for roots in alike.values():
+            gone = [root for root in roots if root in self.removed]
+            kept = len(roots) - len(gone)
+            if len(roots) % vector == 0:
+                for root in gone[: -kept % vector]:
+                    del self.removed[root]
 
     def _reader(self, node: Node) -> _Reader:
         x = node.inputs[0]

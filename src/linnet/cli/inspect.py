@@ -84,7 +84,7 @@ def _model(args: argparse.Namespace) -> Result:
                 "macs": weighted * math.prod(output[2:]),
             }
         )
-    _, dead = remove_dead(graph)
+    _, dead = remove_dead(graph, vector=1)
     stored = [array for array in graph.initializers.values() if array.dtype != np.int64]
     data: dict[str, Any] = {
         "name": graph.name,
@@ -123,7 +123,7 @@ def _model(args: argparse.Namespace) -> Result:
         *(f"output {v['name']} {shape_text(v['shape'])}" for v in data["outputs"]),
         *[f"other names: {listed(others, 12)}"] * bool(others),
         *[f"left out: {listed(graph.left_out, 12)}"] * bool(graph.left_out),
-        *(f"{layer}: convert leaves them out" for layer in dead),
+        *(str(layer) for layer in dead),
         *([f"pictures: {data['preprocess']}"] if data["preprocess"] else []),
         "",
         *table(
