@@ -154,14 +154,14 @@ class Work:
         self.meter = make_meter(lambda built: Written(built.graph, built.owners, graph), feed)
         self.whole = make_meter(lambda network: network, feed).whole
         count = max(min(ALONE, len(self.fitting) // 4), least)
-        few = runner.usable(self.fitting[:: max(1, len(self.fitting) // count)][:count])
-        rest = runner.usable([row for row in self.fitting if row not in set(few)] or few)
-        if len(self.fitting) < FEW:
+        # Neighbours may be alike: those that measure cuts are apart from those that fit.
+        rest, few = self.fitting[:-count], runner.usable(self.fitting[-count:])
+        if len(self.fitting) < FEW or len(rest) < least:
             few = rest = self.fitting
         builder = Builder(
             self.structure,
             samples,
-            rest,
+            runner.usable(rest),
             lambda done, total: progress("calibrating", done, total),
         )
         self.chooser = Chooser(builder, self.meter, self.judge, few, progress)

@@ -20,7 +20,7 @@ from ..graph import Array, Graph, Node
 _LEAST, _MOST = 2048, 8192  # rows, that is places of images, a layer is sampled at
 _MOST_NUMBERS = 1 << 25  # of one layer's samples
 # How much weights like to stay, relative to the mean square of what they are multiplied with.
-RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
 class Sampled(NamedTuple):
