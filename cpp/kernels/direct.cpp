@@ -161,7 +161,7 @@ LINNET_INLINE void finish(Vec (&acc)[kTileCols][kVecs], const DirectTile& t) {
     if (t.pool_cols == 3) pixels = pool<3>(acc);
   }
   limit(acc, pixels, t.limits);
-  write(acc, pixels, t.pool_merge, t.y, y_col);
+  write<true>(acc, pixels, t.pool_merge, t.y, y_col);
 }
 
 template <int kVecs, int kTileCols>
@@ -330,7 +330,7 @@ void product_tile(const float* x, ptrdiff_t x_col, int64_t taps, const float* w,
   Columns<kTileCols> columns(x, x_col);
   for (; taps >= kUnroll; taps -= kUnroll) steps<kUnroll, kVecs, kTileCols>(acc, columns, w);
   for (; taps > 0; --taps) steps<1, kVecs, kTileCols>(acc, columns, w);
-  write<false>(acc, kTileCols, y, y_col);
+  write<false, true>(acc, kTileCols, y, y_col);
 }
 
 struct ProductTiles {

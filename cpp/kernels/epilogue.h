@@ -44,35 +44,41 @@ LINNET_INLINE void limit(Vec (&v)[kPixels][kVecs], int pixels, Limits limits) {
   }
 }
 
-// With kMerge into what y holds, by max.
-template <bool kMerge, int kVecs, int kPixels>
+// With kMerge into what y holds, by the larger; kNan if either may be NaN, which is then kept.
+template <bool kMerge, bool kNan, int kVecs, int kPixels>
 LINNET_INLINE void write(const Vec (&v)[kPixels][kVecs], int pixels, float* y, ptrdiff_t step) {
   LINNET_UNROLL
   for (int p = 0; p < kPixels; ++p, y += step) {
     if (p == pixels) break;
     LINNET_UNROLL
-    for (int i = 0; i < kVecs; ++i)
-      store(y + i * kWidth, kMerge ? maximum(load(y + i * kWidth), v[p][i]) : v[p][i]);
+    for (int i = 0; i < kVecs; ++i) {
+      Vec value = v[p][i];
+      if constexpr (kMerge) {
+        const Vec held = load(y + i * kWidth);
+        value = kNan ? maximum(held, value) : max(held, value);
+      }
+      store(y + i * kWidth, value);
+    }
   }
 }
 
-template <int kVecs, int kPixels>
+template <bool kNan, int kVecs, int kPixels>
 LINNET_INLINE void write(const Vec (&v)[kPixels][kVecs], int pixels, bool merge, float* y,
                          ptrdiff_t step) {
   if (merge) {
-    write<true>(v, pixels, y, step);
+    write<true, kNan>(v, pixels, y, step);
   } else {
-    write<false>(v, pixels, y, step);
+    write<false, kNan>(v, pixels, y, step);
   }
 }
 
 // All of it; a null residual is none. What is not stored may be limited as well.
-template <int kVecs, int kPixels>
+template <bool kNan = true, int kVecs, int kPixels>
 LINNET_INLINE void finish(Vec (&v)[kPixels][kVecs], int pixels, const float* residual,
                           Limits limits, bool merge, float* y, ptrdiff_t step) {
   if (residual) add_residual(v, pixels, residual, step);
   limit(v, kPixels, limits);
-  write(v, pixels, merge, y, step);
+  write<kNan>(v, pixels, merge, y, step);
 }
 
 }  // namespace

@@ -274,9 +274,9 @@ LINNET_INLINE void finish_row(const FourierOutput& t, const float (*line)[kWidth
   const float* residual = t.residual ? t.residual + row * t.y_row : nullptr;
   for (int j = 0; j < t.cols; j += t.pool_cols, y += t.y_col) {
     Vec value = load(line[j]);
-    for (int q = 1; q < t.pool_cols; ++q) value = maximum(load(line[j + q]), value);
+    for (int q = 1; q < t.pool_cols; ++q) value = max(load(line[j + q]), value);
     Vec sum[1][1] = {{add(value, bias)}};
-    finish(sum, 1, residual, t.limits, merge, y, 0);
+    finish<false>(sum, 1, residual, t.limits, merge, y, 0);
     if (residual) residual += t.y_col;
   }
 }

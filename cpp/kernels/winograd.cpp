@@ -138,13 +138,13 @@ LINNET_INLINE void output_pooled(const WinogradOutput& o) {
       for (int i = 0; i < kStored; ++i) {
         Vec most = y[i * kPool];
         LINNET_UNROLL
-        for (int q = 1; q < kPool; ++q) most = maximum(most, y[i * kPool + q]);
-        best[i][0] = j ? maximum(best[i][0], most) : most;
+        for (int q = 1; q < kPool; ++q) most = max(most, y[i * kPool + q]);
+        best[i][0] = j ? max(best[i][0], most) : most;
       }
     }
     LINNET_UNROLL
     for (int i = 0; i < kStored; ++i) best[i][0] = add(best[i][0], bias);
-    finish(best, kStored, residual, limits, false, to, o.y_row);
+    finish<false>(best, kStored, residual, limits, false, to, o.y_row);
     if (residual) residual += o.y_col;
   }
 }
@@ -209,10 +209,10 @@ LINNET_INLINE void line_pooled(const WinogradLine& l) {
       for (int i = 0; i < kStored; ++i) {
         Vec r = y[i * kPool];
         LINNET_UNROLL
-        for (int q = 1; q < kPool; ++q) r = maximum(r, y[i * kPool + q]);
+        for (int q = 1; q < kPool; ++q) r = max(r, y[i * kPool + q]);
         best[i][0] = add(r, bias);
       }
-      finish(best, stored, residual ? residual + (at - l.y) : nullptr, limits, l.merge, at,
+      finish<false>(best, stored, residual ? residual + (at - l.y) : nullptr, limits, l.merge, at,
              l.y_col);
     }
   }

@@ -306,7 +306,7 @@ class Session:
                 if any(np.may_share_memory(array, other) for other in (*arrays, *out[:i])):
                     raise ValueError("out overlaps an input or another output")
         run = partial(self._run_with_states, self._kept) if self._kept else self._inner.run
-        if len(set(own)) < len(set(wanted)) == len(wanted):  # one value under several names
+        if wanted and len(set(own)) < len(set(wanted)) == len(wanted):  # under several names
             if out is not None:
                 raise ValueError("out cannot hold a value that is asked for by two of its names")
             once = list(dict.fromkeys(own))
