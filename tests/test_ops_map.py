@@ -172,12 +172,15 @@ def test_a_batch_left_open_stays_the_first_axis(shape):
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [
-        ([("Add", "c,k", "y", {})], "do not broadcast"),
+        ([("Add", "c,k", "y", {})], r"Nx24x8x10 and the constant \[24, 8, 9\] do not broadcast"),
+        ([("Mul", "c,nothing", "y", {})], r"constant \[8, 0\] do not broadcast"),
+        ([("MaxPool", "c", "m", {"kernel_shape": [8, 10]}), ("Add", "m,nothing", "y", {})], "no n"),
         ([("Transpose", "x", "t", {"perm": [1, 0, 2, 3]}), ("Add", "x,t", "y", {})], "broadcast"),
     ],
 )
 def test_what_does_not_broadcast_is_refused(nodes, said, tmp_path):
-    proto = after_a_layer(nodes, {"k": np.ones((24, 8, 9), F4)})
+    constants = {"k": np.ones((24, 8, 9), F4), "nothing": np.ones((8, 0), F4)}
+    proto = after_a_layer(nodes, constants)
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(ValueError, match=said):
         linnet.load(tmp_path / "model.onnx")

@@ -51,16 +51,17 @@ def arithmetic(low: Lowering, call: Call, op: str, pair: tuple[str, str], step: 
     left, right = ((1,) * (rank - len(s)) + s for s in (a, b))
     apart = right[0] == (1 if constant else left[0]) and len(a) == rank
     alike = constant or len(b) == rank or y in low.scalars
+    which = f"the constant {list(b)}" if constant else shape_text(b)
     if not low.along_first and not (apart and alike):
-        which = f"the constant {list(b)}" if constant else shape_text(b)
         raise Refusal(f"{which} has a batch axis, or more axes than {shape_text(a)}")
     if not apart:  # axis 0 of what is computed is no batch any more
         left, right = (1, *left), (1, *right)
     try:
         whole = (left[0], *np.broadcast_shapes(left[1:], right[1:]))
     except ValueError:
-        both = f"{shape_text(a)} and {shape_text(b)}"
-        raise Refusal(f"{both} do not broadcast to each other") from None
+        raise Refusal(f"{shape_text(a)} and {which} do not broadcast to each other") from None
+    if 0 in whole[1:]:
+        raise Refusal(f"{shape_text(a)} and {which} have no numbers in common")
     if whole == a and len(whole) <= MOST_AXES and (constant or len(b) == rank):
         return _emit(low, call, op, (x, y), step)
     at = step or "broadcast"
