@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import Drawing
 
 from linnet import _core, cli, core, passes
 from linnet.channels import Couplings, Signals, remove_dead
@@ -23,29 +24,21 @@ DATA = Path(__file__).parent / "data"
 ACTIVATIONS = ("Relu", "Sigmoid", "HardSwish", "LeakyRelu", "Clip")
 
 
-class Drawn:
-    """A graph being drawn, of whose filters a share does nothing; each method returns the value it
-    adds.
-    """
+class Drawn(Drawing):
+    """A share of its filters does nothing."""
 
     def __init__(self, seed: int, share: float, *shape: int, wide: int = 1) -> None:
         """wide: times as many channels as there are else."""
-        self.random = np.random.default_rng(seed)
+        super().__init__(seed, 0, *shape)
         self.share, self.wide = share, wide
-        self.graph = Graph("drawn", [], {}, [Value("x", (0, *shape))], [])
         self.channels = {"x": shape[0]}
         self.sizes = {"x": shape[1]}
 
     def node(self, op: str, *inputs: str | Array, channels: int = 0, **attrs: Any) -> str:
-        name = f"{op.lower()}{len(self.graph.nodes)}"
-        names = []
-        for i, value in enumerate(inputs):
-            names.append(value if isinstance(value, str) else f"{name}.{i}")
-            if not isinstance(value, str):
-                self.graph.initializers[names[-1]] = value
-        self.graph.nodes.append(Node(op, name, names, [name], attrs))
-        self.channels[name] = channels or self.channels[names[0]]
-        self.sizes[name] = self.sizes[names[0]]
+        name = super().node(op, *inputs, **attrs)
+        first = self.graph.nodes[-1].inputs[0]
+        self.channels[name] = channels or self.channels[first]
+        self.sizes[name] = self.sizes[first]
         return name
 
     def _parameters(self, *shape: int) -> tuple[Array, Array]:

@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_problems import ISAS, SENTINEL, from_layout, guarded, layouts, seed, to_layout
+from test_problems import (
+    ISAS,
+    SENTINEL,
+    from_layout,
+    guarded,
+    layouts,
+    resized,
+    seed,
+    to_layout,
+)
 
 from linnet import _core, core
 from linnet.graph import Graph, Node, Value
@@ -74,9 +83,19 @@ def draw(rng: np.random.Generator, i: int) -> str:
     return f"conv {types} n{n} c{c}h{h}w{w} {window} {weights}{group_word}{end} {tail}"
 
 
+RESIZED = """
+resize int8 n2 c21h9w8 to18x24 linear nchw t2
+resize uint8 n1 c3h7w5 to20x9 linear align_corners nchw t1
+resize uint8 n1 c130h5w6 to3x4 linear asymmetric nchw t1
+resize int8 n1 c70h1w1 to5x7 linear nchw t3
+resize int8 n3 c16h6w7 to11x13 linear pytorch_half_pixel exclude_outside nchw t1
+resize uint8 n1 c40h8w8 to12x15 linear half_pixel_symmetric scale1.6,1.9 nchw t1
+"""
+
+
 def lines() -> list[str]:
     rng = np.random.default_rng(1)
-    return [draw(rng, i) for i in range(210)]
+    return [draw(rng, i) for i in range(210)] + RESIZED.split("\n")[1:-1]
 
 
 def limits(dtype: Any, scale: Any, zero: int, low: float, high: float) -> tuple[float, float]:
@@ -158,9 +177,7 @@ def expected(p: dict[str, Any], data: dict[str, Any], scales: dict[str, tuple[fl
         return integers(np.where(np.isnan(x), F32(0), x) / F32(a), to, (F32(a), int(b)), low, high)
     exact = x.astype(np.int64) - zx
     if p["kind"] == "resize":
-        for axis in (1, 2):
-            x = x.repeat(p["out"][axis] // p["in"][axis], axis + 1)
-        return x
+        return resized(p, x)
     if p["kind"] == "pool":
         most, total, divisor = windows(p, x.astype(np.int64), zx)
         if not p["average"]:

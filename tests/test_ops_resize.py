@@ -7,7 +7,8 @@ import pytest
 from onnx_models import agree, model
 
 import linnet
-from linnet import ops
+from linnet import interpret, ops
+from linnet.graph import Graph, Node, Value
 
 RANDOM = np.random.default_rng(5)
 SHAPE = (2, 3, 8, 10)
@@ -107,6 +108,34 @@ def test_numbers_far_from_a_pixel_do_not_depend_on_it():
     x[0, 0, 0, 0] = np.nan
     y = ops.resize.resize(x, scales=np.array([1, 1, 2, 2]), mode="linear")
     assert np.isnan(y[0, 0, :2, :2]).all() and np.isfinite(y[0, 0, 3:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners"])
+def test_integers_between_others_are_exact_sums_rounded_once(dtype, coordinates):
+    """Where shares are multiples of 1/2048, floor(sum + 1/2) of the numbers between."""
+    info = np.iinfo(dtype)
+    x = RANDOM.integers(info.min, info.max + 1, (1, 2, 5, 3)).astype(dtype)
+    x[0, 1] = info.max, info.min, info.max, info.min, info.min
+    x[0, 1, 0], x[0, 1, 4] = info.max, info.min
+    sizes = np.array([20, 6] if coordinates == "half_pixel" else [17, 9])
+    how = {"sizes": sizes, "axes": (2, 3), "coordinate_transformation_mode": coordinates}
+    y = ops.resize.resize(x, mode="linear", **how)
+    real = ops.resize.resize(x.astype(np.float64), mode="linear", **how)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, np.floor(real + 0.5))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_integers_are_resized_as_such(mode):
+    """Without reals around them, too; what is defined for reals alone is refused."""
+    x = RANDOM.integers(0, 256, SHAPE).astype(np.uint8)
+    node = Node("Resize", "y", ["x", "", "s"], ["y"], {"mode": mode, "axes": [2, 3]})
+    graph = Graph("net", [node], {"s": F4([1.7, 0.6])}, [Value("x", SHAPE, x.dtype)], ["y"])
+    np.testing.assert_array_equal(linnet.load(graph)(x), interpret.run(graph, {"x": x})["y"])
+    node.attrs |= {"mode": "linear", "antialias": 1}
+    with pytest.raises(ValueError, match="integers are resized"):
+        linnet.load(graph)
 
 
 GRIDS = {

@@ -363,3 +363,30 @@ def test_nearest_pixels_are_picked_of_integers():
     sizes = np.array([1, 1, 2, 3], np.float32)
     net = graph(FIRST, ("Resize", "r,,sizes", "m", {"mode": "nearest"}), LAST, sizes=sizes)
     assert canonical(net)[1] == {"Resize": 1}
+
+
+LINEAR: Step = ("Resize", "r,,sizes", "m", {"mode": "linear"})
+
+
+def test_numbers_between_integers_are_integers_where_they_become_such():
+    """Of the same scale; they are not rounded for anybody else, nor before they are blended."""
+    sizes = np.array([1, 1, 2, 3], np.float32)
+    x = RANDOM.integers(0, 256, (1, 4, 6, 6)).astype(np.uint8)
+    net = graph(FIRST, LINEAR, LAST, sizes=sizes)
+    form = passes.canonicalize(net)
+    assert [node.op for node in form.nodes] == ["Resize"]
+    gap = interpret.run(form, {"x": x})["y"].astype(int) - interpret.run(net, {"x": x})["y"]
+    assert np.abs(gap).max() == 1 and (gap != 0).mean() < 0.1  # halves, which are even there
+    kept = ["DequantizeLinear", "Resize", "QuantizeLinear"]
+    others = [
+        [FIRST, LINEAR, ("QuantizeLinear", "m,t,e", "y", {})],
+        [FIRST, ("Resize", "r,,sizes", "m", {"mode": "linear", "antialias": 1}), LAST],
+        [FIRST, ("Resize", "r,,sizes", "m", {"mode": "cubic"}), LAST],
+    ]
+    for steps in others:
+        assert [node.op for node in canonical(graph(*steps, sizes=sizes))[0].nodes] == kept
+    _, ops = canonical(graph(FIRST, LINEAR, LAST, outputs="y,m", sizes=sizes))
+    assert ops == dict.fromkeys(kept, 1)
+    made: list[Step] = [FIRST, ("Sigmoid", "r", "a", {}), ("Resize", "a,,sizes", *LINEAR[2:]), LAST]
+    form, _ = canonical(graph(*made, sizes=sizes))
+    assert [node.op for node in form.nodes] == [kept[0], "Sigmoid", *kept[1:]]

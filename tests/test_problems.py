@@ -126,6 +126,24 @@ def padded(count: int, width: int) -> int:
     return -(-count // width) * width
 
 
+def resized(p: dict[str, Any], x: Any) -> Any:
+    """By NumPy, [N, C, H, W]."""
+    return ops.resize.resize(
+        x,
+        roi=np.array(p["roi"], np.float64),
+        scales=np.array(p["scales"]) if p["scales"][0] else None,
+        sizes=None if p["scales"][0] else np.array(p["out"][1:]),
+        axes=(2, 3),
+        antialias=p["antialias"],
+        coordinate_transformation_mode=ops.resize.COORDINATES[p["coordinates"]],
+        cubic_coeff_a=p["cubic"],
+        exclude_outside=p["exclude_outside"],
+        extrapolation_value=p["outside"],
+        mode=ops.resize.MODES[p["mode"]],
+        nearest_mode=ops.resize.NEAREST[p["nearest"]],
+    )
+
+
 def to_layout(x: Any, layout: str, width: int, pitch: int = 0) -> Any:
     """[N, C, H, W] as the flat buffer of a layout.
 
@@ -328,20 +346,7 @@ def expected(p: dict[str, Any], v: dict[str, Any], unlimited: bool = False) -> A
         axes = tuple(axis + 1 for axis in range(3) if p["axes"][axis])
         return list(ops.reduce.REDUCTIONS.values())[p["reduction"]](x, axes, keepdims=True)
     if kind == "resize":
-        return ops.resize.resize(
-            x,
-            roi=np.array(p["roi"], np.float64),
-            scales=np.array(p["scales"]) if p["scales"][0] else None,
-            sizes=None if p["scales"][0] else np.array(p["out"][1:]),
-            axes=(2, 3),
-            antialias=p["antialias"],
-            coordinate_transformation_mode=ops.resize.COORDINATES[p["coordinates"]],
-            cubic_coeff_a=p["cubic"],
-            exclude_outside=p["exclude_outside"],
-            extrapolation_value=p["outside"],
-            mode=ops.resize.MODES[p["mode"]],
-            nearest_mode=ops.resize.NEAREST[p["nearest"]],
-        )
+        return resized(p, x)
     if kind == "normalize":
         if p["function"] == "lrn":
             alpha, beta, bias = p["numbers"]

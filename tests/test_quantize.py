@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import Drawing
 
 import linnet
 from linnet import _core, cli, core, digits, formats, interpret, passes
@@ -43,22 +44,11 @@ Array = np.ndarray[Any, Any]
 DATA = Path(__file__).parent / "data"
 
 
-class Drawn:
-    """A graph being drawn, with random weights; each method returns the value it adds."""
+class Drawn(Drawing):
+    """With random weights."""
 
     def __init__(self, *shape: int) -> None:
-        self.random = np.random.default_rng(1)
-        self.graph = Graph("drawn", [], {}, [Value("x", shape)], [])
-
-    def node(self, op: str, *inputs: str | Array, **attrs: Any) -> str:
-        name = f"{op.lower()}{len(self.graph.nodes)}"
-        names = []
-        for i, value in enumerate(inputs):
-            names.append(value if isinstance(value, str) else f"{name}.{i}")
-            if not isinstance(value, str):
-                self.graph.initializers[names[-1]] = value
-        self.graph.nodes.append(Node(op, name, names, [name], attrs))
-        return name
+        super().__init__(1, *shape)
 
     def weights(self, *shape: int) -> Array:
         scale = 1 / np.sqrt(np.prod(shape[1:]))

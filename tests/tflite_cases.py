@@ -328,6 +328,21 @@ def _limits(dtype: str) -> tuple[int, int]:
     return info.min, info.max
 
 
+def between(dtype: str, flags: tuple[int, int]) -> Case:
+    """A larger image of integers, by align_corners and half_pixel_centers: equal to the last bit."""
+    least, most = _limits(dtype)
+    x = np.random.default_rng(9).integers(least, most + 1, (1, 7, 9, 5)).astype(dtype)
+    quant = (0.05, 3, 0)
+    tensors = {
+        "x": Tensor(x.shape, dtype=dtype, quant=quant),
+        "n": constant(np.array([16, 31]), "int32"),
+        "y": Tensor((1, 16, 31, 5), dtype=dtype, quant=quant),
+    }
+    options = {2 + n: (B, flag) for n, flag in enumerate(flags)}
+    operators = [Op("RESIZE_BILINEAR", ["x", "n"], ["y"], (15, options))]
+    return Case(model(tensors, operators, ["x"], ["y"]), [x], 0)
+
+
 def half() -> Case:
     """float16 weights, which a DEQUANTIZE makes float32."""
     tensors = {
@@ -411,6 +426,9 @@ def sparse(shape: Sequence[int], values: Any, levels: Sequence[Any], order: Sequ
 
 def every() -> dict[str, Case]:
     cases = {**windows(), **elements(), **moves(), **several(), **chosen()}
+    for dtype in ("int8", "uint8"):
+        for name, flags in (("asymmetric", (0, 0)), ("corners", (1, 0)), ("centers", (0, 1))):
+            cases[f"{dtype}_between_{name}"] = between(dtype, flags)
     for dtype in ("int8", "uint8", "int16"):
         for kind in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
             cases[f"{dtype}_{kind}"] = quantised(dtype, kind)

@@ -2,13 +2,10 @@
 // and back. A function of one input is a table of 256.
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
-#include <vector>
 
 #include "algorithms/cost.h"
 #include "algorithms/integer.h"
-#include "algorithms/resize.h"
 
 namespace linnet {
 namespace {
@@ -231,71 +228,9 @@ class IntegerPools final : public Algorithm {
   }
 };
 
-// The nearest pixels of an image of bytes.
-struct IntegerResizeArgs {
-  int64_t n;
-  Operand x, y;
-};
-enum : uint8_t { kRows, kColumns };  // where those of y lie in x
-
-void run_integer_resize(const IntegerResizeArgs& a, const Operands& o) {
-  const int width = o.kernels->width;
-  const bool planar = a.x.layout == Layout::kNchw;
-  const auto* rows = static_cast<const int64_t*>(o.weights[kRows]);
-  const auto* columns = static_cast<const int64_t*>(o.weights[kColumns]);
-  const Dims in = a.x.dims, out = a.y.dims;
-  const int64_t planes = planar ? in.c : 1;
-  const int64_t x_pixel = planar ? 1 : a.x.pixel(width), y_pixel = planar ? 1 : a.y.pixel(width);
-  const auto pixel = static_cast<size_t>(planar ? 1 : round_up(in.c, width));
-  o.pool.parallel_for(a.n * planes * out.h, [&](int64_t task, int) {
-    const int64_t row = task % out.h, plane = task / out.h % planes, image = task / out.h / planes;
-    const auto* x = static_cast<const uint8_t*>(o.x) + image * a.x.image(width) +
-                    (plane * in.h + rows[row]) * in.w * x_pixel;
-    auto* y = static_cast<uint8_t*>(o.y) + image * a.y.image(width) +
-              (plane * out.h + row) * out.w * y_pixel;
-    for (int64_t i = 0; i < out.w; ++i)
-      std::memcpy(y + i * y_pixel, x + columns[i] * x_pixel, pixel);
-  });
-}
-
-constexpr auto kResizeCode = plan_code<&run_integer_resize>("integer_resize");
-
-class IntegerResize final : public Algorithm {
- public:
-  const char* name() const override { return "integer-resize"; }
-  Kinds kinds() const override { return {Kind::kResize}; }
-  bool any_types() const override { return true; }
-  double cost(const Problem& p, const Context& context) const override {
-    const double numbers = static_cast<double>(p.n * p.y.image(context.kernels.width));
-    const double each = p.x.layout == Layout::kNchw ? 3 : 0.3;
-    return parallel_cycles(each * numbers, static_cast<double>(p.n * p.y.dims.h), p.threads) + 200;
-  }
-  Plan prepare(const Problem& p, const Weight*, const Weight*,
-               const Context& context) const override {
-    std::vector<int64_t> places[2];
-    for (const int axis : {0, 1}) {
-      for (const Resampled& each : resized(p, axis)) places[axis].push_back(each.taps.at(0).at);
-    }
-    const IntegerResizeArgs a{p.n, p.x, p.y};
-    return make_plan(kResizeCode, a, context, 0, {plan_table(places[0]), plan_table(places[1])});
-  }
-
- private:
-  std::string objection(const Problem& p, const Context&) const override {
-    if (!is_byte(p.x.dtype) || p.y.dtype != p.x.dtype) return "for integers of 8 bits only";
-    if (p.resize().code != ResizeCode::kNearest ||
-        p.resize().coordinates == Coordinates::kTfCropAndResize)
-      return "picks the nearest only";
-    if (p.x.layout != p.y.layout) return "does not change the layout";
-    return "";
-  }
-};
-
 const IntegerMap kIntegerMap;
 const IntegerPools kIntegerPools;
-const IntegerResize kIntegerResize;
 const RegisterAlgorithm kRegistered[] = {RegisterAlgorithm(&kIntegerMap),
-                                         RegisterAlgorithm(&kIntegerResize),
                                          RegisterAlgorithm(&kIntegerPools)};
 
 }  // namespace

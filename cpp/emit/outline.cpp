@@ -21,7 +21,7 @@ namespace {
   X(winograd_line_input) X(winograd_line) X(energy) X(energies) X(fourier_input)                   \
   X(fourier_product) X(fourier_output) X(wide) X(bytes) X(widen) X(depthwise_wide)                 \
   X(depthwise_bytes) X(quantize) X(dequantize) X(look_up) X(integer_add) X(integer_multiply)       \
-  X(integer_max) X(integer_average)
+  X(integer_max) X(integer_average) X(integer_resample)
 // clang-format on
 
 // How many kernels a member has.

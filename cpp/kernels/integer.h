@@ -9,13 +9,15 @@ namespace linnet {
 namespace {
 
 // Vectors of as many int32 as a Vec has floats:
-// - load_ints(p), splat_ints(x), add_ints(a, b), to_floats(a);
+// - load_ints(p), store_ints(p, a), splat_ints(x), add_ints(a, b), to_floats(a);
+// - blend(a, b, share): 2048 * a + (b - a) * share; high_bits(a): the highest 10, signed;
 // - store_bytes(p, a): the low byte of each;
-// - load_bytes(p, flip): bytes xor those of flip, as floats.
+// - byte_ints(p, flip): bytes xor those of flip.
 #if defined(LINNET_ISA_scalar)
 
 using Ints = int32_t;
 LINNET_INLINE Ints load_ints(const int32_t* p) { return *p; }
+LINNET_INLINE void store_ints(int32_t* p, Ints a) { *p = a; }
 LINNET_INLINE Ints splat_ints(int32_t x) { return x; }
 LINNET_INLINE Vec to_floats(Ints a) { return static_cast<float>(a); }
 LINNET_INLINE Ints add_ints(Ints a, Ints b) {
@@ -24,15 +26,20 @@ LINNET_INLINE Ints add_ints(Ints a, Ints b) {
 LINNET_INLINE void store_bytes(void* p, Ints a) {
   *static_cast<uint8_t*>(p) = static_cast<uint8_t>(a);
 }
-LINNET_INLINE Vec load_bytes(const void* p, uint32_t flip) {
-  return static_cast<float>(*static_cast<const uint8_t*>(p) ^ (flip & 0xff));
+LINNET_INLINE Ints byte_ints(const void* p, uint32_t flip) {
+  return static_cast<int32_t>(*static_cast<const uint8_t*>(p) ^ (flip & 0xff));
 }
+LINNET_INLINE Ints blend(Ints a, Ints b, Ints share) { return 2048 * a + (b - a) * share; }
+LINNET_INLINE Ints high_bits(Ints a) { return a >> 22; }
 
 #elif defined(LINNET_ISA_avx2)
 
 using Ints = __m256i;
 LINNET_INLINE Ints load_ints(const int32_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+LINNET_INLINE void store_ints(int32_t* p, Ints a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
 }
 LINNET_INLINE Ints splat_ints(int32_t x) { return _mm256_set1_epi32(x); }
 LINNET_INLINE Vec to_floats(Ints a) { return _mm256_cvtepi32_ps(a); }
@@ -46,32 +53,42 @@ LINNET_INLINE void store_bytes(void* p, Ints a) {
       _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
   _mm_storel_epi64(static_cast<__m128i*>(p), eight);
 }
-LINNET_INLINE Vec load_bytes(const void* p, uint32_t flip) {
+LINNET_INLINE Ints byte_ints(const void* p, uint32_t flip) {
   const __m128i bytes = _mm_xor_si128(_mm_loadl_epi64(static_cast<const __m128i*>(p)),
                                       _mm_set1_epi32(static_cast<int>(flip)));
-  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+  return _mm256_cvtepu8_epi32(bytes);
 }
+LINNET_INLINE Ints blend(Ints a, Ints b, Ints share) {
+  return add_ints(_mm256_slli_epi32(a, 11), _mm256_mullo_epi32(_mm256_sub_epi32(b, a), share));
+}
+LINNET_INLINE Ints high_bits(Ints a) { return _mm256_srai_epi32(a, 22); }
 
 #elif defined(LINNET_ISA_avx512)
 
 using Ints = __m512i;
 LINNET_INLINE Ints load_ints(const int32_t* p) { return _mm512_loadu_si512(p); }
+LINNET_INLINE void store_ints(int32_t* p, Ints a) { _mm512_storeu_si512(p, a); }
 LINNET_INLINE Ints splat_ints(int32_t x) { return _mm512_set1_epi32(x); }
 LINNET_INLINE Vec to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
 LINNET_INLINE Ints add_ints(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 LINNET_INLINE void store_bytes(void* p, Ints a) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a));
 }
-LINNET_INLINE Vec load_bytes(const void* p, uint32_t flip) {
+LINNET_INLINE Ints byte_ints(const void* p, uint32_t flip) {
   const __m128i bytes = _mm_xor_si128(_mm_loadu_si128(static_cast<const __m128i*>(p)),
                                       _mm_set1_epi32(static_cast<int>(flip)));
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+  return _mm512_cvtepu8_epi32(bytes);
 }
+LINNET_INLINE Ints blend(Ints a, Ints b, Ints share) {
+  return add_ints(_mm512_slli_epi32(a, 11), _mm512_mullo_epi32(_mm512_sub_epi32(b, a), share));
+}
+LINNET_INLINE Ints high_bits(Ints a) { return _mm512_srai_epi32(a, 22); }
 
 #else
 
 using Ints = int32x4_t;
 LINNET_INLINE Ints load_ints(const int32_t* p) { return vld1q_s32(p); }
+LINNET_INLINE void store_ints(int32_t* p, Ints a) { vst1q_s32(p, a); }
 LINNET_INLINE Ints splat_ints(int32_t x) { return vdupq_n_s32(x); }
 LINNET_INLINE Vec to_floats(Ints a) { return vcvtq_f32_s32(a); }
 LINNET_INLINE Ints add_ints(Ints a, Ints b) { return vaddq_s32(a, b); }
@@ -81,14 +98,20 @@ LINNET_INLINE void store_bytes(void* p, Ints a) {
   const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
   __builtin_memcpy(p, &four, sizeof four);
 }
-LINNET_INLINE Vec load_bytes(const void* p, uint32_t flip) {
+LINNET_INLINE Ints byte_ints(const void* p, uint32_t flip) {
   uint32_t four;
   __builtin_memcpy(&four, p, sizeof four);
   const uint16x8_t wide = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four ^ flip)));
-  return vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(wide)));
 }
+LINNET_INLINE Ints blend(Ints a, Ints b, Ints share) {
+  return vmlaq_s32(vshlq_n_s32(a, 11), vsubq_s32(b, a), share);
+}
+LINNET_INLINE Ints high_bits(Ints a) { return vshrq_n_s32(a, 22); }
 
 #endif
+
+LINNET_INLINE Vec load_bytes(const void* p, uint32_t flip) { return to_floats(byte_ints(p, flip)); }
 
 // 2^23 + 2^22: added to a number within 2^22 it leaves no bits behind the point, rounded to even.
 constexpr float kRounder = 12582912;

@@ -124,6 +124,24 @@ struct Resampling {
   ptrdiff_t y_step;
 };
 
+// A row of an image of bytes whose numbers lie between those of two rows, channels last: `share` /
+// 2048 of the way from the first to the second. Pixel o lies shares[o] / 2048 of the way from the
+// column places[2 * o] to the column places[2 * o + 1]:
+//   y = floor((sum of the four times their shares + 2^21) / 2^22)
+// `sums` has room for a line.
+struct IntegerResampling {
+  const uint8_t* rows[2];
+  int32_t share;
+  uint8_t flip;  // 0x80 where they are signed
+  int64_t line;  // numbers of a row; this and `count` are multiples of the vector width
+  int32_t* sums;
+  const int64_t* places;
+  const int32_t* shares;
+  int64_t outputs, count;
+  uint8_t* y;
+  ptrdiff_t y_step;
+};
+
 // What rows[0] x rows[1] rows, so far apart, of `count` numbers come to, times `scale`.
 struct Reduction {
   const float* x;
@@ -443,6 +461,7 @@ struct Kernels {
   void (*integer_multiply)(const IntegerRows&);
   void (*integer_max)(const IntegerPool&);
   void (*integer_average)(const IntegerPool&);
+  void (*integer_resample)(const IntegerResampling&);
 
   // As many multiply-adds as this core can do, in registers; returns the number of operations.
   double (*peak)(int64_t turns, float* sink);

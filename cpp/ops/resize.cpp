@@ -125,9 +125,8 @@ std::vector<TensorType> types(const Params& params, const std::vector<TensorType
   const Shape& x = inputs[0].shape;
   require_rank(x, 4, "input");
   const ResizeParams p = settled(std::get<ResizeParams>(params), x);
-  const bool picks = p.resize.code == ResizeCode::kNearest &&
-                     p.resize.coordinates != Coordinates::kTfCropAndResize;
-  if (is_byte(inputs[0].dtype) && !picks) refuse("only the nearest of integers are picked");
+  if (is_byte(inputs[0].dtype) && !p.resize.of_bytes())
+    refuse("integers are resized by the nearest or linearly, whole and without antialias");
   return {{inputs[0].dtype, {x[0], x[1], p.sizes[0], p.sizes[1]}}};
 }
 

@@ -156,6 +156,11 @@ struct Resize {
   bool antialias = false;        // where the output is smaller, sums of all that it covers
   bool exclude_outside = false;  // else the border's numbers go on outside
   float outside = 0;             // what a crop has outside the image
+
+  // Whether it is defined for integers of 8 bits: docs/numerics.md.
+  bool of_bytes() const {
+    return code != ResizeCode::kCubic && !antialias && coordinates != Coordinates::kTfCropAndResize;
+  }
 };
 struct Reduce {
   ReduceCode code = ReduceCode::kSum;

@@ -32,6 +32,7 @@ const char* const kKeys[] = {
     "map uint8 n2 c21h9w8 add nhwc t1",
     "pool int8 n2 c21h9w8 r3x3s2 average nhwc t1",
     "resize int8 n2 c21h9w8 to18x24 nearest nhwc t1",
+    "resize int8 n2 c21h9w8 to18x24 linear nhwc t2",
     "conv f32 n1 c9h17w15 k18r3x3s2p1,1,1,1 nchw t1",
     "conv f32 n1 c16h16w16 k16r3x3p1,1,1,1 relu nchw t2",
     "conv f32 n2 c5h3w4 k6r1x1 relu nchw t1",

@@ -30,7 +30,7 @@ FAMILIES = {
     "pool": "max_pool_row average_pool_row max_pool_plane average_pool_plane",
     "map": "map",
     "normalize": "normalize",
-    "resize": "resample",
+    "resize": "resample integer_resample",
     "reduce": "reduce_rows reduce_all",
     "cast": "cast",
     "winograd": "winograd_input winograd_row winograd_output winograd_line_input winograd_line "

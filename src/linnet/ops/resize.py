@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph import ELEMENT_TYPES, Array
+from ..graph import ELEMENT_TYPES, Array, Node
 from ._lowering import BATCH, Call, Lowering, Refusal, axis_of
 from ._registry import Operator
 from ._small import SMALL
@@ -26,6 +26,7 @@ COORDINATES = (
 MODES = ("nearest", "linear", "cubic")
 NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 FITS = ("stretch", "not_larger", "not_smaller")
+_SHARES = 2048  # parts of a pixel, in which integers of 8 bits are blended
 
 
 def resize(
@@ -47,6 +48,7 @@ def resize(
     """Every number a weighted sum of numbers near its place, along one axis after the other.
 
     ONNX's Resize-19: `scales` or `sizes` of `axes` (by default all), `roi` their begins and ends.
+    Integers of 8 bits between others are those of XNNPACK: see docs/numerics.md.
     """
     which = [axis % x.ndim for axis in axes] if len(axes) else list(range(x.ndim))
     if roi is None or not roi.size:
@@ -55,7 +57,8 @@ def resize(
     new = _sizes(old, roi, scales, sizes, keep_aspect_ratio_policy)
     crop = coordinate_transformation_mode == "tf_crop_and_resize"
     outside = np.zeros((), bool)
-    y = np.asarray(x, np.float64)
+    of_shares = x.dtype in (np.int8, np.uint8) and mode == "linear" and not (crop or antialias)
+    y = np.asarray(x, np.int64 if of_shares else np.float64)
     for index, axis in enumerate(which):
         size, scale = new[index]
         part = (float(roi[index]), float(roi[index + len(which)]))
@@ -68,18 +71,41 @@ def resize(
             cubic_coeff_a,
             bool(exclude_outside),
         )
-        y = _along(y, axis, [pick(float(place)) for place in places])
+        sums = [pick(float(place)) for place in places]
+        if of_shares:
+            y = _along(y, axis, [_in_shares(taps) for taps in sums])
+        else:
+            y = _along(y, axis, sums)
         if crop:
             beyond = (places < 0) | (places > old[index] - 1)
             outside = outside | beyond.reshape([-1] + [1] * (x.ndim - 1 - axis))
+    if of_shares:
+        all_shares = _SHARES ** len(which)
+        y = (y + all_shares // 2) // all_shares
     return np.asarray(np.where(outside, extrapolation_value, y) if crop else y, x.dtype)
+
+
+def of_bytes(node: Node) -> str:
+    """How a Resize is defined for integers of 8 bits: "picks" them, "blends" them, "" if not."""
+    attrs = node.attrs
+    if attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+        return ""
+    mode = attrs.get("mode", "nearest")
+    return {"nearest": "picks", "linear": "" if attrs.get("antialias") else "blends"}.get(mode, "")
 
 
 def _along(y: Array, axis: int, sums: Sequence[Sequence[tuple[int, float]]]) -> Array:
     """For each of `sums`, the numbers along `axis` that it names times their weights."""
     y = np.moveaxis(y, axis, 0)
-    rows = [sum((weight * y[at] for at, weight in taps), np.zeros(y.shape[1:])) for taps in sums]
-    return np.moveaxis(np.array(rows).reshape(-1, *y.shape[1:]), 0, axis)
+    nothing = np.zeros(y.shape[1:], y.dtype)
+    rows = [sum((weight * y[at] for at, weight in taps), nothing) for taps in sums]
+    return np.moveaxis(np.array(rows, y.dtype).reshape(-1, *y.shape[1:]), 0, axis)
+
+
+def _in_shares(taps: Sequence[tuple[int, float]]) -> list[tuple[int, int]]:
+    """One or two numbers with weights that are whole numbers of parts, _SHARES together."""
+    last = int(np.rint(np.float32(taps[-1][1]) * _SHARES))
+    return [(taps[0][0], _SHARES - last), (taps[-1][0], last)]
 
 
 def _sizes(
@@ -230,8 +256,7 @@ def lower_resize(low: Lowering, call: Call) -> None:
 def _emit(low: Lowering, call: Call, inputs: list[str], attrs: dict[str, Any]) -> None:
     """The operator of the core; of the nearest of other types than 8-bit integers, as reals."""
     dtype = low.dtypes[inputs[0]]
-    crop = attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize"
-    bytes_ = dtype.name in ("int8", "uint8") and not crop
+    bytes_ = dtype.name in ("int8", "uint8") and of_bytes(replace(call.node, attrs=attrs))
     if attrs.get("mode", "nearest") != "nearest" or dtype not in SMALL or bytes_:
         low.emit(call, "Resize", inputs, attrs)
         return

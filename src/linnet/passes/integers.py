@@ -3,7 +3,8 @@
 A canonical graph has QuantizeLinear and DequantizeLinear around what is computed. What only moves
 numbers (or picks some, as a maximum does) is the same of integers as of the reals they stand for.
 So a DequantizeLinear sinks behind what moves its reals, a QuantizeLinear rises before what moved
-its input, and where two of the same scale and zero point meet, both go.
+its input, and where two of the same scale and zero point meet, both go. What blends neighbours, as
+a linear Resize does, rounds them: it is of integers only where it lies between two such.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from ..graph import Array, Graph, Node
 from ..ops._lowering import Lowering
 from ..ops.quant import dequantize_linear, scales_of_rows
+from ..ops.resize import of_bytes
 
 _MOVES = {"Concat", "Flatten", "GatherRows", "GlobalMaxPool", "MaxPool", "Reshape", "Slice"}
 _MOVES |= {"Transpose"}
@@ -224,6 +226,9 @@ class _Moving:
         if node and parts and self.users[x] == 1 and depth < _DEEPEST:
             parts = [self._integers(n, grid, parameters, depth + 1) for n in parts]
             y = self._move(node, parts) if all(parts) else ""
+        if node and not y and self.users[x] == 1 and node.op == "Resize" and of_bytes(node):
+            before = self.waiting.get(node.inputs[0])
+            y = self._move(node, [before.integers]) if before and before.grid == grid else ""
         if depth and not y and self.ranks.get(x, 0) <= _MOST_AXES:
             self._real(x)
             y = self.names.fresh(f"{x}.integers")
@@ -236,8 +241,7 @@ class _Moving:
 
 def _moved(node: Node) -> list[str]:
     """The values that a node moves."""
-    nearest = node.op == "Resize" and node.attrs.get("mode", "nearest") == "nearest"
-    crops = node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize"
-    if node.op not in _MOVES and (crops or not nearest):
+    picks = node.op == "Resize" and of_bytes(node) == "picks"
+    if node.op not in _MOVES and not picks:
         return []
     return node.inputs if node.op == "Concat" else node.inputs[:1]

@@ -10,12 +10,13 @@ import numpy as np
 
 from .. import core
 from ..graph import FLOAT32, Array, Graph, Node, Shape
+from ..ops.resize import of_bytes
 
 # What a layer may be: float32; weights of fewer bits, computed in float32; all in integers.
 PRECISIONS = ("f32", "f16", "int8-weights", "int8")
 
 WEIGHTED = ("Conv", "Gemm")
-# Their results are numbers of the input, in whose scale they stay.
+# Their results are numbers of the input, or lie between such; they stay in its scale.
 SHARING = {
     *("Concat", "Flatten", "GlobalMaxPool", "MaxPool", "Reshape", "Resize", "Slice", "Transpose"),
 }
@@ -112,7 +113,7 @@ class Network:
             if w is None or not np.isfinite(w).all() or w[0].size > MOST_TERMS:
                 return ""
             return "weighted" if len(inputs) == 1 else ""
-        if node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest":
+        if node.op == "Resize" and not of_bytes(node):
             return ""
         constants = [n for n in node.inputs if n in self.graph.initializers]
         if node.op in ("Add", "Concat", "Mul", "Sub") and constants:
