@@ -15,7 +15,7 @@ from drawn import Drawing
 from linnet import _core, cli, core, passes
 from linnet.channels import Couplings, Signals, remove_dead
 from linnet.formats import onnx_write
-from linnet.graph import Graph, Node, Value
+from linnet.graph import Graph
 from linnet.model import canonical
 from linnet.session import Session
 

@@ -329,7 +329,7 @@ def _limits(dtype: str) -> tuple[int, int]:
 
 
 def between(dtype: str, flags: tuple[int, int]) -> Case:
-    """A larger image of integers, by align_corners and half_pixel_centers: equal to the last bit."""
+    """A larger image of integers, by align_corners and half_pixel_centers, to the last bit."""
     least, most = _limits(dtype)
     x = np.random.default_rng(9).integers(least, most + 1, (1, 7, 9, 5)).astype(dtype)
     quant = (0.05, 3, 0)

@@ -16,9 +16,9 @@ def main() -> None:
     results = {}
     for name, case in tflite_cases.every().items():
         # Its reference kernels, which are of one mind on every machine; ELU has none, and that of
-        # LRN leaves out the last channel of each window, unlike TensorFlow. Numbers between integers
-        # are XNNPACK's: the reference kernel of int8 knows scales to 1/1024 only, which comes to
-        # whole pixels far from the first one.
+        # LRN leaves out the last channel of each window, unlike TensorFlow. Numbers between
+        # integers are XNNPACK's: the reference kernel of int8 knows scales to 1/1024 only, which
+        # comes to whole pixels far from the first one.
         resolver = OpResolverType.BUILTIN_REF
         if name in ("ELU", "lrn"):
             resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
