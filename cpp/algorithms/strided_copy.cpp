@@ -33,6 +33,13 @@ struct StridedCopyArgs {
   int64_t padding, pixels, pixel, channels;
 };
 
+// Numbers that lie side by side in both. kCount: 0 for any number.
+template <int kCount, typename T>
+void copy_runs(const Loop& beside, const T* x, T* y, int64_t rows, int64_t count) {
+  const size_t bytes = static_cast<size_t>(kCount > 0 ? kCount : count) * sizeof(T);
+  for (int64_t i = 0; i < rows; ++i) std::memcpy(y + i * beside.y, x + i * beside.x, bytes);
+}
+
 template <typename T>
 void copy(const StridedCopyArgs& a, const void* from, int64_t x_at, void* to, int64_t y_at,
           int64_t rows) {
@@ -40,10 +47,9 @@ void copy(const StridedCopyArgs& a, const void* from, int64_t x_at, void* to, in
   const T* x = static_cast<const T*>(from) + x_at;
   T* y = static_cast<T*>(to) + y_at;
   if (inner.x == 1 && inner.y == 1) {
-    for (int64_t i = 0; i < rows; ++i) {
-      std::memcpy(y + i * beside.y, x + i * beside.x, static_cast<size_t>(inner.count) * sizeof(T));
-    }
-    return;
+    // A call for each pixel of a picture would take most of the time.
+    if (inner.count == 3) return copy_runs<3>(beside, x, y, rows, 3);
+    return copy_runs<0>(beside, x, y, rows, inner.count);
   }
   for (int64_t begin = 0; begin < inner.count; begin += kBlock) {
     const int64_t end = std::min(inner.count, begin + kBlock);
@@ -126,7 +132,8 @@ class StridedCopy final : public Algorithm {
     loops.pop_back();
     a.depth = static_cast<int64_t>(loops.size()), a.outer = 1;
     for (const Loop& loop : loops) a.outer *= loop.count;
-    if (p.y.layout == Layout::kNhwc && first + p.x.dims.c == d.c)
+    // Behind bytes there may be anything.
+    if (p.y.layout == Layout::kNhwc && first + p.x.dims.c == d.c && !is_byte(p.y.dtype))
       a.padding = round_up(d.c, width) - d.c;
     a.pixels = pixels, a.pixel = p.y.pixel(width), a.channels = d.c;
     return make_plan(kCode, a, context, 0, {plan_table(loops)});
