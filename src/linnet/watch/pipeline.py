@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple, Protocol
 
@@ -79,7 +79,10 @@ class Watch:
     store: where visits are kept. sure: score from which a detection alone can be an object. rate:
     pictures a second of a camera that are looked at, at most. gate: without, all of every picture
     is looked at. say: told in a sentence what an owner should know, as that the camera is lost.
-    listeners: called with a Look for every picture, in the thread that events() runs in.
+    listeners: called with a Look for every picture, in the thread that events() runs in. sensors:
+    called with every picture, those that are dropped as well, in the thread that takes them.
+    drawn: more zones, by name, corners in parts of the picture's width and height; another mapping
+    may be assigned at any time, from any thread.
     """
 
     def __init__(
@@ -96,14 +99,17 @@ class Watch:
     ) -> None:
         self.source, self.detector, self.store, self.say = source, detector, store, say
         self.zones, self.rate = list(zones), rate
+        self.drawn: Mapping[str, Sequence[tuple[float, float]]] = store.drawn() if store else {}
         self.clock = Clock()
         self.listeners: list[Callable[[Look], None]] = []
+        self.sensors: list[Callable[[Frame], None]] = []
         self.frames = self.dropped = 0  # pictures looked at, and those there was no time for
         self._gate = Gate() if gate else None
         self._tracker = Tracker(len(detector.labels), sure)
         first = store.next_id if store else 1
         self._visits = Visits(detector.labels, self.zones, first)
         self._size: tuple[int, int] | None = None
+        self._applied: Any = None  # what of `drawn` the visits know
         self._moving: set[int] = set()  # tracks where something moved in the last picture
         self._stop = threading.Event()
 
@@ -153,12 +159,14 @@ class Watch:
                 due[visit.id] = visit
             saved.setdefault(visit.id, time)
         for number, visit in due.items():
-            recorder.put(visit)
+            recorder.put(visit, [event for event in events if event.visit is visit])
             saved[number] = time
             if visit.ended is not None:
                 saved.pop(number)
 
     def _sense(self, frame: Frame) -> Motion:
+        for sensor in self.sensors:
+            sensor(frame)
         with self.clock("gate"):
             return self.sense(frame)
 
@@ -170,10 +178,14 @@ class Watch:
 
     def look(self, frame: Frame, motion: Motion) -> list[Event]:
         """Detects, follows, judges. ValueError if a zone is outside the picture."""
-        if frame.size != self._size:
+        drawn = self.drawn
+        if frame.size != self._size or drawn is not self._applied:
             for zone in self.zones:
                 zone.check(frame.size)
-            self._size = self._tracker.size = frame.size
+            more = [Zone.scaled(name, points, frame.size) for name, points in drawn.items()]
+            self._visits.zones = self.zones + more
+            self._size, self._applied = frame.size, drawn
+            self._tracker.size = frame.size
         with self.clock("track"):
             parts = self._windows(frame, motion)
         found = self._detect(frame, parts) if parts else _NOTHING

@@ -16,17 +16,19 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
 from ..text import short
+from .history import CLIP, DATABASE, TIMED, VERSION, History
 from .sources import Array
-from .visits import Visit
+from .visits import Event, Visit
 
-VERSION = 1
-DATABASE, PICTURES, LOCK = "events.sqlite", "snapshots", "lock"
+PICTURES, LOCK = "snapshots", "lock"
+MEDIA = {CLIP: ("clips", ".mp4"), TIMED: ("pictures", ".jpg")}  # folder and suffix of each kind
 QUALITY = 85  # of JPEG
 RETRY = 5.0  # seconds after which what could not be written is tried again
 MOST_WAITING, MOST_PICTURES = (
@@ -35,6 +37,7 @@ MOST_WAITING, MOST_PICTURES = (
 )  # visits and pictures that wait for a full disk, the newest
 HOUR = 3600.0
 SLACK = 0.95  # of the budget that is kept once it was exceeded
+MOST_UNSENT = 100_000  # events that wait for a broker, the newest
 
 SCHEMA = """
 CREATE TABLE visits (
@@ -49,22 +52,42 @@ CREATE TABLE zones (
 );
 CREATE INDEX zones_visit ON zones (visit);
 """
+SECOND = """
+CREATE TABLE media (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, file TEXT,
+    began REAL NOT NULL, ended REAL, bytes INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX media_began ON media (kind, began);
+CREATE TABLE drawn (zone TEXT PRIMARY KEY, points TEXT NOT NULL);
+CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL);
+"""
+CHANGES = (SCHEMA, SECOND)  # from each version to the next
 
 
-class Store:
-    """A folder with visits. One process writes to it; any number may read the database.
+class Store(History):
+    """A folder with visits. One process writes to it; any number may read it as a History.
 
     days, bytes: what is older, or more than this together, is deleted, the oldest first; None for
-    no limit. ValueError if the folder cannot be used, is another's, or was written by a later
-    version.
+    no limit. media: the same number of bytes for clips and timed pictures. outbox: events wait
+    there until `sent`. listeners: called after a visit was stored, in the thread that did.
+    ValueError if the folder cannot be used, is another's, or was written by a later version.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], days: float | None = None, bytes: int | None = None
+        self,
+        folder: str | os.PathLike[str],
+        days: float | None = None,
+        bytes: int | None = None,
+        media: int | None = None,
+        outbox: bool = False,
     ) -> None:
-        self.folder, self.days, self.bytes = Path(folder), days, bytes
+        self.folder, self.days, self.bytes, self.media = Path(folder), days, bytes, media
+        self.outbox = outbox
+        self.listeners: list[Callable[[], None]] = []
+        self._writing = threading.RLock()
         try:
-            (self.folder / PICTURES).mkdir(parents=True, exist_ok=True)
+            for name in (PICTURES, *(name for name, _ in MEDIA.values())):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / LOCK, "w")  # noqa: SIM115
         except OSError as error:
             raise ValueError(f"{short(str(folder))}: cannot be used: {error.strerror}") from None
@@ -96,31 +119,41 @@ class Store:
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA foreign_keys = ON")
         database.execute("PRAGMA journal_size_limit = 1048576")
-        if not version:
-            database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        for number, change in enumerate(CHANGES[version:], version + 1):
+            database.executescript(f"BEGIN; {change} PRAGMA user_version = {number}; COMMIT;")
         return database
 
     def _mend(self) -> None:
-        """Closes visits that a kill left open; removes pictures that belong to none."""
+        """Closes visits and clips that a kill left open; removes files that belong to none."""
         self._database.execute(
             "UPDATE zones SET left = (SELECT seen FROM visits WHERE id = visit) WHERE left IS NULL"
         )
         self._database.execute("UPDATE visits SET ended = seen WHERE ended IS NULL")
-        named = {name for (name,) in self._database.execute("SELECT snapshot FROM visits")}
-        for path in (self.folder / PICTURES).iterdir():
-            if f"{PICTURES}/{path.name}" not in named:
-                path.unlink(missing_ok=True)
+        self._database.execute(
+            "UPDATE media SET ended = max(began, coalesce((SELECT max(seen) FROM visits), 0)) "
+            "WHERE ended IS NULL"
+        )
+        unfinished = self._database.execute("SELECT id, file FROM media WHERE bytes = 0")
+        for number, file in unfinished.fetchall():
+            path = self.folder / (file or "")
+            self.end_medium(number, None, path.stat().st_size if path.is_file() else 0)
+        named = {*self._column("SELECT snapshot FROM visits"), *self._column("SELECT file FROM media")}
+        for name in (PICTURES, *(name for name, _ in MEDIA.values())):
+            for path in (self.folder / name).iterdir():
+                if f"{name}/{path.name}" not in named:
+                    path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._database
-            self._database.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.execute("ROLLBACK")
-            raise
+        with self._writing:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
 
     @property
     def next_id(self) -> int:
@@ -129,9 +162,15 @@ class Store:
             self._database.execute("SELECT coalesce(max(id), 0) + 1 FROM visits").fetchone()[0]
         )
 
-    def save(self, visit: Mapping[str, Any], source: str, jpeg: bytes | None) -> None:
-        """Writes a visit (Visit.to_dict()), or its new state, and its picture if there is a new
-        one.
+    def save(
+        self,
+        visit: Mapping[str, Any],
+        source: str,
+        jpeg: bytes | None,
+        events: Sequence[str] = (),
+    ) -> None:
+        """Writes a visit (Visit.to_dict()), or its new state, its picture if there is a new one,
+        and the events, as JSON, that are to be sent.
 
         OSError or sqlite3.Error if it could not be written; then nothing has changed.
         """
@@ -147,12 +186,61 @@ class Store:
         try:
             with self._transaction() as database:
                 self._upsert(database, visit, source, name, len(jpeg or b""))
+                database.executemany(
+                    "INSERT INTO outbox (event) VALUES (?)", [(event,) for event in events]
+                )
         except BaseException:
             if name:
                 (self.folder / name).unlink(missing_ok=True)
             raise
         if name and old:
             (self.folder / old).unlink(missing_ok=True)
+        for listener in self.listeners:
+            listener()
+
+    def unsent(self, most: int = 100) -> list[tuple[int, str]]:
+        """Numbers and JSON of events that wait to be sent, the oldest first."""
+        query = "SELECT id, event FROM outbox ORDER BY id LIMIT ?"
+        return [(int(number), str(event)) for number, event in self._database.execute(query, [most])]
+
+    def sent(self, number: int) -> None:
+        """Forgets an event that has arrived."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM outbox WHERE id = ?", [number])
+
+    def draw(self, zones: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+        """Keeps these zones, and no others, as `drawn` has them."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM drawn")
+            database.executemany(
+                "INSERT INTO drawn VALUES (?, ?)",
+                [(name, json.dumps(points)) for name, points in zones.items()],
+            )
+
+    def begin_medium(self, kind: str, began: float) -> tuple[int, Path]:
+        """The number and path of a clip or picture that is about to be written."""
+        folder, suffix = MEDIA[kind]
+        with self._transaction() as database:
+            number = int(
+                database.execute(
+                    "INSERT INTO media (kind, began) VALUES (?, ?)", [kind, began]
+                ).lastrowid
+                or 0
+            )
+            name = f"{folder}/{number:08d}{suffix}"
+            database.execute("UPDATE media SET file = ? WHERE id = ?", [name, number])
+        return number, self.folder / name
+
+    def end_medium(self, number: int, ended: float | None, size: int) -> None:
+        """Keeps what was written, until the date `ended` if it is known; nothing if it is empty."""
+        with self._transaction() as database:
+            if size:
+                database.execute(
+                    "UPDATE media SET ended = coalesce(?, ended), bytes = ? WHERE id = ?",
+                    [ended, size, number],
+                )
+            else:
+                database.execute("DELETE FROM media WHERE id = ?", [number])
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
@@ -209,6 +297,7 @@ class Store:
             before = (time.time() if now is None else now) - 86400 * self.days
             query = "SELECT id, snapshot FROM visits WHERE ended < ?"
             deleted += self._delete(dict(self._database.execute(query, [before]).fetchall()))
+            self._delete_media("WHERE ended < ?", [before])
         if self.bytes is not None and self.size() > self.bytes:
             while (excess := self.size() - SLACK * self.bytes) > 0:
                 # Half of what a visit may take: rows share pages, so the rest is seen afterwards.
@@ -218,7 +307,27 @@ class Store:
                 if not oldest:
                     break
                 deleted += self._delete(dict(oldest))
+        if self.media is not None and self._sum("media") > self.media:
+            newer = "SELECT id, sum(bytes) OVER (ORDER BY id DESC) AS sum FROM media"
+            beyond = f"SELECT id FROM ({newer}) WHERE sum > ?"
+            self._delete_media(
+                f"WHERE ended IS NOT NULL AND id IN ({beyond})", [SLACK * self.media]
+            )
+        if self.outbox:
+            with self._transaction() as database:
+                newest = "SELECT max(id) FROM outbox"
+                database.execute(f"DELETE FROM outbox WHERE id <= ({newest}) - ?", [MOST_UNSENT])
         return deleted
+
+    def _delete_media(self, condition: str, values: Sequence[Any]) -> None:
+        query = f"SELECT id, file FROM media {condition}"
+        found = self._database.execute(query, values).fetchall()
+        if found:
+            with self._transaction() as database:
+                numbers = [(number,) for number, _ in found]
+                database.executemany("DELETE FROM media WHERE id = ?", numbers)
+        for _, name in found:
+            (self.folder / name).unlink(missing_ok=True)
 
     def _delete(self, visits: Mapping[int, str | None]) -> int:
         if not visits:
@@ -238,53 +347,17 @@ class Store:
         pages = (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma(
             "page_size"
         )
-        return pages + self._pictures()
+        return pages + self._sum("visits")
 
     def _pragma(self, name: str) -> int:
         return int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _pictures(self) -> int:
-        return int(
-            self._database.execute("SELECT coalesce(sum(bytes), 0) FROM visits").fetchone()[0]
-        )
+    def _sum(self, table: str) -> int:
+        query = f"SELECT coalesce(sum(bytes), 0) FROM {table}"
+        return int(self._database.execute(query).fetchone()[0])
 
     def _count(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM visits").fetchone()[0])
-
-    def visits(
-        self,
-        label: str | None = None,
-        zone: str | None = None,
-        since: float = 0.0,
-        until: float = float("inf"),
-        most: int = 1000,
-    ) -> list[dict[str, Any]]:
-        """Stored visits as Visit.to_dict() has them, with `source` and `snapshot`, the newest
-        first.
-
-        label, zone: only those; since, until: began then, seconds since 1970.
-        """
-        query = "SELECT * FROM visits WHERE began >= ? AND began < ?"
-        values: list[Any] = [since, until]
-        if label is not None:
-            query, values = f"{query} AND label = ?", [*values, label]
-        if zone is not None:
-            query = f"{query} AND id IN (SELECT visit FROM zones WHERE zone = ?)"
-            values = [*values, zone]
-        cursor = self._database.execute(
-            f"{query} ORDER BY began DESC, id DESC LIMIT ?", [*values, most]
-        )
-        names = [column[0] for column in cursor.description]
-        found = [dict(zip(names, row)) for row in cursor.fetchall()]
-        for visit in found:
-            visit["box"], visit["path"] = json.loads(visit["box"]), json.loads(visit["path"])
-            rows = self._database.execute(
-                "SELECT zone, entered, left FROM zones WHERE visit = ? ORDER BY entered",
-                [visit["id"]],
-            )
-            visit["zones"] = [dict(zip(("zone", "entered", "left"), row)) for row in rows]
-            del visit["bytes"]
-        return found
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -313,17 +386,22 @@ class Recorder:
         self._changed = threading.Condition()
         self._waiting: dict[int, dict[str, Any]] = {}
         self._pictures: dict[int, Array | bytes] = {}
+        self._events: dict[int, list[str]] = {}  # those that are to be sent
         self._closing = self._failing = False
         self._thread = threading.Thread(target=self._run, name="linnet-store", daemon=True)
         self._thread.start()
 
-    def put(self, visit: Visit) -> None:
-        """Has a visit's present state written; takes its picture."""
+    def put(self, visit: Visit, events: Sequence[Event] = ()) -> None:
+        """Has a visit's present state written, and what has become of it; takes its picture."""
         with self._changed:
             self._waiting[visit.id] = visit.to_dict()
+            if self.store.outbox and events:
+                made = [{"event_id": uuid.uuid4().hex, **event.to_dict()} for event in events]
+                self._events.setdefault(visit.id, []).extend(json.dumps(event) for event in made)
             if visit.picture is not None:
                 self._pictures[visit.id], visit.picture = visit.picture, None
-            for waiting, most in ((self._waiting, MOST_WAITING), (self._pictures, MOST_PICTURES)):
+            limits = {MOST_WAITING: (self._waiting, self._events), MOST_PICTURES: (self._pictures,)}
+            for waiting, most in ((w, most) for most, all_ in limits.items() for w in all_):
                 while len(waiting) > most:
                     del waiting[next(iter(waiting))]
             self._changed.notify()
@@ -364,10 +442,15 @@ class Recorder:
     def _save(self, number: int) -> None:
         with self._changed:
             visit, picture = self._waiting.get(number), self._pictures.get(number)
+            events = list(self._events.get(number, ()))
         if visit is None:  # too many wait
             return
-        self.store.save(visit, self.source, picture if isinstance(picture, bytes) else None)
-        with self._changed:  # either may be newer by now
+        jpeg = picture if isinstance(picture, bytes) else None
+        self.store.save(visit, self.source, jpeg, events)
+        with self._changed:  # any may be newer by now
+            left = self._events.pop(number, [])[len(events) :]
+            if left:
+                self._events[number] = left
             if self._waiting.get(number) is visit:
                 del self._waiting[number]
             if self._pictures.get(number) is picture:

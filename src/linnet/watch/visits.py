@@ -47,6 +47,16 @@ class Zone:
             )
         return Zone(name, list(zip(found[::2], found[1::2])))
 
+    @staticmethod
+    def scaled(
+        name: str, points: Sequence[tuple[float, float]], size: tuple[int, int]
+    ) -> Zone:
+        """Of corners in parts of a picture's width and height, for a picture of this height and
+        width.
+        """
+        height, width = size
+        return Zone(name, [(x * width, y * height) for x, y in points])
+
     def check(self, size: tuple[int, int]) -> None:
         """ValueError if a corner is outside a picture of this height and width."""
         height, width = size
@@ -140,7 +150,7 @@ class Visits:
     """Makes visits of tracks.
 
     With zones, a track becomes a visit when it is in one; without, when it is certain and has
-    moved.
+    moved. `zones` may be assigned between two pictures.
     """
 
     def __init__(self, labels: Sequence[str], zones: Iterable[Zone] = (), first: int = 1) -> None:
@@ -200,6 +210,10 @@ class Visits:
         """Zones entered and left, each as soon as some looks in a row agree."""
         events: list[tuple[str, str | None]] = []
         _, x, y = track.path[-1]
+        for name in sorted(state.within - {zone.name for zone in self.zones}):  # zones that went
+            state.within.discard(name)
+            _leave(state.zones, name, date)
+            events.append(("left", name))
         for zone in self.zones:
             inside = (x, y) in zone
             if inside == (zone.name in state.within):
