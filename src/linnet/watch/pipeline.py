@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple, Protocol
 
@@ -113,11 +113,16 @@ class Watch:
         self._moving: set[int] = set()  # tracks where something moved in the last picture
         self._stop = threading.Event()
 
+    @property
+    def all_zones(self) -> list[Zone]:
+        """Those given and those drawn, once there was a picture."""
+        return self._visits.zones
+
     def stop(self) -> None:
         """Has events() end soon; from any thread, or a handler of signals."""
         self._stop.set()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Watches until the source ends or stop() is called; then all visits end, and everything is
         stored.
 

@@ -38,14 +38,21 @@ class Frame:
 
     index: its number, counting those that were dropped.
     time: seconds on a clock that never jumps, from any origin; date: seconds since 1970.
-    luma: uint8 [H, W], brightness, borrowed from the decoder.
+    luma: uint8 [H, W], brightness, borrowed from the decoder. native: PyAV's picture, if the frame
+    is made of one.
     """
 
     def __init__(
-        self, index: int, time: float, date: float, luma: Array, rgb: Callable[[], Array]
+        self,
+        index: int,
+        time: float,
+        date: float,
+        luma: Array,
+        rgb: Callable[[], Array],
+        native: Any = None,
     ) -> None:
-        self.index, self.time, self.date, self.luma = index, time, date, luma
-        self._make, self._rgb = rgb, None
+        self.index, self.time, self.date, self.luma, self.native = index, time, date, luma, native
+        self._make, self._rgb, self._making = rgb, None, threading.Lock()
 
     _rgb: Array | None
 
@@ -55,20 +62,24 @@ class Frame:
         return self.luma.shape[0], self.luma.shape[1]
 
     def rgb(self) -> Array:
-        """uint8 [H, W, 3]; converted when first asked for."""
-        if self._rgb is None:
-            self._rgb = self._make()
-        return self._rgb
+        """uint8 [H, W, 3]; converted when first asked for, by any thread."""
+        with self._making:
+            if self._rgb is None:
+                self._rgb = self._make()
+            return self._rgb
 
 
 class Source(ABC):
     """Pictures from one place.
 
-    live: pictures come at their own pace and those that nobody takes are lost.
+    live: pictures come at their own pace and those that nobody takes are lost. tap: called with
+    PyAV's stream, a packet of it that was decoded and its date, before the packet's pictures are
+    yielded; of sources that have packets.
     """
 
     name: str
     live: bool
+    tap: Callable[[Any, Any, float], None] | None = None
 
     @abstractmethod
     def frames(self) -> Iterator[Frame]:
@@ -127,7 +138,7 @@ def _of_decoder(index: int, time: float, date: float, picture: Any) -> Frame:
     plane = bare.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     luma = rows[: picture.height, : picture.width]
-    return Frame(index, time, date, luma, lambda: picture.to_ndarray(format="rgb24"))
+    return Frame(index, time, date, luma, lambda: picture.to_ndarray(format="rgb24"), picture)
 
 
 class Video(Source):
@@ -172,7 +183,17 @@ class Video(Source):
         rate = float(stream.average_rate or 0) or RATE
         filmed, first = _filmed(self.url, self.live, container), None
         index, bad, reason = 0, 0, ""
-        for picture, error in _pictures(av, container, stream):
+
+        def tap(packet: Any) -> None:
+            if self.tap is None:
+                return
+            date = time.time()
+            if not self.live:
+                at = 0.0 if packet.dts is None else float(packet.dts * packet.time_base)
+                date = filmed + max(at - (first or 0.0), 0.0)
+            self.tap(stream, packet, date)
+
+        for picture, error in _pictures(av, container, stream, tap):
             if picture is None:
                 bad, reason = bad + 1, error
                 if bad >= DAMAGED:
@@ -195,8 +216,10 @@ class Video(Source):
             raise ValueError(f"{short(self.name)}: {what}{f': {reason}' if reason else ''}")
 
 
-def _pictures(av: Any, container: Any, stream: Any) -> Iterator[tuple[Any, str]]:
-    """Each picture, or None and what is wrong with a packet."""
+def _pictures(
+    av: Any, container: Any, stream: Any, tap: Callable[[Any], None]
+) -> Iterator[tuple[Any, str]]:
+    """Each picture, or None and what is wrong with a packet; every packet goes to the tap."""
     packets = container.demux(stream)
     while True:
         try:
@@ -211,6 +234,7 @@ def _pictures(av: Any, container: Any, stream: Any) -> Iterator[tuple[Any, str]]
         except av.error.FFmpegError as error:
             yield None, error.strerror or str(error)
             continue
+        tap(packet)
         yield from ((picture, "") for picture in pictures)
 
 
@@ -264,7 +288,7 @@ class Looped(Source):
     def frames(self) -> Iterator[Frame]:
         offset, index = time.monotonic(), 0
         while True:
-            last = offset
+            last, self.source.tap = offset, self.tap
             for frame in self.source.frames():
                 frame.index, frame.time = index, offset + frame.time
                 time.sleep(max(frame.time - time.monotonic(), 0))

@@ -137,7 +137,10 @@ class Store(History):
         for number, file in unfinished.fetchall():
             path = self.folder / (file or "")
             self.end_medium(number, None, path.stat().st_size if path.is_file() else 0)
-        named = {*self._column("SELECT snapshot FROM visits"), *self._column("SELECT file FROM media")}
+        named = {
+            *self._column("SELECT snapshot FROM visits"),
+            *self._column("SELECT file FROM media"),
+        }
         for name in (PICTURES, *(name for name, _ in MEDIA.values())):
             for path in (self.folder / name).iterdir():
                 if f"{name}/{path.name}" not in named:
@@ -201,7 +204,9 @@ class Store(History):
     def unsent(self, most: int = 100) -> list[tuple[int, str]]:
         """Numbers and JSON of events that wait to be sent, the oldest first."""
         query = "SELECT id, event FROM outbox ORDER BY id LIMIT ?"
-        return [(int(number), str(event)) for number, event in self._database.execute(query, [most])]
+        return [
+            (int(number), str(event)) for number, event in self._database.execute(query, [most])
+        ]
 
     def sent(self, number: int) -> None:
         """Forgets an event that has arrived."""

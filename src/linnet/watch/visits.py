@@ -48,9 +48,7 @@ class Zone:
         return Zone(name, list(zip(found[::2], found[1::2])))
 
     @staticmethod
-    def scaled(
-        name: str, points: Sequence[tuple[float, float]], size: tuple[int, int]
-    ) -> Zone:
+    def scaled(name: str, points: Sequence[tuple[float, float]], size: tuple[int, int]) -> Zone:
         """Of corners in parts of a picture's width and height, for a picture of this height and
         width.
         """
