@@ -176,8 +176,8 @@ def run(args: argparse.Namespace) -> Result | int:
             rate=args.fps,
             say=_say,
         )
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *ignored: watch.stop())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *ignored: watch.stop())
         if store:
             _enter_ends(stack, args, watch, store)
         for event in watch.events():

@@ -42,16 +42,12 @@ class Frame:
     is made of one.
     """
 
+    native: Any = None
+
     def __init__(
-        self,
-        index: int,
-        time: float,
-        date: float,
-        luma: Array,
-        rgb: Callable[[], Array],
-        native: Any = None,
+        self, index: int, time: float, date: float, luma: Array, rgb: Callable[[], Array]
     ) -> None:
-        self.index, self.time, self.date, self.luma, self.native = index, time, date, luma, native
+        self.index, self.time, self.date, self.luma = index, time, date, luma
         self._make, self._rgb, self._making = rgb, None, threading.Lock()
 
     _rgb: Array | None
@@ -138,7 +134,9 @@ def _of_decoder(index: int, time: float, date: float, picture: Any) -> Frame:
     plane = bare.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     luma = rows[: picture.height, : picture.width]
-    return Frame(index, time, date, luma, lambda: picture.to_ndarray(format="rgb24"), picture)
+    frame = Frame(index, time, date, luma, lambda: picture.to_ndarray(format="rgb24"))
+    frame.native = picture
+    return frame
 
 
 class Video(Source):
