@@ -316,7 +316,7 @@ class _File:
     _size = 0
 
     def open(self, path: Path) -> None:
-        self.path, self._handle = path, open(path, "wb")
+        self.path, self._handle = path, open(path, "wb")  # noqa: SIM115
         self._synced = time.monotonic()
 
     def write(self, data: Any) -> int:

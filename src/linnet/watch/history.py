@@ -52,6 +52,7 @@ class History:
         since: float = 0.0,
         until: float = float("inf"),
         most: int = 1000,
+        *,
         before: int | None = None,
     ) -> list[dict[str, Any]]:
         """Stored visits as Visit.to_dict() has them, with `source`, `snapshot` and the numbers of

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tornado import gen, httpserver, iostream, netutil, web
+from tornado import gen, httpserver, iostream, netutil, util, web
 
 from .. import machine
 from ..text import finite, short
@@ -313,7 +313,7 @@ class _Handler(web.RequestHandler):
             await gen.with_timeout(
                 timedelta(seconds=SLOWEST), sending, quiet_exceptions=iostream.StreamClosedError
             )
-        except gen.TimeoutError:
+        except util.TimeoutError:
             self.request.connection.close()  # type: ignore[union-attr]
 
     def json(self) -> Any:
