@@ -70,7 +70,7 @@ class Clips:
         self._stream: Any = None  # of the source, if its packets can be stored
         self._from, self._until = math.inf, -math.inf
         self._places: dict[int, tuple[float, float]] = {}  # of visits, where they were last busy
-        self._closing = self._failing = False
+        self._recording = self._closing = self._failing = False
         self._thread = threading.Thread(target=self._run, name="linnet-clips", daemon=True)
 
     def __enter__(self) -> Clips:
@@ -106,10 +106,13 @@ class Clips:
             if not math.hypot(x - u, y - v) < AWAY * float(track.box[3] - track.box[1]):
                 self._places[track.id] = x, y
                 began.append(look.frame.date)
-        if began:
-            with self._changed:
+        with self._changed:
+            if began:
                 self._from = min(began) - self.seconds
-                self._until = look.frame.date + self.seconds
+                self._until, self._recording = look.frame.date + self.seconds, True
+            elif look.frame.date > self._until:
+                self._recording = False
+                self._end()
 
     def _packet(self, stream: Any, packet: Any, date: float) -> None:
         """In the thread of the source, once the packet is decoded."""
@@ -138,11 +141,11 @@ class Clips:
             if self._clip and item.key and item.date - self._clip.began > LONGEST:
                 self._end()
                 self._from = item.date
-            if item.date > self._until or self._backlog > MOST:
+            if self._backlog > MOST:
                 self._end()
             elif self._clip:
                 self._enqueue(item)
-            else:
+            elif self._recording:
                 self._begin()
             self._changed.notify_all()
 
@@ -215,7 +218,7 @@ class Clips:
                 self._failing = True
                 with self._changed:
                     if self._clip is clip:  # the next begins once a visitor moves
-                        self._clip, self._until = None, -math.inf
+                        self._clip, self._recording = None, False
 
 
 class _Clip:
@@ -347,9 +350,11 @@ class Timed:
         self._next, self._failing = -math.inf, False
 
     def __call__(self, look: Look) -> None:
-        if look.frame.time < self._next:
+        time = look.frame.time
+        if time < self._next:
             return
-        self._next = max(self._next + self.seconds, look.frame.time + self.seconds / 2)
+        late = time - self._next  # the next is not, unless pictures come too seldom
+        self._next = time + self.seconds - (late if late < self.seconds else 0)
         date = look.frame.date
         try:
             data = jpeg_of(look.frame.rgb())

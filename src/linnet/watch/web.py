@@ -325,7 +325,8 @@ class _Handler(web.RequestHandler):
 
     def write_error(self, status_code: int, **details: Any) -> None:
         error = details.get("exc_info", (None, None))[1]
-        self.finish({"error": getattr(error, "log_message", None) or self._reason})
+        text = getattr(error, "log_message", None) or self._reason
+        self.finish({"error": text.replace("%%", "%")})  # which Tornado doubles
 
     def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
         if not isinstance(error, (web.HTTPError, iostream.StreamClosedError, type(None))):
@@ -347,8 +348,10 @@ class _Session(_Handler):
         access, address = self.page.access, self.request.remote_ip or ""
         wait = access.wait(address)
         if wait > 0:
+            self.set_status(429)
             self.set_header("Retry-After", str(math.ceil(wait)))
-            raise web.HTTPError(429, f"too many wrong passwords; wait {math.ceil(wait)} seconds")
+            self.finish({"error": f"too many wrong passwords; wait {math.ceil(wait)} seconds"})
+            return
         body = self.json()
         password = body.get("password") if isinstance(body, dict) else None
         if not isinstance(password, str) or len(password) > LONGEST:
@@ -403,7 +406,7 @@ class _Zones(_Handler):
         try:
             self.page.draw(self.json())
         except ValueError as error:
-            raise web.HTTPError(400, str(error).replace("%", "%%")) from None
+            raise web.HTTPError(400, str(error)) from None
         self.finish({"zones": self.page.zones()})
 
 
