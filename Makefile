@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests examples bench cpp make .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test live lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -25,6 +25,10 @@ test: .venv/installed build/dev/build.ninja
 	cmake --build --preset dev
 	ctest --preset dev
 	pytest --junitxml=build/pytest.xml
+
+# linnet watch as it is met: its page in a browser, its events at a broker that is stopped and killed.
+live: .venv/installed | live-packages
+	pytest tests/live/page.py tests/live/broker.py
 
 lint: .venv/installed
 	clang-format --dry-run -Werror $(CPP_FILES)
@@ -112,6 +116,8 @@ armhf-packages:
 	@sh .ci/packages g++-arm-linux-gnueabihf qemu-user
 aarch64-packages:
 	@sh .ci/packages g++-aarch64-linux-gnu qemu-user
+live-packages:
+	@sh .ci/packages chromium chromium-driver mosquitto openssl
 fuzz-packages:
 	@sh .ci/packages clang libclang-rt-dev
 

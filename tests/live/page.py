@@ -89,7 +89,7 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     width, height = SIZES[request.param]
-    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"):
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(option)
     options.add_argument(f"--window-size={width},{height}")
     if request.param == "phone":

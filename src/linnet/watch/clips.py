@@ -141,8 +141,9 @@ class Clips:
             if self._clip and item.key and item.date - self._clip.began > LONGEST:
                 self._end()
                 self._from = item.date
-            if self._backlog > MOST:
+            if self._backlog > MOST:  # until the next visitor moves
                 self._end()
+                self._recording = False
             elif self._clip:
                 self._enqueue(item)
             elif self._recording:
