@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -55,6 +56,25 @@ def test_events_are_lines_json_and_rows(yard, tmp_path, capsys):
     assert {event["id"] for event in events} == {2}
     store = Store(folder)
     assert [visit["id"] for visit in store.visits(zone="gate")] == [2, 1]
+    store.close()
+
+
+@pytest.mark.usefixtures("red")
+def test_all_that_comes_of_it_at_once(yard, tmp_path, capsys, monkeypatch):
+    folder = str(tmp_path / "events")
+    monkeypatch.setattr("sys.stdin", io.StringIO("what the owl saw\n"))
+    assert cli.main(["watch", "--set-password", "--events", folder]) == 0
+    ends = ["--web", "127.0.0.1:0", "--record", "--snapshot-every", "2", "--mqtt", "127.0.0.1:1"]
+    assert cli.main(["watch", "--source", yard, "--events", folder, *ends]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 2
+    assert "the password is set" in err
+    assert "the page is at http://127.0.0.1:" in err
+    store = Store(folder)
+    (visit,) = store.visits()
+    assert len(visit["clips"]) == 1
+    assert len(store.unsent()) == 2
+    assert len(list((tmp_path / "events" / "pictures").iterdir())) == 3
     store.close()
 
 
@@ -122,6 +142,15 @@ def test_it_stops_at_sigterm_with_the_shipped_detector(yard, tmp_path):
         (["--source", "YARD", "--events", "YARD"], "yard.mp4"),
         (["--bench", "YARD", "--truth", "SHORT"], "line 1 is not picture,object"),
         (["--get-model", "nothing"], "nothing"),
+        (["--source", "YARD", "--web", "8080"], "--web needs --events DIR"),
+        (["--source", "YARD", "--snapshot-every", "9"], "--snapshot-every needs --events DIR"),
+        (["--source", "YARD", "--web", "99999"], "is not [HOST:]PORT"),
+        (["--source", "YARD", "--web", "0.0.0.0:0", "--events", "NEW"], "needs a password"),
+        (["--source", "YARD", "--mqtt", "hub/a/b"], "expected HOST or mqtt"),
+        (["--source", "YARD", "--record", "0", "--events", "NEW"], "is not a positive number"),
+        (["--export", "csv"], "--export needs --events DIR"),
+        (["--export", "csv", "--events", "NEW"], "no events were stored there"),
+        (["--export", "xml", "--events", "NEW"], "invalid choice: 'xml'"),
         ([], "--source"),
     ],
 )
@@ -129,6 +158,7 @@ def test_bad_input_is_one_sentence(yard, tmp_path, capsys, options, message):
     (tmp_path / "labels.txt").write_text("person\n")
     (tmp_path / "bad.mp4").write_bytes(Path(yard).read_bytes()[:2000])
     files = {"YARD": yard, "SHORT": str(tmp_path / "labels.txt"), "BAD": str(tmp_path / "bad.mp4")}
+    files["NEW"] = str(tmp_path / "new")
     assert cli.main(["watch", *(files.get(option, option) for option in options)]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 from yards import HEIGHT, RATE, WIDTH, Pictures, RedBoxes, picture, walk
 
-from linnet.watch import Frame, History, Store, Visit, Watch, open_source
+from linnet.watch import History, Store, Watch, open_source
 from linnet.watch import watch as watch_
 from linnet.watch.clips import Clips, Timed, _File
 from linnet.watch.history import CLIP, TIMED
@@ -132,7 +130,8 @@ import time
 def slow(look):
     time.sleep(0.02)
     print(look.frame.index, flush=True)
-source = open_source(sys.argv[2]) if sys.argv[2] else Pictures(lambda i: picture((40 + i % 100, 90)), 9999)
+moves = lambda i: picture((40 + i % 100, 90))
+source = open_source(sys.argv[2]) if sys.argv[2] else Pictures(moves, 9999)
 store = Store(sys.argv[1])
 watch = Watch(source, RedBoxes(), store=store)
 watch.listeners.append(slow)

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from yards import picture
 
-from linnet.watch import Store, Visit
-from linnet.watch.store import DATABASE, PICTURES, Recorder, jpeg_of
+from linnet.watch import History, Store, Visit
+from linnet.watch.history import DATABASE
+from linnet.watch.store import PICTURES, SCHEMA, Recorder, jpeg_of
 
 JPEG = jpeg_of(picture((50, 90)))
 
@@ -236,6 +237,53 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
     later.close()
     with pytest.raises(ValueError, match="later version"):
         Store(tmp_path)
+
+
+def test_a_folder_of_the_first_version_is_taken_over(tmp_path):
+    database = sqlite3.connect(tmp_path / DATABASE)
+    database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = 1; COMMIT;")
+    database.execute("INSERT INTO visits VALUES (7, 'cam', 'cat', 1, 5, 6, 6, '[]', '[]', NULL, 0)")
+    database.commit()
+    database.close()
+    with pytest.raises(ValueError, match="an earlier version"):
+        History(tmp_path)
+    store = Store(tmp_path)
+    assert [v["id"] for v in store.visits()] == [7]
+    assert store.drawn() == {}
+    assert [v["id"] for v in History(tmp_path).visits()] == [7]
+    store.close()
+
+
+def test_events_are_stored_with_their_visit_or_not_at_all(tmp_path, monkeypatch):
+    store = Store(tmp_path, outbox=True)
+    store.save(visit(1).to_dict(), "cam", JPEG, ["a", "b"])
+    monkeypatch.setattr(Store, "_upsert", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.save(visit(2).to_dict(), "cam", JPEG, ["c"])
+    assert [event for _, event in store.unsent()] == ["a", "b"]
+    store.sent(store.unsent()[0][0])
+    assert [event for _, event in store.unsent()] == ["b"]
+    monkeypatch.setattr("linnet.watch.store.MOST_UNSENT", 1)
+    store._database.execute("INSERT INTO outbox (event) VALUES ('d')")
+    store.trim()
+    assert [event for _, event in store.unsent()] == ["d"]
+    store.close()
+
+
+def test_drawn_zones_are_kept(tmp_path):
+    store = Store(tmp_path)
+    store.draw({"gate": [(0, 0), (1, 0), (0.5, 1)], "door": [(0, 0), (1, 0), (1, 1)]})
+    store.draw({"gate": [(0, 0), (1, 0), (0.5, 0.5)]})
+    store.close()
+    assert History(tmp_path).drawn() == {"gate": [(0, 0), (1, 0), (0.5, 0.5)]}
+
+
+def test_what_is_no_folder_of_events_has_no_history(tmp_path):
+    with pytest.raises(ValueError, match="no events were stored there"):
+        History(tmp_path)
+    (tmp_path / DATABASE).write_bytes(b"no database" * 1000)
+    with pytest.raises(ValueError, match="not a database"):
+        History(tmp_path)
 
 
 def test_visits_are_json(tmp_path):

@@ -73,6 +73,23 @@ def test_zones_are_entered_and_left_and_only_their_visits_reported():
     assert watch([10 + 4 * i for i in range(36)], [far])[1] == []
 
 
+def test_a_zone_that_is_taken_away_is_left_at_once():
+    gate = Zone("gate", [(60, 0), (160, 0), (160, 120), (60, 120)])
+    door = Zone("door", [(0, 0), (1, 0), (1, 1)])
+    tracker, visits = Tracker(2), Visits(["person", "cat"], [gate])
+    events = []
+    for index in range(30):
+        x = 10 + 4 * index
+        rgb = picture((x, 90))
+        frame = Frame(index, index / RATE, DATE + index / RATE, rgb[..., 1], rgb.view)
+        found = Found(np.float32([[x - 6, 60, x + 6, 90]]), np.float32([0.9]), np.int32([0]))
+        if index == 20:
+            visits.zones = [door]
+        events += visits.update(frame, tracker.tracks, tracker.update(frame.time, found))
+    assert kinds(events) == [("began", None), ("entered", "gate"), ("left", "gate")]
+    assert visits.open[0].zones == [("gate", events[1].date, DATE + 2.0)]
+
+
 def test_a_visit_that_ends_in_a_zone_leaves_it():
     gate = Zone("gate", [(60, 0), (160, 0), (160, 120), (60, 120)])
     _, events = watch([10 + 3 * i for i in range(36)], [gate])

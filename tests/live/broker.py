@@ -122,7 +122,9 @@ class Paced:
             yield frame
 
 
-def watched(folder: Path, source: Any, address: Address, meanwhile: Any = None, **given: Any) -> Any:
+def watched(
+    folder: Path, source: Any, address: Address, meanwhile: Any = None, **given: Any
+) -> Any:
     """All events of a watch, as its broker had to get them."""
     store = Store(folder, outbox=True)
     said: list[str] = []
@@ -195,7 +197,7 @@ def test_a_watch_that_is_killed_sends_what_it_had_stored(tmp_path, mosquitto):
     options = ["--events", str(tmp_path / "yard"), "--mqtt", f"127.0.0.1:{mosquitto.port}"]
     command = [sys.executable, script, "--source", source, "--loop", "--json", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    until(lambda: subscriber.events(), 30)
+    until(subscriber.events, 30)
     process.kill()
     process.communicate()
     until(lambda: subscriber.last("linnet/yard/status") == "offline", 60)  # its last will
@@ -223,7 +225,9 @@ def test_state_and_discovery(tmp_path, mosquitto):
         until(lambda: not store.unsent())
     store.close()
     until(lambda: subscriber.last("linnet/yard/status") == "offline")
-    seen = [json.loads(text) for name, text, _ in subscriber.messages if name == "linnet/yard/state"]
+    seen = [
+        json.loads(text) for name, text, _ in subscriber.messages if name == "linnet/yard/state"
+    ]
     assert {state["count"]["person"] for state in seen} == {0, 1}
     assert {state["zones"].get("gate/1", 0) for state in seen} == {0, 1}
     prefix = "homeassistant/binary_sensor/linnet_yard"
@@ -265,9 +269,7 @@ def test_a_password_and_a_certificate(tmp_path):
     lines += [f"keyfile {tmp_path}/own.key", f"password_file {made}", "allow_anonymous false"]
     mosquitto = Mosquitto(tmp_path, *lines)
     authority = str(tmp_path / "ca.crt")
-    subscriber = Subscriber(
-        mosquitto.port, user="owl", password="tu whit", authority=authority
-    )
+    subscriber = Subscriber(mosquitto.port, user="owl", password="tu whit", authority=authority)
     address = Address.parse(f"mqtts://owl:tu%20whit@localhost:{mosquitto.port}/tree")
     events, said = watched(tmp_path / "yard", Paced(1, 0), address, authority=authority)
     until(lambda: len(subscriber.events()) == len(events))
@@ -279,12 +281,12 @@ def test_a_password_and_a_certificate(tmp_path):
         (f"mqtts://owl:tu%20whit@localhost:{mosquitto.port}", {}),
     ):
         store = Store(tmp_path / "other", outbox=True)
-        said = []
         watch = Watch(Paced(1, 0), RedBoxes(), store=store, rate=None, say=said.append)
         with Broker(watch, store, Address.parse(other), **given):
             assert len(list(watch.events())) == 2
             until(lambda: said)
-            assert "events wait until it is back" in said[0]
+        assert "events wait until it is back" in said[0]
+        said.clear()
         assert store.unsent()
         store.close()
     subscriber.close()

@@ -28,6 +28,7 @@ from yards import HEIGHT, RATE, WIDTH, walk
 from linnet.watch.access import set_password
 
 PASSWORD = "what the owl saw"
+PICTURES = 46  # in which somebody walks by once
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -40,7 +41,7 @@ class Running:
             stream = container.add_stream("libx264", rate=RATE, options={"g": "10"})
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             stream.codec_context.time_base = Fraction(1, RATE)
-            for index in range(60):
+            for index in range(PICTURES):
                 picture = av.VideoFrame.from_ndarray(walk(index), format="rgb24")
                 container.mux(stream.encode(picture))
             container.mux(stream.encode())
@@ -206,7 +207,7 @@ def check_zones(running: Running, browser: Any) -> None:
     draw(browser, "sky", [(0.1, 0.05), (0.9, 0.05), (0.9, 0.3), (0.1, 0.3)])
     time.sleep(0.3)
     before = len(running.events)
-    time.sleep(7)  # a whole walk, outside of it
+    time.sleep(1.1 * PICTURES / RATE)  # a whole walk, outside of it
     assert [e for _, e in running.events[before:] if e["event"] in ("began", "entered")] == []
     draw(browser, "path", [(0.3, 0.6), (0.8, 0.6), (0.8, 0.95), (0.3, 0.95)])
     before = len(running.events)
@@ -226,7 +227,9 @@ def check_zones(running: Running, browser: Any) -> None:
 
 def check_a_visit(browser: Any) -> None:
     until(lambda: "video" in find(browser, "#visits").text)
-    item = next(i for i in browser.find_elements(By.CSS_SELECTOR, "#visits li") if "video" in i.text)
+    item = next(
+        i for i in browser.find_elements(By.CSS_SELECTOR, "#visits li") if "video" in i.text
+    )
     item.find_element(By.TAG_NAME, "button").click()
     until(lambda: find(browser, "#visit").is_displayed())
     play = """
@@ -234,7 +237,8 @@ def check_a_visit(browser: Any) -> None:
         const fail = () => done(`error ${video.error && video.error.message}`);
         video.onerror = fail;
         if (video.error) fail();
-        video.ontimeupdate = () => video.currentTime > 0.5 && done([video.videoWidth, video.videoHeight]);
+        const size = () => [video.videoWidth, video.videoHeight];
+        video.ontimeupdate = () => video.currentTime > 0.5 && done(size());
         video.play();
     """
     assert browser.execute_async_script(play) == [WIDTH, HEIGHT]

@@ -1,6 +1,6 @@
 """`linnet watch` on the tests' yard, with the detector of what walks there: for the live tests.
 
-    python tests/live/yard.py OPTIONS...    # of linnet watch
+python tests/live/yard.py OPTIONS...    # of linnet watch
 """
 
 from __future__ import annotations

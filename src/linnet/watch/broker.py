@@ -50,7 +50,8 @@ class Address(NamedTuple):
         except ValueError:
             parts, host, port = urlsplit(""), None, None
         name = unquote(parts.path.strip("/"))
-        if not host or parts.scheme not in ("mqtt", "mqtts") or re.search(r"[/+#\0]", name):
+        odd = parts.query or parts.fragment or re.search(r"[/+#\0]", name)
+        if not host or odd or parts.scheme not in ("mqtt", "mqtts"):
             raise ValueError(
                 f"{short(shown(text))}: expected HOST or mqtt[s]://[USER@]HOST[:PORT][/NAME]"
             )
