@@ -27,7 +27,7 @@ def test_addresses(text, address):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "http://hub", "hub:x", "hub:99999", "mqtt://hub/a/b", "hub/#"]
+    "text", ["", "http://hub", "hub:x", "hub:99999", "mqtt://hub/a/b", "hub/#x"]
 )
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValueError, match="expected HOST or"):
