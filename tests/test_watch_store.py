@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from yards import picture
+from yards import picture, until
 
 from linnet.watch import History, Store, Visit
 from linnet.watch.history import DATABASE
@@ -35,14 +35,6 @@ def save(store: Store, *args, jpeg: bytes | None = JPEG, **fields) -> None:
 
 def pictures(folder: Path) -> set[str]:
     return {f"{PICTURES}/{path.name}" for path in (folder / PICTURES).iterdir()}
-
-
-def wait_for(what) -> None:
-    for _ in range(1000):
-        if what():
-            return
-        time.sleep(0.01)
-    raise AssertionError("nothing came of it within 10 s")
 
 
 def test_what_was_saved_is_found(tmp_path):
@@ -191,9 +183,9 @@ def test_the_recorder_waits_for_a_full_disk_and_loses_nothing(tmp_path, monkeypa
     for number in range(1, 6):
         recorder.put(visit(number, 1e9 + number, ended=None, picture=picture((20, 90))))
         recorder.put(visit(number, 1e9 + number))
-    wait_for(lambda: said)
+    until(lambda: said)
     full = False
-    wait_for(lambda: len(store.visits()) == 5)
+    until(lambda: len(store.visits()) == 5)
     assert recorder.close() == 0
     assert [v["id"] for v in store.visits()] == [5, 4, 3, 2, 1]
     assert all(v["snapshot"] and v["ended"] for v in store.visits())

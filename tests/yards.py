@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Callable
 
 import av
 import numpy as np
@@ -63,6 +65,17 @@ class RedBoxes:
             score = [0.9] * any_
             found.append((np.float32(box).reshape(-1, 4), np.float32(score), np.int32([0] * any_)))
         return found
+
+
+def until(what: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """What a function returns, once that is something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"nothing came of it within {seconds} s")
 
 
 def video(path: Path, make=walk, count: int = 60) -> Path:

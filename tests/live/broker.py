@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 from paho.mqtt import client as mqtt
-from yards import RedBoxes, walk
+from yards import Pictures, RedBoxes, until, video, walk
 
 from linnet.watch import Store, Watch
 from linnet.watch.broker import Address, Broker
 
-sys.path.insert(0, str(Path(__file__).parent))
 MOSQUITTO = "/usr/sbin/mosquitto"
 
 
@@ -96,16 +95,6 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
         made.stop()
 
 
-def until(what: Any, seconds: float = 15.0) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("nothing came of it in time")
-
-
 class Paced:
     """Pictures of walkers who come again and again, as a camera has them but four times as fast."""
 
@@ -115,8 +104,6 @@ class Paced:
         self.walks, self.pause = walks, pause
 
     def frames(self):
-        from yards import Pictures
-
         for frame in Pictures(lambda i: walk(i % 110), 110 * self.walks).frames():
             time.sleep(self.pause)
             yield frame
@@ -191,8 +178,6 @@ def test_events_of_a_watch_without_a_broker_are_sent_by_the_next(tmp_path, mosqu
 def test_a_watch_that_is_killed_sends_what_it_had_stored(tmp_path, mosquitto):
     subscriber = Subscriber(mosquitto.port)
     script = str(Path(__file__).with_name("yard.py"))
-    from yards import video
-
     source = str(video(tmp_path / "yard.mp4", lambda i: walk(i % 110), 330))
     options = ["--events", str(tmp_path / "yard"), "--mqtt", f"127.0.0.1:{mosquitto.port}"]
     command = [sys.executable, script, "--source", source, "--loop", "--json", *options]

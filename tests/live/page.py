@@ -23,7 +23,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
-from yards import HEIGHT, RATE, WIDTH, walk
+from yards import HEIGHT, RATE, WIDTH, until, walk
 
 from linnet.watch.access import set_password
 
@@ -102,16 +102,6 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
     driver.kind = request.param
     yield driver
     driver.quit()
-
-
-def until(what: Any, seconds: float = 10.0) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("nothing came of it in time")
 
 
 def find(browser: Any, selector: str) -> Any:

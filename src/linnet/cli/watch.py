@@ -189,7 +189,7 @@ def run(args: argparse.Namespace) -> Result | int:
 def _enter_ends(
     stack: contextlib.ExitStack, args: argparse.Namespace, watch: Watch, store: Store
 ) -> None:
-    """What the libraries of are needed by nobody else is imported for those who ask for it."""
+    """Has the events go where the options say; libraries are imported by those alone."""
     if args.snapshot_every or args.record:
         from ..watch.clips import Clips, Timed
 
@@ -209,7 +209,8 @@ def _enter_ends(
                 "--web needs Tornado: pip install linnet[watch], or Debian's python3-tornado"
             ) from None
         page = stack.enter_context(Page(watch, store, *args.web))
-        _say(f"the page is at http://{page.name}:{page.port}/")
+        name = f"[{page.name}]" if ":" in page.name else page.name
+        _say(f"the page is at http://{name}:{page.port}/")
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -204,9 +204,8 @@ class Store(History):
     def unsent(self, most: int = 100) -> list[tuple[int, str]]:
         """Numbers and JSON of events that wait to be sent, the oldest first."""
         query = "SELECT id, event FROM outbox ORDER BY id LIMIT ?"
-        return [
-            (int(number), str(event)) for number, event in self._database.execute(query, [most])
-        ]
+        with self._writing:  # none that is not committed yet
+            return self._database.execute(query, [most]).fetchall()
 
     def sent(self, number: int) -> None:
         """Forgets an event that has arrived."""
@@ -226,12 +225,8 @@ class Store(History):
         """The number and path of a clip or picture that is about to be written."""
         folder, suffix = MEDIA[kind]
         with self._transaction() as database:
-            number = int(
-                database.execute(
-                    "INSERT INTO media (kind, began) VALUES (?, ?)", [kind, began]
-                ).lastrowid
-                or 0
-            )
+            insert = "INSERT INTO media (kind, began) VALUES (?, ?)"
+            number = int(database.execute(insert, [kind, began]).lastrowid or 0)
             name = f"{folder}/{number:08d}{suffix}"
             database.execute("UPDATE media SET file = ? WHERE id = ?", [name, number])
         return number, self.folder / name
@@ -343,8 +338,9 @@ class Store(History):
             )
         for name in filter(None, visits.values()):
             (self.folder / name).unlink(missing_ok=True)
-        self._database.execute("PRAGMA incremental_vacuum").fetchall()
-        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with self._writing:
+            self._database.execute("PRAGMA incremental_vacuum").fetchall()
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return len(visits)
 
     def size(self) -> int:
