@@ -16,12 +16,12 @@ from typing import Any
 from ..text import finite, megabytes, number, short, table
 from ..watch import Event, History, Store, Watch, Zone, open_source
 from ..watch.pipeline import RATE, SURE, UNSURE
+from ..watch.store import KEPT_BYTES, KEPT_DAYS, KEPT_MEDIA
 from .detect import got_model
 from .inputs import named
 from .options import count, positive, size
 from .result import Result
 
-KEPT_DAYS, KEPT_SIZE, KEPT_MEDIA = 30.0, "1G", "4G"
 RECORDED = 5.0  # seconds before and after a visit
 
 
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--keep-size",
         type=size,
-        default=size(KEPT_SIZE),
+        default=KEPT_BYTES,
         metavar="BYTES",
         help="delete the oldest beyond this, as 500M (default: 1G)",
     )
@@ -103,7 +103,7 @@ def _add_ends(group: Any) -> None:
     add(
         "--keep-media",
         type=size,
-        default=size(KEPT_MEDIA),
+        default=KEPT_MEDIA,
         metavar="BYTES",
         help="delete the oldest clips and pictures of those two beyond this (default: 4G)",
     )

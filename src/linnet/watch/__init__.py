@@ -19,7 +19,7 @@ from typing import Callable
 from .history import History
 from .pipeline import SURE, UNSURE, Look, Watch
 from .sources import Frame, Source, open_source
-from .store import Store
+from .store import KEPT_BYTES, KEPT_DAYS, KEPT_MEDIA, Store
 from .tracker import Track, Tracker
 from .visits import Event, Visit, Zone
 
@@ -57,8 +57,9 @@ def watch(
     source: as open_source has it. model, classes, threads: of a linnet.detect.Detector; by default
     the one that comes with linnet. threshold: score from which a detection is sure. zones: only
     visits to them are reported; a Zone or "NAME:x,y,x,y,x,y". events: a folder where visits are
-    stored; record: with clips, from so many seconds before to as many after. say: told in a
-    sentence what an owner should know, as that the camera is lost.
+    stored, 30 days and 1 GB of them at most; record: with clips, 4 GB at most, from so many seconds
+    before to as many after. say: told in a sentence what an owner should know, as that the camera
+    is lost.
 
     ValueError or OSError for bad input, when the first event is asked for. Closing the iterator
     ends all visits and stores them.
@@ -70,8 +71,9 @@ def watch(
     detector = Detector(model or YARD, None, classes, UNSURE * threshold, threads)
     parsed = [Zone.parse(zone) if isinstance(zone, str) else zone for zone in zones]
     with ExitStack() as stack:
-        store = Store(events) if events is not None else None
-        if store is not None:
+        store = None
+        if events is not None:
+            store = Store(events, KEPT_DAYS, KEPT_BYTES, KEPT_MEDIA)
             stack.callback(store.close)
         made = Watch(
             open_source(source), detector, zones=parsed, store=store, sure=threshold, say=say

@@ -29,6 +29,7 @@ from .visits import Event, Visit
 
 PICTURES, LOCK = "snapshots", "lock"
 MEDIA = {CLIP: ("clips", ".mp4"), TIMED: ("pictures", ".jpg")}  # folder and suffix of each kind
+KEPT_DAYS, KEPT_BYTES, KEPT_MEDIA = 30.0, 1 << 30, 1 << 32  # what is usually kept, at most
 QUALITY = 85  # of JPEG
 RETRY = 5.0  # seconds after which what could not be written is tried again
 MOST_WAITING, MOST_PICTURES = (
