@@ -1,5 +1,5 @@
 // What algorithms of quantized layers share: how sums of products of integers become integers, or
-// reals, again (see Requantization in kernels/kernels.h, and docs/architecture.md).
+// reals, again (see Rounding in kernels/kernels.h, and docs/architecture.md).
 #pragma once
 
 #include <string>
@@ -15,7 +15,8 @@ struct ByteRange {
   explicit ByteRange(DType type)
       : low(type == DType::kI8 ? -128 : 0), high(type == DType::kI8 ? 127 : 255) {}
 };
-constexpr uint32_t flip_of(DType type) { return type == DType::kI8 ? 0x80808080u : 0; }
+constexpr uint32_t kFlip = 0x80808080u;
+constexpr uint32_t flip_of(DType type) { return type == DType::kI8 ? kFlip : 0; }
 // The zero point of an operand whose bytes have been turned to unsigned ones.
 inline int32_t unsigned_zero(const Operand& o) {
   return o.zero + (o.dtype == DType::kI8 ? 128 : 0);
@@ -29,7 +30,7 @@ struct StepLimits {
 
 // The integers that a weighted layer's sums become first, where there are others before y's.
 Between between_of(const Problem& problem);
-// All of a Requantization but the scales.
+// What sums become, but for the scales.
 Rounding rounding(const Problem& problem);
 // The scale of what sums are scaled to first: of y, or of integers between.
 float sums_to(const Problem& problem);

@@ -79,8 +79,8 @@ void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
     tile.rows = a.window.kernel[0], tile.cols = a.window.kernel[1];
     tile.w = o.weights[kIntegerWeights];
     tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]);
-    static_cast<Rounding&>(tile.end) = a.end;
-    tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]);
+    tile.end = a.end;
+    tile.scale = static_cast<const float*>(o.weights[kIntegerScales]);
     tile.channels = a.channels, tile.pixels = a.y.dims.w, tile.y_pixel = y_pixel;
     for (int64_t r = first; r < last; ++r) {
       const int64_t at = image * a.y.image(width) + r * a.y.dims.w * y_pixel;

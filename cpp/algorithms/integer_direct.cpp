@@ -1,7 +1,7 @@
 // Convolutions and fully connected layers of integers, without im2col: register tiles over pixels x
-// output channels as in direct.cpp, of sums in int32, which are exact. Where the CPU multiplies
-// bytes (VNNI), tiles read the image as it lies; elsewhere bands of it are copied as int16, less
-// their zero point.
+// output channels as in direct.cpp, of sums in int32, which are exact. Where there are tiles of
+// bytes (VNNI, NEON), they read the image as it lies; elsewhere bands of it are copied as int16,
+// less their zero point.
 
 #include <algorithm>
 #include <cmath>
@@ -59,7 +59,7 @@ struct IntegerConv {
   int64_t thread_bytes;
   double cycles;
 
-  IntegerConv(const Problem& p, const Kernels& kernels);
+  IntegerConv(const Problem& p, const Kernels& kernels, bool any_bytes = true);
   int64_t taps() const { return outer * middle * inner; }
   int64_t input_rows(int64_t output_rows) const {
     return flat ? output_rows : (output_rows - 1) * window.stride[0] + window.extent(0);
@@ -73,7 +73,7 @@ struct IntegerConv {
   void choose_bands(const Kernels& kernels);
 };
 
-IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
+IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels, bool any_bytes)
     : window(window_of(p)),
       n(p.n),
       groups(groups_of(p)),
@@ -82,7 +82,7 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels)
       y(p.y),
       threads(p.threads),
       end(rounding(p)) {
-  bytes = kernels.bytes.vecs > 0 && p.weights() == DType::kI8;
+  bytes = any_bytes && kernels.bytes.vecs > 0 && p.weights() == DType::kI8;
   const IntegerTiles& tiles = tiles_of(kernels, bytes);
   const int width = kernels.width;
   const int64_t pixels = x.dims.h * x.dims.w;
@@ -132,7 +132,8 @@ double IntegerConv::line(const IntegerTiles& tiles, int64_t count, int each) con
   const double rate =
       tiles.by_lane && element() == 2 ? 1.5 : 1;  // sums are instructions of their own
   const double step = std::max(rate * each * cols, 4.0) + 0.3 * (each + cols);
-  const double taps = static_cast<double>(outer * middle * inner) * (tiles.by_lane ? 1 : 4);
+  const double steps = tiles.pairs ? 6 : tiles.by_lane ? 1 : 4;  // of a group
+  const double taps = static_cast<double>(outer * middle * inner) * steps;
   return static_cast<double>(count) * parts *
          (taps * step + kRunCycles * static_cast<double>(outer * middle) + kTileCycles +
           4 * each * cols);
@@ -275,7 +276,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
   tile.x_col = a.step;
   tile.x_outer = a.x_outer, tile.x_middle = a.x_middle;
   tile.outer = a.outer, tile.middle = a.middle, tile.inner = a.inner;
-  tile.flip = flip_of(a.x.dtype);
+  tile.flip = tiles.pairs ? ~flip_of(a.x.dtype) & kFlip : flip_of(a.x.dtype);
   tile.y_col = y_pixel;
   const int64_t all = a.panels * a.groups;
   for (int64_t panel = all * part / a.splits; panel < all * (part + 1) / a.splits; ++panel) {
@@ -285,8 +286,8 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
     tile.w = static_cast<const char*>(o.weights[kIntegerWeights]) +
              (group * (padded / width) + vector) * vector_bytes;
     tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]) + table;
-    static_cast<Rounding&>(tile.end) = a.end;
-    tile.end.scale = static_cast<const float*>(o.weights[kIntegerScales]) + table;
+    tile.end = a.end;
+    tile.scale = static_cast<const float*>(o.weights[kIntegerScales]) + table;
     const char* x_group = x + group * a.channels * a.element();
     for (int64_t r = first; r < last; ++r) {
       const int64_t cols = r + 1 < a.rows ? a.row : a.last_row;
@@ -294,13 +295,17 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
       const char* line = x_group + (r - first) * (a.flat ? 1 : a.window.stride[0]) * a.x_row;
       const int64_t at = (a.flat ? r * a.row : (image * a.rows + r) * a.row) * y_pixel +
                          group * each + vector * width;
-      for (int64_t t = 0; t < parts; ++t) {
-        const int64_t begin = cols * t / parts, stop = cols * (t + 1) / parts;
+      // As many pixels to each tile as can be, one more to the first of them.
+      int64_t begin = 0, few = cols / parts;
+      for (const int64_t wide : {few + 1, few}) {
+        tile.count = wide == few ? parts - cols % parts : cols % parts;
+        if (tile.count == 0) continue;
         const int64_t number = at + begin * y_pixel;
         tile.x = line + begin * tile.x_col;
         tile.y = static_cast<char*>(o.y) + number * y_size;
         if (o.operand) tile.z = static_cast<const char*>(o.operand) + number;
-        tiles.tile[vecs][stop - begin](tile);
+        tiles.tile[vecs][wide](tile);
+        begin += tile.count * wide;
       }
       if (a.splits > 1)
         look_up(o, static_cast<char*>(o.y) + at * y_size, cols, y_pixel, vecs * width);
@@ -322,7 +327,28 @@ void run_integer_conv(const IntegerConv& a, const Operands& o) {
 
 constexpr auto kCode = plan_code<&run_integer_conv>("integer_conv");
 
-// Weights as [group][vector][outer][middle][inner][width][group], or [group][width] at the end,
+// Which of a tap's weights, of what channel of a vector, lies at a place of a group's.
+struct Place {
+  int64_t lane, number;
+  Place(const IntegerTiles& tiles, int width, int64_t at) {
+    lane = tiles.by_lane ? at / tiles.group : at % width;
+    number = tiles.by_lane ? at % tiles.group : at / width;
+    if (!tiles.pairs) return;
+    lane = at / 2 % width;
+    number = (lane + at / 2 / width) % width * 2 + at % 2;
+  }
+};
+
+// Whether a CPU that sums pairs of products in 16 bits has all sums of these weights.
+bool pairs_fit(const int8_t* w, size_t count, int width) {
+  const size_t turn = 2 * static_cast<size_t>(width);
+  for (size_t i = 0; i < count; ++i) {
+    if (i / turn % 2 == 0 && w[i] == -128 && w[i + turn] == -128) return false;
+  }
+  return true;
+}
+
+// Weights as [group][vector][outer][middle][inner][width][group], or as else IntegerTiles has them,
 // where the vectors of a panel lie side by side.
 template <typename T>
 void pack(const Problem& p, const IntegerConv& a, const IntegerTiles& tiles, int width,
@@ -339,9 +365,9 @@ void pack(const Problem& p, const IntegerConv& a, const IntegerTiles& tiles, int
         for (int64_t i = 0; i < per_tap; ++i) {
           for (int v = 0; v < vecs; ++v) {
             for (int64_t at = 0; at < group * width; ++at, ++out) {
-              const int64_t lane = tiles.by_lane ? at / group : at % width;
-              const int64_t c = i * group + (tiles.by_lane ? at % group : at / width);
-              const int64_t k = (panel * a.vecs + v) * width + lane;
+              const Place place(tiles, width, at);
+              const int64_t c = i * group + place.number;
+              const int64_t k = (panel * a.vecs + v) * width + place.lane;
               const bool there = k < each && c < a.channels;
               const int64_t row = g * each + k;
               *out = there ? static_cast<T>(from.integer(row, row * taps + c * rows * cols + tap))
@@ -370,28 +396,39 @@ class IntegerDirect final : public Algorithm {
   Plan prepare(const Problem& p, const Weight* weight, const Weight* bias,
                const Context& context) const override {
     const Kernels& kernels = context.kernels;
-    const IntegerConv a(p, kernels);
-    const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
-    const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") + " g" +
-                                std::to_string(a.groups) + " v" + std::to_string(kernels.width) +
-                                "x" + std::to_string(a.vecs) + " " + std::to_string(a.channels) +
-                                "x" + std::to_string(window_of(p).kernel[0]);
-    auto packed = context.weights.get_bytes(
-        weight, packing, packed_bytes(p, a, kernels), [&](const Weight& loaded, void* out) {
-          if (a.bytes) {
-            pack(p, a, tiles, kernels.width, loaded, static_cast<int8_t*>(out));
-          } else {
-            pack(p, a, tiles, kernels.width, loaded, static_cast<int16_t*>(out));
-          }
-        });
+    IntegerConv a(p, kernels);
+    auto packed = pack_for(p, a, *weight, context);
+    if (a.bytes && kernels.bytes.pairs &&
+        !pairs_fit(reinterpret_cast<const int8_t*>(packed->data()), packed->size(), kernels.width)) {
+      a = IntegerConv(p, kernels, false);
+      packed = pack_for(p, a, *weight, context);
+    }
+    const int32_t zero = unsigned_zero(p.x) - (kernels.bytes.pairs ? 128 : 0);
     const IntegerTables tables =
-        integer_tables(p, *weight, bias, a.groups, kernels.width, a.bytes ? unsigned_zero(p.x) : 0);
+        integer_tables(p, *weight, bias, a.groups, kernels.width, a.bytes ? zero : 0);
     return make_plan(
         kCode, a, context, static_cast<size_t>(a.threads * a.thread_bytes),
         {packed, plan_table(tables.bias), plan_table(tables.scales), plan_table(table_after(p))});
   }
 
  private:
+  static WeightStore::Buffer pack_for(const Problem& p, const IntegerConv& a, const Weight& weight,
+                       const Context& context) {
+    const Kernels& kernels = context.kernels;
+    const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
+    const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") + " g" +
+                                std::to_string(a.groups) + " v" + std::to_string(kernels.width) +
+                                "x" + std::to_string(a.vecs) + " " + std::to_string(a.channels) +
+                                "x" + std::to_string(window_of(p).kernel[0]);
+    return context.weights.get_bytes(
+        &weight, packing, packed_bytes(p, a, kernels), [&](const Weight& loaded, void* out) {
+          if (a.bytes) {
+            pack(p, a, tiles, kernels.width, loaded, static_cast<int8_t*>(out));
+          } else {
+            pack(p, a, tiles, kernels.width, loaded, static_cast<int16_t*>(out));
+          }
+        });
+  }
   static size_t packed_bytes(const Problem& p, const IntegerConv& a, const Kernels& kernels) {
     return static_cast<size_t>(a.groups * round_up(p.y.dims.c / a.groups, kernels.width) *
                                a.taps() * tiles_of(kernels, a.bytes).group * a.element());

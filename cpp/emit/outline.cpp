@@ -64,6 +64,7 @@ void each(const Visit& visit, const std::string& name, IntegerTiles& tiles) {
   each<kSlot>(visit, name + ".tile", tiles.tile);
   visit.number(name + ".group", tiles.group);
   visit.number(name + ".by_lane", tiles.by_lane);
+  visit.number(name + ".pairs", tiles.pairs);
 }
 template <size_t kSlot, typename Visit>
 void each(const Visit& visit, const std::string& name, DepthwiseIntegers& rows) {

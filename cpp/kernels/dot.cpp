@@ -80,7 +80,7 @@ class DepthwiseMany {
         gather(w + (g * kTaps + c) * 64, groups_ * kTaps * 64, weights_[g][c]);
     }
     gather(t.bias + channel_, 64, bias_);
-    gather(t.end.scale + channel_, 64, scale_);
+    gather(t.scale + channel_, 64, scale_);
   }
 
   void run() const {

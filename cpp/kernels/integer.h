@@ -1,5 +1,5 @@
 // What kernels of integers share: sums of products in register tiles, and what becomes of them (see
-// Requantization). Compiled without contraction of products and sums to one rounding, so that every
+// Rounding). Compiled without contraction of products and sums to one rounding, so that every
 // instruction set gives the same numbers.
 #pragma once
 
@@ -160,7 +160,7 @@ LINNET_INLINE Vec within(Vec v, float low, float high) {
   return min(max(v, splat(low)), splat(high));
 }
 
-LINNET_INLINE bool is_plain(const Requantization& end, const void* z) {
+LINNET_INLINE bool is_plain(const Rounding& end, const void* z) {
   return !z && !end.between && !end.real;
 }
 
@@ -170,10 +170,10 @@ struct Plain {
   Vec scale[kVecs], low, high;
   Ints zero;
 
-  LINNET_INLINE explicit Plain(const Requantization& end)
+  LINNET_INLINE Plain(const Rounding& end, const float* scales)
       : low(splat(end.low)), high(splat(end.high)), zero(shift(end.zero)) {
     LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) scale[v] = load(end.scale + v * kWidth);
+    for (int v = 0; v < kVecs; ++v) scale[v] = load(scales + v * kWidth);
   }
   LINNET_INLINE void pixel(const Ints (&acc)[kVecs], char* to) const {
     Ints q[kVecs];
@@ -187,18 +187,18 @@ struct Plain {
 // Sums of kCols pixels of kVecs vectors of channels, as `end` says, to y. What bytes are written
 // may be anything to a compiler, `end` too, of which copies stay in registers.
 template <int kVecs, int kCols>
-LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], const Requantization& given,
-                              const void* z, void* y, ptrdiff_t y_col) {
-  const Requantization end = given;
+LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], const Rounding& given,
+                              const float* scales, const void* z, void* y, ptrdiff_t y_col) {
+  const Rounding end = given;
   const char* from = static_cast<const char*>(z);
   char* to = static_cast<char*>(y);
   Vec scale[kVecs];
   LINNET_UNROLL
-  for (int v = 0; v < kVecs; ++v) scale[v] = load(end.scale + v * kWidth);
+  for (int v = 0; v < kVecs; ++v) scale[v] = load(scales + v * kWidth);
   const Vec low = splat(end.low), high = splat(end.high);
   const Ints zero = shift(end.zero);
   if (is_plain(end, z)) {
-    const Plain<kVecs> plain(end);
+    const Plain<kVecs> plain(end, scales);
     LINNET_UNROLL
     for (int p = 0; p < kCols; ++p, to += y_col) plain.pixel(acc[p], to);
     return;
@@ -251,10 +251,18 @@ struct IntegerColumns {
   }
 };
 
+// The tile behind t, of so many pixels.
+LINNET_INLINE void to_next(IntegerTile& t, ptrdiff_t pixels) {
+  const ptrdiff_t numbers = pixels * t.y_col;
+  t.x = static_cast<const char*>(t.x) + pixels * t.x_col;
+  t.y = static_cast<char*>(t.y) + numbers * static_cast<ptrdiff_t>(t.end.real ? sizeof(float) : 1);
+  if (t.z) t.z = static_cast<const char*>(t.z) + numbers;
+}
+
 // Dot has kStep, the bytes of a group of x; kWeights, those of a vector's weights for it; and
 // step(acc, columns, weights, flip), which adds the products of one group to every accumulator.
 template <typename Dot, int kVecs, int kCols>
-void integer_tile(const IntegerTile& t) {
+LINNET_INLINE void one_integer_tile(const IntegerTile& t) {
   Ints acc[kCols][kVecs];
   LINNET_UNROLL
   for (int p = 0; p < kCols; ++p) {
@@ -275,7 +283,14 @@ void integer_tile(const IntegerTile& t) {
       }
     }
   }
-  requantize<kVecs, kCols>(acc, t.end, t.z, t.y, t.y_col);
+  requantize<kVecs, kCols>(acc, t.end, t.scale, t.z, t.y, t.y_col);
+}
+
+template <typename Dot, int kVecs, int kCols>
+void integer_tile(const IntegerTile& first) {
+  IntegerTile t = first;
+  for (ptrdiff_t i = 0; i < first.count; ++i, to_next(t, kCols))
+    one_integer_tile<Dot, kVecs, kCols>(t);
 }
 
 // Depthwise convolutions: a vector of channels of some rows of a column of the image, of which it
@@ -283,7 +298,7 @@ void integer_tile(const IntegerTile& t) {
 // in. Rows has kGroup; column(x, x_row, rows, flip), the vector of groups; and dot(acc, w, column).
 template <typename Rows, int kPixels, int kTaps, int kStride>
 void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w,
-                      const int32_t* bias, const Requantization& end, const void* z, void* y) {
+                      const int32_t* bias, const float* scales, const void* z, void* y) {
   Ints acc[kPixels][1];
   LINNET_UNROLL
   for (int p = 0; p < kPixels; ++p) acc[p][0] = load_ints(bias);
@@ -315,22 +330,20 @@ void depthwise_pixels(const IntegerDepthwise& t, const uint8_t* x, const char* w
     }
     w += t.cols * static_cast<ptrdiff_t>(kWidth * sizeof(int32_t));
   }
-  requantize<1, kPixels>(acc, end, z, y, t.y_pixel);
+  requantize<1, kPixels>(acc, t.end, scales, z, y, t.y_pixel);
 }
 
 // All pixels of one vector of channels; the last ones of a row are computed with some before them.
 template <typename Rows, int kTaps, int kStride>
 void depthwise_row(const IntegerDepthwise& t, ptrdiff_t vector) {
   const ptrdiff_t channel = vector * kWidth;
-  Requantization end = t.end;
-  end.scale += channel;
   const ptrdiff_t groups = (t.rows + Rows::kGroup - 1) / Rows::kGroup;
   const char* w = static_cast<const char*>(t.w) +
                   vector * groups * t.cols * static_cast<ptrdiff_t>(kWidth * sizeof(int32_t));
-  const ptrdiff_t y_size = end.real ? sizeof(float) : 1;
+  const ptrdiff_t y_size = t.end.real ? sizeof(float) : 1;
   const auto pixels = [&](ptrdiff_t p, auto run) {
     const ptrdiff_t at = p * t.y_pixel + channel;
-    run(t, t.x + p * t.x_pixel + channel, w, t.bias + channel, end,
+    run(t, t.x + p * t.x_pixel + channel, w, t.bias + channel, t.scale + channel,
         t.z ? static_cast<const char*>(t.z) + at : nullptr, static_cast<char*>(t.y) + at * y_size);
   };
   constexpr ptrdiff_t kMany = Rows::kPixels, kFew = 4;
@@ -350,7 +363,7 @@ void depthwise_row(const IntegerDepthwise& t, ptrdiff_t vector) {
 // The channels behind the first `done`, whose weights are by `group` rows.
 LINNET_INLINE IntegerDepthwise behind(const IntegerDepthwise& t, ptrdiff_t done, ptrdiff_t group) {
   IntegerDepthwise rest = t;
-  rest.x += done, rest.channels -= done, rest.bias += done, rest.end.scale += done;
+  rest.x += done, rest.channels -= done, rest.bias += done, rest.scale += done;
   const auto bytes = static_cast<ptrdiff_t>(sizeof(int32_t));
   rest.w = static_cast<const char*>(t.w) + done * ((t.rows + group - 1) / group) * t.cols * bytes;
   rest.y = static_cast<char*>(t.y) + done * (t.end.real ? bytes : 1);

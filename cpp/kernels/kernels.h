@@ -292,8 +292,8 @@ struct NormalizeRows {
   float a, b, c;  // as family::Normalize has them
 };
 
-// What sums of products of integers become (see IntegerTile and IntegerRows), in this order:
-//   v = float(sum) * scale, rounded to nearest even and kept within low and high, plus zero,
+// What sums of products of integers become (see IntegerTile and IntegerDepthwise), in this order:
+//   v = float(sum) * scale of the channel, rounded to nearest even and kept within low and high, plus zero,
 // which is ONNX's QLinearConv; or, where y is float32, v kept within the limits. Where there are
 // integers of a result between, the scaled sums become those first: rounded and kept within
 // between_low and between_high they are multiplied by `factor`. A residual z is added then, as
@@ -308,9 +308,6 @@ struct Rounding {
   float z_zero;   // counted as z is after its flip
   uint32_t flip;  // 0x80808080 where z is signed: then bytes of z are turned to unsigned ones
 };
-struct Requantization : Rounding {
-  const float* scale;  // of each output channel
-};
 
 // Output pixels of a convolution of integers, for some vectors of output channels:
 //   sum[p][v] = bias[v] + sum over taps of x[p * x_col + tap] * w[tap][v]
@@ -320,13 +317,15 @@ struct IntegerTile {
   const void* x;
   ptrdiff_t x_col, x_outer, x_middle;
   ptrdiff_t outer, middle, inner;  // inner: groups
-  uint32_t flip;                   // of bytes: 0x80808080 where x is signed
+  ptrdiff_t count;                 // such tiles, side by side
+  uint32_t flip;                   // of bytes: what turns them to those that the tile takes
   const void* w;                   // [outer][middle][inner][vecs][width][group]
   const int32_t* bias;
+  const float* scale;
   const void* z;  // residual, laid out like y; nullptr for none
   void* y;
   ptrdiff_t y_col;  // numbers
-  Requantization end;
+  Rounding end;
 };
 struct IntegerDepthwise;
 // A depthwise tile, and how many rows it takes at once: 4 of int8 or 2 of int16 weights.
@@ -337,13 +336,17 @@ struct DepthwiseIntegers {
 using IntegerKernel = void (*)(const IntegerTile&);
 
 // Tiles that take groups of so many numbers at once. Either x is int16, of numbers less their zero
-// point, and weights are int16; or bytes, taken as unsigned, and weights are int8.
+// point, and weights are int16; or bytes, and weights are int8.
 struct IntegerTiles {
   int vecs;  // 0 where there are none
   int cols[kMaxTileVecs + 1];
   IntegerKernel tile[kMaxTileVecs + 1][kMaxTileCols + 1];
   int group;
   bool by_lane;  // weights of a vector are [width][group]; else [group][width]
+  // Bytes are taken as int8, else as unsigned. Two products are summed in int16, which holds all
+  // but 2 * 128 * 128. Weights of a vector are [width][width][2], the group as pairs: turn r has
+  // that of each lane which is r further on, round and round; turns 0 and 1, 2 and 3 are summed.
+  bool pairs;
 };
 
 // Neighbouring output pixels of a depthwise convolution of integers, for some channels.
@@ -356,10 +359,11 @@ struct IntegerDepthwise {
   const void* w;
   ptrdiff_t channels;  // whole vectors
   const int32_t* bias;
+  const float* scale;
   const void* z;  // residual, laid out like y; nullptr for none
   void* y;
   ptrdiff_t pixels, y_pixel;
-  Requantization end;
+  Rounding end;
 };
 
 // Bytes side by side that stand for real numbers, and what becomes of them.

@@ -1,12 +1,34 @@
 // Kernels ordered for in-order ARM cores, in place of those the compiler made. schedule.py writes
 // the assembly and says how. An instruction set without any leaves its table as it is.
-#include "integer.h"
+#include "integer_depthwise.h"
 
 #if defined(LINNET_ISA_neon_vfpv4)
 
 __asm__(
 #include "scheduled_a32.inc"
 );
+
+namespace linnet {
+namespace {
+
+// What becomes of sums, as the assembly computes it, in vectors: with the rounder added, the bits of
+// a number are those of the rounder plus the rounded number. Taken off, and down to 16 bits, both
+// without overflow, numbers of any size end within the limits.
+struct PlainSteps {
+  Vec rounder;
+  Ints off;
+  int16x8_t low, high;
+
+  LINNET_INLINE explicit PlainSteps(const Rounding& end)
+      : rounder(splat(kRounder)),
+        off(splat_ints(0x4b400000 - end.zero)),
+        low(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.low) + end.zero))),
+        high(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.high) + end.zero))) {}
+};
+using IntegerTilesOfPairs = void (*)(const IntegerTile&, const PlainSteps&, Ints* sums);
+
+}  // namespace
+}  // namespace linnet
 
 extern "C" {
 // Defined by the assembly, local to this object.
@@ -21,15 +43,17 @@ LINNET_DIRECT(3);
 LINNET_DIRECT(4);
 LINNET_DIRECT(5);
 LINNET_DIRECT(6);
-#define LINNET_INTEGER(cols)                                                               \
-  LINNET_LOCAL linnet_a32_integer_##cols(const char* x, ptrdiff_t groups, ptrdiff_t x_col, \
-                                         const char* w, int32_t* sums)
+// Sums that are stored as they are, of a single tile, or none.
+#define LINNET_INTEGER(cols)                                                                      \
+  LINNET_LOCAL linnet_a32_integer_##cols(const linnet::IntegerTile&, const linnet::PlainSteps&, \
+                                         linnet::Ints* sums)
 LINNET_INTEGER(1);
 LINNET_INTEGER(2);
 LINNET_INTEGER(3);
 LINNET_INTEGER(4);
-LINNET_INTEGER(5);
-LINNET_INTEGER(6);
+// Whole tiles of four pixels of eight channels, whose weights are of two rows side by side.
+LINNET_LOCAL linnet_a32_depthwise_1(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
+LINNET_LOCAL linnet_a32_depthwise_2(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
 LINNET_LOCAL linnet_a32_gemv_2_f32(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_gemv_2_f16(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
@@ -107,29 +131,66 @@ LINNET_AT(WinogradOutput, y_col, 20);
 LINNET_AT(WinogradOutput, limits.low, 24);
 LINNET_AT(WinogradOutput, limits.high, 28);
 
-// A tile of integers whose runs of products are in assembly.
-using IntegerRun = void (*)(const char* x, ptrdiff_t groups, ptrdiff_t x_col, const char* w,
-                            int32_t* sums);
-template <int kCols, IntegerRun kRun>
-void integers(const IntegerTile& t) {
-  Ints acc[kCols][2];
-  for (int p = 0; p < kCols; ++p) {
-    for (int v = 0; v < 2; ++v) acc[p][v] = load_ints(t.bias + v * kWidth);
+LINNET_AT(IntegerTile, x, 0);
+LINNET_AT(IntegerTile, x_col, 4);
+LINNET_AT(IntegerTile, x_outer, 8);
+LINNET_AT(IntegerTile, x_middle, 12);
+LINNET_AT(IntegerTile, outer, 16);
+LINNET_AT(IntegerTile, middle, 20);
+LINNET_AT(IntegerTile, inner, 24);
+LINNET_AT(IntegerTile, count, 28);
+LINNET_AT(IntegerTile, flip, 32);
+LINNET_AT(IntegerTile, w, 36);
+LINNET_AT(IntegerTile, bias, 40);
+LINNET_AT(IntegerTile, scale, 44);
+LINNET_AT(IntegerTile, y, 52);
+LINNET_AT(IntegerTile, y_col, 56);
+
+// Tiles of integers in assembly, which knows the plain way to bytes; what others take are sums.
+template <int kCols, IntegerTilesOfPairs kTiles>
+void integers(const IntegerTile& given) {
+  if (is_plain(given.end, given.z)) return kTiles(given, PlainSteps(given.end), nullptr);
+  IntegerTile t = given;
+  t.count = 1;
+  for (ptrdiff_t i = 0; i < given.count; ++i, to_next(t, kCols)) {
+    Ints acc[kCols][2];
+    kTiles(t, PlainSteps(given.end), acc[0]);
+    requantize<2, kCols>(acc, t.end, t.scale, t.z, t.y, t.y_col);
   }
-  const char* w = static_cast<const char*>(t.w);
-  const char* outer = static_cast<const char*>(t.x);
-  for (ptrdiff_t o = 0; o < t.outer; ++o, outer += t.x_outer) {
-    const char* middle = outer;
-    for (ptrdiff_t m = 0; m < t.middle; ++m, middle += t.x_middle, w += t.inner * 64)
-      kRun(middle, t.inner, t.x_col, w, reinterpret_cast<int32_t*>(acc));
+}
+
+LINNET_AT(IntegerDepthwise, x, 0);
+LINNET_AT(IntegerDepthwise, flip, 4);
+LINNET_AT(IntegerDepthwise, x_row, 12);
+LINNET_AT(IntegerDepthwise, x_col, 16);
+LINNET_AT(IntegerDepthwise, w, 28);
+LINNET_AT(IntegerDepthwise, bias, 36);
+LINNET_AT(IntegerDepthwise, scale, 40);
+LINNET_AT(IntegerDepthwise, y, 48);
+LINNET_AT(IntegerDepthwise, pixels, 52);
+LINNET_AT(IntegerDepthwise, y_pixel, 56);
+
+// What the assembly has no tiles of, the compiler has. The last pixels of a row are computed with some before them.
+void depthwise(const IntegerDepthwise& given) {
+  constexpr ptrdiff_t kPixels = 4, kChannels = 8;
+  const bool near = given.x_pixel == given.x_col, two = given.x_pixel == 2 * given.x_col;
+  const bool fits = given.rows == 3 && given.cols == 3 && (near || two);
+  if (!fits || given.pixels < kPixels || !is_plain(given.end, given.z))
+    return depthwise_wide(given);
+  const auto tiles = near ? linnet_a32_depthwise_1 : linnet_a32_depthwise_2;
+  const PlainSteps steps(given.end);
+  IntegerDepthwise t = given;
+  for (; t.channels >= kChannels; t = behind(t, kChannels, 2)) {
+    IntegerDepthwise row = t;
+    row.pixels = t.pixels / kPixels * kPixels;
+    tiles(row, steps);
+    if (row.pixels == t.pixels) continue;
+    const ptrdiff_t last = t.pixels - kPixels;
+    row.x += last * t.x_pixel, row.y = static_cast<char*>(t.y) + last * t.y_pixel;
+    row.pixels = kPixels;
+    tiles(row, steps);
   }
-  if (is_plain(t.end, t.z)) {
-    const Plain<2> plain(t.end);
-    char* y = static_cast<char*>(t.y);
-    for (int p = 0; p < kCols; ++p, y += t.y_col) plain.pixel(acc[p], y);
-    return;
-  }
-  requantize<2, kCols>(acc, t.end, t.z, t.y, t.y_col);
+  if (t.channels) depthwise_wide(t);
 }
 
 using OutputKernel = void (*)(const WinogradOutput&);
@@ -148,13 +209,11 @@ constexpr bool fill(Kernels* table) {
   const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
                                 linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
   for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
-  table->wide.cols[2] = 6;
-  table->wide.tile[2][1] = integers<1, linnet_a32_integer_1>;
-  table->wide.tile[2][2] = integers<2, linnet_a32_integer_2>;
-  table->wide.tile[2][3] = integers<3, linnet_a32_integer_3>;
-  table->wide.tile[2][4] = integers<4, linnet_a32_integer_4>;
-  table->wide.tile[2][5] = integers<5, linnet_a32_integer_5>;
-  table->wide.tile[2][6] = integers<6, linnet_a32_integer_6>;
+  table->bytes.tile[2][1] = integers<1, linnet_a32_integer_1>;
+  table->bytes.tile[2][2] = integers<2, linnet_a32_integer_2>;
+  table->bytes.tile[2][3] = integers<3, linnet_a32_integer_3>;
+  table->bytes.tile[2][4] = integers<4, linnet_a32_integer_4>;
+  table->depthwise_wide = {depthwise, DepthwiseWide::kGroup};
   table->gemv[static_cast<int>(DType::kF32)][2] = linnet_a32_gemv_2_f32;
   table->gemv[static_cast<int>(DType::kF16)][2] = linnet_a32_gemv_2_f16;
   table->product[2] = linnet_a32_product_2;
