@@ -50,10 +50,10 @@ void count_layer(const StepReport& step, const char* isa) {
   begin_region();
   layer.run(x.data(), operand.data(), y.data());
   end_region();
-  const auto floats =
-      static_cast<size_t>(layer.x_count() + layer.operand_count() + layer.y_count());
+  const size_t bytes = bytes_of(layer.x_count(), p.x.dtype) + bytes_of(layer.y_count(), p.y.dtype) +
+                       bytes_of(layer.operand_count(), p.z.dtype);
   std::printf("%s\t%s\t%s\t%zu\t%zu\n", step.name.c_str(), step.choice.algorithm->name(),
-              p.key().c_str(), layer.weight_bytes(), floats * sizeof(float));
+              p.key().c_str(), layer.weight_bytes(), bytes);
 }
 
 void count(const std::string& path, const std::string& algorithm, int64_t batch) {

@@ -290,9 +290,7 @@ LINNET_EXPORT(integer)(linnet::Kernels* table) {
   fill_integer_tiles<DotWide, kMost, sizeof kMost / sizeof *kMost - 1>(&table->wide);
   fill_bytes(&table->bytes);
   table->widen = widen;
-#if !defined(LINNET_ISA_neon_vfpv4)  // which has it in scheduled.cpp
   table->depthwise_wide = {depthwise_wide, DepthwiseWide::kGroup};
-#endif
   table->quantize = each_vector<Quantize, sizeof(float), 1>;
   table->dequantize = each_vector<Dequantize, 1, sizeof(float)>;
   table->integer_add = each_vector<Sum, 1, 1>;

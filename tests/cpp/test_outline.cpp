@@ -30,7 +30,7 @@ TEST_CASE("outlines are read as they are written") {
   CHECK(outline.numbers.at("width") == 4);
   CHECK(outline.kernels.count("direct[2][6]") == 1);
   CHECK(outline.kernels.count("direct[2][7]") == 0);
-  CHECK(outline.kernels.count("wide.tile[2][6]") == 1);
+  CHECK(outline.kernels.count("bytes.tile[2][4]") == 1);
   CHECK(outline.kernels.count("softmax") == 0);
   CHECK(parse_outline(to_string(outline)) == outline);
 }
