@@ -399,7 +399,8 @@ class IntegerDirect final : public Algorithm {
     IntegerConv a(p, kernels);
     auto packed = pack_for(p, a, *weight, context);
     if (a.bytes && kernels.bytes.pairs &&
-        !pairs_fit(reinterpret_cast<const int8_t*>(packed->data()), packed->size(), kernels.width)) {
+        !pairs_fit(reinterpret_cast<const int8_t*>(packed->data()), packed->size(),
+                   kernels.width)) {
       a = IntegerConv(p, kernels, false);
       packed = pack_for(p, a, *weight, context);
     }
@@ -413,7 +414,7 @@ class IntegerDirect final : public Algorithm {
 
  private:
   static WeightStore::Buffer pack_for(const Problem& p, const IntegerConv& a, const Weight& weight,
-                       const Context& context) {
+                                      const Context& context) {
     const Kernels& kernels = context.kernels;
     const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
     const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") + " g" +

@@ -56,7 +56,8 @@ struct DotPairs {
       for (int v = 0; v < kVecs; ++v) {
         LINNET_UNROLL
         for (int i = 0; i < 2; ++i)
-          weight[v][i] = vld1_s8(reinterpret_cast<const int8_t*>(w + v * kWeights) + 8 * (turn + i));
+          weight[v][i] =
+              vld1_s8(reinterpret_cast<const int8_t*>(w + v * kWeights) + 8 * (turn + i));
       }
       LINNET_UNROLL
       for (int p = 0; p < kCols; ++p) {
@@ -138,7 +139,6 @@ void widen(const uint8_t* __restrict x, uint8_t flip, int32_t zero, int16_t* __r
   for (int64_t i = 0; i < count; ++i)
     y[i] = static_cast<int16_t>(static_cast<int32_t>(x[i] ^ flip) - zero);
 }
-
 
 // Numbers of a row, a vector at a time: One::run(rows, x, z, y) for those that begin there. The
 // last ones of a row have room for a vector elsewhere.

@@ -103,8 +103,9 @@ void eight_channels(const IntegerDepthwise& t, ptrdiff_t channel, ptrdiff_t firs
     }
   }
   const ptrdiff_t at = first * t.y_pixel + channel;
-  requantize<2, kPixels>(acc, t.end, t.scale + channel, t.z ? static_cast<const char*>(t.z) + at : nullptr,
-                         static_cast<char*>(t.y) + at * (t.end.real ? sizeof(float) : 1), t.y_pixel);
+  requantize<2, kPixels>(
+      acc, t.end, t.scale + channel, t.z ? static_cast<const char*>(t.z) + at : nullptr,
+      static_cast<char*>(t.y) + at * (t.end.real ? sizeof(float) : 1), t.y_pixel);
 }
 
 // The last pixels of a row are computed with some before them.

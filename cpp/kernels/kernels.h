@@ -293,7 +293,8 @@ struct NormalizeRows {
 };
 
 // What sums of products of integers become (see IntegerTile and IntegerDepthwise), in this order:
-//   v = float(sum) * scale of the channel, rounded to nearest even and kept within low and high, plus zero,
+//   v = float(sum) * scale of the channel, rounded to nearest even and kept within low and high,
+//   plus zero,
 // which is ONNX's QLinearConv; or, where y is float32, v kept within the limits. Where there are
 // integers of a result between, the scaled sums become those first: rounded and kept within
 // between_low and between_high they are multiplied by `factor`. A residual z is added then, as

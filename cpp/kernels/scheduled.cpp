@@ -11,9 +11,9 @@ __asm__(
 namespace linnet {
 namespace {
 
-// What becomes of sums, as the assembly computes it, in vectors: with the rounder added, the bits of
-// a number are those of the rounder plus the rounded number. Taken off, and down to 16 bits, both
-// without overflow, numbers of any size end within the limits.
+// What becomes of sums, as the assembly computes it, in vectors: with the rounder added, the bits
+// of a number are those of the rounder plus the rounded number. Taken off, and down to 16 bits,
+// both without overflow, numbers of any size end within the limits.
 struct PlainSteps {
   Vec rounder;
   Ints off;
@@ -44,7 +44,7 @@ LINNET_DIRECT(4);
 LINNET_DIRECT(5);
 LINNET_DIRECT(6);
 // Sums that are stored as they are, of a single tile, or none.
-#define LINNET_INTEGER(cols)                                                                      \
+#define LINNET_INTEGER(cols)                                                                    \
   LINNET_LOCAL linnet_a32_integer_##cols(const linnet::IntegerTile&, const linnet::PlainSteps&, \
                                          linnet::Ints* sums)
 LINNET_INTEGER(1);
@@ -170,7 +170,8 @@ LINNET_AT(IntegerDepthwise, y, 48);
 LINNET_AT(IntegerDepthwise, pixels, 52);
 LINNET_AT(IntegerDepthwise, y_pixel, 56);
 
-// What the assembly has no tiles of, the compiler has. The last pixels of a row are computed with some before them.
+// What the assembly has no tiles of, the compiler has. The last pixels of a row are computed with
+// some before them.
 void depthwise(const IntegerDepthwise& given) {
   constexpr ptrdiff_t kPixels = 4, kChannels = 8;
   const bool near = given.x_pixel == given.x_col, two = given.x_pixel == 2 * given.x_col;

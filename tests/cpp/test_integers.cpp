@@ -34,7 +34,7 @@ std::vector<End> ends() {
   real.real = true, real.low = -1.5f, real.high = 1e30f;
   Rounding sum = u8;
   sum.z_factor = 0.5f, sum.z_zero = 9;
-  return {{"u8", u8, false},       {"i8", i8, false},    {"relu", relu, false},
+  return {{"u8", u8, false},          {"i8", i8, false},     {"relu", relu, false},
           {"between", between, true}, {"real", real, false}, {"residual", sum, true}};
 }
 
@@ -139,7 +139,8 @@ void check_tile(const Kernels& k, const IntegerTiles& tiles, bool bytes, int vec
         int64_t lane = tiles.by_lane ? i / group : i % width;
         int64_t number = tiles.by_lane ? i % group : i / width;
         if (tiles.pairs) lane = i / 2 % 4, number = (lane + i / 8) % 4 * 2 + i % 2;
-        const int value = w[static_cast<size_t>((g * group + number) * channels + v * width + lane)];
+        const int value =
+            w[static_cast<size_t>((g * group + number) * channels + v * width + lane)];
         if (bytes) {
           reinterpret_cast<int8_t*>(packed.data())[at] = static_cast<int8_t>(value);
         } else {
@@ -169,8 +170,8 @@ void check_tile(const Kernels& k, const IntegerTiles& tiles, bool bytes, int vec
       for (int64_t m = 0; m < r.middle; ++m) {
         for (int64_t i = 0; i < each; ++i, ++tap) {
           const int32_t value = x_at(p * x_col + o * x_outer + m * x_middle + i);
-          sum += static_cast<uint32_t>(value * w[tap * static_cast<size_t>(channels) +
-                                                  static_cast<size_t>(c)]);
+          sum += static_cast<uint32_t>(
+              value * w[tap * static_cast<size_t>(channels) + static_cast<size_t>(c)]);
         }
       }
     }
@@ -216,8 +217,8 @@ void check_depthwise(const Kernels& k, const linnet::DepthwiseIntegers& tiles, p
     for (int64_t i = 0; i < groups * cols * group * width; ++i, ++at) {
       const int64_t place = i % (group * width);
       const int64_t lane = k.wide.by_lane ? place / group : place % width;
-      const int64_t row = i / (group * width * cols) * group +
-                          (k.wide.by_lane ? place % group : place / width);
+      const int64_t row =
+          i / (group * width * cols) * group + (k.wide.by_lane ? place % group : place / width);
       const int64_t col = i / (group * width) % cols;
       const int value = row < rows ? numbers.extreme(-127, 127) : 0;
       w[static_cast<size_t>((row * cols + col) * channels + v * width + lane)] = value;
@@ -266,7 +267,8 @@ TEST_CASE("integers: depthwise, some windows, channels and pixels, and all that 
           for (const ptrdiff_t vectors : {1, 2, 5}) {
             for (const ptrdiff_t pixels : {1, 4, 7, 17}) {
               for (const End& end : ends())
-                check_depthwise(*k, *tiles, size, size, stride, vectors * k->width, pixels, end, numbers);
+                check_depthwise(*k, *tiles, size, size, stride, vectors * k->width, pixels, end,
+                                numbers);
             }
           }
         }

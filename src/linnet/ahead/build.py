@@ -38,7 +38,8 @@ FAMILIES = {
     "fourier": "fourier_input fourier_product fourier_output",
     "integer": "wide bytes widen depthwise_wide quantize dequantize look_up integer_add "
     "integer_multiply integer_max integer_average",
-    "scheduled": "direct product gemv bytes depthwise_wide winograd_input winograd_row winograd_output",
+    "scheduled": "direct product gemv bytes depthwise_wide winograd_input winograd_row "
+    "winograd_output",
     "dot": "bytes depthwise_bytes look_up",
 }
 SCHEDULED = ("neon", "neon_vfpv4")  # instruction sets with kernels in assembly
