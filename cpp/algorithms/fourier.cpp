@@ -421,7 +421,7 @@ void run_fourier(const FourierArgs& a, const FloatOperands& o) {
     *at = patch_of(a, tile);
     return true;
   };
-  const auto weights = [&](int64_t k, float* to) {
+  const auto weights = [&](int64_t k, float* to, float*) {
     recover_weights(a, circle, o.floats(kWeights), k, to);
   };
   repair.run(o, a.scratch, a.t.all, patch, weights, o.floats(kBias));

@@ -22,20 +22,25 @@ constexpr float kPeak = 256, kPeakOfChannels = 6;
 }  // namespace
 
 Repair::Repair(const Convolution& problem, const Kernels& kernels, Parts parts, int64_t rows,
-               int64_t cols)
+               int64_t cols, int64_t recovering)
     : p_(problem),
       kernels_(kernels),
       parts_(parts),
       pixel_(round_up(p_.x.dims.c, kernels.width)),
       rows_((rows * p_.end.pool[0] - 1) * p_.window.stride[0] + p_.window.extent(0)),
       cols_(cols * p_.end.pool[1] - 1 + p_.window.extent(1)),
-      line_(cols * p_.end.pool[1]) {}
+      line_(cols * p_.end.pool[1]),
+      recovering_(recovering) {}
 
-int64_t Repair::scratch_floats() const {
+int64_t Repair::weight_floats() const {
   const int64_t* kernel = p_.window.kernel;
-  const int64_t weights = kernel[0] * kernel[1] * p_.x.dims.c * kernels_.width;
-  return round_up(weights, 16) + round_up(rows_ * cols_ * pixel_, 16) +
-         round_up(line_ * kernels_.width, 64);
+  return round_up(kernel[0] * kernel[1] * p_.x.dims.c * kernels_.width, 16);
+}
+
+// Weights are there before the input of the first patch.
+int64_t Repair::scratch_floats() const {
+  const int64_t patch = round_up(rows_ * cols_ * pixel_, 16) + line_ * kernels_.width;
+  return weight_floats() + round_up(std::max(patch, recovering_), 64);
 }
 
 // Whether so many energies come near the largest that all can be carried.
@@ -184,7 +189,7 @@ void Repair::run(const FloatOperands& o, int64_t floats, int64_t patches, const 
     float* scratch = o.workspace + part * each;
     for (int64_t v = vectors * part / parts; v < vectors * (part + 1) / parts; ++v) {
       const int64_t k = v * kernels_.width;
-      weights(k, scratch);
+      weights(k, scratch, scratch + weight_floats());
       Patch at{};
       for (int64_t i = 0; i < patches; ++i) {
         if (patch(i, &at)) compute(o, at, k, bias + k, scratch);
@@ -218,10 +223,10 @@ void Repair::compute(const FloatOperands& o, const Patch& patch, int64_t k, cons
                      float* scratch) const {
   const Window& w = p_.window;
   const int64_t* pool = p_.end.pool;
-  const int64_t taps = w.kernel[0] * w.kernel[1] * p_.x.dims.c, width = kernels_.width;
+  const int64_t width = kernels_.width;
   const int64_t rows = (patch.rows * pool[0] - 1) * w.stride[0] + w.extent(0);
   const int64_t computed = patch.cols * pool[1], cols = computed - 1 + w.extent(1);
-  float* input = scratch + round_up(taps * width, 16);
+  float* input = scratch + weight_floats();
   float* line = input + round_up(rows_ * cols_ * pixel_, 16);
   copy_input(o.x + patch.image * p_.x.image(kernels_.width),
              patch.top * pool[0] * w.stride[0] - w.pad[0], patch.left * pool[1] - w.pad[1], rows,

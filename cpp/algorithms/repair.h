@@ -29,9 +29,10 @@ struct Parts {
 // For one run of a plan, or to ask how much memory one takes.
 class Repair {
  public:
-  // `rows` x `cols` are the results of the largest patch.
+  // `rows` x `cols` are the results of the largest patch, `recovering` the floats that finding
+  // weights takes.
   Repair(const Convolution& problem, const Kernels& kernels, Parts parts, int64_t rows,
-         int64_t cols);
+         int64_t cols, int64_t recovering = 0);
 
   // Floats for the energies: of each part of each image that of the channel with most, then all of
   // them together, and those of an image more. And for computing patches, at least.
@@ -44,8 +45,9 @@ class Repair {
 
   // Patch number `i` of all images; false if it may stay as it is.
   using Patches = FunctionRef<bool(int64_t i, Patch*)>;
-  // The weights [row][col][channel][lane] of the vector of output channels that begins with k.
-  using Weights = FunctionRef<void(int64_t k, float* weights)>;
+  // The weights [row][col][channel][lane] of the vector of output channels that begins with k, with
+  // `recovering` floats to work in.
+  using Weights = FunctionRef<void(int64_t k, float* weights, float* space)>;
   // Computes patches with `floats` of the workspace.
   void run(const FloatOperands& o, int64_t floats, int64_t patches, const Patches& patch,
            const Weights& weights, const float* bias) const;
@@ -58,6 +60,7 @@ class Repair {
   int64_t find(const float* image, float* energies, const float* totals, float* copy) const;
   float usual(const float* image, const float* energies, float most) const;
   double squares(const float* image, int64_t first, int64_t last, float* most) const;
+  int64_t weight_floats() const;
   void compute(const FloatOperands& o, const Patch& patch, int64_t k, const float* bias,
                float* scratch) const;
   void copy_input(const float* x, int64_t top, int64_t left, int64_t rows, int64_t cols,
@@ -69,6 +72,7 @@ class Repair {
   const int64_t pixel_;        // of copied input
   const int64_t rows_, cols_;  // of the copied input of the largest patch
   const int64_t line_;         // results of a row of it, before a pool
+  const int64_t recovering_;
 };
 
 // The way back from the transformed taps of a filter, as float32 holds them, to the taps.
@@ -94,6 +98,7 @@ class LeftInverse {
 // For each lane of a vector a sum of float32 numbers times factors, and how far rounding may have
 // moved it at most: less than that is zero, so that zero weights are.
 struct RecoveredSums {
+  static constexpr int64_t kFloats = 4 * kMaxWidth;  // of memory
   double value[kMaxWidth] = {}, most[kMaxWidth] = {};
   void add(double factor, const float* numbers, int width) {
     for (int l = 0; l < width; ++l) {

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <tuple>
 #include <vector>
 
@@ -45,6 +46,9 @@ constexpr int64_t kMostBlock = 32 << 20;
 // Sums over more would err by more than 1e-4 of the results' rms (bench/errors.py); with 2x2
 // kernels, over half as many.
 constexpr int64_t kMostChannels = 512;
+// Weights of so many input channels are recovered at a time: numbers of a point lie far from the
+// next one's.
+constexpr int64_t kRecovered = 8;
 
 // Some tiles, transformed and multiplied with all weights before the next; small ones stay in the
 // second-level cache, large ones need weights that do not fit there less often.
@@ -221,7 +225,9 @@ Parts parts_of(const WinogradArgs& a) {
 }
 
 Repair repair_of(const WinogradArgs& a, const Kernels& kernels) {
-  return {a.p, kernels, parts_of(a), a.m / a.p.end.pool[0], a.m / a.p.end.pool[1]};
+  const int64_t r = a.p.window.kernel[0];
+  const int64_t recovering = kRecovered * (r * r + r) * RecoveredSums::kFloats;
+  return {a.p, kernels, parts_of(a), a.m / a.p.end.pool[0], a.m / a.p.end.pool[1], recovering};
 }
 
 WinogradArgs::WinogradArgs(const Problem& problem, const Kernels& kernels)
@@ -294,38 +300,37 @@ PlanData pack(const WinogradArgs& a, const Weight& weight, const Context& contex
       });
 }
 
-// The way back from U.
+// The way back from U. `space`: kRecovered times r rows of sums, and one more.
 void recover_weights(const WinogradArgs& a, const LeftInverse& inverse, const float* packed,
-                     int64_t k, float* weights) {
+                     int64_t k, float* weights, float* space) {
   const int r = static_cast<int>(a.p.window.kernel[0]);
   const int64_t lanes = a.blocking.vecs * a.width, first = k / lanes * lanes;
   const int64_t panel_lanes = std::min(lanes, a.k - first), channels = a.p.x.dims.c;
-  // Numbers of a point lie far from the next one's, so that some channels of each are read at once.
-  constexpr int64_t kBlock = 8;
-  for (int64_t begin = 0; begin < channels; begin += kBlock) {
-    const int64_t count = std::min(kBlock, channels - begin);
-    RecoveredSums sums[kBlock][kPoints][kPoints];
+  RecoveredSums* const sums = reinterpret_cast<RecoveredSums*>(space);  // [channel][tap]
+  RecoveredSums* const rows = sums + kRecovered * r * r;                // [channel][column]
+  for (int64_t begin = 0; begin < channels; begin += kRecovered) {
+    const int64_t count = std::min(kRecovered, channels - begin);
+    std::uninitialized_value_construct_n(sums, count * r * r);
     for (int i = 0; i < kPoints; ++i) {
       if (!inverse.uses(i)) continue;
-      RecoveredSums row[kBlock][kPoints];
+      std::uninitialized_value_construct_n(rows, count * r);
       const float* u =
           packed + (i * a.k + first) * kPoints * channels + begin * panel_lanes + k - first;
       for (int j = 0; j < kPoints; ++j, u += channels * panel_lanes) {
         if (!inverse.uses(j)) continue;
         for (int64_t c = 0; c < count; ++c) {
-          for (int s = 0; s < r; ++s) row[c][s].add(inverse.at(s, j), u + c * panel_lanes, a.width);
+          for (int s = 0; s < r; ++s)
+            rows[c * r + s].add(inverse.at(s, j), u + c * panel_lanes, a.width);
         }
       }
       for (int64_t c = 0; c < count; ++c) {
-        for (int t = 0; t < r; ++t) {
-          for (int s = 0; s < r; ++s) sums[c][t][s].add(inverse.at(t, i), row[c][s], a.width);
-        }
+        for (int tap = 0; tap < r * r; ++tap)
+          sums[c * r * r + tap].add(inverse.at(tap / r, i), rows[c * r + tap % r], a.width);
       }
     }
     for (int64_t c = 0; c < count; ++c) {
       for (int tap = 0; tap < r * r; ++tap)
-        sums[c][tap / r][tap % r].weights(weights + (tap * channels + begin + c) * a.width,
-                                          a.width);
+        sums[c * r * r + tap].weights(weights + (tap * channels + begin + c) * a.width, a.width);
     }
   }
 }
@@ -506,8 +511,8 @@ void run_winograd(const WinogradArgs& a, const FloatOperands& o) {
     *at = patch_of(a, tile);
     return true;
   };
-  const auto weights = [&](int64_t k, float* to) {
-    recover_weights(a, inverse, o.floats(kWeights), k, to);
+  const auto weights = [&](int64_t k, float* to, float* space) {
+    recover_weights(a, inverse, o.floats(kWeights), k, to, space);
   };
   repair.run(o, a.scratch, tiles, patch, weights, o.floats(kBias));
 }

@@ -448,7 +448,7 @@ void run_winograd_rows(const RowsArgs& a, const FloatOperands& o) {
     }
     return false;
   };
-  const auto weights = [&](int64_t k, float* to) {
+  const auto weights = [&](int64_t k, float* to, float*) {
     recover_weights(a, inverse, o.floats(kWeights), k, to);
   };
   repair.run(o, a.scratch, a.p.n * out.h * a.t.tiles, patch, weights, o.floats(kBias));
