@@ -35,12 +35,15 @@ py::dict program(Emission& emission, int64_t batch) {
   return d;
 }
 
-// Names, shapes of so many images, 0 where any number of them will do, and types.
+// Names, shapes of so many images, 0 where any number of them will do, types, and what integers
+// stand for: scale and zero point.
 py::list values(const Graph& graph, const std::vector<int>& indices) {
   py::list list;
   for (const int i : indices) {
     const Value& v = graph.values[i];
-    list.append(py::make_tuple(v.name, v.shape(), numpy_type(v.type.dtype)));
+    const Quantization q = quantization_of(graph, i);
+    list.append(
+        py::make_tuple(v.name, v.shape(), numpy_type(v.type.dtype), double{q.scale}, q.zero));
   }
   return list;
 }

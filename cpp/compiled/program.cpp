@@ -10,7 +10,8 @@ extern "C" const Kernels linnet_kernels;  // those the network calls
 struct linnet_code : linnet::PlanCode {};
 
 extern "C" void linnet_run(const linnet_program* program, const void* weights,
-                           const void* const* inputs, void* const* outputs, void* arena) {
+                           const void* const* inputs, void* const* outputs, void* arena,
+                           linnet_pool* threads) {
   const auto at = [&](const linnet_place& place) -> void* {
     const auto index = static_cast<uint32_t>(place.base - 2);
     const void* base = place.base == 0           ? arena
@@ -22,8 +23,11 @@ extern "C" void linnet_run(const linnet_program* program, const void* weights,
   const auto perhaps = [&](const linnet_place& place) {
     return place.base < 0 ? nullptr : at(place);
   };
-  linnet::ThreadPool pool;
+  linnet::ThreadPool pool(threads);
   linnet::Backends backends;
+#ifdef LINNET_THREADS
+  if (threads) linnet_pool_begin(threads);
+#endif
   for (uint32_t i = 0; i < program->count; ++i) {
     const linnet_step& step = program->steps[i];
     const void* data[LINNET_MOST_WEIGHTS];
@@ -33,4 +37,7 @@ extern "C" void linnet_run(const linnet_program* program, const void* weights,
     operands.backends = &backends;
     step.code->run(step.args, operands);
   }
+#ifdef LINNET_THREADS
+  if (threads) linnet_pool_end(threads);
+#endif
 }

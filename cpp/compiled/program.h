@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "pool.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -33,8 +35,10 @@ struct linnet_program {
   uint32_t inputs; /* outputs come after them */
 };
 
+/* On the threads of a pool, or without one on the caller's alone. */
 void linnet_run(const struct linnet_program* program, const void* weights,
-                const void* const* inputs, void* const* outputs, void* arena);
+                const void* const* inputs, void* const* outputs, void* arena,
+                struct linnet_pool* pool);
 
 #ifdef __cplusplus
 }

@@ -41,6 +41,26 @@ EmittedPlace placed(const Program& program, const Place& place, int32_t outputs)
 
 }  // namespace
 
+Quantization quantization_of(const Graph& graph, int value) {
+  const bool input = graph.values[value].producer < 0;
+  const MapCode wanted = input ? MapCode::kDequantize : MapCode::kQuantize;
+  const DType dtype = graph.values[value].type.dtype;
+  // Along nodes that only move numbers; each leads to a value further on, or back.
+  for (int at = value, last = -1; at != last && is_byte(dtype);) {
+    last = at;
+    for (const Node& node : graph.nodes) {
+      const int near = input ? node.value(0) : node.output();
+      const int far = input ? node.output() : node.value(0);
+      if (near != last || far < 0) continue;
+      const auto* map = std::get_if<MapParams>(&node.params);
+      if (map && map->function.code == wanted)
+        return {map->function.a, static_cast<int32_t>(map->function.b)};
+      if (!map && node.op->any_type && graph.values[far].type.dtype == dtype) at = far;
+    }
+  }
+  return {};
+}
+
 struct Emission::Planning {
   Planning(const Target& target, const Outline& outline, PlannerOptions options)
       : kernels(target.isa.c_str(), outline),

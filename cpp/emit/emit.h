@@ -44,6 +44,14 @@ struct EmittedProgram {
   std::vector<EmittedStep> steps;
 };
 
+// What the integers of a value stand for: (q - zero) * scale. A scale of 0 where that is not said.
+struct Quantization {
+  float scale = 0;
+  int32_t zero = 0;
+};
+// Of an input, by what reads it; of an output, by what makes it.
+Quantization quantization_of(const Graph& graph, int value);
+
 // Programs for some batch sizes, which share their weights.
 class Emission {
  public:

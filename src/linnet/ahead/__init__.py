@@ -40,6 +40,8 @@ def plan(
     shapes: Shapes | None = None,
     outputs: Sequence[str] = (),
     arithmetic: str | None = None,
+    threads: int = 1,
+    weights_file: bool = False,
     **options: Any,
 ) -> tuple[Network, _core.GraphBuilder]:
     """A model, as for `linnet.load`, planned for a target, and its graph in the core.
@@ -60,7 +62,13 @@ def plan(
     title = Path(os.fsdecode(model)).name if isinstance(model, (str, os.PathLike)) else name
     given = {key: value for key, value in options.items() if value is not None}
     planned = network.plan(
-        graph, name, title, target=found, batches=batches, options={"threads": 1, **given}
+        graph,
+        name,
+        title,
+        target=found,
+        batches=batches,
+        options={"threads": threads, **given},
+        weights_file=weights_file,
     )
     return planned, graph
 
@@ -70,7 +78,7 @@ def expected(planned: Network, graph: _core.GraphBuilder, options: Mapping[str, 
     images nothing.
     """
     batch = planned.programs[0]["batch"]
-    session = _core.Session(graph, threads=1, **options)
+    session = _core.Session(graph, threads=planned.threads, **options)
     inputs = [printed.sample(value, batch) for value in planned.inputs]
     results = session.run(inputs, [], None)
     whole = (result.size == v.count(batch) for v, result in zip(planned.outputs, results))
@@ -84,7 +92,7 @@ def measured(planned: Network) -> dict[str, int]:
         joined = build.compile_all(planned, tool, Path(folder))
         sizes = build.sizes(joined, tool)
         stack = build.stack(Path(folder))
-    return {"code": sizes["text"] + sizes["data"] - len(planned.weights), "stack": stack}
+    return {"code": sizes["text"] + sizes["data"] - planned.weights_inside, "stack": stack}
 
 
 def write(
@@ -109,6 +117,8 @@ def write(
         made.mkdir()
         for file, text in files.items():
             (made / file).write_text(text, encoding="utf-8")
+        if planned.weights_file:
+            (made / f"{name}.bin").write_bytes(planned.weights)
         if emit == "c":
             makefile.write(planned, made)
         else:

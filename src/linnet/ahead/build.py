@@ -76,6 +76,7 @@ def units(network: Network) -> list[Unit]:
     """All files of a network's code, without those of its plan."""
     isa = network.isa
     baseline = [*CXX, *BASELINE.get(isa, "").split()]
+    baseline += ["-DLINNET_THREADS"] if network.threads > 1 else []
     found = []
     for family in families(network):
         flags = [*CXX, *KERNELS, f"-DLINNET_ISA={isa}", f"-DLINNET_ISA_{isa}", *FLAGS[isa].split()]
@@ -93,7 +94,8 @@ def units(network: Network) -> list[Unit]:
     for file, constants in files.items():
         flags = [*baseline, "-ffp-contract=off"] if file in UNCONTRACTED else baseline
         found.append(Unit(f"code_{file}", printed.codes(network, file, constants), flags))
-    found += [Unit(file, None, baseline) for file in SHARED if Path(file).name not in files]
+    shared = [*SHARED, *(["compiled/pool.cpp"] if network.threads > 1 else [])]
+    found += [Unit(file, None, baseline) for file in shared if Path(file).name not in files]
     return found
 
 
@@ -114,39 +116,39 @@ def compile_all(network: Network, tools: Tools, folder: Path) -> Path:
         (folder / file).write_text(text, encoding="utf-8")
     (folder / f"{name}.bin").write_bytes(network.weights)
     plan = [*PLAN, *BASELINE.get(network.isa, "").split()]
-    for file, flags in ((f"{name}.c", plan), (f"{name}.S", [])):
+    sources = [(f"{name}.c", plan), (f"{name}.S", [])]
+    for file, flags in sources[: 1 if network.weights_file else 2]:
         objects.append(folder / f"{file}.o")
         jobs.append([tools.cc, *COMMON, *flags, *include, "-c", folder / file, "-o", objects[-1]])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda job: _run(job, folder), jobs))
 
     joined = folder / f"{name}.o"
-    link, keep = link_flags([network.run(program) for program in network.programs])
+    link, keep = link_flags(network.exports)
     _run([tools.cxx, *link, "-o", joined, *objects], folder)
     _run([tools.objcopy, *keep, joined], folder)
     return joined
 
 
-def link_flags(runs: Sequence[str]) -> tuple[list[str], list[str]]:
+def link_flags(exports: Sequence[str]) -> tuple[list[str], list[str]]:
     """What makes objects into one that has only what these functions need, and exports them alone;
     for the linker and for objcopy.
     """
     link = ["-r", "-nostdlib", "-Wl,--gc-sections", "-Wl,--force-group-allocation"]
-    keep = [f"--keep-global-symbol={run}" for run in runs]
+    keep = [f"--keep-global-symbol={name}" for name in exports]
     # Nothing is ever thrown: tables for that would only want a library.
     keep += ["--remove-section=.ARM.ex*", "--remove-section=.rel.ARM.ex*"]
     keep += ["--remove-section=.comment", "--strip-unneeded"]
-    return [*link, *(f"-Wl,-u,{run}" for run in runs)], keep
+    return [*link, *(f"-Wl,-u,{name}" for name in exports)], keep
 
 
 def plan_files(network: Network) -> dict[str, str]:
     """The files of a network's plan by their names, without its weights."""
     name = network.name
-    return {
-        f"{name}.h": printed.header(network),
-        f"{name}.c": printed.plan(network),
-        f"{name}.S": printed.assembly(network, f"{name}.bin"),
-    }
+    files = {f"{name}.h": printed.header(network), f"{name}.c": printed.plan(network)}
+    if not network.weights_file:
+        files[f"{name}.S"] = printed.assembly(network, f"{name}.bin")
+    return files
 
 
 def sizes(object_file: Path, tools: Tools) -> dict[str, int]:

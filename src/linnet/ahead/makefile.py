@@ -59,7 +59,6 @@ def _closure(files: set[str]) -> list[str]:
 
 def _makefile(network: Network, units: list[build.Unit]) -> str:
     name, prefix = network.name, network.target.compiler
-    runs = [network.run(program) for program in network.programs]
     rules, objects = [], []
     for unit in units:
         objects.append(f"{name}_build/{unit.file.replace('/', '_')}.o")
@@ -68,9 +67,15 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
             f"{objects[-1]}: {name}_source/{unit.file} | {name}_build\n"
             f"\t$(CXX) $(COMMON) {flags} -c $< -o $@\n"
         )
-    objects += [f"{name}_build/{name}.c.o", f"{name}_build/{name}.S.o"]
+    objects.append(f"{name}_build/{name}.c.o")
+    inside = ""
+    if not network.weights_file:
+        objects.append(f"{name}_build/{name}.S.o")
+        inside = (
+            f"{objects[-1]}: {name}.S {name}.bin | {name}_build\n\t$(CC) $(COMMON) -c $< -o $@\n"
+        )
     plan = " ".join([*build.PLAN, BASELINE.get(network.isa, "")]).strip()
-    link, keep = build.link_flags(runs)
+    link, keep = build.link_flags(network.exports)
     return f"""# Builds lib{name}.a for {network.target.name}; `make test` runs its test there.
 # Written by a program; do not edit.
 PREFIX ?= {prefix}
@@ -93,9 +98,7 @@ test: {name}_selftest
 \tmkdir -p $@
 {name}_build/{name}.c.o: {name}.c | {name}_build
 \t$(CC) $(COMMON) {plan} -c $< -o $@
-{name}_build/{name}.S.o: {name}.S {name}.bin | {name}_build
-\t$(CC) $(COMMON) -c $< -o $@
-{chr(10).join(rules)}
+{inside}{chr(10).join(rules)}
 clean:
 \trm -rf {name}_build lib{name}.a {name}_selftest
 .PHONY: test clean

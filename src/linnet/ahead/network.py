@@ -19,6 +19,8 @@ class Value(NamedTuple):
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    scale: float = 0.0  # integers stand for (q - zero) * scale; 0 where that is not said
+    zero: int = 0
 
     def of(self, batch: int) -> tuple[int, ...]:
         """Its shape in a run of a batch."""
@@ -42,6 +44,8 @@ class Network(NamedTuple):
     features: str
     weights: bytes
     wisdom: str  # a sentence
+    threads: int = 1
+    weights_file: bool = False  # the program maps the weights, which it has not
 
     @property
     def isa(self) -> str:
@@ -58,6 +62,20 @@ class Network(NamedTuple):
         """The code of all steps."""
         return sorted({step["code"] for program in self.programs for step in program["steps"]})
 
+    @property
+    def weights_inside(self) -> int:
+        """Bytes of weights in the program."""
+        return 0 if self.weights_file else len(self.weights)
+
+    @property
+    def exports(self) -> list[str]:
+        """What a library defines."""
+        names = [self.run(program) for program in self.programs]
+        if self.threads > 1:
+            names += [f"{name}_on" for name in names]
+            names += [f"{self.name}_pool_start", f"{self.name}_pool_stop"]
+        return names + ([f"{self.name}_weights"] if self.weights_file else [])
+
     def run(self, program: _core.EmittedProgram) -> str:
         """The name of the function that runs it."""
         first = program is self.programs[0]
@@ -72,6 +90,7 @@ def plan(
     target: Target,
     batches: Sequence[int],
     options: Mapping[str, Any],
+    weights_file: bool = False,
 ) -> Network:
     """Plans programs for batch sizes; ValueError says all that cannot be compiled."""
     native = target.name == "native"
@@ -96,4 +115,6 @@ def plan(
         emission.features,
         emission.weights,
         emission.wisdom_note(),
+        options["threads"],
+        weights_file,
     )

@@ -24,6 +24,8 @@ C_TYPES = {
     "float16": "uint16_t",
 }
 MOST_WEIGHTS = 8  # of a step, as cpp/compiled/program.h has it
+LINE, POOL_LINES = 64, 3  # as cpp/compiled/pool.h has them
+ARGUMENTS = "const void* const* inputs, void* const* outputs, void* arena"
 MOST_STORED = 4096  # numbers of an output in the test
 
 
@@ -67,21 +69,48 @@ def header(network: Network) -> str:
         f"#define {upper}_BATCH {first}",
         f"#define {upper}_ARENA {network.arena}",
         f"#define {upper}_ALIGNMENT {ALIGNMENT}",
-        f"#define {upper}_WEIGHTS {len(network.weights)} /* bytes, in the program */",
+        f"#define {upper}_WEIGHTS {len(network.weights)} /* bytes, "
+        + ("of the file */" if network.weights_file else "in the program */"),
     ]
     for kind, values in (("INPUT", network.inputs), ("OUTPUT", network.outputs)):
         lines += ["", f"#define {upper}_{kind}S {len(values)}"]
         for i, value in enumerate(values):
             lines += _value(f"{upper}_{kind}_{i}", value, first)
     lines.append("")
-    for program in network.programs:
+    if network.weights_file:
         lines += [
-            f"/* {program['batch']} at a time. */" if len(network.programs) > 1 else "",
-            f"void {network.run(program)}(const void* const* inputs, void* const* outputs, "
-            "void* arena);",
+            f"/* What {name}.bin holds, aligned as the arena: set it before the first run, to the "
+            "file mapped",
+            " * into memory, say. */",
+            f"extern const void* {name}_weights;",
+            "",
         ]
+    for program in network.programs:
+        batch = f"/* {program['batch']} at a time. */" if len(network.programs) > 1 else ""
+        lines += [batch, f"void {network.run(program)}({ARGUMENTS});"]
+    if network.threads > 1:
+        lines += _threads(network)
     lines += ["", "#ifdef __cplusplus", "}", "#endif", "", "#endif", ""]
     return "\n".join(_without_doubles(lines))
+
+
+def _threads(network: Network) -> list[str]:
+    """What the header says of threads."""
+    name, upper = network.name, network.name.upper()
+    more = network.threads - 1
+    return [
+        "",
+        f"#define {upper}_THREADS {network.threads}",
+        f"#define {upper}_POOL {LINE * (POOL_LINES + network.threads)} /* bytes, aligned as the "
+        "arena */",
+        "",
+        f"/* The same on {network.threads} threads: the caller's, and {more} that "
+        f"{name}_pool_start() starts. It returns 0,",
+        " * or the system's error number. A pool serves one run at a time. */",
+        f"int {name}_pool_start(void* pool);",
+        f"void {name}_pool_stop(void* pool);",
+        *(f"void {network.run(p)}_on(void* pool, {ARGUMENTS});" for p in network.programs),
+    ]
 
 
 def _without_doubles(lines: Sequence[str]) -> Iterator[str]:
@@ -100,6 +129,14 @@ def _value(macro: str, value: Value, batch: int) -> list[str]:
         f"#define {macro}_TYPE {C_TYPES[value.dtype.name]}",
         f"#define {macro}_SHAPE {{{', '.join(map(str, shape))}}}",
         f"#define {macro}_COUNT {value.count(batch)} /* numbers */",
+        *(
+            (
+                f"#define {macro}_SCALE {value.scale:.9g} /* they stand for (q - zero) * scale */",
+                f"#define {macro}_ZERO {value.zero}",
+            )
+            if value.scale
+            else ()
+        ),
     ]
 
 
@@ -113,7 +150,9 @@ def plan(network: Network) -> str:
         "",
         '#include "compiled/program.h"',
         "",
-        f"extern const unsigned char {name}_weights[];",
+        f"const void* {name}_weights;"
+        if network.weights_file
+        else f"extern const unsigned char {name}_weights[];",
         *(f"extern const struct linnet_code linnet_code_{code};" for code in network.codes),
         "",
     ]
@@ -133,10 +172,24 @@ def plan(network: Network) -> str:
             f"static const struct linnet_program program_{batch} = "
             f"{{steps_{batch}, {len(rows)}, {len(network.inputs)}}};",
             "",
-            f"void {network.run(program)}(const void* const* inputs, void* const* outputs, "
-            "void* arena) {",
-            f"  linnet_run(&program_{batch}, {name}_weights, inputs, outputs, arena);",
+            f"void {network.run(program)}({ARGUMENTS}) {{",
+            f"  linnet_run(&program_{batch}, {name}_weights, inputs, outputs, arena, 0);",
             "}",
+            "",
+        ]
+        if network.threads > 1:
+            parts += [
+                f"void {network.run(program)}_on(void* pool, {ARGUMENTS}) {{",
+                f"  linnet_run(&program_{batch}, {name}_weights, inputs, outputs, arena, pool);",
+                "}",
+                "",
+            ]
+    if network.threads > 1:
+        parts += [
+            f"int {name}_pool_start(void* pool) {{",
+            f"  return linnet_pool_start(pool, {network.threads});",
+            "}",
+            f"void {name}_pool_stop(void* pool) {{ linnet_pool_stop(pool); }}",
             "",
         ]
     return "\n".join(parts)
@@ -286,10 +339,19 @@ def selftest(network: Network, results: Sequence[np.ndarray[Any, Any]]) -> str:
             f"  for (i = 0; i < {result.size}; i += {step})\n"
             f"    check((double)output_{i}[i], expected_{i}[i / {step}]);"
         )
+    weights = WEIGHTS_OF_TEST if network.weights_file else ("", "")
+    pool = POOL_OF_TEST if network.threads > 1 else ("", "", "")
+    static, before, after = (
+        "".join(parts).format(name=name, upper=upper) for parts in zip((*weights, ""), pool)
+    )
     return SELFTEST.format(
         name=name,
         upper=upper,
         arrays="\n".join(arrays),
+        static=static,
+        before=before,
+        after=after,
+        on="_on(aligned(pool), " if network.threads > 1 else "(",
         fills="\n".join(fills),
         checks="\n".join(checks),
         inputs=", ".join(f"input_{i}" for i in range(len(network.inputs))),
@@ -303,6 +365,22 @@ def _number(x: Any) -> str:
     return f"{float(x):.17g}" if isinstance(x, np.floating) else str(int(x))
 
 
+WEIGHTS_OF_TEST = (
+    "static unsigned char weights[{upper}_WEIGHTS + {upper}_ALIGNMENT];\n",
+    """  FILE* file = fopen("{name}.bin", "rb");
+  if (!file || fread(aligned(weights), {upper}_WEIGHTS, 1, file) != 1) {{
+    printf("{name}: no {name}.bin\\n");
+    return 1;
+  }}
+  fclose(file);
+  {name}_weights = aligned(weights);
+""",
+)
+POOL_OF_TEST = (
+    "static unsigned char pool[{upper}_POOL + {upper}_ALIGNMENT];\n",
+    "  if ({name}_pool_start(aligned(pool))) return 1;\n",
+    "  {name}_pool_stop(aligned(pool));\n",
+)
 SELFTEST = """/* Runs the network once on an input whose output is known. Written by a program. */
 #include <stdio.h>
 
@@ -310,6 +388,10 @@ SELFTEST = """/* Runs the network once on an input whose output is known. Writte
 
 {arrays}
 static unsigned char space[{upper}_ARENA + {upper}_ALIGNMENT];
+{static}
+static void* aligned(unsigned char* at) {{
+  return at + (-(uintptr_t)at & ({upper}_ALIGNMENT - 1));
+}}
 
 static uint32_t state;
 static int next(void) {{
@@ -331,9 +413,9 @@ int main(void) {{
   const void* const inputs[] = {{{inputs}}};
   void* const outputs[] = {{{outputs}}};
   uint32_t i;
-{fills}
-  {name}_run(inputs, outputs, space + (-(uintptr_t)space & ({upper}_ALIGNMENT - 1)));
-{checks}
+{before}{fills}
+  {name}_run{on}inputs, outputs, aligned(space));
+{after}{checks}
   printf("{name}: %s, largest difference %g of %g, %lu not the same\\n",
          error <= 1e-3 * largest ? "passed" : "FAILED", error, largest, different);
   return !(error <= 1e-3 * largest);

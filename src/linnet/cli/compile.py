@@ -11,6 +11,7 @@ from ..options import WEIGHT_TYPES
 from ..text import count, table
 from .inputs import files
 from .options import add_float, add_model, arithmetic, counts, shapes
+from .options import count as count_of
 from .result import Result
 
 
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=1x3x224x224[,...]",
         help="sizes of inputs (default: the model's)",
     )
+    add("--threads", type=count_of, default=1, metavar="N", help="that may run it (default: 1)")
+    add("--weights-file", action="store_true", help="weights in a file, which the program maps")
     add("--wisdom", metavar="FILE", help="what linnet tune measured on the target")
     add("--weights-dtype", choices=WEIGHT_TYPES, help="of layers that take any")
     add("--algorithm", metavar="NAME", help="use this algorithm, or family, wherever it can")
@@ -57,6 +60,8 @@ def run(args: argparse.Namespace) -> Result:
         shapes=args.shapes,
         outputs=args.outputs,
         arithmetic=arithmetic(args),
+        threads=args.threads,
+        weights_file=args.weights_file,
         wisdom=args.wisdom or "",
         **given,
     )
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace) -> Result:
         written = [str(path) for path in paths]
         data["files"] = written
         if sizes:
-            data["code"] = sizes["text"] + sizes["data"] - len(planned.weights)
+            data["code"] = sizes["text"] + sizes["data"] - planned.weights_inside
             rows = [["code", str(data["code"])], *rows]
     times = ", ".join(
         f"{p['seconds'] * 1e3:.3g} ms for a batch of {p['batch']}" for p in planned.programs
