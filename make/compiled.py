@@ -1,9 +1,10 @@
 """Compiled networks against the runtime: results must be the same bits.
 
-    compiled.py [--target TARGET] [--run LINNET_RUN] [--emulator "COMMAND ..."] [--threads N] MODEL ...
+    compiled.py [--target TARGET] [--run LINNET_RUN] [--emulator COMMAND] MODEL ...
 
-MODEL is a network of bench/models.py, or the files of any model with a comma between. Without --run a session in this
-process is the runtime, and each network's test is compiled with all warnings as errors.
+MODEL is a network of bench/models.py, or the files of any model with a comma between. Without --run
+a session in this process is the runtime, and each network's plan and test are compiled with all
+warnings as errors.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ def compiled(network: Network, folder: Path, inputs: Sequence[Any], emulator: li
     command = [compiler, "-O1", *static, "main.c", "libnet.a", "-lm", "-o", "main"]
     subprocess.run(command, cwd=folder, check=True)
     given = b"".join(x.tobytes() for x in inputs)
-    how: dict[str, Any] = {"cwd": folder, "input": given, "check": True, "stdout": subprocess.PIPE}
-    return subprocess.run([*emulator, "./main"], **how).stdout
+    return subprocess.run(
+        [*emulator, "./main"], cwd=folder, input=given, check=True, stdout=subprocess.PIPE
+    ).stdout
 
 
 def by_linnet_run(network: Network, folder: Path, inputs: Sequence[Any], run: list[str]) -> bytes:

@@ -80,24 +80,6 @@ cdef Axis antialiased(Py_ssize_t size, Py_ssize_t begin, Py_ssize_t count, doubl
     return axis
 
 
-def taps(size, target, begin, step, bint antialias):
-    """What `resize` adds up for rows and for columns of a result: an array [n, 2, taps] each, of samples and of their
-    weights in fixed point.
-    """
-    import numpy as np
-
-    found = []
-    cdef Axis axis
-    for way in range(2):
-        if antialias:
-            axis = antialiased(size[way], begin[way], target[way], step[way])
-        else:
-            axis = linear(size[way], begin[way], target[way], step[way], way == 1)
-        both = [np.reshape(numbers, (-1, axis.taps)) for numbers in (list(axis.index), list(axis.fixed))]
-        found.append(np.stack(both, axis=1).astype(np.int32))
-    return found
-
-
 cdef void across(const Pixel* source, Line* line, Axis columns, int channels, bint smooth) noexcept nogil:
     """A row of the image with the columns of the result."""
     cdef Py_ssize_t count = columns.index.size() // columns.taps, taps = columns.taps, x, k

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -17,16 +18,17 @@ import numpy as np
 
 from .. import _core
 from ..formats import Given, PathLike
+from ..graph import Graph
 from ..model import Shapes
 from ..model import build as build_model
 from ..text import short
-from . import build, makefile, network, printed
+from . import build, makefile, network, printed, wheel
 from .network import Network
 from .targets import target as known_target
 from .targets import tools
 
-EMITS = ("static", "shared", "c")
-MOST_BATCH = 4096
+EMITS = ("static", "shared", "c", "python")
+MOST_BATCH, MOST_THREADS = 4096, 1024
 
 
 def plan(
@@ -42,23 +44,36 @@ def plan(
     arithmetic: str | None = None,
     threads: int = 1,
     weights_file: bool = False,
+    problems: Sequence[str] = (),
     **options: Any,
 ) -> tuple[Network, _core.GraphBuilder]:
     """A model, as for `linnet.load`, planned for a target, and its graph in the core.
 
     `options`: algorithm, strict and weights_dtype as for `linnet.load`; wisdom, the file with what
-    `linnet tune` measured on the target. ValueError says what cannot be compiled.
+    `linnet tune` measured on the target. ValueError says all that is in the way of compiling it,
+    after `problems`, what is already known.
     """
     found = known_target(target)
+    problems = list(problems)
     if not batches or len(set(batches)) != len(batches) or max(batches) > MOST_BATCH:
-        raise ValueError(
+        problems.append(
             f"batches are {short(batches)}, expected different sizes up to {MOST_BATCH}"
         )
-    graph, _ = build_model(model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic)
-    if not isinstance(graph, _core.GraphBuilder):
-        raise ValueError(
+    if not 1 <= threads <= MOST_THREADS:
+        problems.append(f"threads are {threads}, expected 1 to {MOST_THREADS}")
+    graph = None
+    try:
+        graph, _ = build_model(
+            model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic
+        )
+    except ValueError as error:
+        problems.append(str(error))
+    if isinstance(graph, Graph):
+        problems.append(
             "the model's steps depend on sizes that it leaves open: give them by shapes"
         )
+    if problems or not isinstance(graph, _core.GraphBuilder):
+        raise ValueError("; ".join(problems))
     title = Path(os.fsdecode(model)).name if isinstance(model, (str, os.PathLike)) else name
     given = {key: value for key, value in options.items() if value is not None}
     planned = network.plan(
@@ -104,8 +119,6 @@ def write(
     if emit not in EMITS:
         raise ValueError(f"emit is {short(emit)}, expected {', '.join(EMITS)}")
     target = Path(os.fsdecode(folder)).resolve()
-    if not target.is_dir():
-        raise ValueError(f"{target}: there is no such folder")
     name = planned.name
     files = {
         f"{name}.h": printed.header(planned),
@@ -131,6 +144,8 @@ def write(
                 build.archive(joined, made / f"lib{name}.a", tool)
             else:
                 build.shared(joined, made / f"lib{name}.so", tool)
+            if emit == "python":
+                _only_a_wheel(planned, made)
         written = []
         for path in sorted(made.iterdir()):
             end = target / path.name
@@ -141,9 +156,32 @@ def write(
     return written, sizes
 
 
+def _only_a_wheel(planned: Network, folder: Path) -> None:
+    """A wheel in place of the files in a folder, a library among them."""
+    files = list(folder.iterdir())
+    machine = planned.target.architecture or platform.machine()
+    wheel.write(planned, folder / f"lib{planned.name}.so", folder, machine)
+    for file in files:
+        file.unlink()
+
+
 def c_name(path: str) -> tuple[Path, str]:
     """Folder and name of what `-o` says."""
     file = Path(path)
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", file.name):
-        raise ValueError(f"the name {short(file.name)} is not one of C: letters, digits and _")
     return file.parent, file.name
+
+
+def objections(path: str, target: str, emit: str) -> list[str]:
+    """What is in the way of writing a network to a path, whatever it is."""
+    folder, name = c_name(path)
+    found = []
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        found.append(f"the name {short(name)} is not one of C: letters, digits and _")
+    if not folder.is_dir():
+        found.append(f"{folder}: there is no such folder")
+    if emit != "c":
+        try:
+            tools(known_target(target))
+        except RuntimeError as error:
+            found.append(str(error))
+    return found

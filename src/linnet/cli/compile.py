@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--emit",
         choices=ahead.EMITS,
         default="static",
-        help="a library to link (default), one to load, or sources with a Makefile",
+        help="a library to link (default), one to load, sources with a Makefile, or a wheel",
     )
     add("--batch", type=counts, default=[1], metavar="N,N", help="sizes of batches (default: 1)")
     add(
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> Result:
         arithmetic=arithmetic(args),
         threads=args.threads,
         weights_file=args.weights_file,
+        problems=ahead.objections(args.output, args.target, args.emit),
         wisdom=args.wisdom or "",
         **given,
     )
