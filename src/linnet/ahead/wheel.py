@@ -1,4 +1,4 @@
-"""A compiled network as a Python wheel: its library, and a module that calls it by NumPy's arrays."""
+"""A compiled network as a Python wheel: its library, and a module that calls it with arrays."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _digest(data: bytes) -> str:
 def module(network: Network) -> str:
     """The text of the wheel's module."""
     values = [
-        [(v.name, v.shape, v.dtype.name) for v in group]
+        [(v.name, tuple(v.shape), v.dtype.name) for v in group]
         for group in (network.inputs, network.outputs)
     ]
     return _MODULE.format(
