@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "algorithms/cost.h"
+#include "ops/op.h"
 #include "run/run.h"
 #include "session.h"
 
