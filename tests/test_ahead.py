@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import io
 import platform
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import linnet
+import linnet.compat.tflite
 from linnet import _core, ahead, digits
 from linnet.ahead import build, printed, targets
 from linnet.cli import main
@@ -26,16 +28,16 @@ MACHINE = subprocess.run(["gcc", "-dumpmachine"], capture_output=True, check=Fal
 compiles = pytest.mark.skipif(
     not MACHINE.startswith(platform.machine()), reason="no compiler for this CPU"
 )
-MODELS = {"real": digits.MODEL, "whole": DATA / "digits_int8.onnx"}
+MODELS = {"net": digits.MODEL, "whole": DATA / "digits_int8.onnx"}
 # A program without a heap that runs both, from C++.
 PROGRAM = """
 #include <cstdio>
 #include <cstdlib>
-#include "real.h"
+#include "net.h"
 #include "whole.h"
 extern "C" void* malloc(size_t) { abort(); }
-alignas(64) static char arena[REAL_ARENA > WHOLE_ARENA ? REAL_ARENA : WHOLE_ARENA];
-static float x[REAL_INPUT_0_COUNT], real[REAL_OUTPUT_0_COUNT], whole[WHOLE_OUTPUT_0_COUNT];
+alignas(64) static char arena[NET_ARENA > WHOLE_ARENA ? NET_ARENA : WHOLE_ARENA];
+static float x[NET_INPUT_0_COUNT], real[NET_OUTPUT_0_COUNT], whole[WHOLE_OUTPUT_0_COUNT];
 int main() {
   static char buffer[1 << 16];
   setvbuf(stdin, buffer, _IOFBF, sizeof buffer / 2);
@@ -44,7 +46,7 @@ int main() {
   const void* const inputs[] = {x};
   void *const reals[] = {real}, *const wholes[] = {whole};
   for (int turn = 0; turn < 2; ++turn) {
-    real_run(inputs, reals, arena);
+    net_run(inputs, reals, arena);
     whole_run(inputs, wholes, arena);
   }
   fwrite(real, sizeof real, 1, stdout);
@@ -76,7 +78,7 @@ def test_two_networks_in_a_program_are_bit_identical_to_sessions(compiled: Path)
     (compiled / "both.cpp").write_text(PROGRAM)
     run(
         *("g++", "-Wall", "-Wextra", "-Wno-unused-variable", "-O1", "-o", compiled / "both"),
-        *(compiled / "both.cpp", compiled / "libreal.a", compiled / "libwhole.a", "-lm"),
+        *(compiled / "both.cpp", compiled / "libnet.a", compiled / "libwhole.a", "-lm"),
     )
     x = np.random.default_rng(1).random((1, 1, 88, 88), np.float32)
     said = run(compiled / "both", input=x.tobytes(), capture_output=True).stdout
@@ -84,6 +86,19 @@ def test_two_networks_in_a_program_are_bit_identical_to_sessions(compiled: Path)
     sessions = [linnet.load(model, threads=1, isa=_core.default_isa()) for model in MODELS.values()]
     np.testing.assert_array_equal(real, sessions[0](x).ravel())
     np.testing.assert_array_equal(whole, sessions[1](x).ravel())
+
+
+@compiles
+def test_the_example_reads_a_digit(compiled: Path, tmp_path: Path) -> None:
+    for file in ("classify.c", "Makefile"):
+        (tmp_path / file).write_bytes((ROOT / "examples/compiled" / file).read_bytes())
+    for file in ("net.h", "libnet.a"):
+        (tmp_path / file).write_bytes((compiled / file).read_bytes())
+    frame = linnet.Preprocess(color="grey", size=(88, 88))(DATA / "digits/5.png")
+    (tmp_path / "frame.raw").write_bytes(frame.astype(np.uint8).tobytes())
+    run("make", "-C", tmp_path, capture_output=True)
+    said = run(tmp_path / "classify", tmp_path / "frame.raw", capture_output=True).stdout
+    assert said.startswith(b"5 (")
 
 
 @compiles
@@ -118,6 +133,18 @@ def test_every_target_is_planned_here_and_the_same_way_each_time(target: str) ->
         assert network.weights == planned(target, model).weights
         assert printed.plan(network) == printed.plan(planned(target, model))
         assert build.families(network)
+
+
+def test_the_header_says_what_integers_stand_for() -> None:
+    text = printed.header(planned("armhf-a53", DATA / "tflite/int8.tflite"))
+    [scale] = re.findall(r"#define NET_INPUT_0_SCALE (\S+)", text)
+    session = linnet.compat.tflite.Interpreter(str(DATA / "tflite/int8.tflite"))
+    known, zero = session.get_input_details()[0]["quantization"]
+    assert np.float32(scale) == np.float32(known)
+    assert f"#define NET_INPUT_0_ZERO {zero}\n" in text
+    known, zero = session.get_output_details()[0]["quantization"]
+    assert f"#define NET_OUTPUT_0_ZERO {zero}\n" in text
+    assert "_SCALE" not in printed.header(planned("armhf-a53"))
 
 
 def test_batches_share_weights() -> None:
@@ -176,6 +203,12 @@ def test_sources_come_with_what_they_include(tmp_path: Path) -> None:
         ),
         (["-o", "nowhere/net"], "nowhere: there is no such folder"),
         (["-o", "net", "--algorithm", "magic"], "there is no algorithm 'magic'"),
+        (
+            ["-o", "nowhere/3d", "--batch", "1,1", "--threads", "4096"],
+            "the name '3d' is not one of C: letters, digits and _; nowhere: there is no such "
+            "folder; batches are [1, 1], expected different sizes up to 4096; threads are 4096, "
+            "expected 1 to 1024",
+        ),
     ],
 )
 def test_what_cannot_be_compiled_is_refused(
@@ -212,3 +245,40 @@ def test_a_library_to_load(tmp_path: Path) -> None:
     )
     session = linnet.load(DATA / "digits_int8.onnx", threads=1)
     np.testing.assert_array_equal(y, session(x))
+
+
+@compiles
+def test_a_wheel_with_threads_and_a_file_of_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = DATA / "caffe/inner_product.prototxt", DATA / "caffe/inner_product.caffemodel"
+    options = ["--emit", "python", "--threads", "2", "--weights-file", "--batch", "1,4"]
+    assert main(["compile", *map(str, model), "-o", str(tmp_path / "small"), *options]) == 0
+    [made] = tmp_path.iterdir()
+    assert re.fullmatch(r"small-1-py3-none-linux_\w+\.whl", made.name)
+    with zipfile.ZipFile(made) as archive:
+        archive.extractall(tmp_path)
+        assert archive.read("small-1.dist-info/RECORD").count(b"sha256=") == 5
+    monkeypatch.syspath_prepend(tmp_path)
+    small = importlib.import_module("small")
+    assert small.BATCHES == (1, 4)
+    net, session = small.Network(), linnet.load(*model, threads=2, isa=_core.default_isa())
+    for batch in small.BATCHES:
+        x = np.random.default_rng(batch).random((batch, 4, 5, 6), np.float32)
+        for _ in range(3):
+            for found, known in zip(net(x), session(x)):
+                np.testing.assert_array_equal(found, known)
+    with pytest.raises(ValueError, match=r"a batch of 2, expected 1 or 4"):
+        net(np.zeros((2, 4, 5, 6), np.float32))
+    with pytest.raises(ValueError, match=r"data is float64 .*, expected float32"):
+        net(np.zeros((1, 4, 5, 6)))
+
+
+def test_the_test_of_a_network_with_all_options_is_plain_c(tmp_path: Path) -> None:
+    network = planned("armhf-a53", threads=4, weights_file=True)
+    for name, text in build.plan_files(network).items():
+        (tmp_path / name).write_text(text)
+    results = [np.zeros(value.of(1), value.dtype) for value in network.outputs]
+    (tmp_path / "net_selftest.c").write_text(printed.selftest(network, results))
+    run("gcc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+        "-I", build.SOURCE, "net.c", "net_selftest.c", cwd=tmp_path)  # fmt: skip
