@@ -1,7 +1,7 @@
 # What is tested and counted on emulated ARM, with the wheels of make/wheels.mk:
 #   make test-armhf test-aarch64   installs the wheel beside Debian's NumPy on an emulated Cortex-A7 or A53, runs the test suite
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
-#   make compiled-armhf            compiled networks give what linnet-run does, bit by bit
+#   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
 #   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; MODEL=FILE CLOCK=1.4: of any model
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
@@ -10,7 +10,7 @@ armhf_cpu := cortex-a7
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 
-.PHONY: compiled-armhf compiled-aarch64 test-armhf test-aarch64 set-up-armhf set-up-aarch64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
+.PHONY: compiled-armhf compiled-aarch64 compiled-native test-armhf test-aarch64 set-up-armhf set-up-aarch64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -40,10 +40,14 @@ test-armhf test-aarch64: test-%: set-up-%
 	  --deselect tests/test_compare_environments.py::test_set_up_stamps_what_works --deselect tests/test_session.py::test_fork \
 	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session_graphs.py::test_fork_while_another_thread_runs
 
-# Networks compiled ahead and the runtime are both built by the cross compiler.
-compiled-armhf compiled-aarch64: compiled-%: build/%/build.ninja .venv/installed
-	cmake --build --preset $* --target linnet-run
-	python make/compiled.py $*-a53 build/$*/linnet-run $($*_qemu) -L /usr/$($*_triplet)
+# Networks compiled ahead and the runtime are both built by cross compilers; the runtime plans for a Raspberry Pi 3's caches.
+# Large networks run on this CPU alone.
+compiled-armhf compiled-aarch64: compiled-%: $(WHEELS)/%/static/linnet-run $(WHEELS)/%/pi3 .venv/installed
+	LINNET_WISDOM= python make/compiled.py --target $*-a53 --run $< --emulator "$($*_qemu) -cpu $($*_cpu) -L $(WHEELS)/$*/pi3" \
+	  digits digits-int8 LeNet-5 study ResNet-20
+compiled-native: .venv/installed
+	LINNET_WISDOM= python make/compiled.py digits digits-int8 LeNet-5 study ResNet-20 NiN "large kernels" VGG-11 AlexNet CaffeNet \
+	  ResNet-18 ResNet-50 SqueezeNet GoogLeNet MobileNet-v1 MobileNet-v2 VGG-16
 
 # A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
 test-armhf: without-neon
