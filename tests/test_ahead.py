@@ -11,6 +11,7 @@ import subprocess
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ import pytest
 import linnet
 import linnet.compat.tflite
 from linnet import _core, ahead, digits
-from linnet.ahead import build, printed, targets
+from linnet.ahead import build, camera, printed, targets
 from linnet.cli import main
+from linnet.graph import Graph, Node, Value
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
@@ -156,9 +158,10 @@ def test_batches_share_weights() -> None:
 
 def test_the_code_of_every_plan_is_found() -> None:
     found = printed.sources_of_codes(build.SOURCE)
-    text = "".join(path.read_text() for path in (build.SOURCE / "algorithms").glob("*.cpp"))
+    files = [*(build.SOURCE / "algorithms").glob("*.cpp"), build.SOURCE / "compiled/camera.cpp"]
+    text = "".join(path.read_text() for path in files)
     assert len(found) == text.count("= plan_code<") + text.count("=\n    plan_code<") > 30
-    assert found["direct_fc"] == ("direct_fc.cpp", "kCode")
+    assert found["direct_fc"] == ("algorithms/direct_fc.cpp", "kCode")
 
 
 def test_flags_are_those_of_the_build() -> None:
@@ -282,3 +285,45 @@ def test_the_test_of_a_network_with_all_options_is_plain_c(tmp_path: Path) -> No
     (tmp_path / "net_selftest.c").write_text(printed.selftest(network, results))
     run("gcc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
         "-I", build.SOURCE, "net.c", "net_selftest.c", cwd=tmp_path)  # fmt: skip
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("planes", "frame", "options"),
+    [
+        (3, camera.Frame(48, 64, "yuv420"), {"fit": "letterbox", "resample": "pillow",
+                                             "color": "BGR", "mean": (104, 117, 123)}),
+        (1, camera.Frame(31, 45, "bgr"), {"fit": "crop"}),
+    ],
+)  # fmt: skip
+def test_a_camera_s_frame_becomes_what_a_session_makes_of_it(
+    planes: int, frame: camera.Frame, options: dict[str, Any], tmp_path: Path
+) -> None:
+    graph = Graph("seen", [], {}, [Value("x", (0, planes, 24, 20))], ["y"])
+    graph.nodes.append(Node("Relu", "y", ["x"], ["y"]))
+    record = linnet.Preprocess(scale=1 / 64, **options)
+    network, core_graph = ahead.plan(graph, None, "seen", wisdom="", frame=frame, top=5,
+                                     preprocess=record)  # fmt: skip
+    ahead.write(network, ahead.expected(network, core_graph, {}), tmp_path, "static")
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsanitize=address")
+    run("gcc", *flags, "seen_selftest.c", "libseen.a", "-lm", "-o", "seen", cwd=tmp_path)
+    said = run(tmp_path / "seen", capture_output=True).stdout
+    assert re.fullmatch(rb"seen: passed, largest difference 0 of .*, 0 not the same\n", said)
+    header = (tmp_path / "seen.h").read_text()
+    assert f"SEEN_INPUT_0_COUNT {np.prod(frame.shape)} " in header
+    assert "SEEN_OUTPUT_0_TYPE int32_t" in header
+
+
+def test_planes_of_a_frame_are_its_colours() -> None:
+    # White, black, red and blue of limited range, a block of four pixels each.
+    colours = np.repeat(np.uint8([[235, 16, 81, 41]]), 2, axis=1)
+    blues, reds = np.uint8([128, 128, 90, 240]), np.uint8([128, 128, 240, 110])
+    planes = np.concatenate([np.tile(colours, (2, 1)).ravel(), blues, reds])
+    picture = camera.Frame(2, 8, "yuv420").picture(planes)
+    wanted = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)]
+    assert np.abs(picture[0, ::2].astype(int) - wanted).max() <= 1
+
+
+def test_frames_that_cannot_be_are_refused_with_all_reasons() -> None:
+    with pytest.raises(ValueError, match=r"batch is 1; .*even sizes.*; the best 999 are not"):
+        planned("native", frame=camera.Frame(3, 5, "yuv420"), top=999, batches=(1, 2))

@@ -4,6 +4,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+def taps(
+    size: Sequence[int],
+    target: Sequence[int],
+    begin: Sequence[int],
+    step: Sequence[float],
+    antialias: bool,
+) -> list[npt.NDArray[np.int32]]: ...
 def resize(
     image: npt.NDArray[Any],
     out: npt.NDArray[Any],

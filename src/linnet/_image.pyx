@@ -80,6 +80,23 @@ cdef Axis antialiased(Py_ssize_t size, Py_ssize_t begin, Py_ssize_t count, doubl
     return axis
 
 
+def taps(size, target, begin, step, bint antialias):
+    """What `resize` adds up for the rows and for the columns of a result [h, w], of an image [H, W]: two arrays [2, n, taps]
+    of int32, samples of the image and their weights in fixed point.
+    """
+    from numpy import array, int32
+
+    cdef Axis axis
+    found = []
+    for way in range(2):
+        if antialias:
+            axis = antialiased(size[way], begin[way], target[way], step[way])
+        else:
+            axis = linear(size[way], begin[way], target[way], step[way], way == 1)
+        found.append(array([axis.index, axis.fixed], int32).reshape(2, target[way], axis.taps))
+    return found
+
+
 cdef void across(const Pixel* source, Line* line, Axis columns, int channels, bint smooth) noexcept nogil:
     """A row of the image with the columns of the result."""
     cdef Py_ssize_t count = columns.index.size() // columns.taps, taps = columns.taps, x, k

@@ -21,8 +21,9 @@ from ..formats import Given, PathLike
 from ..graph import Graph
 from ..model import Shapes
 from ..model import build as build_model
+from ..preprocess import Preprocess, merged, recorded
 from ..text import short
-from . import build, makefile, network, printed, wheel
+from . import build, camera, makefile, network, printed, wheel
 from .network import Network
 from .targets import target as known_target
 from .targets import tools
@@ -44,6 +45,9 @@ def plan(
     arithmetic: str | None = None,
     threads: int = 1,
     weights_file: bool = False,
+    frame: camera.Frame | None = None,
+    top: int = 0,
+    preprocess: Preprocess | Mapping[str, Any] | None = None,
     problems: Sequence[str] = (),
     **options: Any,
 ) -> tuple[Network, _core.GraphBuilder]:
@@ -51,7 +55,9 @@ def plan(
 
     `options`: algorithm, strict and weights_dtype as for `linnet.load`; wisdom, the file with what
     `linnet tune` measured on the target. ValueError says all that is in the way of compiling it,
-    after `problems`, what is already known.
+    after `problems`, what is already known. frame: what the input is made of, as the model's
+    record or `preprocess` says; top: how many of the first output's scores are given, and where
+    they are, instead of all.
     """
     found = known_target(target)
     problems = list(problems)
@@ -63,7 +69,7 @@ def plan(
         problems.append(f"threads are {threads}, expected 1 to {MOST_THREADS}")
     graph = None
     try:
-        graph, _ = build_model(
+        graph, metadata = build_model(
             model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic
         )
     except ValueError as error:
@@ -85,7 +91,8 @@ def plan(
         options={"threads": threads, **given},
         weights_file=weights_file,
     )
-    return planned, graph
+    record = recorded(merged(metadata, preprocess)) if frame else None
+    return camera.attach(planned, frame, record, top), graph
 
 
 def expected(planned: Network, graph: _core.GraphBuilder, options: Mapping[str, Any]) -> list[Any]:
@@ -95,7 +102,12 @@ def expected(planned: Network, graph: _core.GraphBuilder, options: Mapping[str, 
     batch = planned.programs[0]["batch"]
     session = _core.Session(graph, threads=planned.threads, **options)
     inputs = [printed.sample(value, batch) for value in planned.inputs]
+    if planned.front:
+        frame, record = planned.front
+        inputs = [record(frame.picture(inputs[0]))]
     results = session.run(inputs, [], None)
+    if planned.top:
+        results = [*camera.best(results[0], planned.top), *results[1:]]
     whole = (result.size == v.count(batch) for v, result in zip(planned.outputs, results))
     return [r if as_is or batch == 1 else r[:0] for r, as_is in zip(results, whole)]
 

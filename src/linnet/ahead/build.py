@@ -21,7 +21,7 @@ CXX = ["-std=c++17", "-DLINNET_COMPILED", "-fno-threadsafe-statics", "-fno-rtti"
 PLAN = ["-std=c99", "-fvisibility=default"]  # what NAME.h declares a library exports
 KERNELS = ["-fno-exceptions", "-fno-math-errno"]
 # Results of integers are rounded one after the other, see cpp/kernels/isas.cmake.
-UNCONTRACTED = ("integer", "dot", "scheduled", "integer_ref.cpp")
+UNCONTRACTED = ("integer", "dot", "scheduled", "integer_ref.cpp", "camera.cpp")
 # The files of kernels and what the table's members are called that come from each; the last two
 # take the place of others, where the target has them.
 FAMILIES = {
@@ -92,10 +92,11 @@ def units(network: Network) -> list[Unit]:
         file, constant = known[code]
         files.setdefault(file, {})[code] = constant
     for file, constants in files.items():
-        flags = [*baseline, "-ffp-contract=off"] if file in UNCONTRACTED else baseline
-        found.append(Unit(f"code_{file}", printed.codes(network, file, constants), flags))
+        own = Path(file).name
+        flags = [*baseline, "-ffp-contract=off"] if own in UNCONTRACTED else baseline
+        found.append(Unit(f"code_{own}", printed.codes(network, file, constants), flags))
     shared = [*SHARED, *(["compiled/pool.cpp"] if network.threads > 1 else [])]
-    found += [Unit(file, None, baseline) for file in shared if Path(file).name not in files]
+    found += [Unit(file, None, baseline) for file in shared if file not in files]
     return found
 
 

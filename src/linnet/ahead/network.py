@@ -46,6 +46,8 @@ class Network(NamedTuple):
     wisdom: str  # a sentence
     threads: int = 1
     weights_file: bool = False  # the program maps the weights, which it has not
+    front: tuple[Any, Any] | None = None  # camera.Frame that it takes, Preprocess of that
+    top: int = 0  # scores that it gives, the best of all
 
     @property
     def isa(self) -> str:

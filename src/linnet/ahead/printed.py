@@ -275,17 +275,17 @@ _CODE = re.compile(r'constexpr auto (\w+) =\s+plan_code<&[^"]+>\("(\w+)"\);')
 
 
 def sources_of_codes(source: Path) -> dict[str, tuple[str, str]]:
-    """Of each code its file in algorithms/ and the name of its constant there."""
+    """Of each code its file and the name of its constant there."""
     found = {}
-    for path in sorted((source / "algorithms").glob("*.cpp")):
+    for path in [*sorted((source / "algorithms").glob("*.cpp")), source / "compiled/camera.cpp"]:
         for constant, code in _CODE.findall(path.read_text(encoding="utf-8")):
-            found[code] = (path.name, constant)
+            found[code] = (path.relative_to(source).as_posix(), constant)
     return found
 
 
 def codes(network: Network, file: str, constants: dict[str, str]) -> str:
     """C++ that has the code of an algorithm's steps; `constants` by code."""
-    lines = [f'#include "algorithms/{file}"', "struct linnet_code : linnet::PlanCode {};"]
+    lines = [f'#include "{file}"', "struct linnet_code : linnet::PlanCode {};"]
     sizes = {
         step["code"]: len(step["args"]) for program in network.programs for step in program["steps"]
     }

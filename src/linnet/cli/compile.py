@@ -6,11 +6,20 @@ import argparse
 from typing import Any
 
 from .. import ahead
+from ..ahead import camera
 from ..ahead.targets import TARGETS
 from ..options import WEIGHT_TYPES
-from ..text import count, table
+from ..text import count, short, table
 from .inputs import files
-from .options import add_float, add_model, arithmetic, counts, shapes
+from .options import (
+    add_float,
+    add_model,
+    add_preprocess,
+    arithmetic,
+    counts,
+    given_preprocess,
+    shapes,
+)
 from .options import count as count_of
 from .result import Result
 
@@ -35,12 +44,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--threads", type=count_of, default=1, metavar="N", help="that may run it (default: 1)")
     add("--weights-file", action="store_true", help="weights in a file, which the program maps")
+    add(
+        "--frame",
+        type=frame,
+        metavar="HEIGHTxWIDTH[:FORMAT]",
+        help=f"take a camera's frame, {', '.join(camera.FORMATS)} (default: rgb)",
+    )
+    add("--top", type=count_of, default=0, metavar="K", help="give the K best classes and scores")
     add("--wisdom", metavar="FILE", help="what linnet tune measured on the target")
     add("--weights-dtype", choices=WEIGHT_TYPES, help="of layers that take any")
     add("--algorithm", metavar="NAME", help="use this algorithm, or family, wherever it can")
     add("--strict", action="store_true", help="only algorithms that add up plain products")
     add("--report", action="store_true", help="print what it takes, and write nothing")
     add_float(parser)
+    add_preprocess(parser)
+
+
+def frame(text: str) -> camera.Frame:
+    sizes, _, form = text.partition(":")
+    height, _, width = sizes.partition("x")
+    if form not in ("", *camera.FORMATS):
+        expected = ", ".join(camera.FORMATS)
+        raise argparse.ArgumentTypeError(f"the format is {short(form)}, expected {expected}")
+    return camera.Frame(count_of(height), count_of(width), form or "rgb")
 
 
 def run(args: argparse.Namespace) -> Result:
@@ -62,6 +88,9 @@ def run(args: argparse.Namespace) -> Result:
         arithmetic=arithmetic(args),
         threads=args.threads,
         weights_file=args.weights_file,
+        frame=args.frame,
+        top=args.top,
+        preprocess=given_preprocess(args) or None,
         problems=ahead.objections(args.output, args.target, args.emit),
         wisdom=args.wisdom or "",
         **given,
