@@ -103,6 +103,11 @@ class Network:
         self._lock = threading.Lock()
         self._arena = _aligned({arena})
         self._pool = _aligned({pool}) if {pool} else None
+        self._runs = {{
+            batch: getattr(_library, name if self._pool is None else name + "_on")
+            for batch, name in _RUNS.items()
+        }}
+        self._at = ctypes.c_void_p(self._arena.ctypes.data)
         if self._pool is not None:
             error = _library.{name}_pool_start(ctypes.c_void_p(self._pool.ctypes.data))
             if error:
@@ -138,10 +143,8 @@ class Network:
             (ctypes.c_void_p * max(1, len(group)))(*(array.ctypes.data for array in group))
             for group in (arrays, results)
         ]
-        run = _RUNS[batch] if self._pool is None else _RUNS[batch] + "_on"
         first = [] if self._pool is None else [ctypes.c_void_p(self._pool.ctypes.data)]
         with self._lock:
-            arena = ctypes.c_void_p(self._arena.ctypes.data)
-            getattr(_library, run)(*first, *places, arena)
+            self._runs[batch](*first, *places, self._at)
         return results[0] if len(results) == 1 else tuple(results)
 '''
