@@ -61,7 +61,7 @@ class Network:
         self,
         x: str,
         k: int,
-        side: int,
+        side: int | tuple[int, int],
         *,
         stride: int = 1,
         pad: int | None = None,
@@ -69,19 +69,47 @@ class Network:
         relu: bool = True,
     ) -> str:
         """Padded to keep its input's size unless `pad` says otherwise."""
+        sides = side if isinstance(side, tuple) else (side, side)
+        pads = [s // 2 if pad is None else pad for s in sides]
         window = {
-            "kernel_shape": [side, side],
+            "kernel_shape": [*sides],
             "strides": [stride, stride],
-            "pads": [side // 2 if pad is None else pad] * 4,
+            "pads": [*pads, *pads],
             "dilations": [1, 1],
             "group": group,
         }
-        y = self.node("Conv", x, *self.weights(k, self.channels(x) // group, side, side), **window)
+        y = self.node("Conv", x, *self.weights(k, self.channels(x) // group, *sides), **window)
         return self.relu(y) if relu else y
+
+    def depthwise(
+        self, x: str, side: int, *, stride: int = 1, relu: bool = False, pad: int | None = None
+    ) -> str:
+        k = self.channels(x)
+        return self.conv(x, k, side, stride=stride, pad=pad, group=k, relu=relu)
+
+    def clip(self, x: str) -> str:
+        """ReLU6."""
+        return self.node("Clip", x, np.array(0, np.float32), np.array(6, np.float32))
+
+    def part(self, x: str, first: int, end: int) -> str:
+        """Channels of a value."""
+        return self.node("Slice", x, *(np.array([n], np.int64) for n in (first, end, 1, 1)))
+
+    def shuffle(self, x: str, groups: int) -> str:
+        """Channels of the groups by turns."""
+        _, c, h, w = self.shapes[x]
+        cut = np.array([0, groups, c // groups, h * w], np.int64)
+        x = self.node("Transpose", self.node("Reshape", x, cut), perm=[0, 2, 1, 3])
+        return self.node("Reshape", x, np.array([0, c, h, w], np.int64))
 
     def pool(self, x: str, side: int, stride: int, *, pad: int = 0, ceil: bool = False) -> str:
         window = {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [pad] * 4}
         return self.node("MaxPool", x, **window, dilations=[1, 1], ceil_mode=int(ceil))
+
+    def average(self, x: str, side: int, stride: int, *, pad: int = 0) -> str:
+        """Windows in the padding count as many numbers as others."""
+        window = {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [pad] * 4}
+        return self.node("AveragePool", x, **window, ceil_mode=0, count_include_pad=1)
 
     def mean(self, x: str) -> str:
         return self.node("GlobalAveragePool", x)
@@ -263,6 +291,163 @@ def mobilenet2(n: Network) -> None:
     n.softmax(n.fc(n.mean(n.conv(x, 1280, 1)), 1000))
 
 
+def _squeeze(n: Network, x: str, k: int) -> str:
+    """Squeeze and excitation."""
+    gate = n.conv(n.conv(n.mean(x), k, 1), n.channels(x), 1, relu=False)
+    return n.node("Mul", x, n.node("HardSigmoid", gate, alpha=1 / 6, beta=0.5))
+
+
+def mobilenet3(n: Network) -> None:
+    """MobileNet v3 large."""
+
+    def act(x: str, hard: bool) -> str:
+        return n.node("HardSwish", x) if hard else n.relu(x)
+
+    # Window, expanded channels, channels, squeezed ones, whether HardSwish, stride.
+    layers = [(3, 16, 16, 0, 0, 1), (3, 64, 24, 0, 0, 2), (3, 72, 24, 0, 0, 1)]
+    layers += [(5, 72, 40, 24, 0, 2), *[(5, 120, 40, 32, 0, 1)] * 2, (3, 240, 80, 0, 1, 2)]
+    layers += [(3, 200, 80, 0, 1, 1), *[(3, 184, 80, 0, 1, 1)] * 2, (3, 480, 112, 120, 1, 1)]
+    layers += [(3, 672, 112, 168, 1, 1), (5, 672, 160, 168, 1, 2), *[(5, 960, 160, 240, 1, 1)] * 2]
+    x = act(n.conv("data", 16, 3, stride=2, relu=False), True)
+    for side, wide, k, squeezed, hard, stride in layers:
+        y = act(n.conv(x, wide, 1, relu=False), bool(hard)) if wide != n.channels(x) else x
+        y = act(n.depthwise(y, side, stride=stride), bool(hard))
+        y = n.conv(_squeeze(n, y, squeezed) if squeezed else y, k, 1, relu=False)
+        x = n.add(x, y, relu=False) if n.shapes[x] == n.shapes[y] else y
+    x = n.mean(act(n.conv(x, 960, 1, relu=False), True))
+    n.softmax(n.fc(act(n.fc(x, 1280), True), 1000))
+
+
+def shufflenet2(n: Network) -> None:
+    """ShuffleNet v2, once as wide."""
+    x = n.pool(n.conv("data", 24, 3, stride=2), 3, 2, pad=1)
+    for k, count in ((116, 4), (232, 8), (464, 4)):
+        x = _shuffled_stage(n, x, k, count)
+    n.softmax(n.fc(n.mean(n.conv(x, 1024, 1)), 1000))
+
+
+def _shuffled_stage(n: Network, x: str, k: int, count: int) -> str:
+    half = k // 2
+    for index in range(count):
+        left = n.conv(n.depthwise(x, 3, stride=2), half, 1) if not index else n.part(x, 0, half)
+        y = x if not index else n.part(x, half, k)
+        y = n.depthwise(n.conv(y, half, 1), 3, stride=1 if index else 2)
+        x = n.shuffle(n.concat(left, n.conv(y, half, 1)), 2)
+    return x
+
+
+def efficientnet_lite0(n: Network) -> None:
+    x = n.clip(n.conv("data", 32, 3, stride=2, relu=False))
+    # Factor, channels, how many, stride, window.
+    stages = [(1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)]
+    for factor, k, count, stride, side in [
+        *stages,
+        (6, 112, 3, 1, 5),
+        (6, 192, 4, 2, 5),
+        (6, 320, 1, 1, 3),
+    ]:
+        for index in range(count):
+            y = n.clip(n.conv(x, n.channels(x) * factor, 1, relu=False)) if factor > 1 else x
+            y = n.clip(n.depthwise(y, side, stride=1 if index else stride))
+            y = n.conv(y, k, 1, relu=False)
+            x = n.add(x, y, relu=False) if index else y
+    n.softmax(n.fc(n.mean(n.clip(n.conv(x, 1280, 1, relu=False))), 1000))
+
+
+def yolo_fastest2(n: Network) -> None:
+    """YOLO-Fastest v2: six maps of offsets, objects and classes, here in one row."""
+
+    def head(x: str) -> str:
+        for _ in range(2):
+            x = n.conv(n.depthwise(x, 5, relu=True), n.channels(x), 1, relu=False)
+        return x
+
+    x = n.pool(n.conv("data", 24, 3, stride=2), 3, 2, pad=1)
+    x = _shuffled_stage(n, x, 48, 4)
+    fine = _shuffled_stage(n, x, 96, 8)
+    coarse = _shuffled_stage(n, fine, 192, 4)
+    settings = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric"}
+    sizes = np.array(n.shapes[fine][2:], np.int64)
+    larger = n.node("Resize", coarse, "", "", sizes, axes=[2, 3], nearest_mode="floor", **settings)
+    parts = []
+    for level in (n.concat(larger, fine), coarse):
+        x = n.conv(level, 72, 1)
+        boxes, classes = head(x), head(x)
+        for y, k in ((boxes, 12), (classes, 3), (classes, 80)):
+            parts.append(n.node("Flatten", n.conv(y, k, 1, relu=False), axis=1))
+    n.concat(*parts)
+
+
+def densenet121(n: Network) -> None:
+    def normalized(x: str) -> str:
+        """A batch normalisation that follows no convolution, and what reads it."""
+        return n.depthwise(x, 1, relu=True)
+
+    x = n.pool(n.conv("data", 64, 7, stride=2), 3, 2, pad=1)
+    for stage, count in enumerate((6, 12, 24, 16)):
+        if stage:
+            x = n.average(n.conv(normalized(x), n.channels(x) // 2, 1, relu=False), 2, 2)
+        for _ in range(count):
+            y = n.conv(n.conv(normalized(x), 128, 1), 32, 3, relu=False)
+            x = n.concat(x, y)
+    n.softmax(n.fc(n.mean(normalized(x)), 1000))
+
+
+def _grouped(n: Network, x: str, k: int, stride: int, *, wide: int, group: int) -> str:
+    """A bottleneck whose 3x3 convolution has groups, and `wide` channels."""
+    y = n.conv(n.conv(x, wide, 1), wide, 3, stride=stride, group=group)
+    y = n.conv(y, k, 1, relu=False)
+    same = n.shapes[x] == n.shapes[y]
+    return n.add(y, x if same else n.conv(x, k, 1, stride=stride, relu=False))
+
+
+def resnext50(n: Network) -> None:
+    """32 groups, which have 4 channels in the first stage."""
+    x = n.pool(n.conv("data", 64, 7, stride=2), 3, 2, pad=1)
+    for stage, count in enumerate((3, 4, 6, 3)):
+        for index in range(count):
+            stride = 2 if stage and not index else 1
+            x = _grouped(n, x, 256 << stage, stride, wide=128 << stage, group=32)
+    n.softmax(n.fc(n.mean(x), 1000))
+
+
+def regnet_x400(n: Network) -> None:
+    x = n.conv("data", 32, 3, stride=2)
+    for k, count in ((32, 1), (64, 2), (160, 7), (400, 12)):
+        for index in range(count):
+            x = _grouped(n, x, k, 1 if index else 2, wide=k, group=k // 16)
+    n.softmax(n.fc(n.mean(x), 1000))
+
+
+def inception3(n: Network) -> None:
+    def chain(x: str, *layers: tuple[int, int | tuple[int, int]]) -> str:
+        for k, side in layers:
+            x = n.conv(x, k, side)
+        return x
+
+    def pooled(x: str, k: int) -> str:
+        return n.conv(n.average(x, 3, 1, pad=1), k, 1)
+
+    x = n.conv(n.conv(n.conv("data", 32, 3, stride=2, pad=0), 32, 3, pad=0), 64, 3)
+    x = n.pool(n.conv(n.conv(n.pool(x, 3, 2), 80, 1), 192, 3, pad=0), 3, 2)
+    for k in (32, 64, 64):
+        third = chain(x, (64, 1), (96, 3), (96, 3))
+        x = n.concat(n.conv(x, 64, 1), chain(x, (48, 1), (64, 5)), third, pooled(x, k))
+    y = n.conv(chain(x, (64, 1), (96, 3)), 96, 3, stride=2, pad=0)
+    x = n.concat(n.conv(x, 384, 3, stride=2, pad=0), y, n.pool(x, 3, 2))
+    for k in (128, 160, 160, 192):
+        second = chain(x, (k, 1), (k, (1, 7)), (192, (7, 1)))
+        third = chain(x, (k, 1), (k, (7, 1)), (k, (1, 7)), (k, (7, 1)), (192, (1, 7)))
+        x = n.concat(n.conv(x, 192, 1), second, third, pooled(x, 192))
+    y = n.conv(chain(x, (192, 1), (192, (1, 7)), (192, (7, 1))), 192, 3, stride=2, pad=0)
+    x = n.concat(n.conv(n.conv(x, 192, 1), 320, 3, stride=2, pad=0), y, n.pool(x, 3, 2))
+    for _ in range(2):
+        forks = [n.conv(x, 384, 1), chain(x, (448, 1), (384, 3))]
+        ends = [n.conv(y, 384, side) for y in forks for side in ((1, 3), (3, 1))]
+        x = n.concat(n.conv(x, 320, 1), *ends, pooled(x, 192))
+    n.softmax(n.fc(n.mean(x), 1000))
+
+
 NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
     "study": (study, (1, 88, 88)),
     "LeNet-5": (lenet5, (1, 28, 28)),
@@ -279,6 +464,14 @@ NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
     "GoogLeNet": (googlenet, IMAGENET),
     "MobileNet-v1": (mobilenet1, IMAGENET),
     "MobileNet-v2": (mobilenet2, IMAGENET),
+    "MobileNet-v3": (mobilenet3, IMAGENET),
+    "ShuffleNet-v2": (shufflenet2, IMAGENET),
+    "EfficientNet-lite0": (efficientnet_lite0, IMAGENET),
+    "YOLO-Fastest-v2": (yolo_fastest2, (3, 352, 352)),
+    "DenseNet-121": (densenet121, IMAGENET),
+    "ResNeXt-50": (resnext50, IMAGENET),
+    "RegNet-X-400MF": (regnet_x400, IMAGENET),
+    "Inception-v3": (inception3, (3, 299, 299)),
 }
 
 

@@ -1,57 +1,164 @@
-"""How much measuring with `linnet tune` gains over the estimate, on whole networks.
+"""Times whole networks by linnet and by other runtimes, each in a process of its own.
 
-    python bench/networks.py --threads 1,4 --batch 1,16 --isa avx512
+    python bench/networks.py --json bench/results/networks.json      all of them, one thread
+    python bench/networks.py --networks ResNet-50 --runtimes linnet onnxruntime --threads 2
 
-The networks are those of models.py; the constants of the estimate are not fitted to them. Both ways
-run in turns; a gain of 1.10 means that the estimate's choices take 10 % longer. Measurements go to
-a temporary file.
+The networks are those of models.py. Of each, all runtimes are loaded and their outputs checked
+against float64; then they take turns, in blocks and in a new order each round, with a pause before
+each block, whose first call does not count. The table has medians in milliseconds, and how many
+times linnet's the best other one takes. `linnet compare --setup` installs the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+import math
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from models import NETWORKS, make
 
-from linnet import core, tune
+from linnet.compare.bench import Bench, Protocol, Row, _Entrant
+from linnet.compare.environments import missing, set_up
+from linnet.compare.machine import describe
+from linnet.compare.network import expect, export
+from linnet.compare.processes import scratch_folder
+from linnet.compare.run import all_rows
+from linnet.graph import Graph
+from linnet.text import table
 
-USUAL = ["LeNet-5", "large kernels", "AlexNet", "NiN", "VGG-11", "ResNet-20"]
+WELL_KNOWN = ["VGG-16", "GoogLeNet", "ResNet-18", "SqueezeNet", "ResNet-50", "AlexNet"]
+WELL_KNOWN += ["MobileNet-v2", "MobileNet-v1"]
+OTHERS = ["MobileNet-v3", "ShuffleNet-v2", "EfficientNet-lite0", "YOLO-Fastest-v2"]
+OTHERS += ["DenseNet-121", "ResNeXt-50", "RegNet-X-400MF", "Inception-v3"]
+RUNTIMES = ["linnet", "onnxruntime", "openvino", "litert", "ncnn", "mnn"]
+PAUSE = 0.5  # seconds before a block
 
 
-def numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+class Blocks(Bench):
+    """The head-to-head's protocol, with a pause before each block."""
+
+    def _run(self, entrant: _Entrant, turn: int) -> None:
+        time.sleep(PAUSE)
+        super()._run(entrant, turn)
+
+
+def measured(graph: Graph, args: argparse.Namespace) -> dict[str, Any]:
+    """Of each runtime the milliseconds of its calls, or why there are none."""
+    rows = [
+        Row(row.name, row.runtime, row.settings)
+        for name, row in all_rows().items()
+        if name in args.runtimes
+    ]
+    images = np.random.default_rng(1).random((args.batch, *graph.inputs[0].shape[1:]), np.float32)
+    protocol = Protocol(
+        [args.batch], args.threads, args.seconds, args.calls, interval=args.interval
+    )
+    with scratch_folder() as folder:
+        export(graph, folder)
+        bench = Blocks(protocol, expect(graph, images), folder, lambda done, text: None)
+        bench.measure(rows)
+    found: dict[str, Any] = {"problems": bench.watch.problems(), "runtimes": {}}
+    for row in rows:
+        cell = row.cells[0]
+        times = [round(t * 1e3, 4) for t in cell.times]
+        found["runtimes"][row.name] = {
+            "median": float(np.median(times)) if times else None,
+            "times": times,
+            "status": cell.status,
+            "reason": cell.reason,
+            "version": cell.facts.get("version"),
+        }
+    return found
+
+
+def best_peer(runtimes: dict[str, Any]) -> tuple[str, float] | None:
+    """The fastest of the others, and its time over linnet's."""
+    times = {name: r["median"] for name, r in runtimes.items() if r["median"]}
+    own = times.pop("linnet", None)
+    if not own or not times:
+        return None
+    name = min(times, key=times.__getitem__)
+    return name, times[name] / own
+
+
+def mean(names: list[str], networks: dict[str, Any]) -> str:
+    """The geometric mean of the ratios of some networks, and the least."""
+    ratios = [
+        found[1] for n in names if n in networks and (found := best_peer(networks[n]["runtimes"]))
+    ]
+    if not ratios:
+        return "-"
+    return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}, least {min(ratios):.2f}"
+
+
+def report(data: dict[str, Any]) -> str:
+    """The results as a table."""
+    networks = data["networks"]
+    header = ["network", *data["settings"]["runtimes"], "best other", "over linnet"]
+    rows = []
+    for name, found in networks.items():
+        cells = [found["runtimes"].get(r, {}) for r in data["settings"]["runtimes"]]
+        best = best_peer(found["runtimes"])
+        texts = [f"{c['median']:.2f}" if c.get("median") else c.get("status", "-") for c in cells]
+        rows.append([name, *texts, best[0] if best else "-", f"{best[1]:.2f}" if best else "-"])
+    lines = table(header, rows, right=range(1, len(header)))
+    lines += ["", f"geometric mean of the well-known: {mean(WELL_KNOWN, networks)}"]
+    lines += [f"geometric mean of the others: {mean(OTHERS, networks)}"]
+    reasons = {
+        f"{name}, {r}: {cell['reason']}"
+        for name, found in networks.items()
+        for r, cell in found["runtimes"].items()
+        if cell["reason"]
+    }
+    problems = {p for found in networks.values() for p in found["problems"]}
+    return "\n".join([*lines, "", *sorted(reasons), *(f"NOT VALID: {p}" for p in sorted(problems))])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=numbers, default=[1])
-    parser.add_argument("--batch", type=numbers, default=[1, 16])
-    parser.add_argument("--isa", help="one of the CPU's; the best by default")
-    parser.add_argument(
-        "--networks", nargs="+", choices=list(NETWORKS), default=USUAL, metavar="NAME"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="also write the results to this file")
-    arguments = parser.parse_args()
-    found: dict[str, Any] = {}
-    for name in arguments.networks:
-        with tempfile.TemporaryDirectory() as folder:
-            tuning = tune.tune(
-                core.build(make(name)),
-                threads=arguments.threads,
-                batches=arguments.batch,
-                cache=str(Path(folder) / "wisdom.txt"),
-                isa=arguments.isa,
-            )
-        print(f"{name}\n  " + "\n  ".join(tuning.lines()[:-1]), flush=True)
-        found[name] = tuning.to_dict()
-    gains = [plan["estimated"] / plan["tuned"] for t in found.values() for plan in t["plans"]]
-    print(f"{len(gains)} plans, largest gain {max(gains):.2f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+    add = parser.add_argument
+    add(
+        "--networks", nargs="+", choices=list(NETWORKS), default=WELL_KNOWN + OTHERS, metavar="NAME"
+    )
+    add("--runtimes", nargs="+", choices=list(all_rows()), default=RUNTIMES, metavar="NAME")
+    add("--threads", type=int, default=1)
+    add("--batch", type=int, default=1)
+    add("--seconds", type=float, default=3.0, help="of calls of each (default: 3)")
+    add("--calls", type=int, default=100, help="of each at most (default: 100)")
+    add("--interval", type=float, default=0.0, help="seconds before each call (default: 0)")
+    add("--setup", action="store_true", help="install runtimes that are missing")
+    add("--json", type=Path, help="also write the results to this file, which --go-on reads")
+    add("--go-on", action="store_true", help="measure only networks that the file lacks")
+    args = parser.parse_args()
+    runtimes = [all_rows()[name].runtime for name in args.runtimes]
+    if args.setup:
+        set_up(runtimes, lambda text: print(text, file=sys.stderr))
+    for runtime in runtimes:
+        if reason := missing(runtime):
+            print(f"{runtime.name}: {reason}", file=sys.stderr)
+    settings = {"threads": args.threads, "batch": args.batch, "interval": args.interval}
+    data: dict[str, Any] = {
+        "machine": describe(),
+        "settings": {**settings, "runtimes": args.runtimes},
+        "networks": {},
+    }
+    if args.go_on and args.json and args.json.exists():
+        data["networks"] = json.loads(args.json.read_text())["networks"]
+    for name in args.networks:
+        if name in data["networks"]:
+            continue
+        print(name, file=sys.stderr, flush=True)
+        data["networks"][name] = measured(make(name), args)
+        if args.json:
+            args.json.write_text(json.dumps(data, indent=1) + "\n")
+    print(report(data))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 #include "formats/onnx_reader.h"
 #include "ops/op.h"
+#include "run/cgroup.h"
 
 namespace linnet {
 
@@ -492,6 +493,8 @@ PYBIND11_MODULE(_core, m) {
              }
              return readable(note);
            })
+      .def_property_readonly("weights_note",
+                             [](PySession& s) { return s.session().weights_note(); })
       .def(
           "save_wisdom", [](PySession& s) { s.session().save_wisdom(); },
           py::call_guard<GilRelease>())
@@ -507,6 +510,24 @@ PYBIND11_MODULE(_core, m) {
         return s.session().arena_bytes();
       });
 
+  m.def(
+      "needs",
+      [](const GraphBuilder& builder, int64_t batch, const py::kwargs& options) {
+        SessionOptions read = session_options(options);
+        Needs needs;
+        {
+          const GilRelease release;
+          Session session(builder.build(), std::move(read), true);
+          needs = session.needs(batch);
+        }
+        py::dict d;
+        d["weights"] = needs.weights, d["plain"] = needs.plain, d["read"] = needs.read;
+        d["arena"] = needs.arena, d["values"] = needs.values;
+        d["callers"] = static_cast<int64_t>(needs.callers);
+        d["available"] = static_cast<int64_t>(std::min(available_memory(), 1e18));
+        return d;
+      },
+      py::arg("graph"), py::arg("batch"));
   m.def("session_options", &describe_options);
   m.def("available_isas", [] {
     std::vector<std::string> names;

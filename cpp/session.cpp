@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
@@ -32,6 +33,14 @@ double image_bytes(const TensorType& type) {
   return bytes;
 }
 
+// What transformed weights may take more than plain ones, for each image of a batch, where nobody
+// has named a limit: bytes, or a share of the plain weights if that is more.
+constexpr double kSpareWeights = 96 << 20, kSpareShare = 6;
+constexpr double kMostOfFree = 0.75;  // of the memory that is free, before time is given for it
+// Seconds that a byte may be worth, and how many prices between are tried.
+constexpr double kLowestPrice = 1e-13, kHighestPrice = 1e-6;
+constexpr int kPrices = 8;
+
 // Images of one program's run of a fixed graph.
 int64_t fixed_batch(const Graph& graph) { return graph.own_images(graph.inputs[0]); }
 
@@ -43,6 +52,15 @@ double process_memory() {
   const double limit = cgroup_memory_limit();
   return std::min(limit > 0 ? std::min(physical, limit) : physical,
                   static_cast<double>(std::numeric_limits<ptrdiff_t>::max()));
+}
+
+std::shared_ptr<const Graph> with_dtype(std::shared_ptr<const Graph> graph,
+                                        const std::string& weights, std::string* note) {
+  if (weights.empty()) return graph;
+  if (weights != "auto") return with_weights(*graph, weight_type(weights));
+  auto changed = with_weights(*graph, {}, note);
+  log_event(Topic::kLoad, "%s", note->c_str());
+  return changed;
 }
 
 // What each layer runs with, and where values lie.
@@ -69,10 +87,8 @@ const Kernels& select_kernels(const std::string& isa) {
   return kernels_for(isa.empty() && forced ? forced : isa.c_str());
 }
 
-Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
-    : graph_(options.weights_dtype.empty()
-                 ? std::move(graph)
-                 : with_weights(*graph, weight_type(options.weights_dtype))),
+Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options, bool to_plan)
+    : graph_(with_dtype(std::move(graph), options.weights_dtype, &weights_note_)),
       options_(std::move(options)),
       kernels_(select_kernels(options_.isa)),
       backends_(options_.blas, options_.nnpack),
@@ -89,7 +105,7 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options)
 
   if (graph_->open) return;
   resolved_.push_front(graph_);
-  warm_up();
+  if (!to_plan) warm_up();
 }
 
 void Session::warm_up() {
@@ -183,20 +199,45 @@ Runner& Session::runner(const Request& request) {
   return kept_.front().runner;
 }
 
-// Nothing large is allocated until the sum is known and allowed: the system may grant more than it
-// has, and end the process when that is written to.
-Program Session::compile(const Request& request) {
-  const Graph& graph = *request.graph;
-  const int64_t batch = request.batch;
-  const double available = process_memory();
-  double callers = 0;  // bytes of inputs and outputs
-  for (const auto* values : {&graph.inputs, &request.wanted}) {
+size_t Session::plain_bytes() const {
+  size_t bytes = 0;
+  for (const Weight& w : graph_->weights) {
+    if (w.integers.empty()) bytes += bytes_of(w.count(), w.type);
+  }
+  return bytes;
+}
+
+double Session::callers_bytes(const Request& request) const {
+  double bytes = 0;
+  for (const auto* values : {&request.graph->inputs, &request.wanted}) {
     for (int v : *values) {
-      callers += static_cast<double>(images(graph, batch, v)) * image_bytes(graph.values[v].type);
+      bytes += static_cast<double>(images(*request.graph, request.batch, v)) *
+               image_bytes(request.graph->values[v].type);
     }
   }
+  return bytes;
+}
+
+bool Session::lavish(const Program& fresh, const Request& request, double already) const {
+  const auto plain = static_cast<double>(plain_bytes());
+  const double spare = std::max(kSpareWeights, plain / kSpareShare);
+  const double weights = static_cast<double>(weights_.bytes());
+  if (weights > plain + spare * static_cast<double>(request.batch)) return true;
+  const double more = weights + static_cast<double>(fresh.arena + arenas()) - already;
+  return more > kMostOfFree * available_memory();
+}
+
+// Nothing large is allocated until the sum is known and allowed: the system may grant more than it
+// has, and end the process when that is written to.
+Program Session::planned(const Request& request) {
+  const Graph& graph = *request.graph;
+  const int64_t batch = request.batch;
+  const double most = process_memory(), callers = callers_bytes(request);
+  const auto already = static_cast<double>(weights_.bytes() + arenas());
   Program fresh;
   const auto plan = [&](const Planner& planner) {
+    fresh = {};
+    weights_.drop_unused();
     fresh = linnet::compile(graph, {batch, request.wanted}, planner, *context_, pool_.threads());
   };
   const auto total = [&] { return fresh.arena + arenas() + weights_.bytes(); };
@@ -204,39 +245,56 @@ Program Session::compile(const Request& request) {
     return options_.memory_limit && total() > options_.memory_limit;
   };
   const auto too_large = [&] {
-    return beyond_limit() || static_cast<double>(total()) + callers > available;
+    return beyond_limit() || static_cast<double>(total()) + callers > most;
   };
+  const auto wasteful = [&] {
+    return too_large() || (!options_.memory_limit && lavish(fresh, request, already));
+  };
+  plan(*planner_);
+  while (!kept_.empty() && (kept_.size() >= kProgramsKept || too_large())) {
+    kept_.pop_back();
+    if (too_large()) weights_.drop_unused();
+  }
+  if (wasteful()) {
+    // The lowest price of memory at which it is enough; the highest leaves what takes least.
+    double low = kLowestPrice, high = kHighestPrice;
+    for (int step = 0; step < kPrices || (wasteful() && low < high); ++step) {
+      const double price = step < kPrices ? std::sqrt(low * high) : high;
+      planner_->set_price(price);
+      plan(*planner_);
+      (wasteful() ? low : high) = price;
+    }
+    planner_->set_price(0);
+  }
+  if (too_large()) plan(*lean_planner_);
+  if (beyond_limit()) {
+    throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) +
+                      " bytes, but a batch of " + std::to_string(batch) + " needs " +
+                      std::to_string(total()));
+  }
+  if (too_large()) {
+    char text[96];
+    std::snprintf(text, sizeof text, "a batch of %lld needs %.1f GB, this process can have %.1f GB",
+                  static_cast<long long>(batch),
+                  (static_cast<double>(total()) + callers) / (1 << 30), most / (1 << 30));
+    throw MemoryLimit(text);
+  }
+  return fresh;
+}
+
+Program Session::compile(const Request& request) {
+  Program fresh;
   LogTimer timer(Topic::kLoad);
   try {
     weights_.set_counting(true);
-    plan(*planner_);
-    while (!kept_.empty() && (kept_.size() >= kProgramsKept || too_large())) {
-      kept_.pop_back();
-      if (too_large()) weights_.drop_unused();
-    }
-    if (too_large()) {
-      fresh = {};
-      weights_.drop_unused();
-      plan(*lean_planner_);
-    }
-    if (beyond_limit()) {
-      throw MemoryLimit("memory_limit is " + std::to_string(options_.memory_limit) +
-                        " bytes, but a batch of " + std::to_string(batch) + " needs " +
-                        std::to_string(total()));
-    }
-    if (too_large()) {
-      char text[96];
-      std::snprintf(text, sizeof text,
-                    "a batch of %lld needs %.1f GB, this process can have %.1f GB",
-                    static_cast<long long>(batch),
-                    (static_cast<double>(total()) + callers) / (1 << 30), available / (1 << 30));
-      throw MemoryLimit(text);
-    }
-    timer.log("planned batch %lld, %zu steps", static_cast<long long>(batch), fresh.steps.size());
+    fresh = planned(request);
+    timer.log("planned batch %lld, %zu steps", static_cast<long long>(request.batch),
+              fresh.steps.size());
     weights_.set_counting(false);
     prepare(fresh, *context_);
     timer.log("packed weights, %zu bytes now", weights_.bytes());
   } catch (...) {
+    planner_->set_price(0);
     fresh = {};
     weights_.drop_unused();
     weights_.set_counting(false);
@@ -244,6 +302,34 @@ Program Session::compile(const Request& request) {
   }
   log_program(fresh);
   return fresh;
+}
+
+Needs Session::needs(int64_t batch) {
+  std::lock_guard<std::mutex> lock(pool_.turn());
+  const Resolved graph = resolved();
+  const Request request{graph, batch, graph->outputs};
+  images(*graph, batch, graph->outputs[0]);
+  Needs needs;
+  for (const Weight& w : graph_->weights) {
+    if (w.data || w.stored) needs.read += bytes_of(w.count(), w.type);
+  }
+  const auto counted = [&] {
+    planner_->set_price(0);
+    weights_.set_counting(false);
+    weights_.drop_unused();
+  };
+  try {
+    weights_.set_counting(true);
+    const Program program = planned(request);
+    needs.weights = weights_.bytes(), needs.plain = plain_bytes();
+    needs.arena = program.arena, needs.values = program.widest();
+    needs.callers = callers_bytes(request);
+  } catch (...) {
+    counted();
+    throw;
+  }
+  counted();
+  return needs;
 }
 
 // Images per run: equal chunks, as large as cache and memory limit allow.

@@ -38,14 +38,25 @@ struct StepReport {
   Choice choice;
 };
 
+// What a program needs, in bytes.
+struct Needs {
+  size_t weights = 0;  // packed
+  size_t plain = 0;    // of the graph's weights
+  size_t read = 0;     // of those that are in memory already, and stay there
+  size_t arena = 0;    // values and workspaces
+  size_t values = 0;   // of the step that has the most
+  double callers = 0;  // inputs and outputs
+};
+
 class Session {
  public:
   using Resolved = std::shared_ptr<const Graph>;  // a graph that is not open
 
   // Packs weights, starts the threads and runs once, so that the first call is as fast as later
   // ones; the first run of each size of an open graph does so for that. Throws
-  // std::invalid_argument, std::runtime_error, or MemoryLimit.
-  Session(std::shared_ptr<const Graph> graph, SessionOptions options);
+  // std::invalid_argument, std::runtime_error, or MemoryLimit. Where it is only `to_plan`, nothing
+  // is packed before it is run.
+  Session(std::shared_ptr<const Graph> graph, SessionOptions options, bool to_plan = false);
   ~Session();
 
   const Graph& graph() const { return *graph_; }
@@ -78,6 +89,11 @@ class Session {
                                const std::vector<int>& wanted);
   // The same steps with the memory they use, as text; see Program::dump.
   std::string dump(const Resolved& graph, int64_t batch, const std::vector<int>& wanted);
+
+  // What a batch would need beside what is there.
+  Needs needs(int64_t batch);
+  // What became of weights_dtype "auto"; empty without it.
+  const std::string& weights_note() const { return weights_note_; }
 
   // What its threads can compute at best, see peak_flops().
   double peak();
@@ -115,9 +131,16 @@ class Session {
   int64_t chunk_size(const Request& request);
   Runner& runner(const Request& request);
   Program compile(const Request& request);
+  // The program with its weights counted, not packed.
+  Program planned(const Request& request);
+  double callers_bytes(const Request& request) const;
+  // Whether packed weights, or all, take more than they should where nobody has named a limit.
+  bool lavish(const Program& fresh, const Request& request, double already) const;
+  size_t plain_bytes() const;  // of the graph's weights
   void warm_up();
   size_t arenas() const;
 
+  std::string weights_note_;
   const std::shared_ptr<const Graph> graph_;
   std::mutex resolving_;
   std::list<Resolved> resolved_;  // most recently asked for first

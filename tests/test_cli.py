@@ -261,6 +261,17 @@ def test_inspect_the_program(call: Call, model: str) -> None:
     assert both.startswith(steps.rstrip()) and "arena: " in both
 
 
+def test_inspect_the_memory(call: Call, model: str) -> None:
+    found = call("inspect", model, "--memory", "--threads", "1", "--json")
+    net = linnet.load(model, threads=1)
+    assert found["weights"] == net.weight_bytes and found["arena"] == net.arena_bytes
+    assert 0 < found["values"] <= found["arena"] and found["read"] < 4096 * 10
+    assert found["total"] == sum(found[n] for n in ("weights", "arena", "callers", "read"))
+    larger = call("inspect", model, "--memory", "--batch", "8", "--threads", "1", "--json")
+    assert larger["callers"] == 8 * found["callers"] and larger["arena"] > found["arena"]
+    assert "in all" in call("inspect", model, "--memory", "--batch", "8")
+
+
 def test_inspect_in_caffe_style(call: Call) -> None:
     model, weights = DATA / "digits.prototxt", DATA / "digits.caffemodel"
     forms = [

@@ -143,7 +143,7 @@ def test_load_refuses_what_is_no_model(small: Graph) -> None:
         ({"isa": "sse9"}, ValueError, r"sse9 is unknown.*scalar"),
         ({"blas": "/no/such/blas.so"}, RuntimeError, "/no/such/blas.so"),
         ({"algorithm": "magic"}, ValueError, r"'magic'.*direct-ref"),
-        ({"weights_dtype": "f8"}, ValueError, r"'f8'.*f32, f16 or int8"),
+        ({"weights_dtype": "f8"}, ValueError, r"'f8'.*f32, f16, int8 or auto"),
         ({"memory_limit": "much"}, ValueError, "'much'"),
         ({"memory_limit": 0}, ValueError, "memory_limit is 0"),
         ({"memory_limit": "-5M"}, ValueError, "'-5M'"),
@@ -214,6 +214,29 @@ def test_weights_dtype(dtype: str, threads: int, tmp_path: Path) -> None:
     again = linnet.load(tmp_path / "net.onnx", weights_dtype="f32", threads=threads)
     assert kept(again) == kept(plain)
     assert close(stored(x), again(x))
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_float16_where_nothing_is_lost(in_file: bool, tmp_path: Path) -> None:
+    random = np.random.default_rng(7)
+    weights = {
+        "w1": random.standard_normal((300, 200)).astype("f2").astype("f4"),
+        "w2": random.standard_normal((40, 300)).astype("f4"),
+    }
+    nodes = [
+        Node("Gemm", "one", ["x", "w1"], ["a"], {"transB": 1}),
+        Node("Gemm", "two", ["a", "w2"], ["y"], {"transB": 1}),
+    ]
+    model: Any = Graph("net", nodes, weights, [Value("x", (0, 200))], ["y"])
+    plain = linnet.load(model)
+    if in_file:
+        save(model, tmp_path / "net.onnx")
+        model = tmp_path / "net.onnx"
+    net = linnet.load(model, weights_dtype="auto")
+    assert kept(net) == {"one": "f16", "two": "f32"}
+    assert "1 of 2 weights that can be float16 are, losing nothing" in str(net.explain())
+    x = random.standard_normal((1, 200)).astype(np.float32)
+    assert np.abs(net(x) - plain(x)).max() < 1e-5 * np.abs(plain(x)).max()
 
 
 def test_convert(small: Graph, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ inline void expand(DirectTile* tile, const Kernels& kernels, DType type, float* 
 }
 
 // Packs weights as [group][panel][tap][vecs * width], in their own type, and what else a plan has;
-// source(k, tap) is the offset of a tap of output channel k.
+// source(k, tap) is the offset of a tap of the kth of some output channels from their first.
 template <typename Source>
 std::vector<PlanData> pack(const Context& context, const Weight& weight, const Weight* bias,
                            const std::string& name, int64_t groups, int64_t k, const Panels& panels,
@@ -55,16 +55,16 @@ std::vector<PlanData> pack(const Context& context, const Weight& weight, const W
   const int64_t padded = round_up(per_group, width);
   const std::string packing = name + " g" + std::to_string(groups) + " v" + std::to_string(width) +
                               "x" + std::to_string(panels.vecs);
-  const auto fill = [&](const Weight& loaded, auto* out) {
-    const auto* from = static_cast<const char*>(loaded.bytes());
+  const auto fill = [&](Rows& rows, auto* out) {
     for (int64_t g = 0; g < groups; ++g) {
       int64_t channel = 0;
       for (int64_t p = 0; p < panels.count(); ++p) {
         const int64_t lanes = static_cast<int64_t>(panels.size(p)) * width;
-        const int64_t used = std::min(lanes, per_group - channel);
+        const int64_t used = std::min(lanes, per_group - channel), first = g * per_group + channel;
+        const char* from = rows.at(first, used);
         for (int64_t t = 0; t < taps; ++t, out += lanes) {
           for (int64_t l = 0; l < used; ++l) {
-            const int64_t at = source(g * per_group + channel + l, t);
+            const int64_t at = source(l, t);
             std::memcpy(out + l, from + at * sizeof *out, sizeof *out);  // it may be misaligned
           }
         }
@@ -74,16 +74,15 @@ std::vector<PlanData> pack(const Context& context, const Weight& weight, const W
   };
   const auto size = static_cast<size_t>(size_of(weight.type));
   const size_t bytes = float_bytes(groups * padded * taps) / sizeof(float) * size;
-  auto packed =
-      context.weights.get_bytes(&weight, packing, bytes, [&](const Weight& loaded, void* out) {
-        if (weight.type == DType::kF32) {
-          fill(loaded, static_cast<float*>(out));
-        } else if (weight.type == DType::kF16) {
-          fill(loaded, static_cast<uint16_t*>(out));
-        } else {
-          fill(loaded, static_cast<int8_t*>(out));
-        }
-      });
+  auto packed = context.weights.get_rows(weight, packing, bytes, [&](Rows& rows, void* out) {
+    if (weight.type == DType::kF32) {
+      fill(rows, static_cast<float*>(out));
+    } else if (weight.type == DType::kF16) {
+      fill(rows, static_cast<uint16_t*>(out));
+    } else {
+      fill(rows, static_cast<int8_t*>(out));
+    }
+  });
   WeightStore::Buffer scales;
   if (weight.type == DType::kI8) {
     scales = context.weights.get(&weight, "scales v" + std::to_string(width), padded,

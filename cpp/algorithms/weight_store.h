@@ -37,6 +37,9 @@ class WeightStore {
   // The same for a number of bytes.
   Buffer get_bytes(const Weight* weight, const std::string& packing, size_t bytes,
                    const std::function<void(const Weight&, void*)>& pack);
+  // The same, given the weight by rows, which need not all be in memory at once.
+  Buffer get_rows(const Weight& weight, const std::string& packing, size_t bytes,
+                  const std::function<void(Rows&, void*)>& pack);
   // The `k` floats of a bias followed by zeros up to `padded`; all zeros for a null bias, shared by
   // the layers without one.
   Buffer get_bias(const Weight* bias, int64_t k, int64_t padded);
@@ -54,6 +57,9 @@ class WeightStore {
     Buffer buffer;  // of size 0 if it was only counted
     size_t bytes = 0;
   };
+  Buffer get_filled(const Weight* weight, const std::string& packing, size_t bytes,
+                    const std::function<void(void*)>& fill);
+
   bool counting_ = false;
   std::map<std::pair<const void*, std::string>, Entry> entries_;
 };

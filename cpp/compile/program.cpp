@@ -47,6 +47,18 @@ void print(std::ostream& out, const Program& program, const Place& place, const 
 
 }  // namespace
 
+size_t Program::widest() const {
+  size_t most = 0;
+  for (int step = 0; step < static_cast<int>(steps.size()); ++step) {
+    size_t bytes = 0;
+    for (const Block& b : blocks) {
+      if (b.where == Block::kArena && b.first_step <= step && step <= b.last_step) bytes += b.bytes;
+    }
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
 double Program::seconds() const {
   double sum = 0;
   for (const Step& step : steps) sum += step.choice.seconds;

@@ -49,6 +49,7 @@ struct Program {
   size_t arena = 0;        // bytes
   size_t activations = 0;  // bytes of an arena without workspaces
 
+  size_t widest() const;   // bytes of the arena's values at the step that has the most
   double seconds() const;  // of one run, as the planner knows it
   // A line for each step, then one for each block of the arena.
   void dump(std::ostream& out) const;

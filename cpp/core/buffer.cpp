@@ -1,5 +1,7 @@
 #include "core/buffer.h"
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -13,14 +15,38 @@ size_t bytes_of(int64_t count, DType type) {
   return static_cast<size_t>(count) * size;
 }
 
+namespace {
+
+// Blocks of this size have pages of their own: they are zero without being written, take memory as
+// they are written, and give it back when they go. Sanitizers know only what malloc gives.
+#if defined(LINNET_DEBUG) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr size_t kOwnPages = SIZE_MAX;
+#else
+constexpr size_t kOwnPages = 256 << 10;
+#endif
+
+}  // namespace
+
 AlignedBuffer::AlignedBuffer(size_t size, bool zero) : size_(size) {
   if (size > PTRDIFF_MAX - kAlignment) throw std::bad_alloc();
   void* data = nullptr;
+  if (size >= kOwnPages) {
+    data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) throw std::bad_alloc();
+    data_ = static_cast<char*>(data);
+    return;
+  }
   if (size > 0 && posix_memalign(&data, kAlignment, size) != 0) throw std::bad_alloc();
   data_ = static_cast<char*>(data);
   if (zero && size > 0) std::memset(data_, 0, size);
 }
 
-AlignedBuffer::~AlignedBuffer() { std::free(data_); }
+AlignedBuffer::~AlignedBuffer() {
+  if (size_ >= kOwnPages) {
+    munmap(data_, size_);
+  } else {
+    std::free(data_);
+  }
+}
 
 }  // namespace linnet

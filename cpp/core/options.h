@@ -34,7 +34,8 @@ constexpr Option kMemoryLimit{"memory_limit", OptionKind::kBytes, "SIZE",
                               "most bytes of packed weights and activations, as 300M", ""};
 constexpr Option kWeightsDtype{
     "weights_dtype", OptionKind::kText, "TYPE",
-    "f32, f16, int8: of fully connected and 1x1 layers (default: the file's)", "f32 f16 int8"};
+    "f32, f16, int8, auto: of fully connected and 1x1 layers (default: the file's)",
+    "f32 f16 int8 auto"};
 constexpr Option kBlas{"blas", OptionKind::kText, "FILE",
                        "OpenBLAS library; master or dl: of those linnet may come with", ""};
 constexpr Option kNnpack{"nnpack", OptionKind::kText, "FILE",

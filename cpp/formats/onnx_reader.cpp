@@ -438,7 +438,7 @@ class Reader {
 
   Weight weight_of(const Tensor& tensor, DType type) const {
     Weight w;
-    w.name = tensor.name, w.shape = tensor.shape, w.type = type;
+    w.name = tensor.name, w.shape = tensor.shape, w.type = w.part_type = type;
     const size_t bytes = tensor.data.size();
     if (file_ && bytes > kMaxCopied) {
       const auto offset = static_cast<uint64_t>(tensor.data.begin - begin_);

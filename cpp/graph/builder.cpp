@@ -36,7 +36,8 @@ bool multiplies_integers(const Graph& graph, const Node& node, size_t input) {
 
 }  // namespace
 
-std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
+std::shared_ptr<const Graph> with_weights(const Graph& graph, std::optional<DType> type,
+                                          std::string* note) {
   auto changed = std::make_shared<Graph>(graph);
   const auto small = [&](const Node& node, size_t input) {
     return node.weight(input) >= 0 && node.op->keeps_small_weights(node.params, input) &&
@@ -49,13 +50,18 @@ std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
     }
   }
   std::map<std::pair<const void*, Shape>, Weight> known;  // tensors of the same bytes share them
+  int layers = 0, kept = 0;
   for (Node& node : changed->nodes) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       if (!small(node, i)) continue;
       int& index = node.inputs[i].weight;
       const Weight& from = graph.weights[index];
       Weight& to = known[{from.bytes(), from.shape}];
-      if (!to.bytes()) to = from.as(type);
+      if (!to.bytes()) {
+        const DType own = type ? *type : from.is_half() ? DType::kF16 : from.type;
+        to = from.as(own);
+        ++layers, kept += own == DType::kF16;
+      }
       if (fixed[index]) {
         index = static_cast<int>(changed->weights.size());
         changed->weights.push_back(to);
@@ -66,6 +72,9 @@ std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type) {
       }
     }
   }
+  if (note)
+    *note = std::to_string(kept) + " of " + std::to_string(layers) +
+            " weights that can be float16 are, losing nothing";
   return changed;
 }
 
@@ -140,7 +149,7 @@ void GraphBuilder::add(Weight weight) {
 void GraphBuilder::make_float(Weight& weight) {
   if (weight.type == DType::kF32 || is_plain(weight)) return;
   Weight& floats = floats_[weight.bytes()];
-  if (!floats.data) floats = weight.as(DType::kF32);
+  if (!floats.bytes()) floats = weight.as(DType::kF32);
   floats.name = weight.name;
   weight = floats;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -13,8 +14,10 @@
 
 namespace linnet {
 
-// The graph with all weights that may be kept as any type kept as this one.
-std::shared_ptr<const Graph> with_weights(const Graph& graph, DType type);
+// The graph with all weights that may be kept as any type kept as this one; without one as float16
+// where that holds their numbers, else as they are. `note` becomes how many that is.
+std::shared_ptr<const Graph> with_weights(const Graph& graph, std::optional<DType> type,
+                                          std::string* note = nullptr);
 
 // Builds a Graph; every method throws std::invalid_argument naming the node (or tensor), the
 // operator and the problem.

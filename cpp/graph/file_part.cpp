@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -26,37 +27,68 @@ bool File::read(void* to, size_t bytes, uint64_t offset) const {
 
 std::shared_ptr<const void> FilePart::read(const std::string& tensor) const {
   auto buffer = std::make_shared<AlignedBuffer>(bytes_);
-  if (file_->read(buffer->data(), bytes_, offset_)) {
-    const uint64_t sum = sum_of(buffer->data(), bytes_);
-    if (!sum_) sum_ = sum;
-    if (*sum_ == sum) return {buffer, buffer->data()};
-  }
+  read(tensor, buffer->data(), bytes_, 0);
+  check(tensor, sum_of(buffer->data(), bytes_));
+  return {buffer, buffer->data()};
+}
+
+void FilePart::read(const std::string& tensor, void* to, size_t bytes, uint64_t offset) const {
+  if (!file_->read(to, bytes, offset_ + offset)) changed(tensor);
+}
+
+void FilePart::check(const std::string& tensor, uint64_t sum) const {
+  if (!sum_) sum_ = sum;
+  if (*sum_ != sum) changed(tensor);
+}
+
+void FilePart::changed(const std::string& tensor) const {
   throw std::runtime_error("'" + file_->name() + "' has changed since it was loaded: weight '" +
                            tensor + "' is not what it was; load it again");
 }
 
-uint64_t sum_of(const void* data, size_t bytes) {
-  // Lanes so that multiplications overlap; each step can be undone, so one changed word changes the
-  // sum for sure.
-  constexpr int kLanes = 4;
-  constexpr uint64_t kFactor = 0x9e3779b97f4a7c15;
-  uint64_t lanes[kLanes] = {1, 2, 3, 4};
-  const auto* from = static_cast<const char*>(data);
-  const auto mix = [](uint64_t sum, uint64_t word) {
-    sum = (sum ^ word) * kFactor;
-    return sum ^ sum >> 32;
-  };
-  size_t at = 0;
+namespace {
+
+// Each step can be undone, so one changed word changes the sum for sure.
+uint64_t mixed(uint64_t sum, uint64_t word) {
+  sum = (sum ^ word) * 0x9e3779b97f4a7c15;
+  return sum ^ sum >> 32;
+}
+
+}  // namespace
+
+// Lanes so that multiplications overlap.
+void Sum::mix(const char* block) {
   uint64_t words[kLanes];
-  for (; at + sizeof words <= bytes; at += sizeof words) {
-    std::memcpy(words, from + at, sizeof words);
-    for (int i = 0; i < kLanes; ++i) lanes[i] = mix(lanes[i], words[i]);
+  std::memcpy(words, block, sizeof words);
+  for (size_t i = 0; i < kLanes; ++i) lanes_[i] = mixed(lanes_[i], words[i]);
+}
+
+void Sum::add(const void* data, size_t bytes) {
+  const auto* from = static_cast<const char*>(data);
+  const size_t held = bytes_ % sizeof rest_;
+  bytes_ += bytes;
+  if (held > 0) {
+    const size_t count = std::min(bytes, sizeof rest_ - held);
+    std::memcpy(rest_ + held, from, count);
+    if (held + count < sizeof rest_) return;
+    mix(rest_);
+    from += count, bytes -= count;
   }
-  std::memset(words, 0, sizeof words);
-  std::memcpy(words, from + at, bytes - at);
-  uint64_t sum = bytes;
-  for (int i = 0; i < kLanes; ++i) sum = mix(sum, mix(lanes[i], words[i]));
+  for (; bytes >= sizeof rest_; from += sizeof rest_, bytes -= sizeof rest_) mix(from);
+  std::memcpy(rest_, from, bytes);
+}
+
+uint64_t Sum::value() const {
+  uint64_t words[kLanes] = {}, sum = bytes_;
+  std::memcpy(words, rest_, bytes_ % sizeof rest_);
+  for (size_t i = 0; i < kLanes; ++i) sum = mixed(sum, mixed(lanes_[i], words[i]));
   return sum;
+}
+
+uint64_t sum_of(const void* data, size_t bytes) {
+  Sum sum;
+  sum.add(data, bytes);
+  return sum.value();
 }
 
 }  // namespace linnet

@@ -11,6 +11,8 @@
 namespace linnet {
 namespace {
 
+constexpr size_t kReadBytes = 2 << 20;  // of a file at a time
+
 [[noreturn]] void fail(const std::string& what) { throw std::invalid_argument(what); }
 
 }  // namespace
@@ -19,27 +21,70 @@ DType weight_type(const std::string& name) {
   for (int i = 0; i < kWeightTypes; ++i) {
     if (name == to_string(static_cast<DType>(i))) return static_cast<DType>(i);
   }
-  fail("weights_dtype is '" + name + "', expected f32, f16 or int8");
+  fail("weights_dtype is '" + name + "', expected f32, f16, int8 or auto");
 }
 
 Weight Weight::loaded() const {
   Weight w = *this;
   if (data || stored || !part) return w;
-  w.owner = part->read(name);
-  if (type == DType::kF32) {
+  w.owner = part->read(name), w.type = part_type;
+  if (part_type == DType::kF32) {
     w.data = static_cast<const float*>(w.owner.get());
   } else {
     w.stored = w.owner.get();
   }
   w.part = nullptr;
-  return w;
+  return w.as(type);
+}
+
+Rows::Rows(const Weight& weight)
+    : weight_(weight),
+      rows_(weight.shape.empty() ? 1 : weight.shape[0]),
+      row_(bytes_of(weight.count() / rows_, weight.type)),
+      read_row_(bytes_of(weight.count() / rows_, weight.part_type)),
+      part_(weight.data || weight.stored ? nullptr : weight.part.get()) {}
+
+const char* Rows::at(int64_t first, int64_t count) {
+  const auto offset = [](int64_t rows, size_t each) { return static_cast<size_t>(rows) * each; };
+  if (!part_) return static_cast<const char*>(weight_.bytes()) + offset(first, row_);
+  if (first < first_ || first + count > first_ + count_) {
+    const auto most = static_cast<int64_t>(kReadBytes / read_row_);
+    first_ = first, count_ = std::min(std::max(count, most), rows_ - first);
+    const size_t bytes = offset(count_, read_row_), known = offset(summed_ - first, read_row_);
+    if (buffer_.size() < bytes) buffer_ = AlignedBuffer(bytes);
+    part_->read(weight_.name, buffer_.data(), bytes, offset(first, read_row_));
+    sum_.add(buffer_.data() + known, bytes - known);
+    summed_ = first_ + count_;
+    if (weight_.type != weight_.part_type) {
+      Weight read = weight_;
+      read.part = nullptr, read.type = weight_.part_type, read.shape[0] = count_;
+      if (read.type == DType::kF32) {
+        read.data = buffer_.floats();
+      } else {
+        read.stored = buffer_.data();
+      }
+      converted_ = read.as(weight_.type);
+    }
+  }
+  const void* from = weight_.type == weight_.part_type ? buffer_.data() : converted_.bytes();
+  return static_cast<const char*>(from) + offset(first - first_, row_);
+}
+
+void Rows::check() {
+  if (part_) part_->check(weight_.name, sum_.value());
 }
 
 Weight Weight::as(DType wanted) const {
   if (wanted == type) return *this;
   if (is_byte(type) && scales.empty()) fail("weight '" + name + "' is integers without a scale");
-  if (!data && !stored && part) return loaded().as(wanted);
   Weight w = *this;
+  if (!data && !stored && part) {
+    const bool reals = !is_byte(part_type) && !is_byte(wanted);
+    const bool exact = type == part_type || (wanted == part_type && wanted == DType::kF16);
+    if (!reals || !exact) return loaded().as(wanted);
+    w.type = wanted;
+    return w;
+  }
   const auto n = static_cast<size_t>(count());
   const size_t row = n / std::max<size_t>(1, static_cast<size_t>(shape.empty() ? 1 : shape[0]));
   w.type = wanted, w.data = nullptr, w.stored = nullptr, w.scales.clear(), w.zeros.clear();
@@ -88,6 +133,21 @@ Weight Weight::as(DType wanted) const {
   }
   w.stored = bytes->data(), w.owner = std::move(bytes);
   return w;
+}
+
+bool Weight::is_half() const {
+  if (type != DType::kF32 || shape.empty()) return false;
+  Rows rows(*this);
+  const int64_t row = count() / shape[0];
+  for (int64_t r = 0; r < shape[0]; ++r) {
+    const char* from = rows.at(r, 1);
+    for (int64_t i = 0; i < row; ++i) {
+      float value;
+      std::memcpy(&value, from + i * static_cast<int64_t>(sizeof value), sizeof value);
+      if (half_to_float(float_to_half(value)) != value) return false;
+    }
+  }
+  return true;
 }
 
 Weight Weight::asymmetric() const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/buffer.h"
 #include "core/types.h"
 #include "graph/file_part.h"
 
@@ -24,6 +25,7 @@ struct Weight {
   std::vector<float> scales = {};
   std::vector<int32_t> zeros = {};
   std::shared_ptr<const FilePart> part = nullptr;  // where it is a file's
+  DType part_type = DType::kF32;  // its type there; float32 and float16 become each other when read
 
   int64_t count() const;
   // Number `at` of row `row` of bytes in memory, less its zero point.
@@ -42,14 +44,41 @@ struct Weight {
   }
   // The same tensor in memory, for as long as the caller keeps it. Throws as FilePart::read.
   Weight loaded() const;
-  // The same tensor as another type, in memory of its own. To float16 by rounding to nearest even,
-  // to int8 with the scale of a row its largest magnitude / 127; throws std::invalid_argument for
-  // what float16 (or, of infinities and NaN, int8) cannot hold.
-  // To uint8 with a zero point for each row.
+  // The same tensor as another type, in memory of its own or read so from its file. To float16 by
+  // rounding to nearest even, to int8 with the scale of a row its largest magnitude / 127; throws
+  // std::invalid_argument for what float16 (or, of infinities and NaN, int8) cannot hold. To uint8
+  // with a zero point for each row.
   Weight as(DType wanted) const;
+
+  // Whether float16 holds all numbers of a float32 tensor.
+  bool is_half() const;
 
  private:
   Weight asymmetric() const;
+};
+
+// A weight's bytes by indices of axis 0, as whoever packs them wants them: from one to the next,
+// once. Of those that are in a file some megabytes are in memory at a time.
+class Rows {
+ public:
+  explicit Rows(const Weight& weight);
+
+  // Where `count` rows from `first` on lie, one after another, until the next call. Throws as
+  // FilePart::read.
+  const char* at(int64_t first, int64_t count);
+  // Throws where the file is no longer what it was; all rows must have been asked for.
+  void check();
+
+ private:
+  const Weight& weight_;
+  const int64_t rows_;
+  const size_t row_, read_row_;  // bytes of one, and in the file
+  const FilePart* const part_;   // null where the weight is in memory
+  AlignedBuffer buffer_;
+  Weight converted_;               // the buffer as the weight's type, where that is not the file's
+  int64_t first_ = 0, count_ = 0;  // rows in the buffer
+  Sum sum_;
+  int64_t summed_ = 0;  // rows
 };
 
 // The type of weights that callers name "f32", "f16" or "int8"; throws std::invalid_argument for

@@ -258,20 +258,29 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
 
   const bool measured = std::any_of(variants.begin(), variants.end(),
                                     [](const Variant& v) { return v.measured.has_value(); });
+  const auto worth = [&](Variant& v) {
+    if (price_ == 0) return v.seconds();
+    // The reference takes none, and is for where it is alone.
+    if (v.bytes < 0)
+      v.bytes = v.algorithm->uses_kernels() ? v.algorithm->memory(v.problem, context_) : 1e15;
+    return v.seconds() + price_ * v.bytes;
+  };
   Choice choice;
   double least = std::numeric_limits<double>::infinity();
   for (const Answers::Refusals& refusals : answers.refusals) {
     choice.candidates.push_back({refusals.algorithm, problem, 0, "", Source::kEstimated});
     Candidate& candidate = choice.candidates.back();
     candidate.seconds = std::numeric_limits<double>::infinity();
-    for (const Variant& v : variants) {
+    double worth_least = candidate.seconds;
+    for (Variant& v : variants) {
       if (v.algorithm != candidate.algorithm) continue;
       // Estimates and measured times do not compare: an algorithm's measured variants are
       // preferred, and where any was measured those that were not have been found hopeless.
       const bool better = v.measured.has_value() == (candidate.source == Source::kMeasured)
-                              ? v.seconds() < candidate.seconds
+                              ? worth(v) < worth_least
                               : v.measured.has_value();
       if (better) {
+        worth_least = worth(v);
         candidate.seconds = v.seconds(), candidate.problem = v.problem;
         candidate.source = v.measured ? Source::kMeasured : Source::kEstimated;
       }
@@ -280,11 +289,16 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
       // The refusal in the preferred layout says most about the algorithm.
       const int preferred = static_cast<int>(problem.y.layout);
       candidate.seconds = 0, candidate.refusal = refusals.reasons[preferred][preferred];
-    } else if (candidate.seconds < least && (candidate.source == Source::kMeasured || !measured)) {
-      least = candidate.seconds;
+    } else if (worth_least < least && (candidate.source == Source::kMeasured || !measured)) {
+      least = worth_least;
       choice.algorithm = candidate.algorithm, choice.problem = candidate.problem;
       choice.seconds = candidate.seconds, choice.source = candidate.source;
     }
+  }
+  for (Candidate& c : choice.candidates) {
+    if (price_ == 0 || !c.refusal.empty() || c.seconds >= choice.seconds) continue;
+    c.refusal = "faster, but takes " + megabytes(c.algorithm->memory(c.problem, context_)) +
+                ": memory is short, or nobody has allowed more by memory_limit";
   }
   // Answers are remembered by key, and this is in none.
   choice.problem.end.between = problem.end.between, choice.problem.end.gate = problem.end.gate;

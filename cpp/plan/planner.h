@@ -81,6 +81,10 @@ class Planner {
   // Whether `a` may run `problem` as it stands, layouts included.
   bool allows(const Algorithm& a, const Problem& problem) const;
 
+  // Seconds that a byte of packed weights and workspace is worth, above those that the algorithm
+  // which takes the least needs: the larger, the less memory the choices take.
+  void set_price(double seconds) { price_ = seconds; }
+
   int threads() const { return pool_.threads(); }
 
   // Times known from the wisdom file, read when first needed, and those measured since.
@@ -95,6 +99,7 @@ class Planner {
     double estimate;  // seconds
     std::optional<double> measured;
     double around = 0;  // seconds of the changes of layout it needs
+    double bytes = -1;  // what it needs, once that is asked
     double seconds() const { return measured.value_or(estimate) + around; }
   };
   // What the algorithms for a problem say about it in all layouts, whatever is around it.
@@ -119,6 +124,7 @@ class Planner {
   void measure(std::vector<Variant>& variants, const Weight* weight, const Weight* bias) const;
 
   const PlannerOptions options_;
+  double price_ = 0;
   std::vector<const Algorithm*> asked_;
   const Context& context_;
   ThreadPool& pool_;

@@ -1,6 +1,8 @@
 #include "run/cgroup.h"
 
+#include <algorithm>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <vector>
 
@@ -93,6 +95,22 @@ double cgroup_cpu_quota(const std::string& root) {
 
 double cgroup_memory_limit(const std::string& root) {
   return least_limit(root, "memory", memory_of_group);
+}
+
+double available_memory(const std::string& root) {
+  double kilobytes = 0;
+  const auto find = [&](const char* file, const std::string& name) {
+    std::ifstream lines(root + file);
+    for (std::string word; lines >> word;) {
+      if (word == name && lines >> kilobytes) return kilobytes * 1024;
+    }
+    return 0.0;
+  };
+  const double free = find("/proc/meminfo", "MemAvailable:");
+  const double limit = cgroup_memory_limit(root);
+  const double left = limit - find("/proc/self/status", "VmRSS:");
+  if (limit > 0 && (free == 0 || left < free)) return std::max(left, 0.0);
+  return free > 0 ? free : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace linnet

@@ -9,4 +9,7 @@ namespace linnet {
 double cgroup_cpu_quota(const std::string& root = "/");     // in CPUs
 double cgroup_memory_limit(const std::string& root = "/");  // in bytes
 
+// Bytes that this process can still take: what the machine has free or can free, within its cgroup.
+double available_memory(const std::string& root = "/");
+
 }  // namespace linnet

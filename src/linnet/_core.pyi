@@ -109,11 +109,25 @@ class Session:
     @property
     def isa(self) -> str: ...
     def wisdom_note(self) -> str: ...
+    @property
+    def weights_note(self) -> str: ...
     def save_wisdom(self) -> None: ...
     @property
     def weight_bytes(self) -> int: ...
     @property
     def arena_bytes(self) -> int: ...
+
+@type_check_only
+class Needs(TypedDict):
+    weights: int
+    plain: int
+    read: int
+    arena: int
+    values: int
+    callers: int
+    available: int
+
+def needs(graph: GraphBuilder, batch: int, **options: Any) -> Needs: ...
 
 class Layer:
     def __init__(

@@ -21,7 +21,8 @@ from .text import short
 
 OPTIONS = [option for option in _core.session_options() if not option["tuning"]]
 # How weights can be kept and stored.
-(WEIGHT_TYPES,) = (option["choices"] for option in OPTIONS if option["name"] == "weights_dtype")
+(_WEIGHTS,) = (option["choices"] for option in OPTIONS if option["name"] == "weights_dtype")
+WEIGHT_TYPES = [name for name in _WEIGHTS if name != "auto"]
 
 
 def choice(what: str, value: str | None, choices: Sequence[str]) -> str | None:

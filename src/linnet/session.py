@@ -245,8 +245,9 @@ class Session:
         """
         batch = self._batch(batch)
         steps = self._inner.plan(batch, [])
+        notes = (self._inner.wisdom_note(), self._inner.weights_note)
         return Report(
-            self._title(batch, self._inner.wisdom_note()),
+            self._title(batch, ", ".join(filter(None, notes))),
             batch,
             [self._layer(step, batch, []) for step in steps],
         )

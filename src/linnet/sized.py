@@ -121,6 +121,10 @@ class SizedSession:
     def wisdom_note(self) -> str:
         return self._known().wisdom_note()
 
+    @property
+    def weights_note(self) -> str:
+        return self._known().weights_note
+
     def _kept(self) -> list[_core.Session]:
         with self._lock:
             return list(self._forms.values())

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <string>
 
 #include "run/cgroup.h"
@@ -76,4 +77,18 @@ TEST_CASE("cgroup limits of v1: a container that sees its own group as the root"
   tree.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "300000000\n");
   CHECK(quota() == doctest::Approx(2.5));
   CHECK(memory() == 3e8);
+}
+
+TEST_CASE("memory that can be had is what is free, within the group's limit") {
+  const Tree tree;
+  const auto free = [&] { return linnet::available_memory(tree.root()); };
+  CHECK(free() == std::numeric_limits<double>::infinity());
+  tree.write("proc/meminfo", "MemTotal: 2000000 kB\nMemAvailable:   1000000 kB\n");
+  tree.write("proc/self/status", "Name: x\nVmRSS:     100 kB\n");
+  CHECK(free() == 1e6 * 1024);
+  tree.write("proc/self/mountinfo",
+             "30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n");
+  tree.write("proc/self/cgroup", "0::/a\n");
+  tree.write("sys/fs/cgroup/a/memory.max", "300000000\n");
+  CHECK(free() == 3e8 - 100 * 1024);
 }

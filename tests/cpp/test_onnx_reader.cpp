@@ -308,6 +308,54 @@ TEST_CASE("the sum of a tensor's bytes changes with every byte, place and length
   CHECK(sums.size() == 202);
 }
 
+TEST_CASE("the sum of pieces is that of the whole") {
+  std::vector<unsigned char> data(200);
+  std::iota(data.begin(), data.end(), static_cast<unsigned char>(7));
+  for (size_t piece = 1; piece < 70; ++piece) {
+    linnet::Sum sum;
+    for (size_t at = 0; at < data.size(); at += piece)
+      sum.add(data.data() + at, std::min(piece, data.size() - at));
+    CHECK(sum.value() == linnet::sum_of(data.data(), data.size()));
+  }
+}
+
+TEST_CASE("rows of a tensor that stays in its file are read some at a time") {
+  const int64_t rows = 1500, row = 1024;  // more than is read at once
+  std::vector<float> numbers(static_cast<size_t>(rows * row));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(i % 2048) / 4;
+  File f;
+  f.inputs = {value_info("x", {0, row})};
+  f.initializers = {tensor("w", kFloat, {rows, row}, raw(numbers))};
+  f.nodes = {node("Gemm", "fc", {"x", "w"}, {"y"}, int_attribute("transB", 1))};
+  const TemporaryFile file(f.str());
+  const auto graph = linnet::read_onnx(file.path)->build();
+  const Weight& w = weight(*graph, "w");
+  CHECK(w.is_half());
+  const Weight half = w.as(linnet::DType::kF16);
+  CHECK(half.type == linnet::DType::kF16);
+  CHECK(half.stored == nullptr);
+  const auto read = [&](const Weight& from) {
+    linnet::Rows all(from);
+    std::string bytes;
+    const size_t each = static_cast<size_t>(row * size_of(from.type));
+    for (int64_t first = 0; first < rows; first += 7) {
+      const int64_t count = std::min<int64_t>(7, rows - first);
+      bytes.append(all.at(first, count), static_cast<size_t>(count) * each);
+    }
+    all.check();
+    return bytes;
+  };
+  CHECK(read(w) == raw(numbers));
+  CHECK(read(half) == read(half.loaded()));
+  CHECK(read(half).size() == numbers.size() * 2);
+  // One number of the last row, between its first and its second reading.
+  std::fstream(file.path, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(static_cast<std::streamoff>(f.str().find(raw(numbers)) + numbers.size() * 4 - 1))
+      .put('!');
+  CHECK_THROWS_WITH_AS(read(w), doctest::Contains("has changed since it was loaded"),
+                       std::runtime_error);
+}
+
 TEST_CASE("float16 weights under a Cast become float32, every value of them") {
   std::vector<uint16_t> halves(65536);
   std::iota(halves.begin(), halves.end(), uint16_t{0});

@@ -179,6 +179,39 @@ TEST_CASE("a model beyond the memory limit is refused before its weights are tou
   CHECK(std::stoll(message.substr(start.size())) >= in * out * 4);
 }
 
+TEST_CASE("transformed weights take no more than is spared for them, and more for a batch") {
+  // Sixteen such layers would take 9 MB each, transformed 67 MB; none of them are there.
+  const int64_t channels = 512;
+  GraphBuilder b("wide");
+  b.input("x", {1, channels, 28, 28});
+  std::string from = "x";
+  for (int i = 0; i < 16; ++i) {
+    const std::string name = "w" + std::to_string(i), to = "y" + std::to_string(i);
+    b.initializer(name, {channels, channels, 3, 3},
+                  reinterpret_cast<const float*>(uintptr_t{4096} << i), nullptr);
+    b.node(
+        "Conv", to, {from, name}, {to},
+        {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    from = to;
+  }
+  b.output(from);
+  const auto graph = b.build();
+  const size_t plain = 16 * channels * channels * 9 * 4, spare = 96 << 20;
+  Session session(graph, options(1), true);
+  const Needs one = session.needs(1);
+  CHECK(one.plain == plain);
+  CHECK(one.weights >= plain);
+  CHECK(one.weights <= plain + spare);
+  CHECK(session.needs(4).weights <= plain + 4 * spare);
+  CHECK(session.weight_bytes() == 0);
+  SessionOptions o = options(1);
+  o.memory_limit = size_t{4} << 30;  // who names a limit may have it
+  CHECK(Session(graph, o, true).needs(1).weights >= one.weights);
+  o.memory_limit = plain + plain / 2;
+  const Needs tight = Session(graph, o, true).needs(1);
+  CHECK(tight.weights + tight.arena <= o.memory_limit);
+}
+
 TEST_CASE("a store that counts allocates and packs nothing, then all of it") {
   const std::vector<float> data = random_floats(6, 1);
   Weight weight;

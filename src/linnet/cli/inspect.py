@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..graph import Graph
-from ..model import canonical
+from ..model import build, canonical
+from ..options import core_options
 from ..preprocess import recorded
 from ..text import listed, megabytes, shape_text, table
 from .inputs import files, load
-from .options import add_model, add_session, arithmetic, count
+from .options import add_model, add_session, arithmetic, count, session_options
 from .result import Result
 
 
@@ -26,11 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     program.add_argument(
         "--arena", action="store_true", help="which bytes values take, from which step to which"
     )
+    program.add_argument(
+        "--memory", action="store_true", help="what loading and running it takes; it is not loaded"
+    )
     program.add_argument("--batch", type=count, metavar="N", help="default: 1")
     add_session(program)
 
 
 def run(args: argparse.Namespace) -> Result:
+    if args.memory:
+        if args.steps or args.arena:
+            raise ValueError("--memory goes without --steps and --arena")
+        return _memory(args)
     return _program(args) if args.steps or args.arena else _model(args)
 
 
@@ -42,6 +51,37 @@ def _program(args: argparse.Namespace) -> Result:
     if not args.arena:
         del parts["arena"]
     return Result(dict(parts), [line for part in parts.values() for line in part])
+
+
+def _memory(args: argparse.Namespace) -> Result:
+    """What the program will take, before weights are packed."""
+    model, weights, _ = files(args)
+    options = core_options(session_options(args))
+    limit = options.get("memory_limit")
+    how: dict[str, Any] = {"outputs": args.outputs, "arithmetic": arithmetic(args)}
+    graph, _ = build(model, weights, args.stages, None, limit, **how)
+    if isinstance(graph, Graph):
+        raise ValueError(f"{model}: what it takes depends on the sizes of its inputs")
+    found = _core.needs(graph, args.batch or 1, **options)
+    rows = [
+        (found["weights"], f"packed weights, {megabytes(found['plain'])} as the model has them"),
+        (found["arena"], f"values and workspaces, {megabytes(found['values'])} of one layer"),
+        (found["callers"], "inputs and outputs"),
+    ]
+    if found["read"]:
+        rows.append(
+            (
+                found["read"],
+                "weights as they were read; `linnet convert` makes a file whose weights stay there",
+            )
+        )
+    total = sum(size for size, _ in rows)
+    rows.append((total, f"in all; {megabytes(found['available'])} are free"))
+    lines = [
+        f"{model.name}: batch {args.batch or 1}",
+        *(f"{megabytes(n):>10}  {what}" for n, what in rows),
+    ]
+    return Result({**found, "total": total}, lines)
 
 
 def _preprocess(graph: Graph) -> str | None:
