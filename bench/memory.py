@@ -24,7 +24,10 @@ import numpy as np
 from models import NETWORKS, make
 
 import linnet
+from linnet import _core
 from linnet.formats import onnx_write
+from linnet.model import build
+from linnet.options import core_options
 from linnet.text import megabytes, table
 
 USUAL = ["ResNet-50", "MobileNet-v2", "AlexNet", "VGG-16"]
@@ -36,18 +39,6 @@ def status(key: str) -> int:
     """Bytes of this process, as VmRSS or, at most so far, VmHWM."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) << 10
-
-
-def widest(net: linnet.Session) -> int:
-    """Bytes of the values of the step that has most."""
-    import re
-
-    text = net.program()
-    sizes = [0] * 10000
-    for m in re.finditer(r"^block \d+: (\d+) bytes at \d+, steps (\d+) to (\d+)", text, re.M):
-        for step in range(int(m[2]), int(m[3]) + 1):
-            sizes[step] += int(m[1])
-    return max(sizes)
 
 
 def measure(files: list[str], options: dict[str, Any]) -> dict[str, float]:
@@ -65,7 +56,6 @@ def measure(files: list[str], options: dict[str, Any]) -> dict[str, float]:
         "load": after_load - before,
         "peak": peak - before,
         "weights": net.weight_bytes,
-        "values": widest(net),
         "arena": net.arena_bytes,
         "seconds": loaded,
     }
@@ -75,8 +65,11 @@ def row(name: str, files: list[str], options: dict[str, Any]) -> tuple[str, ...]
     command = [sys.executable, __file__, "--child", json.dumps([files, options])]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     size = sum(Path(file).stat().st_size for file in files)
-    bound = found["weights"] + found["values"] + SPARE
-    parts = (size, found["weights"], found["values"], found["arena"], found["load"], found["peak"])
+    graph, _ = build(files[0], files[1] if len(files) > 1 else None)
+    assert isinstance(graph, _core.GraphBuilder), "its form depends on the sizes of its inputs"
+    values = _core.needs(graph, 1, **core_options(options))["values"]
+    bound = found["weights"] + values + SPARE
+    parts = (size, found["weights"], values, found["arena"], found["load"], found["peak"])
     ratios = (found["peak"] / bound, found["peak"] / size)
     return (
         name,

@@ -227,6 +227,28 @@ bool Session::lavish(const Program& fresh, const Request& request, double alread
   return more > kMostOfFree * available_memory();
 }
 
+void Session::bargain(const Graph& graph, const std::function<bool()>& fits) {
+  double low = kLowestPrice, high = kHighestPrice;
+  for (int step = 0; step < kPrices; ++step) {
+    const double price = std::sqrt(low * high);
+    planner_->set_price({price, price});
+    (fits() ? high : low) = price;
+  }
+  // Layers that are alike are worth the same, and what fits of them are the first ones.
+  size_t first = 0, last = graph.weights.size();
+  while (first < last) {
+    const size_t middle = (first + last + 1) / 2;
+    planner_->set_price({low, high, graph.weights.data() + middle});
+    if (fits()) {
+      first = middle;
+    } else {
+      last = middle - 1;
+    }
+  }
+  planner_->set_price({low, high, graph.weights.data() + first});
+  fits();
+}
+
 // Nothing large is allocated until the sum is known and allowed: the system may grant more than it
 // has, and end the process when that is written to.
 Program Session::planned(const Request& request) {
@@ -256,15 +278,11 @@ Program Session::planned(const Request& request) {
     if (too_large()) weights_.drop_unused();
   }
   if (wasteful()) {
-    // The lowest price of memory at which it is enough; the highest leaves what takes least.
-    double low = kLowestPrice, high = kHighestPrice;
-    for (int step = 0; step < kPrices || (wasteful() && low < high); ++step) {
-      const double price = step < kPrices ? std::sqrt(low * high) : high;
-      planner_->set_price(price);
+    bargain(graph, [&] {
       plan(*planner_);
-      (wasteful() ? low : high) = price;
-    }
-    planner_->set_price(0);
+      return !wasteful();
+    });
+    planner_->set_price({});
   }
   if (too_large()) plan(*lean_planner_);
   if (beyond_limit()) {
@@ -294,7 +312,7 @@ Program Session::compile(const Request& request) {
     prepare(fresh, *context_);
     timer.log("packed weights, %zu bytes now", weights_.bytes());
   } catch (...) {
-    planner_->set_price(0);
+    planner_->set_price({});
     fresh = {};
     weights_.drop_unused();
     weights_.set_counting(false);
@@ -314,7 +332,7 @@ Needs Session::needs(int64_t batch) {
     if (w.data || w.stored) needs.read += bytes_of(w.count(), w.type);
   }
   const auto counted = [&] {
-    planner_->set_price(0);
+    planner_->set_price({});
     weights_.set_counting(false);
     weights_.drop_unused();
   };

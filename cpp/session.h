@@ -7,6 +7,7 @@
 // All programs share the packed weights.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -134,6 +135,8 @@ class Session {
   // The program with its weights counted, not packed.
   Program planned(const Request& request);
   double callers_bytes(const Request& request) const;
+  // Sets the planner's price of memory to the lowest at which `fits`, which plans, says yes.
+  void bargain(const Graph& graph, const std::function<bool()>& fits);
   // Whether packed weights, or all, take more than they should where nobody has named a limit.
   bool lavish(const Program& fresh, const Request& request, double already) const;
   size_t plain_bytes() const;  // of the graph's weights

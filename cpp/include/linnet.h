@@ -62,8 +62,8 @@ typedef struct linnet_options {
   const char* isa;
   /* Restricts convolutions and fully connected layers to one algorithm or family; NULL: any. */
   const char* algorithm;
-  /* How to keep the weights of fully connected layers and ungrouped 1x1 convolutions: "f32", "f16"
-   * or "int8"; NULL: as the file does. */
+  /* How to keep the weights of fully connected layers and ungrouped 1x1 convolutions: "f32",
+   * "f16", "int8", or "auto", which is float16 where that loses nothing; NULL: as the file does. */
   const char* weights_dtype;
   /* "master", "dl" or a path of OpenBLAS; NULL: one is looked for. */
   const char* blas;

@@ -258,12 +258,14 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
 
   const bool measured = std::any_of(variants.begin(), variants.end(),
                                     [](const Variant& v) { return v.measured.has_value(); });
+  const double price =
+      std::less<const Weight*>()(weight, price_.from) ? price_.seconds : price_.dearer;
   const auto worth = [&](Variant& v) {
-    if (price_ == 0) return v.seconds();
+    if (price == 0) return v.seconds();
     // The reference takes none, and is for where it is alone.
     if (v.bytes < 0)
       v.bytes = v.algorithm->uses_kernels() ? v.algorithm->memory(v.problem, context_) : 1e15;
-    return v.seconds() + price_ * v.bytes;
+    return v.seconds() + price * v.bytes;
   };
   Choice choice;
   double least = std::numeric_limits<double>::infinity();
@@ -296,7 +298,7 @@ Choice Planner::choose(const Problem& problem, const Weight* weight, const Weigh
     }
   }
   for (Candidate& c : choice.candidates) {
-    if (price_ == 0 || !c.refusal.empty() || c.seconds >= choice.seconds) continue;
+    if (price == 0 || !c.refusal.empty() || c.seconds >= choice.seconds) continue;
     c.refusal = "faster, but takes " + megabytes(c.algorithm->memory(c.problem, context_)) +
                 ": memory is short, or nobody has allowed more by memory_limit";
   }

@@ -81,9 +81,13 @@ class Planner {
   // Whether `a` may run `problem` as it stands, layouts included.
   bool allows(const Algorithm& a, const Problem& problem) const;
 
-  // Seconds that a byte of packed weights and workspace is worth, above those that the algorithm
-  // which takes the least needs: the larger, the less memory the choices take.
-  void set_price(double seconds) { price_ = seconds; }
+  // Seconds that a byte of packed weights and workspace is worth: the larger, the less memory the
+  // choices take. From this weight of a graph on it is `dearer`.
+  struct Price {
+    double seconds = 0, dearer = 0;
+    const Weight* from = nullptr;
+  };
+  void set_price(const Price& price) { price_ = price; }
 
   int threads() const { return pool_.threads(); }
 
@@ -124,7 +128,7 @@ class Planner {
   void measure(std::vector<Variant>& variants, const Weight* weight, const Weight* bias) const;
 
   const PlannerOptions options_;
-  double price_ = 0;
+  Price price_;
   std::vector<const Algorithm*> asked_;
   const Context& context_;
   ThreadPool& pool_;
