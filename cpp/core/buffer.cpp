@@ -1,6 +1,7 @@
 #include "core/buffer.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -25,13 +26,35 @@ constexpr size_t kOwnPages = SIZE_MAX;
 constexpr size_t kOwnPages = 256 << 10;
 #endif
 
+// A place in the address space for pages of this size, which some systems give where a program asks
+// for them: a stream of weights then needs few entries of the table of pages.
+constexpr size_t kHugePage = 2 << 20;
+
+void* own_pages(size_t size) {
+  const size_t more = size < kHugePage ? 0 : kHugePage;
+  if (size > PTRDIFF_MAX - more) return MAP_FAILED;
+  void* data =
+      mmap(nullptr, size + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED || !more) return data;
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  const size_t before = (kHugePage - address % kHugePage) % kHugePage;
+  char* begin = static_cast<char*>(data) + before;
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t used = (size + page - 1) / page * page;
+  if (before) munmap(data, before);
+  if (more > before) munmap(begin + used, more - before);
+  // Whole ones only: what is left at the end keeps small pages. Advice may be ignored.
+  madvise(begin, size / kHugePage * kHugePage, MADV_HUGEPAGE);
+  return begin;
+}
+
 }  // namespace
 
 AlignedBuffer::AlignedBuffer(size_t size, bool zero) : size_(size) {
   if (size > PTRDIFF_MAX - kAlignment) throw std::bad_alloc();
   void* data = nullptr;
   if (size >= kOwnPages) {
-    data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    data = own_pages(size);
     if (data == MAP_FAILED) throw std::bad_alloc();
     data_ = static_cast<char*>(data);
     return;
