@@ -28,14 +28,14 @@ std::pair<const void*, std::string> identity(const Weight& weight) {
 WeightStore::Buffer WeightStore::get_bytes(const Weight* weight, const std::string& packing,
                                            size_t bytes,
                                            const std::function<void(const Weight&, void*)>& pack) {
-  return get_filled(weight, packing, bytes,
+  return get_filled(weight, packing, bytes, Pages::kSmall,
                     [&](void* out) { pack(weight ? weight->loaded() : Weight(), out); });
 }
 
 WeightStore::Buffer WeightStore::get_rows(const Weight& weight, const std::string& packing,
                                           size_t bytes,
                                           const std::function<void(Rows&, void*)>& pack) {
-  return get_filled(&weight, packing, bytes, [&](void* out) {
+  return get_filled(&weight, packing, bytes, Pages::kHuge, [&](void* out) {
     Rows rows(weight);
     pack(rows, out);
     rows.check();
@@ -43,13 +43,14 @@ WeightStore::Buffer WeightStore::get_rows(const Weight& weight, const std::strin
 }
 
 WeightStore::Buffer WeightStore::get_filled(const Weight* weight, const std::string& packing,
-                                            size_t bytes, const std::function<void(void*)>& fill) {
+                                            size_t bytes, Pages pages,
+                                            const std::function<void(void*)>& fill) {
   std::pair<const void*, std::string> key{nullptr, ""};
   if (weight) key = identity(*weight);
   Entry& entry = entries_[{key.first, packing + ' ' + key.second}];
   if (!entry.buffer || (!counting_ && entry.buffer->size() < bytes)) {
     auto fresh = counting_ ? std::make_shared<AlignedBuffer>()
-                           : std::make_shared<AlignedBuffer>(bytes, true);
+                           : std::make_shared<AlignedBuffer>(bytes, true, pages);
     if (!counting_) fill(fresh->data());
     entry = {fresh, bytes};
   }

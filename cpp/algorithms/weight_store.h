@@ -57,7 +57,7 @@ class WeightStore {
     Buffer buffer;  // of size 0 if it was only counted
     size_t bytes = 0;
   };
-  Buffer get_filled(const Weight* weight, const std::string& packing, size_t bytes,
+  Buffer get_filled(const Weight* weight, const std::string& packing, size_t bytes, Pages pages,
                     const std::function<void(void*)>& fill);
 
   bool counting_ = false;

@@ -28,10 +28,12 @@ constexpr size_t kOwnPages = 256 << 10;
 
 // A place in the address space for pages of this size, which some systems give where a program asks
 // for them: a stream of weights then needs few entries of the table of pages.
-constexpr size_t kHugePage = 2 << 20;
+// Finding very many of them takes longer than loading should.
+constexpr size_t kHugePage = 2 << 20, kMostInHuge = 256 << 20;
 
-void* own_pages(size_t size) {
-  const size_t more = size < kHugePage ? 0 : kHugePage;
+void* own_pages(size_t size, Pages pages) {
+  const size_t more =
+      pages == Pages::kSmall || size < kHugePage || size > kMostInHuge ? 0 : kHugePage;
   if (size > PTRDIFF_MAX - more) return MAP_FAILED;
   void* data =
       mmap(nullptr, size + more, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -50,11 +52,11 @@ void* own_pages(size_t size) {
 
 }  // namespace
 
-AlignedBuffer::AlignedBuffer(size_t size, bool zero) : size_(size) {
+AlignedBuffer::AlignedBuffer(size_t size, bool zero, Pages pages) : size_(size) {
   if (size > PTRDIFF_MAX - kAlignment) throw std::bad_alloc();
   void* data = nullptr;
   if (size >= kOwnPages) {
-    data = own_pages(size);
+    data = own_pages(size, pages);
     if (data == MAP_FAILED) throw std::bad_alloc();
     data_ = static_cast<char*>(data);
     return;

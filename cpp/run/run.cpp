@@ -11,7 +11,7 @@ void Runner::run(int64_t first, const std::vector<const void*>& inputs,
                  const std::vector<void*>& outputs, ThreadPool& pool,
                  std::vector<StepTime>* times) {
   using Clock = std::chrono::steady_clock;
-  if (arena_.size() < program_.arena) arena_ = AlignedBuffer(program_.arena);
+  if (arena_.size() < program_.arena) arena_ = AlignedBuffer(program_.arena, false, Pages::kHuge);
   bases_.resize(program_.blocks.size());
   for (size_t i = 0; i < bases_.size(); ++i) {
     const Block& b = program_.blocks[i];
