@@ -33,12 +33,14 @@ class Network:
         self.random = np.random.default_rng(0)
 
     def node(self, op: str, *inputs: str | Array, **attrs: Any) -> str:
-        """Any operator; arrays become constants of the graph."""
+        """Any operator; arrays become constants of the graph, "" is an absent input."""
         graph, output = self.graph, f"{op.lower()}{len(self.graph.nodes) + 1}"
         names, known = [], []
         for index, value in enumerate(inputs):
             names.append(value if isinstance(value, str) else f"{output}.{index}")
-            known.append(self.shapes[value] if isinstance(value, str) else value)
+            known.append(
+                (self.shapes[value] if value else None) if isinstance(value, str) else value
+            )
             if not isinstance(value, str):
                 graph.initializers[names[-1]] = value
         graph.nodes.append(Node(op, output, names, [output], attrs))

@@ -767,6 +767,25 @@ def test_ncnn_translation_counts_and_fuses(tmp_path: Path) -> None:
     assert len(weights) == sizes + 2 * 4  # each weight tensor begins with its storage type
 
 
+def test_ncnn_translation_of_gates_and_branches(tmp_path: Path) -> None:
+    x, zero, six = Value("x", (0, 4, 5, 5)), np.array(0, np.float32), np.array(6, np.float32)
+    nodes = [
+        Node("HardSwish", "swish", ["x"], ["s"]),
+        Node("Clip", "clip", ["s", "zero", "six"], ["c"]),
+        Node("GlobalAveragePool", "mean", ["c"], ["m"]),
+        Node("HardSigmoid", "gate", ["m"], ["g"], {"alpha": 0.25, "beta": 0.5}),
+        Node("Mul", "gated", ["c", "g"], ["d"]),
+        Node("Concat", "concat", ["d", "s"], ["y"], {"axis": 1}),
+    ]
+    graph = Graph("gates", nodes, {"zero": zero, "six": six}, [x], ["y"])
+    network.export(graph, tmp_path)
+    text, weights = adapter("ncnn").translate(worker.Network(str(tmp_path), "network"))
+    net = linnet.load(text.encode(), weights)
+    image = np.random.default_rng(3).standard_normal((1, 4, 5, 5)).astype(np.float32)
+    want = linnet.load(graph)(image)
+    np.testing.assert_allclose(net(image[0]), want[0], rtol=1e-5, atol=1e-6)
+
+
 def test_caffe_translation_rounds_and_refuses(tmp_path: Path) -> None:
     network.export(small_graph(), tmp_path)
     full, caffe = worker.Network(str(tmp_path), "network"), adapter("caffe")

@@ -18,6 +18,11 @@
 namespace linnet {
 namespace {
 
+// Of a first-level cache: bytes of a way, and how many there are at least, on x86-64; others have
+// larger and fewer ones.
+constexpr int64_t kWay = 4096;
+constexpr int kWays = 8;
+
 constexpr double kMostScratch = 1 << 24;  // floats of one thread
 constexpr int64_t kRow = 48;  // about as many pixels are taken as a row by a 1x1 convolution
 
@@ -109,8 +114,12 @@ ConvScheme::ConvScheme(const Convolution& p, const Kernels& kernels) {
   const bool flat =
       w.kernel[0] == 1 && w.kernel[1] == 1 && w.unit_stride() && !p.end.pooled() && !copy;
   // Panels must not depend on the batch, so that all plans share one packed copy.
+  // Pixels whole ways of the first-level cache apart meet in a few lines of it, which have to hold
+  // those of all columns until their channels are used up.
+  const int64_t apart = x_pixel * w.stride[1] * static_cast<int64_t>(sizeof(float));
+  const bool meet = taps.inner > 1 && apart % kWay == 0;
   panels = best_panels(kernels, p.y.dims.c / p.groups, flat ? out.h * out.w : out.w, p.end.pool[1],
-                       taps.count());
+                       taps.count(), meet ? kWays - 1 : kMaxTileCols);
   if (flat) {
     const int64_t pixels = out.h * out.w * (planar ? 1 : p.n);
     if (!planar) images = 1;

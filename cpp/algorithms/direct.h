@@ -23,9 +23,10 @@ struct Panels {
   int size(int64_t panel) const { return panel < full ? vecs : rest; }
 };
 
-// The cheapest panels for rows of `stored` pixels, each the max of `pool` computed ones.
+// The cheapest panels for rows of `stored` pixels, each the max of `pool` computed ones; if there
+// are any, of tiles with at most so many columns.
 Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool,
-                   int64_t taps);
+                   int64_t taps, int most_cols = kMaxTileCols);
 
 // What a plan has as weights: packed ones of any type, the bias, scales of int8 weights or null.
 enum : uint8_t { kPacked, kBias, kScales };

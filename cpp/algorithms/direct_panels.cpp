@@ -30,12 +30,15 @@ double panels_cycles(const Kernels& kernels, const Panels& p, int64_t stored, in
 }  // namespace
 
 Panels best_panels(const Kernels& kernels, int64_t channels, int64_t stored, int64_t pool,
-                   int64_t taps) {
+                   int64_t taps, int most_cols) {
   const int64_t vectors = ceil_div(channels, kernels.width);
   Panels best;
   double least = std::numeric_limits<double>::infinity();
-  for (int vecs = 1; vecs <= kernels.direct_vecs && vecs <= vectors; ++vecs) {
-    if (kernels.direct_cols[vecs] < pool) continue;
+  const auto widest = std::min<int64_t>(kernels.direct_vecs, vectors);
+  const bool narrow = kernels.direct_cols[widest] <= most_cols;
+  for (int vecs = 1; vecs <= widest; ++vecs) {
+    const int cols = kernels.direct_cols[vecs];
+    if (cols < pool || (narrow && cols > most_cols)) continue;
     const Panels p{vectors / vecs, vecs, static_cast<int>(vectors % vecs)};
     const double cycles = panels_cycles(kernels, p, stored, pool, taps);
     if (cycles < least) least = cycles, best = p;

@@ -121,8 +121,17 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
         return "InnerProduct", f"0={w.shape[0]} 1={bias} 2={w.size}"
     if node.op == "Relu":
         return "ReLU", ""
-    if node.op == "Add" and node.inputs[1] not in network.weights:
-        return "BinaryOp", "0=0"
+    if node.op in ("Add", "Mul") and node.inputs[1] not in network.weights:
+        return "BinaryOp", "0=0" if node.op == "Add" else "0=2"
+    if node.op == "Clip":
+        least, most = (float(network.weights[name]) for name in node.inputs[1:3])
+        return "Clip", f"0={least} 1={most}"
+    if node.op == "Concat" and node.attrs["axis"] >= 1:
+        return "Concat", f"0={node.attrs['axis'] - 1}"
+    if node.op == "HardSigmoid":
+        return "HardSigmoid", f"0={node.attrs['alpha']} 1={node.attrs['beta']}"
+    if node.op == "HardSwish":
+        return "HardSwish", f"0={1 / 6} 1=0.5"
     if node.op == "Softmax":
         return "Softmax", f"0={node.attrs.get('axis', 1) - 1} 1=1"
     if node.op == "Flatten":
