@@ -104,6 +104,8 @@ ConvScheme::ConvScheme(const Convolution& p, const Kernels& kernels) {
     taps = {channels, w.kernel[0], w.kernel[1], p.x.dims.h * p.x.dims.w, x_row * w.dilation[0]};
   } else {
     x_pixel = copy || p.x.layout == Layout::kNchw ? p.x.dims.c : p.x.pixel(kernels.width);
+    // A copy's pixels need not meet in the cache, as below.
+    if (copy && x_pixel * static_cast<int64_t>(sizeof(float)) % (kWay / 4) == 0) x_pixel += 16;
     x_row = (p.x.dims.w + w.pad[1] + w.pad[3]) * x_pixel;
     taps = {w.kernel[0], w.kernel[1], channels, x_row * w.dilation[0], x_pixel * w.dilation[1]};
     if (x_pixel == channels && w.dilation[1] == 1) taps.inner *= taps.middle, taps.middle = 1;
@@ -245,7 +247,10 @@ void copy_band(const DirectArgs& a, int width, const float* image, int64_t first
     std::memset(scratch, 0, static_cast<size_t>(left * pixel) * sizeof(float));
     std::memset(row + in.dims.w * pixel, 0, static_cast<size_t>(w.pad[3] * pixel) * sizeof(float));
     const float* source = image + y * s.h;
-    if (s.c == 1 || s.w == pixel) {
+    if (s.c == 1 && pixel > in.dims.c) {
+      for (int64_t x = 0; x < in.dims.w; ++x)
+        std::memcpy(row + x * pixel, source + x * s.w, in.dims.c * sizeof(float));
+    } else if (s.c == 1 || s.w == pixel) {
       copy_pixels(source, s.w, row, pixel, in.dims.w);
     } else {
       for (int64_t c = 0; c < in.dims.c; ++c) {
