@@ -15,14 +15,13 @@ import argparse
 import json
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from models import NETWORKS, make
 
-from linnet.compare.bench import Bench, Protocol, Row, _Entrant
+from linnet.compare.bench import Bench, Protocol, Row
 from linnet.compare.environments import missing, set_up
 from linnet.compare.machine import describe
 from linnet.compare.network import expect, export
@@ -39,14 +38,6 @@ RUNTIMES = ["linnet", "onnxruntime", "openvino", "litert", "ncnn", "mnn"]
 PAUSE = 0.5  # seconds before a block
 
 
-class Blocks(Bench):
-    """The head-to-head's protocol, with a pause before each block."""
-
-    def _run(self, entrant: _Entrant, turn: int) -> None:
-        time.sleep(PAUSE)
-        super()._run(entrant, turn)
-
-
 def measured(graph: Graph, args: argparse.Namespace) -> dict[str, Any]:
     """Of each runtime the milliseconds of its calls, or why there are none."""
     rows = [
@@ -56,11 +47,11 @@ def measured(graph: Graph, args: argparse.Namespace) -> dict[str, Any]:
     ]
     images = np.random.default_rng(1).random((args.batch, *graph.inputs[0].shape[1:]), np.float32)
     protocol = Protocol(
-        [args.batch], args.threads, args.seconds, args.calls, interval=args.interval
+        [args.batch], args.threads, args.seconds, args.calls, interval=args.interval, pause=PAUSE
     )
     with scratch_folder() as folder:
         export(graph, folder)
-        bench = Blocks(protocol, expect(graph, images), folder, lambda done, text: None)
+        bench = Bench(protocol, expect(graph, images), folder, lambda done, text: None)
         bench.measure(rows)
     found: dict[str, Any] = {"problems": bench.watch.problems(), "runtimes": {}}
     for row in rows:

@@ -204,8 +204,8 @@ class Protocol:
     """How to measure a cell: `passes` calls, but three at least, and no longer than `seconds`.
 
     least: seconds it goes on for if the passes take less. interval: seconds to wait before each
-    call, which are part of its time here. memory_cap: resident bytes above which a
-    runtime is ended, None for no cap.
+    call, which are part of its time here; pause: before each turn. memory_cap: resident bytes above
+    which a runtime is ended, None for no cap.
     """
 
     batches: Sequence[int]
@@ -215,6 +215,7 @@ class Protocol:
     least: float = 0.0
     memory_cap: int | None = None
     interval: float = 0.0
+    pause: float = 0.0
 
 
 class Journal:
@@ -400,6 +401,7 @@ class Bench:
         if calls <= 0 or (spent + call > protocol.seconds and len(cell.times) >= LEAST):
             return
         worker, seconds = self._open(entrant), max(0.0, protocol.seconds - spent) / rounds
+        time.sleep(protocol.pause)
         with self.watch.turn(worker.process.pid):
             reply = worker.ask(
                 "run",
