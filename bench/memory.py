@@ -24,9 +24,8 @@ import numpy as np
 from models import NETWORKS, make
 
 import linnet
-from linnet import _core
 from linnet.formats import onnx_write
-from linnet.model import build
+from linnet.model import build, needs
 from linnet.options import core_options
 from linnet.text import megabytes, table
 
@@ -66,8 +65,7 @@ def row(name: str, files: list[str], options: dict[str, Any]) -> tuple[str, ...]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     size = sum(Path(file).stat().st_size for file in files)
     graph, _ = build(files[0], files[1] if len(files) > 1 else None)
-    assert isinstance(graph, _core.GraphBuilder), "its form depends on the sizes of its inputs"
-    values = _core.needs(graph, 1, **core_options(options))["values"]
+    values = needs(graph, 1, core_options(options))["values"]
     bound = found["weights"] + values + SPARE
     parts = (size, found["weights"], values, found["arena"], found["load"], found["peak"])
     ratios = (found["peak"] / bound, found["peak"] / size)

@@ -780,7 +780,7 @@ def test_ncnn_translation_of_gates_and_branches(tmp_path: Path) -> None:
     graph = Graph("gates", nodes, {"zero": zero, "six": six}, [x], ["y"])
     network.export(graph, tmp_path)
     text, weights = adapter("ncnn").translate(worker.Network(str(tmp_path), "network"))
-    net = linnet.load(text.encode(), weights)
+    net = linnet.load(text.encode(), weights, shapes={"x": (4, 5, 5)})
     image = np.random.default_rng(3).standard_normal((1, 4, 5, 5)).astype(np.float32)
     want = linnet.load(graph)(image)
     np.testing.assert_allclose(net(image[0]), want[0], rtol=1e-5, atol=1e-6)

@@ -98,14 +98,11 @@ def load(
         default the environment's LINNET_NNPACK, else the system's libnnpack.so if there is one;
         where none can be used, explain() says why.
     memory_limit: most bytes of packed weights and activations together, as a number or as "300M",
-        "1G" (powers of 1024). Without one, weights that are transformed to be faster take at most
-        96 MB more than plain ones for each image of a batch, or a sixth of them, and less where
-        memory is short. Weights that a file does not hold but only says how to fill may take
-        as much, by default half of the memory available.
+        "1G" (powers of 1024); by default transformed weights take little more than plain ones.
+        Weights that a file only says how to fill may take as much, by default half of what is free.
     weights_dtype: how to keep the weights of fully connected layers and ungrouped 1x1
         convolutions: "f32", "f16" (half the memory), or "int8" with a scale for each output channel
-        (a quarter), to which they are rounded; "auto" keeps as float16 those whose numbers lose
-        nothing by it, and explain() says how many. By default they are as the file has them.
+        (a quarter), rounded; "auto", float16 where that loses nothing. By default as in the file.
     arithmetic: of a quantized model: "integer" (the default) computes with its 8-bit integers,
         "float" with the reals that they stand for, which for some networks is faster.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Optional
+from typing import Any, Optional
 
 from . import _core, aliases, formats, scalars
 from .formats import onnx_metadata
@@ -98,6 +98,20 @@ def build(
             return graph, graph.metadata
         raise
     return core.build(form), aliases.told(form)
+
+
+def needs(
+    graph: _core.GraphBuilder | Graph, batch: int, options: Mapping[str, Any]
+) -> dict[str, int]:
+    """Bytes that a session of the core's graph would take for a batch, without packing weights.
+
+    weights: packed ones; plain: as the graph has them; read: of those that are in memory already;
+    arena: values and workspaces; values: of the step that has most; callers: inputs and outputs;
+    available: that this process can still have. ValueError where sizes of its inputs are open.
+    """
+    if isinstance(graph, Graph):
+        raise ValueError("what it takes depends on the sizes of its inputs")
+    return dict(_core.needs(graph, batch, **options))  # type: ignore[arg-type]
 
 
 def build_for(

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..graph import Graph
-from ..model import build, canonical
+from ..model import build, canonical, needs
 from ..options import core_options
 from ..preprocess import recorded
 from ..text import listed, megabytes, shape_text, table
@@ -60,9 +59,7 @@ def _memory(args: argparse.Namespace) -> Result:
     limit = options.get("memory_limit")
     how: dict[str, Any] = {"outputs": args.outputs, "arithmetic": arithmetic(args)}
     graph, _ = build(model, weights, args.stages, None, limit, **how)
-    if isinstance(graph, Graph):
-        raise ValueError(f"{model}: what it takes depends on the sizes of its inputs")
-    found = _core.needs(graph, args.batch or 1, **options)
+    found = needs(graph, args.batch or 1, options)
     rows = [
         (found["weights"], f"packed weights, {megabytes(found['plain'])} as the model has them"),
         (found["arena"], f"values and workspaces, {megabytes(found['values'])} of one layer"),
