@@ -148,7 +148,7 @@ TEST_CASE("weights are rounded to float16 and int8 to nearest even, or refused")
   CHECK(std::vector<int>(bytes, bytes + 12) ==
         std::vector<int>{127, -64, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0});
   CHECK(weight_type("int8") == DType::kI8);
-  CHECK(contains(message([] { weight_type("i8"); }), "expected f32, f16 or int8"));
+  CHECK(contains(message([] { weight_type("i8"); }), "expected f32, f16, int8 or auto"));
 }
 
 TEST_CASE("with_weights changes the layers that take any type and no others") {
