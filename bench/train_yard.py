@@ -24,6 +24,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ SIZE = 192
 STRIDES = (8, 16, 32)
 REACH = ((0, 44), (26, 104), (64, 1e9))  # sizes of boxes, sqrt(w h), that each level learns
 BATCH = 32
-HELD_OUT = 1000  # scenes
+HELD_OUT = 500  # scenes
+DRAWN = 256  # pixels of the scenes that windows are taken of
 OVERLAP = 0.5
 
 # name: (inputs, outputs, kernel, stride, groups), each with batch normalisation and ReLU.
@@ -276,32 +278,47 @@ def loss_of(rows: Tensor, boxes: list[Tensor], classes: list[Tensor]) -> Tensor:
     return (total + 2 * (focus * cross).sum()) / count
 
 
-def rendered(seed: int) -> Scene:
+def rendered(seed: int, size: int = DRAWN) -> Scene:
     cv2.setNumThreads(1)
-    return scene(np.random.default_rng(seed), SIZE)
+    return scene(np.random.default_rng(seed), size)
+
+
+def window(scene: Scene, rng: np.random.Generator) -> tuple[Any, ...]:
+    """A part of a scene, as large as a picture is or stretched to it, mirrored or not; what is
+    mostly cut off counts as not there.
+    """
+    image, boxes, kinds = scene
+    least = SIZE / len(image)
+    zoom = np.exp(rng.uniform(np.log(least), 0.25)) * np.exp(rng.uniform(0, 0.25, 2))
+    shift = rng.uniform(SIZE - zoom * len(image), 0)
+    if rng.uniform() < 0.5:  # mirrored
+        zoom[0], shift[0] = -zoom[0], SIZE - shift[0]
+    matrix = np.array([[zoom[0], 0, shift[0]], [0, zoom[1], shift[1]]])
+    image = cv2.warpAffine(image, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
+    ends = boxes.reshape(-1, 2, 2) * zoom + shift
+    whole = np.hstack([ends.min(axis=1), ends.max(axis=1)])
+    inside = whole.clip(0, SIZE)
+    size, left = whole[:, 2:] - whole[:, :2], inside[:, 2:] - inside[:, :2]
+    keep = (left.prod(axis=1) >= 0.35 * size.prod(axis=1)) & (left.min(axis=1, initial=SIZE) >= 4)
+    return image, inside[keep].astype(np.float32), kinds[keep]
 
 
 def batches(
     scenes: list[Scene], rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, list[Tensor], list[Tensor]]]:
-    """All scenes once, some mirrored, in other light, or two in one."""
+    """A window of each scene, some in other colours or light."""
     order = rng.permutation(len(scenes))
     for start in range(0, len(order) - BATCH + 1, BATCH):
         images, boxes, classes = [], [], []
         for index in order[start : start + BATCH]:
-            image, box, kind = scenes[index]
-            if rng.uniform() < 0.5:
-                image = image[:, ::-1]
-                box = (np.array([SIZE, 0, SIZE, 0]) + box[:, [2, 1, 0, 3]] * [-1, 1, -1, 1]).astype(
-                    np.float32
-                )
+            image, box, kind = window(scenes[index], rng)
             if rng.uniform() < 0.3:
                 image = image[..., rng.permutation(3)]
-            if rng.uniform() < 0.15:
+            if rng.uniform() < 0.2:
                 image = (
                     255 - image
-                    if rng.uniform() < 0.2
-                    else (image * rng.uniform(0.4, 1)).astype(np.uint8)
+                    if rng.uniform() < 0.15
+                    else (image * rng.uniform(0.3, 1)).astype(np.uint8)
                 )
             images.append(np.ascontiguousarray(image))
             boxes.append(torch.from_numpy(box))
@@ -311,7 +328,19 @@ def batches(
 
 
 def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int) -> None:
-    """AdamW with one warm-up-then-cosine cycle; ends in time, whatever the machine."""
+    """AdamW with one warm-up-then-cosine cycle; ends in time, whatever the machine. What is kept is
+    a running mean of the weights (Polyak and Juditsky, 1992).
+    """
+    mean = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+    steps_of(net, mean, scenes, epochs, minutes, seed)
+    net.load_state_dict(mean.module.state_dict())
+
+
+def steps_of(
+    net: Yard, mean: Any, scenes: list[Scene], epochs: int, minutes: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     steps = epochs * (len(scenes) // BATCH)
@@ -333,6 +362,7 @@ def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimizer.step()
+            mean.update_parameters(net)
             step, total, count = step + 1, total + loss.item(), count + 1
             if count % 100 == 0:
                 print(
@@ -438,10 +468,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("output", type=Path, help="ONNX file to write")
     parser.add_argument("--start", type=Path, metavar="FILE", help="go on from this model")
-    parser.add_argument("--scenes", type=int, default=12000)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--scenes", type=int, default=9000)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument(
-        "--minutes", type=float, default=25, help="of CPU time that training may take"
+        "--minutes", type=float, default=60, help="of CPU time that training may take"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of training")
@@ -449,18 +479,21 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
     seeds = range(args.seed * 10**6, args.seed * 10**6 + args.scenes + HELD_OUT)
     with multiprocessing.get_context("spawn").Pool() as pool:
-        scenes = list(pool.imap(rendered, seeds, chunksize=100))
+        draw = partial(rendered, size=SIZE)
+        held_out = list(pool.imap(draw, seeds[:HELD_OUT], chunksize=100))
+        scenes = list(pool.imap(rendered, seeds[HELD_OUT:], chunksize=100))
     print(f"{len(scenes)} scenes", flush=True)
 
     net = Yard().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     print(f"{sum(p.numel() for p in net.parameters()):,} parameters")
     if args.start:
         go_on_from(net, args.start)
-    train(net, scenes[HELD_OUT:], args.epochs, args.minutes, args.seed)
+    train(net, scenes, args.epochs, args.minutes, args.seed)
     for threshold in (0.3, 0.5):
-        print(report(net, scenes[:HELD_OUT], threshold), flush=True)
+        print(report(net, held_out, threshold), flush=True)
     onnx.save(to_onnx(net), args.output)
 
 

@@ -1,7 +1,8 @@
 """People, cats and cars of many makes, and the canvas they are drawn on, for bench/yard_scenes.py.
 
 Nothing here is a photograph: people are jointed figures in clothes or plain silhouettes, cats
-ellipses with ears and a tail, cars profiles drawn out to their width and turned.
+ellipses with ears and a tail, cars profiles drawn out to their width and turned. Some of each are
+plain, of a few flat shapes, so that what is learned is how parts lie and not how they are drawn.
 """
 
 from __future__ import annotations
@@ -220,8 +221,49 @@ class Person:
                 self.canvas.ellipse(*at, head * 0.6 * wide, head * 0.7, self.skin)
 
 
+PLAIN = 0.25  # of people, cars and cats
+
+
 def person(canvas: Canvas, rng: Random, spot: Spot) -> None:
-    Person(canvas, rng, spot).draw()
+    if rng.uniform() < PLAIN:
+        plain_person(canvas, rng, spot)
+    else:
+        Person(canvas, rng, spot).draw()
+
+
+def slab(canvas: Canvas, rng: Random, box: tuple[float, ...], shade: Color) -> None:
+    """A rectangle, an ellipse or something in between: x0, y0, x1, y1."""
+    x0, y0, x1, y1 = box
+    x, y, a, b = (x0 + x1) / 2, (y0 + y1) / 2, abs(x1 - x0) / 2, abs(y1 - y0) / 2
+    steps = np.linspace(0, 2 * math.pi, 24, endpoint=False) + math.pi / 24
+    power = rng.choice([0.15, 0.5, 1.0])
+    u, v = np.cos(steps), np.sin(steps)
+    u, v = np.sign(u) * np.abs(u) ** power, np.sign(v) * np.abs(v) ** power
+    canvas.polygon(np.stack([x + a * u, y + b * v], 1), shade)  # type: ignore[arg-type]
+
+
+def plain_person(canvas: Canvas, rng: Random, spot: Spot) -> None:
+    """A head on a trunk on two legs, with arms or without."""
+    x, foot, h, wide = spot
+    clothes, trousers = color(rng), color(rng, 0.7)
+    skin = pick(rng, *SKIN) if rng.uniform() < 0.8 else clothes
+    if rng.uniform() < 0.25:
+        trousers = clothes
+    head, hip = rng.uniform(0.06, 0.11) * h, rng.uniform(0.36, 0.52) * h
+    half = rng.uniform(0.08, 0.15) * h * wide
+    neck = h - 2 * head + rng.uniform(0, 0.4) * head
+    swing, thick = rng.uniform(-0.12, 0.12) * h * wide, half * rng.uniform(0.5, 0.9)
+    for sign in (-1, 1):
+        start, stop = (x + sign * half * 0.45, foot - hip * 1.05), x + sign * (half * 0.45 + swing)
+        canvas.limb([start, (stop, foot - thick * 0.4)], thick, trousers)
+        if rng.uniform() < 0.7:
+            shoulder = (x + sign * half * rng.uniform(0.7, 1.0), foot - neck * 0.95)
+            hand = (shoulder[0] - sign * swing + rng.normal(0, 0.04) * h, foot - hip)
+            canvas.limb([shoulder, hand], half * rng.uniform(0.3, 0.5), near(rng, clothes, 20))
+    slab(canvas, rng, (x - half, foot - neck, x + half, foot - hip * 0.9), clothes)
+    canvas.ellipse(x, foot - h + head, head * wide, head, skin)
+    if rng.uniform() < 0.5:
+        canvas.ellipse(x, foot - h + head * 0.6, head * wide, head * 0.6, pick(rng, *HAIR))
 
 
 # Cats.
@@ -255,8 +297,33 @@ def _cat_head(
             canvas.ellipse(*at(x + head * dx, y + head * 0.15), head * 0.13, head * 0.13, eye)
 
 
+def plain_cat(canvas: Canvas, rng: Random, spot: Spot) -> None:
+    """A long body on short legs, a round head with ears, a tail that rises."""
+    x, foot, high, wide = spot
+    fur = pick(rng, *FUR) if rng.uniform() < 0.8 else color(rng, 0.7)
+    turn = wide if rng.uniform() < 0.5 else -wide
+    half, low = high * rng.uniform(0.55, 0.85), high * rng.uniform(0.2, 0.4)
+    top, head = low + high * rng.uniform(0.28, 0.42), high * rng.uniform(0.15, 0.22)
+    for along in (-0.8, -0.6, 0.6, 0.8):
+        step = rng.normal(0, 0.08) * high
+        legs = [(x + turn * along * half, foot - low * 1.2), (x + turn * along * half + step, foot)]
+        canvas.limb(legs, high * rng.uniform(0.07, 0.14), fur)
+    bend = rng.uniform(0.1, 0.6) * high
+    tail = [(-half * 0.9, top * 0.9), (-half - bend * 0.6, top + 0.1 * high), (-half - bend, high)]
+    canvas.limb([(x + turn * u, foot - v) for u, v in tail], high * rng.uniform(0.05, 0.11), fur)
+    slab(canvas, rng, (x - half * wide, foot - top, x + half * wide, foot - low), fur)
+    at, up = x + turn * (half + head * rng.uniform(-0.2, 0.6)), foot - top * rng.uniform(0.9, 1.2)
+    for aside in (-0.55, 0.55):
+        tip = (at + aside * 1.3 * head, up - head * rng.uniform(1.4, 1.8))
+        ear = [(at + (aside - 0.4) * head, up - head * 0.5), tip]
+        canvas.polygon([*ear, (at + (aside + 0.4) * head, up - head * 0.5)], fur)
+    canvas.ellipse(at, up, head * wide, head, fur)
+
+
 def cat(canvas: Canvas, rng: Random, spot: Spot) -> None:
     """A cat that walks, stands or sits, seen from a side."""
+    if rng.uniform() < PLAIN:
+        return plain_cat(canvas, rng, spot)
     x, foot, high, wide = spot
     fur = pick(rng, *FUR)
     dark = tuple(int(c * rng.uniform(0.5, 0.85)) for c in fur)
@@ -380,8 +447,36 @@ PAINT = (
 )
 
 
+def plain_car(canvas: Canvas, rng: Random, spot: Spot) -> None:
+    """From the side: a body on two wheels, a cabin with windows on it."""
+    x, foot, high, wide = spot
+    paint = pick(rng, *PAINT) if rng.uniform() < 0.6 else color(rng)
+    half, turn = high * rng.uniform(1.1, 1.6) * wide, 1 if rng.uniform() < 0.5 else -1
+    wheel, belt = high * rng.uniform(0.14, 0.22), high * rng.uniform(0.5, 0.68)
+    back, front = rng.uniform(0.4, 1.0), rng.uniform(0.1, 0.55)
+    slant = rng.uniform(0, 0.3)
+    glass = pick(rng, (40, 46, 54), (150, 185, 215), (100, 110, 120))
+    for shrink, shade in ((1.0, paint), (0.82, glass))[: 1 + (rng.uniform() < 0.85)]:
+        low, top = foot - belt * 0.98, foot - belt - (high - belt) * shrink
+        cabin = [(-back, low), (slant - back, top), (front - slant, top), (front, low)]
+        canvas.polygon([(x + turn * u * half * shrink, y) for u, y in cabin], shade)
+    if rng.uniform() < 0.6:
+        middle = x + turn * half * (front - back) / 2
+        canvas.limb([(middle, foot - belt), (middle, foot - high * 0.95)], high * 0.05, paint)
+    slab(canvas, rng, (x - half, foot - belt, x + half, foot - wheel * 0.9), paint)
+    for along in (-rng.uniform(0.5, 0.7), rng.uniform(0.5, 0.7)):
+        for part, shade in ((1.0, (24, 24, 26)), (rng.uniform(0.3, 0.6), (150, 150, 154))):
+            canvas.ellipse(x + along * half, foot - wheel, wheel * part, wheel * part, shade)
+    if rng.uniform() < 0.5:
+        for end, shade in ((1, (250, 240, 190)), (-1, (190, 30, 30))):
+            lamp = (x + turn * end * half * 0.94, foot - belt * 0.75)
+            canvas.ellipse(*lamp, high * 0.05, high * 0.06, shade)
+
+
 def car(canvas: Canvas, rng: Random, spot: Spot) -> None:
     """A car at any angle: its profile, drawn out to its width, seen from a little above."""
+    if rng.uniform() < PLAIN:
+        return plain_car(canvas, rng, spot)
     x, foot, high, wide = spot
     profile = PROFILES[int(rng.integers(len(PROFILES)))]
     paint = pick(rng, *PAINT) if rng.uniform() < 0.7 else color(rng)
