@@ -19,6 +19,7 @@ from typing import Any, Callable
 import numpy as np
 import numpy.typing as npt
 
+from ..folder import pictures
 from ..preprocess import read_picture
 from ..text import short
 
@@ -26,7 +27,6 @@ Array = npt.NDArray[np.uint8]
 
 SIZE = (640, 480)  # that cameras are asked for: a person 20 m away is still some 40 pixels high
 RATE = 15.0  # pictures a second that cameras are asked for, and that a folder has
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MOST_PIXELS = 1 << 25  # of a picture
 PATIENCE = 10.0  # seconds without a picture after which a stream is lost
 DAMAGED = 250  # packets in a row that cannot be decoded, after which a video is given up
@@ -250,7 +250,9 @@ def _filmed(url: str, live: bool, container: Any) -> float:
 
 
 class Folder(Source):
-    """Pictures of a folder in the order of their names, RATE a second; all are of one size."""
+    """Pictures of a folder and those below it, RATE a second, in the order of their names, numbers in
+    them counted; all are of one size.
+    """
 
     live = False
 
@@ -258,11 +260,9 @@ class Folder(Source):
         self.path, self.name = path, str(path)
 
     def frames(self) -> Iterator[Frame]:
-        paths = [p for p in self.path.iterdir() if p.suffix.lower() in PICTURES]
-        if not paths:
-            raise ValueError(f"{short(self.name)}: holds no pictures ({', '.join(PICTURES)})")
-        paths.sort(key=lambda path: [(int(n or 0), t) for n, t in _PARTS.findall(path.name)])
-        began = min(path.stat().st_mtime for path in paths)
+        paths = pictures(self.path)
+        paths.sort(key=lambda path: [(int(n or 0), t) for n, t in _PARTS.findall(path)])
+        began = min(os.stat(path).st_mtime for path in paths)
         for index, path in enumerate(paths):
             pixels = read_picture(path)
             rgb = np.stack([pixels] * 3, axis=2) if pixels.ndim == 2 else pixels
