@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from linnet import _watch
 from linnet.watch.tracker import Found, Tracker
 
 RATE = 10
@@ -81,7 +82,7 @@ def test_a_part_of_an_object_is_no_other_one():
     for index in range(10):
         legs = Found(np.float32([[40, 100, 60, 125]]), np.float32([0.8]), np.int32([0]))
         whole = found((50, 100, 0.9, 0))
-        both = Found(*(np.concatenate(pair) for pair in zip(whole, legs)))
+        both = Found(*(np.concatenate(pair) for pair in zip(whole[:3], legs[:3])))
         tracker.update(index / RATE, both if index > 3 else whole)
     assert len(tracker.tracks) == 1
 
@@ -125,3 +126,50 @@ def test_numbers_hold_at_a_frame_a_second_and_with_noise():
         jitter = random.normal(0, 1, 2)
         tracker.update(float(index), found((30 + 14 * index + jitter[0], 100 + jitter[1], 0.8, 0)))
     assert [t.id for t in tracker.tracks] == [1]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_colours_tell_two_apart_that_meet_and_turn_back(known: bool):
+    red, blue = np.float32([[0.8, 0.1, 0.1] * 3, [0.1, 0.1, 0.8] * 3])
+    tracker = Tracker(1)
+    for index in range(40):
+        away = 5 * abs(20 - index)  # one hides the other while they are close
+        both = found((200 - away, 100, 0.9, 0), (200 + away, 100, 0.9, 0))
+        parts = slice(0, 1) if away < 12 else slice(0, 2)
+        one = [column[parts] for column in both[:3]]
+        tracker.update(index / RATE, Found(*one, np.stack([red, blue])[parts] if known else None))
+        if index == 10:
+            began = {t.id: float(t.box[0]) for t in tracker.tracks}
+    ended = {t.id: float(t.box[0]) for t in tracker.tracks}
+    assert set(began) == set(ended) == {1, 2}
+    assert ((began[1] < began[2]) == (ended[1] < ended[2])) == known
+
+
+def test_colours_are_those_of_three_thirds():
+    image = np.zeros((60, 40, 3), np.uint8)
+    image[:30], image[30:50, :, 1], image[50:] = (200, 100, 50), 255, (0, 0, 51)
+    boxes = np.float32([[10, 0, 30, 60], [10, 30, 30, 48], [-500, -900, 900, -10], [39, 59, 39, 59]])
+    upper, middle, low, corner = _watch.colours(image, boxes)
+    np.testing.assert_allclose(upper[:3], np.float32([200, 100, 50]) / 255, atol=1e-5)
+    np.testing.assert_allclose(middle, [0, 1, 0] * 3, atol=1e-5)
+    assert np.isfinite(low).all()
+    np.testing.assert_allclose(corner, [0, 0, 0.2] * 3, atol=1e-5)
+    with pytest.raises(ValueError, match="no picture"):
+        _watch.colours(image[:0], boxes)
+
+
+def test_what_leaves_the_picture_does_not_come_back_as_another_in_its_place():
+    tracker = Tracker(1)
+    tracker.size = (200, 200)
+    for index in range(12):  # cut off by the edge while it goes
+        box = np.float32([[150 + 4 * index, 80, 200, 120]])
+        tracker.update(index / RATE, Found(box, np.float32([0.9]), np.int32([0])))
+    for index in range(12, 18):
+        tracker.update(index / RATE, found())
+    assert tracker.tracks == []
+    for index in range(12):  # one that stands there, half in the picture, is remembered
+        box = np.float32([[170, 80, 200, 160]])
+        tracker.update(10 + index / RATE, Found(box, np.float32([0.9]), np.int32([0])))
+    for index in range(12, 22):
+        tracker.update(10 + index / RATE, found())
+    assert len(tracker.tracks) == 1

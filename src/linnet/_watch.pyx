@@ -214,6 +214,30 @@ cdef class Background:
                 mask[y * self.width + x] = near >= MAJORITY
 
 
+def colours(const unsigned char[:, :, :] image, const float[:, ::1] boxes):
+    """Mean colours of the upper, middle and lower third of each box's inner half, float32 [N, 9] from 0 to 1.
+
+    image: uint8 [H, W, 3]; boxes: float32 [N, 4], x0, y0, x1, y1. Some 5 x 12 pixels of each box are looked at.
+    """
+    cdef Py_ssize_t height = image.shape[0], width = image.shape[1], i, k, v, u, y, x
+    cdef int c
+    cdef float x0, y0, wide, high
+    result = np.zeros((boxes.shape[0], 9), np.float32)
+    cdef float[:, ::1] out = result
+    if not height or not width or image.shape[2] != 3 or boxes.shape[1] != 4:
+        raise ValueError("no picture, or no boxes")
+    for i in range(boxes.shape[0]):
+        x0, wide = fminf(fmaxf(boxes[i, 0], 0), width), fmaxf(boxes[i, 2] - boxes[i, 0], 0)
+        y0, high = fminf(fmaxf(boxes[i, 1], 0), height), fmaxf(boxes[i, 3] - boxes[i, 1], 0)
+        for v in range(12):
+            y = <Py_ssize_t>fminf(y0 + high * (v + 0.5) / 12, height - 1)
+            for u in range(5):
+                x = <Py_ssize_t>fminf(x0 + wide * (0.25 + 0.5 * (u + 0.5) / 5), width - 1)
+                for c in range(3):
+                    out[i, v // 4 * 3 + c] += image[y, x, c] / (20 * 255.0)
+    return result
+
+
 def components(const unsigned char[:, ::1] mask, int gap, int least, int most):
     """Boxes around cells that are not 0, int32 [N, 5]: x0, y0, x1, y1, cells; the `most` largest, of `least` cells.
 

@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .. import _boxes
+from .. import _boxes, _watch
 from .gate import Gate, Motion
 from .regions import cut, windows
 from .sources import Array, Frame, Reader, Source
@@ -258,6 +258,8 @@ class Watch:
     ) -> list[Track]:
         looked = _covered(self._tracker.predict(frame.time), parts, frame.size)
         fresh = _touched(found.boxes, motion.boxes)
+        if len(found.boxes):
+            found = found._replace(colours=_watch.colours(frame.rgb(), found.boxes))
         return self._tracker.update(frame.time, found, looked=looked, fresh=fresh)
 
 

@@ -21,7 +21,7 @@ from .. import _boxes, _watch
 Array = npt.NDArray[np.float32]
 
 ACCELERATION = 1.2  # of an object, in its heights a second squared: deviation
-MEASURED = 0.06  # deviation of a detector's edges, in heights
+MEASURED = 0.06  # deviation of a detector's edges, in heights, at a score of a half
 WIDENED = 0.3  # of a box's size, on both sides together, before it is compared
 LOST, NEW, WIDEST = 0.5, 3.0, 2.0  # more for each second, of a new object's; at most
 LIKENESS = 0.1  # overlap of widened boxes that may be the same object
@@ -34,6 +34,9 @@ SPAN = 1.5  # seconds that the speed of a lost object is taken from
 SLOWED = 4.0  # seconds in which an object out of sight loses most of its speed
 HITS = 3  # detections that make an object certain
 FADE = 0.9  # of votes on an object's class from one to the next
+COLOURED = 4.0  # likeness that a difference of all colours by their whole range takes
+FRESH = 0.2  # of a track's colours that its last detection gives
+EDGE, LEAVING = 0.03, 0.2  # near an edge of the picture, in heights; out over it, in heights a second
 LONGEST = 512  # points of a path; a longer one keeps every second
 
 
@@ -46,7 +49,7 @@ class Track:
     box: float32 [4], x0, y0, x1, y1 in pixels, where it is or must be; score: its last detection's.
     seen: when it was last detected; looked: when a detector last looked there; hits: how often it
     was detected.
-    path: (time, x, y) of the middle of its lower edge.
+    path: (time, x, y) of the middle of its lower edge. leaving: it was going out of the picture.
     """
 
     id: int
@@ -58,8 +61,10 @@ class Track:
     score: float
     votes: Array
     hits: int = 1
+    leaving: bool = False
     evidence: float = 0.0
     path: list[tuple[float, float, float]] = field(default_factory=list)
+    colours: Array | None = None
     origin: Array = field(default_factory=lambda: np.zeros(4, np.float32))
 
     @property
@@ -73,11 +78,12 @@ class Track:
 
 
 class Found(NamedTuple):
-    """Detections in pixels of the picture."""
+    """Detections in pixels of the picture; colours: what _watch.colours() has of them, if known."""
 
     boxes: Array  # float32 [N, 4]: x0, y0, x1, y1
     scores: Array  # float32 [N]
     classes: npt.NDArray[np.int32]  # [N]
+    colours: Array | None = None  # float32 [N, K]
 
 
 class _Filter:
@@ -102,10 +108,12 @@ class _Filter:
         self.b += passed * self.c + noise * passed**2 / 2
         self.c += noise * passed
 
-    def correct(self, tracks: Sequence[int], boxes: Array) -> None:
+    def correct(self, tracks: Sequence[int], boxes: Array, scores: Array) -> None:
+        """The less sure a detection is the less it counts: GIAOTracker (Du et al., 2021)."""
         rows, measured = np.asarray(tracks, int), _middles(boxes)
         a, b = self.a[rows], self.b[rows]
-        sure = a + (MEASURED * measured[:, 3:]) ** 2
+        doubt = np.maximum(2 * (1 - scores[:, None].astype(np.float64)), 0.1)
+        sure = a + doubt * (MEASURED * measured[:, 3:]) ** 2
         off = measured - self.at[rows]
         self.at[rows] += a / sure * off
         self.speed[rows] += b / sure * off
@@ -126,6 +134,17 @@ class _Filter:
         self.at, self.speed, self.a, self.b, self.c = (
             values[rows] for values in (self.at, self.speed, self.a, self.b, self.c)
         )
+
+    def leaving(self, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """bool [N]: which boxes touch an edge of the picture and have their opposite side move
+        towards it.
+        """
+        height, width = size
+        near, fast = EDGE * self.at[:, 3:], LEAVING * self.at[:, 3:]
+        low, high = self.at[:, :2] - self.at[:, 2:] / 2, self.at[:, :2] + self.at[:, 2:] / 2
+        out = (low <= near) & (-self.speed[:, :2] - self.speed[:, 2:] / 2 > fast)
+        out |= (high >= [width, height] - near) & (self.speed[:, :2] - self.speed[:, 2:] / 2 > fast)
+        return np.asarray(out.any(axis=1))
 
     def boxes(self) -> Array:
         half = self.at[:, 2:] / 2
@@ -175,7 +194,7 @@ class Tracker:
         looked: bool [tracks], whether a detector has looked where each track is; by default it has.
         fresh: bool [N], which detections may be new objects; by default all.
         """
-        boxes, scores, labels = found
+        boxes, scores, labels, _ = found
         if looked is None:
             looked = np.ones(len(self.tracks), bool)
         predicted = self.predict(time)
@@ -185,6 +204,10 @@ class Tracker:
         free = np.ones(len(boxes), bool)
         likeness = self._likeness(time, predicted, boxes, labels)
         close = self._close(predicted, found)
+        if found.colours is not None and self.tracks:
+            apart = self._apart(found.colours)
+            likeness = np.where(likeness >= LIKENESS, np.maximum(likeness - apart, LIKENESS), 0)
+            close = np.where(close > 0, np.maximum(close - apart, LIKENESS), 0)
         certain = np.array([track.certain for track in self.tracks], bool)
         open_ = np.ones(len(self.tracks), bool)
         recent = np.array([time - track.seen < 1.0 for track in self.tracks], bool)
@@ -202,13 +225,13 @@ class Tracker:
                 for i, j in _watch.assign(cost, 1 - LIKENESS):
                     pairs.append((int(rows[i]), int(columns[j])))
                     open_[rows[i]] = free[columns[j]] = False
-        self._match(time, pairs, boxes, scores, labels)
+        self._match(time, pairs, found)
         self._filter.speed[open_ & ~looked] = 0  # nobody looks where nothing moves
         for i in map(int, np.flatnonzero(open_ & looked)):
             if self.tracks[i].looked == self.tracks[i].seen:
                 self._filter.speed[i, :2] = _speed(self.tracks[i], self._filter.speed[i, :2])
         gone = self._drop(time, open_ & looked)
-        self._begin(time, free & high & (True if fresh is None else fresh), boxes, scores, labels)
+        self._begin(time, free & high & (True if fresh is None else fresh), found)
         return gone
 
     def _likeness(
@@ -233,24 +256,30 @@ class Tracker:
         good = (result >= CLOSE) & (kinds[:, None] == found.classes[None])
         return np.where(good, result, 0).astype(np.float32)
 
-    def _match(
-        self,
-        time: float,
-        pairs: Sequence[tuple[int, int]],
-        boxes: Array,
-        scores: Array,
-        labels: npt.NDArray[np.int32],
-    ) -> None:
+    def _apart(self, colours: Array) -> Array:
+        """float32 [tracks, N]: how much less likely colours make that two are the same."""
+        known = [track.colours for track in self.tracks]
+        own = np.array([colours[0] if c is None else c for c in known], np.float32)
+        differ = np.abs(own[:, None] - colours[None]).mean(axis=2)
+        differ[[c is None for c in known]] = 0
+        return np.asarray(COLOURED * differ, np.float32)
+
+    def _match(self, time: float, pairs: Sequence[tuple[int, int]], found: Found) -> None:
         if not pairs:
             return
+        boxes, scores, labels, colours = found
         rows, columns = [i for i, _ in pairs], [j for _, j in pairs]
-        self._filter.correct(rows, boxes[columns])
+        self._filter.correct(rows, boxes[columns], scores[columns])
         now = self._filter.boxes()
+        leaving = self._filter.leaving(self.size) if self.size else np.zeros(len(now), bool)
         for i, j in pairs:
             track = self.tracks[i]
             track.seen = track.looked = time
             track.score, track.box = float(scores[j]), now[i]
-            track.hits += 1
+            if colours is not None:
+                old = colours[j] if track.colours is None else track.colours
+                track.colours = old + FRESH * (colours[j] - old)
+            track.hits, track.leaving = track.hits + 1, bool(leaving[i])
             if track.hits <= HITS:
                 track.origin = track.origin + (boxes[j] - track.origin) / track.hits
             track.evidence += track.score if track.score >= self.sure else 0.0
@@ -275,7 +304,7 @@ class Tracker:
 
     def _remembered(self, time: float, track: Track) -> bool:
         """Whether an object out of sight may come back: not once it has left the picture."""
-        if not track.certain or time - track.seen > self.memory:
+        if not track.certain or track.leaving or time - track.seen > self.memory:
             return False
         middle = (track.box[:2] + track.box[2:]) / 2
         return self.size is None or bool((middle > 0).all() and (middle < self.size[::-1]).all())
@@ -289,24 +318,20 @@ class Tracker:
         part = (covered(boxes, known) >= WITHIN) & (labels[:, None] == kinds[None])
         return np.asarray(((same | part) & present[None]).any(axis=1))
 
-    def _begin(
-        self,
-        time: float,
-        new: npt.NDArray[np.bool_],
-        boxes: Array,
-        scores: Array,
-        labels: npt.NDArray[np.int32],
-    ) -> None:
+    def _begin(self, time: float, new: npt.NDArray[np.bool_], found: Found) -> None:
+        boxes, scores, labels, colours = found
         if self.tracks and new.any():
             new = new & ~self._parts(boxes, labels)
         if not new.any():
             return
         self._filter.add(boxes[new])
-        for box, score, label in zip(boxes[new], scores[new], labels[new]):
+        for i in map(int, np.flatnonzero(new)):
+            box, score, label = boxes[i], scores[i], labels[i]
             votes = np.zeros(self.classes, np.float32)
             votes[label] = score
             track = Track(self._next, time, time, time, box, int(label), float(score), votes)
             track.origin, track.evidence = box, track.score
+            track.colours = None if colours is None else colours[i]
             _extend(track, time)
             self.tracks.append(track)
             self._next += 1
