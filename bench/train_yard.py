@@ -42,6 +42,7 @@ SIZE = 192
 STRIDES = (8, 16, 32)
 REACH = ((0, 44), (26, 104), (64, 1e9))  # sizes of boxes, sqrt(w h), that each level learns
 BATCH = 32
+PEAK = 2e-3  # of the rates it learns with
 HELD_OUT = 500  # scenes
 DRAWN = 256  # pixels of the scenes that windows are taken of
 OVERLAP = 0.5
@@ -327,47 +328,48 @@ def batches(
         yield x.contiguous(memory_format=torch.channels_last), boxes, classes
 
 
-def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int) -> None:
-    """AdamW with one warm-up-then-cosine cycle; ends in time, whatever the machine. What is kept is
-    a running mean of the weights (Polyak and Juditsky, 1992).
+def lessons(
+    scenes: list[Scene], epochs: int, minutes: float, seed: int
+) -> Iterator[tuple[float, tuple[Tensor, list[Tensor], list[Tensor]]]]:
+    """Batches, and the rate to learn each with: a warm-up, then a cosine, which ends in time,
+    whatever the machine.
     """
-    mean = torch.optim.swa_utils.AveragedModel(
-        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
-    steps_of(net, mean, scenes, epochs, minutes, seed)
-    net.load_state_dict(mean.module.state_dict())
-
-
-def steps_of(
-    net: Yard, mean: Any, scenes: list[Scene], epochs: int, minutes: float, seed: int
-) -> None:
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
-    steps = epochs * (len(scenes) // BATCH)
-    peak, begin, step = 2e-3, time.process_time(), 0
-    for epoch in range(epochs):
-        net.train()
-        total, count = 0.0, 0
-        for x, boxes, classes in batches(scenes, rng):
+    steps, begin, step = epochs * (len(scenes) // BATCH), time.process_time(), 0
+    for _ in range(epochs):
+        for batch in batches(scenes, rng):
             done = max(step / steps, (time.process_time() - begin) / (60 * minutes))
             if done >= 1:
                 return
-            warm = min(1.0, (step + 1) / 200)
-            for group in optimizer.param_groups:
-                group["lr"] = peak * warm * (0.5 + 0.5 * float(np.cos(np.pi * done))) + 1e-6
-            with torch.autocast("cpu", torch.bfloat16):
-                rows = net(x)
-            loss = loss_of(rows.float(), boxes, classes)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-            optimizer.step()
-            mean.update_parameters(net)
-            step, total, count = step + 1, total + loss.item(), count + 1
-            if count % 100 == 0:
-                print(
-                    f"epoch {epoch + 1}/{epochs}, {done:.0%}: loss {total / count:.3f}", flush=True
-                )
+            step += 1
+            yield min(1.0, step / 200) * (0.5 + 0.5 * float(np.cos(np.pi * done))), batch
+
+
+def train(net: Yard, scenes: list[Scene], epochs: int, minutes: float, seed: int) -> None:
+    """AdamW; what is kept is a running mean of the weights (Polyak and Juditsky, 1992)."""
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
+    mean = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+    net.train()
+    total = 0.0
+    plan = lessons(scenes, epochs, minutes, seed)
+    for step, (rate, (x, boxes, classes)) in enumerate(plan, 1):
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK * rate + 1e-6
+        with torch.autocast("cpu", torch.bfloat16):
+            rows = net(x)
+        loss = loss_of(rows.float(), boxes, classes)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimizer.step()
+        mean.update_parameters(net)
+        total += loss.item()
+        if step % 100 == 0:
+            print(f"step {step}, rate {rate:.2f}: loss {total / 100:.3f}", flush=True)
+            total = 0.0
+    net.load_state_dict(mean.module.state_dict())
 
 
 def found(net: Yard, scenes: list[Scene], threshold: float) -> list[tuple[npt.NDArray[Any], ...]]:

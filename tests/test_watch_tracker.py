@@ -148,7 +148,8 @@ def test_colours_tell_two_apart_that_meet_and_turn_back(known: bool):
 def test_colours_are_those_of_three_thirds():
     image = np.zeros((60, 40, 3), np.uint8)
     image[:30], image[30:50, :, 1], image[50:] = (200, 100, 50), 255, (0, 0, 51)
-    boxes = np.float32([[10, 0, 30, 60], [10, 30, 30, 48], [-500, -900, 900, -10], [39, 59, 39, 59]])
+    far, point = [-500, -900, 900, -10], [39, 59, 39, 59]
+    boxes = np.float32([[10, 0, 30, 60], [10, 30, 30, 48], far, point])
     upper, middle, low, corner = _watch.colours(image, boxes)
     np.testing.assert_allclose(upper[:3], np.float32([200, 100, 50]) / 255, atol=1e-5)
     np.testing.assert_allclose(middle, [0, 1, 0] * 3, atol=1e-5)

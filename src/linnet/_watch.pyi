@@ -22,6 +22,9 @@ class Background:
         busy: float,
     ) -> float: ...
 
+def colours(
+    image: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]: ...
 def components(
     mask: npt.NDArray[np.uint8], gap: int, least: int, most: int
 ) -> npt.NDArray[np.int32]: ...

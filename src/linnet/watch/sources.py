@@ -250,8 +250,8 @@ def _filmed(url: str, live: bool, container: Any) -> float:
 
 
 class Folder(Source):
-    """Pictures of a folder and those below it, RATE a second, in the order of their names, numbers in
-    them counted; all are of one size.
+    """Pictures of a folder and those below it, RATE a second, all of one size, in the order of
+    their names, in which numbers count as such.
     """
 
     live = False

@@ -36,7 +36,8 @@ HITS = 3  # detections that make an object certain
 FADE = 0.9  # of votes on an object's class from one to the next
 COLOURED = 4.0  # likeness that a difference of all colours by their whole range takes
 FRESH = 0.2  # of a track's colours that its last detection gives
-EDGE, LEAVING = 0.03, 0.2  # near an edge of the picture, in heights; out over it, in heights a second
+EDGE = 0.03  # of an object's height that it may be from the edge of the picture it touches
+LEAVING = 0.2  # heights a second that it goes over that edge with
 LONGEST = 512  # points of a path; a longer one keeps every second
 
 
