@@ -296,13 +296,13 @@ def window(scene: Scene, rng: np.random.Generator) -> tuple[Any, ...]:
     if rng.uniform() < 0.5:  # mirrored
         zoom[0], shift[0] = -zoom[0], SIZE - shift[0]
     matrix = np.array([[zoom[0], 0, shift[0]], [0, zoom[1], shift[1]]])
-    image = cv2.warpAffine(image, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.warpAffine(image, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
     ends = boxes.reshape(-1, 2, 2) * zoom + shift
     whole = np.hstack([ends.min(axis=1), ends.max(axis=1)])
     inside = whole.clip(0, SIZE)
     size, left = whole[:, 2:] - whole[:, :2], inside[:, 2:] - inside[:, :2]
     keep = (left.prod(axis=1) >= 0.35 * size.prod(axis=1)) & (left.min(axis=1, initial=SIZE) >= 4)
-    return image, inside[keep].astype(np.float32), kinds[keep]
+    return seen, inside[keep].astype(np.float32), kinds[keep]
 
 
 def batches(
