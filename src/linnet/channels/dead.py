@@ -4,6 +4,7 @@ reads. What the network computes stays the same but for rounding.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from .couplings import KEPT, LAYERS, Couplings
 from .cut import Parameters, cut, parameters, with_parameters
 from .signals import Signals
 
-VECTOR = 16  # floats of the widest registers there are
+_VECTOR = 16  # floats of the widest registers that there are
 _ROUNDS = 16  # a layer without some channels may leave others unread before it
 
 
@@ -43,16 +44,16 @@ class Removed(NamedTuple):
         return f"{number} of {self.channels} channels of {self.layer}: {', '.join(parts)}"
 
 
-def remove_dead(graph: Graph, vector: int = VECTOR) -> tuple[Graph, list[Removed]]:
+def remove_dead(graph: Graph) -> tuple[Graph, list[Removed]]:
     """A canonical graph without channels that do nothing, and what was removed, by layer. Names
     stay; values inside have fewer channels.
 
-    vector: channels that were a multiple of it still are one; 1 removes all that do nothing.
+    All go but some of a convolution's groups, so that groups of whole vectors stay that.
     """
     counts: dict[str, Counter[str]] = {}
     first = graph
     for _ in range(_ROUNDS):
-        search = _Search(graph, vector)
+        search = _Search(graph)
         if not search.removed:
             break
         for node in graph.nodes:
@@ -86,7 +87,7 @@ class _Reader(NamedTuple):
 class _Search:
     """Classes that can go, one after the other, and how their readers then get the same."""
 
-    def __init__(self, graph: Graph, vector: int) -> None:
+    def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._couplings = Couplings(graph)
         self._signals = Signals(self._couplings)
@@ -111,21 +112,29 @@ class _Search:
                 self.removed[root] = why
                 for value in mine:
                     left[value] -= 1
-        self._round(values, vector)
+        while self._restore():
+            pass
 
-    def _round(self, values: dict[int, list[int]], vector: int) -> None:
-        """Some stay, so that of channels that filled whole vectors whole vectors are left: others
-        make layers no faster, and what joins them slower.
+    def _restore(self) -> bool:
+        """Whether some have to stay: where a convolution's groups filled whole vectors, the fast
+        kernels take no others, and time would grow. Vectors no longer than what stays.
         """
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for root, mine in values.items():
-            alike.setdefault(tuple(mine), []).append(root)
-        for roots in alike.values():
-            gone = [root for root in roots if root in self.removed]
-            kept = len(roots) - len(gone)
-            if len(roots) % vector == 0:
-                for root in gone[: -kept % vector]:
-                    del self.removed[root]
+        before = len(self.removed)
+        for reader in self._readers:
+            groups = reader.node.attrs.get("group", 1)
+            results = self._couplings.classes(reader.node.outputs[0])
+            for classes in (reader.classes, results) if groups > 1 else ():
+                group = classes[: len(classes) // groups].tolist()  # the others have the same
+                gone = [root for root in group if root in self.removed]
+                kept = len(group) - len(gone)
+                step = math.gcd(len(group), _VECTOR)
+                while step > kept:
+                    step //= 2
+                for root in dict.fromkeys(gone):
+                    if kept % step:
+                        del self.removed[root]
+                        kept += gone.count(root)
+        return len(self.removed) < before
 
     def _reader(self, node: Node) -> _Reader:
         x = node.inputs[0]

@@ -121,7 +121,7 @@ def _model(args: argparse.Namespace) -> Result:
                 "macs": weighted * math.prod(output[2:]),
             }
         )
-    _, dead = remove_dead(graph, vector=1)
+    _, dead = remove_dead(graph)
     stored = [array for array in graph.initializers.values() if array.dtype != np.int64]
     data: dict[str, Any] = {
         "name": graph.name,
