@@ -110,12 +110,15 @@ class Builder:
         return self._made(state, changed)
 
     def fitted(self, state: State) -> Built:
-        """With weights fitted layer by layer to what each reads in the network as it is by then."""
+        """With weights fitted layer by layer to what each reads in the network as it is by then:
+        those that have less to read, and all behind them, whose inputs are no longer the same.
+        """
         changed: dict[str, Parameters] = {}
         structure = self.structure
-        for value, group in groupby(
-            self._readers(state), key=lambda layer: structure.layers[layer].inputs[0]
-        ):
+        layers = list(structure.layers)
+        touched = self._readers(state)
+        touched = layers[layers.index(touched[0]) :] if touched else []
+        for value, group in groupby(touched, key=lambda layer: structure.layers[layer].inputs[0]):
             layers = list(group)
             kept = ~np.isin(structure.inputs[layers[0]], self.removed(state))
             before = self._made(state, changed, [value]).graph

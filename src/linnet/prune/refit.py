@@ -17,7 +17,7 @@ import numpy as np
 from ..channels.cut import parameters
 from ..graph import Array, Graph, Node
 
-_LEAST, _MOST = 2048, 8192  # rows, that is places of images, a layer is sampled at
+_LEAST, _MOST = 8192, 16384  # rows, that is places of images, a layer is sampled at
 _MOST_NUMBERS = 1 << 25  # of one layer's samples
 # How much weights like to stay, relative to the mean square of what they are multiplied with.
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
