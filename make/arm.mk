@@ -16,7 +16,7 @@ aarch64_cpu := cortex-a53
 # For a board with nothing on it: one file that holds all of linnet.
 static-armhf static-aarch64: static-%: $(WHEELS)/%/static/linnet-run
 	mkdir -p dist && cp $< dist/linnet-run-$* && ls -l dist/linnet-run-$*
-$(WHEELS)/%/static/linnet-run: $(SOURCES) $(WHEELS)/tools/installed | $(WHEELS)/%/packages
+$(WHEELS)/%/static/linnet-run: $(SOURCES) $(SHARED)/tools/installed | $(SHARED)/%/packages
 	PATH=$(TOOLS):$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_STATIC=ON \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/static.log
 	PATH=$(TOOLS):$$PATH cmake --build $(@D) --target linnet-run >> $(WHEELS)/$*/static.log
@@ -59,18 +59,18 @@ without-neon: set-up-armhf
 	done
 
 # Instructions per image, by layer and algorithm, against the stored counts. make count-armhf COUNT=--update stores them anew.
-$(WHEELS)/counter/counter.so: bench/arm/counter.c | $(WHEELS)/armhf/packages
+$(WHEELS)/counter/counter.so: bench/arm/counter.c | $(SHARED)/armhf/packages
 	rm -rf $(@D) && mkdir -p $(@D)
-	. third_party/sysroot/apt.sh && private_apt $(@D)/apt $$(dpkg --print-architecture) $(ARM_SUITE) && cd $(@D)/apt && \
+	. third_party/sysroot/apt.sh && private_apt $(@D)/apt $$(dpkg --print-architecture) $(SUITE) && cd $(@D)/apt && \
 	  apt-get -qq source --download-only qemu && \
 	  tar -xf qemu_*.orig.tar.xz -C .. --wildcards --strip-components=3 '*/include/qemu/qemu-plugin.h'
 	rm -rf $(@D)/apt
 	gcc -O2 -Wall -Wextra -fPIC -shared -I $(@D) $< -o $@
-$(WHEELS)/%/count/bench/arm/linnet_count: $(SOURCES) $(wildcard bench/arm/*.cpp) $(WHEELS)/tools/installed $(WHEELS)/%/openblas/.built
+$(WHEELS)/%/count/bench/arm/linnet_count: $(SOURCES) $(wildcard bench/arm/*.cpp) $(SHARED)/tools/installed $(SHARED)/%/openblas/.built
 	PATH=$(TOOLS):$$PATH cmake -S . -B $(WHEELS)/$*/count -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_BENCH=ON \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/count.log
 	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/$*/count --target linnet_count >> $(WHEELS)/$*/count.log
-	cp $(WHEELS)/$*/openblas/*.so $(@D)/
+	cp $(SHARED)/$*/openblas/*.so $(@D)/
 # The sysroot with the caches of a Raspberry Pi 3, for which layers are planned: programs would see those of the host.
 $(WHEELS)/%/pi3: $(WHEELS)/%/run/.packages
 	rm -rf $@ && mkdir -p $@ && ln -s $(@D)/run/* $@/
@@ -111,6 +111,6 @@ count-peers-%: $(counted) $(WHEELS)/%/wheel
 # nothing and are marked so. Needs Linux 6.7 or later.
 board := third_party/sysroot/binfmt.sh $(WHEELS)/armhf/run $(armhf_qemu) $(armhf_cpu) env LINNET_CACHE=$(WHEELS)/armhf/cache
 compare-armhf: $(WHEELS)/armhf/wheel
-	$(board) $(WHEELS)/armhf/run/usr/bin/python$(ARM_PYTHON) -m venv --clear --without-pip --system-site-packages $(WHEELS)/armhf/board
+	$(board) $(WHEELS)/armhf/run/usr/bin/python$(SUITE_PYTHON) -m venv --clear --without-pip --system-site-packages $(WHEELS)/armhf/board
 	$(board) $(TOOLS)/python -m pip --python $(WHEELS)/armhf/board/bin/python install -q --only-binary :all: pip $(WHEELS)/armhf/wheel/*.whl
 	$(board) $(WHEELS)/armhf/board/bin/linnet compare --setup --runtimes linnet,caffe-openblas,caffe-openblas-dl,ncnn,litert --batches 1,4 --threads 1 --seconds 3

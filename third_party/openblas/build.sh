@@ -59,7 +59,10 @@ for flavour in master dl; do
     tail -20 "$out/$flavour.log" >&2
     exit 1
   fi
-  $cc "${link[@]}" -Wl,-soname,$name -Wl,--whole-archive "$tree"/libopenblas.a -Wl,--no-whole-archive -lpthread -lm -o "$out/$name.part"
+  # Of an archive that several processes filled, in an order of its own: two builds are the same bytes.
+  rm -rf "$tree/objects" && mkdir "$tree/objects"
+  (cd "$tree/objects" && ${cc%gcc}ar x ../libopenblas.a)
+  (export LC_ALL=C; $cc "${link[@]}" -Wl,-soname,$name "$tree"/objects/*.o -lpthread -lm -o "$out/$name.part")
   mv "$out/$name.part" "$out/$name"
 done
 cp "$out/source/LICENSE" "$out/LICENSE.openblas"
