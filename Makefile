@@ -11,10 +11,10 @@ PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import importlib.util, os, sys, sysconfi
         "" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else v + "-dev")')
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find cpp src third_party -type f -not -path '*/__pycache__/*')
-PYTHON_FILES := src tests examples bench cpp make .ci
+PYTHON_FILES := src tests examples bench cpp make docs .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test live lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench test docs live lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -29,6 +29,10 @@ test: .venv/installed build/dev/build.ninja
 # linnet watch as it is met: its page in a browser, its events at a broker that is stopped and killed.
 live: .venv/installed | live-packages
 	pytest tests/live/page.py tests/live/broker.py
+
+# The documentation as a site, build/docs/index.html. A link that leads nowhere is an error.
+docs: .venv/installed
+	sphinx-build -q -W --keep-going -c docs/site -d build/docs.trees . build/docs
 
 lint: .venv/installed
 	clang-format --dry-run -Werror $(CPP_FILES)
@@ -102,7 +106,7 @@ deps:
 
 .venv/installed: $(SOURCES) | deps
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	python -m pip install --disable-pip-version-check -q -Cbuild-dir=build/wheel -Ccmake.define.LINNET_WERROR=ON '.[image,test,dev]'
+	python -m pip install --disable-pip-version-check -q -Cbuild-dir=build/wheel -Ccmake.define.LINNET_WERROR=ON '.[image,test,dev,docs]'
 	touch $@
 
 build/armhf/build.ninja: | armhf-packages

@@ -47,7 +47,7 @@ x86_64_packages := ccache g++
 x86_64_openblas := DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
 x86_64_largest := 16
 
-.PHONY: wheels check-wheels armhf aarch64 x86_64 sdist sdist-armhf
+.PHONY: wheels check-wheels check-armhf check-aarch64 check-x86_64 armhf aarch64 x86_64 sdist sdist-armhf
 .PRECIOUS: $(SHARED)/%/packages $(WHEELS)/%/python $(WHEELS)/%/run/.packages $(WHEELS)/%/bare/.packages $(SHARED)/%/build/.packages $(SHARED)/%/openblas/.built $(WHEELS)/%/wheel
 
 each_suite = $(foreach arch,armhf aarch64 x86_64,$(foreach suite,$($(arch)_suites),&& $(MAKE) --no-print-directory $(1)$(arch) SUITE=$(suite)))
@@ -114,6 +114,14 @@ $(WHEELS)/%/wheel: $(SOURCES) $(WHEELS)/host/installed $(WHEELS)/%/python $(SHAR
 	rm -rf $@.raw && cp $@/*.whl dist/
 	$(TOOLS)/python make/wheel_report.py $@/*.whl $($*_largest)
 	sha256sum $@/*.whl
+
+# As a user has it: the release's Python, pip and NumPy, and Pillow, which pictures need.
+$(WHEELS)/%/bare/.packages: third_party/sysroot/sysroot.sh | $(SHARED)/%/packages
+	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(SUITE) base-files dash coreutils python3 python3-pip python3-venv python3-numpy python3-pil
+	touch $@
+check-armhf check-aarch64 check-x86_64: check-%: $(WHEELS)/%/bare/.packages $(WHEELS)/%/wheel
+	third_party/sysroot/inside.sh $(WHEELS)/$*/bare "$($*_qemu)" "$($*_cpu)" sh -c 'python3 -m venv --system-site-packages /tmp/env && \
+	  /tmp/env/bin/pip install -q "$$(ls $(WHEELS)/$*/wheel/*.whl)[image]" && /tmp/env/bin/python make/check_wheel.py'
 
 sdist: $(SHARED)/tools/installed
 	rm -f dist/linnet-*.tar.gz
