@@ -1,3 +1,9 @@
+#ifndef LINNET_H
+#define LINNET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
 /** linnet from C: load a model in linnet's form of ONNX (`linnet convert` writes it), run batches
  * of any size.
  *
@@ -17,11 +23,6 @@
  *
  * A program compiled with this header runs with every later library of the same LINNET_ABI:
  * functions and values of enumerations are only added, fields only at the end of a struct. */
-#ifndef LINNET_H
-#define LINNET_H
-
-#include <stddef.h>
-#include <stdint.h>
 
 /** Number of the binary interface; the shared library's file name ends in it. */
 #define LINNET_ABI 1

@@ -55,10 +55,16 @@ def on_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines
     lines[:] = restructured(lines, parameters=what in ("class", "function", "method"))
 
 
+def skip(app: Any, what: str, name: str, thing: Any, skipped: bool, options: Any) -> bool | None:
+    """Fields of named tuples have a docstring that says nothing; the class's tells of them."""
+    return True if type(thing).__name__ == "_tuplegetter" else None
+
+
 def on_comment(app: Any, lines: list[str], transform: str, options: Any) -> None:
     lines[:] = restructured([line.removeprefix(" * ") for line in lines], parameters=False)
 
 
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", on_docstring)
+    app.connect("autodoc-skip-member", skip)
     app.connect("hawkmoth-process-docstring", on_comment)

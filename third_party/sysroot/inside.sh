@@ -16,7 +16,7 @@ enter='
   done
   # The libraries of the emulator itself; those of the sysroot are in folders of another name.
   if [ -n "$QEMU" ]; then
-    for place in /lib64 "/usr/lib/$(uname -m)-linux-gnu"; do mkdir -p "$root$place"; mount --bind "$place" "$root$place"; done
+    for place in /lib64 {,/usr}/lib/$(uname -m)-linux-gnu; do mkdir -p "$root$place"; mount --bind "$place" "$root$place"; done
   fi
   unset QEMU_LD_PREFIX
   export HOME=/root PATH=/usr/bin:/bin
