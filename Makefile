@@ -11,7 +11,7 @@ PYTHON_PACKAGES = $(shell $(PYTHON) -c 'import importlib.util, os, sys, sysconfi
         "" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else v + "-dev")')
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
   $(shell find cpp src third_party -type f -not -path '*/__pycache__/*')
-PYTHON_FILES := src tests examples bench cpp make docs .ci
+PYTHON_FILES := src tests examples bench cpp make docs/site .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
 .PHONY: bench test docs live lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps

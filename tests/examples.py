@@ -36,8 +36,7 @@ def command_failures(text: str, folder: Path, scripts: str) -> str:
             shlex.split(command),
             cwd=folder,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )

@@ -39,6 +39,7 @@ extern "C" {
 
 /** What a call says of itself; linnet_error has the sentence. */
 typedef enum linnet_status {
+  /** All went well. */
   LINNET_OK = 0,
   /** Bad input: the file, an argument. */
   LINNET_INVALID = 1,
@@ -79,13 +80,21 @@ typedef struct linnet_options {
 
 /** The type of a tensor's elements. */
 typedef enum linnet_dtype {
+  /** float. */
   LINNET_FLOAT32 = 0,
+  /** IEEE 754 half precision. */
   LINNET_FLOAT16 = 1,
+  /** int8_t. */
   LINNET_INT8 = 2,
+  /** uint8_t. */
   LINNET_UINT8 = 3,
+  /** int16_t. */
   LINNET_INT16 = 4,
+  /** int32_t. */
   LINNET_INT32 = 5,
+  /** int64_t. */
   LINNET_INT64 = 6,
+  /** A byte, 0 or 1. */
   LINNET_BOOL = 7
 } linnet_dtype;
 

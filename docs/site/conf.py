@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import linnet
 from hawkmoth.util import compiler
+
+import linnet
 
 project = "linnet"
 version = release = linnet.__version__
@@ -20,6 +21,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "hawkmoth"]
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "bench/results/README.md", "third_party/README.md"]
 exclude_patterns = [".*", "build", "dist", "tests"]
+
+smartquotes = False
 
 html_theme = "furo"
 html_title = "linnet"
@@ -51,11 +54,12 @@ def restructured(lines: list[str], parameters: bool) -> list[str]:
     return text.split("\n")
 
 
-def on_docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+def on_docstring(app: Any, what: str, *arguments: Any) -> None:
+    lines = arguments[-1]
     lines[:] = restructured(lines, parameters=what in ("class", "function", "method"))
 
 
-def skip(app: Any, what: str, name: str, thing: Any, skipped: bool, options: Any) -> bool | None:
+def skip(app: Any, what: str, name: str, thing: Any, *ignored: Any) -> bool | None:
     """Fields of named tuples have a docstring that says nothing; the class's tells of them."""
     return True if type(thing).__name__ == "_tuplegetter" else None
 
