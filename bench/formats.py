@@ -3,8 +3,9 @@
 python bench/formats.py RECORDS.json
 
 RECORDS.json: {"models": [{"format": "tflite", "loads": true, "right": true}, ...]}, an entry for
-each network. `right` says whether its outputs are those that the runtime it was made for gives for
-the same input, and is null where that runtime cannot run it either.
+each network. `loads` is null where the network was not tried. `right` says whether its outputs are
+those that the runtime it was made for gives for the same input: within 0.1 % of their rms, or of a
+quantized one within a step and with the same largest.
 """
 
 from __future__ import annotations
@@ -33,18 +34,14 @@ def table(records: list[dict[str, object]]) -> str:
     counts = collections.Counter(
         (record["format"], key)
         for record in records
-        for key, yes in {
-            "networks": True,
-            "run": record["loads"],
-            "compared": record["right"] is not None,
-            "right": record["right"],
-        }.items()
+        if record["loads"] is not None
+        for key, yes in {"networks": True, "run": record["loads"], "right": record["right"]}.items()
         if yes
     )
-    columns = ("networks", "run", "compared", "right")
+    columns = ("networks", "run", "right")
     rows = [[NAMES[f], *(counts[f, c] for c in columns)] for f in NAMES if counts[f, "networks"]]
     rows.append(["all", *(sum(counts[f, c] for f in NAMES) for c in columns)])
-    head = ["format", "networks", "run", "compared", "as there"]
+    head = ["format", "networks", "run", "answers as there"]
     lines = [head, ["---"] + ["--:"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
