@@ -1,5 +1,6 @@
 # What is tested and counted on emulated ARM, with the wheels of make/wheels.mk:
 #   make test-armhf test-aarch64   installs the wheel beside Debian's NumPy on an emulated Cortex-A7 or A53, runs the test suite
+#   make test-x86_64               the same without an emulator, for another release's Python: SUITE=trixie
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
 #   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
@@ -10,7 +11,7 @@ armhf_cpu := cortex-a7
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 
-.PHONY: compiled-armhf compiled-aarch64 compiled-native test-armhf test-aarch64 set-up-armhf set-up-aarch64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
+.PHONY: compiled-armhf compiled-aarch64 compiled-native test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -21,21 +22,26 @@ $(WHEELS)/%/static/linnet-run: $(SOURCES) $(SHARED)/tools/installed | $(SHARED)/
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/static.log
 	PATH=$(TOOLS):$$PATH cmake --build $(@D) --target linnet-run >> $(WHEELS)/$*/static.log
 
+test_requires := pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.155.7
+ifeq ($(SUITE),bullseye)
+test_requires := pytest==8.4.2 pytest-xdist==3.8.0 hypothesis==6.141.1
+endif
+
 # The wheel as a user installs it, beside Debian's NumPy.
 $(WHEELS)/%/venv/installed: $(WHEELS)/%/wheel third_party/sysroot/venv.sh
 	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(@D) $(WHEELS)/$*/run $($*_qemu) $($*_cpu)
-	$(@D)/bin/pip install -q --only-binary :all: --no-compile $(WHEELS)/$*/wheel/*.whl pytest==9.2.0 pytest-xdist==3.8.0 hypothesis==6.155.7
+	$(@D)/bin/pip install -q --only-binary :all: --no-compile $(WHEELS)/$*/wheel/*.whl $(test_requires)
 	$(TOOLS)/python -m compileall -q $(@D)/lib
 	touch $@
 
-set-up-armhf set-up-aarch64: set-up-%:
+set-up-armhf set-up-aarch64 set-up-x86_64: set-up-%:
 	+$(MAKE) --no-print-directory -j2 $(WHEELS)/$*/venv/installed $(WHEELS)/$*/static/linnet-run
 
 # Left out: what makes a virtual environment, whose interpreter the kernel cannot start, and what forks with threads, which
 # the emulator cannot.
 ARM_TESTS ?= tests
-test-armhf test-aarch64: test-%: set-up-%
-	LINNET_RUN="$($*_qemu) -cpu $($*_cpu) $(WHEELS)/$*/static/linnet-run" \
+test-armhf test-aarch64 test-x86_64: test-%: set-up-%
+	LINNET_RUN="$(if $($*_qemu),$($*_qemu) -cpu $($*_cpu)) $(WHEELS)/$*/static/linnet-run" \
 	  $(WHEELS)/$*/venv/bin/python -m pytest -n auto --dist worksteal -p no:cacheprovider -rs --durations=10 $(ARM_TESTS) \
 	  --deselect tests/test_compare_environments.py::test_set_up_stamps_what_works --deselect tests/test_session.py::test_fork \
 	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session_graphs.py::test_fork_while_another_thread_runs

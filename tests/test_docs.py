@@ -76,6 +76,18 @@ def test_links_and_make_targets_exist(page):
     assert not [name for name in named if name not in targets]
 
 
+def test_the_version_is_the_same_everywhere():
+    version = linnet.__version__
+    (newest, *_) = re.findall(r"^## (\S+)", PAGES[Path("CHANGELOG.md")], re.M)
+    (cited,) = re.findall(
+        r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M
+    )
+    assert newest == cited == version
+    assert version.rpartition(".")[0] in PAGES[Path("docs/upgrade.md")]
+    named = [v for text in PAGES.values() for v in re.findall(r"linnet-(\d+\.\d+\.\d+)", text)]
+    assert set(named) == {version}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of tests/data to work in: examples write files."""
