@@ -11,10 +11,11 @@ bullseye_python := 3.9
 bullseye_packages := python3-distutils
 bookworm_python := 3.11
 trixie_python := 3.13
+# Not released, so its packages change; it is not among the suites below.
 forky_python := 3.14
-armhf_suites := bookworm trixie forky
-aarch64_suites := bookworm trixie forky
-x86_64_suites := bullseye bookworm trixie forky
+armhf_suites := bookworm trixie
+aarch64_suites := bookworm trixie
+x86_64_suites := bullseye bookworm trixie
 
 SUITE ?= bookworm
 SUITE_PYTHON := $($(SUITE)_python)
