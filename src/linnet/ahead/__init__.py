@@ -131,6 +131,8 @@ def write(
     if emit not in EMITS:
         raise ValueError(f"emit is {short(emit)}, expected {', '.join(EMITS)}")
     target = Path(os.fsdecode(folder)).resolve()
+    if not target.is_dir():
+        raise ValueError(f"{target}: there is no such folder")
     name = planned.name
     files = {
         f"{name}.h": printed.header(planned),
