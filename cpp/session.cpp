@@ -34,9 +34,9 @@ double image_bytes(const TensorType& type) {
 }
 
 // What transformed weights may take more than plain ones, for each image of a batch, where nobody
-// has named a limit: bytes, or a share of the plain weights if that is more.
-constexpr double kSpareWeights = 96 << 20, kSpareShare = 6;
-constexpr double kMostOfFree = 0.75;  // of the memory that is free, before time is given for it
+// has named a limit: bytes, or a share of the memory that is free if that is more.
+constexpr double kSpareWeights = 96 << 20, kSpareOfFree = 0.125;
+constexpr double kMostOfFree = 0.75;  // all of it, before time is given for memory
 // Seconds that a byte may be worth, and how many prices between are tried.
 constexpr double kLowestPrice = 1e-13, kHighestPrice = 1e-6;
 constexpr int kPrices = 8;
@@ -219,12 +219,12 @@ double Session::callers_bytes(const Request& request) const {
 }
 
 bool Session::lavish(const Program& fresh, const Request& request, double already) const {
+  const double free = available_memory(), spare = std::max(kSpareWeights, kSpareOfFree * free);
   const auto plain = static_cast<double>(plain_bytes());
-  const double spare = std::max(kSpareWeights, plain / kSpareShare);
-  const double weights = static_cast<double>(weights_.bytes());
+  const auto weights = static_cast<double>(weights_.bytes());
   if (weights > plain + spare * static_cast<double>(request.batch)) return true;
   const double more = weights + static_cast<double>(fresh.arena + arenas()) - already;
-  return more > kMostOfFree * available_memory();
+  return more > kMostOfFree * free;
 }
 
 void Session::bargain(const Graph& graph, const std::function<bool()>& fits) {
