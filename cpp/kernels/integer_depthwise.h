@@ -119,7 +119,7 @@ void eights_of_channels(const IntegerDepthwise& t, ptrdiff_t channel) {
   for (; p < t.pixels; ++p) eight_channels<1, kTaps, kStride>(t, channel, p);
 }
 
-void depthwise_wide(const IntegerDepthwise& t) {
+inline void depthwise_wide(const IntegerDepthwise& t) {
   const bool near = t.x_pixel == t.x_col, two = t.x_pixel == 2 * t.x_col;
   void (*eights)(const IntegerDepthwise&, ptrdiff_t) = nullptr;
   if (t.cols == 3 && near) eights = eights_of_channels<3, 1>;
@@ -134,7 +134,7 @@ void depthwise_wide(const IntegerDepthwise& t) {
 
 #else
 
-void depthwise_wide(const IntegerDepthwise& t) { integer_depthwise<DepthwiseWide>(t); }
+inline void depthwise_wide(const IntegerDepthwise& t) { integer_depthwise<DepthwiseWide>(t); }
 
 #endif
 

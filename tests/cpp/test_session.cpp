@@ -179,7 +179,7 @@ TEST_CASE("a model beyond the memory limit is refused before its weights are tou
   CHECK(std::stoll(message.substr(start.size())) >= in * out * 4);
 }
 
-TEST_CASE("transformed weights take no more than is spared for them, and more for a batch") {
+TEST_CASE("transformed weights take what a limit leaves for them") {
   // Sixteen such layers would take 9 MB each, transformed 67 MB; none of them are there.
   const int64_t channels = 512;
   GraphBuilder b("wide");
@@ -196,13 +196,11 @@ TEST_CASE("transformed weights take no more than is spared for them, and more fo
   }
   b.output(from);
   const auto graph = b.build();
-  const size_t plain = 16 * channels * channels * 9 * 4, spare = 96 << 20;
+  const size_t plain = 16 * channels * channels * 9 * 4;
   Session session(graph, options(1), true);
   const Needs one = session.needs(1);
   CHECK(one.plain == plain);
   CHECK(one.weights >= plain);
-  CHECK(one.weights <= plain + spare);
-  CHECK(session.needs(4).weights <= plain + 4 * spare);
   CHECK(session.weight_bytes() == 0);
   SessionOptions o = options(1);
   o.memory_limit = size_t{4} << 30;  // who names a limit may have it
