@@ -24,7 +24,7 @@ struct End {
 };
 
 std::vector<End> ends() {
-  Rounding u8{}, i8{}, relu{}, between{}, real{}, huge{};
+  Rounding u8{}, i8{}, relu{}, between{}, real{};
   u8.low = -7, u8.high = 248, u8.zero = 7;
   i8.low = -131, i8.high = 124, i8.zero = 3;
   relu.low = 0, relu.high = 100, relu.zero = -128;
