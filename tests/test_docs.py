@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,7 @@ def test_sessions_and_their_commands_run(page: Path, folder: Path):
 def camera_pictures(folder: Path) -> dict[str, Any]:
     pictures_alone = shutil.ignore_patterns("*.py", "*.json")
     shutil.copytree(folder / "yard", folder / "seen", ignore=pictures_alone)
-    return {'open_source("camera")': 'open_source("seen")'}
+    return {'"camera"': '"seen"'}
 
 
 def cluster(folder: Path) -> dict[str, Any]:
@@ -122,6 +124,17 @@ def cluster(folder: Path) -> dict[str, Any]:
         n_workers=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
     )
     return {"tcp://pi1:8786": made.scheduler_address, "close": made.close}
+
+
+def compiled_digits(folder: Path) -> dict[str, Any]:
+    """The wheel that the page's command writes, unpacked where Python looks."""
+    made = ["compile", str(digits.MODEL), "-o", str(folder / "digit"), "--emit", "python"]
+    assert cli.main(made) == 0
+    (wheel,) = folder.glob("digit-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    sys.path.insert(0, str(folder))
+    return {"close": lambda: sys.path.remove(str(folder))}
 
 
 def network_of_pictures(folder: Path) -> dict[str, Any]:
@@ -139,6 +152,7 @@ def model(source: Path, name: str) -> Any:
 # What a page's program finds when it is run: files, a cluster.
 SCENES: dict[str, Any] = {
     "cluster": cluster,
+    "compile": compiled_digits,
     "detect": lambda folder: {},
     "images": network_of_pictures,
     "onnxruntime": model(digits.MODEL, "model.onnx"),
@@ -164,7 +178,7 @@ def test_programs_run(page: Path, program: str, folder: Path, capsys: pytest.Cap
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     pictures = np.zeros((2, 1, 88, 88), np.float32)
     values = {"np": np, "linnet": linnet, "frame": frame, "crop": frame[:50], "pictures": pictures}
-    values["picture"] = frame[:18, :14]
+    values["picture"], values["image"] = frame[:18, :14], pictures[:1]
     try:
         exec(compile(program, str(page), "exec"), values)
     finally:

@@ -213,7 +213,7 @@ LINNET_INLINE void line_pooled(const WinogradLine& l) {
         best[i][0] = add(r, bias);
       }
       finish<false>(best, stored, residual ? residual + (at - l.y) : nullptr, limits, l.merge, at,
-             l.y_col);
+                    l.y_col);
     }
   }
 }
