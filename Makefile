@@ -106,7 +106,7 @@ deps:
 
 .venv/installed: $(SOURCES) | deps
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	python -m pip install --disable-pip-version-check -q -Cbuild-dir=build/wheel -Ccmake.define.LINNET_WERROR=ON '.[image,test,dev,docs]'
+	python -m pip install --disable-pip-version-check -q --config-settings=build-dir=build/wheel --config-settings=cmake.define.LINNET_WERROR=ON '.[image,test,dev,docs]'
 	touch $@
 
 build/armhf/build.ninja: | armhf-packages
