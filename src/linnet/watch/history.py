@@ -56,7 +56,8 @@ class History:
         before: int | None = None,
     ) -> list[dict[str, Any]]:
         """Stored visits as Visit.to_dict() has them, with `source`, `snapshot` and the numbers of
-        its `clips`, the newest first.
+        its `clips` that have ended (a player takes a file that grows for a damaged one), the newest
+        first.
 
         label, zone: only those; since, until: began then, seconds since 1970; before: only those
         that come after this visit in the list.
@@ -84,9 +85,8 @@ class History:
         )
         visit["zones"] = [dict(zip(("zone", "entered", "left"), row)) for row in rows]
         rows = self._database.execute(
-            "SELECT id FROM media WHERE kind = ? AND began <= ? AND coalesce(ended, ?) >= ? "
-            "ORDER BY began",
-            [CLIP, visit["seen"], visit["seen"], visit["began"]],
+            "SELECT id FROM media WHERE kind = ? AND began <= ? AND ended >= ? ORDER BY began",
+            [CLIP, visit["seen"], visit["began"]],
         )
         visit["clips"] = [number for (number,) in rows]
         del visit["bytes"]
