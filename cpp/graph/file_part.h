@@ -56,7 +56,6 @@ class FilePart {
   // all is that of the first time. Both throw as read().
   void read(const std::string& tensor, void* to, size_t bytes, uint64_t offset) const;
   void check(const std::string& tensor, uint64_t sum) const;
-  size_t bytes() const { return bytes_; }
 
  private:
   [[noreturn]] void changed(const std::string& tensor) const;
