@@ -6,6 +6,7 @@ import errno
 import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_nothing_is_recorded_of_what_stands(tmp_path):
     assert max(lengths) < 8
     (visit,) = store.visits()
     assert len(visit["clips"]) == 2
+    store.close()
+
+
+def test_the_clips_of_a_loop_have_the_dates_of_its_visits(tmp_path):
+    source = open_source(h264(tmp_path / "yard.mp4", lambda i: walk(12 + i), 50), loop=True)
+    store = Store(tmp_path / "events")
+    watch = Watch(source, RedBoxes(), store=store)
+    began = time.time()
+    watch.listeners.append(lambda look: look.frame.index > 70 and watch.stop())
+    with Clips(watch, store, 1):
+        for _ in watch.events():
+            pass
+    second, first = store.visits()
+    assert began < first["began"] < second["began"] < time.time()
+    assert len(first["clips"]) == len(second["clips"]) == 1
+    assert first["clips"] != second["clips"]
     store.close()
 
 

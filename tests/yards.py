@@ -67,7 +67,7 @@ class RedBoxes:
         return found
 
 
-def until(what: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
     """What a function returns, once that is something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ MOSQUITTO = "/usr/sbin/mosquitto"
 
 
 class Mosquitto:
-    """A broker in a folder, which can be stopped and started again."""
+    """A broker in a folder, which can be stopped and started again and knows then who had subscribed."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.config = folder / "mosquitto.conf"
+        kept = ["user root", "persistence true", f"persistence_location {folder}/"]
+        kept += ["autosave_on_changes true", "autosave_interval 1"]
         given = lines or ("allow_anonymous true",)
-        self.config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *given, ""]))
+        self.config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *kept, *given, ""]))
         self.start()
 
     def start(self) -> None:
@@ -55,11 +58,12 @@ class Mosquitto:
 
 
 class Subscriber:
-    """Receives all there is, and connects again by itself."""
+    """Receives all there is, connects again by itself and gets then what came meanwhile."""
 
     def __init__(self, port: int, **login: Any) -> None:
         self.messages: list[tuple[str, str, bool]] = []
-        self.client: Any = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        version = mqtt.CallbackAPIVersion.VERSION2
+        self.client: Any = mqtt.Client(version, uuid.uuid4().hex, clean_session=False)
         if "user" in login:
             self.client.username_pw_set(login["user"], login["password"])
         if "authority" in login:
@@ -246,10 +250,6 @@ def test_a_password_and_a_certificate(tmp_path):
     made = tmp_path / "passwords"
     command = ["mosquitto_passwd", "-b", "-c", str(made), "owl", "tu whit"]
     subprocess.run(command, check=True, capture_output=True)
-    made.chmod(0o644)
-    (tmp_path / "own.key").chmod(0o644)
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        folder.chmod(0o755)  # mosquitto gives its rights up
     lines = [f"cafile {tmp_path}/ca.crt", f"certfile {tmp_path}/own.crt"]
     lines += [f"keyfile {tmp_path}/own.key", f"password_file {made}", "allow_anonymous false"]
     mosquitto = Mosquitto(tmp_path, *lines)

@@ -70,11 +70,13 @@ class Source(ABC):
 
     live: pictures come at their own pace and those that nobody takes are lost. tap: called with
     PyAV's stream, a packet of it that was decoded and its date, before the packet's pictures are
-    yielded; of sources that have packets.
+    yielded; of sources that have packets. began: when a video begins, in seconds since 1970, if not
+    as the file says.
     """
 
     name: str
     live: bool
+    began: float | None = None
     tap: Callable[[Any, Any, float], None] | None = None
 
     @abstractmethod
@@ -179,7 +181,8 @@ class Video(Source):
         stream = container.streams.video[0]
         stream.thread_type = "SLICE" if self.live else "AUTO"  # frames in parallel come late
         rate = float(stream.average_rate or 0) or RATE
-        filmed, first = _filmed(self.url, self.live, container), None
+        began, first = self.began, None
+        filmed = _filmed(self.url, self.live, container) if began is None else began
         index, bad, reason = 0, 0, ""
 
         def tap(packet: Any) -> None:
@@ -287,10 +290,10 @@ class Looped(Source):
         offset, index = time.monotonic(), 0
         while True:
             last, self.source.tap = offset, self.tap
+            began = self.source.began = time.time() - time.monotonic() + offset
             for frame in self.source.frames():
-                frame.index, frame.time = index, offset + frame.time
+                frame.date, frame.index, frame.time = began + frame.time, index, offset + frame.time
                 time.sleep(max(frame.time - time.monotonic(), 0))
-                frame.date = time.time()
                 yield frame
                 last, index = frame.time, index + 1
             offset = last + 1 / RATE
