@@ -25,7 +25,7 @@ MOSQUITTO = "/usr/sbin/mosquitto"
 
 
 class Mosquitto:
-    """A broker in a folder, which can be stopped and started again and knows then who had subscribed."""
+    """A broker in a folder; started again, it knows who had subscribed."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         with socket.socket() as free:
