@@ -49,6 +49,7 @@ struct Tiling {
   int64_t computed[2], stored[2];  // results of a tile by axis, before and after a pool
   int64_t rows, cols;              // tiles of an image
   int64_t all;                     // of the batch
+  int64_t v_chunk;                 // floats of a column of a transformed tile's channels
   int64_t v_tile, m_tile;          // floats from one transformed tile, or column of it, to the next
   Rounds cut;
   double cycles;
@@ -77,8 +78,9 @@ Tiling::Tiling(const Problem& p, int n, const Kernels& kernels) {
   rows = ceil_div(out.h, stored[0]);
   cols = ceil_div(out.w, stored[1]);
   all = p.n * rows * cols;
+  v_chunk = kernels.fourier_stored * n * kFourierChunk;
   // A cache line more keeps the tiles off multiples of a cache way.
-  v_tile = 2 * n * round_up(p.x.dims.c, kFourierChunk) + 16;
+  v_tile = ceil_div(p.x.dims.c, kFourierChunk) * v_chunk + 16;
   m_tile = n * n * kernels.width + 16;
   std::tie(cut, cycles) = cheapest(choices(p, n, kernels),
                                    [&](const Rounds& r) { return all_cycles(p, n, kernels, r); });
@@ -116,9 +118,12 @@ double Tiling::all_cycles(const Problem& p, int n, const Kernels& kernels, const
   const double block_bytes = v_bytes + in_block * static_cast<double>(m_tile) * sizeof(float);
   const double slice_bytes = 2 * c * kernels.width * sizeof(float);
   const double weight_bytes = numbers * c * out_vectors * kernels.width * sizeof(float);
-  // A frequency's product is like a tile of two vectors and twice the taps.
+  // A frequency's product is like a tile of two vectors and twice the taps, or, by three
+  // multiplications, of half as many columns more.
+  const double group = in_block / groups;
   double sum = count * groups * out_vectors * numbers / 2 *
-               tile_cycles(kernels, 2, in_block / groups, 2 * c, slice_bytes);
+               (kernels.fourier_stored == 2 ? tile_cycles(kernels, 2, group, 2 * c, slice_bytes)
+                                            : tile_cycles(kernels, 2, 1.5 * group, c, slice_bytes));
   sum += weight_cycles(weight_bytes, count, block_bytes, p.threads);
   // A block's transformed input passes once for each vector of output channels.
   sum += stream_cycles(count * out_vectors * block_bytes, block_bytes);
@@ -138,6 +143,7 @@ struct FourierArgs {
   Tiling t;
   int n;                     // tiles are n x n
   int width;                 // of a vector
+  int stored;                // numbers of V for each complex one
   int64_t c, k;              // channels, padded
   int64_t x_pixel, y_pixel;  // from one to the next
   int64_t scratch;           // floats before the energies
@@ -147,6 +153,11 @@ struct FourierArgs {
   // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
   // together.
   int64_t v_column() const { return t.round_tiles() * t.v_tile; }
+  // Where a number that is real or begins a complex one is among its column's in V.
+  int64_t stored_number(int64_t column, int64_t number) const {
+    const int64_t real = column == 0 ? std::min<int64_t>(number, kFourierReal) : 0;
+    return real + (number - real) / 2 * stored;
+  }
 };
 enum : uint8_t { kWeights, kBias };
 
@@ -171,6 +182,7 @@ FourierArgs::FourierArgs(const Problem& problem, int size, const Kernels& kernel
       t(problem, size, kernels),
       n(size),
       width(kernels.width),
+      stored(kernels.fourier_stored),
       c(round_up(p.x.dims.c, width)),
       k(round_up(p.y.dims.c, width)),
       x_pixel(p.x.pixel(width)),
@@ -178,7 +190,7 @@ FourierArgs::FourierArgs(const Problem& problem, int size, const Kernels& kernel
       scratch(std::max(round_up(t.workspace(n, p.threads), 64),
                        repair_of(*this, kernels).scratch_floats())) {
   for (int i = 0; i < kEnergyNumbers; ++i)
-    energy_points[i] = static_cast<int32_t>(v_column() + i * kFourierChunk);
+    energy_points[i] = static_cast<int32_t>(v_column() + (i / 2 * stored + i % 2) * kFourierChunk);
 }
 
 // Cosines and sines of the n-th parts of a turn.
@@ -280,7 +292,7 @@ Patch patch_of(const FourierArgs& a, int64_t tile) {
 
 void leave_energy(const FourierArgs& a, const FloatOperands& o, int64_t tile, const float* v) {
   float most = 0, all = 0;
-  for (int64_t c = 0; c < a.c; c += kFourierChunk, v += 2 * a.n * kFourierChunk) {
+  for (int64_t c = 0; c < a.c; c += kFourierChunk, v += a.t.v_chunk) {
     float some, total;
     const int64_t vecs = std::min<int64_t>(kFourierChunk, a.c - c) / a.width;
     o.kernels.energy({v, a.energy_points, kEnergyNumbers, 1, vecs, 0}, &some, &total);
@@ -305,15 +317,14 @@ void transform_input(const FourierArgs& a, const FloatOperands& o, int64_t tile,
   in.x = o.x + ((image * a.p.x.dims.h + top) * a.p.x.dims.w + left) * a.x_pixel + c;
   in.first_row = inside(-top), in.last_row = inside(a.p.x.dims.h - top);
   in.first_col = inside(-left), in.last_col = inside(a.p.x.dims.w - left);
-  in.v = v + c / kFourierChunk * 2 * a.n * kFourierChunk + c % kFourierChunk,
-  in.v_column = a.v_column();
+  in.v = v + c / kFourierChunk * a.t.v_chunk + c % kFourierChunk, in.v_column = a.v_column();
   o.kernels.fourier_input[a.n / 16](in);
 }
 
 void multiply(const FourierArgs& a, const FloatOperands& o, const float* v, int64_t tiles,
               int64_t k, float* m) {
   FourierProduct product{};
-  product.v_tile = a.t.v_tile, product.v_chunk = 2 * a.n * kFourierChunk;
+  product.v_tile = a.t.v_tile, product.v_chunk = a.t.v_chunk;
   product.channels = a.p.x.dims.c;
   product.m_tile = a.t.m_tile;
   const int64_t groups = ceil_div(tiles, o.kernels.fourier_tiles);
@@ -326,8 +337,9 @@ void multiply(const FourierArgs& a, const FloatOperands& o, const float* v, int6
     product.real = number == 0 ? kFourierReal : 0;
     product.complex = static_cast<int>(most - product.real) / 2;
     product.u = o.floats(kWeights) + k * a.n * a.n * a.p.x.dims.c + number * number_floats;
+    const int64_t column = number / (2 * a.n), in_column = number % (2 * a.n);
     const float* v_number =
-        v + number / (2 * a.n) * a.v_column() + number % (2 * a.n) * kFourierChunk;
+        v + column * a.v_column() + a.stored_number(column, in_column) * kFourierChunk;
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t begin = tiles * g / groups, end = tiles * (g + 1) / groups;
       product.v = v_number + begin * a.t.v_tile;

@@ -149,6 +149,20 @@ LINNET_INLINE void real_inverse(const Vec (&x)[kN], Vec (&y)[kN]) {
   }
 }
 
+// Where the additions of a product by three multiplications cost less than its fourth.
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+constexpr int kStored = 3;
+#else
+constexpr int kStored = 2;
+#endif
+
+// A complex number of a transformed input, as kStored numbers.
+LINNET_INLINE void store_complex(float* v, Complex z) {
+  store(v, z.re);
+  store(v + kFourierChunk, z.im);
+  if constexpr (kStored == 3) store(v + 2 * kFourierChunk, add(z.re, z.im));
+}
+
 template <int kN>
 void input(const FourierInput& t) {
   alignas(64) float rows[kN][kN][kWidth];
@@ -181,52 +195,96 @@ void input(const FourierInput& t) {
     real_transform<kN, 0, 1>([&](int i) { return load(rows[i][j]); }, x);
     store(v + 2 * j * kStep, x[0]);
     store(v + (2 * j + 1) * kStep, x[1]);
-    float* rest = v + (kFourierReal + j * (kN - 2)) * kStep;
+    float* rest = v + (kFourierReal + j * (kN / 2 - 1) * kStored) * kStep;
     LINNET_UNROLL
-    for (int k = 2; k < kN; ++k) store(rest + (k - 2) * kStep, x[k]);
+    for (int k = 2; k < kN; k += 2, rest += kStored * kStep) store_complex(rest, {x[k], x[k + 1]});
   }
   for (int j = 2; j < kN; j += 2) {
     v += t.v_column;
     Complex z[kN];
     transform<kN, 0, 1>([&](int i) { return Complex{load(rows[i][j]), load(rows[i][j + 1])}; }, z);
     LINNET_UNROLL
-    for (int k = 0; k < kN; ++k) {
-      store(v + 2 * k * kStep, z[k].re);
-      store(v + (2 * k + 1) * kStep, z[k].im);
-    }
+    for (int k = 0; k < kN; ++k) store_complex(v + kStored * k * kStep, z[k]);
   }
 }
 
-// Tiles of one product: two sums each, and the weights, in registers.
-#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_neon)
+// Tiles of one product: their sums, one for each stored number, and the weights, in registers.
+#if defined(LINNET_ISA_avx512)
+constexpr int kTiles = 9;
+#elif defined(LINNET_ISA_neon)
 constexpr int kTiles = 12;
-#elif defined(LINNET_ISA_neon_vfpv4)
+#elif defined(LINNET_ISA_avx2) || defined(LINNET_ISA_neon_vfpv4)
 constexpr int kTiles = 4;
 #else
 constexpr int kTiles = 6;
 #endif
 
-// sums[tile][part] += w[part] * v[tile].
-template <int kParts, int kCount>
-LINNET_INLINE void accumulate(Vec (&sums)[kCount][kParts], const Vec (&w)[kParts], const float* v,
-                              ptrdiff_t v_tile) {
-  LINNET_UNROLL
-  for (int i = 0; i < kCount; ++i, v += v_tile) {
-    const Value value = broadcast(v);
-    LINNET_UNROLL
-    for (int part = 0; part < kParts; ++part) multiply_add(sums[i][part], w[part], value);
+// Complex products, (a + ib) (c + id). By four multiplications the sums are the results,
+// a (c, d) + b (-d, c); by three, they are (a + b) c, a (d - c) and b (c + d), of which the first
+// less the third is the real part and the first plus the second the imaginary one (Gauss).
+template <int kCount>
+struct ComplexSums {
+  Vec sums[kCount][kStored];
+
+  LINNET_INLINE void add_products(const float* u, const float* v, ptrdiff_t v_tile) {
+    const Vec re = load(u), im = load(u + kWidth);
+    if constexpr (kStored == 3) {
+      const Vec less = sub(im, re), both = add(re, im);
+      LINNET_UNROLL
+      for (int i = 0; i < kCount; ++i, v += v_tile) {
+        multiply_add(sums[i][1], less, broadcast(v));
+        multiply_add(sums[i][2], both, broadcast(v + kFourierChunk));
+        multiply_add(sums[i][0], re, broadcast(v + 2 * kFourierChunk));
+      }
+    } else {
+      accumulate(v, v_tile, re, im);
+      accumulate(v + kFourierChunk, v_tile, negate(im), re);
+    }
   }
-}
+
+  LINNET_INLINE void accumulate(const float* v, ptrdiff_t v_tile, Vec first, Vec second) {
+    LINNET_UNROLL
+    for (int i = 0; i < kCount; ++i, v += v_tile) {
+      const Value value = broadcast(v);
+      multiply_add(sums[i][0], first, value);
+      multiply_add(sums[i][1], second, value);
+    }
+  }
+
+  LINNET_INLINE void store_results(int i, float* m) const {
+    if constexpr (kStored == 3) {
+      store(m, sub(sums[i][0], sums[i][2]));
+      store(m + kWidth, add(sums[i][0], sums[i][1]));
+    } else {
+      store(m, sums[i][0]);
+      store(m + kWidth, sums[i][1]);
+    }
+  }
+};
+
+// The same of frequencies that are real.
+template <int kCount>
+struct RealSums {
+  Vec sums[kCount][1];
+
+  LINNET_INLINE void add_products(const float* u, const float* v, ptrdiff_t v_tile) {
+    const Vec w = load(u);
+    LINNET_UNROLL
+    for (int i = 0; i < kCount; ++i, v += v_tile) multiply_add(sums[i][0], w, broadcast(v));
+  }
+
+  LINNET_INLINE void store_results(int i, float* m) const { store(m, sums[i][0]); }
+};
 
 // The sums over all channels of one frequency, which has kParts numbers.
-template <int kParts, int kCount>
+template <class Sums, int kParts, int kCount>
 LINNET_INLINE const float* frequency(const FourierProduct& t, const float* v, const float* u,
                                      float* m) {
-  Vec sums[kCount][kParts];
+  Sums sums;
   LINNET_UNROLL
   for (int i = 0; i < kCount; ++i) {
     LINNET_UNROLL
-    for (int part = 0; part < kParts; ++part) sums[i][part] = splat(0);
+    for (Vec& sum : sums.sums[i]) sum = splat(0);
   }
   ptrdiff_t v_tile = t.v_tile;
   for (int64_t left = t.channels; left > 0; left -= kFourierChunk, v += t.v_chunk) {
@@ -235,24 +293,11 @@ LINNET_INLINE const float* frequency(const FourierProduct& t, const float* v, co
          --c, ++x, u += kParts * kWidth) {
       // Else the compiler keeps a pointer for every tile and more, and spills.
       __asm__ volatile("" : "+r"(v_tile) : : "memory");
-      Vec w[kParts];
-      w[0] = load(u);
-      if constexpr (kParts == 2) {
-        // (a + ib) (c + id) = a (c, d) + b (-d, c)
-        w[1] = load(u + kWidth);
-        accumulate(sums, w, x, v_tile);
-        const Vec turned[kParts] = {negate(w[1]), w[0]};
-        accumulate(sums, turned, x + kFourierChunk, v_tile);
-      } else {
-        accumulate(sums, w, x, v_tile);
-      }
+      sums.add_products(u, x, v_tile);
     }
   }
   LINNET_UNROLL
-  for (int i = 0; i < kCount; ++i, m += t.m_tile) {
-    LINNET_UNROLL
-    for (int part = 0; part < kParts; ++part) store(m + part * kWidth, sums[i][part]);
-  }
+  for (int i = 0; i < kCount; ++i, m += t.m_tile) sums.store_results(i, m);
   return u;
 }
 
@@ -261,9 +306,9 @@ void product(const FourierProduct& t) {
   const float *v = t.v, *u = t.u;
   float* m = t.m;
   for (int i = 0; i < t.real; ++i, v += kFourierChunk, m += kWidth)
-    u = frequency<1, kCount>(t, v, u, m);
-  for (int i = 0; i < t.complex; ++i, v += 2 * kFourierChunk, m += 2 * kWidth)
-    u = frequency<2, kCount>(t, v, u, m);
+    u = frequency<RealSums<kCount>, 1, kCount>(t, v, u, m);
+  for (int i = 0; i < t.complex; ++i, v += kStored * kFourierChunk, m += 2 * kWidth)
+    u = frequency<ComplexSums<kCount>, 2, kCount>(t, v, u, m);
 }
 
 // Stores a row of results: bias, residual, activation, pool. `row` counts from the tile's first.
@@ -333,6 +378,7 @@ LINNET_EXPORT(fourier)(linnet::Kernels* table) {
   table->fourier_input[0] = linnet::input<8>;
   table->fourier_input[1] = linnet::input<16>;
   table->fourier_tiles = linnet::kTiles;
+  table->fourier_stored = linnet::kStored;
   linnet::fill_products<linnet::kTiles>(table);
   table->fourier_output[0] = linnet::output<8>;
   table->fourier_output[1] = linnet::output<16>;

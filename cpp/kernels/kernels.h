@@ -228,7 +228,8 @@ struct Energy {
 };
 
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
-// results: fourier_points.h.
+// results: fourier_points.h, but that each complex number is stored as Kernels::fourier_stored
+// numbers: its parts and, where those are 3, their sum.
 struct FourierInput {
   const float* x;  // top left pixel of the tile, which may lie outside the image
   ptrdiff_t x_row, x_col;
@@ -451,7 +452,8 @@ struct Kernels {
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);
-  int fourier_tiles;  // fourier_product[1..fourier_tiles] take that many tiles
+  int fourier_tiles;   // fourier_product[1..fourier_tiles] take that many tiles
+  int fourier_stored;  // numbers of a transformed input for each complex one
   void (*fourier_product[kMaxFourierTiles + 1])(const FourierProduct&);
   void (*fourier_output[2])(const FourierOutput&);
 
