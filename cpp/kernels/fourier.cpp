@@ -149,8 +149,8 @@ LINNET_INLINE void real_inverse(const Vec (&x)[kN], Vec (&y)[kN]) {
   }
 }
 
-// Where the additions of a product by three multiplications cost less than its fourth.
-#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+// Three multiplications take three loads, which pays where a multiplication has its own.
+#if defined(LINNET_ISA_avx512)
 constexpr int kStored = 3;
 #else
 constexpr int kStored = 2;
@@ -213,7 +213,7 @@ void input(const FourierInput& t) {
 constexpr int kTiles = 9;
 #elif defined(LINNET_ISA_neon)
 constexpr int kTiles = 12;
-#elif defined(LINNET_ISA_avx2) || defined(LINNET_ISA_neon_vfpv4)
+#elif defined(LINNET_ISA_neon_vfpv4)
 constexpr int kTiles = 4;
 #else
 constexpr int kTiles = 6;
@@ -232,9 +232,9 @@ struct ComplexSums {
       const Vec less = sub(im, re), both = add(re, im);
       LINNET_UNROLL
       for (int i = 0; i < kCount; ++i, v += v_tile) {
-        multiply_add(sums[i][1], less, broadcast(v));
-        multiply_add(sums[i][2], both, broadcast(v + kFourierChunk));
-        multiply_add(sums[i][0], re, broadcast(v + 2 * kFourierChunk));
+        multiply_add(sums[i][1], less, v);
+        multiply_add(sums[i][2], both, v + kFourierChunk);
+        multiply_add(sums[i][0], re, v + 2 * kFourierChunk);
       }
     } else {
       accumulate(v, v_tile, re, im);
