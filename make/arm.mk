@@ -18,6 +18,7 @@ aarch64_cpu := cortex-a53
 static-armhf static-aarch64: static-%: $(WHEELS)/%/static/linnet-run
 	mkdir -p dist && cp $< dist/linnet-run-$* && ls -l dist/linnet-run-$*
 $(WHEELS)/%/static/linnet-run: $(SOURCES) $(SHARED)/tools/installed | $(SHARED)/%/packages
+	mkdir -p $(@D)
 	PATH=$(TOOLS):$$PATH cmake -S . -B $(@D) -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_STATIC=ON \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/static.log
 	PATH=$(TOOLS):$$PATH cmake --build $(@D) --target linnet-run >> $(WHEELS)/$*/static.log
@@ -73,6 +74,7 @@ $(WHEELS)/counter/counter.so: bench/arm/counter.c | $(SHARED)/armhf/packages
 	rm -rf $(@D)/apt
 	gcc -O2 -Wall -Wextra -fPIC -shared -I $(@D) $< -o $@
 $(WHEELS)/%/count/bench/arm/linnet_count: $(SOURCES) $(wildcard bench/arm/*.cpp) $(SHARED)/tools/installed $(SHARED)/%/openblas/.built
+	mkdir -p $(WHEELS)/$*
 	PATH=$(TOOLS):$$PATH cmake -S . -B $(WHEELS)/$*/count -G Ninja -DCMAKE_BUILD_TYPE=Release -DLINNET_BENCH=ON \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/count.log
 	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/$*/count --target linnet_count >> $(WHEELS)/$*/count.log

@@ -3,51 +3,24 @@
 // a run goes on, else they sleep on a futex.
 #include "pool.h"
 
-#include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <climits>
 #include <cstddef>
 #include <new>
 
+#include "core/wait.h"
+
 namespace {
 
+using linnet::futex_wait, linnet::futex_wake, linnet::now_ns, linnet::relax;
+using linnet::kRegionSpinNs, linnet::kSpinNs, linnet::kWaitNs;
 using std::ptrdiff_t;
 
-constexpr int64_t kSpinNs = 50'000;        // before a spinning thread offers its core to others
-constexpr int64_t kRunSpinNs = 2'000'000;  // for the next loop of a run
-constexpr int64_t kWaitNs = 500'000;       // of a caller for workers inside its loop
 constexpr uint32_t kOpen = 1u << 31;       // workers may enter
 constexpr uint32_t kCallerSleeps = 1u << 30;
-
-#ifdef SYS_futex
-constexpr long kFutex = SYS_futex;
-#else
-constexpr long kFutex = SYS_futex_time64;
-#endif
-
-void futex_wait(std::atomic<uint32_t>* word, uint32_t expected) {
-  syscall(kFutex, word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
-}
-void futex_wake(std::atomic<uint32_t>* word, int most) {
-  syscall(kFutex, word, FUTEX_WAKE_PRIVATE, most, nullptr, nullptr, 0);
-}
-
-int64_t now_ns() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
-
-void relax(int64_t waited) {
-  if (waited >= kSpinNs) sched_yield();
-}
 
 }  // namespace
 
@@ -97,8 +70,8 @@ struct alignas(LINNET_POOL_LINE) linnet_pool {
       const uint32_t now = epoch.load(std::memory_order_acquire);
       if (now != seen) return now;
       const int64_t waited = now_ns() - start;
-      if (waited >= (running.load(std::memory_order_relaxed) ? kRunSpinNs : kSpinNs)) break;
-      relax(waited);
+      if (waited >= (running.load(std::memory_order_relaxed) ? kRegionSpinNs : kSpinNs)) break;
+      relax(waited, [&] { return epoch.load(std::memory_order_relaxed) != seen; });
     }
     sleepers.fetch_add(1, std::memory_order_seq_cst);
     uint32_t now;
@@ -128,7 +101,7 @@ struct alignas(LINNET_POOL_LINE) linnet_pool {
     while (now != 0) {
       const int64_t waited = now_ns() - start;
       if (waited >= kWaitNs) break;
-      relax(waited);
+      relax(waited, [&] { return (gate.load(std::memory_order_relaxed) & ~kCallerSleeps) == 0; });
       now = gate.load(std::memory_order_acquire);
     }
     if (now == 0) return;

@@ -99,6 +99,7 @@ Emission::Emission(std::shared_ptr<const Graph> graph, const Target& target, Pla
     }
   } else {
     outline_ = outline_of(target.outline);
+    if (target.outline == "avx512") features_ = "true, true";  // VNNI and VBMI
   }
   options.foreign = true;
   planning_ = std::make_unique<Planning>(known, outline_, std::move(options));

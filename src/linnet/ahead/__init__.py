@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,10 @@ def plan(
         problems.append(
             f"batches are {short(batches)}, expected different sizes up to {MOST_BATCH}"
         )
+        batches = (1,)  # what else is in the way
     if not 1 <= threads <= MOST_THREADS:
         problems.append(f"threads are {threads}, expected 1 to {MOST_THREADS}")
+        threads = 1
     graph = None
     try:
         graph, metadata = build_model(
@@ -78,10 +81,11 @@ def plan(
         problems.append(
             "the model's steps depend on sizes that it leaves open: give them by shapes"
         )
-    if problems or not isinstance(graph, _core.GraphBuilder):
+    if not isinstance(graph, _core.GraphBuilder):
         raise ValueError("; ".join(problems))
     title = Path(os.fsdecode(model)).name if isinstance(model, (str, os.PathLike)) else name
     given = {key: value for key, value in options.items() if value is not None}
+    record = recorded(merged(metadata, preprocess)) if frame else None
     planned = network.plan(
         graph,
         name,
@@ -90,8 +94,9 @@ def plan(
         batches=batches,
         options={"threads": threads, **given},
         weights_file=weights_file,
+        problems=problems,
+        objections=partial(camera.objections, frame, record, top, batches),
     )
-    record = recorded(merged(metadata, preprocess)) if frame else None
     return camera.attach(planned, frame, record, top), graph
 
 

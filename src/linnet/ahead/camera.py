@@ -6,7 +6,7 @@ Both are steps of its programs, before the first and behind the last; cpp/compil
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -51,45 +51,46 @@ class Frame(NamedTuple):
         return levels.astype(np.uint8).reshape(self.height, self.width, 3)
 
 
-def problems(network: Network, frame: Frame | None, record: Preprocess | None, top: int) -> str:
-    """Why a network can have no such steps, all of it; empty if it can."""
+def objections(
+    frame: Frame | None,
+    record: Preprocess | None,
+    top: int,
+    batches: Sequence[int],
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+) -> list[str]:
+    """Why a network can have no such steps, all of it."""
     found = []
-    if (frame or top) and [p["batch"] for p in network.programs] != [1]:
+    if (frame or top) and list(batches) != [1]:
         found.append("a camera's frames come one by one: the batch is 1")
     if frame:
         odd = frame.format == "yuv420" and (frame.height % 2 or frame.width % 2)
         if odd or not (0 < frame.height <= _MOST and 0 < frame.width <= _MOST):
             found.append(f"a frame has {'even sizes' if odd else 'sizes'} up to {_MOST}")
-        if len(network.inputs) != 1 or network.inputs[0].dtype.name not in _TYPES:
+        if len(inputs) != 1 or inputs[0].dtype.name not in _TYPES:
             found.append("a frame becomes a single input of float32, uint8 or int8")
         else:
             try:
-                _completed(network, record).placed((frame.height, frame.width), (1, 1))
+                _completed(inputs[0], record).placed((frame.height, frame.width), (1, 1))
             except ValueError as error:
                 found.append(str(error))
         if record and isinstance(record.mean, np.ndarray):
             found.append("preprocess: the mean is an image, which a compiled network does not take")
     if top:
-        count = network.outputs[0].count(1)
-        if network.outputs[0].dtype != np.float32 or top > count:
-            found.append(
-                f"the best {top} are not among {count} scores of {network.outputs[0].dtype}"
-            )
-    return "; ".join(found)
+        scores = outputs[0]
+        if scores.dtype != np.float32 or top > scores.count(1):
+            found.append(f"the best {top} are not among {scores.count(1)} scores of {scores.dtype}")
+    return found
 
 
-def _completed(network: Network, record: Preprocess | None) -> Preprocess:
-    value = network.inputs[0]
+def _completed(value: Value, record: Preprocess | None) -> Preprocess:
     return (record or Preprocess()).for_input(value.of(1), value.dtype)
 
 
 def attach(network: Network, frame: Frame | None, record: Preprocess | None, top: int) -> Network:
-    """The network with these steps. ValueError says all that is in the way."""
-    wrong = problems(network, frame, record, top)
-    if wrong:
-        raise ValueError(wrong)
+    """The network with these steps, to which there are no objections."""
     if frame:
-        network = _with_frame(network, frame, _completed(network, record))
+        network = _with_frame(network, frame, _completed(network.inputs[0], record))
     return _with_top(network, top) if top else network
 
 

@@ -81,7 +81,7 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
 PREFIX ?= {prefix}
 CC = $(PREFIX)gcc
 CXX = $(PREFIX)g++
-COMMON = {" ".join(build.COMMON)} -I. -I{name}_source/compiled -I{name}_source
+COMMON = {" ".join(build.COMMON)} -I. -I{name}_source/compiled -I{name}_source $(CFLAGS)
 OBJECTS = {" ".join(objects)}
 
 lib{name}.a: $(OBJECTS)
@@ -92,7 +92,7 @@ lib{name}.a: $(OBJECTS)
 test: {name}_selftest
 \t./{name}_selftest
 {name}_selftest: {name}_selftest.c lib{name}.a
-\t$(CC) -std=c99 -O1 -o $@ $^ -lm
+\t$(CC) -std=c99 -O1 $(CFLAGS) -o $@ $^ -lm
 
 {name}_build:
 \tmkdir -p $@

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,24 +93,41 @@ def plan(
     batches: Sequence[int],
     options: Mapping[str, Any],
     weights_file: bool = False,
+    problems: Sequence[str] = (),
+    objections: Callable[[list[Value], list[Value]], Sequence[str]] = lambda *_: (),
 ) -> Network:
-    """Plans programs for batch sizes; ValueError says all that cannot be compiled."""
+    """Plans programs for batch sizes; ValueError says all that cannot be compiled, after
+    `problems`, with what `objections` has against inputs and outputs.
+    """
     native = target.name == "native"
-    emission = _core.Emission(
-        graph,
-        "" if native else target.isa,
-        target.outline,
-        target.architecture,
-        target.cpuinfo,
-        **options,
-    )
-    programs = [emission.program(batch) for batch in batches]
+    try:
+        emission = _core.Emission(
+            graph,
+            "" if native else target.isa,
+            target.outline,
+            target.architecture,
+            target.cpuinfo,
+            **options,
+        )
+    except ValueError as error:
+        raise ValueError("; ".join([*problems, str(error)])) from None
+    inputs = [Value(*value) for value in emission.inputs]
+    outputs = [Value(*value) for value in emission.outputs]
+    found = [*problems, *objections(inputs, outputs)]
+    programs = []
+    for batch in batches:
+        try:
+            programs.append(emission.program(batch))
+        except ValueError as error:
+            found.append(str(error))
+    if found:
+        raise ValueError("; ".join(dict.fromkeys(found)))
     return Network(
         name,
         title,
         target,
-        [Value(*value) for value in emission.inputs],
-        [Value(*value) for value in emission.outputs],
+        inputs,
+        outputs,
         programs,
         sorted(emission.kernels),
         emission.numbers,

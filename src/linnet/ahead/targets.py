@@ -40,6 +40,7 @@ TARGETS = {
         Target("aarch64-a76", *_AARCH64, "CPU part : 0xd0b"),
         Target("x86-64-avx2", _X86, "avx2", "avx2", "x86_64"),
         Target("x86-64-avx512", _X86, "avx512", "avx512_intrinsics", "x86_64"),
+        Target("x86-64-avx512vnni", _X86, "avx512", "avx512", "x86_64"),
         Target("native", "", "", "", ""),
     )
 }
