@@ -31,6 +31,7 @@ compiles = pytest.mark.skipif(
     not MACHINE.startswith(platform.machine()), reason="no compiler for this CPU"
 )
 MODELS = {"net": digits.MODEL, "whole": DATA / "digits_int8.onnx"}
+FRAME = ("--frame", "480x640:yuv420", "--top", "3")
 # A program without a heap that runs both, from C++.
 PROGRAM = """
 #include <cstdio>
@@ -60,14 +61,15 @@ int main() {
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with digits in floats and in integers, as libraries to link."""
+    """A folder with digits in floats and in integers, as libraries to link; in another within it
+    one that takes the frame of the example.
+    """
     folder = tmp_path_factory.mktemp("compiled")
-
-    def compile_one(name: str) -> int:
-        return main(["compile", str(MODELS[name]), "-o", str(folder / name)])
-
+    (folder / "frame").mkdir()
+    commands = [[str(model), "-o", str(folder / name)] for name, model in MODELS.items()]
+    commands.append(["digits", "-o", str(folder / "frame/net"), *FRAME])
     with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(compile_one, MODELS)) == [0, 0]
+        assert list(pool.map(lambda words: main(["compile", *words]), commands)) == [0, 0, 0]
     return folder
 
 
@@ -91,16 +93,19 @@ def test_two_networks_in_a_program_are_bit_identical_to_sessions(compiled: Path)
 
 
 @compiles
-def test_the_example_reads_a_digit(compiled: Path, tmp_path: Path) -> None:
+def test_the_example_reads_a_digit(compiled: Path) -> None:
+    example = compiled / "frame"
     for file in ("classify.c", "Makefile"):
-        (tmp_path / file).write_bytes((ROOT / "examples/compiled" / file).read_bytes())
-    for file in ("net.h", "libnet.a"):
-        (tmp_path / file).write_bytes((compiled / file).read_bytes())
-    frame = linnet.Preprocess(color="grey", size=(88, 88))(DATA / "digits/5.png")
-    (tmp_path / "frame.raw").write_bytes(frame.astype(np.uint8).tobytes())
-    run("make", "-C", tmp_path, capture_output=True)
-    said = run(tmp_path / "classify", tmp_path / "frame.raw", capture_output=True).stdout
-    assert said.startswith(b"5 (")
+        (example / file).write_bytes((ROOT / "examples/compiled" / file).read_bytes())
+    said = run("make", "-n", "-B", "-C", example, capture_output=True).stdout.decode()
+    assert f"linnet compile digits -o net --target native {' '.join(FRAME)}\n" in said
+    # Grey of limited range, without colour.
+    grey = linnet.Preprocess(color="grey", size=(480, 640))(DATA / "digits/5.png").ravel()
+    luma = np.rint(16 + grey * (219 / 255)).astype(np.uint8)
+    (example / "frame.raw").write_bytes(luma.tobytes() + bytes([128]) * (luma.size // 2))
+    run("make", "-C", example, capture_output=True)
+    said = run(example / "classify", example / "frame.raw", capture_output=True).stdout
+    assert re.fullmatch(r"5 \(0\.\d+\)\n(\d \(0\.\d+\)\n){2}", said)
 
 
 @compiles
@@ -135,6 +140,14 @@ def test_every_target_is_planned_here_and_the_same_way_each_time(target: str) ->
         assert network.weights == planned(target, model).weights
         assert printed.plan(network) == printed.plan(planned(target, model))
         assert build.families(network)
+
+
+def test_a_target_with_vnni_has_its_kernels() -> None:
+    names = "x86-64-avx512", "x86-64-avx512vnni"
+    plain, dot = (planned(name, DATA / "digits_int8.onnx") for name in names)
+    assert "dot" not in build.families(plain)
+    assert "dot" in build.families(dot)
+    assert any("-DLINNET_FEATURES=true, true" in unit.flags for unit in build.units(dot))
 
 
 def test_the_header_says_what_integers_stand_for() -> None:
@@ -324,6 +337,14 @@ def test_planes_of_a_frame_are_its_colours() -> None:
     assert np.abs(picture[0, ::2].astype(int) - wanted).max() <= 1
 
 
-def test_frames_that_cannot_be_are_refused_with_all_reasons() -> None:
-    with pytest.raises(ValueError, match=r"batch is 1; .*even sizes.*; the best 999 are not"):
-        planned("native", frame=camera.Frame(3, 5, "yuv420"), top=999, batches=(1, 2))
+def test_all_that_is_in_the_way_of_a_network_is_said_at_once() -> None:
+    graph = Graph("tall", [], {}, [Value("x", (0, 3, 24, 20))], ["y"])
+    graph.nodes.append(Node("Softmax", "y", ["x"], ["y"], {"axis": 2}))  # of the reference alone
+    with pytest.raises(ValueError) as error:
+        ahead.plan(graph, None, "tall", wisdom="", frame=camera.Frame(3, 5, "yuv420"), top=9999,
+                   batches=(1, 2), problems=["known"])  # fmt: skip
+    assert str(error.value) == (
+        "known; a camera's frames come one by one: the batch is 1; a frame has even sizes up to "
+        "8192; the best 9999 are not among 1440 scores of float32; cannot be compiled: y: its code "
+        "allocates memory"
+    )

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/kernels.h"
 
@@ -28,9 +29,19 @@ void called(Args... args) {
   CalledKernel<kNumber>::kKernel(args...);
 }
 
+// Whether there is such a kernel. As types: with sanitizers GCC does not compare a function's
+// address with null in a constant, and takes null for no argument of a template.
+template <typename F, size_t kNumber, typename = void>
+constexpr bool kThere = false;
+template <typename F, size_t kNumber>
+constexpr bool
+    kThere<F, kNumber, std::void_t<std::integral_constant<F, CalledKernel<kNumber>::kKernel>>> =
+        !std::is_same_v<std::integral_constant<F, CalledKernel<kNumber>::kKernel>,
+                        std::integral_constant<F, nullptr>>;
+
 template <size_t kNumber, typename... Args>
 constexpr auto keep_called(void (*)(Args...)) -> void (*)(Args...) {
-  if constexpr (CalledKernel<kNumber>::kKernel != nullptr) {
+  if constexpr (kThere<void (*)(Args...), kNumber>) {
     return called<kNumber, Args...>;
   } else {
     return nullptr;

@@ -19,7 +19,7 @@ using linnet::futex_wait, linnet::futex_wake, linnet::now_ns, linnet::relax;
 using linnet::kRegionSpinNs, linnet::kSpinNs, linnet::kWaitNs;
 using std::ptrdiff_t;
 
-constexpr uint32_t kOpen = 1u << 31;       // workers may enter
+constexpr uint32_t kOpen = 1u << 31;  // workers may enter
 constexpr uint32_t kCallerSleeps = 1u << 30;
 
 }  // namespace

@@ -76,6 +76,7 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
         )
     plan = " ".join([*build.PLAN, BASELINE.get(network.isa, "")]).strip()
     link, keep = build.link_flags(network.exports)
+    threads = " -pthread" if network.threads > 1 else ""
     return f"""# Builds lib{name}.a for {network.target.name}; `make test` runs its test there.
 # Written by a program; do not edit.
 PREFIX ?= {prefix}
@@ -92,7 +93,7 @@ lib{name}.a: $(OBJECTS)
 test: {name}_selftest
 \t./{name}_selftest
 {name}_selftest: {name}_selftest.c lib{name}.a
-\t$(CC) -std=c99 -O1 $(CFLAGS) -o $@ $^ -lm
+\t$(CC) -std=c99 -O1 $(CFLAGS) -o $@ $^ -lm{threads}
 
 {name}_build:
 \tmkdir -p $@
