@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .. import _core, _image
 from ..preprocess import Preprocess
-from .network import ALIGNMENT, Network, Value
+from .network import ALIGNMENT, Network, Value, Values
 
 FORMATS = ("grey", "rgb", "bgr", "yuv420")
 _TYPES = ("float32", "uint8", "int8")
@@ -56,10 +56,10 @@ def objections(
     record: Preprocess | None,
     top: int,
     batches: Sequence[int],
-    inputs: Sequence[Value],
-    outputs: Sequence[Value],
+    values: Values,
 ) -> list[str]:
-    """Why a network can have no such steps, all of it."""
+    """Why a network of these inputs and outputs can have no such steps, all of it."""
+    inputs, outputs = values
     found = []
     if (frame or top) and list(batches) != [1]:
         found.append("a camera's frames come one by one: the batch is 1")

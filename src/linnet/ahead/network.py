@@ -30,6 +30,9 @@ class Value(NamedTuple):
         return int(np.prod(self.of(batch), dtype=np.int64))
 
 
+Values = tuple[list[Value], list[Value]]  # inputs, outputs
+
+
 class Network(NamedTuple):
     """What is printed and compiled."""
 
@@ -94,7 +97,7 @@ def plan(
     options: Mapping[str, Any],
     weights_file: bool = False,
     problems: Sequence[str] = (),
-    objections: Callable[[list[Value], list[Value]], Sequence[str]] = lambda *_: (),
+    objections: Callable[[Values], Sequence[str]] = lambda _: (),
 ) -> Network:
     """Plans programs for batch sizes; ValueError says all that cannot be compiled, after
     `problems`, with what `objections` has against inputs and outputs.
@@ -113,7 +116,7 @@ def plan(
         raise ValueError("; ".join([*problems, str(error)])) from None
     inputs = [Value(*value) for value in emission.inputs]
     outputs = [Value(*value) for value in emission.outputs]
-    found = [*problems, *objections(inputs, outputs)]
+    found = [*problems, *objections((inputs, outputs))]
     programs = []
     for batch in batches:
         try:
