@@ -53,8 +53,7 @@ compiled-armhf compiled-aarch64: compiled-%: $(WHEELS)/%/static/linnet-run $(WHE
 	LINNET_WISDOM= python make/compiled.py --target $*-a53 --run $< --emulator "$($*_qemu) -cpu $($*_cpu) -L $(WHEELS)/$*/pi3" \
 	  digits digits-int8 LeNet-5 study ResNet-20
 compiled-native: .venv/installed
-	LINNET_WISDOM= python make/compiled.py digits digits-int8 LeNet-5 study ResNet-20 NiN "large kernels" VGG-11 AlexNet CaffeNet \
-	  ResNet-18 ResNet-50 SqueezeNet GoogLeNet MobileNet-v1 MobileNet-v2 VGG-16
+	LINNET_WISDOM= python make/compiled.py
 
 # A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
 test-armhf: without-neon

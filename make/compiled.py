@@ -2,7 +2,8 @@
 
     compiled.py [--target TARGET] [--run LINNET_RUN] [--emulator COMMAND] MODEL ...
 
-MODEL is a network of bench/models.py, or the files of any model with a comma between. Without --run
+MODEL is a network of bench/models.py, or the files of any model with a comma between; all of the
+former without any. Without --run
 a session in this process is the runtime, and each network's plan and test are compiled with all
 warnings as errors.
 """
@@ -131,7 +132,7 @@ def main() -> int:
     parser.add_argument("--target", default="native")
     parser.add_argument("--run", default="", help="linnet-run, made for the target")
     parser.add_argument("--emulator", default="")
-    parser.add_argument("models", nargs="*", default=list(KNOWN))
+    parser.add_argument("models", nargs="*", default=[*KNOWN, *NETWORKS])
     args = parser.parse_args()
     return int(sum(check(text, args) for text in args.models) > 0)
 
