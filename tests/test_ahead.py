@@ -105,7 +105,7 @@ def test_the_example_reads_a_digit(compiled: Path) -> None:
     (example / "frame.raw").write_bytes(luma.tobytes() + bytes([128]) * (luma.size // 2))
     run("make", "-C", example, capture_output=True)
     said = run(example / "classify", example / "frame.raw", capture_output=True).stdout
-    assert re.fullmatch(r"5 \(\d\.\d+\)\n(\d \(0\.\d+\)\n){2}", said)
+    assert re.fullmatch(rb"5 \(\d\.\d+\)\n(\d \(0\.\d+\)\n){2}", said)
 
 
 @compiles
