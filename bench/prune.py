@@ -162,7 +162,7 @@ def curve(args: argparse.Namespace) -> int:
     model, weights, _ = files(args)
     graph = canonical(model, weights, args.stages, None, outputs=args.outputs, arithmetic="float")
     graph.metadata = merged(graph.metadata, given_preprocess(args))
-    data = crops(graph, args.crops)
+    data = crops(graph, args.crops, args.pictures)
     parts = data.group % args.folds
     right = outputs(graph, data, np.ones(len(data.x), bool))
     found = {(f, fitted): np.zeros_like(right) for f in args.speed_ups for fitted in (True, False)}
@@ -227,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_model(kind)
     add_preprocess(kind)
     kind.add_argument("--crops", type=int, default=1200, help="at least (default: 1200)")
+    kind.add_argument("--pictures", type=Path, metavar="FOLDER", help="more of them")
     kind.add_argument("--speed-ups", type=factors, default=[1.1, 1.3, 1.5], metavar="X,X")
     args = parser.parse_args(arguments)
     return int(args.run(args))

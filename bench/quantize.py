@@ -58,26 +58,32 @@ def all_digits(size: int, folds: int) -> Inputs:
     return Inputs(x, np.arange(len(x)) * folds // len(x), data.target.astype(np.int64))
 
 
-def pictures() -> list[Array]:
-    """Those that are in scikit-image's package, in RGB, without copies of another."""
+def pictures(folder: Path | None = None) -> list[Array]:
+    """In RGB on white, those that are in scikit-image's package and are no copies of another, and
+    those in a folder.
+    """
     import skimage
     from PIL import Image
 
     found = []
-    for path in sorted((Path(skimage.__file__).parent / "data").iterdir()):
-        if path.suffix in (".png", ".jpg") and path.name != "motorcycle_right.png":
-            picture = np.asarray(Image.open(path).convert("RGB"))
-            if min(picture.shape[:2]) >= LEAST:
-                found.append(picture)
+    for parent, least in ((Path(skimage.__file__).parent / "data", LEAST), (folder, LEAST // 4)):
+        for path in sorted(parent.rglob("*.*")) if parent else ():
+            if path.suffix in (".png", ".jpg") and path.name != "motorcycle_right.png":
+                with Image.open(path) as opened:
+                    picture = opened.convert("RGBA")
+                white = Image.new("RGBA", picture.size, "white")
+                if min(picture.size) >= least:
+                    white.alpha_composite(picture)
+                    found.append(np.asarray(white.convert("RGB")))
     return found
 
 
-def crops(graph: Graph, count: int) -> Inputs:
+def crops(graph: Graph, count: int, folder: Path | None = None) -> Inputs:
     """Squares from half to all of a picture's shorter side, half of them mirrored."""
     random = np.random.default_rng(0)
     record = recorded(graph.metadata)
     found, group = [], []
-    sources = pictures()
+    sources = pictures(folder)
     for index in range(count):
         picture = sources[index % len(sources)]
         side = int(random.uniform(0.5, 1) * min(picture.shape[:2]))

@@ -18,7 +18,7 @@ import numpy as np
 from ..graph import Array, Graph
 from ..quantize.choose import Progress
 from ..quantize.costs import Meter
-from ..quantize.loss import NO_LOSS, Judge, Loss, noise
+from ..quantize.loss import NO_LOSS, Judge, Loss, before_softmax, noise
 from ..quantize.samples import Runner
 from .build import Builder, Item
 from .spaces import FRACTIONS, RANKS
@@ -112,13 +112,15 @@ class Chooser:
 
     def _measure_noise(self, rows: Sequence[int]) -> None:
         judge, builder = self.judge, self.builder
-        right = Runner(builder.structure.graph).all(judge.samples, rows, judge.names)
+        graph = builder.structure.graph
+        names = before_softmax(graph, judge.names)
+        right = Runner(graph).all(judge.samples, rows, names)
         wanted = [(item, level) for item in builder.items for level in self._levels(item)]
         alone: dict[Item, dict[int, float]] = {item: {0: 0.0} for item in builder.items}
         for done, (item, level) in enumerate(wanted):
             self._progress("loss of each cut", done, len(wanted))
             runner = Runner(builder.fitted_alone({item: level}).graph)
-            found = runner.all(judge.samples, rows, judge.names)
+            found = runner.all(judge.samples, rows, names)
             alone[item][level] = max(noise(right, found), LEAST_NOISE)
         self._progress("loss of each cut", len(wanted), len(wanted))
         self.noise = {item: _rising(item, levels) for item, levels in alone.items()}
