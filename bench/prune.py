@@ -176,7 +176,7 @@ def curve(args: argparse.Namespace) -> int:
         ]  # every second of each picture fits
         work = Work(graph, samples_of(graph, data, rest), meter, None, told)
         for factor in args.speed_ups:
-            cut = work.chooser.at(work.chooser.faster(factor))
+            cut = work.chooser.of(work.chooser.faster(factor))
             as_it_was = work.chooser.builder.cut_only(cut.state).graph
             for fitted, network in ((True, cut.graph), (False, as_it_was)):
                 found[factor, fitted][held] = outputs(network, data, held)

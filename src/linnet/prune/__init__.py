@@ -66,11 +66,11 @@ def prune(
     work = Work(graph, samples, make_meter, metric, progress)
     chooser = work.chooser
     if speed_up is not None:
-        chooser.at(chooser.faster(speed_up))
+        chooser.of(chooser.faster(speed_up))
     else:
         assert max_loss is not None
         chooser.within(max_loss)
-    chooser.at(0)
+    chooser.of(chooser.chain[0])
     cuts = _candidates(work.judge, list(chooser.tried.values()), max_loss, speed_up)
     rows = [_row(_how(cut), cut.loss, cut.graph) for cut in cuts]
     rows = work.measured(rows, [work.written(cut) for cut in cuts])
@@ -95,7 +95,7 @@ def shrink(
     """
     work = Work(graph, samples, make_meter, metric, progress)
     work.chooser.within(max_loss)
-    cuts = [work.chooser.at(0), *_bases(work.judge, work.chooser, max_loss)]
+    cuts = [work.chooser.of(work.chooser.chain[0]), *_bases(work.judge, work.chooser, max_loss)]
     rows, networks = [], []
     for number, cut in enumerate(cuts):
 

@@ -45,7 +45,7 @@ class Chooser:
     ) -> None:
         """rows: few, on which the noise of each cut alone is measured."""
         self.builder, self.meter, self.judge, self._progress = builder, meter, judge, progress
-        self.tried: dict[int, Cut] = {}  # by the place in the chain
+        self.tried: dict[tuple[int, ...], Cut] = {}  # by the levels of all items
         self._measure_costs()
         self._measure_noise(rows)
         self.chain = self._chain()
@@ -151,14 +151,14 @@ class Chooser:
             cost = self.estimate(state)
             chain.append(dict(state))
 
-    def at(self, index: int) -> Cut:
-        """A network of the chain, with its weights fitted, and its loss on what judges."""
-        if index not in self.tried:
-            state = self.chain[index]
+    def of(self, state: Mapping[Item, int]) -> Cut:
+        """A network, with its weights fitted, and its loss on what judges."""
+        key = tuple(state.values())
+        if key not in self.tried:
             built = self.builder.fitted(state)
-            loss = self.judge.loss(Runner(built.graph)) if index else NO_LOSS
-            self.tried[index] = Cut(state, built.graph, loss, self.estimate(state))
-        return self.tried[index]
+            loss = self.judge.loss(Runner(built.graph)) if any(key) else NO_LOSS
+            self.tried[key] = Cut(dict(state), built.graph, loss, self.estimate(state))
+        return self.tried[key]
 
     def within(self, margin: float) -> None:
         """Try networks around the last whose loss is within the margin."""
@@ -170,7 +170,7 @@ class Chooser:
             nonlocal count
             self._progress("whole networks", count, most)
             count += 1
-            return self.judge.allows(self.at(index).loss, margin)
+            return self.judge.allows(self.of(self.chain[index]).loss, margin)
 
         good = [index for index in spread if allowed(index)]
         low = max(good, default=0)
@@ -178,25 +178,49 @@ class Chooser:
         self._halve(low, high, allowed)
         self._progress("whole networks", most, most)
 
-    def faster(self, factor: float) -> int:
-        """The place in the chain of the first network that is measured to be so much faster, the
-        last if none is.
+    def faster(self, factor: float) -> dict[Item, int]:
+        """The state of the first network of the chain that is measured to be so much faster, the
+        last if none is; without the cuts that it can do without.
         """
-        steps = math.ceil(math.log2(max(len(self.chain), 2)))
-        count = 0
+        steps = math.ceil(math.log2(max(len(self.chain), 2))) + 1
+        gains: dict[int, float] = {}
 
         def slower(index: int) -> bool:
-            nonlocal count
-            self._progress("speed of networks", count, steps)
-            count += 1
-            states = (self.chain[0], self.chain[index])
-            before, now = self.meter.whole([self.builder.cut_only(state) for state in states])
-            return now > before / factor
+            self._progress("speed of networks", len(gains), steps)
+            gains[index] = self._gain(self.chain[index])
+            return gains[index] < factor
 
         last = len(self.chain) - 1
         found = min(self._halve(0, last, slower) + 1, last)
+        state = self.chain[found]
+        if found in gains:
+            # Estimates are off by about as much of networks that are alike.
+            least = self.estimate(state) * gains[found] / factor
+            less = self._without(state, least)
+            state = less if self._gain(less) >= factor else state
         self._progress("speed of networks", steps, steps)
-        return found
+        return state
+
+    def _gain(self, state: Mapping[Item, int]) -> float:
+        """How many times faster a network is measured to be."""
+        states = (self.chain[0], state)
+        before, now = self.meter.whole([self.builder.cut_only(state) for state in states])
+        return before / now
+
+    def _without(self, state: Mapping[Item, int], most: float) -> dict[Item, int]:
+        """A state whose cuts go back as long as they add noise and the estimate is no larger."""
+        found = dict(state)
+        while True:
+            moves = [
+                (self.noise[item][found[item]] - much, level, item)
+                for item, levels in self.noise.items()
+                for level, much in levels.items()
+                if level < found[item] and self.estimate({**found, item: level}) <= most
+            ]
+            if not moves:
+                return found
+            _, level, item = max(moves)
+            found[item] = level
 
     @staticmethod
     def _halve(low: int, high: int, fits: Callable[[int], bool]) -> int:
