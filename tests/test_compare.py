@@ -267,6 +267,25 @@ def test_one_wrong_scale_in_int8_fails(name: str, tmp_path: Path) -> None:
     assert found[0].facts["agreement"] >= 0.8
 
 
+def test_a_smaller_network_is_held_to_what_it_should_answer_itself(tmp_path: Path) -> None:
+    graph, x = small_graph(), images()
+    weights = {n: a[..., ::-1].copy() for n, a in graph.initializers.items()}  # another network
+    written = replace(graph, initializers=weights)
+    (tmp_path / "smaller").mkdir()
+    network.export(graph, tmp_path)
+    network.export(graph, tmp_path / "smaller", written)
+    linnet = runtimes.runtimes()["linnet"]
+    rows = [Row(name, linnet, linnet.configurations[name]) for name in ("linnet", "linnet-shrunk")]
+    expected, smaller = (network.expect(g, x) for g in (graph, written))
+    protocol = Protocol([2], 1, 0.01, 3)
+    Bench(protocol, expected, tmp_path, lambda *_: None, smaller=smaller).measure(rows)
+    assert [row.cells[0].status for row in rows] == ["ok", "ok"]
+    (tmp_path / "journal.json").unlink()
+    wrong = Row("linnet-shrunk", linnet, {"smaller": True})
+    Bench(protocol, smaller, tmp_path, lambda *_: None, smaller=expected).measure([wrong])
+    assert wrong.cells[0].status == "failed"
+
+
 def test_a_runtime_that_quantizes_itself_is_near_float64(runtime: Runtime, tmp_path: Path) -> None:
     graph, x = small_graph(), images()
     written = network.in_int8(graph, x)
@@ -503,6 +522,14 @@ def test_int8_row_from_end_to_end(capsys: Any, model: Path) -> None:
     assert floats["agreement"] is None and integers["agreement"] >= 0.9
     assert integers["cells"][0]["status"] == "ok"
     assert integers["cells"][0]["logit_limit"] > 100 * floats["cells"][0]["logit_limit"]
+
+
+def test_no_smaller_network_without_pictures(capsys: Any, model: Path) -> None:
+    arguments = ["--model", str(model), "--runtimes", "linnet-shrunk", "--batches", "2"]
+    assert compare.run(parse("--json", *arguments, "--seconds", "0.05", "--threads", "1")) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert "no pictures" in run["rows"][0]["cells"][0]["reason"]
+    assert "linnet-shrunk" not in parse().runtimes and "linnet-int8" in parse().runtimes
 
 
 def test_a_network_without_layers_for_int8_is_a_reason(capsys: Any, model: Path) -> None:

@@ -69,6 +69,18 @@ def test_int8_is_kept_apart_beside_linnet_s_best_in_float32(runtime: Runtime) ->
     assert "In float32" in html and "In int8" in html and "linnet-int8's" in html
 
 
+def test_a_smaller_network_is_no_row_of_the_others(runtime: Runtime) -> None:
+    own = Runtime("linnet", runtime.adapter, {"kind": "here"}, {})
+    rows = [*rows_of_both(runtime), Row("linnet-shrunk", own, {"smaller": True}, cells(0.0005))]
+    rows[-1].cells[0].facts["accuracy"] = 0.975
+    *others, group = report.groups(as_data(rows))
+    assert all(row["name"] != "linnet-shrunk" for other in others for row in other.rows)
+    names = ["linnet-direct, float32", "linnet-shrunk"]
+    assert [row["name"] for row in group.rows] == names and group.subject == "linnet-shrunk"
+    assert report.answers(group)[1] == [["98.00%", "0.00%"], ["97.50%", "0.50%"]]
+    assert "In a smaller network" in page.as_html([as_data(rows)])
+
+
 def test_int8_without_labels_or_float_rows(runtime: Runtime) -> None:
     rows = rows_of_both(runtime)[3:]
     for row in rows:

@@ -52,9 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--runtimes",
         type=_names,
-        default=list(all_rows()),
+        default=[name for name, row in all_rows().items() if not row.smaller],
         metavar="A,B",
-        help=f"of: {', '.join(all_rows())} (default: all)",
+        help=f"of: {', '.join(all_rows())}; or all (default: those that need no network of their "
+        "own to be made, which takes minutes)",
     )
     add(
         "--batches",

@@ -199,6 +199,12 @@ class Row:
         return bool(self.settings.get("int8"))
 
 
+    @property
+    def smaller(self) -> bool:
+        """Whether it runs a smaller network."""
+        return bool(self.settings.get("smaller"))
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How to measure a cell: `passes` calls, but three at least, and no longer than `seconds`.
@@ -271,7 +277,8 @@ class Bench:
     """One run of the comparison; `folder` holds the exported network and takes scratch files.
 
     say(fraction, text) is told how much is done and what comes next. int8: what is expected of rows
-    in int8, whose network is exported to `folder`/int8, or why there is none.
+    in int8, whose network is exported to `folder`/int8, or why there is none; smaller: the same of
+    those of a smaller network, in `folder`/smaller.
     """
 
     def __init__(
@@ -282,11 +289,12 @@ class Bench:
         say: Callable[[float, str], None],
         *,
         int8: Expected | str = "not asked for",
+        smaller: Expected | str = "not asked for",
         labelled: Labelled | None = None,
         journal: Journal | None = None,
     ) -> None:
         self.protocol, self.expected, self.folder, self.say = protocol, expected, folder, say
-        self.int8 = int8
+        self.int8, self.smaller = int8, smaller
         self.journal = journal or Journal(folder / "journal.json", {})
         self.watch = Watch()
         np.save(folder / "images.npy", expected.images)
@@ -370,14 +378,14 @@ class Bench:
 
     def _network(self, row: Row) -> tuple[Path, Expected]:
         """Where the row's network is, and what it should answer."""
-        if not row.int8:
+        if not row.int8 and not row.smaller:
             return self.folder, self.expected
-        if isinstance(self.int8, str):
-            raise SetupError(self.int8)
-        expected = self.int8
-        if row.settings["int8"] == "own":  # other ranges, other roundings: what is left is float64
+        expected = self.int8 if row.int8 else self.smaller
+        if isinstance(expected, str):
+            raise SetupError(expected)
+        if row.settings.get("int8") == "own":  # other roundings: what is left is float64
             expected = replace(self.expected, tolerance=expected.tolerance)
-        return self.folder / "int8", expected
+        return self.folder / ("int8" if row.int8 else "smaller"), expected
 
     def _start(self, row: Row) -> tuple[Worker, dict[str, Any]]:
         reason = missing(row.runtime, row.settings)

@@ -25,7 +25,8 @@ from .runtimes import cache_folder
 Data = Mapping[str, Any]
 FORMAT = 2
 SUBJECT = "linnet"  # the row, and the runtime, that the others are compared with
-ARITHMETICS = ("float32", "int8")  # rows of each have tables and a chart of their own
+SMALLER = "a smaller network"
+ARITHMETICS = ("float32", "int8", SMALLER)  # rows of each have tables and a chart of their own
 STUDY = Path(__file__).with_name("study.json")
 MARKS = {"failed": "FAILED", "memory": "-", "error": "n/a"}
 FIELDS = (
@@ -76,6 +77,7 @@ def _row(row: Row) -> dict[str, Any]:
     cache = f"{cache_folder()}{os.sep}"
     libraries = {e["path"]: {**e, "path": e["path"].replace(cache, "", 1)} for e in found}
     data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name, "int8": row.int8}
+    data["smaller"] = row.smaller
     data.update({name: next((f[name] for f in facts if name in f), None) for name in SHARED})
     return {**data, "libraries": list(libraries.values()), "cells": list(map(_cell, row.cells))}
 
@@ -178,8 +180,9 @@ def as_chart(runs: Sequence[Data]) -> Chart:
 class Group(NamedTuple):
     """Rows of one arithmetic, which are shown together.
 
-    subject: the row of linnet that others are compared with. baseline: with int8, linnet's fastest
-    row in float32, which is the first of the rows too; None if none was measured.
+    subject: the row of linnet that others are compared with. baseline: with int8 or a smaller
+    network, linnet's fastest row in float32, which is the first of the rows too; None if none was
+    measured.
     """
 
     arithmetic: str
@@ -190,15 +193,20 @@ class Group(NamedTuple):
 
 def groups(run: Data) -> Iterator[Group]:
     """The rows of a run by arithmetic; no group without rows."""
-    floats = [row for row in run["rows"] if not row.get("int8")]
-    integers = [row for row in run["rows"] if row.get("int8")]
+    floats = [row for row in run["rows"] if not row.get("int8") and not row.get("smaller")]
+    others = {
+        "int8": [row for row in run["rows"] if row.get("int8")],
+        SMALLER: [row for row in run["rows"] if row.get("smaller")],
+    }
     if floats:
         yield Group("float32", SUBJECT, floats)
-    if integers:
-        own = [row for row in floats if row["runtime"] == SUBJECT]
-        best = min(own, key=_slowness, default=None)
-        first = {**best, "name": f"{best['name']}, float32"} if best else None
-        yield Group("int8", f"{SUBJECT}-int8", [*([first] if first else []), *integers], first)
+    own = [row for row in floats if row["runtime"] == SUBJECT]
+    best = min(own, key=_slowness, default=None)
+    first = {**best, "name": f"{best['name']}, float32"} if best else None
+    for name, rows in others.items():
+        if rows:
+            subject = f"{SUBJECT}-int8" if name == "int8" else rows[0]["name"]
+            yield Group(name, subject, [*([first] if first else []), *rows], first)
 
 
 def _slowness(row: Data) -> tuple[int, float]:
@@ -377,8 +385,8 @@ def ms(value: float) -> str:
 
 def answers(group: Group) -> tuple[list[str], list[list[str]]]:
     """Heads and texts, for each row, of how right it is: the share of test images that it
-    recognises and what int8 loses of it, or where none are known, in how many classes int8 agrees
-    with float64.
+    recognises and what int8 or a smaller network loses of it, or where none are known, in how many
+    classes int8 agrees with float64.
     """
     if group.arithmetic == "float32":
         return ["accuracy"], [[percent(row.get("accuracy"))] for row in group.rows]

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,8 +82,20 @@ def measure(
         if any(row.int8 for row in rows):
             progress(0.0, "quantizing the network")
             int8 = _in_int8(graph, images, labelled, folder / "int8")
+        smaller: network.Expected | str = "not asked for"
+        if any(row.smaller for row in rows):
+            smaller = _shrunk(
+                graph, images, labelled, folder / "smaller", protocol.threads, progress
+            )
         bench = Bench(
-            protocol, expected, folder, progress, int8=int8, labelled=labelled, journal=journal
+            protocol,
+            expected,
+            folder,
+            progress,
+            int8=int8,
+            smaller=smaller,
+            labelled=labelled,
+            journal=journal,
         )
         try:
             bench.measure(rows)
@@ -107,6 +119,33 @@ def _in_int8(
     return network.expect(written, images, network.INT8_TOLERANCE)
 
 
+def _shrunk(
+    graph: Graph,
+    images: Images,
+    labelled: digits.Labelled | None,
+    folder: Path,
+    threads: int,
+    progress: Callable[[float, str], None],
+) -> network.Expected | str:
+    """Write a smaller network to `folder`: what it should answer, or why it cannot be made."""
+    if labelled is None:
+        return "no pictures that a smaller network could be fitted to"
+
+    def told(what: str, done: int, total: int) -> None:
+        progress(0.0, f"making a smaller network: {what}, {done} of {total}")
+
+    try:
+        written = network.shrunk(graph, labelled, threads, told)
+    except ValueError as error:
+        return str(error)
+    folder.mkdir()
+    network.export(graph, folder, written)
+    integers = network.is_in_integers(written)
+    return network.expect(
+        written, images, network.INT8_TOLERANCE if integers else network.TOLERANCE
+    )
+
+
 @contextlib.contextmanager
 def _journal(
     protocol: Protocol, rows: Sequence[Row], graph: Graph, fresh: bool
@@ -119,7 +158,8 @@ def _journal(
     for array in graph.initializers.values():
         digest.update(array.tobytes())
     here = Path(__file__).parent
-    sources = [*here.rglob("*.py"), *here.with_name("quantize").glob("*.py")]
+    sources = [*here.rglob("*.py")]
+    sources += [f for name in ("quantize", "prune") for f in here.with_name(name).glob("*.py")]
     for file in sorted([Path(_core.__file__), *sources]):
         digest.update(file.read_bytes())
     key = {

@@ -17,7 +17,7 @@ from .cores import openblas_target
 
 Say = Callable[[str], None]  # told what goes on
 ADAPTERS = Path(__file__).parent / "adapters"
-RESERVED = ("what", "on_pi", "env", "int8", "borrows", "unless")
+RESERVED = ("what", "on_pi", "env", "int8", "smaller", "borrows", "unless")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Runtime:
     what, on_pi: one line each: what the row is, and what it is on a Raspberry Pi.
     int8: if it runs the network in int8: "linnet" on the ONNX file that linnet made
         (network.in_int8), "own" if the adapter quantizes, by the worker.Network's calibration.
+    smaller: if it runs a smaller network, that which linnet made (network.shrunk).
     env: environment variables of its process.
     borrows: (name of another environment, pattern of a file in its folder). The adapter gets the
         file as options["borrowed"]; in a process of another kind than "here" it is loaded first, so

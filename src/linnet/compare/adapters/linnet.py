@@ -18,6 +18,11 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "on_pi": ON_PI,
         "int8": "linnet",
     },
+    "linnet-shrunk": {
+        "what": "linnet, the smaller network that it makes of the digits network",
+        "on_pi": ON_PI,
+        "smaller": True,
+    },
     "linnet-direct": {
         "what": "linnet, direct convolution only",
         "on_pi": ON_PI,
