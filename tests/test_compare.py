@@ -457,7 +457,7 @@ def test_arguments() -> None:
     assert args.batches == [1, 16]
     assert args.memory_cap == 1 << 30
     assert args.runtimes == ["torch", "linnet"]
-    assert parse("--runtimes", "all").runtimes == parse().runtimes
+    assert {*parse("--runtimes", "all").runtimes} - {*parse().runtimes} == {"linnet-shrunk"}
     assert parse().batches == [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
 
