@@ -7,8 +7,9 @@
 
 Digits and crops are cross-validated as by quantize.py: each part is held out while the others fit,
 crops parted by the picture they are from. Of digits a loss is a right answer that is lost. Of crops
-there are the answers that change, and rms, the differences of the outputs relative to them: with
-weights fitted and, of the same channels, as they were. Intervals are of 95 %, over pictures.
+there are the answers that change, and rms, the differences of the outputs, and of what a softmax
+makes them of, relative to these: with weights fitted and, of the same channels, as they were.
+Intervals are of 95 %, over pictures.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from linnet.model import canonical
 from linnet.preprocess import merged
 from linnet.prune import Smaller, Work, prune, shrink
 from linnet.quantize import Samples, Times, save
+from linnet.quantize.loss import before_softmax
 from linnet.quantize.samples import Runner, from_arrays
 from linnet.session import Session
 
@@ -139,11 +142,15 @@ def on_digits(args: argparse.Namespace) -> int:
 
 
 def outputs(graph: Graph, data: Inputs, rows: Array) -> Array:
-    """[n, numbers], of inputs held out."""
+    """What a softmax reads, and the output, which may be the same [n, 2, numbers], of some."""
     everything = samples_of(graph, data, np.arange(len(data.x)))
-    found = Runner(graph).all(everything, np.flatnonzero(rows).tolist(), [graph.outputs[-1]])
-    arrays = found[graph.outputs[-1]]
-    return np.concatenate([y.reshape(1 if graph.batchless else len(y), -1) for y in arrays])
+    names = [*before_softmax(graph, graph.outputs[-1:]), graph.outputs[-1]]
+    found = Runner(graph).all(everything, np.flatnonzero(rows).tolist(), list(dict.fromkeys(names)))
+    parts = [
+        np.concatenate([y.reshape(1 if graph.batchless else len(y), -1) for y in found[name]])
+        for name in names
+    ]
+    return np.stack(parts, axis=1)
 
 
 def over_pictures(group: Array, figure: Callable[[Array], float]) -> str:
@@ -190,21 +197,28 @@ def curve(args: argparse.Namespace) -> int:
         losses = {}
         for fitted in (True, False):
             y = found[factor, fitted]
-            agree = (y.argmax(axis=1) == right.argmax(axis=1)).astype(float)
-            change, power = np.square(y - right).sum(axis=1), np.square(right).sum(axis=1)
+            agree = (y[:, 0].argmax(axis=1) == right[:, 0].argmax(axis=1)).astype(float)
+            change, power = np.square(y - right).sum(axis=2), np.square(right).sum(axis=2)
 
-            def rms(rows: Array, change: Array = change, power: Array = power) -> float:
-                return float(np.sqrt(change[rows].sum() / power[rows].sum()))
+            def rms(rows: Array, of: int, change: Array = change, power: Array = power) -> float:
+                return float(np.sqrt(change[rows, of].sum() / power[rows, of].sum()))
 
             def share(rows: Array, agree: Array = agree) -> float:
                 return float(agree[rows].mean())
 
-            losses[fitted] = 1 - agree.mean(), rms(np.arange(len(right)))
+            figures = [share, partial(rms, of=0), partial(rms, of=1)]
+            everything = np.arange(len(right))
+            losses[fitted] = 1 - agree.mean(), *(rms(everything, of) for of in (0, 1))
+            texts = [over_pictures(data.group, figure) for figure in figures]
             print(
                 f"{np.mean(gains[factor]):.2f} times faster (asked for {factor:g}), "
-                f"{'fitted' if fitted else 'weights as they were'}: agreement "
-                f"{over_pictures(data.group, share)}, rms {over_pictures(data.group, rms)}"
+                f"{'fitted' if fitted else 'weights as they were'}: agreement {texts[0]}, rms "
+                f"before softmax {texts[1]}, of outputs {texts[2]}"
             )
+        print(
+            "  of the losses are left",
+            *(f"{a / b:.2f}" for a, b in zip(losses[True], losses[False])),
+        )
         if factor == 1.3:
             halves = all(2 * a <= b for a, b in zip(losses[True], losses[False]))
     print("PASSED" if halves else "FAILED: fitting does not halve the loss at 1.3")

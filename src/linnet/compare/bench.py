@@ -198,7 +198,6 @@ class Row:
         """Whether it runs the network in int8."""
         return bool(self.settings.get("int8"))
 
-
     @property
     def smaller(self) -> bool:
         """Whether it runs a smaller network."""

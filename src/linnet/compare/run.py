@@ -84,9 +84,18 @@ def measure(
             int8 = _in_int8(graph, images, labelled, folder / "int8")
         smaller: network.Expected | str = "not asked for"
         if any(row.smaller for row in rows):
-            smaller = _shrunk(
-                graph, images, labelled, folder / "smaller", protocol.threads, progress
-            )
+
+            def told(what: str, done: int, total: int) -> None:
+                progress(0.0, f"making a smaller network: {what}, {done} of {total}")
+
+            smaller = "no pictures that a smaller network could be fitted to"
+            if labelled is not None:
+                smaller = _smaller(
+                    folder / "smaller",
+                    images,
+                    graph,
+                    lambda: network.shrunk(graph, labelled, protocol.threads, told),
+                )
         bench = Bench(
             protocol,
             expected,
@@ -119,23 +128,12 @@ def _in_int8(
     return network.expect(written, images, network.INT8_TOLERANCE)
 
 
-def _shrunk(
-    graph: Graph,
-    images: Images,
-    labelled: digits.Labelled | None,
-    folder: Path,
-    threads: int,
-    progress: Callable[[float, str], None],
+def _smaller(
+    folder: Path, images: Images, graph: Graph, make: Callable[[], Graph]
 ) -> network.Expected | str:
     """Write a smaller network to `folder`: what it should answer, or why it cannot be made."""
-    if labelled is None:
-        return "no pictures that a smaller network could be fitted to"
-
-    def told(what: str, done: int, total: int) -> None:
-        progress(0.0, f"making a smaller network: {what}, {done} of {total}")
-
     try:
-        written = network.shrunk(graph, labelled, threads, told)
+        written = make()
     except ValueError as error:
         return str(error)
     folder.mkdir()

@@ -13,7 +13,7 @@ from ..channels.cut import Parameters, cut, parameters, with_parameters
 from ..graph import Array, Graph, Node
 from ..passes.unused import remove_unused
 from ..quantize.samples import Runner, Samples
-from .refit import UNLIMITED, Sampled, Sampling, contributions, principal, ranking, refitted
+from .refit import Sampled, Sampling, contributions, principal, ranking, refitted
 from .spaces import Structure
 
 Item = tuple[str, str]  # ("channels", a space's name) or ("rank", a layer's)
@@ -53,8 +53,7 @@ class Builder:
     def _sample(self, progress: Callable[[int, int], object]) -> dict[str, Sampled]:
         layers, structure = self.structure.layers, self.structure
         inputs = {name: node.inputs[0] for name, node in layers.items()}
-        beside: dict[str, list[Array]] = {name: [] for name in structure.beside}
-        wanted = list(dict.fromkeys([*inputs.values(), *structure.beside.values()]))
+        wanted = list(dict.fromkeys(inputs.values()))
         numbers = sum(int(np.prod(structure.couplings.shapes[name])) for name in wanted)
         found: dict[str, list[Array]] = {name: [] for name in layers}
         done = 0
@@ -64,9 +63,6 @@ class Builder:
             done += images
             for name, value in inputs.items():
                 found[name].append(self._sampling.patches(name, values[value]))
-            for name, value in structure.beside.items():
-                beside[name].append(self._sampling.at_places(name, values[value]))
-        self._beside = {name: np.concatenate(parts) for name, parts in beside.items()}
         progress(len(self._rows), len(self._rows))
         sampled = {}
         for name in layers:
@@ -110,8 +106,7 @@ class Builder:
         changed = {}
         for layer in self._readers(state):
             kept = ~np.isin(self.structure.inputs[layer], self.removed(state))
-            x, y = self.sampled[layer]
-            changed[layer] = self._fitted(layer, kept, x[:, kept], y, self._beside.get(layer))
+            changed[layer] = self._fitted(layer, kept, self.sampled[layer].x[:, kept])
         return self._made(state, changed)
 
     def fitted(self, state: State) -> Built:
@@ -123,83 +118,55 @@ class Builder:
         layers = list(structure.layers)
         touched = self._readers(state)
         touched = layers[layers.index(touched[0]) :] if touched else []
-
-        def read(layer: str) -> tuple[str, str | None]:
-            return structure.layers[layer].inputs[0], structure.beside.get(layer)
-
-        for (value, beside), group in groupby(touched, key=read):
-            for layer, x, now in self._sampled_in(state, changed, list(group), value, beside):
-                y, added = self.sampled[layer].y, None
-                if now is not None:
-                    made = ~np.isin(structure.outputs[layer], self.removed(state))
-                    added = np.zeros_like(y)
-                    added[:, made] = now
-                    y = y + np.where(made, self._beside[layer] - added, 0)
-                kept = ~np.isin(structure.inputs[layer], self.removed(state))
-                changed[layer] = self._fitted(layer, kept, x, y, added)
+        for value, group in groupby(touched, key=lambda layer: structure.layers[layer].inputs[0]):
+            layers = list(group)
+            kept = ~np.isin(structure.inputs[layers[0]], self.removed(state))
+            before = self._made(state, changed, [value]).graph
+            for layer, x in self._sampled_in(before, value, layers):
+                changed[layer] = self._fitted(layer, kept, x)
         return self._made(state, changed)
 
     def _sampled_in(
-        self,
-        state: State,
-        changed: Mapping[str, Parameters],
-        layers: Sequence[str],
-        value: str,
-        beside: str | None,
-    ) -> Iterator[tuple[str, Array, Array | None]]:
-        """What some layers that read the same value read in a network as it is by now, and what is
-        added to their results there.
-        """
-        first = any(value == given.name for given in self.structure.graph.inputs)
-        names = [name for name in (None if first else value, beside) if name is not None]
+        self, graph: Graph, value: str, layers: Sequence[str]
+    ) -> Iterator[tuple[str, Array]]:
+        """What some layers that read the same value read in a network that computes it."""
         parts: dict[str, list[Array]] = {layer: [] for layer in layers}
-        added: dict[str, list[Array]] = {layer: [] for layer in layers}
-        if names:
-            graph = self._made(state, changed, names).graph
-            numbers = sum(int(np.prod(self.structure.couplings.shapes[name])) for name in names)
-            for _, values in Runner(graph, numbers).values(self._samples, self._rows, names):
-                for layer in layers:
-                    if not first:
-                        parts[layer].append(self._sampling.patches(layer, values[value]))
-                    if beside is not None:
-                        added[layer].append(self._sampling.at_places(layer, values[beside]))
+        numbers = int(np.prod(self.structure.couplings.shapes[value]))
+        if not graph.nodes:  # an input of the network
+            yield from ((layer, self.sampled[layer].x) for layer in layers)
+            return
+        for _, values in Runner(graph, numbers).values(self._samples, self._rows, [value]):
+            for layer in layers:
+                parts[layer].append(self._sampling.patches(layer, values[value]))
         for layer in layers:
-            x = self.sampled[layer].x if first else np.concatenate(parts.pop(layer))
-            yield layer, x, np.concatenate(added.pop(layer)) if beside is not None else None
+            yield layer, np.concatenate(parts.pop(layer))
 
     def _readers(self, state: State) -> list[str]:
         """Layers that have less to read, in the order in which they run."""
         gone = self.removed(state)
         return [n for n, classes in self.structure.inputs.items() if np.isin(classes, gone).any()]
 
-    def _fitted(
-        self, layer: str, kept: Array, x: Array, y: Array, added: Array | None
-    ) -> Parameters:
-        """Parameters of a layer that reads only some of its channels, x, and should make y of them,
-        to which something is added; all have their place.
-        """
+    def _fitted(self, layer: str, kept: Array, x: Array) -> Parameters:
+        """Parameters of a layer that reads only some of its channels, x; all have their place."""
         node = self.structure.layers[layer]
         w, bias = parameters(self.structure.graph, node)
         groups = node.attrs.get("group", 1)
-        parts = w.reshape(groups, len(w) // groups, w.shape[1], -1)
-        ends = [np.broadcast_to(end, y.shape) for end in self._limits(layer, added)]
-        sides = [np.split(side, groups, axis=-1) for side in (kept, bias, y, *ends)]
-        new = np.zeros(parts.shape, np.float32)
-        biases = []
+        shape = w.shape
+        parts = np.split(w.reshape(len(w), shape[1], -1), groups)
+        mine = np.split(kept, groups)
+        targets = np.split(self.sampled[layer].y, groups, axis=1)
+        news, biases = [], []
         begin = 0
-        for fit, part, keeps, b, target, *limits in zip(new, parts, *sides):
+        for part, keeps, y, b in zip(parts, mine, targets, np.split(bias, groups)):
             terms = x[:, begin : begin + keeps.sum()].reshape(len(x), -1)
             begin += int(keeps.sum())
             flat = part[:, keeps].reshape(len(part), -1)
-            weights, offset = refitted(terms, target, flat, b, (limits[0], limits[1]))
-            fit[:, keeps] = weights.reshape(len(part), -1, part.shape[2])
+            fit, offset = refitted(terms, y, flat, b)
+            new = np.zeros(part.shape, np.float32)
+            new[:, keeps] = fit.reshape(len(part), -1, part.shape[2])
+            news.append(new)
             biases.append(offset)
-        return new.reshape(w.shape), np.concatenate(biases)
-
-    def _limits(self, layer: str, added: Array | None) -> tuple[Array, Array]:
-        """Of results, to which something is added."""
-        low, high = self.structure.limits.get(layer, UNLIMITED)
-        return (np.array(low), np.array(high)) if added is None else (low - added, high - added)
+        return np.concatenate(news).reshape(shape), np.concatenate(biases)
 
     def _made(
         self, state: State, changed: Mapping[str, Parameters], outputs: Sequence[str] = ()

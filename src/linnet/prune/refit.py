@@ -9,7 +9,7 @@ then fitted anew by least squares to the results that the layer had (Luo, Wu, Li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +20,6 @@ from ..graph import Array, Graph, Node
 _LEAST, _MOST = 8192, 16384  # rows, that is places of images, a layer is sampled at
 _MOST_NUMBERS = 1 << 25  # of one layer's samples
 # How much weights like to stay, relative to the mean square of what they are multiplied with.
-UNLIMITED = -np.inf, np.inf
-ROUNDS = 10  # of fits to results beyond a limit
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 
 
@@ -53,13 +51,6 @@ class Sampling:
         random = np.random.default_rng(self._order[layer])
         chosen = random.choice(int(np.prod(sizes)), count, replace=False)
         return np.stack(np.unravel_index(np.sort(chosen), sizes))
-
-    def at_places(self, layer: str, y: Array) -> Array:
-        """Of a value of the same size as a layer's results [rows, channels]."""
-        if y.ndim == 2:
-            return y
-        rows, columns = self._places(layer, y.shape[2:])
-        return y[:, :, rows, columns].swapaxes(1, 2).reshape(-1, y.shape[1])
 
     def patches(self, layer: str, x: Array) -> Array:
         """Of a layer's input, which may have fewer channels than it had: [rows, channels, taps]."""
@@ -137,62 +128,35 @@ def ranking(alike: Array) -> Array:
     return np.array(order)
 
 
-def refitted(
-    x: Array, y: Array, w: Array, bias: Array, limits: tuple[Array | float, Array | float] = UNLIMITED
-) -> tuple[Array, Array]:
+def refitted(x: Array, y: Array, w: Array, bias: Array) -> tuple[Array, Array]:
     """Weights [K, terms] and biases [K] with which x [rows, terms] gives y [rows, K] as well as it
     can, near to what they were: ridge regression of what is missing. How near, the last rows say,
     which are of other images.
-
-    limits: of y; where it is at one, a result beyond is as good. Rows are then fitted again and
-    again, those beyond to what they are (Zhang et al.: Accelerating Very Deep Convolutional
-    Networks, 2015, with the auxiliary variables found exactly).
     """
     missing = y - (x @ w.T + bias)
     begin = len(x) - len(x) // 4
-    errors = []
-    if begin < len(x):
-        squares = _Squares(x[:begin])
-        for ridge in RIDGES:
-            change, offset = squares.with_ridge(ridge)(missing[:begin])
-            errors.append(np.square(missing[begin:] - x[begin:] @ change - offset).sum())
-    fit = _Squares(x).with_ridge(RIDGES[int(np.argmin(errors))] if errors else RIDGES[-1])
-    change, offset = fit(missing)
-    low, high = limits
-    at_low, at_high = y <= low, y >= high
-    for _ in range(ROUNDS if at_low.any() or at_high.any() else 0):
-        further = x @ change + offset - missing  # than y
-        further[(at_low & (further > 0)) | (at_high & (further < 0))] = 0
-        further[~(at_low | at_high)] = 0
-        change, offset = fit(missing + further)
+    errors = [
+        float(np.square(missing[begin:] - x[begin:] @ change - offset).sum())
+        for change, offset in _ridges(x[:begin], missing[:begin], RIDGES)
+    ]
+    ridge = RIDGES[int(np.argmin(errors))] if begin < len(x) else RIDGES[-1]
+    ((change, offset),) = _ridges(x, missing, (ridge,))
     return w + change.T, bias + offset
 
 
-class _Squares:
-    """Least squares of x [rows, terms]."""
-
-    def __init__(self, x: Array) -> None:
-        self._middle = x.mean(axis=0)
-        self._x = x - self._middle
-        self._few = x.shape[1] <= len(x)
-        gram = self._x.T @ self._x if self._few else self._x @ self._x.T
-        self._gram = gram.astype(np.float64)
-        self._scale = max(float(np.trace(self._gram)) / max(x.shape[1], 1), 1e-30)
-
-    def with_ridge(self, ridge: float) -> Callable[[Array], tuple[Array, Array]]:
-        """What solves for y [rows, K]: the solution [terms, K], and what to add to results [K]."""
-        inverse = np.linalg.inv(self._gram + ridge * self._scale * np.eye(len(self._gram)))
-
-        def solve(y: Array) -> tuple[Array, Array]:
-            offset = y.mean(axis=0)
-            centred = y - offset
-            if self._few:
-                change = inverse @ (self._x.T @ centred)
-            else:
-                change = self._x.T @ (inverse @ centred)
-            return change.astype(np.float32), (offset - self._middle @ change).astype(np.float32)
-
-        return solve
+def _ridges(x: Array, y: Array, ridges: Sequence[float]) -> Iterator[tuple[Array, Array]]:
+    """Of each the solution [terms, K], and what to add to results [K]."""
+    middle, offset = x.mean(axis=0), y.mean(axis=0)
+    centred, targets = x - middle, y - offset
+    rows, terms = centred.shape
+    few = terms <= rows
+    gram = (centred.T @ centred if few else centred @ centred.T).astype(np.float64)
+    right = (centred.T @ targets if few else targets).astype(np.float64)
+    scale = max(float(np.trace(gram)) / max(terms, 1), 1e-30)
+    for ridge in ridges:
+        solved = np.linalg.solve(gram + ridge * scale * np.eye(len(gram)), right)
+        change = solved if few else centred.T @ solved
+        yield change, offset - middle @ change
 
 
 def principal(y: Array) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ single layers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -47,9 +47,6 @@ class Structure:
         if not self.spaces and not self.splits:
             raise ValueError(f"{graph.source or graph.name}: there are no channels to remove")
         self.owners = self._owners()
-        self.beside: dict[str, str] = {}
-        self.limits: dict[str, tuple[float, float]] = {}
-        self._follow()
 
     def _is_layer(self, node: Node) -> bool:
         """Whether it mixes channels, by numbers that can be fitted anew."""
@@ -102,48 +99,6 @@ class Structure:
             followed.update(dict.fromkeys(node.outputs, owner))
         first = next(iter(self.layers), "")
         return {name: owner or first for name, owner in owners.items()}
-
-    def _follow(self) -> None:
-        """What becomes of a layer's results: `beside`, the value that they are added to, if layers
-        before make it; `limits`, between which the results, or those sums, make a difference.
-        """
-        order = {name: number for number, name in enumerate(self.layers)}
-        readers: dict[str, list[Node | None]] = {name: [None] for name in self.graph.outputs}
-        for node in self.graph.nodes:
-            for name in node.inputs:
-                readers.setdefault(name, []).append(node)
-        last: dict[str, int] = {}  # of each value the last layer that it comes from
-        for node in self.graph.nodes:
-            before = [last.get(name, -1) for name in node.inputs]
-            last.update(dict.fromkeys(node.outputs, max([order.get(node.name, -1), *before])))
-        for name, node in self.layers.items():
-            value, (reader, *others) = node.outputs[0], readers[node.outputs[0]]
-            if reader is not None and not others and reader.op == "Add":
-                (other,) = (n for n in reader.inputs if n != value) or (value,)
-                same = self.couplings.shapes.get(other) == self.couplings.shapes[value]
-                if same and last.get(other, len(order)) < order[name]:
-                    self.beside[name] = other
-                    value = reader.outputs[0]
-            self._limit(name, value, readers)
-
-    def _limit(
-        self, layer: str, value: str, readers: Mapping[str, Sequence[Node | None]]
-    ) -> None:
-        while True:
-            reader = readers[value][0] if len(readers.get(value, ())) == 1 else None
-            if reader is None or reader.op not in ("MaxPool", "Relu", "Clip"):
-                return
-            if reader.op != "MaxPool":
-                constants = self.graph.initializers
-                ends = [float(constants[n]) if n else math.nan for n in reader.inputs[1:]]
-                low, high, *_ = [*ends, math.nan, math.nan]
-                low = 0.0 if reader.op == "Relu" else low
-                self.limits[layer] = (
-                    -math.inf if math.isnan(low) else low,
-                    math.inf if math.isnan(high) else high,
-                )
-                return
-            value = reader.outputs[0]
 
     def shares(self, layer: str, widths: Mapping[str, int]) -> tuple[float, float]:
         """Of a layer's input and results the share of channels that stay."""
