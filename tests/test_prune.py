@@ -14,8 +14,8 @@ import linnet
 from linnet import _core, cli, core, passes
 from linnet.formats import onnx_write
 from linnet.graph import Graph, Node, Value
-from linnet.prune import Smaller, prune, shrink
-from linnet.prune.build import Builder
+from linnet.prune import Smaller, Work, prune, shrink
+from linnet.prune.build import Builder, Item
 from linnet.prune.refit import Sampling, contributions, principal, ranking, refitted
 from linnet.prune.spaces import Structure
 from linnet.quantize.costs import Make, Written
@@ -250,6 +250,24 @@ def test_so_many_times_as_fast():
     assert found.passed and 2 <= found.gain < 3
     both = found_within(speed_up=2.0, max_loss=1e-6)
     assert not both.passed and "FAILED" in both.lines()[-1]
+
+
+def test_by_a_factor_no_more_is_cut_than_that_takes():
+    graph = redundant()
+    work = Work(graph, inputs(graph), Weights, "rms", lambda what, done, total: None)
+    chooser = work.chooser
+
+    def cost(state: Mapping[Item, int]) -> float:
+        return chooser.meter.whole([chooser.builder.cut_only(state)])[0]
+
+    whole, spared = cost(chooser.chain[0]), 0
+    for factor in (1.3, 1.7, 2.2):
+        state = chooser.faster(factor)
+        first = next(s for s in chooser.chain if cost(s) <= whole / factor)
+        assert cost(first) <= cost(state) <= whole / factor
+        assert all(level <= first[item] for item, level in state.items())
+        spared += state != first
+    assert spared
 
 
 def test_what_cannot_be_cut():
