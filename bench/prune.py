@@ -3,13 +3,14 @@
     pip install scikit-image scikit-learn
     python bench/prune.py dead                   random networks without channels that do nothing
     python bench/prune.py digits                 `prune` and `shrink` on scikit-learn's digits
-    python bench/prune.py curve MODEL [WEIGHTS]  a classifier, crops of scikit-image's pictures
+    python bench/prune.py curve MODEL [WEIGHTS]  a classifier, crops of scikit-image's pictures and,
+                                                 with --pictures, of those in a folder
 
 Digits and crops are cross-validated as by quantize.py: each part is held out while the others fit,
 crops parted by the picture they are from. Of digits a loss is a right answer that is lost. Of crops
-there are the answers that change, and rms, the differences of the outputs, and of what a softmax
-makes them of, relative to these: with weights fitted and, of the same channels, as they were.
-Intervals are of 95 %, over pictures.
+there are the answers that change, and rms, the differences relative to the values, of logits and of
+outputs: with weights fitted and, of the same channels, as they were. Intervals are of 95 %, over
+pictures.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def on_digits(args: argparse.Namespace) -> int:
 
 
 def outputs(graph: Graph, data: Inputs, rows: Array) -> Array:
-    """What a softmax reads, and the output, which may be the same [n, 2, numbers], of some."""
+    """Logits and outputs, which may be the same [n, 2, numbers], of some inputs."""
     everything = samples_of(graph, data, np.arange(len(data.x)))
     names = [*before_softmax(graph, graph.outputs[-1:]), graph.outputs[-1]]
     found = Runner(graph).all(everything, np.flatnonzero(rows).tolist(), list(dict.fromkeys(names)))
@@ -213,7 +214,7 @@ def curve(args: argparse.Namespace) -> int:
             print(
                 f"{np.mean(gains[factor]):.2f} times faster (asked for {factor:g}), "
                 f"{'fitted' if fitted else 'weights as they were'}: agreement {texts[0]}, rms "
-                f"before softmax {texts[1]}, of outputs {texts[2]}"
+                f"of logits {texts[1]}, of outputs {texts[2]}"
             )
         print(
             "  of the losses are left",
