@@ -40,12 +40,13 @@ aarch64_packages := ccache g++-aarch64-linux-gnu qemu-user
 aarch64_openblas := TARGET=CORTEXA53
 aarch64_largest := 4
 
-# OpenBLAS takes CPUs newer than itself for old ones, so cpp/backends/dynlib.cpp names one of these cores before it loads it.
+# A wheel is for any x86-64, so OpenBLAS chooses its kernels while it loads: AVX-512, AVX2, or the SSE3 that it always adds.
+# What these share is for the oldest: without TARGET it would be for the CPU of whoever builds, with bytes of its own.
 x86_64_debian := amd64
 x86_64_triplet := x86_64-linux-gnu
 x86_64_machine := x86_64
 x86_64_packages := ccache g++
-x86_64_openblas := DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
+x86_64_openblas := TARGET=PRESCOTT DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
 x86_64_largest := 16
 
 .PHONY: wheels check-wheels check-armhf check-aarch64 check-x86_64 armhf aarch64 x86_64 sdist sdist-armhf

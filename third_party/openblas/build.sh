@@ -6,7 +6,7 @@
 # export the single-precision interface alone, and so can live in one process with any other OpenBLAS. They are linked
 # against SYSROOT ("" for the host), whose libc is the oldest they will run on.
 #   build.sh out arm-linux-gnueabihf-gcc sysroot TARGET=ARMV7
-#   build.sh out gcc "" DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
+#   build.sh out gcc "" TARGET=PRESCOTT DYNAMIC_ARCH=1 "DYNAMIC_LIST=HASWELL SKYLAKEX"
 # A build cut short goes on with the flavour it was at. OUT/source is taken as it is if it is there.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")

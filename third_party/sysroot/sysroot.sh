@@ -18,8 +18,10 @@ for deb in "$apt"/cache/archives/*.deb; do
   dpkg-deb --fsys-tarfile "$deb" |
     tar -x -C "$dir" --keep-directory-symlink --no-same-owner --exclude='./usr/share/'{doc,man,locale}
 done
-# From trixie on libc is in /usr/lib, and the link that leads there comes with no package of these.
-[ -e "$dir/lib" ] || ln -s usr/lib "$dir/lib"
+# From trixie on libc is in /usr, and the links that lead there come with no package of these.
+for lib in lib lib64; do
+  [ -e "$dir/$lib" ] || [ ! -e "$dir/usr/$lib" ] || ln -s "usr/$lib" "$dir/$lib"
+done
 # Absolute links would lead out of the folder, and maintainer scripts, which never ran, make the links to the BLAS.
 find "$dir" -type l -lname '/*' | while read -r link; do
   ln -sfn "$(realpath -m --relative-to="$(dirname "$link")" "$dir$(readlink "$link")")" "$link"
