@@ -12,6 +12,7 @@ from typing import Any
 from .. import digits
 from ..compare import report
 from ..compare.bench import Protocol, Row
+from ..compare.backends import parts
 from ..compare.chart import Chart
 from ..compare.environments import missing, set_up
 from ..compare.machine import describe
@@ -26,7 +27,7 @@ from ..compare.run import (
     measure,
     say,
 )
-from ..compare.runtimes import cache_folder, parts
+from ..compare.runtimes import cache_folder
 from ..text import listed, short
 from .options import add_interval, add_max_regression, add_outputs, count, counts, positive, size
 

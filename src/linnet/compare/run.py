@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,11 @@ from .. import _core, digits
 from ..graph import Graph
 from ..model import canonical
 from . import network, report
+from .backends import on_backends
 from .bench import Bench, Journal, Protocol, Row
 from .environments import missing
 from .processes import scratch_folder
-from .runtimes import cache_folder, runtimes
+from .runtimes import Runtime, cache_folder, runtimes
 
 STUDY_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STUDY_PASSES = 100
@@ -35,10 +36,23 @@ IMAGES = 37  # different ones, repeated in larger batches
 
 def all_rows() -> dict[str, Row]:
     """A row for every configuration of every runtime, by name."""
+    return _rows(lambda runtime: runtime.configurations)
+
+
+def matrix_rows() -> dict[str, Row]:
+    """A row for every framework that takes a BLAS on every back-end, and on what is its own."""
+    return _rows(
+        lambda runtime: {**on_backends(runtime), **runtime.configurations}
+        if runtime.on_blas
+        else {}
+    )
+
+
+def _rows(named: Callable[[Runtime], Mapping[str, Mapping[str, Any]]]) -> dict[str, Row]:
     return {
         name: Row(name, runtime, settings)
         for runtime in runtimes().values()
-        for name, settings in runtime.configurations.items()
+        for name, settings in named(runtime).items()
     }
 
 

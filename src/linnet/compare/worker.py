@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 POOL_BYTES = 64 << 20  # different inputs prepared ahead: enough not to repeat, few enough for a Pi
-LIBRARIES = re.compile(r"/lib[^/]*(blas|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I)
+LIBRARIES = re.compile(r"/lib[^/]*(blas|atlas|blis|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I)
 
 
 class Node(NamedTuple):

@@ -1,4 +1,4 @@
-"""Stock Caffe 1.0: Debian 11's own packages, unpacked, computing with either flavour of OpenBLAS.
+"""Stock Caffe 1.0: Debian 11's own packages, unpacked, computing with any BLAS.
 
 Caffe is built from the network's data: a prototxt and the weights put into its blobs. Pooling takes
 `round_mode`, which this build (git of August 2018) has, so a floor-mode pool needs no cropping.
@@ -23,25 +23,28 @@ ENVIRONMENT = {
     "python": "python3.9",
     "import": "caffe",
 }
+ON_BLAS: dict[str, Any] = {
+    "what": "Caffe 1.0",
+    "on_pi": "the same packages for armhf and arm64",
+}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "caffe-openblas": {
+        **ON_BLAS,
         "what": "Caffe 1.0 on OpenBLAS as it is; the study's A",
-        "on_pi": "the same packages for armhf and arm64",
-        "borrows": ("openblas", "liblinnet-openblas-master.so"),
+        "blas": "openblas",
     },
     "caffe-openblas-dl": {
+        **ON_BLAS,
         "what": "Caffe 1.0 on the equivalent of optimized_for_deeplearning; the study's B",
-        "on_pi": "the same packages for armhf and arm64",
-        "borrows": ("openblas", "liblinnet-openblas-dl.so"),
+        "blas": "openblas-dl",
     },
 }
 
 
 class Adapter:
-    library = "OpenBLAS"
-
     def __init__(self, caffe: Any, threads: int, options: dict[str, Any]) -> None:
-        self.caffe = caffe  # OPENBLAS_NUM_THREADS is its only knob
+        self.caffe = caffe  # its BLAS's variable for the number of threads is its only knob
+        self.library = os.path.basename(options["borrowed"])
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         blobs = {network.input: "x"}

@@ -1,6 +1,6 @@
-"""MXNet 1.9.1 (the last release) on either flavour of OpenBLAS, as in 2017, or with its oneDNN.
+"""MXNet 1.9.1 (the last release) on any BLAS, as in 2017, or with its oneDNN.
 
-The flavour's functions take the place of those in the wheel's libopenblas.so.0, which stays for
+The BLAS's functions take the place of those in the wheel's libopenblas.so.0, which stays for
 LAPACK, that MXNet asks for but a network does not use.
 
 NumPy must be older than 1.24: MXNet uses `numpy.bool`. The wheel is py3-none: any Python 3 will do.
@@ -8,6 +8,7 @@ NumPy must be older than 1.24: MXNet uses `numpy.bool`. The wheel is py3-none: a
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
@@ -22,33 +23,30 @@ ENVIRONMENT = {
 OFF = {"MXNET_ONEDNN_ENABLED": "0", "MXNET_MKLDNN_ENABLED": "0"}
 ON = {"MXNET_ONEDNN_ENABLED": "1", "MXNET_MKLDNN_ENABLED": "1"}
 PI = "the same wheel on a 64-bit system; none for 32 bits"
+ON_BLAS: dict[str, Any] = {"what": "MXNet 1.9.1", "on_pi": PI, "env": OFF}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "mxnet-openblas": {
+        **ON_BLAS,
         "what": "MXNet 1.9.1 on OpenBLAS as it is; the study's E",
-        "on_pi": PI,
-        "env": OFF,
-        "library": "OpenBLAS",
-        "borrows": ("openblas", "liblinnet-openblas-master.so"),
+        "blas": "openblas",
     },
     "mxnet-openblas-dl": {
+        **ON_BLAS,
         "what": "MXNet 1.9.1 on the equivalent of optimized_for_deeplearning; the study's F",
-        "on_pi": PI,
-        "env": OFF,
-        "library": "OpenBLAS",
-        "borrows": ("openblas", "liblinnet-openblas-dl.so"),
+        "blas": "openblas-dl",
     },
     "mxnet-onednn": {
         "what": "MXNet 1.9.1 with oneDNN, as its wheel runs by itself",
         "on_pi": PI,
         "env": ON,
-        "library": "oneDNN",
     },
 }
 
 
 class Adapter:
     def __init__(self, mxnet: Any, threads: int, options: dict[str, Any]) -> None:
-        self.mx, self.library = mxnet, options["library"]  # its threads are OMP_NUM_THREADS
+        self.mx = mxnet  # its threads are OMP_NUM_THREADS
+        self.library = os.path.basename(options.get("borrowed", "oneDNN"))
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         mx = self.mx

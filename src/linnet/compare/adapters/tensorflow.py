@@ -21,6 +21,11 @@ ENVIRONMENT = {
     "bits": 64,
 }
 PI = "the same on a 64-bit system; no full TensorFlow for 32 bits"
+ON_BLAS: dict[str, Any] = {
+    "what": "TensorFlow",
+    "on_pi": PI,
+    "impossible": "TensorFlow calls no BLAS: Eigen and oneDNN are compiled into it",
+}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "tf-vanilla": {
         "what": "TensorFlow without oneDNN, graph mode; an analogue of the study's C (-Os)",
