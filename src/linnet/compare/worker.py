@@ -7,7 +7,8 @@ arrays travel as .npy files. What a runtime prints goes to stderr, which the par
 
 Requests, in order: `start` (import), `load` (build the network, first call), `run` (timed calls,
 any number of times), `accuracy` (of images with known answers, if there are any), `logits` (build
-it up to the logits, for verification). The end of stdin ends the process.
+it up to the logits, for verification). Instead of `load`, `write` writes it as files of the
+runtime's own format. The end of stdin ends the process.
 """
 
 from __future__ import annotations
@@ -214,6 +215,11 @@ class Cell:
             "first_call_s": done - built,
             "libraries": mapped_libraries(self.borrowed),
         }
+
+    def write(self, network: str, files: list[str]) -> dict[str, Any]:
+        """Write the network, for one image at a time, as the runtime's own `files`."""
+        self.adapter.write(Network(network, "network"), files)
+        return {}
 
     def accuracy(self, images: str, labels: str) -> dict[str, Any]:
         """The fraction of images whose largest output is at their label."""

@@ -45,7 +45,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 # the union of options, and the options' fields in the order of their slots.
 FLOAT32, INT32 = 0, 2
 SIGNATURE, INPUT = "serving_default", "x"
-VALID = 1
+SAME, VALID = 0, 1
 ACTIVATION = ("Int8", "activation")
 STRIDES = (("Int8", "padding"), ("Int32", "stride_w"), ("Int32", "stride_h"))
 DILATIONS = (("Int32", "dilation_w"), ("Int32", "dilation_h"))
@@ -54,9 +54,14 @@ REDUCER = (27, (("Bool", "keep_dims"),))
 OPERATORS: dict[str, tuple[int, tuple[int, tuple[tuple[str, str], ...]]]] = {
     "ADD": (0, (11, (ACTIVATION,))),
     "AVERAGE_POOL_2D": (1, POOL),
+    "CONCATENATION": (2, (10, (("Int32", "axis"), ACTIVATION))),
     "CONV_2D": (3, (1, (*STRIDES, ACTIVATION, *DILATIONS))),
     "DEPTHWISE_CONV_2D": (4, (2, (*STRIDES, ("Int32", "multiplier"), ACTIVATION, *DILATIONS))),
     "FULLY_CONNECTED": (9, (8, (ACTIVATION,))),
+    "LOCAL_RESPONSE_NORMALIZATION": (
+        13,
+        (13, (("Int32", "radius"), *(("Float32", name) for name in ("bias", "alpha", "beta")))),
+    ),
     "MAX_POOL_2D": (17, POOL),
     "RELU": (19, (0, ())),
     "RESHAPE": (22, (17, ())),
@@ -95,6 +100,10 @@ class Adapter:
             return y.transpose(0, 3, 1, 2) if images else y
 
         return call
+
+    def write(self, network: Network, files: list[str]) -> None:
+        with open(files[0], "wb") as file:
+            file.write(Writer(network, 1).finish())
 
     def quantized(self, content: bytes, images: Any, batch: int) -> bytes:
         """A model for `batch` images with 8-bit integers inside, as LiteRT's guide has it."""
@@ -261,6 +270,15 @@ class Writer:
             if other in self.order:
                 raise ValueError(f"{result}: the LiteRT adapter has no Add of a flattened image")
             self.emit("ADD", [x, second], y, **fused)
+        elif node.op == "LRN" and node.attrs["size"] % 2:
+            attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **node.attrs}
+            fields = {name: attrs[name] for name in ("bias", "beta")}
+            fields["alpha"] = attrs["alpha"] / attrs["size"]
+            self.emit("LOCAL_RESPONSE_NORMALIZATION", [x], y, radius=attrs["size"] // 2, **fields)
+        elif node.op == "Concat" and not any(v in self.order for v in node.inputs):
+            rank, axis = len(self.network.shapes[result]) + 1, node.attrs["axis"]
+            inputs = [self.tensors[v] for v in node.inputs]
+            self.emit("CONCATENATION", inputs, y, axis=[0, 3, 1, 2][axis] if rank == 4 else axis)
         elif node.op == "Softmax" and len(self.network.shapes[result]) == 1:
             self.emit("SOFTMAX", [x], y, beta=1.0)
         elif node.op in ("Flatten", "Reshape") and len(self.network.shapes[result]) == 1:
@@ -316,14 +334,18 @@ class Writer:
         for i, (begin, end) in enumerate(((top, bottom), (left, right))):
             reach = (out[i] - 1) * strides[i] + kernel[i]  # ceil mode looks beyond the padding
             pads.append([begin, max(end, reach - begin - shape[i])])
-        average = node.op == "AveragePool"
+        average, padding = node.op == "AveragePool", VALID
+        same = all(o == -(-i // s) and end <= 1 for o, i, s, (_, end) in zip(out, shape, strides, pads))
+        if average and same and not any((top, left, bottom, right)):
+            # Ceil mode: of windows that look beyond the image, what is in it counts, as in LiteRT.
+            pads, padding = [[0, 0], [0, 0]], SAME
         if dilations != [1, 1] or (average and any(map(any, pads))):
             raise ValueError(f"{node.outputs[0]}: the LiteRT adapter has no {node.op} like this")
         self.emit(
             "AVERAGE_POOL_2D" if average else "MAX_POOL_2D",
             [self.padded(x, pads, float(numpy.finfo(numpy.float32).min))],
             y,
-            padding=VALID,
+            padding=padding,
             stride_h=strides[0],
             stride_w=strides[1],
             filter_h=kernel[0],

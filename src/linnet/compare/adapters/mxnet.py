@@ -49,9 +49,31 @@ class Adapter:
         self.library = os.path.basename(options.get("borrowed", "oneDNN"))
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
-        mx = self.mx
-        values = {network.input: mx.sym.var("x")}
-        arrays = {}
+        output, arrays = self.translated(network)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        shapes["x"] = (batch, *network.shapes[network.input])
+        bound = output.simple_bind(self.mx.cpu(), grad_req="null", **shapes)
+        for name, array in arrays.items():
+            bound.arg_dict[name][:] = array
+        data = bound.arg_dict["x"]
+
+        def call(x: Any) -> Any:
+            data[:] = x
+            return bound.forward(is_train=False)[0].asnumpy()
+
+        return call
+
+    def write(self, network: Network, files: list[str]) -> None:
+        symbol_file, weights = files
+        output, arrays = self.translated(network)
+        output.save(symbol_file)
+        nd = self.mx.nd
+        nd.save(weights, {f"arg:{name}": nd.array(array) for name, array in arrays.items()})
+
+    def translated(self, network: Network) -> tuple[Any, dict[str, Any]]:
+        """The output's symbol, and the weights that it reads by name."""
+        mx, arrays = self.mx, {}
+        values = {network.input: mx.sym.var("x", shape=(1, *network.shapes[network.input]))}
         for i, name in enumerate(network.weights):
             values[name], arrays[f"w{i}"] = mx.sym.var(f"w{i}"), network.weights[name]
         for node in network.nodes:
@@ -60,19 +82,7 @@ class Adapter:
             )
         output = values[network.output]
         used = set(output.list_arguments())
-        shapes = {name: array.shape for name, array in arrays.items() if name in used}
-        shapes["x"] = (batch, *network.shapes[network.input])
-        bound = output.simple_bind(mx.cpu(), grad_req="null", **shapes)
-        for name in shapes:
-            if name != "x":
-                bound.arg_dict[name][:] = arrays[name]
-        data = bound.arg_dict["x"]
-
-        def call(x: Any) -> Any:
-            data[:] = x
-            return bound.forward(is_train=False)[0].asnumpy()
-
-        return call
+        return output, {name: array for name, array in arrays.items() if name in used}
 
 
 def symbol(sym: Any, network: Network, node: Node, inputs: list[Any]) -> Any:
@@ -109,6 +119,17 @@ def symbol(sym: Any, network: Network, node: Node, inputs: list[Any]) -> Any:
     if node.op == "Gemm":
         outputs = network.weights[node.inputs[1]].shape[0]
         return sym.FullyConnected(*inputs, num_hidden=outputs, no_bias=len(inputs) < 3)
+    if node.op == "LRN":
+        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **attrs}
+        return sym.LRN(
+            *inputs,
+            nsize=attrs["size"],
+            alpha=attrs["alpha"],
+            beta=attrs["beta"],
+            knorm=attrs["bias"],
+        )
+    if node.op == "Concat":
+        return sym.concat(*inputs, dim=attrs["axis"])
     if node.op == "Relu":
         return sym.Activation(*inputs, act_type="relu")
     if node.op == "Add":

@@ -85,6 +85,13 @@ def apply(
         return torch.mean(x, (2, 3), keepdim=True)
     if node.op == "Gemm":
         return functions.linear(x, *inputs[1:])
+    if node.op == "LRN":
+        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **attrs}
+        return functions.local_response_norm(
+            x, attrs["size"], attrs["alpha"], attrs["beta"], attrs["bias"]
+        )
+    if node.op == "Concat":
+        return torch.cat(inputs, attrs["axis"])
     if node.op == "Relu":
         return functions.relu(x)
     if node.op == "Add":
