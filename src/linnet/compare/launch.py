@@ -14,7 +14,19 @@ from .cores import openblas_core
 from .processes import SetupError, call, scratch_folder
 from .runtimes import RESERVED, Runtime
 
-STALE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "KMP_", "TF_", "MXNET_", "GLOG_")
+STALE = (
+    "PYTHON",
+    "LD_",
+    "OMP_",
+    "OPENBLAS_",
+    "GOTO_",
+    "MKL_",
+    "BLIS_",
+    "KMP_",
+    "TF_",
+    "MXNET_",
+    "GLOG_",
+)
 
 
 class Launch(NamedTuple):

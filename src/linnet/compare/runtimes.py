@@ -13,7 +13,7 @@ from typing import Any
 
 Say = Callable[[str], None]  # told what goes on
 ADAPTERS = Path(__file__).parent / "adapters"
-RESERVED = ("what", "on_pi", "env", "int8", "blas", "borrows", "unless", "impossible")
+RESERVED = ("what", "on_pi", "env", "int8", "blas", "borrows", "unless", "own", "impossible")
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Runtime:
     """One adapter file: its name, where it is and the environment it asks for.
 
     environment["kind"] is "here" (this interpreter), "venv" ("packages" for pip) or "debian"
-    ("packages" of "suite", run by its "python"); "import" names the module if it is not the file's;
+    ("packages" of "suite", run by its "python"); "import" names the module if it is not the file's,
     "" if there is none, as in environments of libraries; "bits": 64 and "machine" say that there is
-    nothing to install on a 32-bit system, or on another machine. A configuration is a set of options
-    for the adapter, except for these keys:
+    nothing to install on a 32-bit system, or on another machine. A configuration is a set of
+    options for the adapter, except for these keys:
 
     what, on_pi: one line each: what the row is, and what it is on a Raspberry Pi.
     int8: if it runs the network in int8: "linnet" on the ONNX file that linnet made
@@ -33,8 +33,9 @@ class Runtime:
     blas: the back-end (backends.py) it computes with. The adapter gets the library's file as
         options["borrowed"]; in a process of another kind than "here" it is loaded first, so that
         the functions it exports replace all others of their names.
-    borrows: (name of another runtime, pattern of a file in its folder), a library to take like that.
+    borrows: (name of another runtime, pattern of a file in its folder), a library to take so.
     unless: an environment variable in whose presence nothing is borrowed.
+    own: what it computes with in a matrix beside the back-ends, if it is to be there.
     impossible: why there is no such thing.
 
     on_blas: what its configurations on any back-end have in common; empty if there are none.

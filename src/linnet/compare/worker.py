@@ -28,7 +28,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 POOL_BYTES = 64 << 20  # different inputs prepared ahead: enough not to repeat, few enough for a Pi
-LIBRARIES = re.compile(r"/lib[^/]*(blas|atlas|blis|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I)
+LIBRARIES = re.compile(
+    r"/lib[^/]*(blas|atlas|blis|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I
+)
 
 
 class Node(NamedTuple):
@@ -136,10 +138,14 @@ def check_borrowed(path: str) -> None:
 
 
 def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
-    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config."""
+    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config; and
+    which of them is the one that was borrowed.
+    """
     paths = {path for _, _, path in mappings()}
     found = []
-    for path in sorted(p for p in paths if LIBRARIES.search(p) or p == borrowed):
+    for path in sorted(
+        p for p in paths if LIBRARIES.search(p) or (borrowed and p == os.path.realpath(borrowed))
+    ):
         if "numpy" in path:
             continue
         digest = hashlib.sha256()
@@ -150,6 +156,8 @@ def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
         except OSError:
             continue
         entry = {"path": path, "sha256": digest.hexdigest()}
+        if borrowed and path == os.path.realpath(borrowed):
+            entry["borrowed"] = "yes"
         library = ctypes.CDLL(path)
         for key in ("corename", "config"):
             query = getattr(library, "openblas_get_" + key, None)

@@ -17,7 +17,11 @@ ON_BLAS: dict[str, Any] = {
     "algorithm": "im2col-openblas",
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "linnet": {"what": "linnet, the fastest algorithm for each layer", "on_pi": ON_PI},
+    "linnet": {
+        "what": "linnet, the fastest algorithm for each layer",
+        "on_pi": ON_PI,
+        "own": "its kernels",
+    },
     "linnet-int8": {
         "what": "linnet, every layer in int8 that can be",
         "on_pi": ON_PI,
@@ -58,6 +62,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "what": "linnet, convolutions by the NNPACK in PyTorch, or the one LINNET_NNPACK names",
         "on_pi": "32 bits: LINNET_NNPACK must name one",
         "algorithm": "nnpack",
+        "own": "NNPACK",
         "borrows": ("torch", "venv/lib/python*/site-packages/torch/lib/libtorch_cpu.so"),
         "unless": "LINNET_NNPACK",
     },

@@ -284,8 +284,9 @@ class Writer:
         elif node.op in ("Flatten", "Reshape") and len(self.network.shapes[result]) == 1:
             shape = [self.batch, *self.network.shapes[result]]
             self.emit("RESHAPE", [x, self.constant(shape, INT32)], y)
-            if len(self.network.shapes[node.inputs[0]]) == 3:
-                self.order[result] = self.network.shapes[node.inputs[0]]
+            image = self.network.shapes[node.inputs[0]]
+            if len(image) == 3 and image[1] * image[2] > 1:  # of one pixel both orders are alike
+                self.order[result] = image
         else:
             raise ValueError(f"{result}: the LiteRT adapter has no {node.op} like this")
 
@@ -335,9 +336,7 @@ class Writer:
             reach = (out[i] - 1) * strides[i] + kernel[i]  # ceil mode looks beyond the padding
             pads.append([begin, max(end, reach - begin - shape[i])])
         average, padding = node.op == "AveragePool", VALID
-        same = all(o == -(-i // s) and end <= 1 for o, i, s, (_, end) in zip(out, shape, strides, pads))
-        if average and same and not any((top, left, bottom, right)):
-            # Ceil mode: of windows that look beyond the image, what is in it counts, as in LiteRT.
+        if pads_itself(shape, out, strides, pads) and not (average and any((bottom, right))):
             pads, padding = [[0, 0], [0, 0]], SAME
         if dilations != [1, 1] or (average and any(map(any, pads))):
             raise ValueError(f"{node.outputs[0]}: the LiteRT adapter has no {node.op} like this")
@@ -351,3 +350,11 @@ class Writer:
             filter_h=kernel[0],
             filter_w=kernel[1],
         )
+
+
+def pads_itself(
+    shape: list[int], out: list[int], strides: list[int], pads: list[list[int]]
+) -> bool:
+    """Whether padding SAME is this: a row and a column at the end at most, which count nowhere."""
+    sizes = zip(shape, out, strides, pads)
+    return all(o == -(-i // s) and not begin and end <= 1 for i, o, s, (begin, end) in sizes)
