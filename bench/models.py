@@ -3,8 +3,8 @@
     python bench/models.py FOLDER [NAME ...]            writes them, or those named, as ONNX files
     python bench/models.py FOLDER --matrix              those that `make matrix` runs
         --formats onnx,caffe,mxnet,tensorflow,tflite    in other formats too, by the runtimes
-                                                        themselves (`--setup` installs them)
-        --check                                         only compares what is there with the networks
+                                                        themselves; `--setup` installs them
+        --check                                         only compares what is there
 
 Weights are scaled so that values neither vanish nor explode, and are the same every time.
 """

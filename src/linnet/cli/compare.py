@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtimes",
         type=_names,
         metavar="A,B",
-        help=f"of: {', '.join(_known())} (default: all whose name says no other BLAS than OpenBLAS)",
+        help=f"of: {', '.join(_known())} (default: all that --list says)",
     )
     add(
         "--batches",
@@ -219,7 +219,9 @@ def _measure(
         for i, model in enumerate(models):
             part = progress.part(i, len(models), f"{model.name}, ") if args.matrix else progress
             try:
-                runs += measure(model, _protocols(args), rows, unfinished, part, count_)
+                runs += measure(
+                    model, _protocols(args), rows, unfinished, progress=part, count=count_
+                )
             finally:
                 progress.end()
     return [{**run, "matrix": True} for run in runs] if args.matrix else runs

@@ -147,7 +147,7 @@ def plan(graph: Graph, protocols: Sequence[Protocol], rows: Sequence[Row], image
                 if missing(row.runtime, row.settings):
                     impossible += 1
                     continue
-                name = row.settings.get("blas", row.settings.get("own", ""))
+                name = row.settings.get("blas", row.settings.get("kernels", ""))
                 call = batch * work / (rate * SPEED.get(name, OTHERS))
                 timed = min(max(LEAST * call, min(protocol.passes * call, protocol.seconds)), 600)
                 seconds += START.get(row.runtime.name, 2.0) + 4 * call + max(timed, protocol.least)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from ..text import count
 from .heat import heat_map
 from .matrix import Entry, entries, reasons, verdict
 from .page import STYLE
@@ -20,11 +21,13 @@ def as_html(runs: Sequence[Data]) -> str:
     good = "good" if all(run["conditions"]["valid"] for run in runs) else "bad"
     lines = [f'<p class="{good}">{_text(line)}</p>' for line in verdict(runs).splitlines()]
     machine = runs[0]["machine"]
-    about = ", ".join(str(machine[key]) for key in ("cpu", "cores", "system"))
+    about = f"{machine['cpu']}, {count(machine['cores'], 'core')}, {machine['system']}"
     notes = "".join(f"<li>{_text(reason)}</li>" for reason in reasons(runs))
     body = [
         "<h1>linnet compare --matrix</h1>",
-        f"<section><h2>{_text(about)} CPUs, {_text(runs[0]['date'])}</h2>{''.join(lines)}</section>",
+        f"<section><h2>{_text(about)}, {_text(runs[0]['date'])}</h2>",
+        *lines,
+        "</section>",
         f'<figure class="wide">{heat_map(runs).svg()}</figure>',
         f"<section><h2>Cells</h2>{_filters(every)}{_table(every)}</section>",
         f"<section><h2>Why others have no time</h2><ul>{notes}</ul></section>",

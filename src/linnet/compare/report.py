@@ -77,7 +77,7 @@ def _row(row: Row) -> dict[str, Any]:
     cache = f"{cache_folder()}{os.sep}"
     libraries = {e["path"]: {**e, "path": e["path"].replace(cache, "", 1)} for e in found}
     data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name, "int8": row.int8}
-    data["blas"] = row.settings.get("blas", row.settings.get("own"))
+    data["blas"] = row.settings.get("blas", row.settings.get("kernels"))
     data.update({name: next((f[name] for f in facts if name in f), None) for name in SHARED})
     return {**data, "libraries": list(libraries.values()), "cells": list(map(_cell, row.cells))}
 

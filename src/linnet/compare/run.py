@@ -49,7 +49,7 @@ def matrix_rows() -> dict[str, Row]:
 
     def settings(runtime: Runtime) -> Mapping[str, Mapping[str, Any]]:
         named = runtime.configurations.items()
-        return {**on_backends(runtime), **{n: s for n, s in named if "blas" in s or "own" in s}}
+        return {**on_backends(runtime), **{n: s for n, s in named if "blas" in s or "kernels" in s}}
 
     return _rows(lambda runtime: settings(runtime) if runtime.on_blas else {})
 
@@ -79,6 +79,7 @@ def measure(
     protocols: Sequence[Protocol],
     rows: Sequence[Row],
     unfinished: Path,
+    *,
     progress: Progress,
     count: int = IMAGES,
 ) -> list[dict[str, Any]]:
@@ -97,14 +98,14 @@ def measure(
             journal = _journal(protocol, rows, graph, unfinished)
             own, watch = [replace(row, cells=[]) for row in rows], Watch()
             if journal.batches():
-                kept = ", ".join(map(str, journal.batches()))
-                part.line(
-                    f"going on where a run was cut short: batch {kept} is done (--fresh starts anew)"
-                )
+                kept = f"batch {', '.join(map(str, journal.batches()))} is done"
+                part.line(f"going on where a run was cut short: {kept} (--fresh starts anew)")
             if set(journal.batches()) >= set(protocol.batches):
                 journal.restore(own, watch)
             else:
-                prepared = prepared or _prepare(compared, graph, rows, folder, part, count)
+                prepared = prepared or _prepare(
+                    compared, graph, rows, folder, progress=part, count=count
+                )
                 bench = Bench(protocol, folder=folder, say=part, journal=journal, **prepared)
                 bench.measure(own)
                 watch = bench.watch
@@ -117,6 +118,7 @@ def _prepare(
     graph: Graph,
     rows: Sequence[Row],
     folder: Path,
+    *,
     progress: Progress,
     count: int,
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 Say = Callable[[str], None]  # told what goes on
 ADAPTERS = Path(__file__).parent / "adapters"
-RESERVED = ("what", "on_pi", "env", "int8", "blas", "borrows", "unless", "own", "impossible")
+RESERVED = ("what", "on_pi", "env", "int8", "blas", "borrows", "unless", "kernels", "impossible")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Runtime:
         the functions it exports replace all others of their names.
     borrows: (name of another runtime, pattern of a file in its folder), a library to take so.
     unless: an environment variable in whose presence nothing is borrowed.
-    own: what it computes with in a matrix beside the back-ends, if it is to be there.
+    kernels: what it computes with in a matrix beside the back-ends, if it is to be there.
     impossible: why there is no such thing.
 
     on_blas: what its configurations on any back-end have in common; empty if there are none.

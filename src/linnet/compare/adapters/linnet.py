@@ -20,7 +20,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "linnet": {
         "what": "linnet, the fastest algorithm for each layer",
         "on_pi": ON_PI,
-        "own": "its kernels",
+        "kernels": "its kernels",
     },
     "linnet-int8": {
         "what": "linnet, every layer in int8 that can be",
@@ -62,7 +62,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "what": "linnet, convolutions by the NNPACK in PyTorch, or the one LINNET_NNPACK names",
         "on_pi": "32 bits: LINNET_NNPACK must name one",
         "algorithm": "nnpack",
-        "own": "NNPACK",
+        "kernels": "NNPACK",
         "borrows": ("torch", "venv/lib/python*/site-packages/torch/lib/libtorch_cpu.so"),
         "unless": "LINNET_NNPACK",
     },

@@ -39,7 +39,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "what": "MXNet 1.9.1 with oneDNN, as its wheel runs by itself",
         "on_pi": PI,
         "env": ON,
-        "own": "oneDNN",
+        "kernels": "oneDNN",
     },
 }
 

@@ -32,14 +32,14 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "on_pi": PI,
         "env": {"TF_ENABLE_ONEDNN_OPTS": "0"},
         "library": "Eigen",
-        "own": "Eigen",
+        "kernels": "Eigen",
     },
     "tf-optimized": {
         "what": "TensorFlow with oneDNN, graph mode; an analogue of the study's D (NEON flags)",
         "on_pi": PI,
         "env": {"TF_ENABLE_ONEDNN_OPTS": "1"},
         "library": "Eigen, oneDNN",
-        "own": "oneDNN",
+        "kernels": "oneDNN",
     },
 }
 
