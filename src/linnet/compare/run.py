@@ -95,7 +95,7 @@ def measure(
         for i, protocol in enumerate(protocols):
             part = progress.part(i, len(protocols), f"{count_of(protocol.threads, 'thread')}, ")
             part = part if len(protocols) > 1 else progress
-            journal = _journal(protocol, rows, graph, unfinished)
+            journal = _journal(compared.name, protocol, rows, graph, unfinished)
             own, watch = [replace(row, cells=[]) for row in rows], Watch()
             if journal.batches():
                 kept = f"batch {', '.join(map(str, journal.batches()))} is done"
@@ -152,7 +152,9 @@ def _in_int8(
     return network.expect(written, images, network.INT8_TOLERANCE)
 
 
-def _journal(protocol: Protocol, rows: Sequence[Row], graph: Graph, folder: Path) -> Journal:
+def _journal(
+    name: str, protocol: Protocol, rows: Sequence[Row], graph: Graph, folder: Path
+) -> Journal:
     """What an interrupted run of the same has left in `folder`, to go on from."""
     digest = hashlib.sha256(repr((graph.nodes, graph.inputs, graph.outputs)).encode())
     for array in graph.initializers.values():
@@ -162,13 +164,14 @@ def _journal(protocol: Protocol, rows: Sequence[Row], graph: Graph, folder: Path
     for file in sorted([Path(_core.__file__), *sources]):
         digest.update(file.read_bytes())
     key = {
+        "model": name,
         "protocol": asdict(protocol),
         "rows": [[row.name, missing(row.runtime, row.settings)] for row in rows],
         "environment": {k: v for k, v in os.environ.items() if k.startswith("LINNET_")},
         "network and program": digest.hexdigest(),
     }
-    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return Journal(folder / f"{name}.json", key)
+    file = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return Journal(folder / f"{file}.json", key)
 
 
 @contextlib.contextmanager

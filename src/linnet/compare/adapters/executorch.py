@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {
     "kind": "venv",
-    "packages": ["executorch==1.5.1", "torch==2.13.0", "numpy==2.4.6"],
+    # What it asks for and has no wheel of is plain Python.
+    "packages": [
+        "--no-binary=antlr4-python3-runtime",
+        "executorch==1.5.1",
+        "torch==2.13.0",
+        "numpy==2.4.6",
+    ],
     "import": "executorch.extension.pybindings.portable_lib",
     "bits": 64,
 }
