@@ -534,6 +534,7 @@ def main() -> int:
     add("--formats", default="onnx", help=f"of {', '.join(FORMATS)} (default: onnx)")
     add("--setup", action="store_true", help="first install the runtimes that write them")
     add("--check", action="store_true", help="write nothing: compare the files with the networks")
+    add("--list", action="store_true", help="write nothing: print the names of the ONNX files")
     args = parser.parse_args()
     formats = args.formats.split(",")
     for kind, unknown in (
@@ -542,11 +543,15 @@ def main() -> int:
     ):
         if unknown:
             parser.error(f"no {kind} {min(unknown)!r}")
-    args.folder.mkdir(parents=True, exist_ok=True)
     names = args.names or (MATRIX if args.matrix else NETWORKS)
+    paths = {name: args.folder / name.lower().replace(" ", "-") for name in names}
+    if args.list:
+        print(*(f"{path}.onnx" for path in paths.values()))
+        return 0
+    args.folder.mkdir(parents=True, exist_ok=True)
     wrong = 0
-    for name in names:
-        graph, path = make(name), args.folder / name.lower().replace(" ", "-")
+    for name, path in paths.items():
+        graph = make(name)
         for format_ in formats:
             if not args.check:
                 write(graph, path, format_, setup=args.setup)

@@ -24,7 +24,7 @@ ENVIRONMENT = {
         "torch==2.13.0",
         "numpy==2.4.6",
     ],
-    "import": "executorch.extension.pybindings.portable_lib",
+    "import": "torch",  # before ExecuTorch, which crashes otherwise
     "bits": 64,
 }
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
@@ -38,9 +38,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 class Adapter:
     library = "XNNPACK"
 
-    def __init__(self, executorch: Any, threads: int, options: dict[str, Any]) -> None:
-        self.runtime = executorch
-        executorch._unsafe_reset_threadpool(threads)
+    def __init__(self, torch: Any, threads: int, options: dict[str, Any]) -> None:
+        self.runtime = importlib.import_module("executorch.extension.pybindings.portable_lib")
+        self.runtime._unsafe_reset_threadpool(threads)
         self.version = importlib.metadata.version("executorch")
         # PyTorch's own file: the network is a module of PyTorch's first.
         beside = os.path.join(os.path.dirname(__file__), "torch.py")
