@@ -661,7 +661,8 @@ def adapter(name: str) -> Any:
 def test_every_adapter_can_be_read_without_its_runtime() -> None:
     for name, runtime in runtimes.runtimes().items():
         module = adapter(name)
-        assert callable(module.Adapter.load)
+        assert callable(adapter(runtime.adapter.stem).Adapter.load)
+        assert runtime.configurations == module.CONFIGURATIONS
         assert runtime.environment["kind"] in ("here", "venv", "debian")
         assert runtime.configurations
         for settings in runtime.configurations.values():

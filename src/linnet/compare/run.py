@@ -170,8 +170,8 @@ def _journal(
         "environment": {k: v for k, v in os.environ.items() if k.startswith("LINNET_")},
         "network and program": digest.hexdigest(),
     }
-    file = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return Journal(folder / f"{file}.json", key)
+    number = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return Journal(folder / f"{number}.json", key)
 
 
 @contextlib.contextmanager

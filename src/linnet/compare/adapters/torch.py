@@ -39,6 +39,8 @@ class Adapter:
         self.library = "NNPACK, oneDNN" if self.nnpack else "oneDNN"
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
+        if self.nnpack and not torch._nnpack_available():  # asking is what initializes it
+            raise RuntimeError("PyTorch's NNPACK does not run on this CPU")
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         torch = self.torch
@@ -71,7 +73,7 @@ def module(torch: Any, network: Network, nnpack: bool = False) -> Any:
     """The network as a module of PyTorch's."""
     weights = {name: torch.from_numpy(array) for name, array in network.weights.items()}
 
-    class Net(torch.nn.Module):  # type: ignore[misc,name-defined]
+    class Net(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             values = {network.input: x}
             for node in network.nodes:
