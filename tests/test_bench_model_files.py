@@ -1,4 +1,4 @@
-"""Networks of the benches as files of other formats, and how they are compared with the networks."""
+"""Networks of the benches as files of other formats, compared with what was drawn."""
 
 from __future__ import annotations
 
