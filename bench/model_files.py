@@ -109,8 +109,12 @@ def _difference(graph: Graph, found: Graph) -> str:
 
 
 def weights(graph: Graph) -> Any:
-    """All weights of layers but zeros, sorted: formats have them in other orders and layouts."""
+    """All weights of layers but zeros, sorted: formats have them in other orders and layouts.
+
+    Layers of ones alone are what a reader makes of padding with other numbers than zero.
+    """
     layers = (node for node in graph.nodes if node.op in ("Conv", "Gemm"))
     read = {name for node in layers for name in node.inputs[1:]} & graph.initializers.keys()
-    joined = np.concatenate([graph.initializers[name].ravel() for name in read])
+    arrays = [a for a in map(graph.initializers.__getitem__, read) if np.any(a != 1)]
+    joined = np.concatenate([a.ravel() for a in arrays])
     return np.sort(joined[joined != 0])
