@@ -66,18 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--weights", type=Path, help="its weights, for a model in two files")
     add_outputs(parser)
-    add(
-        "--matrix",
-        type=Path,
-        nargs="+",
-        metavar="MODEL",
-        help="compare Caffe, MXNet, TensorFlow and linnet on all BLAS back-ends, on these models",
-    )
-    add(
-        "--plan",
-        action="store_true",
-        help="measure nothing: say what --matrix will measure and how long that will take",
-    )
+    _add_matrix(add)
     add(
         "--runtimes",
         type=_names,
@@ -148,6 +137,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--baseline", type=Path, metavar="FILE", help="an earlier .json result to compare with")
     add_max_regression(parser, "exit with 1 if linnet's median is this much above the baseline's")
+
+
+def _add_matrix(add: Callable[..., Any]) -> None:
+    add(
+        "--matrix",
+        type=Path,
+        nargs="+",
+        metavar="MODEL",
+        help="compare Caffe, MXNet, TensorFlow and linnet on all BLAS back-ends, on these models",
+    )
+    add(
+        "--plan",
+        action="store_true",
+        help="measure nothing: say what --matrix will measure and how long that will take",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

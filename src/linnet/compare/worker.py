@@ -51,6 +51,10 @@ class Node(NamedTuple):
         strides, dilations = self.ints("strides", 2, 1), self.ints("dilations", 2, 1)
         return kernel, strides, self.ints("pads", 4, 0), dilations
 
+    def lrn(self) -> dict[str, Any]:
+        """Size, alpha, beta and bias of a local response normalization."""
+        return {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **self.attrs}
+
     def symmetric_pads(self, runtime: str) -> tuple[int, int]:
         """Pads (height, width) where `runtime` pads both sides alike; ValueError if they differ."""
         top, left, bottom, right = self.window()[2]

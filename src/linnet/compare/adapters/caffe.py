@@ -129,7 +129,7 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
             f"inner_product_param {{ num_output: {outputs} bias_term: {bias(node)} }}",
         )
     if node.op == "LRN":
-        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **node.attrs}
+        attrs = node.lrn()
         return "LRN", (
             f"lrn_param {{ local_size: {attrs['size']} alpha: {attrs['alpha']} "
             f"beta: {attrs['beta']} k: {attrs['bias']} }}"

@@ -271,7 +271,7 @@ class Writer:
                 raise ValueError(f"{result}: the LiteRT adapter has no Add of a flattened image")
             self.emit("ADD", [x, second], y, **fused)
         elif node.op == "LRN" and node.attrs["size"] % 2:
-            attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **node.attrs}
+            attrs = node.lrn()
             fields = {name: attrs[name] for name in ("bias", "beta")}
             fields["alpha"] = attrs["alpha"] / attrs["size"]
             self.emit("LOCAL_RESPONSE_NORMALIZATION", [x], y, radius=attrs["size"] // 2, **fields)

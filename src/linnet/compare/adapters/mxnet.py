@@ -121,7 +121,7 @@ def symbol(sym: Any, network: Network, node: Node, inputs: list[Any]) -> Any:
         outputs = network.weights[node.inputs[1]].shape[0]
         return sym.FullyConnected(*inputs, num_hidden=outputs, no_bias=len(inputs) < 3)
     if node.op == "LRN":
-        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **attrs}
+        attrs = node.lrn()
         return sym.LRN(
             *inputs,
             nsize=attrs["size"],

@@ -120,7 +120,7 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
         w = network.weights[node.inputs[1]]
         return "InnerProduct", f"0={w.shape[0]} 1={bias} 2={w.size}"
     if node.op == "LRN":
-        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **node.attrs}
+        attrs = node.lrn()
         return "LRN", f"1={attrs['size']} 2={attrs['alpha']} 3={attrs['beta']} 4={attrs['bias']}"
     if node.op == "Relu":
         return "ReLU", ""

@@ -131,7 +131,7 @@ def apply(tf: Any, network: Network, node: Node, values: dict[str, Value]) -> Va
         y = tf.matmul(x, tf.constant(numpy.ascontiguousarray(w.T)))
         return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
     if node.op == "LRN":
-        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **node.attrs}
+        attrs = node.lrn()
         if attrs["size"] % 2 == 0:
             raise ValueError(f"{node.outputs[0]}: TensorFlow has no LRN over an even size")
         scale = attrs["alpha"] / attrs["size"]

@@ -131,7 +131,7 @@ def apply(
     if node.op == "Gemm":
         return functions.linear(x, *inputs[1:])
     if node.op == "LRN":
-        attrs = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **attrs}
+        attrs = node.lrn()
         return functions.local_response_norm(
             x, attrs["size"], attrs["alpha"], attrs["beta"], attrs["bias"]
         )
