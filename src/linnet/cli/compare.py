@@ -123,20 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"also write this file, one of {', '.join(WRITERS)}; may be repeated",
     )
-    add(
-        "--merge",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="measure nothing: join .json results, as of several machines",
-    )
-    add(
-        "--reference",
-        metavar="FILE",
-        help="show an earlier .json result beside, or the study's own figures: study",
-    )
-    add("--baseline", type=Path, metavar="FILE", help="an earlier .json result to compare with")
-    add_max_regression(parser, "exit with 1 if linnet's median is this much above the baseline's")
+    _add_earlier(parser)
 
 
 def _add_matrix(add: Callable[..., Any]) -> None:
@@ -152,6 +139,24 @@ def _add_matrix(add: Callable[..., Any]) -> None:
         action="store_true",
         help="measure nothing: say what --matrix will measure and how long that will take",
     )
+
+
+def _add_earlier(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--merge",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: join .json results, as of several machines",
+    )
+    add(
+        "--reference",
+        metavar="FILE",
+        help="show an earlier .json result beside, or the study's own figures: study",
+    )
+    add("--baseline", type=Path, metavar="FILE", help="an earlier .json result to compare with")
+    add_max_regression(parser, "exit with 1 if linnet's median is this much above the baseline's")
 
 
 def run(args: argparse.Namespace) -> int:
