@@ -12,7 +12,7 @@ from .matrix import Entry, entries
 from .report import MARKS, Data, ms
 
 CELL, LINE = (52, 22), 14  # pixels: of a cell, of a line of text
-TOP, GAP = 84, 8
+TOP, GAP, LEAST_WIDTH = 100, 8, 500
 SIZE = 10
 # From the fastest of a column to thirty times that, and what is slower.
 COLOURS = ("#1a7f4b", "#5fae5b", "#b5cf5f", "#f2d35c", "#ee9f4b", "#d9613c", "#a62a2a")
@@ -45,8 +45,9 @@ def _panel(cpu: str, every: Sequence[Entry], threads: int) -> Picture:
     columns = list(dict.fromkeys((e.model, e.batch) for e in every))
     frameworks = {entry.row: entry.framework for entry in every}
     left = round(24 + LETTER * max(map(len, names), default=0))
-    title = f"{cpu}, {count(threads, 'thread')}: median ms per image, coloured by how many times"
-    shapes: list[Any] = [Text((16, 24), f"{title} the column's fastest", "ink", size=15)]
+    title = f"{cpu}, {count(threads, 'thread')}: median ms per image"
+    shapes: list[Any] = [Text((16, 24), title, "ink", size=15)]
+    shapes.append(Text((16, 42), "Coloured by how many times the column's fastest", "muted"))
     x = [left + (i + 0.5) * CELL[0] for i in range(len(columns))]
     for model in dict.fromkeys(model for model, _ in columns):
         places = [at for at, column in zip(x, columns) if column[0] == model]
@@ -68,8 +69,9 @@ def _panel(cpu: str, every: Sequence[Entry], threads: int) -> Picture:
         for at, column in zip(x, columns):
             shapes += _cell(cells[(name, *column)], (at, y + CELL[1] / 2))
         y += CELL[1]
-    shapes += _legend(left, y + 22)
-    return Picture(title, round(left + CELL[0] * len(columns) + 24), round(y + 44), shapes)
+    shapes += _legend(16, y + 22)
+    width = max(left + CELL[0] * len(columns) + 24, LEAST_WIDTH)
+    return Picture(title, width, round(y + 44), shapes)
 
 
 def _halves(name: str, cells: int) -> list[str]:

@@ -22,13 +22,14 @@ def as_html(runs: Sequence[Data]) -> str:
     lines = [f'<p class="{good}">{_text(line)}</p>' for line in verdict(runs).splitlines()]
     machine = runs[0]["machine"]
     about = f"{machine['cpu']}, {count(machine['cores'], 'core')}, {machine['system']}"
+    picture = heat_map(runs)
     notes = "".join(f"<li>{_text(reason)}</li>" for reason in reasons(runs))
     body = [
         "<h1>linnet compare --matrix</h1>",
         f"<section><h2>{_text(about)}, {_text(runs[0]['date'])}</h2>",
         *lines,
         "</section>",
-        f'<figure class="wide">{heat_map(runs).svg()}</figure>',
+        f'<figure class="wide" style="--width: {picture.width}px">{picture.svg()}</figure>',
         f"<section><h2>Cells</h2>{_filters(every)}{_table(every)}</section>",
         f"<section><h2>Why others have no time</h2><ul>{notes}</ul></section>",
         f"<section><h2>BLAS in the processes</h2>{_libraries(runs)}</section>",
@@ -99,7 +100,7 @@ def _text(value: object) -> str:
 
 
 OWN = """
-body { max-width: 110rem } figure svg { min-width: 60rem }
+body { max-width: 110rem } figure svg { width: var(--width) }
 .filters { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: baseline }
 .filters select, th button { font: inherit; color: inherit }
 th button { background: none; border: 0; padding: 0; cursor: pointer; font-weight: 600 }
