@@ -26,7 +26,7 @@ bench: .venv/installed
 MODELS := build/matrix/models
 matrix: .venv/installed
 	python bench/models.py $(MODELS) --matrix
-	linnet compare --setup --matrix $$(python bench/models.py $(MODELS) --matrix --list) \
+	linnet compare --setup --threads 1,$$(nproc) --matrix $$(python bench/models.py $(MODELS) --matrix --list) \
 	  $(addprefix -o build/matrix/matrix,.json .csv .svg .png .html) $(MATRIX)
 
 test: .venv/installed build/dev/build.ninja

@@ -52,7 +52,7 @@ MATRIX_WRITERS: Writers = {
     ".png": lambda runs: heat_map(runs).png(),
     ".html": matrix_page.as_html,
 }
-MATRIX = {"batches": [1, 8], "seconds": 1.0}  # there, where these are not given
+MATRIX = {"batches": [1, 4], "seconds": 1.0}  # there, where these are not given
 STUDY = {"batches": STUDY_BATCHES, "seconds": 4.0}
 
 
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batches",
         type=_batches,
         metavar="N,N",
-        help=f"default: {','.join(map(str, STUDY_BATCHES))}; in a matrix 1,8",
+        help=f"default: {','.join(map(str, STUDY_BATCHES))}; in a matrix 1,4",
     )
     cores = len(os.sched_getaffinity(0))
     add(

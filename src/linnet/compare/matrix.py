@@ -20,8 +20,10 @@ from .bench import LEAST, Protocol, Row
 from .environments import missing
 from .report import MARKS, Data, figure, marked, table
 
-# Of starting a process, importing the runtime and loading a network twice, on a core of 3 GHz.
-START = {"linnet": 0.7, "caffe": 2.5, "mxnet": 4.0, "tensorflow": 9.0}
+# Seconds of starting a process, importing the runtime and loading a small network twice, on a core
+# of 3 GHz; bytes of weights that are loaded a second.
+START = {"linnet": 0.3, "caffe": 0.6, "mxnet": 0.9, "tensorflow": 3.0}
+LOADED = 2e8
 # How fast products are there in a network, of what NumPy's are for large ones.
 SPEED = {"reference": 0.03, "atlas": 0.15, "its kernels": 0.9}
 OTHERS = 0.4
@@ -140,6 +142,7 @@ def plan(graph: Graph, protocols: Sequence[Protocol], rows: Sequence[Row], image
     what starting each framework takes.
     """
     work, rate = macs(graph), macs_per_second()
+    loading = 2 * sum(array.nbytes for array in graph.initializers.values()) / LOADED
     seconds, cells, impossible = images * work / (REFERENCE * rate), 0, 0
     for protocol in protocols:
         for batch in protocol.batches:
@@ -150,7 +153,8 @@ def plan(graph: Graph, protocols: Sequence[Protocol], rows: Sequence[Row], image
                 name = row.settings.get("blas", row.settings.get("kernels", ""))
                 call = batch * work / (rate * SPEED.get(name, OTHERS))
                 timed = min(max(LEAST * call, min(protocol.passes * call, protocol.seconds)), 600)
-                seconds += START.get(row.runtime.name, 2.0) + 4 * call + max(timed, protocol.least)
+                seconds += START.get(row.runtime.name, 1.0) + loading
+                seconds += 4 * call + max(timed, protocol.least)
                 cells += 1
     return Plan(cells, impossible, seconds)
 
