@@ -186,7 +186,7 @@ def _run(args: argparse.Namespace) -> int:
     old = {k: report.baseline(args.baseline, k) for k in kinds} if args.baseline else {}
     default = matrix_rows() if args.matrix else all_rows()
     rows = [_known()[name] for name in dict.fromkeys(args.runtimes or default)]
-    if args.setup:
+    if args.setup and not args.plan:
         needed = [part for row in rows for part in parts(row.runtime, row.settings)]
         set_up(list({part.name: part for part in needed}.values()), say)
     if args.list:
@@ -245,10 +245,11 @@ def _plan(models: Sequence[Compared], args: argparse.Namespace, rows: Sequence[R
         lines.append([model.name, str(found[0]), str(found[1]), f"{found.seconds / 60:.1f}"])
     lines.append(["together", str(total[0]), str(total[1]), f"{total[2] / 60:.1f}"])
     print(report.table(["model", "cells", "cannot be had", "minutes, about"], lines), end="")
-    for reason in dict.fromkeys(
-        f"{row.name}: {why}" for row in rows if (why := missing(row.runtime, row.settings))
-    ):
-        print(reason)
+    reasons = [(row.name, missing(row.runtime, row.settings)) for row in rows]
+    for reason in dict.fromkeys(why for _, why in reasons if why):
+        print(f"{', '.join(name for name, why in reasons if why == reason)}: {reason}")
+    if any("run --setup" in (why or "") for _, why in reasons):
+        print("Setting up what is missing takes about ten minutes more.")
     return 0
 
 

@@ -29,20 +29,29 @@ from .venvs import make_venv
 
 def missing(runtime: Runtime, settings: Mapping[str, Any] = MappingProxyType({})) -> str | None:
     """Why the runtime, or a configuration of it, cannot be used now; None if it can."""
-    if "impossible" in settings:
-        return str(settings["impossible"])
+    if reason := impossible(runtime, settings):
+        return reason
     for part in parts(runtime, settings):
         if reason := _missing(part):
             return reason if part is runtime else f"{part.name}: {reason}"
     return None
 
 
+def impossible(runtime: Runtime, settings: Mapping[str, Any]) -> str | None:
+    """Why there is no such thing for this system, whatever is installed; None if there is."""
+    if "impossible" in settings:
+        return str(settings["impossible"])
+    system = "a 32-bit system" if sys.maxsize < 1 << 32 else platform.machine()
+    for part in parts(runtime, settings):
+        if not exists(part):
+            name = "" if part is runtime else f"{part.name}: "
+            return f"{name}there is no build of it for {system}"
+    return None
+
+
 def _missing(runtime: Runtime) -> str | None:
     if runtime.environment["kind"] == "here":
         return None
-    if not exists(runtime):
-        system = "a 32-bit system" if sys.maxsize < 1 << 32 else platform.machine()
-        return f"there is no build of it for {system}"
     stamp = _read(runtime.folder / "stamp.json")
     if stamp.get("recipe") == _recipe(runtime):
         return None

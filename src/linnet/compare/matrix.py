@@ -17,7 +17,7 @@ from .. import core
 from ..graph import Graph
 from ..text import count
 from .bench import LEAST, Protocol, Row
-from .environments import missing
+from .environments import impossible
 from .report import MARKS, Data, figure, marked, table
 
 # Seconds of starting a process, importing the runtime and loading a small network twice, on a core
@@ -143,12 +143,12 @@ def plan(graph: Graph, protocols: Sequence[Protocol], rows: Sequence[Row], image
     """
     work, rate = macs(graph), macs_per_second()
     loading = 2 * sum(array.nbytes for array in graph.initializers.values()) / LOADED
-    seconds, cells, impossible = images * work / (REFERENCE * rate), 0, 0
+    seconds, cells, never = images * work / (REFERENCE * rate), 0, 0
     for protocol in protocols:
         for batch in protocol.batches:
             for row in rows:
-                if missing(row.runtime, row.settings):
-                    impossible += 1
+                if impossible(row.runtime, row.settings):
+                    never += 1
                     continue
                 name = row.settings.get("blas", row.settings.get("kernels", ""))
                 call = batch * work / (rate * SPEED.get(name, OTHERS))
@@ -156,7 +156,7 @@ def plan(graph: Graph, protocols: Sequence[Protocol], rows: Sequence[Row], image
                 seconds += START.get(row.runtime.name, 1.0) + loading
                 seconds += 4 * call + max(timed, protocol.least)
                 cells += 1
-    return Plan(cells, impossible, seconds)
+    return Plan(cells, never, seconds)
 
 
 def macs(graph: Graph) -> int:
