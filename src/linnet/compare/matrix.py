@@ -85,7 +85,8 @@ def as_text(runs: Sequence[Data]) -> str:
             f"Median ms per image at batch {batch} on {count(threads, 'thread')}; * is the best"
         )
         parts.append(table(["", *map(model_name, together)], lines))
-    parts += ["Why others have none", "".join(f"  {line}\n" for line in reasons(runs))]
+    if found := reasons(runs):
+        parts += ["Why others have none", "".join(f"  {line}\n" for line in found)]
     return "\n".join([*parts, verdict(runs)])
 
 
