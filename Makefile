@@ -14,12 +14,20 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests examples bench cpp make docs/site .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench test docs live lint operators outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench matrix test docs live lint operators study outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
 	linnet compare --setup
 	linnet run digits --image tests/data/digits/5.png
+
+# The study's frameworks on all BLAS back-ends, on eleven networks: a table, a heat map and a page in build/matrix. Cut short,
+# it goes on. MATRIX has more options: make matrix MATRIX=--plan says how long it takes.
+MODELS := build/matrix/models
+matrix: .venv/installed
+	python bench/models.py $(MODELS) --matrix
+	linnet compare --setup --threads 1,$$(nproc) --matrix $$(python bench/models.py $(MODELS) --matrix --list) \
+	  $(addprefix -o build/matrix/matrix,.json .csv .svg .png .html) $(MATRIX)
 
 test: .venv/installed build/dev/build.ninja
 	cmake --build --preset dev
@@ -41,10 +49,15 @@ lint: .venv/installed
 	mypy
 	python cpp/kernels/schedule.py --check
 	python make/operators.py --check
+	python make/study.py --check
 
 # The page of operators, from their table.
 operators: .venv/installed
 	python make/operators.py
+
+# The page of the study's questions, from bench/results.
+study: .venv/installed
+	python make/study.py
 
 # What tables of kernels have, for networks compiled for other CPUs than this one.
 outlines: | armhf-packages aarch64-packages

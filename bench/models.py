@@ -1,6 +1,10 @@
 """The networks that benches run: layers of well-known ones, random weights, described once.
 
-    python bench/models.py FOLDER [NAME ...]    writes them, or those named, as ONNX files
+    python bench/models.py FOLDER [NAME ...]            writes them, or those named, as ONNX files
+    python bench/models.py FOLDER --matrix              those that `make matrix` runs
+        --formats onnx,caffe,mxnet,tensorflow,tflite    in other formats too, by the runtimes
+                                                        themselves; `--setup` installs them
+        --check                                         only compares what is there
 
 Weights are scaled so that values neither vanish nor explode, and are the same every time.
 """
@@ -17,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from linnet import core
-from linnet.formats import onnx_write
 from linnet.graph import Graph, Node, Shape, Value
 
 Array = np.ndarray[Any, Any]
@@ -108,10 +111,14 @@ class Network:
         window = {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [pad] * 4}
         return self.node("MaxPool", x, **window, dilations=[1, 1], ceil_mode=int(ceil))
 
-    def average(self, x: str, side: int, stride: int, *, pad: int = 0) -> str:
+    def average(self, x: str, side: int, stride: int, *, pad: int = 0, ceil: bool = False) -> str:
         """Windows in the padding count as many numbers as others."""
         window = {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [pad] * 4}
-        return self.node("AveragePool", x, **window, ceil_mode=0, count_include_pad=1)
+        return self.node("AveragePool", x, **window, ceil_mode=int(ceil), count_include_pad=1)
+
+    def normalized(self, x: str) -> str:
+        """Local response normalization over five channels."""
+        return self.node("LRN", x, size=5, alpha=1e-4, beta=0.75, bias=1.0)
 
     def mean(self, x: str) -> str:
         return self.node("GlobalAveragePool", x)
@@ -146,6 +153,14 @@ def lenet5(n: Network) -> None:
     n.fc(n.fc(x, 500, relu=True), 10)
 
 
+def cifar10_quick(n: Network) -> None:
+    """Caffe's example."""
+    x = n.relu(n.pool(n.conv("data", 32, 5, relu=False), 3, 2, ceil=True))
+    x = n.average(n.conv(x, 32, 5), 3, 2, ceil=True)
+    x = n.average(n.conv(x, 64, 5), 3, 2, ceil=True)
+    n.softmax(n.fc(n.fc(x, 64), 10))
+
+
 def large_kernels(n: Network) -> None:
     x = n.pool(n.conv("data", 12, 7, pad=0), 2, 2)
     x = n.pool(n.conv(x, 40, 6, pad=0), 3, 3)
@@ -157,13 +172,13 @@ def alexnet(n: Network) -> None:
 
 
 def caffenet(n: Network) -> None:
-    """AlexNet as it was, on two halves of the channels, without its normalization."""
-    n.softmax(_alexnet(n, group=2))
+    """AlexNet as it was, on two halves of the channels, normalized after pooling."""
+    n.softmax(_alexnet(n, group=2, after=n.normalized))
 
 
-def _alexnet(n: Network, group: int) -> str:
-    x = n.pool(n.conv("data", 96, 11, stride=4, pad=0), 3, 2)
-    x = n.pool(n.conv(x, 256, 5, group=group), 3, 2)
+def _alexnet(n: Network, group: int, after: Callable[[str], str] = str) -> str:
+    x = after(n.pool(n.conv("data", 96, 11, stride=4, pad=0), 3, 2))
+    x = after(n.pool(n.conv(x, 256, 5, group=group), 3, 2))
     x = n.conv(n.conv(x, 384, 3), 384, 3, group=group)
     x = n.pool(n.conv(x, 256, 3, group=group), 3, 2)
     return n.fc(n.fc(n.fc(x, 4096, relu=True), 4096, relu=True), 1000)
@@ -271,13 +286,24 @@ def googlenet(n: Network) -> None:
     n.softmax(n.fc(n.mean(inception(x, 384, (192, 384), (48, 128), 128)), 1000))
 
 
-def mobilenet1(n: Network) -> None:
+def _mobilenet1(n: Network) -> str:
     x = n.conv("data", 32, 3, stride=2)
     layers = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)]
     for k, stride in [*layers, *[(512, 1)] * 5, (1024, 2), (1024, 1)]:
         x = n.conv(x, n.channels(x), 3, stride=stride, group=n.channels(x))
         x = n.conv(x, k, 1)
-    n.softmax(n.fc(n.mean(x), 1000))
+    return x
+
+
+def mobilenet1(n: Network) -> None:
+    n.softmax(n.fc(n.mean(_mobilenet1(n)), 1000))
+
+
+def mobilenet_ssd(n: Network) -> None:
+    """The trunk of a detector: MobileNet v1 and four smaller maps behind it, without the heads."""
+    x = _mobilenet1(n)
+    for k, squeezed in ((512, 256), (256, 128), (256, 128), (128, 64)):
+        x = n.conv(n.conv(x, squeezed, 1), k, 3, stride=2)
 
 
 def mobilenet2(n: Network) -> None:
@@ -453,6 +479,7 @@ def inception3(n: Network) -> None:
 NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
     "study": (study, (1, 88, 88)),
     "LeNet-5": (lenet5, (1, 28, 28)),
+    "CIFAR-10-quick": (cifar10_quick, (3, 32, 32)),
     "large kernels": (large_kernels, (1, 96, 80)),
     "AlexNet": (alexnet, (3, 227, 227)),
     "NiN": (network_in_network, (3, 32, 32)),
@@ -466,6 +493,7 @@ NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
     "GoogLeNet": (googlenet, IMAGENET),
     "MobileNet-v1": (mobilenet1, IMAGENET),
     "MobileNet-v2": (mobilenet2, IMAGENET),
+    "MobileNet-SSD": (mobilenet_ssd, (3, 300, 300)),
     "MobileNet-v3": (mobilenet3, IMAGENET),
     "ShuffleNet-v2": (shufflenet2, IMAGENET),
     "EfficientNet-lite0": (efficientnet_lite0, IMAGENET),
@@ -475,6 +503,11 @@ NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
     "RegNet-X-400MF": (regnet_x400, IMAGENET),
     "Inception-v3": (inception3, (3, 299, 299)),
 }
+
+
+# Those of `make matrix`.
+MATRIX = ["study", "LeNet-5", "CIFAR-10-quick", "CaffeNet", "SqueezeNet", "GoogLeNet", "ResNet-18"]
+MATRIX += ["VGG-11", "MobileNet-v1", "MobileNet-v2", "MobileNet-SSD"]
 
 
 def make(name: str) -> Graph:
@@ -491,19 +524,41 @@ def named(text: str) -> Graph | Path:
 
 
 def main() -> int:
+    from model_files import FORMATS, difference, write  # which lies beside
+
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
+    add = parser.add_argument
+    add("folder", type=Path)
+    add("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}")
+    add("--matrix", action="store_true", help=f"those of the study's matrix: {', '.join(MATRIX)}")
+    add("--formats", default="onnx", help=f"of {', '.join(FORMATS)} (default: onnx)")
+    add("--setup", action="store_true", help="first install the runtimes that write them")
+    add("--check", action="store_true", help="write nothing: compare the files with the networks")
+    add("--list", action="store_true", help="write nothing: print the names of the ONNX files")
     args = parser.parse_args()
-    unknown = set(args.names) - NETWORKS.keys()
-    if unknown:
-        parser.error(f"no network {min(unknown)!r}")
+    formats = args.formats.split(",")
+    for kind, unknown in (
+        ("network", set(args.names) - NETWORKS.keys()),
+        ("format", set(formats) - set(FORMATS)),
+    ):
+        if unknown:
+            parser.error(f"no {kind} {min(unknown)!r}")
+    names = args.names or (MATRIX if args.matrix else NETWORKS)
+    paths = {name: args.folder / name.lower().replace(" ", "-") for name in names}
+    if args.list:
+        print(*(f"{path}.onnx" for path in paths.values()))
+        return 0
     args.folder.mkdir(parents=True, exist_ok=True)
-    for name in args.names or NETWORKS:
-        path = args.folder / f"{name.lower().replace(' ', '-')}.onnx"
-        onnx_write.save(make(name), path)
-        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    return 0
+    wrong = 0
+    for name, path in paths.items():
+        graph = make(name)
+        for format_ in formats:
+            if not args.check:
+                write(graph, path, format_, setup=args.setup)
+            reason = difference(graph, path, format_)
+            wrong += bool(reason)
+            print(f"{name}, {format_}: {f'FAILED: {reason}' if reason else 'equal'}", flush=True)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compared import as_data, cells
+from compared import ADAPTER, as_data, cells, parse, small_graph
 
 import linnet
 from linnet import _core, digits, formats, interpret, passes
@@ -33,67 +32,10 @@ from linnet.compare.bench import (
     check_output,
 )
 from linnet.compare.machine import Watch
+from linnet.compare.run import all_rows
 from linnet.compare.runtimes import Runtime
 from linnet.formats.onnx_write import save
 from linnet.graph import Graph, Node, Value
-
-# A runtime whose options make it misbehave. It fails if it gets the same images twice in a row.
-ADAPTER = """
-import ctypes, os, sys, time, types
-import numpy
-from linnet import interpret
-
-class Adapter:
-    def __init__(self, module, threads, options):
-        self.version, self.library, self.options = "7", f"NumPy for {threads}", options
-        print("chatter on stdout")
-
-    def load(self, network, batch):
-        weights, options = dict(network.weights), self.options
-        if "perturb" in options:
-            weights["w2"] = weights["w2"].copy()
-            weights["w2"][0, 0] += options["perturb"]
-        graph = types.SimpleNamespace(
-            nodes=network.nodes, initializers=weights, inputs=[], outputs=[network.output],
-            metadata={})
-        seen = []
-        def call(x):
-            assert not seen or not numpy.array_equal(x, seen[-1]), "the same images twice"
-            seen[:] = [x.copy()]
-            y = interpret.run(graph, {network.input: x}, numpy.float32)[network.output]
-            if network.output == "y" and "flip" in options:
-                y = y[:, ::-1]
-            if batch >= options.get("crash", 99):
-                os.abort()
-            if batch >= options.get("raise", 99):
-                raise RuntimeError("no such kernel")
-            if batch >= options.get("exhaust", 99):
-                raise MemoryError
-            if batch >= options.get("grow", 99):
-                options["kept"] = numpy.ones(400 << 17)
-                time.sleep(60)
-            return y
-        return call
-"""
-
-
-def small_graph(name: str = "small") -> Graph:
-    """Convolution, pool and two layers behind a flatten: 1x10x9 in, 5 probabilities out."""
-    random = np.random.default_rng(7)
-
-    def weights(*shape: int) -> np.ndarray[Any, Any]:
-        return random.standard_normal(shape).astype(np.float32)
-
-    initializers = {"w1": weights(4, 1, 3, 3), "b1": weights(4), "w2": weights(5, 48)}
-    nodes = [
-        Node("Conv", "conv", ["x", "w1", "b1"], ["c"], {"kernel_shape": [3, 3], "strides": [1, 1]}),
-        Node("Relu", "relu", ["c"], ["r"]),
-        Node("MaxPool", "pool", ["r"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
-        Node("Flatten", "flatten", ["p"], ["f"], {"axis": 1}),
-        Node("Gemm", "fc", ["f", "w2"], ["logits"], {"transB": 1}),
-        Node("Softmax", "prob", ["logits"], ["y"], {"axis": 1}),
-    ]
-    return Graph(name, nodes, initializers, [Value("x", (0, 1, 10, 9))], ["y"])
 
 
 def images(count: int = 5) -> np.ndarray[Any, Any]:
@@ -445,20 +387,13 @@ def test_passes_wait_for_the_interval(runtime: Runtime, tmp_path: Path) -> None:
     assert cell.wall - sum(cell.times) > 5 * 0.04  # no wait is counted as a pass's time
 
 
-def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    compare.add_arguments(parser)
-    parser.add_argument("--json", action="store_true")
-    return parser.parse_args(arguments)
-
-
 def test_arguments() -> None:
     args = parse("--batches", "16,1,16", "--memory-cap", "1G", "--runtimes", "torch,linnet")
     assert args.batches == [1, 16]
     assert args.memory_cap == 1 << 30
     assert args.runtimes == ["torch", "linnet"]
-    assert {*parse("--runtimes", "all").runtimes} - {*parse().runtimes} == {"linnet-shrunk"}
-    assert parse().batches == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert parse("--runtimes", "all").runtimes == list(all_rows())
+    assert parse("--threads", "2,1").threads == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -529,7 +464,7 @@ def test_no_smaller_network_without_pictures(capsys: Any, model: Path) -> None:
     assert compare.run(parse("--json", *arguments, "--seconds", "0.05", "--threads", "1")) == 1
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert "no pictures" in run["rows"][0]["cells"][0]["reason"]
-    assert "linnet-shrunk" not in parse().runtimes and "linnet-int8" in parse().runtimes
+    assert set(all_rows()) - set(compare._by_default()) == {"linnet-shrunk"}
 
 
 def test_a_network_without_layers_for_int8_is_a_reason(capsys: Any, model: Path) -> None:
@@ -594,8 +529,9 @@ def start(model: Path, *more: str, rows: str = "linnet") -> subprocess.Popen[str
 
 def journal(model: Path) -> dict[str, Any]:
     """What the interrupted comparison of `start` has finished."""
-    path = model.parent / "cache" / "compare" / "unfinished.json"
-    found: dict[str, Any] = json.loads(path.read_text())["batches"] if path.exists() else {}
+    found: dict[str, Any] = {}
+    for path in (model.parent / "cache" / "compare" / "unfinished").glob("*.json"):
+        found = json.loads(path.read_text())["batches"]
     return found
 
 
@@ -752,7 +688,8 @@ def adapter(name: str) -> Any:
 def test_every_adapter_can_be_read_without_its_runtime() -> None:
     for name, runtime in runtimes.runtimes().items():
         module = adapter(name)
-        assert callable(module.Adapter.load)
+        assert callable(adapter(runtime.adapter.stem).Adapter.load)
+        assert runtime.configurations == module.CONFIGURATIONS
         assert runtime.environment["kind"] in ("here", "venv", "debian")
         assert runtime.configurations
         for settings in runtime.configurations.values():

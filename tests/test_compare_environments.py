@@ -16,7 +16,16 @@ from typing import Any
 
 import pytest
 
-from linnet.compare import cores, debian, environments, launch, processes, runtimes, worker
+from linnet.compare import (
+    backends,
+    cores,
+    debian,
+    environments,
+    launch,
+    processes,
+    runtimes,
+    worker,
+)
 from linnet.compare.runtimes import Runtime
 
 
@@ -148,25 +157,28 @@ def test_a_borrowed_library_must_be_the_one_that_is_used(tmp_path: Path, monkeyp
     runtime = Runtime("own", tmp_path, {"kind": "here"}, {})
     monkeypatch.setenv("LINNET_CACHE", str(tmp_path / "cache"))
     # As where linnet came without libraries of its own.
-    monkeypatch.setattr(runtimes, "__file__", str(tmp_path / "a/b/c/linnet/compare/x.py"))
-    settings = {"what": "x", "borrows": ("openblas", "*.so"), "unless": "GIVEN", "own": 1}
+    monkeypatch.setattr(backends, "__file__", str(tmp_path / "a/b/c/linnet/compare/x.py"))
+    backends.backends.cache_clear()
+    settings = {"what": "x", "blas": "openblas", "unless": "GIVEN", "own": 1}
     assert str(environments.missing(runtime, settings)).startswith("openblas: not set up")
-    folder = runtimes.openblas().folder
+    folder = backends.openblas().folder
     with pytest.raises(processes.SetupError, match="has no"):
         launch.launch(runtime, settings, 1, tmp_path)
     folder.mkdir(parents=True)
-    (folder / "b.so").touch()
+    library = folder / backends.backends()["openblas"].library
+    library.touch()
     start = launch.launch(runtime, settings, 1, tmp_path)
-    assert start.options == {"own": 1, "borrowed": str(folder / "b.so")}
+    assert start.options == {"own": 1, "borrowed": str(library)}
     assert "LD_PRELOAD" not in start.variables  # linnet opens it itself
     wheel = Runtime("wheel", tmp_path, {"kind": "venv", "packages": []}, {})
     start = launch.launch(wheel, settings, 1, tmp_path)
-    assert start.variables["LD_PRELOAD"] == str(folder / "b.so")
-    with pytest.raises(RuntimeError, match=r"b.so is not used"):
-        worker.check_borrowed(str(folder / "b.so"))
+    assert start.variables["LD_PRELOAD"] == str(library)
+    with pytest.raises(RuntimeError, match=r"\.so is not used"):
+        worker.check_borrowed(str(library))
     monkeypatch.setenv("GIVEN", "/elsewhere")
     assert environments.missing(runtime, settings) is None
     assert launch.launch(runtime, settings, 1, tmp_path).options == {"own": 1}
+    backends.backends.cache_clear()
 
 
 @pytest.mark.parametrize(

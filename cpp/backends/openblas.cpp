@@ -72,6 +72,14 @@ std::vector<std::string> openblas_names() {
   return names;
 }
 
+// For a BLAS that is not OpenBLAS: it has as many threads as it was told by variables of its own.
+void keep_threads(int) {}
+int unknown_threads() { return 0; }
+char* unnamed() {
+  static char text[] = "";
+  return text;
+}
+
 std::optional<OpenBlas> load_openblas(const std::string& name, std::string* why) {
   const bool ours = !DynLib::loaded(name);
   const DynLib lib = DynLib::open(name, why);
@@ -81,6 +89,13 @@ std::optional<OpenBlas> load_openblas(const std::string& name, std::string* why)
   std::string missing;
   OpenblasGetParallel* get_parallel = nullptr;
   lib.symbol("cblas_sgemm", &blas.cblas_sgemm, &missing);
+  if (missing.empty() && !lib.symbol<OpenblasGetConfig>("openblas_get_config")) {
+    blas.openblas_set_num_threads = keep_threads;
+    blas.openblas_get_num_threads = unknown_threads;
+    blas.openblas_get_corename = blas.openblas_get_config = unnamed;
+    blas.threading = "its own";
+    return blas;
+  }
   lib.symbol("openblas_set_num_threads", &blas.openblas_set_num_threads, &missing);
   lib.symbol("openblas_get_num_threads", &blas.openblas_get_num_threads, &missing);
   lib.symbol("openblas_get_corename", &blas.openblas_get_corename, &missing);

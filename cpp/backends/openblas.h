@@ -9,7 +9,8 @@
 namespace linnet {
 
 // The functions of a loaded OpenBLAS and what is known about it. Copyable: the library stays
-// loaded.
+// loaded. Any other BLAS with cblas_sgemm will do: nothing is known about it then, and its threads
+// are not to be had.
 struct OpenBlas {
   CblasSgemm* cblas_sgemm = nullptr;
   OpenblasSetNumThreads* openblas_set_num_threads = nullptr;
@@ -17,7 +18,7 @@ struct OpenBlas {
   OpenblasGetCorename* openblas_get_corename = nullptr;
   OpenblasGetConfig* openblas_get_config = nullptr;
   std::string path;       // the mapped file
-  std::string threading;  // "sequential", "pthreads" or "openmp"
+  std::string threading;  // "sequential", "pthreads", "openmp"; "its own" if not OpenBLAS
   std::string warning;    // why it may be slow here, or empty
 };
 

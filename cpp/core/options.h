@@ -37,7 +37,7 @@ constexpr Option kWeightsDtype{
     "f32, f16, int8, auto: of fully connected and 1x1 layers (default: the file's)",
     "f32 f16 int8 auto"};
 constexpr Option kBlas{"blas", OptionKind::kText, "FILE",
-                       "OpenBLAS library; master or dl: of those linnet may come with", ""};
+                       "OpenBLAS or another BLAS; master or dl: of those linnet may come with", ""};
 constexpr Option kNnpack{"nnpack", OptionKind::kText, "FILE",
                          "library that holds NNPACK (default: LINNET_NNPACK, else the system's)",
                          ""};

@@ -48,6 +48,17 @@ double gemm_error(const OpenBlas& blas, int m, int n, int k) {
 
 }  // namespace
 
+TEST_CASE("any BLAS will do, with the threads it has") {
+  std::string why;
+  const OpenBlas* blas = find_openblas(LINNET_PLAIN_BLAS, &why);
+  REQUIRE_MESSAGE(blas, why);
+  CHECK(blas->threading == "its own");
+  CHECK(std::string(blas->openblas_get_corename()).empty());
+  CHECK(blas->warning.empty());
+  OpenBlasLock lock(*blas, 2);
+  CHECK(gemm_error(*blas, 5, 7, 9) == 0.0);
+}
+
 TEST_CASE("the system's OpenBLAS multiplies on the threads asked for" *
           doctest::skip(!system_openblas())) {
   const OpenBlas* blas = system_openblas();

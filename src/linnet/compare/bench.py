@@ -50,6 +50,9 @@ class WorkerError(Exception):
 class Worker:
     """A process of its own that answers requests (see worker.py) until it is closed or fails.
 
+    Between requests it is stopped: threads of many libraries spin on for a while once they are
+    done, on CPUs that the next one's turn needs.
+
     memory_cap: resident bytes above which it is killed, None for no cap.
     """
 
@@ -82,6 +85,7 @@ class Worker:
 
         capped: whether the memory cap holds for this request.
         """
+        self._signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):  # it is gone: reading says why
             self.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
             self.stdin.flush()
@@ -103,6 +107,7 @@ class Worker:
         if "error" in reply:
             self.close()
             raise WorkerError(reply["error"], reply["memory"])
+        self._signal(signal.SIGSTOP)
         return reply
 
     def close(self) -> None:
@@ -113,6 +118,10 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
         self.stdout.close()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has died: reading says why
+            os.kill(self.process.pid, number)
 
     def _resident(self) -> int:
         try:

@@ -9,7 +9,6 @@ import html
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +47,9 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Stroke:
+class Stroke:
+    """A path."""
+
     points: Sequence[Point]
     colour: str
     width: float
@@ -56,7 +57,9 @@ class _Stroke:
 
 
 @dataclass(frozen=True)
-class _Marker:
+class Marker:
+    """A polygon, or a circle, that tells something when it is pointed at."""
+
     at: Point
     colour: str
     size: float
@@ -65,7 +68,9 @@ class _Marker:
 
 
 @dataclass(frozen=True)
-class _Text:
+class Text:
+    """A line of letters."""
+
     at: Point
     text: str
     colour: str
@@ -74,15 +79,11 @@ class _Text:
     upright: bool = True  # or turned, reading upwards
 
 
-class Chart:
-    """The lines, laid out. A line without points is only named."""
+class Picture:
+    """Shapes laid out; title and sizes in pixels."""
 
-    def __init__(self, title: str, x_title: str, y_title: str, lines: Sequence[Line]) -> None:
-        self.title = title
-        self.height = max(LEAST_HEIGHT, TOP + BOTTOM + LABEL * len(lines))
-        names = max((len(line.name) for line in lines), default=0)
-        self.width = round(LEFT + PLOT + 64 + LETTER * max(12, names))
-        self.shapes = list(_layout(title, x_title, y_title, lines, self.height))
+    def __init__(self, title: str, width: int, height: int, shapes: Sequence[Any]) -> None:
+        self.title, self.width, self.height, self.shapes = title, width, height, list(shapes)
 
     def svg(self) -> str:
         """A picture that follows the reader's choice of light or dark."""
@@ -114,19 +115,30 @@ class Chart:
         return out.getvalue()
 
 
-def stacked(charts: Sequence[Chart]) -> Chart:
-    """Charts one below the other; the title of the whole is the first's."""
-    whole = copy(charts[0])
-    whole.width = max(chart.width for chart in charts)
-    whole.height, whole.shapes = 0, []
-    for chart in charts:
-        whole.shapes += [_lowered(shape, whole.height) for shape in chart.shapes]
-        whole.height += chart.height
-    return whole
+class Chart(Picture):
+    """The lines, laid out. A line without points is only named."""
+
+    def __init__(self, title: str, x_title: str, y_title: str, lines: Sequence[Line]) -> None:
+        height = max(LEAST_HEIGHT, TOP + BOTTOM + LABEL * len(lines))
+        names = max((len(line.name) for line in lines), default=0)
+        width = round(LEFT + PLOT + 64 + LETTER * max(12, names))
+        super().__init__(
+            title, width, height, list(_layout(title, x_title, y_title, lines, height))
+        )
+
+
+def stacked(pictures: Sequence[Picture]) -> Picture:
+    """Pictures one below the other; the title of the whole is the first's."""
+    height, shapes = 0, []
+    for picture in pictures:
+        shapes += [_lowered(shape, height) for shape in picture.shapes]
+        height += picture.height
+    width = max(picture.width for picture in pictures)
+    return Picture(pictures[0].title, width, height, shapes)
 
 
 def _lowered(shape: Any, by: float) -> Any:
-    if isinstance(shape, _Stroke):
+    if isinstance(shape, Stroke):
         return replace(shape, points=[(x, y + by) for x, y in shape.points])
     return replace(shape, at=(shape.at[0], shape.at[1] + by))
 
@@ -140,27 +152,27 @@ def _layout(
     right, bottom = LEFT + PLOT, height - BOTTOM
     x_scale = _scale(x_ticks[0], x_ticks[-1], LEFT + 12, right - 12)
     y_scale = _scale(y_ticks[0], y_ticks[-1], bottom, TOP)
-    yield _Text((LEFT, 27), title, "ink", size=15)
-    yield _Text(((LEFT + right) / 2, height - 12), x_title, "muted", "middle")
-    yield _Text((18, (TOP + bottom) / 2), y_title, "muted", "middle", upright=False)
+    yield Text((LEFT, 27), title, "ink", size=15)
+    yield Text(((LEFT + right) / 2, height - 12), x_title, "muted", "middle")
+    yield Text((18, (TOP + bottom) / 2), y_title, "muted", "middle", upright=False)
     for y in y_ticks:
-        yield _Stroke([(LEFT, y_scale(y)), (right, y_scale(y))], "grid", 1)
-        yield _Text((LEFT - 8, y_scale(y) + 4), f"{y:g}", "muted", "end")
+        yield Stroke([(LEFT, y_scale(y)), (right, y_scale(y))], "grid", 1)
+        yield Text((LEFT - 8, y_scale(y) + 4), f"{y:g}", "muted", "end")
     last = -math.inf
     for x in x_ticks:
-        yield _Stroke([(x_scale(x), TOP), (x_scale(x), bottom)], "grid", 1)
+        yield Stroke([(x_scale(x), TOP), (x_scale(x), bottom)], "grid", 1)
         if x_scale(x) - last >= TICK:
             last = x_scale(x)
-            yield _Text((last, bottom + 18), f"{x:g}", "muted", "middle")
+            yield Text((last, bottom + 18), f"{x:g}", "muted", "middle")
     drawn = [(line, sorted(line.points), *look) for line, look in zip(lines, _looks(lines))]
     # The bold ones last, on top of the others.
     for line, path, colour, dash, polygon in sorted(drawn, key=lambda entry: entry[0].bold):
         at = [(x_scale(x), y_scale(y)) for x, y in path]
         if len(at) > 1:
-            yield _Stroke(at, colour, 3 if line.bold else 1.7, dash)
+            yield Stroke(at, colour, 3 if line.bold else 1.7, dash)
         for place, (x, y) in zip(at, path):
             size = 4 if line.bold else 3
-            yield _Marker(place, colour, size, polygon, f"{line.name}, {x:g}: {y:.4g}")
+            yield Marker(place, colour, size, polygon, f"{line.name}, {x:g}: {y:.4g}")
     absent = [line.name for line in lines if not line.points]
     floor = min(bottom, height - 24 - LABEL * len(absent))
     named = sorted((entry for entry in drawn if entry[1]), key=lambda entry: -entry[1][-1][1])
@@ -168,13 +180,13 @@ def _layout(
     for (line, path, colour, _, polygon), y, end in zip(named, _apart(wanted, floor), wanted):
         begin = x_scale(path[-1][0])
         if path[-1][0] < x_ticks[-1]:  # not to be taken for measurements
-            yield _Stroke([(begin, end), (right + 6, end)], "grid", 1)
+            yield Stroke([(begin, end), (right + 6, end)], "grid", 1)
             begin = right + 6
-        yield _Stroke([(begin, end), (right + 6, end), (right + 26, y), (right + 34, y)], colour, 1)
-        yield _Marker((right + 38, y), colour, 3, polygon, line.name)
-        yield _Text((right + 48, y + 4), line.name, colour if line.bold else "ink")
+        yield Stroke([(begin, end), (right + 6, end), (right + 26, y), (right + 34, y)], colour, 1)
+        yield Marker((right + 38, y), colour, 3, polygon, line.name)
+        yield Text((right + 48, y + 4), line.name, colour if line.bold else "ink")
     for i, name in enumerate(reversed(absent)):
-        yield _Text((right + 48, height - 12 - LABEL * i), f"{name}: n/a", "muted")
+        yield Text((right + 48, height - 12 - LABEL * i), f"{name}: n/a", "muted")
 
 
 def _looks(
@@ -230,14 +242,14 @@ def _style(colours: dict[str, str]) -> str:
 
 def _svg(shape: Any) -> str:
     named = shape.colour in PAPER
-    if isinstance(shape, _Stroke):
+    if isinstance(shape, Stroke):
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in shape.points)
         colour = f'class="{shape.colour}"' if named else f'stroke="{shape.colour}"'
         dash = f' stroke-dasharray="{" ".join(map(str, shape.dash))}"' if shape.dash else ""
         return f'<path d="M{path}" fill="none" {colour} stroke-width="{shape.width}"{dash}/>'
     colour = f'class="{shape.colour}"' if named else f'fill="{shape.colour}"'
     x, y = shape.at
-    if isinstance(shape, _Text):
+    if isinstance(shape, Text):
         place = f'x="{x:.1f}" y="{y:.1f}"'
         if not shape.upright:
             place = f'transform="translate({x:.1f} {y:.1f}) rotate(-90)"'
@@ -257,13 +269,13 @@ def _paint(image: Any, pen: Any, shape: Any, scale: int) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     colour = PAPER.get(shape.colour, shape.colour)
-    if isinstance(shape, _Stroke):
+    if isinstance(shape, Stroke):
         for part in _dashes(shape.points, shape.dash):
             ends = [(x * scale, y * scale) for x, y in part]
             pen.line(ends, fill=colour, width=round(shape.width * scale), joint="curve")
         return
     x, y = shape.at[0] * scale, shape.at[1] * scale
-    if isinstance(shape, _Marker):
+    if isinstance(shape, Marker):
         size = shape.size * scale
         if shape.polygon:
             pen.polygon([(x + size * dx, y + size * dy) for dx, dy in shape.polygon], fill=colour)

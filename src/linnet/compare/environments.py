@@ -19,26 +19,39 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .backends import parts
 from .debian import make_debian
 from .openblas import make_openblas
 from .processes import Child, SetupError, locked
-from .runtimes import Runtime, Say, parts
+from .runtimes import Runtime, Say
 from .venvs import make_venv
 
 
 def missing(runtime: Runtime, settings: Mapping[str, Any] = MappingProxyType({})) -> str | None:
     """Why the runtime, or a configuration of it, cannot be used now; None if it can."""
+    if reason := impossible(runtime, settings):
+        return reason
     for part in parts(runtime, settings):
         if reason := _missing(part):
             return reason if part is runtime else f"{part.name}: {reason}"
     return None
 
 
+def impossible(runtime: Runtime, settings: Mapping[str, Any]) -> str | None:
+    """Why there is no such thing for this system, whatever is installed; None if there is."""
+    if "impossible" in settings:
+        return str(settings["impossible"])
+    system = "a 32-bit system" if sys.maxsize < 1 << 32 else platform.machine()
+    for part in parts(runtime, settings):
+        if not exists(part):
+            name = "" if part is runtime else f"{part.name}: "
+            return f"{name}there is no build of it for {system}"
+    return None
+
+
 def _missing(runtime: Runtime) -> str | None:
     if runtime.environment["kind"] == "here":
         return None
-    if not exists(runtime):
-        return "there is no build of it for a 32-bit system"
     stamp = _read(runtime.folder / "stamp.json")
     if stamp.get("recipe") == _recipe(runtime):
         return None
@@ -50,7 +63,9 @@ def _missing(runtime: Runtime) -> str | None:
 
 def exists(runtime: Runtime) -> bool:
     """Whether anybody has built it for a system like this."""
-    return sys.maxsize > 1 << 32 or runtime.environment.get("bits") != 64
+    machine = platform.machine()
+    bits, wanted = (runtime.environment.get(name) for name in ("bits", "machine"))
+    return (sys.maxsize > 1 << 32 or bits != 64) and wanted in (None, machine)
 
 
 def set_up(wanted: Sequence[Runtime], say: Say) -> None:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..machine import read
+from .backends import lender
 from .cores import openblas_core
 from .processes import SetupError, call, scratch_folder
-from .runtimes import RESERVED, Runtime, lender
+from .runtimes import RESERVED, Runtime
 
-STALE = ("PYTHON", "LD_", "OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "TF_", "MXNET_", "GLOG_")
+STALE = (
+    "PYTHON",
+    "LD_",
+    "OMP_",
+    "OPENBLAS_",
+    "GOTO_",
+    "MKL_",
+    "BLIS_",
+    "KMP_",
+    "TF_",
+    "MXNET_",
+    "GLOG_",
+)
 
 
 class Launch(NamedTuple):
@@ -31,20 +44,29 @@ def launch(runtime: Runtime, settings: Mapping[str, Any], threads: int, scratch:
     """
     options = {k: v for k, v in settings.items() if k not in RESERVED}
     extra = {"TMPDIR": str(scratch), **settings.get("env", {})}
-    owner = lender(settings)
+    owner, folders = lender(settings), []
     if owner is not None:
-        pattern = settings["borrows"][1]
-        file = next(iter(sorted(owner.folder.glob(pattern))), None)
+        place = owner.environment.folder
+        file = next(iter(sorted(place.glob(owner.library))), None)
         if file is None:
-            raise SetupError(f"{owner.folder} has no {pattern}")
+            raise SetupError(f"{place} has no {owner.library}")
         options["borrowed"] = str(file)
         if runtime.environment["kind"] != "here":
             extra["LD_PRELOAD"] = str(file)
-    return Launch(command(runtime), {**environment(runtime, threads, scratch), **extra}, options)
+        folders = [*place.glob(owner.needs)] if owner.needs else []
+        extra.update(owner.variables)
+    variables = {**environment(runtime, threads, scratch), **extra}
+    if folders:
+        known = [variables[name] for name in ("LD_LIBRARY_PATH",) if variables.get(name)]
+        variables["LD_LIBRARY_PATH"] = ":".join([*map(str, folders), *known])
+    return Launch(command(runtime, folders), variables, options)
 
 
-def command(runtime: Runtime) -> list[str]:
-    """The interpreter of the runtime's environment, as the start of a command line."""
+def command(runtime: Runtime, more: Sequence[Path] = ()) -> list[str]:
+    """The interpreter of the runtime's environment, as the start of a command line.
+
+    more: folders with libraries that its own loader would not find.
+    """
     kind = runtime.environment["kind"]
     if kind == "here":
         return [sys.executable]
@@ -56,6 +78,7 @@ def command(runtime: Runtime) -> list[str]:
         *root.glob("usr/lib/*-linux-gnu*"),
         *root.glob("lib/*-linux-gnu*"),
         root / "usr" / "lib",
+        *more,
     ]
     if not loaders:
         raise SetupError(f"no dynamic loader in {root}")
@@ -66,7 +89,7 @@ def command(runtime: Runtime) -> list[str]:
 def environment(runtime: Runtime, threads: int, scratch: Path) -> dict[str, str]:
     """Variables of the runtime's process: its number of threads, its caches under `scratch`."""
     kind = runtime.environment["kind"]
-    names = ("OMP", "OPENBLAS", "GOTO", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+    names = ("OMP", "OPENBLAS", "GOTO", "MKL", "BLIS", "NUMEXPR", "VECLIB_MAXIMUM")
     extra = {f"{name}_NUM_THREADS": str(threads) for name in names}
     extra.update(
         OMP_DYNAMIC="FALSE", MKL_DYNAMIC="FALSE", GLOG_minloglevel="2", TF_CPP_MIN_LOG_LEVEL="2"
@@ -94,7 +117,9 @@ def cleaned(extra: Mapping[str, str], kind: str) -> dict[str, str]:
 
 
 def import_once(runtime: Runtime, log: Any) -> None:
-    """Import the runtime once, which also compiles what it imports."""
+    """Import the runtime once, which also compiles what it imports; libraries are not imported."""
+    if not runtime.module:
+        return
     with scratch_folder() as scratch:
         variables = environment(runtime, 1, scratch)
         call([*command(runtime), "-c", f"import {runtime.module}"], log, variables, timeout=600)

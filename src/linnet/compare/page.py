@@ -34,7 +34,7 @@ def as_html(runs: Sequence[Data]) -> str:
         f"<figure>{as_chart(runs).svg()}</figure>",
         *(part for run in runs for part in _run(run)),
     ]
-    return PAGE.format(title=_text(heading), body="\n".join(body))
+    return PAGE.format(title=_text(heading), style=STYLE, body="\n".join(body))
 
 
 def _run(run: Data) -> Iterator[str]:
@@ -135,35 +135,37 @@ def _text(value: object) -> str:
     return html.escape("" if value is None else str(value))
 
 
+STYLE = """
+:root { color-scheme: light dark; --ink: #24292f; --muted: #6a737d; --line: #e3e6ea;
+  --paper: #fff; --back: #f5f6f8; --best: #c23d1a; --good: #24803a; --bad: #c0392b }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --muted: #9aa3ad; --line: #30353b;
+  --paper: #15181c; --back: #0e1013; --best: #ff8562; --good: #5cc977; --bad: #ff7a6b } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back);
+  max-width: 76rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
+small, .none, .note { color: var(--muted) }
+h1 { font-size: 1.5rem; margin: 0 0 1rem }
+h2 { font-size: 1.15rem; margin: 0 0 .3rem } h3 { font-size: 1rem; margin: 1.8rem 0 .4rem }
+figure, section { margin: 0 0 1.2rem; background: var(--paper); border: 1px solid var(--line);
+  border-radius: 8px; padding: 1rem 1.2rem }
+svg { display: block; width: 100%; height: auto }
+.good, .bad { font-weight: 600; margin: 0 0 .6rem }
+.good { color: var(--good) } .bad { color: var(--bad) }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem }
+th { font-weight: 600; color: var(--muted) }
+td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; vertical-align: top }
+td:first-child, th:first-child, .left td, .left th { text-align: left; padding-left: 0 }
+.left td { padding-right: 1rem }
+.left td:nth-child(2) { white-space: normal; overflow-wrap: anywhere }
+.times { width: 100% } small { display: block; font-size: .72rem; line-height: 1.2 }
+b { color: var(--best) } code { font-size: .72rem }
+tbody tr:hover { background: color-mix(in srgb, var(--ink) 5%, transparent) }
+"""
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><style>
-:root {{ color-scheme: light dark; --ink: #24292f; --muted: #6a737d; --line: #e3e6ea;
-  --paper: #fff; --back: #f5f6f8; --best: #c23d1a; --good: #24803a; --bad: #c0392b }}
-@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e6e8ea; --muted: #9aa3ad; --line: #30353b;
-  --paper: #15181c; --back: #0e1013; --best: #ff8562; --good: #5cc977; --bad: #ff7a6b }} }}
-body {{ font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--back);
-  max-width: 76rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }}
-small, .none, .note {{ color: var(--muted) }}
-h1 {{ font-size: 1.5rem; margin: 0 0 1rem }}
-h2 {{ font-size: 1.15rem; margin: 0 0 .3rem }} h3 {{ font-size: 1rem; margin: 1.8rem 0 .4rem }}
-figure, section {{ margin: 0 0 1.2rem; background: var(--paper); border: 1px solid var(--line);
-  border-radius: 8px; padding: 1rem 1.2rem }}
-svg {{ display: block; width: 100%; height: auto }}
-.good, .bad {{ font-weight: 600; margin: 0 0 .6rem }}
-.good {{ color: var(--good) }} .bad {{ color: var(--bad) }}
-.wide {{ overflow-x: auto }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem }}
-th {{ font-weight: 600; color: var(--muted) }}
-td, th {{ padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; vertical-align: top }}
-td:first-child, th:first-child, .left td, .left th {{ text-align: left; padding-left: 0 }}
-.left td {{ padding-right: 1rem }}
-.left td:nth-child(2) {{ white-space: normal; overflow-wrap: anywhere }}
-.times {{ width: 100% }} small {{ display: block; font-size: .72rem; line-height: 1.2 }}
-b {{ color: var(--best) }} code {{ font-size: .72rem }}
-tbody tr:hover {{ background: color-mix(in srgb, var(--ink) 5%, transparent) }}
-</style></head><body>
+{style}</style></head><body>
 {body}
 </body></html>
 """

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ..text import count, finite
 from .bench import Cell, Protocol, Row
-from .chart import Chart, Line, stacked
+from .chart import Chart, Line, Picture, stacked
 from .machine import Watch, describe
 from .runtimes import cache_folder
 
@@ -47,6 +47,7 @@ FIELDS = (
     "import_s",
     "load_s",
     "first_call_s",
+    "blas_sha256",
 )
 SHARED = ("version", "library", "accuracy", "agreement")  # facts of a row rather than of a cell
 
@@ -78,6 +79,7 @@ def _row(row: Row) -> dict[str, Any]:
     libraries = {e["path"]: {**e, "path": e["path"].replace(cache, "", 1)} for e in found}
     data: dict[str, Any] = {"name": row.name, "runtime": row.runtime.name, "int8": row.int8}
     data["smaller"] = row.smaller
+    data["blas"] = row.settings.get("blas", row.settings.get("kernels"))
     data.update({name: next((f[name] for f in facts if name in f), None) for name in SHARED})
     return {**data, "libraries": list(libraries.values()), "cells": list(map(_cell, row.cells))}
 
@@ -94,6 +96,9 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "cpu_load": cell.cpus,
         **{k: v for k, v in cell.facts.items() if k not in (*SHARED, "libraries")},
     }
+    for library in cell.facts.get("libraries", []):
+        if "borrowed" in library:
+            data["blas_sha256"] = library["sha256"]
     if cell.times:
         low, high = cell.quartiles
         data.update(mean=cell.mean, median=cell.median, low=low, high=high)
@@ -139,18 +144,19 @@ def as_csv(runs: Sequence[Data]) -> str:
     """One line per cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "cpu", "threads", "interval_ms", "valid", "row", *SHARED, *FIELDS])
+    own = ("runtime", "blas", *SHARED)
+    writer.writerow(["model", "cpu", "threads", "interval_ms", "valid", "row", *own, *FIELDS])
     for run in runs:
         same = list(kind(run))
         same.append(run["conditions"].get("valid"))
         for row in run["rows"]:
-            what = [row["name"], *(row.get(name) for name in SHARED)]
+            what = [row["name"], *(row.get(name) for name in own)]
             for cell in row["cells"]:
                 writer.writerow([*same, *what, *(cell.get(name) for name in FIELDS)])
     return out.getvalue()
 
 
-def as_chart(runs: Sequence[Data]) -> Chart:
+def as_chart(runs: Sequence[Data]) -> Picture:
     """The study's chart: ms per image over the batch size, both logarithmic. One for each
     arithmetic, one below the other.
     """

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +22,18 @@ import numpy.typing as npt
 from .. import _core, digits
 from ..graph import Graph
 from ..model import canonical
+from ..text import count as count_of
 from . import network, report
+from .backends import on_backends
 from .bench import Bench, Journal, Protocol, Row
 from .environments import missing
+from .machine import Watch
 from .processes import scratch_folder
-from .runtimes import cache_folder, runtimes
+from .runtimes import Runtime, cache_folder, runtimes
 
 STUDY_BATCHES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 STUDY_PASSES = 100
+MATRIX_PASSES = 20
 LEAST_SECONDS = 1.0
 Images = npt.NDArray[np.float32]
 IMAGES = 37  # different ones, repeated in larger batches
@@ -35,10 +41,24 @@ IMAGES = 37  # different ones, repeated in larger batches
 
 def all_rows() -> dict[str, Row]:
     """A row for every configuration of every runtime, by name."""
+    return _rows(lambda runtime: runtime.configurations)
+
+
+def matrix_rows() -> dict[str, Row]:
+    """A row for every framework that takes a BLAS on every back-end, and with what is its own."""
+
+    def settings(runtime: Runtime) -> Mapping[str, Mapping[str, Any]]:
+        named = runtime.configurations.items()
+        return {**on_backends(runtime), **{n: s for n, s in named if "blas" in s or "kernels" in s}}
+
+    return _rows(lambda runtime: settings(runtime) if runtime.on_blas else {})
+
+
+def _rows(named: Callable[[Runtime], Mapping[str, Mapping[str, Any]]]) -> dict[str, Row]:
     return {
         name: Row(name, runtime, settings)
         for runtime in runtimes().values()
-        for name, settings in runtime.configurations.items()
+        for name, settings in named(runtime).items()
     }
 
 
@@ -55,62 +75,83 @@ class Compared(NamedTuple):
 
 
 def measure(
-    compared: Compared, protocol: Protocol, rows: Sequence[Row], *, fresh: bool
-) -> dict[str, Any]:
-    """The rows measured on a model, as data (report.as_data).
+    compared: Compared,
+    protocols: Sequence[Protocol],
+    rows: Sequence[Row],
+    unfinished: Path,
+    *,
+    progress: Progress,
+    count: int = IMAGES,
+) -> list[dict[str, Any]]:
+    """The rows measured on a model, by each protocol, as data (report.as_data).
 
-    fresh: do not go on from a run of the same that was cut short.
+    unfinished: the folder in which what is done is kept (see `comparison`). count: of images.
     """
     graph = canonical(
         compared.model, compared.weights, outputs=compared.outputs, arithmetic="float"
     )
-    with _journal(protocol, rows, graph, fresh) as journal, scratch_folder() as folder:
-        progress = _Progress()
-        if journal.batches():
-            kept = ", ".join(map(str, journal.batches()))
-            progress.say(
-                f"going on where a run was cut short: batch {kept} is done (--fresh starts anew)"
-            )
-        progress(0.0, "writing the network and evaluating it in float64")
-        network.export(graph, folder)
-        random = np.random.default_rng(0)
-        images = random.random((IMAGES, *graph.inputs[0].shape[1:]), dtype=np.float32)
-        expected = network.expect(graph, images)
-        known = compared.model == digits.MODEL and not compared.outputs
-        labelled = digits.held_out(images.shape[-1]) if known else None
-        int8: network.Expected | str = "not asked for"
-        if any(row.int8 for row in rows):
-            progress(0.0, "quantizing the network")
-            int8 = _in_int8(graph, images, labelled, folder / "int8")
-        smaller: network.Expected | str = "not asked for"
-        if any(row.smaller for row in rows):
-
-            def told(what: str, done: int, total: int) -> None:
-                progress(0.0, f"making a smaller network: {what}, {done} of {total}")
-
-            smaller = "no pictures that a smaller network could be fitted to"
-            if labelled is not None:
-                smaller = _smaller(
-                    folder / "smaller",
-                    images,
+    found, prepared = [], None
+    with scratch_folder() as folder:
+        for i, protocol in enumerate(protocols):
+            part = progress.part(i, len(protocols), f"{count_of(protocol.threads, 'thread')}, ")
+            part = part if len(protocols) > 1 else progress
+            journal = _journal(compared.name, protocol, rows, graph, unfinished)
+            own, watch = [replace(row, cells=[]) for row in rows], Watch()
+            if journal.batches():
+                kept = f"batch {', '.join(map(str, journal.batches()))} is done"
+                part.line(f"going on where a run was cut short: {kept} (--fresh starts anew)")
+            if set(journal.batches()) >= set(protocol.batches):
+                journal.restore(own, watch)
+            else:
+                prepared = prepared or _prepare(
+                    compared,
                     graph,
-                    lambda: network.shrunk(graph, labelled, protocol.threads, told),
+                    rows,
+                    folder,
+                    progress=part,
+                    count=count,
+                    threads=protocol.threads,
                 )
-        bench = Bench(
-            protocol,
-            expected,
-            folder,
-            progress,
-            int8=int8,
-            smaller=smaller,
-            labelled=labelled,
-            journal=journal,
-        )
-        try:
-            bench.measure(rows)
-        finally:
-            progress.end()
-        return report.as_data(rows, compared.name, protocol, bench.watch)
+                bench = Bench(protocol, folder=folder, say=part, journal=journal, **prepared)
+                bench.measure(own)
+                watch = bench.watch
+            found.append(report.as_data(own, compared.name, protocol, watch))
+    return found
+
+
+def _prepare(
+    compared: Compared,
+    graph: Graph,
+    rows: Sequence[Row],
+    folder: Path,
+    *,
+    progress: Progress,
+    count: int,
+    threads: int,
+) -> dict[str, Any]:
+    """Write the network to `folder`: what a Bench expects of it."""
+    progress(0.0, "writing the network and evaluating it in float64")
+    network.export(graph, folder)
+    random = np.random.default_rng(0)
+    images = random.random((count, *graph.inputs[0].shape[1:]), dtype=np.float32)
+    expected = network.expect(graph, images)
+    known = compared.model == digits.MODEL and not compared.outputs
+    labelled = digits.held_out(images.shape[-1]) if known else None
+    int8: network.Expected | str = "not asked for"
+    if any(row.int8 for row in rows):
+        progress(0.0, "quantizing the network")
+        int8 = _in_int8(graph, images, labelled, folder / "int8")
+    smaller: network.Expected | str = "not asked for"
+    if any(row.smaller for row in rows):
+
+        def told(what: str, done: int, total: int) -> None:
+            progress(0.0, f"making a smaller network: {what}, {done} of {total}")
+
+        smaller = "no pictures that a smaller network could be fitted to"
+        if labelled is not None:
+            make = lambda: network.shrunk(graph, labelled, threads, told)  # noqa: E731
+            smaller = _smaller(folder / "smaller", images, graph, make)
+    return {"expected": expected, "int8": int8, "smaller": smaller, "labelled": labelled}
 
 
 def _in_int8(
@@ -144,14 +185,10 @@ def _smaller(
     )
 
 
-@contextlib.contextmanager
 def _journal(
-    protocol: Protocol, rows: Sequence[Row], graph: Graph, fresh: bool
-) -> Iterator[Journal]:
-    """What an interrupted run of the same has left, to go on from; gone when this one is done.
-
-    RuntimeError if another comparison is running: both would be wrong.
-    """
+    name: str, protocol: Protocol, rows: Sequence[Row], graph: Graph, folder: Path
+) -> Journal:
+    """What an interrupted run of the same has left in `folder`, to go on from."""
     digest = hashlib.sha256(repr((graph.nodes, graph.inputs, graph.outputs)).encode())
     for array in graph.initializers.values():
         digest.update(array.tobytes())
@@ -161,11 +198,23 @@ def _journal(
     for file in sorted([Path(_core.__file__), *sources]):
         digest.update(file.read_bytes())
     key = {
+        "model": name,
         "protocol": asdict(protocol),
         "rows": [[row.name, missing(row.runtime, row.settings)] for row in rows],
         "environment": {k: v for k, v in os.environ.items() if k.startswith("LINNET_")},
         "network and program": digest.hexdigest(),
     }
+    number = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    return Journal(folder / f"{number}.json", key)
+
+
+@contextlib.contextmanager
+def comparison(fresh: bool) -> Iterator[Path]:
+    """A folder for what is done of a comparison; what an interrupted one has left is in it.
+
+    It is gone once all is done. fresh: empty it first. RuntimeError if another comparison is
+    running: both would be wrong.
+    """
     folder = cache_folder() / "compare"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w", encoding="utf-8") as lock:
@@ -173,40 +222,54 @@ def _journal(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RuntimeError("another comparison is running; both would be wrong") from None
-        path = folder / "unfinished.json"
+        path = folder / "unfinished"
         if fresh:
-            path.unlink(missing_ok=True)
-        yield Journal(path, key)
-        path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(exist_ok=True)
+        yield path
+        shutil.rmtree(path)
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class _Progress:
-    """A bar that rewrites its line on a terminal; elsewhere a line for each new batch size."""
+class Progress:
+    """A bar that rewrites its line on a terminal; elsewhere a line for each new topic.
+
+    A part of it is one of several things of the same length.
+    """
 
     def __init__(self) -> None:
         self.begin = time.monotonic()
         self.terminal = sys.stderr.isatty()
-        self.topic = ""
+        self.topics: list[str] = []  # the last one, shared with all parts
+        self.span, self.prefix = (0.0, 1.0), ""
+
+    def part(self, number: int, count: int, prefix: str) -> Progress:
+        """The part `number` of `count`, whose texts begin with a prefix."""
+        part, (low, high) = copy(self), self.span
+        step = (high - low) / count
+        part.span = low + number * step, low + (number + 1) * step
+        part.prefix += prefix
+        return part
 
     def __call__(self, done: float, text: str) -> None:
+        done, text = self.span[0] + done * (self.span[1] - self.span[0]), self.prefix + text
         if self.terminal:
             minutes, seconds = divmod(int(time.monotonic() - self.begin), 60)
             full = int(24 * done)
             bar = f"[{'#' * full}{'.' * (24 - full)}] {100 * done:3.0f}% {minutes}:{seconds:02}"
             width = shutil.get_terminal_size().columns - 1
             print(f"\r\x1b[K{f'{bar}  {text}'[:width]}", end="", file=sys.stderr, flush=True)
-        elif (topic := text.partition(":")[0]) != self.topic:
-            self.topic = topic
-            say(f"{100 * done:3.0f}%  {self.topic}")
+        elif [topic := text.partition(":")[0]] != self.topics:
+            self.topics[:] = [topic]
+            say(f"{100 * done:3.0f}%  {topic}")
 
-    def say(self, text: str) -> None:
+    def line(self, text: str) -> None:
         """A line that stays."""
         self.end()
-        say(text)
+        say(self.prefix + text)
 
     def end(self) -> None:
         """Take the bar away."""

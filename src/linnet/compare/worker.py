@@ -7,7 +7,8 @@ arrays travel as .npy files. What a runtime prints goes to stderr, which the par
 
 Requests, in order: `start` (import), `load` (build the network, first call), `run` (timed calls,
 any number of times), `accuracy` (of images with known answers, if there are any), `logits` (build
-it up to the logits, for verification). The end of stdin ends the process.
+it up to the logits, for verification). Instead of `load`, `write` writes it as files of the
+runtime's own format. The end of stdin ends the process.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 POOL_BYTES = 64 << 20  # different inputs prepared ahead: enough not to repeat, few enough for a Pi
-LIBRARIES = re.compile(r"/lib[^/]*(blas|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I)
+LIBRARIES = re.compile(
+    r"/lib[^/]*(blas|atlas|blis|mkl|dnn|nnpack|xnnpack|gomp|iomp)[^/]*\.so[^/]*$", re.I
+)
 
 
 class Node(NamedTuple):
@@ -47,6 +50,10 @@ class Node(NamedTuple):
         kernel = [int(v) for v in self.attrs["kernel_shape"]]
         strides, dilations = self.ints("strides", 2, 1), self.ints("dilations", 2, 1)
         return kernel, strides, self.ints("pads", 4, 0), dilations
+
+    def lrn(self) -> dict[str, Any]:
+        """Size, alpha, beta and bias of a local response normalization."""
+        return {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, **self.attrs}
 
     def symmetric_pads(self, runtime: str) -> tuple[int, int]:
         """Pads (height, width) where `runtime` pads both sides alike; ValueError if they differ."""
@@ -135,10 +142,14 @@ def check_borrowed(path: str) -> None:
 
 
 def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
-    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config."""
+    """BLAS, neural-network and OpenMP libraries in this process: path, sha256, core, config; and
+    which of them is the one that was borrowed.
+    """
     paths = {path for _, _, path in mappings()}
     found = []
-    for path in sorted(p for p in paths if LIBRARIES.search(p) or p == borrowed):
+    for path in sorted(
+        p for p in paths if LIBRARIES.search(p) or (borrowed and p == os.path.realpath(borrowed))
+    ):
         if "numpy" in path:
             continue
         digest = hashlib.sha256()
@@ -149,6 +160,8 @@ def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
         except OSError:
             continue
         entry = {"path": path, "sha256": digest.hexdigest()}
+        if borrowed and path == os.path.realpath(borrowed):
+            entry["borrowed"] = "yes"
         library = ctypes.CDLL(path)
         for key in ("corename", "config"):
             query = getattr(library, "openblas_get_" + key, None)
@@ -214,6 +227,11 @@ class Cell:
             "first_call_s": done - built,
             "libraries": mapped_libraries(self.borrowed),
         }
+
+    def write(self, network: str, files: list[str]) -> dict[str, Any]:
+        """Write the network, for one image at a time, as the runtime's own `files`."""
+        self.adapter.write(Network(network, "network"), files)
+        return {}
 
     def accuracy(self, images: str, labels: str) -> dict[str, Any]:
         """The fraction of images whose largest output is at their label."""

@@ -1,4 +1,4 @@
-"""Stock Caffe 1.0: Debian 11's own packages, unpacked, computing with either flavour of OpenBLAS.
+"""Stock Caffe 1.0: Debian 11's own packages, unpacked, computing with any BLAS.
 
 Caffe is built from the network's data: a prototxt and the weights put into its blobs. Pooling takes
 `round_mode`, which this build (git of August 2018) has, so a floor-mode pool needs no cropping.
@@ -23,27 +23,47 @@ ENVIRONMENT = {
     "python": "python3.9",
     "import": "caffe",
 }
+ON_BLAS: dict[str, Any] = {
+    "what": "Caffe 1.0",
+    "on_pi": "the same packages for armhf and arm64",
+}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "caffe-openblas": {
+        **ON_BLAS,
         "what": "Caffe 1.0 on OpenBLAS as it is; the study's A",
-        "on_pi": "the same packages for armhf and arm64",
-        "borrows": ("openblas", "liblinnet-openblas-master.so"),
+        "blas": "openblas",
     },
     "caffe-openblas-dl": {
+        **ON_BLAS,
         "what": "Caffe 1.0 on the equivalent of optimized_for_deeplearning; the study's B",
-        "on_pi": "the same packages for armhf and arm64",
-        "borrows": ("openblas", "liblinnet-openblas-dl.so"),
+        "blas": "openblas-dl",
     },
 }
 
 
 class Adapter:
-    library = "OpenBLAS"
-
     def __init__(self, caffe: Any, threads: int, options: dict[str, Any]) -> None:
-        self.caffe = caffe  # OPENBLAS_NUM_THREADS is its only knob
+        self.caffe = caffe  # its BLAS's variable for the number of threads is its only knob
+        self.library = os.path.basename(options.get("borrowed", "its own BLAS"))
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            net, result = self.net(network, batch, file.name)
+        data, output = net.blobs["x"].data, net.blobs[result].data
+
+        def call(x: Any) -> Any:
+            data[...] = x
+            net.forward()
+            return output.copy()
+
+        return call
+
+    def write(self, network: Network, files: list[str]) -> None:
+        prototxt, weights = files
+        self.net(network, 1, prototxt)[0].save(weights)
+
+    def net(self, network: Network, batch: int, prototxt: str) -> tuple[Any, str]:
+        """Write the text of the network; it as Caffe has it, with weights, and its output."""
         blobs = {network.input: "x"}
         dims = " ".join(f"dim: {d}" for d in [batch, *network.shapes[network.input]])
         text = [
@@ -64,22 +84,14 @@ class Adapter:
             )
             weights[f"l{i}"] = [network.weights[v] for v in node.inputs[1:] if v in network.weights]
             blobs[node.outputs[0]] = top
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt", delete=False) as file:
+        with open(prototxt, "w", encoding="utf-8") as file:
             file.write("\n".join(text))
-        net = self.caffe.Net(file.name, self.caffe.TEST)
-        os.unlink(file.name)
+        net = self.caffe.Net(prototxt, self.caffe.TEST)
         for name, arrays in weights.items():
             if name in net.params:
                 for blob, array in zip(net.params[name], arrays):
                     blob.data[...] = array.reshape(blob.data.shape)
-        data, output = net.blobs["x"].data, net.blobs[blobs[network.output]].data
-
-        def call(x: Any) -> Any:
-            data[...] = x
-            net.forward()
-            return output.copy()
-
-        return call
+        return net, blobs[network.output]
 
 
 def layer(network: Network, node: Node) -> tuple[str, str]:
@@ -116,6 +128,14 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
             "InnerProduct",
             f"inner_product_param {{ num_output: {outputs} bias_term: {bias(node)} }}",
         )
+    if node.op == "LRN":
+        attrs = node.lrn()
+        return "LRN", (
+            f"lrn_param {{ local_size: {attrs['size']} alpha: {attrs['alpha']} "
+            f"beta: {attrs['beta']} k: {attrs['bias']} }}"
+        )
+    if node.op == "Concat" and not any(v in network.weights for v in node.inputs):
+        return "Concat", f"concat_param {{ axis: {node.attrs['axis']} }}"
     if node.op == "Relu":
         return "ReLU", ""
     if node.op == "Softmax":

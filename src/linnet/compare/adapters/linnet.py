@@ -11,8 +11,17 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {"kind": "here"}
 ON_PI = "the same on NEON"
+ON_BLAS: dict[str, Any] = {
+    "what": "linnet, im2col",
+    "on_pi": ON_PI,
+    "algorithm": "im2col-openblas",
+}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "linnet": {"what": "linnet, the fastest algorithm for each layer", "on_pi": ON_PI},
+    "linnet": {
+        "what": "linnet, the fastest algorithm for each layer",
+        "on_pi": ON_PI,
+        "kernels": "its kernels",
+    },
     "linnet-int8": {
         "what": "linnet, every layer in int8 that can be",
         "on_pi": ON_PI,
@@ -45,21 +54,20 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "isa": "scalar",
     },
     "linnet-openblas": {
+        **ON_BLAS,
         "what": "linnet, im2col and OpenBLAS as it is",
-        "on_pi": ON_PI,
-        "algorithm": "im2col-openblas",
-        "borrows": ("openblas", "liblinnet-openblas-master.so"),
+        "blas": "openblas",
     },
     "linnet-openblas-dl": {
+        **ON_BLAS,
         "what": "linnet, im2col and the equivalent of optimized_for_deeplearning",
-        "on_pi": ON_PI,
-        "algorithm": "im2col-openblas",
-        "borrows": ("openblas", "liblinnet-openblas-dl.so"),
+        "blas": "openblas-dl",
     },
     "linnet-nnpack": {
         "what": "linnet, convolutions by the NNPACK in PyTorch, or the one LINNET_NNPACK names",
         "on_pi": "32 bits: LINNET_NNPACK must name one",
         "algorithm": "nnpack",
+        "kernels": "NNPACK",
         "borrows": ("torch", "venv/lib/python*/site-packages/torch/lib/libtorch_cpu.so"),
         "unless": "LINNET_NNPACK",
     },
@@ -75,7 +83,7 @@ class Adapter:
         core = importlib.import_module("linnet._core")
         self.library = f"own kernels, {options.get('isa', core.default_isa())}"
         if algorithm == "im2col-openblas":
-            self.settings["blas"], self.library = borrowed, "OpenBLAS"
+            self.settings["blas"], self.library = borrowed, Path(borrowed).name
         if algorithm == "nnpack":
             # Without its library linnet would choose freely, and the row would be another.
             found, where = core.find_nnpack(borrowed or "")

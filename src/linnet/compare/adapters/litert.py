@@ -45,7 +45,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 # the union of options, and the options' fields in the order of their slots.
 FLOAT32, INT32 = 0, 2
 SIGNATURE, INPUT = "serving_default", "x"
-VALID = 1
+SAME, VALID = 0, 1
 ACTIVATION = ("Int8", "activation")
 STRIDES = (("Int8", "padding"), ("Int32", "stride_w"), ("Int32", "stride_h"))
 DILATIONS = (("Int32", "dilation_w"), ("Int32", "dilation_h"))
@@ -54,9 +54,14 @@ REDUCER = (27, (("Bool", "keep_dims"),))
 OPERATORS: dict[str, tuple[int, tuple[int, tuple[tuple[str, str], ...]]]] = {
     "ADD": (0, (11, (ACTIVATION,))),
     "AVERAGE_POOL_2D": (1, POOL),
+    "CONCATENATION": (2, (10, (("Int32", "axis"), ACTIVATION))),
     "CONV_2D": (3, (1, (*STRIDES, ACTIVATION, *DILATIONS))),
     "DEPTHWISE_CONV_2D": (4, (2, (*STRIDES, ("Int32", "multiplier"), ACTIVATION, *DILATIONS))),
     "FULLY_CONNECTED": (9, (8, (ACTIVATION,))),
+    "LOCAL_RESPONSE_NORMALIZATION": (
+        13,
+        (13, (("Int32", "radius"), *(("Float32", name) for name in ("bias", "alpha", "beta")))),
+    ),
     "MAX_POOL_2D": (17, POOL),
     "RELU": (19, (0, ())),
     "RESHAPE": (22, (17, ())),
@@ -95,6 +100,10 @@ class Adapter:
             return y.transpose(0, 3, 1, 2) if images else y
 
         return call
+
+    def write(self, network: Network, files: list[str]) -> None:
+        with open(files[0], "wb") as file:
+            file.write(Writer(network, 1).finish())
 
     def quantized(self, content: bytes, images: Any, batch: int) -> bytes:
         """A model for `batch` images with 8-bit integers inside, as LiteRT's guide has it."""
@@ -261,13 +270,23 @@ class Writer:
             if other in self.order:
                 raise ValueError(f"{result}: the LiteRT adapter has no Add of a flattened image")
             self.emit("ADD", [x, second], y, **fused)
+        elif node.op == "LRN" and node.attrs["size"] % 2:
+            attrs = node.lrn()
+            fields = {name: attrs[name] for name in ("bias", "beta")}
+            fields["alpha"] = attrs["alpha"] / attrs["size"]
+            self.emit("LOCAL_RESPONSE_NORMALIZATION", [x], y, radius=attrs["size"] // 2, **fields)
+        elif node.op == "Concat" and not any(v in self.order for v in node.inputs):
+            rank, axis = len(self.network.shapes[result]) + 1, node.attrs["axis"]
+            inputs = [self.tensors[v] for v in node.inputs]
+            self.emit("CONCATENATION", inputs, y, axis=[0, 3, 1, 2][axis] if rank == 4 else axis)
         elif node.op == "Softmax" and len(self.network.shapes[result]) == 1:
             self.emit("SOFTMAX", [x], y, beta=1.0)
         elif node.op in ("Flatten", "Reshape") and len(self.network.shapes[result]) == 1:
             shape = [self.batch, *self.network.shapes[result]]
             self.emit("RESHAPE", [x, self.constant(shape, INT32)], y)
-            if len(self.network.shapes[node.inputs[0]]) == 3:
-                self.order[result] = self.network.shapes[node.inputs[0]]
+            image = self.network.shapes[node.inputs[0]]
+            if len(image) == 3 and image[1] * image[2] > 1:  # of one pixel both orders are alike
+                self.order[result] = image
         else:
             raise ValueError(f"{result}: the LiteRT adapter has no {node.op} like this")
 
@@ -316,16 +335,26 @@ class Writer:
         for i, (begin, end) in enumerate(((top, bottom), (left, right))):
             reach = (out[i] - 1) * strides[i] + kernel[i]  # ceil mode looks beyond the padding
             pads.append([begin, max(end, reach - begin - shape[i])])
-        average = node.op == "AveragePool"
+        average, padding = node.op == "AveragePool", VALID
+        if pads_itself(shape, out, strides, pads) and not (average and any((bottom, right))):
+            pads, padding = [[0, 0], [0, 0]], SAME
         if dilations != [1, 1] or (average and any(map(any, pads))):
             raise ValueError(f"{node.outputs[0]}: the LiteRT adapter has no {node.op} like this")
         self.emit(
             "AVERAGE_POOL_2D" if average else "MAX_POOL_2D",
             [self.padded(x, pads, float(numpy.finfo(numpy.float32).min))],
             y,
-            padding=VALID,
+            padding=padding,
             stride_h=strides[0],
             stride_w=strides[1],
             filter_h=kernel[0],
             filter_w=kernel[1],
         )
+
+
+def pads_itself(
+    shape: list[int], out: list[int], strides: list[int], pads: list[list[int]]
+) -> bool:
+    """Whether padding SAME is this: a row and a column at the end at most, which count nowhere."""
+    sizes = zip(shape, out, strides, pads)
+    return all(o == -(-i // s) and not begin and end <= 1 for i, o, s, (begin, end) in sizes)

@@ -119,6 +119,9 @@ def layer(network: Network, node: Node) -> tuple[str, str]:
     if node.op == "Gemm":
         w = network.weights[node.inputs[1]]
         return "InnerProduct", f"0={w.shape[0]} 1={bias} 2={w.size}"
+    if node.op == "LRN":
+        attrs = node.lrn()
+        return "LRN", f"1={attrs['size']} 2={attrs['alpha']} 3={attrs['beta']} 4={attrs['bias']}"
     if node.op == "Relu":
         return "ReLU", ""
     if node.op in ("Add", "Mul") and node.inputs[1] not in network.weights:

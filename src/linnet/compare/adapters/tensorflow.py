@@ -21,18 +21,25 @@ ENVIRONMENT = {
     "bits": 64,
 }
 PI = "the same on a 64-bit system; no full TensorFlow for 32 bits"
+ON_BLAS: dict[str, Any] = {
+    "what": "TensorFlow",
+    "on_pi": PI,
+    "impossible": "TensorFlow calls no BLAS: Eigen and oneDNN are compiled into it",
+}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "tf-vanilla": {
         "what": "TensorFlow without oneDNN, graph mode; an analogue of the study's C (-Os)",
         "on_pi": PI,
         "env": {"TF_ENABLE_ONEDNN_OPTS": "0"},
         "library": "Eigen",
+        "kernels": "Eigen",
     },
     "tf-optimized": {
         "what": "TensorFlow with oneDNN, graph mode; an analogue of the study's D (NEON flags)",
         "on_pi": PI,
         "env": {"TF_ENABLE_ONEDNN_OPTS": "1"},
         "library": "Eigen, oneDNN",
+        "kernels": "oneDNN",
     },
 }
 
@@ -54,6 +61,17 @@ class Adapter:
         return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
+        forward, tf = self.traced(network, batch), self.tf
+        return lambda x: forward(tf.constant(x))[0].numpy()
+
+    def write(self, network: Network, files: list[str]) -> None:
+        # Weights are constants already: there is nothing to freeze.
+        graph = self.traced(network, 1).graph.as_graph_def()
+        with open(files[0], "wb") as file:
+            file.write(graph.SerializeToString())
+
+    def traced(self, network: Network, batch: int) -> Any:
+        """One function of images, traced: that belongs to loading, not to the first call."""
         tf = self.tf
         shape = [batch, *channels_last(network.shapes[network.input])]
 
@@ -62,10 +80,9 @@ class Adapter:
             values = {network.input: Value(x)}
             for node in network.nodes:
                 values[node.outputs[0]] = apply(tf, network, node, values)
-            return channels_first(tf, values[network.output]).tensor
+            return [channels_first(tf, values[network.output]).tensor]
 
-        forward.get_concrete_function()  # trace now: it belongs to loading, not to the first call
-        return lambda x: forward(tf.constant(x)).numpy()
+        return forward.get_concrete_function()
 
 
 def channels_last(shape: list[int]) -> list[int]:
@@ -92,15 +109,15 @@ def apply(tf: Any, network: Network, node: Node, values: dict[str, Value]) -> Va
     x = value.tensor
     if node.op == "Conv":
         _, strides, (top, left, bottom, right), dilations = node.window()
-        w = weights[0].transpose(2, 3, 1, 0)
         pads = [[0, 0], [top, bottom], [left, right], [0, 0]]
-        y = tf.nn.conv2d(
-            x,
-            tf.constant(w),
-            strides,
-            pads if any((top, left, bottom, right)) else "VALID",
-            dilations=dilations,
-        )
+        padding = pads if any((top, left, bottom, right)) else "VALID"
+        if node.attrs.get("group", 1) == x.shape[3] > 1 and weights[0].shape[1] == 1:
+            w = weights[0].reshape(x.shape[3], -1, *weights[0].shape[2:]).transpose(2, 3, 0, 1)
+            steps = [1, *strides, 1]  # alike in both directions, or TensorFlow says it cannot
+            y = tf.nn.depthwise_conv2d(x, tf.constant(w), steps, padding, dilations=dilations)
+        else:
+            w = weights[0].transpose(2, 3, 1, 0)
+            y = tf.nn.conv2d(x, tf.constant(w), strides, padding, dilations=dilations)
         return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
     if node.op in ("MaxPool", "AveragePool"):
         return Value(pool(tf, network, node, x))
@@ -113,6 +130,16 @@ def apply(tf: Any, network: Network, node: Node, values: dict[str, Value]) -> Va
             w = w.reshape(-1, *value.order).transpose(0, 2, 3, 1).reshape(len(w), -1)
         y = tf.matmul(x, tf.constant(numpy.ascontiguousarray(w.T)))
         return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
+    if node.op == "LRN":
+        attrs = node.lrn()
+        if attrs["size"] % 2 == 0:
+            raise ValueError(f"{node.outputs[0]}: TensorFlow has no LRN over an even size")
+        scale = attrs["alpha"] / attrs["size"]
+        return Value(tf.nn.lrn(x, attrs["size"] // 2, attrs["bias"], scale, attrs["beta"]))
+    if node.op == "Concat" and not weights:
+        parts = [plain(tf, values[name]).tensor for name in node.inputs]
+        axis = [0, 3, 1, 2][node.attrs["axis"]] if len(x.shape) == 4 else node.attrs["axis"]
+        return Value(tf.concat(parts, axis))
     if node.op == "Relu":
         return Value(tf.nn.relu(x), value.order)
     if node.op == "Add":
@@ -152,6 +179,14 @@ def pool(tf: Any, network: Network, node: Node, x: Any) -> Any:
     for i, end in enumerate((bottom, right)):
         reach = (out[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
         pads.append([begins[i], max(end, reach - begins[i] - shape[i])])
+    # Padding SAME is a row and a column at the end at most, which count nowhere.
+    same = all(
+        o == -(-i // s) and not begin and end <= 1
+        for i, o, s, (begin, end) in zip(shape, out, strides, pads)
+    )
+    if same and dilations == [1, 1] and (node.op == "MaxPool" or not any((bottom, right))):
+        own = tf.nn.max_pool2d if node.op == "MaxPool" else tf.nn.avg_pool2d
+        return own(x, kernel, strides, "SAME")
     padding = [[0, 0], *pads, [0, 0]]
     padded = any(map(any, pads))
     if node.op == "MaxPool":

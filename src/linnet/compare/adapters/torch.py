@@ -24,38 +24,83 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "what": "PyTorch, traced and optimized for inference",
         "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
     },
+    "torch-nnpack": {
+        "what": "PyTorch, its convolutions by the NNPACK in it wherever NNPACK can",
+        "on_pi": "the same on a 64-bit system; no wheel for 32 bits",
+        "nnpack": True,
+    },
 }
+NNPACK = "_nnpack_spatial_convolution"
 
 
 class Adapter:
-    library = "oneDNN"
-
     def __init__(self, torch: Any, threads: int, options: dict[str, Any]) -> None:
-        self.torch = torch
+        self.torch, self.nnpack = torch, options.get("nnpack", False)
+        self.library = "NNPACK, oneDNN" if self.nnpack else "oneDNN"
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
+        if self.nnpack and not torch._nnpack_available():  # asking is what initializes it
+            raise RuntimeError("PyTorch's NNPACK does not run on this CPU")
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         torch = self.torch
-        weights = {name: torch.from_numpy(array) for name, array in network.weights.items()}
-
-        class Net(torch.nn.Module):  # type: ignore[misc,name-defined]
-            def forward(self, x: Any) -> Any:
-                values = {network.input: x}
-                for node in network.nodes:
-                    values[node.outputs[0]] = apply(torch, network, node, values, weights)
-                return values[network.output]
-
         example = torch.zeros((batch, *network.shapes[network.input]))
         with torch.inference_mode():
-            traced = torch.jit.trace(Net().eval(), example)
+            traced = torch.jit.trace(module(torch, network, self.nnpack), example)
             net = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 
         def call(x: Any) -> Any:
             with torch.inference_mode():
                 return net(torch.from_numpy(x)).numpy()
 
+        if self.nnpack:
+            self.library = f"{nnpack_calls(torch, call, example.numpy())} convolutions by NNPACK"
         return call
+
+
+def nnpack_calls(torch: Any, call: Callable[[Any], Any], x: Any) -> int:
+    """How many convolutions of a call NNPACK computes; RuntimeError if it computes none."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call(x)
+    counts = {event.key: event.count for event in profile.key_averages()}
+    count = counts.get(f"aten::{NNPACK}", 0)
+    if not count:
+        raise RuntimeError("NNPACK computes none of the network's convolutions")
+    return int(count)
+
+
+def module(torch: Any, network: Network, nnpack: bool = False) -> Any:
+    """The network as a module of PyTorch's."""
+    weights = {name: torch.from_numpy(array) for name, array in network.weights.items()}
+
+    class Net(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            values = {network.input: x}
+            for node in network.nodes:
+                by_nnpack = nnpack and nnpack_can(node)
+                compute = convolved_by_nnpack if by_nnpack else apply
+                values[node.outputs[0]] = compute(torch, network, node, values, weights)
+            return values[network.output]
+
+    return Net().eval()
+
+
+def nnpack_can(node: Node) -> bool:
+    """Whether NNPACK computes this, by its rules as PyTorch has them."""
+    if node.op != "Conv" or node.attrs.get("group", 1) > 1:
+        return False
+    kernel, _, (top, left, bottom, right), dilations = node.window()
+    alike = (top, left) == (bottom, right) and dilations == [1, 1]
+    return alike and max(kernel) <= 16 and top < kernel[0] and left < kernel[1]
+
+
+def convolved_by_nnpack(
+    torch: Any, network: Network, node: Node, values: dict[str, Any], weights: dict[str, Any]
+) -> Any:
+    _, strides, (top, left, _, _), _ = node.window()
+    bias = weights[node.inputs[2]] if len(node.inputs) > 2 else None
+    x, w = values[node.inputs[0]], weights[node.inputs[1]]
+    return getattr(torch, NNPACK)(x, w, bias, [top, left], strides)
 
 
 def apply(
@@ -85,6 +130,13 @@ def apply(
         return torch.mean(x, (2, 3), keepdim=True)
     if node.op == "Gemm":
         return functions.linear(x, *inputs[1:])
+    if node.op == "LRN":
+        attrs = node.lrn()
+        return functions.local_response_norm(
+            x, attrs["size"], attrs["alpha"], attrs["beta"], attrs["bias"]
+        )
+    if node.op == "Concat":
+        return torch.cat(inputs, attrs["axis"])
     if node.op == "Relu":
         return functions.relu(x)
     if node.op == "Add":
