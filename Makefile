@@ -34,9 +34,9 @@ test: .venv/installed build/dev/build.ninja
 	ctest --preset dev
 	pytest --junitxml=build/pytest.xml
 
-# linnet watch as it is met: its page in a browser, its events at a broker that is stopped and killed.
+# linnet watch as it is met: a camera that is cut, its page in a browser, its events at a broker that is stopped and killed.
 live: .venv/installed | live-packages
-	pytest tests/live/page.py tests/live/broker.py
+	pytest tests/live/camera.py tests/live/page.py tests/live/broker.py
 
 # The documentation as a site, build/docs/index.html. A link that leads nowhere is an error.
 docs: .venv/installed
