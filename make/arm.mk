@@ -5,14 +5,15 @@
 #   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
 #   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; MODEL=FILE CLOCK=1.4: of any model
+#   make watch-armhf               tests of linnet watch beside Debian's PyAV; pictures a second and share of a core, from the same model
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
 armhf_qemu := qemu-arm
 armhf_cpu := cortex-a7
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 
-.PHONY: compiled-armhf compiled-aarch64 compiled-native test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 compare-armhf
-.PRECIOUS: $(WHEELS)/%/venv/installed
+.PHONY: compiled-armhf compiled-aarch64 compiled-native test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 watch-armhf compare-armhf
+.PRECIOUS: $(WHEELS)/%/venv/installed $(WHEELS)/%/yard/.packages $(WHEELS)/%/yard-venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
 static-armhf static-aarch64: static-%: $(WHEELS)/%/static/linnet-run
@@ -104,6 +105,30 @@ estimate-armhf: estimate-%: $(counted) $(WHEELS)/%/wheel
 	rm -rf $(WHEELS)/$*/shipped && $(TOOLS)/python -m zipfile -e $(WHEELS)/$*/wheel/*.whl $(WHEELS)/$*/shipped
 	$(TOOLS)/python bench/arm/estimate.py $(counting) --library $(WHEELS)/$*/shipped/linnet/_core.*.so
 endif
+
+# A yard camera: the wheel beside Debian's PyAV, of which PyPI has none for 32 bits, and the caches of a Raspberry Pi 3.
+$(WHEELS)/%/yard/.packages: $(WHEELS)/%/pi3
+	third_party/sysroot/sysroot.sh $(@D) $($*_debian) $(SUITE) python3-minimal libpython3-stdlib python3-numpy python3-pil \
+	  python3-av python3-tornado python3-paho-mqtt
+	cp -r $</sys $(@D)/
+	touch $@
+$(WHEELS)/%/yard-venv/installed: $(WHEELS)/%/wheel $(WHEELS)/%/yard/.packages third_party/sysroot/venv.sh
+	PATH=$(TOOLS):$$PATH third_party/sysroot/venv.sh $(@D) $(WHEELS)/$*/yard $($*_qemu) $($*_cpu)
+	$(@D)/bin/pip install -q --only-binary :all: --no-compile "$$(ls $(WHEELS)/$*/wheel/*.whl)[watch]" $(test_requires)
+	touch $@
+
+# Its tests, without a screen, and what it costs, for a video of bench/yard: someone walks after a quiet second.
+$(WHEELS)/everything.mp4: $(wildcard bench/yard/*.py) .venv/installed
+	python bench/yard/videos.py $(@D) --only everything
+watch-armhf: watch-%: $(counted) $(WHEELS)/%/yard-venv/installed $(WHEELS)/everything.mp4
+	$(WHEELS)/$*/yard-venv/bin/python -m pytest -q -n auto -p no:cacheprovider $(WATCH_TESTS)
+	$($*_triplet)-g++ -shared -fPIC -O2 bench/arm/marks.cpp -o $(WHEELS)/$*/marks.so
+	linnet convert src/linnet/models/yard.onnx $(WHEELS)/$*/yard.onnx
+	$(TOOLS)/python bench/arm/watch.py --emulator "$($*_qemu) -cpu $($*_cpu)" --counter $(WHEELS)/counter/counter.so \
+	  --program $(WHEELS)/$*/count/bench/arm/linnet_count --sysroot $(WHEELS)/$*/yard --venv $(WHEELS)/$*/yard-venv \
+	  --marks $(WHEELS)/$*/marks.so --model $(WHEELS)/$*/yard.onnx --video $(WHEELS)/everything.mp4
+WATCH_TESTS := tests/test_watch_gate.py tests/test_watch_tracker.py tests/test_watch_pipeline.py tests/test_watch_sources.py \
+  tests/test_cli_watch.py tests/test_cli_detect.py
 
 # Instructions of the peers that have armhf wheels, each in its adapter of linnet compare.
 ARM_PEERS := ncnn

@@ -90,12 +90,12 @@ def test_a_part_of_an_object_is_no_other_one():
 @pytest.mark.parametrize("top, bottom", [(100, 125), (75, 100)], ids=["legs", "head"])
 def test_one_that_is_seen_in_part_stays_whole(top: int, bottom: int):
     tracker = Tracker(1)
-    for index in range(14):
+    for index in range(11):
         x, seen = 50 + 4 * index, (75, 125) if index < 10 else (top, bottom)
         box = np.float32([[x, seen[0], x + 20, seen[1]]])
         tracker.update(index / RATE, Found(box, np.float32([0.9]), np.int32([0])))
-    assert tracker.tracks[0].box == pytest.approx([x, 75, x + 20, 125], abs=12)
-    for index in range(14, 60):  # it is as small as that
+    assert tracker.tracks[0].box == pytest.approx([x, 75, x + 20, 125], abs=9)
+    for index in range(11, 60):  # it is as small as that
         box = np.float32([[x, top, x + 20, bottom]])
         tracker.update(index / RATE, Found(box, np.float32([0.9]), np.int32([0])))
     assert tracker.tracks[0].box == pytest.approx([x, top, x + 20, bottom], abs=2)

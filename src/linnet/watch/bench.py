@@ -231,8 +231,10 @@ class _OpenCV:
         self.inputs, self.outputs = session.inputs, session.outputs
         cv2.setNumThreads(threads)
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "model.onnx")
-            _convert(model, path)
+            path = model[0]  # as it is, if that is ONNX: OpenCV reads older forms best
+            if not path.endswith(".onnx"):
+                path = os.path.join(folder, "model.onnx")
+                _convert(model, path)
             self._net = cv2.dnn.readNetFromONNX(path)
         self.run(np.zeros([n or 1 for n in self.inputs[0].shape], np.float32))
 

@@ -21,7 +21,7 @@ from .. import _boxes, _watch
 Array = npt.NDArray[np.float32]
 
 ACCELERATION = 1.2  # of an object, in its heights a second squared: deviation
-SHRUNK = 0.5  # of its width and height that an object may lose in a second, at most
+SHRUNK = 2.0  # times smaller, as a logarithm, that an object may become in a second
 MEASURED = 0.06  # deviation of a detector's edges, in heights, at a score of a half
 WIDENED = 0.3  # of a box's size, on both sides together, before it is compared
 LOST, NEW, WIDEST = 0.5, 3.0, 2.0  # more for each second, of a new object's; at most
@@ -99,7 +99,6 @@ class _Filter:
     def __init__(self) -> None:
         self.at = np.zeros((0, 4))
         self.speed, self.a, self.b, self.c = (np.zeros((0, 4)) for _ in range(4))
-        self.size = np.zeros((0, 2))  # when last detected
 
     def predict(self, passed: float, lost: npt.NDArray[np.bool_]) -> None:
         noise = (ACCELERATION * self.at[:, 3:]) ** 2
@@ -116,9 +115,7 @@ class _Filter:
     ) -> None:
         """The less sure a detection is the less it counts: GIAOTracker (Du et al., 2021)."""
         rows = np.asarray(tracks, int)
-        measured = _middles(
-            _completed(boxes, self.boxes()[rows], self.size[rows] * np.exp(-SHRUNK * passed))
-        )
+        measured = _middles(_completed(boxes, self.boxes()[rows], np.exp(-SHRUNK * passed)))
         a, b = self.a[rows], self.b[rows]
         doubt = np.maximum(2 * (1 - scores[:, None].astype(np.float64)), 0.1)
         sure = a + doubt * (MEASURED * measured[:, 3:]) ** 2
@@ -128,7 +125,6 @@ class _Filter:
         self.c[rows] -= b * b / sure
         self.b[rows] = b * (1 - a / sure)
         self.a[rows] = a * (1 - a / sure)
-        self.size[rows] = self.at[rows, 2:]
 
     def add(self, boxes: Array) -> None:
         middles = _middles(boxes)
@@ -138,13 +134,11 @@ class _Filter:
         self.at, self.speed, self.a, self.b, self.c = (
             np.vstack(pair) for pair in zip(state, fresh)
         )
-        self.size = np.vstack([self.size, middles[:, 2:]])
 
     def keep(self, rows: npt.NDArray[np.bool_]) -> None:
         self.at, self.speed, self.a, self.b, self.c = (
             values[rows] for values in (self.at, self.speed, self.a, self.b, self.c)
         )
-        self.size = self.size[rows]
 
     def leaving(self, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """bool [N]: which boxes touch an edge of the picture and have their opposite side move
@@ -162,12 +156,13 @@ class _Filter:
         return np.hstack([self.at[:, :2] - half, self.at[:, :2] + half]).astype(np.float32)
 
 
-def _completed(boxes: Array, expected: Array, least: npt.NDArray[np.float64]) -> Array:
-    """Detections of objects that something hides in part, grown to the least size [N, 2] over that
-    edge which is farther from where it was expected.
+def _completed(boxes: Array, expected: Array, part: npt.NDArray[np.float64]) -> Array:
+    """Detections that are smaller than a part [N, 1] of the boxes expected, since something hides
+    the rest, grown to it over that edge which is farther from where it was expected.
     """
     grown = boxes.copy()
-    lack = np.maximum(least.astype(np.float32) - (boxes[:, 2:] - boxes[:, :2]), 0)
+    least = part.astype(np.float32) * (expected[:, 2:] - expected[:, :2])
+    lack = np.maximum(least - (boxes[:, 2:] - boxes[:, :2]), 0)
     off = np.abs(boxes - expected)
     low = off[:, :2] > off[:, 2:]
     grown[:, :2] -= np.where(low, lack, 0)
