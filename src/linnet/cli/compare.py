@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtimes",
         type=_names,
         metavar="A,B",
-        help=f"of: {', '.join(_known())}; or all (default: all that --list says, but those that need "
-        "a network of their own to be made, which takes minutes)",
+        help=f"of: {', '.join(_known())}; or all (default: those that --list says, but for what "
+        "needs a network of its own to be made, which takes minutes)",
     )
     add(
         "--batches",
