@@ -89,7 +89,7 @@ def open_files(process: subprocess.Popen[str]) -> int:
     return min(counts)
 
 
-def test_a_camera_that_is_cut_ten_times_loses_no_event_and_no_file(tmp_path):
+def test_a_camera_that_is_cut_ten_times_loses_no_event_and_no_file(tmp_path: Path) -> None:
     camera, folder = Camera(), tmp_path / "events"
     command = [sys.executable, str(Path(__file__).with_name("yard.py")), "--json"]
     command += ["--source", f"http://127.0.0.1:{camera.port}/", "--events", str(folder)]
@@ -125,6 +125,7 @@ def test_a_camera_that_is_cut_ten_times_loses_no_event_and_no_file(tmp_path):
     ended = {event["id"]: event for event in events if event["event"] == "ended"}
     with closing(History(folder)) as history:
         stored = {visit["id"]: visit for visit in history.visits()}
-        assert all(history.snapshot(number).exists() for number in stored)
+        snapshots = [history.snapshot(number) for number in stored]
+        assert all(path and path.exists() for path in snapshots)
     assert began == set(ended) == set(stored)
     assert all(abs(stored[n]["ended"] - event["ended"]) < 0.01 for n, event in ended.items())
