@@ -22,7 +22,8 @@ class Marked:
     """A session whose runs leave the region they are called in and return to it."""
 
     def __init__(self, session: Any, marks: ctypes.PyDLL) -> None:
-        self._session, self._marks, self.batches = session, marks, [0]
+        self._session, self._marks = session, marks
+        self.batches: list[int] = []  # windows of each run
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
