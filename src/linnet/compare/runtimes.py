@@ -13,8 +13,8 @@ from typing import Any
 
 Say = Callable[[str], None]  # told what goes on
 ADAPTERS = Path(__file__).parent / "adapters"
-RESERVED = ("what", "on_pi", "env", "int8", "smaller", "blas", "borrows", "unless", "kernels")
-RESERVED += ("impossible",)
+ROLES = ["what", "on_pi", "int8", "smaller", "impossible"]  # of a row
+RESERVED = [*ROLES, "env", "blas", "borrows", "unless", "kernels"]
 
 
 @dataclass(frozen=True)
