@@ -196,12 +196,15 @@ def tensor(proto: Any, budget: list[int]) -> Array:
     values = widened(_typed(proto, field, dtype), proto.dtype)
     if values.size > count:
         raise Unsupported(f"holds {values.size} values, its shape {dims} needs {count}")
+    large = Unsupported(f"its shape {dims} is far larger than what the file holds of it")
+    if count > np.iinfo(np.intp).max // dtype.itemsize:  # no array could have it
+        raise large
     if values.size < 2:
         return np.broadcast_to(values[0] if values.size else values.dtype.type(0), dims)
     if values.size < count:
         budget[0] -= count * values.itemsize
         if budget[0] < 0:
-            raise Unsupported(f"its shape {dims} is far larger than what the file holds of it")
+            raise large
         values = np.concatenate([values, np.broadcast_to(values[-1], count - values.size)])
     return values.reshape(dims)
 

@@ -82,4 +82,4 @@ def _indices(level: Table, field: int) -> Array:
     numbers = None if table is None or kind not in _INDICES else table.numbers(0, _INDICES[kind])
     if numbers is None or not numbers.size:
         raise Unsupported("a sparse tensor has no indices")
-    return numbers.astype(np.int64)
+    return numbers.astype(np.intp)
