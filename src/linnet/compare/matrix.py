@@ -108,11 +108,9 @@ def reasons(runs: Sequence[Data]) -> list[str]:
     models = {model_name(run) for run in runs}
     lines = []
     for reason, rows in found.items():
-        where = sorted(set().union(*rows.values()))
-        what = ", ".join(rows)
-        lines.append(
-            f"{what}{'' if set(where) == models else f' ({chr(44).join(where)})'}: {reason}"
-        )
+        where = set().union(*rows.values())
+        only = "" if where == models else f" ({', '.join(sorted(where))})"
+        lines.append(f"{', '.join(rows)}{only}: {reason}")
     return lines
 
 
