@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from linnet import core
+from linnet.compare.bench import WorkerError
+from linnet.compare.processes import SetupError
 from linnet.graph import Graph, Node, Shape, Value
 
 Array = np.ndarray[Any, Any]
@@ -553,9 +555,12 @@ def main() -> int:
     for name, path in paths.items():
         graph = make(name)
         for format_ in formats:
-            if not args.check:
-                write(graph, path, format_, setup=args.setup)
-            reason = difference(graph, path, format_)
+            try:
+                if not args.check:
+                    write(graph, path, format_, setup=args.setup)
+                reason = difference(graph, path, format_)
+            except (SetupError, WorkerError, ValueError) as error:
+                reason = str(error)
             wrong += bool(reason)
             print(f"{name}, {format_}: {f'FAILED: {reason}' if reason else 'equal'}", flush=True)
     return 1 if wrong else 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from linnet.compare import matrix, report
 from linnet.compare.backends import backends
+from linnet.text import count
 
 ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs" / "study.md", ROOT / "bench" / "results"
@@ -41,7 +42,9 @@ def main() -> int:
 def page() -> Iterator[str]:
     found = [run for path in sorted(RESULTS.glob("*.json")) for run in report.read(path)]
     many = [run for run in found if run.get("matrix")]
-    digits = [run for run in found if not run.get("matrix") and "digits" in run["model"]][-1:]
+    digits = [run for run in found if not run.get("matrix") and "digits" in run["model"]]
+    digits = [run for run in digits if run["machine"]["cpu"] == digits[-1]["machine"]["cpu"]]
+    many = [run for run in many if run["machine"]["cpu"] == many[-1]["machine"]["cpu"]]
     old = report.read(report.STUDY)
     yield HEAD
     yield "## Which BLAS\n"
@@ -81,7 +84,7 @@ def section(
         yield f"{command}: no result of it is here yet.\n"
         return
     machines = dict.fromkeys(
-        f"{run['machine']['cpu']}, {run['protocol']['threads']} threads" for run in runs
+        f"{run['machine']['cpu']}, {count(run['protocol']['threads'], 'thread')}" for run in runs
     )
     yield f"{command} ({'; '.join(machines)}):\n"
     head, *rows = table
@@ -199,10 +202,15 @@ def int8(runs: Sequence[Any]) -> list[list[str]]:
 CLAIMS = [
     ("Caffe is faster on the branch for deep learning", "caffe-openblas-dl", "caffe-openblas", 1),
     ("so is MXNet", "mxnet-openblas-dl", "mxnet-openblas", 1),
-    ("Caffe is the fastest for one image", "caffe-openblas-dl", "tf-optimized", 1),
-    ("TensorFlow with vectors is the fastest for many", "tf-optimized", "caffe-openblas-dl", 64),
+    ("Caffe is faster than TensorFlow for one image", "caffe-openblas-dl", "tf-optimized", 1),
+    (
+        "TensorFlow with vectors is faster for many",
+        "tf-optimized",
+        "caffe-openblas-dl",
+        64,
+    ),
     ("TensorFlow is faster in its optimized build", "tf-optimized", "tf-vanilla", 1),
-    ("MXNet on OpenBLAS is the slowest", "caffe-openblas", "mxnet-openblas", 1),
+    ("MXNet on OpenBLAS is slower than Caffe", "caffe-openblas", "mxnet-openblas", 1),
 ]
 RENAMED = {"tf-optimized": "tf-neon-vfpv4"}  # what a row stands for in the study
 

@@ -347,6 +347,19 @@ def test_status_and_last_words_are_the_reason(tmp_path: Path) -> None:
         bad.ask("start")
 
 
+def test_a_worker_is_stopped_between_requests(tmp_path: Path) -> None:
+    text = "import sys\nfor line in sys.stdin: print('{}', flush=True)"
+    worker = Worker(script(tmp_path, text), dict(os.environ), tmp_path / "log")
+    for _ in range(2):
+        assert worker.ask("anything") == {}
+        stat, end = Path(f"/proc/{worker.process.pid}/stat"), time.monotonic() + 30
+        while stat.read_text().rsplit(")", 1)[1].split()[0] != "T" and time.monotonic() < end:
+            time.sleep(0.02)
+        assert stat.read_text().rsplit(")", 1)[1].split()[0] == "T"
+    worker.close()
+    assert worker.process.returncode == -signal.SIGKILL
+
+
 def test_no_worker_outlives_a_killed_bench(tmp_path: Path) -> None:
     text = (
         "import os, signal, sys\n"

@@ -31,6 +31,7 @@ class Camera:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._listening: socket.socket | None = None
+        self._silent = False
         self.back()
 
     def back(self) -> None:
@@ -48,8 +49,7 @@ class Camera:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._thread.join(30)
-
-    _silent = False
+        assert not self._thread.is_alive()
 
     def _serve(self, listening: socket.socket, cut: threading.Event) -> None:
         with suppress(OSError):
@@ -113,6 +113,7 @@ def test_a_camera_that_is_cut_ten_times_loses_no_event_and_no_file(tmp_path: Pat
         assert process.wait(30) == 0
     finally:
         process.kill()
+        process.wait()
         camera.cut()
     events = [json.loads(line) for line in out.read_text().splitlines()]
     began = {event["id"] for event in events if event["event"] == "began"}

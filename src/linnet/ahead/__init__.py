@@ -70,7 +70,7 @@ def plan(
     if not 1 <= threads <= MOST_THREADS:
         problems.append(f"threads are {threads}, expected 1 to {MOST_THREADS}")
         threads = 1
-    graph = None
+    graph, metadata = None, dict[str, str]()
     try:
         graph, metadata = build_model(
             model, weights, stages, shapes, outputs=outputs, arithmetic=arithmetic
@@ -81,11 +81,15 @@ def plan(
         problems.append(
             "the model's steps depend on sizes that it leaves open: give them by shapes"
         )
+    record = None
+    try:
+        record = recorded(merged(metadata, preprocess)) if frame else None
+    except ValueError as error:
+        problems.append(str(error))
     if not isinstance(graph, _core.GraphBuilder):
         raise ValueError("; ".join(problems))
     title = Path(os.fsdecode(model)).name if isinstance(model, (str, os.PathLike)) else name
     given = {key: value for key, value in options.items() if value is not None}
-    record = recorded(merged(metadata, preprocess)) if frame else None
     planned = network.plan(
         graph,
         name,

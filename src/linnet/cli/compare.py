@@ -176,6 +176,9 @@ def _run(args: argparse.Namespace) -> int:
     if not args.matrix and (args.plan or len(args.threads) > 1):
         raise ValueError(f"{'--plan' if args.plan else 'several --threads'} goes with --matrix")
     reference = _reference(args.reference) if args.reference else []
+    for name in ("weights", "outputs"):
+        if args.matrix and getattr(args, name):
+            raise ValueError(f"--{name} does not go with --matrix")
     merged = [run for path in args.merge or [] for run in report.read(path)]
     kinds = [report.kind(run) for run in merged if not run.get("reference")]
     models = [Compared(path) for path in args.matrix or []]

@@ -121,7 +121,7 @@ class Worker:
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has died: reading says why
-            os.kill(self.process.pid, number)
+            os.killpg(self.process.pid, number)
 
     def _resident(self) -> int:
         try:

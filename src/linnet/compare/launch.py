@@ -57,8 +57,9 @@ def launch(runtime: Runtime, settings: Mapping[str, Any], threads: int, scratch:
         extra.update(owner.variables)
     variables = {**environment(runtime, threads, scratch), **extra}
     if folders:
-        known = [variables[name] for name in ("LD_LIBRARY_PATH",) if variables.get(name)]
-        variables["LD_LIBRARY_PATH"] = ":".join([*map(str, folders), *known])
+        known = variables.get("LD_LIBRARY_PATH")
+        places = [*map(str, folders), *([known] if known else [])]
+        variables["LD_LIBRARY_PATH"] = ":".join(places)
     return Launch(command(runtime, folders), variables, options)
 
 

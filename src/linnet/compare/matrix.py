@@ -46,8 +46,15 @@ class Entry(NamedTuple):
 
 
 def is_matrix(runs: Sequence[Data]) -> bool:
-    """Whether the runs are those of a matrix."""
-    return all(run.get("matrix") for run in runs)
+    """Whether the runs are those of one matrix: of a machine, with the same rows and batches."""
+
+    def shape(run: Data) -> object:
+        rows = [row["name"] for row in run["rows"]]
+        return run.get("matrix"), run["machine"]["cpu"], rows, run["protocol"]["batches"]
+
+    distinct = {(run["model"], run["protocol"]["threads"]) for run in runs}
+    alike = all(run.get("matrix") and shape(run) == shape(runs[0]) for run in runs)
+    return alike and len(distinct) == len(runs)
 
 
 def entries(runs: Sequence[Data]) -> Iterator[Entry]:

@@ -122,11 +122,13 @@ document.querySelectorAll(".cells th").forEach((head, i) => {
   head.addEventListener("click", () => {
     up = !up;
     const value = row => {
-      const text = row.cells[i].textContent, number = parseFloat(text);
+      const text = row.cells[i].textContent, number = Number(text);
       return text === "" ? Infinity : Number.isNaN(number) ? text : number;
     };
     const sign = up ? 1 : -1;
-    rows.sort((a, b) => sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
+    const numbers = rows.every(row => typeof value(row) === "number");
+    const order = numbers ? value : row => String(value(row));
+    rows.sort((a, b) => sign * (order(a) < order(b) ? -1 : +(order(a) > order(b))));
     document.querySelector(".cells tbody").append(...rows);
   });
 });
