@@ -140,7 +140,10 @@ def _prepare(
     int8: network.Expected | str = "not asked for"
     if any(row.int8 for row in rows):
         progress(0.0, "quantizing the network")
-        int8 = _in_int8(graph, images, labelled, folder / "int8")
+        given = images if labelled is None else labelled.images
+        int8 = _variant(folder / "int8", images, graph, lambda: network.in_int8(graph, given))
+        if not isinstance(int8, str):
+            np.save(folder / "int8" / "calibration.npy", given[::2])
     smaller: network.Expected | str = "not asked for"
     if any(row.smaller for row in rows):
 
@@ -150,29 +153,14 @@ def _prepare(
         smaller = "no pictures that a smaller network could be fitted to"
         if labelled is not None:
             make = lambda: network.shrunk(graph, labelled, threads, told)  # noqa: E731
-            smaller = _smaller(folder / "smaller", images, graph, make)
+            smaller = _variant(folder / "smaller", images, graph, make)
     return {"expected": expected, "int8": int8, "smaller": smaller, "labelled": labelled}
 
 
-def _in_int8(
-    graph: Graph, images: Images, labelled: digits.Labelled | None, folder: Path
-) -> network.Expected | str:
-    """Write the network in int8 to `folder`: what it should answer, or why it cannot be made."""
-    try:
-        given = images if labelled is None else labelled.images
-        written = network.in_int8(graph, given)
-    except ValueError as error:
-        return str(error)
-    folder.mkdir()
-    network.export(graph, folder, written)
-    np.save(folder / "calibration.npy", given[::2])
-    return network.expect(written, images, network.INT8_TOLERANCE)
-
-
-def _smaller(
+def _variant(
     folder: Path, images: Images, graph: Graph, make: Callable[[], Graph]
 ) -> network.Expected | str:
-    """Write a smaller network to `folder`: what it should answer, or why it cannot be made."""
+    """Write what is made of a graph to `folder`: what it should answer, or why there is none."""
     try:
         written = make()
     except ValueError as error:

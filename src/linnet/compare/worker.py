@@ -146,10 +146,9 @@ def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
     which of them is the one that was borrowed.
     """
     paths = {path for _, _, path in mappings()}
+    own = borrowed and os.path.realpath(borrowed)
     found = []
-    for path in sorted(
-        p for p in paths if LIBRARIES.search(p) or (borrowed and p == os.path.realpath(borrowed))
-    ):
+    for path in sorted(p for p in paths if LIBRARIES.search(p) or p == own):
         if "numpy" in path:
             continue
         digest = hashlib.sha256()
@@ -160,7 +159,7 @@ def mapped_libraries(borrowed: str | None) -> list[dict[str, str]]:
         except OSError:
             continue
         entry = {"path": path, "sha256": digest.hexdigest()}
-        if borrowed and path == os.path.realpath(borrowed):
+        if path == own:
             entry["borrowed"] = "yes"
         library = ctypes.CDLL(path)
         for key in ("corename", "config"):
