@@ -78,14 +78,14 @@ def measure(
     compared: Compared,
     protocols: Sequence[Protocol],
     rows: Sequence[Row],
-    unfinished: Path,
+    unfinished: Unfinished,
     *,
     progress: Progress,
     count: int = IMAGES,
 ) -> list[dict[str, Any]]:
     """The rows measured on a model, by each protocol, as data (report.as_data).
 
-    unfinished: the folder in which what is done is kept (see `comparison`). count: of images.
+    unfinished: where what is done is kept (see `comparison`). count: of images.
     """
     graph = canonical(
         compared.model, compared.weights, outputs=compared.outputs, arithmetic="float"
@@ -95,7 +95,7 @@ def measure(
         for i, protocol in enumerate(protocols):
             part = progress.part(i, len(protocols), f"{count_of(protocol.threads, 'thread')}, ")
             part = part if len(protocols) > 1 else progress
-            journal = _journal(compared.name, protocol, rows, graph, unfinished)
+            journal = unfinished.journal(_key(compared.name, protocol, rows, graph))
             own, watch = [replace(row, cells=[]) for row in rows], Watch()
             if journal.batches():
                 kept = f"batch {', '.join(map(str, journal.batches()))} is done"
@@ -173,10 +173,8 @@ def _variant(
     )
 
 
-def _journal(
-    name: str, protocol: Protocol, rows: Sequence[Row], graph: Graph, folder: Path
-) -> Journal:
-    """What an interrupted run of the same has left in `folder`, to go on from."""
+def _key(name: str, protocol: Protocol, rows: Sequence[Row], graph: Graph) -> dict[str, Any]:
+    """What a run must have in common with an interrupted one to go on from it."""
     digest = hashlib.sha256(repr((graph.nodes, graph.inputs, graph.outputs)).encode())
     for array in graph.initializers.values():
         digest.update(array.tobytes())
@@ -185,23 +183,35 @@ def _journal(
     sources += [f for name in ("quantize", "prune") for f in here.with_name(name).glob("*.py")]
     for file in sorted([Path(_core.__file__), *sources]):
         digest.update(file.read_bytes())
-    key = {
+    return {
         "model": name,
         "protocol": asdict(protocol),
         "rows": [[row.name, missing(row.runtime, row.settings)] for row in rows],
         "environment": {k: v for k, v in os.environ.items() if k.startswith("LINNET_")},
         "network and program": digest.hexdigest(),
     }
-    number = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return Journal(folder / f"{number}.json", key)
+
+
+class Unfinished:
+    """The journals of runs cut short, in a folder; `own` are those asked for here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.own: list[Journal] = []
+
+    def journal(self, key: Mapping[str, Any]) -> Journal:
+        """What an interrupted run of the same has left, to go on from."""
+        number = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+        self.own.append(Journal(self.folder / f"{number}.json", key))
+        return self.own[-1]
 
 
 @contextlib.contextmanager
-def comparison(fresh: bool) -> Iterator[Path]:
-    """A folder for what is done of a comparison; what an interrupted one has left is in it.
+def comparison(fresh: bool) -> Iterator[Unfinished]:
+    """Where to keep what is done of a comparison, and to find what an interrupted one has left.
 
-    It is gone once all is done. fresh: empty it first. RuntimeError if another comparison is
-    running: both would be wrong.
+    What it has kept is gone once all is done; what others have left stays. fresh: remove all of
+    it first. RuntimeError if another comparison is running: both would be wrong.
     """
     folder = cache_folder() / "compare"
     folder.mkdir(parents=True, exist_ok=True)
@@ -214,8 +224,10 @@ def comparison(fresh: bool) -> Iterator[Path]:
         if fresh:
             shutil.rmtree(path, ignore_errors=True)
         path.mkdir(exist_ok=True)
-        yield path
-        shutil.rmtree(path)
+        unfinished = Unfinished(path)
+        yield unfinished
+        for journal in unfinished.own:
+            journal.path.unlink(missing_ok=True)
 
 
 def say(text: str) -> None:
