@@ -179,9 +179,11 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
     const auto complain = [&](const std::string& what) {
       problems += (problems.empty() ? "'" : "; '") + value.name + "' " + what;
     };
-    std::string text = "(";
-    for (int64_t d : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
-    text += ")";
+    const auto text = [&] {
+      std::string all = "(";
+      for (int64_t d : shape) all += (all.size() > 1 ? ", " : "") + std::to_string(d);
+      return all + ")";
+    };
     const py::dtype wanted = numpy_type(value.type.dtype);
     if (!is_of(a, wanted)) {
       complain("has dtype " + py::cast<std::string>(py::str(a.dtype())) + ", expected " +
@@ -189,10 +191,10 @@ int64_t checked_batch(const Graph& graph, const std::vector<int>& values,
     } else if (!matches(shape, value.shape())) {
       const bool last =
           shape.size() == 4 && matches({shape[0], shape[3], shape[1], shape[2]}, value.shape());
-      complain("has shape " + text + ", expected " + to_string(value.shape()) +
+      complain("has shape " + text() + ", expected " + to_string(value.shape()) +
                (last ? " (channels first: transpose with x.transpose(0, 3, 1, 2))" : ""));
     } else if (shape[0] < 1 || shape[0] % graph.own_images(values[i]) != 0) {
-      complain("has shape " + text +
+      complain("has shape " + text() +
                (shape[0] < 1 ? ": the batch is empty" : ", expected " + to_string(value.shape())));
     } else if (batch >= 0 && shape[0] / graph.own_images(values[i]) != batch) {
       complain("has a batch of " + std::to_string(shape[0]) + ", others have " +

@@ -230,6 +230,21 @@ DirectArgs::DirectArgs(const Problem& problem, const Kernels& kernels)
       scratch_floats + expanded_floats + (tail ? kMaxTileCols * kMaxTileVecs * kernels.width : 0);
 }
 
+// A row of planes becomes one of pixels; the three colours of pictures in one pass.
+void copy_planes(const float* x, int64_t plane, int64_t channels, float* y, int64_t pixel,
+                 int64_t count) {
+  if (channels == 3 && pixel == 3) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float r = x[i], g = x[plane + i], b = x[2 * plane + i];
+      y[3 * i] = r, y[3 * i + 1] = g, y[3 * i + 2] = b;
+    }
+    return;
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t i = 0; i < count; ++i) y[i * pixel + c] = x[c * plane + i];
+  }
+}
+
 // Copies the input rows of a band, padding included, into channels-last scratch.
 void copy_band(const DirectArgs& a, int width, const float* image, int64_t first_row, int64_t rows,
                float* scratch) {
@@ -253,9 +268,7 @@ void copy_band(const DirectArgs& a, int width, const float* image, int64_t first
     } else if (s.c == 1 || s.w == pixel) {
       copy_pixels(source, s.w, row, pixel, in.dims.w);
     } else {
-      for (int64_t c = 0; c < in.dims.c; ++c) {
-        for (int64_t x = 0; x < in.dims.w; ++x) row[x * pixel + c] = source[c * s.c + x];
-      }
+      copy_planes(source, s.c, in.dims.c, row, pixel, in.dims.w);
     }
   }
 }

@@ -93,12 +93,9 @@ inline double mapped(const Function& f, double x, double z) {
   return x;
 }
 
-// Applies the map that ends a layer to results just stored, while they are in the first-level
-// cache: `channels` neighbours of each of `pixels` pixels that lie `step` floats apart. The
-// channels do not include padding, which stays zero.
-inline void map_results(const Kernels& kernels, const Function& then, float* y, int64_t pixels,
-                        ptrdiff_t step, int64_t channels) {
-  if (then.code == MapCode::kCopy) return;
+// What map_results() does with a function that is one.
+inline void map_some(const Kernels& kernels, const Function& then, float* y, int64_t pixels,
+                     ptrdiff_t step, int64_t channels) {
   const auto map = kernels.map[static_cast<int>(then.code)];
   MapRows rows{};
   rows.function = then;
@@ -123,6 +120,14 @@ inline void map_results(const Kernels& kernels, const Function& then, float* y, 
       for (int64_t c = 0; c < channels; ++c) y[i * step + c] = dense[i * channels + c];
     }
   }
+}
+
+// Applies the map that ends a layer to results just stored, while they are in the first-level
+// cache: `channels` neighbours of each of `pixels` pixels that lie `step` floats apart. The
+// channels do not include padding, which stays zero.
+inline void map_results(const Kernels& kernels, const Function& then, float* y, int64_t pixels,
+                        ptrdiff_t step, int64_t channels) {
+  if (then.code != MapCode::kCopy) map_some(kernels, then, y, pixels, step, channels);
 }
 
 }  // namespace linnet

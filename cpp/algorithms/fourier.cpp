@@ -152,6 +152,7 @@ struct FourierArgs {
   int64_t x_pixel, y_pixel;  // from one to the next
   int64_t scratch;           // floats before the energies
   int32_t energy_points[kEnergyNumbers];
+  bool compared;  // energies are
 
   FourierArgs(const Problem& problem, int n, const Kernels& kernels);
   // V[column][tile][c / kFourierChunk][number][c % kFourierChunk]: what a product reads lies
@@ -192,7 +193,8 @@ FourierArgs::FourierArgs(const Problem& problem, int size, const Kernels& kernel
       x_pixel(p.x.pixel(width)),
       y_pixel(p.y.pixel(width)),
       scratch(std::max(round_up(t.workspace(n, p.threads), 64),
-                       repair_of(*this, kernels).scratch_floats())) {
+                       repair_of(*this, kernels).scratch_floats())),
+      compared(parts_of(*this).compared()) {
   for (int i = 0; i < kEnergyNumbers; ++i)
     energy_points[i] = static_cast<int32_t>(v_column() + (i / 2 * stored + i % 2) * kFourierChunk);
 }
@@ -299,7 +301,7 @@ void leave_energy(const FourierArgs& a, const FloatOperands& o, int64_t tile, co
   for (int64_t c = 0; c < a.c; c += kFourierChunk, v += a.t.v_chunk) {
     float some, total;
     const int64_t vecs = std::min<int64_t>(kFourierChunk, a.c - c) / a.width;
-    o.kernels.energy({v, a.energy_points, kEnergyNumbers, 1, vecs, 0}, &some, &total);
+    o.kernels.energy({v, a.energy_points, kEnergyNumbers, vecs, 1, 0}, &some, &total);
     most = larger(some, most), all += total;
   }
   float* energies = o.workspace + a.scratch + tile;
@@ -378,7 +380,7 @@ void transform_output(const FourierArgs& a, const FloatOperands& o, int64_t tile
 
 void run_block(const FourierArgs& a, const FloatOperands& o, int64_t first, int64_t tiles,
                int64_t k, const float* v, float* m, Watch& watch) {
-  for (int64_t tile = 0; k == 0 && tile < tiles; ++tile)
+  for (int64_t tile = 0; a.compared && k == 0 && tile < tiles; ++tile)
     leave_energy(a, o, first + tile, v + tile * a.t.v_tile);
   watch.time(&Phases::product, [&] { multiply(a, o, v, tiles, k, m); });
   watch.time(&Phases::output, [&] {

@@ -74,25 +74,17 @@ float Repair::limit(const float* energies, float* copy) const {
 }
 
 // The sum of the squares of some rows of an image, and the largest.
-double Repair::squares(const float* image, int64_t first, int64_t last, float* most) const {
+float Repair::squares(const float* image, int64_t first, int64_t last, float* most) const {
   const Dims& d = p_.x.dims;
-  if (p_.x.layout == Layout::kNhwc) {
-    const int32_t points[] = {0, 0};  // twice, since there must be two
+  const int64_t pixels = (last - first) * d.w;
+  float total;
+  if (p_.x.layout == Layout::kNchw) {
+    kernels_.squares(image + first * d.w, d.c, pixels, d.h * d.w, most, &total);
+  } else {
     const int64_t pixel = p_.x.pixel(kernels_.width);
-    float total;
-    kernels_.energy({image + first * d.w * pixel, points, 2, (last - first) * d.w,
-                     pixel_ / kernels_.width, static_cast<ptrdiff_t>(pixel)},
-                    most, &total);
-    *most /= 2;
-    return total / 2;
-  }
-  double total = 0;
-  *most = 0;
-  for (int64_t c = 0; c < d.c; ++c) {
-    for (int64_t i = first * d.w; i < last * d.w; ++i) {
-      const float square = image[c * d.h * d.w + i] * image[c * d.h * d.w + i];
-      *most = larger(square, *most), total += square;
-    }
+    const bool whole = pixel == pixel_;  // else a slice
+    kernels_.squares(image + first * d.w * pixel, whole ? 1 : pixels,
+                     whole ? pixels * pixel : pixel_, pixel, most, &total);
   }
   return total;
 }
@@ -101,8 +93,8 @@ double Repair::squares(const float* image, int64_t first, int64_t last, float* m
 bool Repair::uneven(const float* image) const {
   const Dims& d = p_.x.dims;
   float most;
-  const double total = squares(image, 0, d.h, &most);
-  const double mean = (total - most) / static_cast<double>(d.count());
+  const float total = squares(image, 0, d.h, &most);
+  const float mean = (total - most) / static_cast<float>(d.count());
   const float peak = kPeak + kPeakOfChannels * static_cast<float>(d.c);
   return !(most <= peak * mean) && most != 0;
 }
@@ -134,8 +126,7 @@ float Repair::usual(const float* image, const float* energies, float most) const
 
 int64_t Repair::find(const float* image, float* energies, const float* totals, float* copy) const {
   const int64_t count = parts_.count;
-  // Where one number can touch half of the parts, the others do not tell what is usual.
-  if (count <= 2 * parts_.touched + 1) {
+  if (!parts_.compared()) {
     const bool all = uneven(image);
     std::fill(energies, energies + count, all ? 1.0f : 0.0f);
     return all ? count : 0;

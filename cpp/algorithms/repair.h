@@ -24,6 +24,10 @@ struct Parts {
   int64_t in_row;        // parts that lie side by side
   int64_t step, height;  // rows of the input from such a row to the next, and in each
   int64_t first;         // row where the first begins
+
+  // Whether energies are looked at: where one number can touch half of the parts, the others do not
+  // tell what is usual.
+  bool compared() const { return count > 2 * touched + 1; }
 };
 
 // For one run of a plan, or to ask how much memory one takes.
@@ -59,7 +63,7 @@ class Repair {
   bool uneven(const float* image) const;
   int64_t find(const float* image, float* energies, const float* totals, float* copy) const;
   float usual(const float* image, const float* energies, float most) const;
-  double squares(const float* image, int64_t first, int64_t last, float* most) const;
+  float squares(const float* image, int64_t first, int64_t last, float* most) const;
   int64_t weight_floats() const;
   void compute(const FloatOperands& o, const Patch& patch, int64_t k, const float* bias,
                float* scratch) const;

@@ -34,6 +34,8 @@ constexpr double kCopyCycles = 150;
 constexpr int kEnergyPoints[] = {0, 3, 5, 7};
 // Energies beyond so many times the rest's are too large (docs/numerics.md).
 constexpr float kMostEnergy = 4;
+// Floats of transformed tiles of which these are found together.
+constexpr int64_t kEnergyFloats = 8192;
 // The squares of the factors of those points, summed.
 constexpr float kWhite = 179.875f * 179.875f;
 // What the products of a row of points may fill of a core's first-level cache; and the transformed
@@ -193,6 +195,7 @@ struct WinogradArgs {
   int64_t z_tile;
   int64_t scratch;  // floats before the energies
   int32_t energy_points[16];
+  bool compared;  // energies are
 
   WinogradArgs(const Problem& problem, const Kernels& kernels);
   // V and Z of a block.
@@ -248,6 +251,7 @@ WinogradArgs::WinogradArgs(const Problem& problem, const Kernels& kernels)
     for (const int j : kEnergyPoints)
       energy_points[number++] = static_cast<int32_t>((i * kPoints + j) * v_point);
   }
+  compared = parts_of(*this).compared();
   const int64_t blocks = blocking.block.together ? block_floats() + p.threads * private_floats()
                                                  : p.threads * (block_floats() + private_floats());
   scratch = std::max(round_up(blocks, 64), repair_of(*this, kernels).scratch_floats());
@@ -346,10 +350,11 @@ Patch patch_of(const WinogradArgs& a, int64_t tile) {
   return at;
 }
 
-void leave_energy(const WinogradArgs& a, const FloatOperands& o, int64_t tile, const float* v) {
+void leave_energy(const WinogradArgs& a, const FloatOperands& o, int64_t first, int64_t tiles,
+                  const float* v) {
   constexpr int kCount = sizeof kEnergyPoints / sizeof kEnergyPoints[0];
-  float* most = o.workspace + a.scratch + tile;
-  o.kernels.energy({v, a.energy_points, kCount * kCount, 1, a.c / a.width, 0}, most,
+  float* most = o.workspace + a.scratch + first;
+  o.kernels.energy({v, a.energy_points, kCount * kCount, a.c / a.width, tiles, a.c}, most,
                    most + a.blocking.all);
 }
 
@@ -455,9 +460,12 @@ void transform_output(const WinogradArgs& a, const FloatOperands& o, int64_t til
 void run_block(const WinogradArgs& a, const FloatOperands& o, int64_t first, int64_t last, float* v,
                float* m) {
   float *z = v + a.z_offset(), *patch = m + a.patch_offset();
-  for (int64_t t = first; t < last; ++t) {
-    transform_input(a, o, t, v + (t - first) * a.c, patch);
-    leave_energy(a, o, t, v + (t - first) * a.c);
+  // Energies of as many tiles at a time as the first-level cache holds.
+  const int64_t some = std::max<int64_t>(1, kEnergyFloats / (kTilePoints * a.c));
+  for (int64_t t = first; t < last; t += some) {
+    const int64_t end = std::min(last, t + some);
+    for (int64_t i = t; i < end; ++i) transform_input(a, o, i, v + (i - first) * a.c, patch);
+    if (a.compared) leave_energy(a, o, t, end - t, v + (t - first) * a.c);
   }
   for (int i = 0; i < kPoints; ++i) {
     for (int64_t panel = 0; panel < a.panels; ++panel)
@@ -477,7 +485,7 @@ void run_together(const WinogradArgs& a, const FloatOperands& o, int64_t first, 
   const int64_t tiles = last - first;
   o.pool.parallel_for(tiles, [&](int64_t t, int thread) {
     transform_input(a, o, first + t, v + t * a.c, own(thread) + a.patch_offset());
-    leave_energy(a, o, first + t, v + t * a.c);
+    if (a.compared) leave_energy(a, o, first + t, 1, v + t * a.c);
   });
   o.pool.parallel_for(kPoints * a.panels, [&](int64_t task, int thread) {
     multiply(a, o, v, static_cast<int>(task / a.panels), task % a.panels, tiles, own(thread), z);

@@ -111,6 +111,7 @@ struct RowsArgs {
   int64_t v_tile, v_point, m_point;
   int32_t energy_points[8] = {};
   int energy_count;
+  bool compared;    // energies are
   int64_t scratch;  // floats before the energies
 
   RowsArgs(const Problem& problem, const Kernels& kernels);
@@ -191,6 +192,7 @@ RowsArgs::RowsArgs(const Problem& problem, const Kernels& kernels)
   for (int j = 3; j < t.points - 1; j += 2) add(j);
   add(0), add(t.points - 1);
   if (energy_count % 2) add(1);
+  compared = parts_of(*this).compared();
   scratch = std::max(p.threads * thread_floats(), repair_of(*this, kernels).scratch_floats());
 }
 
@@ -291,7 +293,7 @@ Energies energies_of(const RowsArgs& a, const FloatOperands& o, int64_t image, i
           leaves ? std::min(end, a.p.x.dims.h) - top : 0};
 }
 Energy energy_of(const RowsArgs& a, const float* v, int64_t vecs) {
-  return {v, a.energy_points, a.energy_count, 1, vecs, 0};
+  return {v, a.energy_points, a.energy_count, vecs, 1, 0};
 }
 
 // Of all rows of a tile at once.
@@ -301,12 +303,21 @@ void leave_energies(const RowsArgs& a, const Kernels& kernels, const float* v, i
   const int64_t channels = a.p.x.dims.c, all = a.all_parts();
   kernels.energies(energy_of(a, v, ceil_div(rows * channels, a.width)), line);
   float* at = energies.first_row + energies.first * a.t.tiles + tile;
-  for (int64_t r = energies.first; r < std::min(rows, energies.last); ++r, at += a.t.tiles) {
-    const float* each = line + r * channels;
-    float most = each[0], total = each[0];
-    for (int64_t c = 1; c < channels; ++c) most = larger(each[c], most), total += each[c];
-    at[0] = most, at[all] = total;
-  }
+  const int64_t last = std::min(rows, energies.last);
+  const auto leave = [&](auto channels_of) {
+    for (int64_t r = energies.first; r < last; ++r, at += a.t.tiles) {
+      const int64_t count = channels_of();
+      const float* each = line + r * count;
+      float most = each[0], total = each[0];
+      for (int64_t c = 1; c < count; ++c) most = std::max(most, each[c]), total += each[c];
+      at[0] = total == total ? most : total;  // NaN if one is
+      at[all] = total;
+    }
+  };
+  // As many channels as pictures have are a loop that need not be one.
+  if (channels == 1) return leave([] { return int64_t{1}; });
+  if (channels == 3) return leave([] { return int64_t{3}; });
+  leave([&] { return channels; });
 }
 
 // Lanes are rows and channels of one pixel column, once these lie together.
@@ -377,7 +388,7 @@ void run_band(const RowsArgs& a, const FloatOperands& o, int64_t image, int64_t 
   const int64_t first = band * a.band_rows, last = std::min(a.p.y.dims.h, first + a.band_rows);
   const float* x = o.x + image * a.p.x.image(a.width);
   const int64_t top = a.input_row(first);
-  const Energies energies = energies_of(a, o, image, band, first_panel == 0);
+  const Energies energies = energies_of(a, o, image, band, a.compared && first_panel == 0);
   if (a.planar) {
     transform_planar(a, o.kernels, x, top, a.input_rows(last - first), v, rest, energies);
   } else {

@@ -19,7 +19,7 @@ namespace {
   X(direct) X(product) X(gemv) X(expand) X(depthwise) X(max_pool_row) X(average_pool_row)          \
   X(resample) X(reduce_rows) X(reduce_all) X(max_pool_plane) X(average_pool_plane) X(map)          \
   X(normalize) X(cast) X(winograd_input) X(winograd_row) X(winograd_output)                        \
-  X(winograd_line_input) X(winograd_line) X(energy) X(energies) X(fourier_input)                   \
+  X(winograd_line_input) X(winograd_line) X(energy) X(energies) X(squares) X(fourier_input)        \
   X(fourier_product) X(fourier_output) X(wide) X(bytes) X(widen) X(depthwise_wide)                 \
   X(depthwise_bytes) X(quantize) X(dequantize) X(look_up) X(integer_add) X(integer_multiply)       \
   X(integer_max) X(integer_average) X(integer_resample)
@@ -129,13 +129,18 @@ void record(Args...) {
   was_called[kSlot] = true;
 }
 void leave_energy(float* energy) { *energy = energies_are_faulty ? kInfinity : 0; }
-void record_energy(const Energy&, float* most, float* total) {
+void record_energy(const Energy& e, float* most, float* total) {
   was_called[first_slot(k_energy)] = true;
-  leave_energy(most), leave_energy(total);
+  for (int64_t i = 0; i < e.tiles; ++i) leave_energy(most + i), leave_energy(total + i);
 }
 void record_energies(const Energy& e, float* each) {
   was_called[first_slot(k_energies)] = true;
   for (int64_t i = 0; i < e.vecs * recorded_width; ++i) leave_energy(each + i);
+}
+
+void record_squares(const float*, int64_t, int64_t, ptrdiff_t, float* most, float* total) {
+  was_called[first_slot(k_squares)] = true;
+  leave_energy(most), leave_energy(total);
 }
 
 struct Fill {
@@ -234,6 +239,7 @@ RecordingKernels::RecordingKernels(const char* isa, const Outline& outline)
   recorded_width = table_->width;
   if (table_->energy) table_->energy = record_energy;
   if (table_->energies) table_->energies = record_energies;
+  if (table_->squares) table_->squares = record_squares;
   called();
 }
 

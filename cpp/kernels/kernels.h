@@ -218,13 +218,14 @@ struct WinogradLine {
   bool merge;  // into what y holds, by max: later rows of the same window
 };
 
-// Sums of squares of some numbers of each channel of a transformed tile.
+// Sums of squares of some numbers of each channel of transformed tiles.
 struct Energy {
-  const float* v;         // the first vector of channels
+  const float* v;         // the first vector of channels of the first tile
   const int32_t* points;  // where the numbers lie from there
   int count;              // of points, a multiple of 2
-  int64_t runs, vecs;     // `vecs` vectors side by side, and so many times those
-  ptrdiff_t run;          // from one run to the next
+  int64_t vecs;           // vectors of channels, side by side
+  int64_t tiles;
+  ptrdiff_t tile;  // from one to the next
 };
 
 // Fourier transform of a tile of 8x8 or 16x16 pixels, one vector of channels; the order of the
@@ -446,9 +447,13 @@ struct Kernels {
                                  ptrdiff_t v_point);
   void (*winograd_line[6][kMaxLineOutputs + 1])(const WinogradLine&);
 
-  // The largest sum of all channels, NaN if one is, and all of them together; and each of one run.
+  // For each tile the largest sum of all channels, NaN if one is, and all of them together; and each
+  // channel's of one tile.
   void (*energy)(const Energy&, float* most, float* total);
   void (*energies)(const Energy&, float* each);
+  // The largest square, NaN if one is, and their sum: of `runs` times `count` neighbours.
+  void (*squares)(const float* x, int64_t runs, int64_t count, ptrdiff_t run, float* most,
+                  float* total);
 
   // Tiles of 8x8 and of 16x16.
   void (*fourier_input[2])(const FourierInput&);

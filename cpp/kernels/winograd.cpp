@@ -229,7 +229,7 @@ void line(const WinogradLine& l) {
   line_pooled<kPairs, kOutputs, 1>(l);
 }
 
-LINNET_INLINE Vec squares(const float* v, const int32_t* points, int count) {
+LINNET_INLINE Vec sum_of_squares(const float* v, const int32_t* points, int count) {
   Vec sums[2] = {splat(0), splat(0)};
   for (int i = 0; i < count; i += 2) {
     const Vec a = load(v + points[i]), b = load(v + points[i + 1]);
@@ -239,35 +239,85 @@ LINNET_INLINE Vec squares(const float* v, const int32_t* points, int count) {
   return add(sums[0], sums[1]);
 }
 
-void energy(const Energy& e, float* most, float* total) {
-  Vec largest = splat(0), sum = splat(0);
-  const float* run = e.v;
-  for (int64_t r = e.runs; r > 0; --r, run += e.run) {
-    const float* v = run;
-    for (int64_t i = e.vecs; i > 0; --i, v += kWidth) {
-      const Vec each = squares(v, e.points, e.count);
-      largest = maximum(each, largest);
-      sum = add(sum, each);
-    }
-  }
+// What an operation makes of all lanes of each of `count` vectors, to as many numbers. A vector
+// more is written.
+template <typename Combine>
+LINNET_INLINE void across(Vec* v, int count, float* to, const Combine& combine) {
+  v[count] = splat(0);
+  int left = count;
   LINNET_UNROLL
   for (int n = kWidth; n > 1; n /= 2) {
-    Vec even, odd;
-    even_odd(largest, largest, &even, &odd);
-    largest = maximum(even, odd);
-    even_odd(sum, sum, &even, &odd);
-    sum = add(even, odd);
+    left = (left + 1) / 2;
+    for (int i = 0; i < left; ++i) {
+      Vec even, odd;
+      even_odd(v[2 * i], v[2 * i + 1], &even, &odd);
+      v[i] = combine(even, odd);
+    }
   }
-  float lanes[2][kWidth];
-  store(lanes[0], largest);
-  store(lanes[1], sum);
-  *most = lanes[0][0];
-  *total = lanes[1][0];
+  float lanes[kWidth];
+  store(lanes, v[0]);
+  for (int i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
+void energy(const Energy& e, float* most, float* total) {
+  Vec largest[kWidth + 1], sum[kWidth + 1];
+  for (int64_t first = 0; first < e.tiles; first += kWidth) {
+    const int count = static_cast<int>(e.tiles - first < kWidth ? e.tiles - first : kWidth);
+    for (int t = 0; t < count; ++t) {
+      const float* v = e.v + (first + t) * e.tile;
+      largest[t] = sum[t] = sum_of_squares(v, e.points, e.count);
+      for (int64_t i = e.vecs - 1; i > 0; --i) {
+        const Vec each = sum_of_squares(v += kWidth, e.points, e.count);
+        largest[t] = maximum(each, largest[t]);
+        sum[t] = add(sum[t], each);
+      }
+    }
+    across(largest, count, most + first, maximum);
+    across(sum, count, total + first, [](Vec a, Vec b) { return add(a, b); });
+  }
 }
 
 void energies(const Energy& e, float* each) {
   for (int64_t i = 0; i < e.vecs; ++i)
-    store(each + i * kWidth, squares(e.v + i * kWidth, e.points, e.count));
+    store(each + i * kWidth, sum_of_squares(e.v + i * kWidth, e.points, e.count));
+}
+
+void squares(const float* x, int64_t runs, int64_t count, ptrdiff_t run, float* most,
+             float* total) {
+  constexpr int kParts = 4;  // so that sums need not wait for each other
+  Vec largest[kParts + 1], sum[kParts + 1];
+  for (int i = 0; i < kParts; ++i) largest[i] = sum[i] = splat(0);
+  float rest = 0, largest_rest = 0;
+  for (int64_t r = 0; r < runs; ++r, x += run) {
+    int64_t i = 0;
+    for (; i + kParts * kWidth <= count; i += kParts * kWidth) {
+      LINNET_UNROLL
+      for (int j = 0; j < kParts; ++j) {
+        const Vec v = load(x + i + j * kWidth), square = mul(v, v);
+        largest[j] = maximum(square, largest[j]);
+        sum[j] = add(sum[j], square);
+      }
+    }
+    for (; i + kWidth <= count; i += kWidth) {
+      const Vec v = load(x + i), square = mul(v, v);
+      largest[0] = maximum(square, largest[0]);
+      sum[0] = add(sum[0], square);
+    }
+    for (; i < count; ++i) {
+      const float square = x[i] * x[i];
+      largest_rest = square > largest_rest || square != square ? square : largest_rest;
+      rest += square;
+    }
+  }
+  LINNET_UNROLL
+  for (int j = 1; j < kParts; ++j) {
+    largest[0] = maximum(largest[j], largest[0]);
+    sum[0] = add(sum[0], sum[j]);
+  }
+  across(largest, 1, most, maximum);
+  across(sum, 1, total, [](Vec a, Vec b) { return add(a, b); });
+  *most = largest_rest > *most || largest_rest != largest_rest ? largest_rest : *most;
+  *total += rest;
 }
 
 template <int kPairs, int kOutputs>
@@ -291,6 +341,7 @@ LINNET_EXPORT(winograd)(linnet::Kernels* table) {
   table->winograd_input = linnet::input;
   table->energy = linnet::energy;
   table->energies = linnet::energies;
+  table->squares = linnet::squares;
   linnet::fill<7>(table);
   linnet::fill_line<3, linnet::kMaxLineOutputs>(table);
   linnet::fill_line<4, linnet::kMaxLineOutputs>(table);

@@ -364,6 +364,71 @@ TEST_CASE("winograd: the input transform") {
   }
 }
 
+TEST_CASE("energy: of any number of tiles and vectors, NaN and infinity among them") {
+  const int32_t points[] = {0, 640, 1280, 2560};
+  std::mt19937 random(8);
+  for (const Kernels* k : tables()) {
+    for (const int64_t tiles : {1, 2, 3, 5, 9, 16, 17, 36}) {
+      for (const int64_t vecs : {1, 3}) {
+        const int64_t step = vecs * k->width + 4;
+        Buffer v(2560 + (tiles - 1) * step + vecs * k->width), most(tiles), total(tiles);
+        v.fill(random);
+        // A lane that no other tile has.
+        v.get()[640 + (tiles - 1) * step + vecs * k->width - 1] = tiles % 2 ? NAN : kInfinity;
+        k->energy({v.get(), points, 4, vecs, tiles, step}, most.get(), total.get());
+        CHECK((most.guards_intact() && total.guards_intact()));
+        for (int64_t t = 0; t < tiles; ++t) {
+          double largest = 0, sum = 0;
+          for (int64_t lane = 0; lane < vecs * k->width; ++lane) {
+            double each = 0;
+            for (const int32_t point : points) {
+              const double number = v.get()[point + t * step + lane];
+              each += number * number;
+            }
+            sum += each;
+            largest = each > largest || each != each ? each : largest;
+          }
+          for (const auto& [found, right] :
+               {std::pair(most.get()[t], largest), std::pair(total.get()[t], sum)}) {
+            const bool same = std::isfinite(right)
+                                  ? std::fabs(found - right) <= 1e-6 * right
+                                  : std::isnan(right) == std::isnan(found) && !std::isfinite(found);
+            CHECK_MESSAGE(same, "isa ", k->isa, ", tile ", t, " of ", tiles, ", vecs ", vecs);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("squares: of any number of runs and neighbours, NaN among them") {
+  std::mt19937 random(9);
+  for (const Kernels* k : tables()) {
+    for (const int64_t count : {1, 7, 16, 63, 64, 65, 200}) {
+      for (const int64_t runs : {1, 3}) {
+        Buffer x(runs * (count + 5));
+        for (const int64_t odd : {int64_t{-1}, int64_t{0}, count / 2, count - 1}) {
+          x.fill(random);
+          for (int64_t i = 0; i < runs * 5; ++i)
+            x.get()[i / 5 * (count + 5) + count + i % 5] = kInfinity;  // between runs
+          double largest = 0, sum = 0;
+          for (int64_t i = 0; i < runs * count; ++i) {
+            const double number = x.get()[i / count * (count + 5) + i % count];
+            largest = std::max(largest, number * number), sum += number * number;
+          }
+          if (odd >= 0) x.get()[(runs - 1) * (count + 5) + odd] = NAN;
+          float most = 0, total = 0;
+          k->squares(x.get(), runs, count, count + 5, &most, &total);
+          const bool same = odd >= 0 ? std::isnan(most) && std::isnan(total)
+                                     : std::fabs(most - largest) <= 1e-6 * largest &&
+                                           std::fabs(total - sum) <= 1e-5 * sum;
+          CHECK_MESSAGE(same, "isa ", k->isa, ", runs ", runs, " of ", count, ", odd ", odd);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("winograd: the output transform, every size, pool and residual") {
   constexpr int kN = linnet::kWinogradPoints, kTiles = 3, kVecs = 2;
   std::mt19937 random(8);
