@@ -44,7 +44,7 @@ class Run(NamedTuple):
     stages: dict[str, float]  # seconds
     looks: int  # of the detector at a picture
     detections: int
-    seen: dict[int, list[tuple[int, Array]]]  # by picture: the track and box of all that was there
+    seen: dict[int, list[tuple[int, Array]]]  # by picture: tracks and boxes
     visits: dict[int, str]  # by track: the label
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,15 +63,16 @@ class Run(NamedTuple):
 def run(source: Source, detector: Finder, zones: Iterable[Zone] = (), gate: bool = True) -> Run:
     """Watches a video as fast as it goes."""
     watch = Watch(source, detector, zones=zones, gate=gate)
-    seen: dict[int, list[tuple[int, Array]]] = {}
+    paths: dict[int, list[tuple[int, Array]]] = defaultdict(list)
     looks = detections = 0
 
     def listen(look: Look) -> None:
         nonlocal looks, detections
         height, width = look.frame.size
         edges = np.array([width, height, width, height], np.float32)
-        there = [track for track in look.tracks if track.present]
-        seen[look.frame.index] = [(track.id, track.box.clip(0, edges)) for track in there]
+        for track in look.tracks:
+            if track.seen == look.frame.time:
+                paths[track.id].append((look.frame.index, track.box.clip(0, edges)))
         looks += bool(look.windows)
         detections += look.detections
 
@@ -80,7 +81,22 @@ def run(source: Source, detector: Finder, zones: Iterable[Zone] = (), gate: bool
     visits = {event.visit.track: event.visit.label for event in watch.events()}
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     stages = {stage: watch.clock.seconds.get(stage, 0.0) for stage in STAGES}
-    return Run(watch.frames, seconds, cpu, stages, looks, detections, seen, visits)
+    return Run(watch.frames, seconds, cpu, stages, looks, detections, _filled(paths), visits)
+
+
+def _filled(paths: dict[int, list[tuple[int, Array]]]) -> dict[int, list[tuple[int, Array]]]:
+    """By picture, the tracks that were there and their boxes, from each track's first detection to
+    its last, as its visit is stored; on straight lines between detections, as in ByteTrack's
+    evaluation.
+    """
+    seen: dict[int, list[tuple[int, Array]]] = defaultdict(list)
+    for track, path in paths.items():
+        seen[path[0][0]].append((track, path[0][1]))
+        for (first, start), (last, end) in zip(path, path[1:]):
+            for picture in range(first + 1, last + 1):
+                part = np.float32((picture - first) / (last - first))
+                seen[picture].append((track, start + part * (end - start)))
+    return seen
 
 
 def decoding(source: Source) -> float:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 MARGIN = 0.6  # of the longer side, added all around: there may be more, and surroundings help
-WHOLE = 0.6  # of the picture: windows that cover more of it are one
+WHOLE = 1.0  # of the picture: windows that cover more of it are one
 
 
 def windows(
