@@ -43,6 +43,25 @@ def test_a_walk_that_was_followed_is_right(tmp_path):
     assert scores["mota"] > 0.8
 
 
+class Blinking(RedBoxes):
+    """Sees nothing for a second."""
+
+    calls = 0
+
+    def __call__(self, images):
+        self.calls += 1
+        return super().__call__([0 * image if 10 < self.calls <= 20 else image for image in images])
+
+
+def test_who_is_out_of_sight_for_a_second_was_between(tmp_path):
+    result = bench.run(Pictures(), Blinking())
+    scores = bench.judge(result, *truth_of(tmp_path, WALK))
+    assert scores["recall"] > 0.85
+    assert scores["precision"] == 1  # nothing of it is left when it has gone
+    assert scores["idf1"] > 0.9
+    assert result.detections <= 25
+
+
 def test_what_was_not_there_is_wrong(tmp_path):
     far = WALK.replace(",60,", ",0,").replace(",30,1", ",20,1")
     scores = bench.judge(bench.run(Pictures(), RedBoxes()), *truth_of(tmp_path, far))
