@@ -141,6 +141,7 @@ def test_it_stops_at_sigterm_with_the_shipped_detector(yard, tmp_path):
         (["--source", "BAD"], "bad.mp4"),
         (["--source", "YARD", "--events", "YARD"], "yard.mp4"),
         (["--bench", "YARD", "--truth", "SHORT"], "line 1 is not picture,object"),
+        (["--bench", "YARD", "--truth", "DOG"], "'dog', but the detector finds 'person'"),
         (["--get-model", "nothing"], "nothing"),
         (["--source", "YARD", "--web", "8080"], "--web needs --events DIR"),
         (["--source", "YARD", "--snapshot-every", "9"], "--snapshot-every needs --events DIR"),
@@ -158,7 +159,8 @@ def test_bad_input_is_one_sentence(yard, tmp_path, capsys, options, message):
     (tmp_path / "labels.txt").write_text("person\n")
     (tmp_path / "bad.mp4").write_bytes(Path(yard).read_bytes()[:2000])
     files = {"YARD": yard, "SHORT": str(tmp_path / "labels.txt"), "BAD": str(tmp_path / "bad.mp4")}
-    files["NEW"] = str(tmp_path / "new")
+    (tmp_path / "dog.txt").write_text("1,1,0,0,9,9,1,dog\n")
+    files.update(NEW=str(tmp_path / "new"), DOG=str(tmp_path / "dog.txt"))
     assert cli.main(["watch", *(files.get(option, option) for option in options)]) == 2
     out, err = capsys.readouterr()
     assert out == ""

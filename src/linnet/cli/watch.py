@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..text import finite, megabytes, number, short, table
+from ..text import finite, listed, megabytes, number, short, table
 from ..watch import Event, History, Store, Watch, Zone, open_source
 from ..watch.pipeline import RATE, SURE, UNSURE
 from ..watch.store import KEPT_BYTES, KEPT_DAYS, KEPT_MEDIA
@@ -276,8 +276,9 @@ def _bench(args: argparse.Namespace) -> Result:
     if source.live:
         raise ValueError("--bench takes a video or a folder, which can be run again")
     detector = _detector(args)
-    wanted = args.classes or detector.labels
-    truth = bench.read_truth(args.truth, wanted) if args.truth else None
+    truth = bench.read_truth(args.truth, args.classes or detector.labels) if args.truth else None
+    if truth and not args.classes:
+        _check_classes(args.truth, set(truth[1].values()), detector.labels)
     reading = bench.decoding(source)
     found: dict[str, Any] = {}
     for name, finder, gate in (
@@ -299,6 +300,14 @@ def _bench(args: argparse.Namespace) -> Result:
     pictures = next(iter(found.values()))["pictures"]
     data = {"decode_ms": 1e3 * reading / pictures, "memory": bench.memory(), "runs": found}
     return Result(data, _lines(data))
+
+
+def _check_classes(path: str, true: set[str], found: Sequence[str]) -> None:
+    if true and not true & {*found, "", "-1"}:
+        raise ValueError(
+            f"{short(path)}: has {listed(sorted(true))}, but the detector finds "
+            f"{listed(found)}; --labels gives its classes their names"
+        )
 
 
 def _files(args: argparse.Namespace) -> list[str]:

@@ -255,12 +255,14 @@ class _OpenCV:
         self.run(np.zeros([n or 1 for n in self.inputs[0].shape], np.float32))
 
     def run(self, x: Array) -> list[Array]:
-        names = [value.name for value in self.outputs]
-        results = []
-        for image in x:  # of fixed networks, too
-            self._net.setInput(image[None])
-            results.append(self._net.forward(names))
+        if len(self.inputs[0].shape) == 3:  # a network without batches
+            return self._forward(x)
+        results = [self._forward(image[None]) for image in x]  # of fixed networks, too
         return [np.concatenate(arrays) for arrays in zip(*results)]
+
+    def _forward(self, x: Array) -> list[Array]:
+        self._net.setInput(x)
+        return list(self._net.forward([value.name for value in self.outputs]))
 
 
 def _convert(model: Sequence[str], path: str) -> None:
@@ -284,10 +286,7 @@ class _Ncnn:
         self._net.load_model(model[1])
 
     def run(self, x: Array) -> list[Array]:
-        results = []
-        for image in x:
-            extractor = self._net.create_extractor()
-            extractor.input(self.inputs[0].name, self._ncnn.Mat(np.ascontiguousarray(image)))
-            found = [np.array(extractor.extract(value.name)[1]) for value in self.outputs]
-            results.append([array[None] for array in found])
-        return [np.concatenate(arrays) for arrays in zip(*results)]
+        """Of one picture [C, H, W]: ncnn has no batches."""
+        extractor = self._net.create_extractor()
+        extractor.input(self.inputs[0].name, self._ncnn.Mat(np.ascontiguousarray(x)))
+        return [np.array(extractor.extract(value.name)[1]) for value in self.outputs]
