@@ -11,7 +11,8 @@ py::tuple to_tuple(const EmittedPlace& place) { return py::make_tuple(place.base
 py::dict to_dict(const EmittedStep& step) {
   py::dict d;
   d["name"] = readable(step.name), d["op"] = step.op, d["algorithm"] = step.algorithm;
-  d["problem"] = step.problem, d["seconds"] = step.seconds, d["code"] = step.code;
+  d["problem"] = step.problem, d["seconds"] = step.seconds, d["measured"] = step.measured;
+  d["code"] = step.code;
   d["args"] = py::bytes(step.args);
   d["x"] = to_tuple(step.x), d["z"] = to_tuple(step.z), d["y"] = to_tuple(step.y);
   d["workspace"] = to_tuple(step.workspace);

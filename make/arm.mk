@@ -50,9 +50,10 @@ test-armhf test-aarch64 test-x86_64: test-%: set-up-%
 
 # Networks compiled ahead and the runtime are both built by cross compilers; the runtime plans for a Raspberry Pi 3's caches.
 # Large networks run on this CPU alone.
+COMPILED ?= digits digits-int8 yard LeNet-5 study ResNet-20 MobileNet-v2 SqueezeNet YOLO-Fastest-v2
 compiled-armhf compiled-aarch64: compiled-%: $(WHEELS)/%/static/linnet-run $(WHEELS)/%/pi3 .venv/installed
 	LINNET_WISDOM= python make/compiled.py --target $*-a53 --run $< --emulator "$($*_qemu) -cpu $($*_cpu) -L $(WHEELS)/$*/pi3" \
-	  digits digits-int8 LeNet-5 study ResNet-20
+	  $(COMPILED)
 compiled-native: .venv/installed
 	LINNET_WISDOM= python make/compiled.py
 

@@ -3,9 +3,8 @@
     compiled.py [--target TARGET] [--run LINNET_RUN] [--emulator COMMAND] MODEL ...
 
 MODEL is a network of bench/models.py, or the files of any model with a comma between; all of the
-former without any. Without --run
-a session in this process is the runtime, and each network's plan and test are compiled with all
-warnings as errors.
+former without any. Without --run a session in this process is the runtime, and each network's plan
+and test are compiled with all warnings as errors.
 """
 
 from __future__ import annotations
@@ -25,12 +24,17 @@ import linnet
 from linnet import ahead, digits
 from linnet.ahead import build, printed, targets
 from linnet.ahead.network import Network
+from linnet.detect import YARD
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 from models import NETWORKS, make
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
-KNOWN = {"digits": Path(digits.MODEL), "digits-int8": DATA / "digits_int8.onnx"}
+KNOWN = {
+    "digits": Path(digits.MODEL),
+    "digits-int8": DATA / "digits_int8.onnx",
+    "yard": YARD,
+}
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-fsyntax-only"]
 PROGRAM = """
 #include <stdio.h>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import io
+import json
 import platform
 import re
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 import linnet
 import linnet.compat.tflite
 from linnet import _core, ahead, digits
-from linnet.ahead import build, camera, printed, targets
+from linnet.ahead import build, camera, printed, targets, wheel
 from linnet.cli import main
 from linnet.graph import Graph, Node, Value
 
@@ -148,6 +149,14 @@ def test_a_target_with_vnni_has_its_kernels() -> None:
     assert "dot" not in build.families(plain)
     assert "dot" in build.families(dot)
     assert any("-DLINNET_FEATURES=true, true" in unit.flags for unit in build.units(dot))
+    assert {"avx512vbmi", "avx512_vnni"} == set(build.needs(dot)) - set(build.needs(plain))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="what a CPU has is read on x86 alone")
+def test_a_wheel_says_what_the_cpu_lacks() -> None:
+    text = wheel.module(planned("x86-64-avx2")).replace("'avx2'", "'avx3'")
+    with pytest.raises(ImportError, match=r"net was compiled for x86-64-avx2, a CPU with avx3, "):
+        exec(text, {"__file__": "nowhere"})
 
 
 def test_the_header_says_what_integers_stand_for() -> None:
@@ -167,6 +176,21 @@ def test_batches_share_weights() -> None:
     assert len(both.weights) < 1.5 * len(one.weights)
     assert "void net_run_8(" in printed.header(both)
     assert both.arena > one.arena
+
+
+@compiles
+def test_a_report_says_what_each_step_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = [str(DATA / f"caffe/inner_product.{end}") for end in ("prototxt", "caffemodel")]
+    monkeypatch.chdir(tmp_path)
+    assert main(["compile", *model, "--report", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["plan"]) == said["steps"]
+    assert 0 < sum(step["weights"] for step in said["plan"]) <= said["weights"]
+    assert not any(step["measured"] for step in said["plan"])
+    assert 0 < said["stack"] < 100_000 and 0 < said["code"] < 200_000
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_code_of_every_plan_is_found() -> None:
@@ -198,15 +222,23 @@ def test_sources_are_small() -> None:
 def test_sources_come_with_what_they_include(tmp_path: Path) -> None:
     assert main(["compile", "digits", "-o", str(tmp_path / "net"), "--target", "armhf-a53",
                  "--emit", "c"]) == 0  # fmt: skip
-    made = tmp_path / "Makefile"
+    made = tmp_path / "net.mk"
     assert "net_source/kernels_scheduled.cpp" in made.read_text()
-    said = run("make", "-n", "-C", tmp_path, capture_output=True).stdout.decode()
+    said = run("make", "-n", "-C", tmp_path, "-f", made, capture_output=True).stdout.decode()
     compiled = [line for line in said.splitlines() if " -c " in line]
     assert len(compiled) > 10
     # One of them for this CPU: nothing is missing.
     run("g++", "-std=c++17", "-w", "-fsyntax-only", "-DLINNET_COMPILED", "-Inet_source/compiled",
         "-Inet_source", "net_source/code_winograd.cpp", cwd=tmp_path)  # fmt: skip
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_of_someone_s_is_not_replaced_by_sources(tmp_path: Path) -> None:
+    (tmp_path / "net_source").mkdir()
+    (tmp_path / "net_source/mine.c").write_text("")
+    with pytest.raises(ValueError, match=r"net_source is there, and not the code of a network"):
+        ahead.write(planned("armhf-a53"), [], tmp_path, "c")
+    assert [path.name for path in tmp_path.rglob("*")] == ["net_source", "mine.c"]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +251,10 @@ def test_sources_come_with_what_they_include(tmp_path: Path) -> None:
         ),
         (["-o", "nowhere/net"], "nowhere: there is no such folder"),
         (["-o", "net", "--algorithm", "magic"], "there is no algorithm 'magic'"),
+        ([], "-o NAME says what to write"),
+        (["-o", "linnet"], "the name 'linnet' begins with linnet, as the code's own do"),
+        (["-o", "numpy", "--emit", "python"], "the name 'numpy' is another module's"),
+        (["-o", "net", "--wisdom", "no.txt"], "no wisdom from no.txt: there is none yet"),
         (
             ["-o", "nowhere/3d", "--batch", "1,1", "--threads", "4096"],
             "the name '3d' is not one of C: letters, digits and _; nowhere: there is no such "

@@ -84,8 +84,15 @@ struct Emission::Planning {
 
 Emission::Emission(std::shared_ptr<const Graph> graph, const Target& target, PlannerOptions options)
     : graph_(std::move(graph)), target_(target) {
-  if (graph_->open)
-    throw std::invalid_argument("the model leaves sizes of its inputs open: give them by shapes");
+  if (graph_->open) {
+    std::string message = "the model leaves sizes of its inputs open: give them by shapes";
+    for (const int i : graph_->inputs) {
+      const Value& input = graph_->values[i];
+      message += (i == graph_->inputs[0] ? "; " : ", ") + input.name + " is " +
+                 to_string(input.shape());
+    }
+    throw std::invalid_argument(message);
+  }
   Target known = target;
   if (target.isa.empty()) {
     const Kernels& own = select_kernels("");
@@ -129,6 +136,7 @@ EmittedProgram Emission::program(int64_t batch) {
     EmittedStep e;
     e.name = step.name, e.op = step.op, e.algorithm = step.choice.algorithm->name();
     e.problem = step.choice.problem.key(), e.seconds = step.choice.seconds;
+    e.measured = step.choice.source == Source::kMeasured;
     e.code = step.plan.code->name;
     e.args.assign(static_cast<const char*>(step.plan.args.get()), step.plan.code->args_bytes);
     e.x = placed(program, step.x, outputs);

@@ -31,6 +31,7 @@ struct EmittedPlace {
 struct EmittedStep {
   std::string name, op, algorithm, problem;  // for people
   double seconds = 0;                        // as planned
+  bool measured = false;                     // rather than estimated
   std::string code;                          // PlanCode::name
   std::string args;                          // the bytes of its arguments
   EmittedPlace x, z, y, workspace;

@@ -169,6 +169,7 @@ class EmittedStep(TypedDict):
     algorithm: str
     problem: str
     seconds: float
+    measured: bool
     code: str
     args: bytes
     x: tuple[int, int]

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +25,7 @@ from ..graph import Graph
 from ..model import Shapes
 from ..model import build as build_model
 from ..preprocess import Preprocess, merged, recorded
-from ..text import short
+from ..text import shape_text, short
 from . import build, camera, makefile, network, printed, wheel
 from .network import Network
 from .targets import target as known_target
@@ -31,6 +33,7 @@ from .targets import tools
 
 EMITS = ("static", "shared", "c", "python")
 MOST_BATCH, MOST_THREADS = 4096, 1024
+_OTHERS = {"numpy", *getattr(sys, "stdlib_module_names", ())}  # modules, from Python 3.10 on
 
 
 def plan(
@@ -78,8 +81,9 @@ def plan(
     except ValueError as error:
         problems.append(str(error))
     if isinstance(graph, Graph):
+        sizes = ", ".join(f"{v.name} is {shape_text(v.shape)}" for v in graph.inputs)
         problems.append(
-            "the model's steps depend on sizes that it leaves open: give them by shapes"
+            f"the model's steps depend on sizes that it leaves open: give them by shapes; {sizes}"
         )
     record = None
     try:
@@ -143,6 +147,9 @@ def write(
     if not target.is_dir():
         raise ValueError(f"{target}: there is no such folder")
     name = planned.name
+    source = target / makefile.source(name)
+    if emit == "c" and source.exists() and not (source / "compiled/program.h").is_file():
+        raise ValueError(f"{source} is there, and not the code of a network: it is left as it is")
     files = {
         f"{name}.h": printed.header(planned),
         f"{name}_selftest.c": printed.selftest(planned, results),
@@ -173,7 +180,7 @@ def write(
         for path in sorted(made.iterdir()):
             end = target / path.name
             if end.is_dir():
-                shutil.rmtree(end)
+                shutil.rmtree(end)  # it is of a network, see above
             path.replace(end)
             written.append(end)
     return written, sizes
@@ -200,6 +207,10 @@ def objections(path: str, target: str, emit: str) -> list[str]:
     found = []
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         found.append(f"the name {short(name)} is not one of C: letters, digits and _")
+    if name.lower().startswith("linnet"):
+        found.append(f"the name {short(name)} begins with linnet, as the code's own do")
+    if emit == "python" and (keyword.iskeyword(name) or name in _OTHERS):
+        found.append(f"the name {short(name)} is another module's or a word of Python")
     if not folder.is_dir():
         found.append(f"{folder}: there is no such folder")
     if emit != "c":

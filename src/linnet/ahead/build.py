@@ -72,6 +72,16 @@ def families(network: Network) -> list[str]:
     return sorted(needed, key=lambda name: name not in ("scheduled", "dot"))
 
 
+def needs(network: Network) -> list[str]:
+    """What the CPU must have, as x86's /proc/cpuinfo names it."""
+    flags = [flag[2:] for flag in FLAGS[network.isa].split()]
+    found = [flag for flag in flags if flag.startswith(("avx", "fma", "f16c"))]
+    if "dot" in families(network):
+        named = zip(("avx512_vnni", "avx512vbmi"), network.features.split(", "))
+        found += [name for name, has in named if has == "true"]
+    return found
+
+
 def units(network: Network) -> list[Unit]:
     """All files of a network's code, without those of its plan."""
     isa = network.isa

@@ -1,4 +1,4 @@
-"""A network as sources with a Makefile, for a machine that has the compiler."""
+"""A network as sources with a makefile, for a machine that has the compiler."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from .network import Network
 from .targets import BASELINE
 
 
+def source(name: str) -> str:
+    """The folder of a network's code."""
+    return f"{name}_source"
+
+
 def write(network: Network, folder: Path) -> None:
-    """NAME.c, NAME.bin and, in NAME_source, the code that they need, with a Makefile for all."""
+    """NAME.c, NAME.bin and, in NAME_source, the code that they need, with a makefile for all."""
     name = network.name
     for file, text in build.plan_files(network).items():
         (folder / file).write_text(text, encoding="utf-8")
     (folder / f"{name}.bin").write_bytes(network.weights)
-    source = folder / f"{name}_source"
+    inside = folder / source(name)
     units = build.units(network)
     for unit in units:
-        path = source / unit.file
+        path = inside / unit.file
         path.parent.mkdir(parents=True, exist_ok=True)
         if unit.text is not None:
             path.write_text(unit.text, encoding="utf-8")
@@ -31,9 +36,9 @@ def write(network: Network, folder: Path) -> None:
     for text in texts:
         wanted.update(_included(text))
     for file in _closure(wanted):
-        (source / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(build.SOURCE / file, source / file)
-    (folder / "Makefile").write_text(_makefile(network, units), encoding="utf-8")
+        (inside / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(build.SOURCE / file, inside / file)
+    (folder / f"{name}.mk").write_text(_makefile(network, units), encoding="utf-8")
 
 
 _INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.MULTILINE)
@@ -77,7 +82,7 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
     plan = " ".join([*build.PLAN, BASELINE.get(network.isa, "")]).strip()
     link, keep = build.link_flags(network.exports)
     threads = " -pthread" if network.threads > 1 else ""
-    return f"""# Builds lib{name}.a for {network.target.name}; `make test` runs its test there.
+    return f"""# Builds lib{name}.a for {network.target.name}: make -f {name}.mk; `make -f {name}.mk test` runs its test there.
 # Written by a program; do not edit.
 PREFIX ?= {prefix}
 CC = $(PREFIX)gcc

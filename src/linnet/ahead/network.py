@@ -46,7 +46,7 @@ class Network(NamedTuple):
     numbers: Mapping[str, float]  # of the table of kernels
     features: str
     weights: bytes
-    wisdom: str  # a sentence
+    wisdom: str  # where times are from, in words
     threads: int = 1
     weights_file: bool = False  # the program maps the weights, which it has not
     front: tuple[Any, Any] | None = None  # camera.Frame that it takes, Preprocess of that
@@ -66,6 +66,17 @@ class Network(NamedTuple):
     def codes(self) -> list[str]:
         """The code of all steps."""
         return sorted({step["code"] for program in self.programs for step in program["steps"]})
+
+    @property
+    def weights_by_step(self) -> list[int]:
+        """Bytes of weights of each step of the first program; steps may share them."""
+        places = [
+            [{at for base, at in [*step["weights"], step["z"]] if base == 1} for step in p["steps"]]
+            for p in self.programs
+        ]
+        begins = sorted({at for steps in places for of_step in steps for at in of_step})
+        sizes = {at: end - at for at, end in zip(begins, [*begins[1:], len(self.weights)])}
+        return [sum(sizes[at] for at in of_step) for of_step in places[0]]
 
     @property
     def weights_inside(self) -> int:
@@ -117,6 +128,10 @@ def plan(
     inputs = [Value(*value) for value in emission.inputs]
     outputs = [Value(*value) for value in emission.outputs]
     found = [*problems, *objections((inputs, outputs))]
+    wisdom = "estimated times"
+    if options.get("wisdom"):
+        wisdom = emission.wisdom_note()
+        found += [wisdom] if wisdom.startswith("no wisdom") else []
     programs = []
     for batch in batches:
         try:
@@ -136,7 +151,7 @@ def plan(
         emission.numbers,
         emission.features,
         emission.weights,
-        emission.wisdom_note(),
+        wisdom,
         options["threads"],
         weights_file,
     )

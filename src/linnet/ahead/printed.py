@@ -48,9 +48,10 @@ def header(network: Network) -> str:
     """NAME.h"""
     name, upper = network.name, network.name.upper()
     first = network.programs[0]["batch"]
+    own = f", a CPU with {network.isa}" if network.target.name == "native" else ""
     lines = [
         f"/* {comment(network.title)}, compiled by linnet {_core.__version__} for "
-        f"{network.target.name}. Written by a program; do not edit.",
+        f"{network.target.name}{own}. Written by a program; do not edit.",
         " *",
         f" * {name}_run() computes all outputs from all inputs. Arrays are dense. The arena is",
         f" * {upper}_ARENA bytes aligned to {ALIGNMENT}, whatever they hold; calls with different",

@@ -7,6 +7,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+from .build import needs
 from .network import ALIGNMENT, Network
 from .printed import LINE, POOL_LINES
 
@@ -64,6 +65,8 @@ def module(network: Network) -> str:
         alignment=ALIGNMENT,
         pool=LINE * (POOL_LINES + network.threads) if network.threads > 1 else 0,
         weights=network.weights_file,
+        needs=needs(network),
+        target=network.target.name,
     )
 
 
@@ -85,6 +88,23 @@ OUTPUTS = {outputs!r}
 _RUNS = {runs!r}
 BATCHES = tuple(_RUNS)
 _FOLDER = os.path.dirname(__file__)
+
+
+def _missing(needs):
+    """What this CPU has not, as far as the system says; it would end the process."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line.split() for line in file if line.startswith("flags")), needs)
+    except OSError:
+        flags = needs
+    return [flag for flag in needs if flag not in flags]
+
+
+if _missing({needs!r}):
+    raise ImportError(
+        "{name} was compiled for {target}, a CPU with %s, which this one has not"
+        % ", ".join(_missing({needs!r}))
+    )
 _library = ctypes.CDLL(os.path.join(_FOLDER, "lib{name}.so"))
 if {weights!r}:
     _weights = np.memmap(os.path.join(_FOLDER, "{name}.bin"), np.uint8, "r")

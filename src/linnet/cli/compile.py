@@ -27,13 +27,13 @@ from .result import Result
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add = parser.add_argument
-    add("-o", dest="output", metavar="NAME", required=True, help="what to write, a name of C")
+    add("-o", dest="output", metavar="NAME", help="what to write, a name of C")
     add("--target", choices=TARGETS, default="native", help="the CPU it is for (default: this one)")
     add(
         "--emit",
         choices=ahead.EMITS,
         default="static",
-        help="a library to link (default), one to load, sources with a Makefile, or a wheel",
+        help="a library to link (default), one to load, sources with a makefile, or a wheel",
     )
     add("--batch", type=counts, default=[1], metavar="N,N", help="sizes of batches (default: 1)")
     add(
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights-dtype", choices=WEIGHT_TYPES, help="of layers that take any")
     add("--algorithm", metavar="NAME", help="use this algorithm, or family, wherever it can")
     add("--strict", action="store_true", help="only algorithms that add up plain products")
-    add("--report", action="store_true", help="print what it takes, and write nothing")
+    add("--report", action="store_true", help="print what it takes, step by step; write nothing")
     add_float(parser)
     add_preprocess(parser)
 
@@ -71,7 +71,10 @@ def frame(text: str) -> camera.Frame:
 
 def run(args: argparse.Namespace) -> Result:
     model, weights, _ = files(args)
-    folder, name = ahead.c_name(args.output)
+    if not args.output and not args.report:
+        raise ValueError("-o NAME says what to write")
+    output = args.output or "net"
+    folder, name = ahead.c_name(output)
     options = {"algorithm": args.algorithm, "weights_dtype": args.weights_dtype}
     given = {key: value for key, value in options.items() if value is not None}
     if args.strict:
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> Result:
         frame=args.frame,
         top=args.top,
         preprocess=given_preprocess(args) or None,
-        problems=ahead.objections(args.output, args.target, args.emit),
+        problems=ahead.objections(output, args.target, args.emit),
         wisdom=args.wisdom or "",
         **given,
     )
@@ -106,9 +109,11 @@ def run(args: argparse.Namespace) -> Result:
     }
     rows = [["weights", str(len(planned.weights))], ["arena", str(planned.arena)]]
     written: list[str] = []
+    steps: list[str] = []
     if args.report:
         data |= ahead.measured(planned)
         rows = [["code", str(data["code"])], *rows, ["stack", str(data["stack"])]]
+        data["plan"], steps = _steps(planned)
     else:
         results = ahead.expected(planned, graph, {**given, "wisdom": args.wisdom or ""})
         paths, sizes = ahead.write(planned, results, folder, args.emit)
@@ -122,8 +127,28 @@ def run(args: argparse.Namespace) -> Result:
     )
     lines = [
         f"{name}: {count(data['steps'], 'step')} for {args.target}, {planned.wisdom}",
+        *steps,
         *table(["", "bytes"], rows, right=[1]),
         f"estimated {times}, in proportion to other estimates only",
         *written,
     ]
     return Result(data, lines)
+
+
+def _steps(planned: ahead.Network) -> tuple[list[dict[str, Any]], list[str]]:
+    """The steps of the first program, for JSON and as lines."""
+    found: list[dict[str, Any]] = []
+    for step, weights in zip(planned.programs[0]["steps"], planned.weights_by_step):
+        told = {"name": step["name"], "algorithm": step["algorithm"], "weights": weights}
+        found.append({**told, "seconds": step["seconds"], "measured": step["measured"]})
+    rows = [
+        [
+            step["name"],
+            step["algorithm"],
+            str(step["weights"]),
+            f"{step['seconds'] * 1e3:.3f}",
+            "measured" if step["measured"] else "",
+        ]
+        for step in found
+    ]
+    return found, table(["step", "algorithm", "weights", "ms", ""], rows, right=[2, 3])
