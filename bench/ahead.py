@@ -217,6 +217,34 @@ def first_call(network: Network, folder: Path) -> None:
               f"{second / 1e6:.3f} ms; {pages:.0f} pages brought in", flush=True)  # fmt: skip
 
 
+def measure(model: str, args: argparse.Namespace, folder: Path) -> None:
+    """Prints all of a model."""
+    network, graph = write(model, args.target, folder)
+    print(f"{model}, {args.target}", flush=True)
+    random = np.random.default_rng(0)
+    inputs = []
+    for value in network.inputs:
+        x = random.random(value.of(1), np.float32)
+        whole = (x * 255 - 128 * (value.dtype.name == "int8")).astype(value.dtype)
+        inputs.append(x if value.dtype.kind == "f" else whole)
+    makers: dict[str, Callable[[], Run]] = {
+        "linnet compile": lambda: compiled(network, folder, inputs),
+        "a session": lambda: session(network, graph, inputs),
+    }
+    if args.peers:
+        linnet.convert(model, None, folder / "net.onnx")
+        makers["TFLite Micro"] = lambda: tflite_micro(Path(model), inputs)
+        makers["Apache TVM"] = lambda: tvm(folder / "net.onnx", inputs)
+    runs: dict[str, Run] = {}
+    for name, maker in makers.items():
+        try:
+            runs[name] = maker()
+        except Exception as error:  # whatever another runtime says
+            print(f"  {name}: {type(error).__name__}: {str(error).splitlines()[:1]}")
+    by_turns(runs, args.seconds)
+    first_call(network, folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="+")
@@ -225,32 +253,8 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="of a .tflite file, others too")
     args = parser.parse_args()
     for model in args.models:
-        with tempfile.TemporaryDirectory() as work:
-            folder = Path(work)
-            network, graph = write(model, args.target, folder)
-            print(f"{model}, {args.target}", flush=True)
-            random = np.random.default_rng(0)
-            inputs = []
-            for value in network.inputs:
-                x = random.random(value.of(1), np.float32)
-                whole = (x * 255 - 128 * (value.dtype.name == "int8")).astype(value.dtype)
-                inputs.append(x if value.dtype.kind == "f" else whole)
-            makers: dict[str, Callable[[], Run]] = {
-                "linnet compile": lambda: compiled(network, folder, inputs),
-                "a session": lambda: session(network, graph, inputs),
-            }
-            if args.peers:
-                linnet.convert(model, None, folder / "net.onnx")
-                makers["TFLite Micro"] = lambda: tflite_micro(Path(model), inputs)
-                makers["Apache TVM"] = lambda: tvm(folder / "net.onnx", inputs)
-            runs: dict[str, Run] = {}
-            for name, maker in makers.items():
-                try:
-                    runs[name] = maker()
-                except Exception as error:  # whatever another runtime says
-                    print(f"  {name}: {type(error).__name__}: {str(error).splitlines()[:1]}")
-            by_turns(runs, args.seconds)
-            first_call(network, folder)
+        with tempfile.TemporaryDirectory() as folder:
+            measure(model, args, Path(folder))
 
 
 if __name__ == "__main__":

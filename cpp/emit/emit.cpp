@@ -88,8 +88,8 @@ Emission::Emission(std::shared_ptr<const Graph> graph, const Target& target, Pla
     std::string message = "the model leaves sizes of its inputs open: give them by shapes";
     for (const int i : graph_->inputs) {
       const Value& input = graph_->values[i];
-      message += (i == graph_->inputs[0] ? "; " : ", ") + input.name + " is " +
-                 to_string(input.shape());
+      message +=
+          (i == graph_->inputs[0] ? "; " : ", ") + input.name + " is " + to_string(input.shape());
     }
     throw std::invalid_argument(message);
   }

@@ -106,12 +106,9 @@ def _moved(step: _core.EmittedStep, to: Callable[[Place], Place]) -> _core.Emitt
 
 def _step(code: str, args: bytes, x: Place, y: Place, **others: object) -> _core.EmittedStep:
     absent = {"z": (-1, 0), "workspace": (_ARENA, 0), "weights": []}
-    told = {"name": code, "op": code, "algorithm": code, "problem": code}
-    told |= {"seconds": 0.0, "measured": False}
-    return cast(
-        "_core.EmittedStep",
-        {**told, **absent, "code": code, "args": args, "x": x, "y": y, **others},
-    )
+    told = dict.fromkeys(("name", "op", "algorithm", "problem", "code"), code)
+    known = {"seconds": 0.0, "measured": False, "args": args, "x": x, "y": y}
+    return cast("_core.EmittedStep", {**told, **absent, **known, **others})
 
 
 def _with_frame(network: Network, frame: Frame, record: Preprocess) -> Network:

@@ -82,7 +82,8 @@ def _makefile(network: Network, units: list[build.Unit]) -> str:
     plan = " ".join([*build.PLAN, BASELINE.get(network.isa, "")]).strip()
     link, keep = build.link_flags(network.exports)
     threads = " -pthread" if network.threads > 1 else ""
-    return f"""# Builds lib{name}.a for {network.target.name}: make -f {name}.mk; `make -f {name}.mk test` runs its test there.
+    return f"""# Builds lib{name}.a for {network.target.name}: make -f {name}.mk
+# With `test` behind it, it runs the network's test, there.
 # Written by a program; do not edit.
 PREFIX ?= {prefix}
 CC = $(PREFIX)gcc

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ahead
 from ..ahead import camera
+from ..ahead.network import Network
 from ..ahead.targets import TARGETS
 from ..options import WEIGHT_TYPES
 from ..text import count, short, table
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> Result:
     return Result(data, lines)
 
 
-def _steps(planned: ahead.Network) -> tuple[list[dict[str, Any]], list[str]]:
+def _steps(planned: Network) -> tuple[list[dict[str, Any]], list[str]]:
     """The steps of the first program, for JSON and as lines."""
     found: list[dict[str, Any]] = []
     for step, weights in zip(planned.programs[0]["steps"], planned.weights_by_step):
