@@ -2,7 +2,7 @@
 #   make test-armhf test-aarch64   installs the wheel beside Debian's NumPy on an emulated Cortex-A7 or A53, runs the test suite
 #   make test-x86_64               the same without an emulator, for another release's Python: SUITE=trixie
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
-#   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too
+#   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too; compiled-sanitized: under sanitizers
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
 #   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; MODEL=FILE CLOCK=1.4: of any model
 #   make watch-armhf               tests of linnet watch beside Debian's PyAV; pictures a second and share of a core, from the same model
@@ -12,7 +12,7 @@ armhf_cpu := cortex-a7
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 
-.PHONY: compiled-armhf compiled-aarch64 compiled-native test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 watch-armhf compare-armhf
+.PHONY: compiled-armhf compiled-aarch64 compiled-native compiled-sanitized test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 watch-armhf compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed $(WHEELS)/%/yard/.packages $(WHEELS)/%/yard-venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -56,6 +56,10 @@ compiled-armhf compiled-aarch64: compiled-%: $(WHEELS)/%/static/linnet-run $(WHE
 	  $(COMPILED)
 compiled-native: .venv/installed
 	LINNET_WISDOM= python make/compiled.py
+# AVX-512's kernels take minutes to compile so.
+compiled-sanitized: .venv/installed
+	LINNET_WISDOM= python make/compiled.py --target x86-64-avx2 --sanitize address,undefined $(COMPILED)
+	LINNET_WISDOM= python make/compiled.py --target x86-64-avx2 --sanitize thread --threads 2 digits digits-int8
 
 # A CPU without NEON or VFPv4 is told so; it meets no instruction it does not have.
 test-armhf: without-neon

@@ -1,10 +1,12 @@
 """Compiled networks against the runtime: results must be the same bits.
 
     compiled.py [--target TARGET] [--run LINNET_RUN] [--emulator COMMAND] MODEL ...
+    compiled.py --sanitize address,undefined [--threads N] MODEL ...
 
 MODEL is a network of bench/models.py, or the files of any model with a comma between; all of the
 former without any. Without --run a session in this process is the runtime, and each network's plan
-and test are compiled with all warnings as errors.
+and test are compiled with all warnings as errors. With --sanitize the test of each is run, and all
+of its code is compiled with these sanitizers; what they find ends it.
 """
 
 from __future__ import annotations
@@ -101,6 +103,13 @@ def by_linnet_run(network: Network, folder: Path, inputs: Sequence[Any], run: li
     )
 
 
+def sanitized(network: Network, results: Sequence[Any], folder: Path, sanitizers: str) -> None:
+    """Runs the network's test, all of it compiled with sanitizers."""
+    ahead.write(network, results, folder, "c")
+    flags = f"CFLAGS=-O1 -g -fsanitize={sanitizers} -fno-sanitize-recover=all"
+    subprocess.run(["make", "-s", "-j2", "-f", "net.mk", flags, "test"], cwd=folder, check=True)
+
+
 def check(text: str, args: argparse.Namespace) -> int:
     """Bytes of a model's results that differ."""
     emulator, run = shlex.split(args.emulator), shlex.split(args.run)
@@ -110,8 +119,14 @@ def check(text: str, args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         linnet.convert(files[0], weights, folder / "net.onnx")
-        network, graph = ahead.plan(folder / "net.onnx", None, "net", args.target, wisdom="")
+        network, graph = ahead.plan(
+            folder / "net.onnx", None, "net", args.target, threads=args.threads, wisdom=""
+        )
         results = ahead.expected(network, graph, {"wisdom": ""})
+        if args.sanitize:
+            print(f"{text}, {args.target}, {args.sanitize}: ", end="", flush=True)
+            sanitized(network, results, folder, args.sanitize)
+            return 0
         _, sizes = ahead.write(network, results, folder, "static")
         (folder / "net.c").write_text(printed.plan(network))
         for compiler in () if run else ("gcc", "clang"):
@@ -136,6 +151,8 @@ def main() -> int:
     parser.add_argument("--target", default="native")
     parser.add_argument("--run", default="", help="linnet-run, made for the target")
     parser.add_argument("--emulator", default="")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sanitize", default="", metavar="KIND,KIND", help="as gcc names them")
     parser.add_argument("models", nargs="*", default=[*KNOWN, *NETWORKS])
     args = parser.parse_args()
     return int(sum(check(text, args) for text in args.models) > 0)

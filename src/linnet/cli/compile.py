@@ -147,7 +147,7 @@ def _steps(planned: Network) -> tuple[list[dict[str, Any]], list[str]]:
             step["name"],
             step["algorithm"],
             str(step["weights"]),
-            f"{step['seconds'] * 1e3:.3f}",
+            f"{step['seconds'] * 1e3:.3f}" if step["seconds"] else "-",
             "measured" if step["measured"] else "",
         ]
         for step in found
