@@ -130,7 +130,7 @@ def test_a_library_needs_memory_functions_alone(compiled: Path) -> None:
         assert {s for kind, s in symbols if kind.isupper() and kind != "U"} == {f"{name}_run"}
 
 
-def planned(target: str, model: Path = digits.MODEL, **options: object) -> ahead.Network:
+def planned(target: str, model: Path | Graph = digits.MODEL, **options: object) -> ahead.Network:
     return ahead.plan(model, None, "net", target, wisdom="", **options)[0]  # type: ignore
 
 
@@ -371,6 +371,14 @@ def test_planes_of_a_frame_are_its_colours() -> None:
     picture = camera.Frame(2, 8, "yuv420").picture(planes)
     wanted = [(255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 0, 255)]
     assert np.abs(picture[0, ::2].astype(int) - wanted).max() <= 1
+
+
+def test_sizes_that_are_open_are_named() -> None:
+    graph = Graph("open", [], {}, [Value("x", (0, 3, 0, 20))], ["y"])
+    graph.nodes.append(Node("Relu", "y", ["x"], ["y"]))
+    with pytest.raises(ValueError, match=r"open: give them by shapes; x is Nx3x\?x20$"):
+        planned("armhf-a53", graph)
+    assert planned("armhf-a53", graph, shapes={"x": (1, 3, 8, 20)}).inputs[0].count(1) == 480
 
 
 def test_all_that_is_in_the_way_of_a_network_is_said_at_once() -> None:
