@@ -94,7 +94,8 @@ Session::Session(std::shared_ptr<const Graph> graph, SessionOptions options, boo
       backends_(options_.blas, options_.nnpack),
       pool_(options_.threads > 0 ? options_.threads : default_threads()) {
   // Without NNPACK, even one asked for, its algorithms refuse every layer with the reason.
-  if (!options_.blas.empty() && !backends_.openblas.library())
+  const bool wanted = !options_.blas.empty() && options_.blas != "none";
+  if (wanted && !backends_.openblas.library())
     throw std::runtime_error("OpenBLAS '" + options_.blas + "': " + backends_.openblas.missing());
   context_.emplace(Context{kernels_, weights_, backends_});
   PlannerOptions planner = options_;

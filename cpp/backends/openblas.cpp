@@ -126,6 +126,10 @@ std::optional<OpenBlas> load_openblas(const std::string& name, std::string* why)
 }
 
 std::optional<OpenBlas> open_openblas(const std::string& request, std::string* why) {
+  if (request == "none") {
+    *why = "switched off";
+    return std::nullopt;
+  }
   const bool packaged = request == "master" || request == "dl";
   for (const std::string& name : request.empty() ? openblas_names()
                                  : packaged      ? packaged_openblas(request)

@@ -109,11 +109,12 @@ def plan(
 
 
 def expected(planned: Network, graph: _core.GraphBuilder, options: Mapping[str, Any]) -> list[Any]:
-    """What a session on this CPU gives for the test's input; of what a detector finds in several
-    images nothing.
+    """What a session of the same plan, without other libraries, gives on this CPU for the test's
+    input; of what a detector finds in several images nothing.
     """
     batch = planned.programs[0]["batch"]
-    session = _core.Session(graph, threads=planned.threads, **options)
+    alone = {"threads": planned.threads, "blas": "none", "nnpack": "none"}
+    session = _core.Session(graph, **alone, **options)
     inputs = [printed.sample(value, batch) for value in planned.inputs]
     if planned.front:
         frame, record = planned.front
