@@ -84,10 +84,11 @@ $(WHEELS)/%/count/bench/arm/linnet_count: $(SOURCES) $(wildcard bench/arm/*.cpp)
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/third_party/toolchains/$($*_triplet).cmake > $(WHEELS)/$*/count.log
 	PATH=$(TOOLS):$$PATH cmake --build $(WHEELS)/$*/count --target linnet_count >> $(WHEELS)/$*/count.log
 	cp $(SHARED)/$*/openblas/*.so $(@D)/
-# The sysroot with the caches of a Raspberry Pi 3, for which layers are planned: programs would see those of the host.
+# The sysroot with the caches of a Raspberry Pi 3, for which layers are planned: programs would see those of the host. The last
+# takes the place of a third level that the host may have: what is not here the emulator looks for there.
 $(WHEELS)/%/pi3: $(WHEELS)/%/run/.packages
 	rm -rf $@ && mkdir -p $@ && ln -s $(@D)/run/* $@/
-	index=0; for field in "1 Data 32K 0" "1 Instruction 32K 0" "2 Unified 512K 0-3"; do \
+	index=0; for field in "1 Data 32K 0" "1 Instruction 32K 0" "2 Unified 512K 0-3" "0 None 0 0"; do \
 	  set -- $$field; cache=$@/sys/devices/system/cpu/cpu0/cache/index$$index; mkdir -p $$cache; index=$$((index + 1)); \
 	  echo $$1 > $$cache/level; echo $$2 > $$cache/type; echo $$3 > $$cache/size; echo $$4 > $$cache/shared_cpu_list; \
 	done
