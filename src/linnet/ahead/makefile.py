@@ -99,7 +99,7 @@ lib{name}.a: $(OBJECTS)
 test: {name}_selftest
 \t./{name}_selftest
 {name}_selftest: {name}_selftest.c lib{name}.a
-\t$(CC) -std=c99 -O1 $(CFLAGS) -o $@ $^ -lm{threads}
+\t$(CC) -std=c99 -O1 $(CFLAGS) -o $@ $^ -lm{threads} $(LDLIBS)
 
 {name}_build:
 \tmkdir -p $@
