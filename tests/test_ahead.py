@@ -193,6 +193,19 @@ def test_a_report_says_what_each_step_takes(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_plan_is_a_session_s_without_other_libraries() -> None:
+    graph = Graph("grouped", [], {}, [Value("x", (0, 64, 28, 28))], ["y"])
+    graph.initializers["w"] = np.ones((64, 2, 3, 3), np.float32)
+    attrs = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1]}
+    graph.nodes.append(Node("Conv", "y", ["x", "w"], ["y"], {**attrs, "group": 32}))
+    network, core_graph = ahead.plan(graph, None, "net", wisdom="")
+    options = {"wisdom": "", "blas": "none", "nnpack": "none", "isa": _core.default_isa()}
+    session = _core.Session(core_graph, threads=1, **options)  # type: ignore[arg-type]
+    steps = session.plan(1, []), network.programs[0]["steps"]
+    [known, found] = ([(s["algorithm"], s["problem"]) for s in group] for group in steps)
+    assert known == found
+
+
 def test_the_code_of_every_plan_is_found() -> None:
     found = printed.sources_of_codes(build.SOURCE)
     files = [*(build.SOURCE / "algorithms").glob("*.cpp"), build.SOURCE / "compiled/camera.cpp"]
