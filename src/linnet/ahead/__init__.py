@@ -113,8 +113,7 @@ def expected(planned: Network, graph: _core.GraphBuilder, options: Mapping[str, 
     input; of what a detector finds in several images nothing.
     """
     batch = planned.programs[0]["batch"]
-    alone = {"threads": planned.threads, "blas": "none", "nnpack": "none"}
-    session = _core.Session(graph, **alone, **options)
+    session = _core.Session(graph, threads=planned.threads, blas="none", nnpack="none", **options)
     inputs = [printed.sample(value, batch) for value in planned.inputs]
     if planned.front:
         frame, record = planned.front
