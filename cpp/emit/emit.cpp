@@ -190,7 +190,7 @@ void Emission::record(const Program& program) {
     called_.merge(planning_->kernels.called());
   }
   // Which pixels are computed directly depends on their numbers.
-  if (!called_.count("energy") && !called_.count("energies")) return;
+  if (!called_.count("energy") && !called_.count("energies") && !called_.count("squares")) return;
   called_.insert("energy");
   for (const std::string& kernel : outline_.kernels) {
     if (kernel.compare(0, 10, "direct[1][") == 0) called_.insert(kernel);

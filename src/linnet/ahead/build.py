@@ -34,7 +34,7 @@ FAMILIES = {
     "reduce": "reduce_rows reduce_all",
     "cast": "cast",
     "winograd": "winograd_input winograd_row winograd_output winograd_line_input winograd_line "
-    "energy energies",
+    "energy energies squares",
     "fourier": "fourier_input fourier_product fourier_output",
     "integer": "wide bytes widen depthwise_wide quantize dequantize look_up integer_add "
     "integer_multiply integer_max integer_average",
