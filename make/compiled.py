@@ -108,7 +108,7 @@ def sanitized(network: Network, results: Sequence[Any], folder: Path, sanitizers
     ahead.write(network, results, folder, "c")
     flags = f"CFLAGS=-O1 -g -fsanitize={sanitizers} -fno-sanitize-recover=all"
     # They keep what nothing calls, of planning, whose own needs are not there.
-    libraries = "LDLIBS=-lstdc++ -Wl,--unresolved-symbols=ignore-all"
+    libraries = "LDLIBS=-lstdc++ -Wl,--unresolved-symbols=ignore-all,-z,now"
     command = ["make", "-s", "-j2", "-f", "net.mk", flags, libraries, "test"]
     subprocess.run(command, cwd=folder, check=True)
 
