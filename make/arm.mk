@@ -1,6 +1,7 @@
 # What is tested and counted on emulated ARM, with the wheels of make/wheels.mk:
 #   make test-armhf test-aarch64   installs the wheel beside Debian's NumPy on an emulated Cortex-A7 or A53, runs the test suite
 #   make test-x86_64               the same without an emulator, for another release's Python: SUITE=trixie
+#   make cores-armhf cores-aarch64 tests of kernels on every core that the emulator has, each with the kernels that suit it
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
 #   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too; compiled-sanitized: under sanitizers
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
@@ -9,10 +10,12 @@
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
 armhf_qemu := qemu-arm
 armhf_cpu := cortex-a7
+armhf_cores := cortex-a7 max
 aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
+aarch64_cores := cortex-a53 cortex-a72 cortex-a76
 
-.PHONY: compiled-armhf compiled-aarch64 compiled-native compiled-sanitized test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 watch-armhf compare-armhf
+.PHONY: cores-armhf cores-aarch64 compiled-armhf compiled-aarch64 compiled-native compiled-sanitized test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 watch-armhf compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed $(WHEELS)/%/yard/.packages $(WHEELS)/%/yard-venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -47,6 +50,15 @@ test-armhf test-aarch64 test-x86_64: test-%: set-up-%
 	  $(WHEELS)/$*/venv/bin/python -m pytest -n auto --dist worksteal -p no:cacheprovider -rs --durations=10 $(ARM_TESTS) \
 	  --deselect tests/test_compare_environments.py::test_set_up_stamps_what_works --deselect tests/test_session.py::test_fork \
 	  --deselect tests/test_nnpack.py::test_fork --deselect tests/test_session_graphs.py::test_fork_while_another_thread_runs
+
+# 64-bit programs read the part number of the core they run on; 32-bit ones cannot.
+cores-armhf cores-aarch64: cores-%: cpp-%
+	@for core in $($*_cores); do \
+	  echo "$$core:"; \
+	  LINNET_TEST_CORE=$(if $(filter aarch64,$*),$${core/cortex-a/Cortex-A}) \
+	    $($*_qemu) -L /usr/$($*_triplet) -cpu $$core build/$*/linnet_tests \
+	    --source-file='*kernels.cpp,*map.cpp,*normalize.cpp,*pool.cpp,*integers.cpp,*cores.cpp,*outline.cpp'; \
+	done
 
 # Networks compiled ahead and the runtime are both built by cross compilers; the runtime plans for a Raspberry Pi 3's caches.
 # Large networks run on this CPU alone.

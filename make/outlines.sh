@@ -22,7 +22,7 @@ outlines() {
   done
   if [ "$compiler" = arm-linux-gnueabihf-g++ ]; then baseline="-march=armv7-a -mfpu=neon-vfpv4 -Wno-psabi"; fi
   # shellcheck disable=SC2086
-  "$compiler" -std=c++17 -w -O0 -static $baseline -Icpp "-DLINNET_ISAS=$list" cpp/kernels/dispatch.cpp cpp/emit/outline.cpp \
+  "$compiler" -std=c++17 -w -O0 -static $baseline -Icpp "-DLINNET_ISAS=$list" cpp/kernels/dispatch.cpp cpp/kernels/cores.cpp cpp/emit/outline.cpp \
     cpp/tools/outlines.cpp "$folder"/*.o -o "$folder/outlines"
   $emulator "$folder/outlines"
 }

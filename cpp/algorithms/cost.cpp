@@ -1,13 +1,11 @@
 #include "algorithms/cost.h"
 
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 namespace linnet {
@@ -18,6 +16,8 @@ namespace {
 constexpr double kLaunch = 8000;
 // Bytes per cycle of lines another core has written, there and back.
 constexpr double kExchangeRate = 1.2;
+// What of a shared third level is left for us in a virtual machine, where it looks larger.
+constexpr double kMostL3 = 12 * 1024 * 1024;
 
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
@@ -43,11 +43,12 @@ int count_cpus(const std::string& list) {
   return std::max(1, count);
 }
 
-// Bytes of the data cache of a level and how many CPUs share it; 0 bytes if Linux does not say.
-void read_cache(int level, double* bytes, int* sharers) {
+// Bytes of a CPU's data cache of a level and how many CPUs share it; 0 bytes if Linux does not say.
+void read_cache(int level, int cpu, double* bytes, int* sharers) {
   *bytes = 0, *sharers = 1;
   for (int i = 0; i < 8; ++i) {
-    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                               "/cache/index" + std::to_string(i) + "/";
     if (first_line(folder + "level") != std::to_string(level) ||
         first_line(folder + "type") == "Instruction")
       continue;
@@ -64,43 +65,6 @@ void read_cache(int level, double* bytes, int* sharers) {
 #endif
 }
 
-// Cores told apart by the part number that Linux reads from an Arm core's MIDR. Those of x86-64 and
-// the Cortex-A53 are measured: on AVX2 and AVX-512, and in cycles of bench/arm/estimate.py. The A53
-// loads half a vector in a cycle and pairs no load with a multiply-add, see `efficiency`; input
-// values come four to a load. The others follow from Arm's optimization guides and have not been
-// measured yet.
-struct Core {
-  unsigned part;
-  Machine machine;             // with its usual caches
-  int l2_sharers, l3_sharers;  // cores that share one
-};
-constexpr double kKb = 1024, kMb = 1024 * 1024;
-constexpr Core kX86{0, {32 * kKb, 512 * kKb, 8 * kMb, 0, 32, 12, 6, 2, 1, 0.9, 1, 8, 16}, 1, 4};
-constexpr Core kA53{0xd03, {32 * kKb, 512 * kKb, 0, 8192, 6, 4, 1.5, 1, 1, 0.75, 2.7, 4, 4}, 4, 1};
-constexpr Core kA72{0xd08, {32 * kKb, 1 * kMb, 0, 16384, 10, 6, 2.5, 1, 1, 0.85, 1.8, 4, 4}, 4, 1};
-constexpr Core kOthers[] = {
-    // Cortex-A7, A55, A76
-    {0xc07, {32 * kKb, 512 * kKb, 0, 8192, 4, 4, 1.2, 1, 0.5, 0.75, 2.7, 4, 2}, 4, 1},
-    {0xd05, {32 * kKb, 128 * kKb, 1 * kMb, 8192, 8, 4, 2, 1, 1, 0.8, 2.3, 4, 4}, 1, 4},
-    {0xd0b, {64 * kKb, 512 * kKb, 2 * kMb, 16384, 24, 12, 5, 2, 2, 0.9, 1.2, 4, 8}, 1, 4},
-};
-
-const Core& core_of(const std::string& architecture, const std::string& cpuinfo) {
-  if (architecture == "x86_64") return kX86;
-  // An emulator shows another machine's, without part numbers: the A53 is the slowest of those in
-  // use. Parts that are not known here have mostly been large cores.
-  const size_t at = cpuinfo.rfind("CPU part");
-  if (at == std::string::npos) return kA53;
-  const size_t colon = cpuinfo.find(':', at);
-  const auto part = static_cast<unsigned>(
-      colon == std::string::npos ? 0 : std::strtoul(cpuinfo.c_str() + colon + 1, nullptr, 16));
-  if (part == kA53.part) return kA53;
-  for (const Core& core : kOthers) {
-    if (core.part == part) return core;
-  }
-  return kA72;
-}
-
 // What one core can count on of caches that some share; usual ones where a size is 0.
 Machine sharing(const Core& core, double (&size)[4], int (&sharers)[4]) {
   Machine m = core.machine;
@@ -110,20 +74,17 @@ Machine sharing(const Core& core, double (&size)[4], int (&sharers)[4]) {
   // Hyperthreads of one core share its second level too, but seldom all compute.
   m.l1 = size[1];
   m.l2 = size[2] / (sharers[2] > 2 ? sharers[2] : 1);
-  // In a virtual machine the third level looks larger than what is left of it for us.
-  m.l3 = std::min(size[3] / std::min(sharers[3], 4), 12 * kMb);
+  m.l3 = std::min(size[3] / std::min(sharers[3], 4), kMostL3);
   return m;
 }
 
 Machine read_machine() {
-  utsname system{};
-  uname(&system);
-  std::ifstream file("/proc/cpuinfo");
-  const std::string cpuinfo(std::istreambuf_iterator<char>(file), {});
+  const CoreFound& own = own_core();
   double size[4];
   int sharers[4];
-  for (int level = 1; level <= 3; ++level) read_cache(level, &size[level], &sharers[level]);
-  return sharing(core_of(system.machine, cpuinfo), size, sharers);
+  for (int level = 1; level <= 3; ++level)
+    read_cache(level, std::max(0, own.cpu), &size[level], &sharers[level]);
+  return sharing(own.core, size, sharers);
 }
 
 thread_local const Machine* other_machine = nullptr;
@@ -143,7 +104,7 @@ OtherMachine::~OtherMachine() { other_machine = before_; }
 Machine machine_of(const std::string& architecture, const std::string& cpuinfo) {
   double size[4] = {};
   int sharers[4] = {};
-  return sharing(core_of(architecture, cpuinfo), size, sharers);
+  return sharing(slowest_core(architecture, cpuinfo).core, size, sharers);
 }
 
 double fma_rate(const Kernels& kernels) {

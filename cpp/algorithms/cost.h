@@ -8,22 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cores.h"
 #include "kernels/kernels.h"
 
 namespace linnet {
-
-// What one kind of core does in a cycle, and its caches.
-struct Machine {
-  double l1, l2, l3;  // bytes one core can count on when all are busy; l3 is 0 if there is none
-  // Bytes of a way of the first level, where it has too few ways for the lines of a tile; else 0.
-  int64_t way;
-  double l2_rate, l3_rate, memory_rate;  // bytes streamed from there
-  double loads;                          // vectors loaded
-  double fmas;        // vector multiply-adds, against those the table of kernels assumes
-  double efficiency;  // of the best multiply-add loop, against its bound
-  double transforms;  // cycles of transforms that take one on x86-64
-  double nnpack_width, nnpack_macs;  // floats of its vectors, its multiply-adds
-};
 
 // The machine this runs on: the kind of its cores, and caches as Linux describes them.
 const Machine& machine();
@@ -41,7 +29,7 @@ class OtherMachine {
 };
 
 // The kind of core alone, with the caches such cores usually have, by what uname() calls the
-// architecture and the text of /proc/cpuinfo. Of cores of several kinds the last.
+// architecture and the text of /proc/cpuinfo. Of cores of several kinds the slowest.
 Machine machine_of(const std::string& architecture, const std::string& cpuinfo);
 
 // Vector multiply-adds of a core in a cycle.

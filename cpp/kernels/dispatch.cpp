@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cores.h"
 #include "kernels.h"
 
 #if defined(__arm__) || defined(__aarch64__)
@@ -87,20 +88,25 @@ struct Isa {
   Kernels table;
 };
 
-#define X(isa) +2
+#define X(isa) +3
 constexpr int kMostTables = 0 LINNET_ISAS;
 #undef X
 
 // Every compiled-in ISA, best first. Only those with nothing missing have their table filled:
 // filling runs ISA code. An ISA with kernels in assembly, or for instructions that not all its CPUs
-// have, is there a second time without them, as <isa>_intrinsics: to test them against, and for
-// cores that they were not ordered for.
+// have, is there a second time without them, as <isa>_intrinsics, to test them against. Where the
+// assembly does not suit this core, it is <isa>_ordered that has it.
 struct Registry {
   std::array<Isa, kMostTables> isas{};
   int count = 0;
   std::array<const char*, kMostTables + 1> available{};
 
   Registry() {
+#if defined(__aarch64__)
+    [[maybe_unused]] const bool suits = own_core().core.in_order;
+#else
+    [[maybe_unused]] constexpr bool suits = true;  // 32-bit compilers lack registers on any core
+#endif
 #define X(name)                                           \
   {                                                       \
     Isa& entry = isas[count++];                           \
@@ -121,7 +127,15 @@ struct Registry {
       linnet_peak_##name(&entry.table);                   \
       const Kernels compiled = entry.table;               \
       const bool dot = linnet_dot_##name(&entry.table);   \
-      if (linnet_scheduled_##name(&entry.table) || dot) { \
+      Kernels ordered = entry.table;                      \
+      const bool any = linnet_scheduled_##name(&ordered); \
+      if (any && !suits) {                                \
+        isas[count].table = ordered;                      \
+        isas[count++].table.isa = #name "_ordered";       \
+      } else {                                            \
+        entry.table = ordered;                            \
+      }                                                   \
+      if (dot || (any && suits)) {                        \
         isas[count].table = compiled;                     \
         isas[count++].table.isa = #name "_intrinsics";    \
       }                                                   \

@@ -19,7 +19,9 @@ TEST_CASE("outlines of this CPU's tables are the stored ones") {
     // An ISA without what not all its CPUs have is the one with intrinsics alone.
     const bool plain =
         isa == "avx512" && !outline_of(kernels_for(*name)).numbers.count("bytes.vecs");
-    const std::string stored = to_string(outline_of(plain ? isa + "_intrinsics" : isa));
+    // Assembly takes the place of what is compiled: the same table on any core.
+    const std::string known = isa.substr(0, isa.find("_ordered"));
+    const std::string stored = to_string(outline_of(plain ? known + "_intrinsics" : known));
     CHECK_MESSAGE(own == stored, "run make outlines");
   }
   CHECK_THROWS_AS(outline_of(std::string("avx3")), std::invalid_argument);
