@@ -408,6 +408,28 @@ def yolo_fastest2(n: Network) -> None:
     n.concat(*parts)
 
 
+def nanodet(n: Network) -> None:
+    """NanoDet-m: classes and offsets of three levels, with ReLU in place of its leaky one."""
+
+    def sized(x: str, like: str) -> str:
+        sizes = np.array(n.shapes[like][2:], np.int64)
+        return n.node("Resize", x, "", "", sizes, axes=[2, 3], mode="linear")
+
+    x = n.pool(n.conv("data", 24, 3, stride=2), 3, 2, pad=1)
+    levels = []
+    for k, count in ((116, 4), (232, 8), (464, 4)):
+        x = _shuffled_stage(n, x, k, count)
+        levels.append(x)
+    levels = [n.conv(x, 96, 1, relu=False) for x in levels]
+    for to, of in ((1, 2), (0, 1), (1, 0), (2, 1)):
+        levels[to] = n.add(levels[to], sized(levels[of], levels[to]), relu=False)
+    for index, x in enumerate(levels):
+        for _ in range(2):
+            x = n.conv(n.depthwise(x, 3, relu=True), 96, 1)
+        levels[index] = n.node("Flatten", n.conv(x, 112, 1, relu=False), axis=1)
+    n.concat(*levels)
+
+
 def densenet121(n: Network) -> None:
     def normalized(x: str) -> str:
         """A batch normalisation that follows no convolution, and what reads it."""
@@ -500,6 +522,7 @@ NETWORKS: dict[str, tuple[Callable[[Network], None], tuple[int, ...]]] = {
     "ShuffleNet-v2": (shufflenet2, IMAGENET),
     "EfficientNet-lite0": (efficientnet_lite0, IMAGENET),
     "YOLO-Fastest-v2": (yolo_fastest2, (3, 352, 352)),
+    "NanoDet": (nanodet, (3, 320, 320)),
     "DenseNet-121": (densenet121, IMAGENET),
     "ResNeXt-50": (resnext50, IMAGENET),
     "RegNet-X-400MF": (regnet_x400, IMAGENET),

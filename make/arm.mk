@@ -5,7 +5,9 @@
 #   make static-armhf              linnet-run in one file, for a board with nothing on it
 #   make compiled-armhf            compiled networks give what linnet-run does, bit by bit; compiled-native: a session, of large ones too; compiled-sanitized: under sanitizers
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
-#   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; MODEL=FILE CLOCK=1.4: of any model
+#   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; estimate-aarch64: of 64-bit code;
+#                                  MODEL=FILE BOARD="Pi 3B+": of any model, on a Pi 3B, a Pi 3B+ or a Pi Zero 2 W
+#   make silicon                   that model against public measurements of real cores
 #   make watch-armhf               tests of linnet watch beside Debian's PyAV; pictures a second and share of a core, from the same model
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
 armhf_qemu := qemu-arm
@@ -15,7 +17,7 @@ aarch64_qemu := qemu-aarch64
 aarch64_cpu := cortex-a53
 aarch64_cores := cortex-a53 cortex-a72 cortex-a76
 
-.PHONY: cores-armhf cores-aarch64 compiled-armhf compiled-aarch64 compiled-native compiled-sanitized test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf static-armhf static-aarch64 watch-armhf compare-armhf
+.PHONY: cores-armhf cores-aarch64 compiled-armhf compiled-aarch64 compiled-native compiled-sanitized test-armhf test-aarch64 test-x86_64 set-up-armhf set-up-aarch64 set-up-x86_64 without-neon count-armhf count-aarch64 count-peers estimate-armhf estimate-aarch64 estimates silicon static-armhf static-aarch64 watch-armhf compare-armhf
 .PRECIOUS: $(WHEELS)/%/venv/installed $(WHEELS)/%/yard/.packages $(WHEELS)/%/yard-venv/installed
 
 # For a board with nothing on it: one file that holds all of linnet.
@@ -111,18 +113,22 @@ count = $(TOOLS)/python bench/arm/count.py $(counting)
 count-armhf count-aarch64: count-%: $(counted)
 	$(count) --baseline bench/arm/baseline-$*.json $(COUNT)
 
-# Cycles of the inner loops, which must be those of the wheel, and what they come to. MODEL=FILE [CLOCK=1.4]: of another
+# Cycles of the inner loops, which must be those of the wheel, and what they come to. MODEL=FILE [BOARD="Pi 3B+"]: of another
 # network, float or quantized.
-CLOCK ?= 1.2
+BOARD ?= Pi 3B
 ifdef MODEL
-estimate-armhf: estimate-%: $(counted)
+estimate-armhf estimate-aarch64: estimate-%: $(counted)
 	linnet convert $(MODEL) $(WHEELS)/$*/model.onnx
-	$(TOOLS)/python bench/arm/estimate.py $(counting) --model $(WHEELS)/$*/model.onnx --clock $(CLOCK)
+	$(TOOLS)/python bench/arm/estimate.py $(counting) --model $(WHEELS)/$*/model.onnx --board "$(BOARD)"
 else
-estimate-armhf: estimate-%: $(counted) $(WHEELS)/%/wheel
+estimate-armhf estimate-aarch64: estimate-%: $(counted) $(WHEELS)/%/wheel
 	rm -rf $(WHEELS)/$*/shipped && $(TOOLS)/python -m zipfile -e $(WHEELS)/$*/wheel/*.whl $(WHEELS)/$*/shipped
 	$(TOOLS)/python bench/arm/estimate.py $(counting) --library $(WHEELS)/$*/shipped/linnet/_core.*.so
 endif
+
+# The model of the core against public measurements of real ones.
+silicon: .venv/installed
+	python bench/arm/silicon.py
 
 # A yard camera: the wheel beside Debian's PyAV, of which PyPI has none for 32 bits, and the caches of a Raspberry Pi 3.
 $(WHEELS)/%/yard/.packages: $(WHEELS)/%/pi3

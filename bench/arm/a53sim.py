@@ -1,4 +1,4 @@
-"""A model of how the Cortex-A53 issues 32-bit NEON code: cycles of a piece of straight code.
+"""A model of how the Cortex-A53 issues NEON code: cycles of a piece of straight code.
 
     python bench/arm/a53sim.py LOOP.s ...    cycles of one turn, and multiply-accumulates per cycle
 
@@ -181,36 +181,100 @@ def parse(line: str) -> Timing | None:
     return t
 
 
-def parse64(line: str) -> Timing:
-    """The same for the few 64-bit instructions that schedule.py writes, flags as a register."""
-    op, _, args = line.strip().partition(" ")
-    names = [f"{'v' if r[0] in 'vqd' else 'x'}{r[1:]}" for r in re.findall(r"\b[vqdxw]\d+", args)]
+CORE64 = re.compile(
+    "(add|sub|and|bic|neg)s?|orr|eor|or[rn]|eon|mvn|mov[zkn]?|ls[lr]|asr|ror|[us]?bf(x|iz|i|xil)"
+    "|[us]xt[bhw]|extr|cm[pn]|tst|ccm[pn]|cset|csetm|csel|cs?in[cv]|cs?neg|m?(mul|add|sub|neg)"
+    "|[us]m(ull|addl|ulh)|[us]div|adrp?|clz|rbit|rev|nop|ret|mrs"
+)
+READ_FLAGS = re.compile("f?csel|csetm?|cs?in[cv]|cs?neg|ccm[pn]")
+WRITE_FLAGS = re.compile("(add|sub|and|bic|neg)s|cm[pn]|tst|ccm[pn]|fcmpe?")
+ACCUMULATING64 = re.compile("f?ml[as]|[us]ml[as]l2?|[us]adalp|[us]dot")
+QUICK64 = re.compile(
+    "f?(add|sub)|[fus](max|min)(nm)?|dup|ext|(zip|uzp|trn)[12]|movi?|[us]xtl|xtn|and|orr|eor|bic"
+    "|bsl|bi[tf]"
+)
+INTO64 = re.compile("ins|bsl|bi[tf]")  # what they write they read, too
+VECTOR = r"\b[vqdshb]\d+"
+
+
+def registers64(text: str) -> list[str]:
+    """The registers of operands, by number: vectors as v, general ones as x."""
+    text = re.sub(
+        r"v(\d+)\.\w+ ?- ?v(\d+)\.\w+",
+        lambda m: ", ".join(f"v{i}" for i in range(int(m[1]), int(m[2]) + 1)),
+        text,
+    )
+    return [
+        f"{'x' if m[1] in 'xw' else 'v'}{m[2]}" for m in re.finditer(r"\b([vqdshbxw])(\d+)\b", text)
+    ]
+
+
+def parse64(line: str) -> Timing | None:
+    """The same of 64-bit code, flags as a register."""
+    line = line.split("//", maxsplit=1)[0].strip().replace("\t", " ")
+    if not line or line.startswith(".") or line.endswith(":"):
+        return None
+    op, _, args = line.partition(" ")
+    address = re.search(r"\[((?:x|w|sp).*?)\](!|, [#xw])?", args)
+    names = registers64(args[: address.start()] if address else args)
     t = Timing(op, dst=names[:1], src=names[1:])
-    if op in ("fmla", "fmul"):
-        t.kind, t.latency, t.chained = "Q", 4, 4
-        if op == "fmla":
-            t.mac, t.latency, t.acc = True, 8, t.dst
-    elif op in ("fmov", "ins"):
-        t.kind, t.latency = "r2f", 2
-        t.src = names if op == "ins" else t.src
-    elif op == "ldr":
-        vector = args[0] in "dq"
-        t.kind, t.latency = ("vl", 3) if vector else ("ld", 2)
-        if args[0] == "q":
-            t.cycles, t.latency = 2, 5
-        t.base = names[1:2] if re.search(r"\], #", args) else []
-    elif op == "prfm":
-        t.kind, t.dst, t.src = "ld", [], names
-    elif op == "st1":
-        t.kind, t.dst, t.src, t.base = "vs", [], names, names[-1:]
-        t.cycles = len(names) - 1
-    elif op.startswith("b"):
-        t.kind, t.src = "br", ["flags"]
-    elif op == "subs":
-        t.dst = [*t.dst, "flags"]
-    elif op not in ("add", "orr", "mov"):
+    wide = bool(re.search(r"\.(4s|2d|8h|16b)|\bq\d|\.[sdhb]\[", args))
+    if op.startswith(("ld", "st", "prf")):
+        access64(t, op, args, names, address)
+    elif op.startswith(("b", "cb", "tb")) and not CORE64.fullmatch(op) and not INTO64.fullmatch(op):
+        t.kind, t.dst, t.src = "br", [], [*names, *(["flags"] if op.startswith("b.") else [])]
+    elif op in ("fmov", "ins", "mov", "dup", "umov", "smov") and {n[0] for n in names} == {
+        "v",
+        "x",
+    }:
+        # Between general and vector registers; of a part, the rest stays.
+        t.kind, t.latency, t.chained = "r2f", 2, 2
+        t.src = names if re.match(r"v\d+\.\w+\[", args) else t.src
+    elif re.search(VECTOR, args):
+        t.kind = "Q" if wide else "D"
+        t.latency = t.chained = 3 if QUICK64.fullmatch(op) else 4
+        if ACCUMULATING64.fullmatch(op):
+            t.acc, t.mac = t.dst, True
+            t.latency = 8 if op in ("fmla", "fmls") else 4
+        elif INTO64.fullmatch(op) or re.match(r"v\d+\.\w+\[", args):
+            t.src = names
+        if op in ("fcmp", "fcmpe"):
+            t.dst, t.src = [], names
+    elif not CORE64.fullmatch(op):
         raise ValueError(f"no timing is known for {line}")
+    elif op in ("cmp", "cmn", "tst", "ccmp", "ccmn", "ret"):
+        t.dst, t.src = [], names
+    if WRITE_FLAGS.fullmatch(op):
+        t.dst = [*t.dst, "flags"]
+    if READ_FLAGS.fullmatch(op):
+        t.src = [*t.src, "flags"]
     return t
+
+
+def access64(
+    t: Timing, op: str, args: str, names: list[str], address: re.Match[str] | None
+) -> None:
+    """What a load, a store or a prefetch is to the model."""
+    base = registers64(address[1]) if address else []
+    t.base = base[:1] if address and address[2] else []
+    step = registers64(args[address.end() - 1 :]) if address else []
+    halves = 2 if re.search(r"\bq\d|\.(4s|2d|8h|16b)", args) else 1  # of each register
+    vector = any(name[0] == "v" for name in names)
+    if op.startswith("prf"):
+        t.kind, t.dst, t.src = "ld", [], base
+    elif op.startswith("st"):
+        t.dst, t.src = [], [*names, *base, *step]
+        t.kind = "vs" if vector else "ld" if len(names) < 2 else "ldrd"
+        t.cycles = max(1, len(names) * (halves if vector else 1) // 2)
+    else:
+        t.dst, t.src = names, [*base, *step]
+        if vector:
+            t.kind, t.cycles = "vl", len(names) * halves
+            t.latency = t.chained = 3 if t.cycles == 1 else 3 + t.cycles
+        else:
+            t.kind, t.latency, t.chained = "ld", 2, 2
+            if len(names) > 1:
+                t.kind, t.cycles, t.latency, t.chained = "ldrd", 2, 3, 3
 
 
 def can_pair(x: Timing, y: Timing) -> bool:
@@ -267,6 +331,7 @@ class Pipeline:
             self.macs.add(cycle)
         if paired:
             self.open = None
+            self.cycle = cycle + x.cycles
         else:
             self.open = x if x.cycles == 1 else None
             self.cycle = cycle + x.cycles
@@ -287,7 +352,9 @@ def cycles(code: list[Timing], turns: int = 60) -> float:
 def macs(code: list[Timing]) -> int:
     """The multiply-accumulates of 32-bit floats in one turn."""
     return sum(
-        4 if t.kind == "Q" else 2 for t in code if t.op.split(".")[0] in ("vmla", "vfma", "vmls")
+        4 if t.kind == "Q" else 2
+        for t in code
+        if t.op.split(".")[0] in ("vmla", "vfma", "vmls", "fmla", "fmls")
     )
 
 

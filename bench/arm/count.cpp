@@ -1,12 +1,15 @@
 // Runs a model once as a whole and then each of its layers once on its own, every one between the
-// marks that counter.c looks for: count MODEL.onnx ALGORITHM|auto BATCH. One thread; the weights of
-// single layers are random. Prints a line for each: name, algorithm, problem, bytes of packed
-// weights and bytes of activations.
+// marks that counter.c looks for: count MODEL.onnx ALGORITHM|auto BATCH [layers]. One thread; the
+// weights of single layers are random. Prints a line for each: name, algorithm, problem, bytes of
+// packed weights, bytes of activations and how many there are; with `layers`, of layers alike the
+// first alone, and not the whole.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "formats/onnx_reader.h"
@@ -31,7 +34,7 @@ Weight as_weight(const std::vector<float>& data) {
   return w;
 }
 
-void count_layer(const StepReport& step, const char* isa) {
+void count_layer(const StepReport& step, const char* isa, int times) {
   const Problem& p = step.choice.problem;
   std::vector<float> weight, bias;
   Weight w, b;
@@ -52,15 +55,11 @@ void count_layer(const StepReport& step, const char* isa) {
   end_region();
   const size_t bytes = bytes_of(layer.x_count(), p.x.dtype) + bytes_of(layer.y_count(), p.y.dtype) +
                        bytes_of(layer.operand_count(), p.z.dtype);
-  std::printf("%s\t%s\t%s\t%zu\t%zu\n", step.name.c_str(), step.choice.algorithm->name(),
-              p.key().c_str(), layer.weight_bytes(), bytes);
+  std::printf("%s\t%s\t%s\t%zu\t%zu\t%d\n", step.name.c_str(), step.choice.algorithm->name(),
+              p.key().c_str(), layer.weight_bytes(), bytes, times);
 }
 
-void count(const std::string& path, const std::string& algorithm, int64_t batch) {
-  SessionOptions options;
-  options.threads = 1;
-  options.algorithm = algorithm == "auto" ? "" : algorithm;
-  Session session(read_onnx(path)->build(), options);
+void count_whole(Session& session, const std::string& algorithm, int64_t batch) {
   const Graph& graph = session.graph();
   std::vector<std::vector<float>> from, to;
   std::vector<const void*> x;
@@ -79,22 +78,39 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch)
   begin_region();
   session.run(batch, x, graph.outputs, y);
   end_region();
-  std::printf("whole\t%s\t%s batch %lld\t%zu\t%zu\n", algorithm.c_str(), session.isa(),
+  std::printf("whole\t%s\t%s batch %lld\t%zu\t%zu\t1\n", algorithm.c_str(), session.isa(),
               static_cast<long long>(batch), session.weight_bytes(), session.arena_bytes());
-  for (const StepReport& step : session.plan(session.resolved(), batch, graph.outputs))
-    count_layer(step, session.isa());
+}
+
+void count(const std::string& path, const std::string& algorithm, int64_t batch, bool layers) {
+  SessionOptions options;
+  options.threads = 1;
+  options.algorithm = algorithm == "auto" ? "" : algorithm;
+  Session session(read_onnx(path)->build(), options);
+  if (!layers) count_whole(session, algorithm, batch);
+  const auto plan = session.plan(session.resolved(), batch, session.graph().outputs);
+  std::map<std::pair<std::string, std::string>, int> alike;
+  const auto kind = [](const StepReport& step) {
+    return std::pair(step.choice.problem.key(), std::string(step.choice.algorithm->name()));
+  };
+  for (const StepReport& step : plan) ++alike[kind(step)];
+  for (const StepReport& step : plan) {
+    int& times = alike[kind(step)];
+    if (!layers || times) count_layer(step, session.isa(), layers ? times : 1);
+    times = 0;
+  }
 }
 
 }  // namespace
 }  // namespace linnet
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: %s MODEL.onnx ALGORITHM|auto BATCH\n", argv[0]);
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: %s MODEL.onnx ALGORITHM|auto BATCH [layers]\n", argv[0]);
     return 1;
   }
   try {
-    linnet::count(argv[1], argv[2], std::atoll(argv[3]));
+    linnet::count(argv[1], argv[2], std::atoll(argv[3]), argc == 5);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

@@ -22,8 +22,9 @@ from statistics import fmean
 
 import count
 import estimate
+from machine_code import disassemble
 
-CLOCK = 1.4e9
+BOARD = estimate.board_of("Pi 3B+")
 RATE = 15.0  # pictures a second of a camera
 LEAST, MOST = 12.0, 0.15  # pictures a second while something moves; of a core when nothing does
 
@@ -38,8 +39,8 @@ def main() -> int:
     parser.add_argument("--python", type=float, default=estimate.OTHER, help="cycles")
     args = parser.parse_args()
 
-    _, *layers = estimate.run(args, estimate.disassemble(args.program), 1)
-    network = {n: estimate.milliseconds(layers, 1, n, CLOCK) for n in (1, 4)}
+    _, *layers = estimate.run(args, disassemble(args.program), 1)
+    network = {n: estimate.time_of(layers, 1, n, BOARD).sum for n in (1, 4)}
     script, venv = Path(__file__).with_name("watched.py"), args.venv.resolve()
     python = next((args.sysroot.resolve() / "usr" / "bin").glob("python3.*[0-9]"))
     command = ["-0", venv / "bin" / "python", python, script, args.video, args.pictures, args.marks]
@@ -57,7 +58,7 @@ def main() -> int:
     if not quiet or not busy:
         raise RuntimeError(f"{args.video}: {len(quiet)} pictures without motion, {len(busy)} with")
 
-    each = 1e3 * args.python / (0.9 * CLOCK)  # milliseconds an instruction, on one thread
+    each = 1e3 * args.python / (0.9 * BOARD.clock)  # milliseconds an instruction, on one thread
     print(f"{'':24}{'pictures':>9}{'windows':>9}{'gate':>9}{'look':>9}{'network':>9}")
     print(f"{'':42}{'million instructions of a picture':>27}")
     for name, some in (("nothing moves", quiet), ("something moves", busy)):
@@ -67,7 +68,10 @@ def main() -> int:
             + "".join(f"{mean / 1e6:9.2f}" for mean in means)
         )
     share = RATE * fmean(each * (p["gate"] + p["look"]) for p in quiet) / 1e3
-    print(f"\nestimate for a Raspberry Pi 3B+ at {CLOCK / 1e9:g} GHz, +-30 %:")
+    print(
+        f"\nestimate for a Raspberry Pi 3B+ at {BOARD.clock / 1e9:g} GHz, "
+        f"+-{estimate.UNCERTAINTY:.0%}:"
+    )
     print(f"  nothing moves: {share:.1%} of one core at {RATE:g} pictures a second")
     rates = {}
     for threads, of_network in network.items():

@@ -1,0 +1,99 @@
+"""The model of Arm cores that estimates are made with, and its comparison with real ones."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "bench" / "arm"
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def test_silicon(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert module("silicon").main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    clocks = [float(line.split(" GHz")[0].split()[-1]) for line in lines if " GHz; a call" in line]
+    # What such boards have; a model that is off would need another clock.
+    assert len(clocks) == 2
+    assert all(1.1 <= clock <= 1.4 for clock in clocks)
+
+
+def cycles64(*lines: str) -> float:
+    sim = module("a53sim")
+    return float(sim.cycles([sim.parse64(line) for line in lines]))
+
+
+def test_loads_and_stores_of_64_bit_code() -> None:
+    assert cycles64("ldr q0, [x1]") == 2
+    assert cycles64("ldp q0, q1, [x1, #32]") == 4
+    assert cycles64("ld1 {v0.4s-v3.4s}, [x1], #64") == 8
+    assert cycles64("stp q0, q1, [x2]") == 2
+    assert cycles64("ldr d0, [x1]") == 1
+    assert cycles64("ldr x3, [x1]", "add x4, x5, x6") == 1
+
+
+def test_what_issues_beside_a_multiply_add() -> None:
+    fma = "fmla v8.4s, v0.4s, v4.s[1]"
+    assert (
+        cycles64(fma, "fmla v9.4s, v0.4s, v4.s[1]", "fmla v10.4s, v0.4s, v4.s[2]") == 4
+    )  # chained
+    others = [f"fmla v{n}.4s, v0.4s, v4.s[1]" for n in range(8, 12)]
+    assert cycles64(*others) == 4
+    beside = [line for fma in others for line in (fma, "ldr x3, [x1]")]
+    assert cycles64(*beside) == 4
+    behind = [line for fma in others for line in (fma, "ins v1.d[1], x3")]
+    assert cycles64(*behind) > 7
+
+
+def test_operands_of_64_bit_code() -> None:
+    parse = module("a53sim").parse64
+    assert parse("fmla v16.4s, v0.4s, v4.s[1]").acc == ["v16"]
+    assert parse("mov v0.d[1], x15").src == ["v0", "x15"]  # what is not written stays
+    assert parse("ldr q3, [x1], #16").base == ["x1"]
+    assert parse("b.gt 40 <x>").src == ["flags"]
+    assert parse("subs x19, x19, #1").dst == ["x19", "flags"]
+    assert parse("st1 {v8.4s-v9.4s}, [x21], #32").src == ["v8", "v9", "x21"]
+    assert parse(".Llabel:") is None
+    with pytest.raises(ValueError, match="no timing is known"):
+        parse("frobnicate x0, x1")
+
+
+def test_boards() -> None:
+    estimate = module("estimate")
+    assert estimate.board_of("Pi 3B+").clock == 1.4e9
+    assert estimate.board_of("3b").clock == 1.2e9
+    assert estimate.board_of("raspberry pi zero 2 w").clock == 1.0e9
+    with pytest.raises(argparse.ArgumentTypeError, match="no board 'Pi 9', of Pi 3B, Pi 3B"):
+        estimate.board_of("Pi 9")
+
+
+def test_time_is_arithmetic_or_memory() -> None:
+    estimate = module("estimate")
+    board = estimate.Board("test", 1e9, 1e9)
+    few, many = 1000.0, 10e6
+
+    def layer(kind: str, size: float) -> Any:
+        return estimate.Layer("layer", "direct", f"{kind} 1x1", size, judged=0.93 * 0.9e6)
+
+    cached = estimate.time_of([layer("conv", few)] * 3, 1, 1, board)
+    assert cached.sum == pytest.approx(3)
+    assert (cached.memory, cached.bound) == (0, "arithmetic")
+    streamed = estimate.time_of([layer("conv", many)] * 3, 1, 4, board)
+    assert streamed.sum == pytest.approx(30)
+    assert streamed.bound == "memory"
+    # Fully connected, at batch 1 weights come while nothing else is computed.
+    both = estimate.time_of([layer("matmul", many)], 1, 1, board)
+    assert both.sum == pytest.approx(11)
+    assert estimate.time_of([layer("matmul", many)], 8, 1, board).sum == pytest.approx(10)
