@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from a53.a64 import product64
+from a53.a64 import direct64, product64
 from a53.floats import direct, gemv, product
 from a53.integers import depthwise, integer_tiles
 from a53.scheduler import Assembly, Assembly64
@@ -55,6 +55,8 @@ def a32() -> str:
 def a64() -> str:
     a = Assembly64()
     product64(a)
+    for cols in range(1, 7):
+        direct64(a, cols)
     return BEGIN + "\n".join(a.lines) + END
 
 

@@ -246,19 +246,54 @@ __asm__(
 #include "scheduled_a64.inc"
 );
 
-extern "C" __attribute__((visibility("hidden"))) void linnet_a64_product_4(const linnet::Product&);
+extern "C" {
+// Defined by the assembly, local to this object.
+#define LINNET_LOCAL __attribute__((visibility("hidden"))) void
+LINNET_LOCAL linnet_a64_product_4(const linnet::Product&);
+LINNET_LOCAL linnet_a64_direct_1(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a64_direct_2(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a64_direct_3(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a64_direct_4(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a64_direct_5(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a64_direct_6(const linnet::DirectTile&);
+}
 
 namespace linnet {
 namespace {
 
 // The assembly knows where its arguments lie.
-static_assert(offsetof(Product, points) == 0 && offsetof(Product, cols) == 8 &&
-              offsetof(Product, taps) == 16 && offsetof(Product, x) == 24 &&
-              offsetof(Product, x_point) == 32 && offsetof(Product, x_col) == 40 &&
-              offsetof(Product, w) == 48 && offsetof(Product, y) == 56 &&
-              offsetof(Product, y_point) == 64);
+#define LINNET_AT(type, member, at) \
+  static_assert(offsetof(type, member) == at, "schedule.py takes it to be there")
+LINNET_AT(Product, points, 0);
+LINNET_AT(Product, cols, 8);
+LINNET_AT(Product, taps, 16);
+LINNET_AT(Product, x, 24);
+LINNET_AT(Product, x_point, 32);
+LINNET_AT(Product, x_col, 40);
+LINNET_AT(Product, w, 48);
+LINNET_AT(Product, y, 56);
+LINNET_AT(Product, y_point, 64);
+LINNET_AT(DirectTile, x, 0);
+LINNET_AT(DirectTile, x_col, 8);
+LINNET_AT(DirectTile, x_outer, 16);
+LINNET_AT(DirectTile, x_middle, 24);
+LINNET_AT(DirectTile, outer, 32);
+LINNET_AT(DirectTile, middle, 40);
+LINNET_AT(DirectTile, inner, 48);
+LINNET_AT(DirectTile, w, 56);
+LINNET_AT(DirectTile, bias, 72);
+LINNET_AT(DirectTile, residual, 80);
+LINNET_AT(DirectTile, y, 88);
+LINNET_AT(DirectTile, y_col, 96);
+LINNET_AT(DirectTile, limits.low, 104);
+LINNET_AT(DirectTile, limits.high, 108);
+LINNET_AT(DirectTile, pool_cols, 112);
+LINNET_AT(DirectTile, pool_merge, 116);
 
 constexpr bool fill(Kernels* table) {
+  const DirectKernel tiles[] = {linnet_a64_direct_1, linnet_a64_direct_2, linnet_a64_direct_3,
+                                linnet_a64_direct_4, linnet_a64_direct_5, linnet_a64_direct_6};
+  for (int cols = 1; cols <= 6; ++cols) table->direct[4][cols] = tiles[cols - 1];
   table->product[4] = linnet_a64_product_4;
   return true;
 }
