@@ -7,6 +7,7 @@
 #   make count-armhf count-peers   instructions per image of linnet, and beside those of its peers
 #   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; estimate-aarch64: of 64-bit code;
 #                                  MODEL=FILE BOARD="Pi 3B+": of any model, on a Pi 3B, a Pi 3B+ or a Pi Zero 2 W
+#   make estimates                such times of well-known networks beside others' published figures, a table and a chart
 #   make silicon                   that model against public measurements of real cores
 #   make watch-armhf               tests of linnet watch beside Debian's PyAV; pictures a second and share of a core, from the same model
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
@@ -125,6 +126,28 @@ estimate-armhf estimate-aarch64: estimate-%: $(counted) $(WHEELS)/%/wheel
 	rm -rf $(WHEELS)/$*/shipped && $(TOOLS)/python -m zipfile -e $(WHEELS)/$*/wheel/*.whl $(WHEELS)/$*/shipped
 	$(TOOLS)/python bench/arm/estimate.py $(counting) --library $(WHEELS)/$*/shipped/linnet/_core.*.so
 endif
+
+# Well-known networks beside others' published figures: a chart, and the table of docs/raspberry-pi.md. Each is estimated once;
+# cut short, it goes on.
+ESTIMATES := $(WHEELS)/estimates
+estimates: $(foreach arch,armhf aarch64,$(subst %,$(arch),$(subst $$*,$(arch),$(counted)))) .venv/installed
+	mkdir -p $(ESTIMATES)
+	python bench/arm/networks.py --list | while read name; do \
+	  for each in armhf:$(armhf_qemu):$(armhf_cpu) aarch64:$(aarch64_qemu):$(aarch64_cpu); do \
+	    IFS=: read arch qemu cpu <<< "$$each"; \
+	    program=$(WHEELS)/$$arch/count/bench/arm/linnet_count; \
+	    if [ ! $(ESTIMATES)/$$arch-$$name.json -nt $$program ]; then \
+	      echo "$$name, $$arch"; \
+	      python bench/models.py $(ESTIMATES) $$name > /dev/null; \
+	      linnet convert $(ESTIMATES)/$${name,,}.onnx $(ESTIMATES)/model.onnx > /dev/null; \
+	      python bench/arm/estimate.py --emulator "$$qemu -cpu $$cpu" --counter $(WHEELS)/counter/counter.so \
+	        --sysroot $(WHEELS)/$$arch/pi3 --program $$program \
+	        --model $(ESTIMATES)/model.onnx --board "Pi 3B+" --json $(ESTIMATES)/part.json > $(ESTIMATES)/$$arch-$$name.txt; \
+	      mv $(ESTIMATES)/part.json $(ESTIMATES)/$$arch-$$name.json; rm $(ESTIMATES)/*.onnx; \
+	    fi; \
+	  done; \
+	done
+	python bench/arm/networks.py $(ESTIMATES)
 
 # The model of the core against public measurements of real ones.
 silicon: .venv/installed

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from a53.a64 import direct64, product64
+from a53.a64_depthwise import depthwise64
 from a53.floats import direct, gemv, product
 from a53.integers import depthwise, integer_tiles
 from a53.scheduler import Assembly, Assembly64
@@ -57,6 +58,10 @@ def a64() -> str:
     product64(a)
     for cols in range(1, 7):
         direct64(a, cols)
+    for kernel in (3, 5):
+        for stride in (1, 2):
+            for cols in range(5, 9):
+                depthwise64(a, kernel, stride, cols)
     return BEGIN + "\n".join(a.lines) + END
 
 

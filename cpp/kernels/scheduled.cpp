@@ -256,6 +256,18 @@ LINNET_LOCAL linnet_a64_direct_3(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a64_direct_4(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a64_direct_5(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a64_direct_6(const linnet::DirectTile&);
+// Of one row, by kernel, stride and columns.
+#define LINNET_DEPTHWISE(kernel, stride, cols) \
+  LINNET_LOCAL linnet_a64_depthwise_##kernel##_##stride##_##cols(const linnet::DepthwiseTile&)
+#define LINNET_DEPTHWISE_COLS(kernel, stride) \
+  LINNET_DEPTHWISE(kernel, stride, 5);        \
+  LINNET_DEPTHWISE(kernel, stride, 6);        \
+  LINNET_DEPTHWISE(kernel, stride, 7);        \
+  LINNET_DEPTHWISE(kernel, stride, 8)
+LINNET_DEPTHWISE_COLS(3, 1);
+LINNET_DEPTHWISE_COLS(3, 2);
+LINNET_DEPTHWISE_COLS(5, 1);
+LINNET_DEPTHWISE_COLS(5, 2);
 }
 
 namespace linnet {
@@ -289,8 +301,51 @@ LINNET_AT(DirectTile, limits.low, 104);
 LINNET_AT(DirectTile, limits.high, 108);
 LINNET_AT(DirectTile, pool_cols, 112);
 LINNET_AT(DirectTile, pool_merge, 116);
+LINNET_AT(DepthwiseTile, x, 0);
+LINNET_AT(DepthwiseTile, x_row, 16);
+LINNET_AT(DepthwiseTile, x_col, 24);
+LINNET_AT(DepthwiseTile, rows, 32);
+LINNET_AT(DepthwiseTile, w, 56);
+LINNET_AT(DepthwiseTile, w_vec, 64);
+LINNET_AT(DepthwiseTile, w_row, 72);
+LINNET_AT(DepthwiseTile, vecs, 80);
+LINNET_AT(DepthwiseTile, bias, 88);
+LINNET_AT(DepthwiseTile, residual, 96);
+LINNET_AT(DepthwiseTile, y, 104);
+LINNET_AT(DepthwiseTile, y_pixel, 120);
+LINNET_AT(DepthwiseTile, limits.low, 128);
+LINNET_AT(DepthwiseTile, limits.high, 132);
+
+// Two rows of pixels, one after the other: inputs cost little beside the multiply-adds, and rows
+// that share them would need registers of them.
+template <DepthwiseKernel kRow>
+void two_rows(const DepthwiseTile& given) {
+  kRow(given);
+  DepthwiseTile t = given;
+  t.x += t.row_step * t.x_row, t.y += t.y_row;
+  if (t.residual) t.residual += t.y_row;
+  kRow(t);
+}
+
+template <DepthwiseKernel k5, DepthwiseKernel k6, DepthwiseKernel k7, DepthwiseKernel k8>
+constexpr void fill_depthwise(DepthwiseTiles* tiles, bool pairs) {
+  DepthwiseKernel* one = tiles->tile[1];
+  one[5] = k5, one[6] = k6, one[7] = k7, one[8] = k8;
+  DepthwiseKernel* two = tiles->tile[2];
+  if (pairs)
+    two[5] = two_rows<k5>, two[6] = two_rows<k6>, two[7] = two_rows<k7>, two[8] = two_rows<k8>;
+}
 
 constexpr bool fill(Kernels* table) {
+#define LINNET_A64(kernel, stride)                                                                 \
+  fill_depthwise<                                                                                  \
+      linnet_a64_depthwise_##kernel##_##stride##_5, linnet_a64_depthwise_##kernel##_##stride##_6,  \
+      linnet_a64_depthwise_##kernel##_##stride##_7, linnet_a64_depthwise_##kernel##_##stride##_8>( \
+      &table->depthwise[kernel][stride], kernel == 3)
+  LINNET_A64(3, 1);
+  LINNET_A64(3, 2);
+  LINNET_A64(5, 1);
+  LINNET_A64(5, 2);
   const DirectKernel tiles[] = {linnet_a64_direct_1, linnet_a64_direct_2, linnet_a64_direct_3,
                                 linnet_a64_direct_4, linnet_a64_direct_5, linnet_a64_direct_6};
   for (int cols = 1; cols <= 6; ++cols) table->direct[4][cols] = tiles[cols - 1];

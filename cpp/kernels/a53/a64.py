@@ -56,7 +56,13 @@ def tap64(cols: int, step: str = "", first: bool = False, last: bool = False) ->
     lines = [*weights64(2, 32), *multiply(0), *weights64(3, 48)]
     if last:
         return lines + multiply(1) + multiply(2) + multiply(3)
-    lines += [*values64(cols, step), *multiply(1), *weights64(0, 64), *multiply(2), *weights64(1, 80)]
+    lines += [
+        *values64(cols, step),
+        *multiply(1),
+        *weights64(0, 64),
+        *multiply(2),
+        *weights64(1, 80),
+    ]
     lines += ["prfm pldl1keep, [x8, #512]", "add x8, x8, #64", *multiply(3)]
     return lines + [move64(pair) for pair in range((cols + 1) // 2)]
 

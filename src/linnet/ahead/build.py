@@ -38,7 +38,7 @@ FAMILIES = {
     "fourier": "fourier_input fourier_product fourier_output",
     "integer": "wide bytes widen depthwise_wide quantize dequantize look_up integer_add "
     "integer_multiply integer_max integer_average",
-    "scheduled": "direct product gemv bytes depthwise_wide winograd_input winograd_row "
+    "scheduled": "direct product gemv depthwise bytes depthwise_wide winograd_input winograd_row "
     "winograd_output",
     "dot": "bytes depthwise_bytes look_up",
 }
@@ -67,7 +67,8 @@ def families(network: Network) -> list[str]:
     """The files of kernels that a network needs, those first that take the place of others."""
     members = {re.split(r"[.\[]", kernel)[0] for kernel in network.kernels}
     needed = [name for name, its in FAMILIES.items() if members & set(its.split())]
-    has = {"scheduled": network.target.isa in SCHEDULED, "dot": bool(network.features)}
+    scheduled = network.target.isa in SCHEDULED and network.target.in_order
+    has = {"scheduled": scheduled, "dot": bool(network.features)}
     needed = [name for name in needed if has.get(name, True)]
     return sorted(needed, key=lambda name: name not in ("scheduled", "dot"))
 
