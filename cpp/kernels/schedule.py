@@ -14,6 +14,7 @@ from pathlib import Path
 
 from a53.a64 import direct64, product64
 from a53.a64_depthwise import depthwise64
+from a53.a64_winograd import winograd_input64, winograd_output64, winograd_row64
 from a53.floats import direct, gemv, product
 from a53.integers import depthwise, integer_tiles
 from a53.scheduler import Assembly, Assembly64
@@ -62,6 +63,13 @@ def a64() -> str:
         for stride in (1, 2):
             for cols in range(5, 9):
                 depthwise64(a, kernel, stride, cols)
+    winograd_input64(a)
+    for outputs in range(2, 8):
+        winograd_row64(a, outputs)
+        for pool in (1, 2, 3):
+            if outputs % pool == 0:
+                winograd_output64(a, outputs, pool, residual=False)
+        winograd_output64(a, outputs, 1, residual=True)
     return BEGIN + "\n".join(a.lines) + END
 
 

@@ -3,62 +3,30 @@
 #include "integer_depthwise.h"
 
 #if defined(LINNET_ISA_neon_vfpv4)
+#define LINNET_ASM(name) linnet_a32_##name
+#define LINNET_ADDRESSES(in_32, in_64) in_32
+#elif defined(LINNET_ISA_neon)
+#define LINNET_ASM(name) linnet_a64_##name
+#define LINNET_ADDRESSES(in_32, in_64) in_64
+#endif
 
-__asm__(
-#include "scheduled_a32.inc"
-);
-
-namespace linnet {
-namespace {
-
-// What becomes of sums, as the assembly computes it, in vectors: with the rounder added, the bits
-// of a number are those of the rounder plus the rounded number. Taken off, and down to 16 bits,
-// both without overflow, numbers of any size end within the limits.
-struct PlainSteps {
-  Vec rounder;
-  Ints off;
-  int16x8_t low, high;
-
-  LINNET_INLINE explicit PlainSteps(const Rounding& end)
-      : rounder(splat(kRounder)),
-        off(splat_ints(0x4b400000 - end.zero)),
-        low(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.low) + end.zero))),
-        high(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.high) + end.zero))) {}
-};
-using IntegerTilesOfPairs = void (*)(const IntegerTile&, const PlainSteps&, Ints* sums);
-
-}  // namespace
-}  // namespace linnet
+#ifdef LINNET_ASM
 
 extern "C" {
 // Defined by the assembly, local to this object.
 #define LINNET_LOCAL __attribute__((visibility("hidden"))) void
-#define LINNET_DIRECT(cols) LINNET_LOCAL linnet_a32_direct_##cols(const linnet::DirectTile&)
-#define LINNET_ROW(m) LINNET_LOCAL linnet_a32_winograd_row_##m(const linnet::WinogradRow&)
+#define LINNET_DIRECT(cols) LINNET_LOCAL LINNET_ASM(direct_##cols)(const linnet::DirectTile&)
+#define LINNET_ROW(m) LINNET_LOCAL LINNET_ASM(winograd_row_##m)(const linnet::WinogradRow&)
 #define LINNET_OUTPUT(m, what) \
-  LINNET_LOCAL linnet_a32_winograd_output_##m##_##what(const linnet::WinogradOutput&)
+  LINNET_LOCAL LINNET_ASM(winograd_output_##m##_##what)(const linnet::WinogradOutput&)
 LINNET_DIRECT(1);
 LINNET_DIRECT(2);
 LINNET_DIRECT(3);
 LINNET_DIRECT(4);
 LINNET_DIRECT(5);
 LINNET_DIRECT(6);
-// Sums that are stored as they are, of a single tile, or none.
-#define LINNET_INTEGER(cols)                                                                    \
-  LINNET_LOCAL linnet_a32_integer_##cols(const linnet::IntegerTile&, const linnet::PlainSteps&, \
-                                         linnet::Ints* sums)
-LINNET_INTEGER(1);
-LINNET_INTEGER(2);
-LINNET_INTEGER(3);
-LINNET_INTEGER(4);
-// Whole tiles of four pixels of eight channels, whose weights are of two rows side by side.
-LINNET_LOCAL linnet_a32_depthwise_1(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
-LINNET_LOCAL linnet_a32_depthwise_2(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
-LINNET_LOCAL linnet_a32_gemv_2_f32(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a32_gemv_2_f16(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
-LINNET_LOCAL linnet_a32_winograd_input(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v,
-                                       ptrdiff_t v_point);
+LINNET_LOCAL LINNET_ASM(winograd_input)(const float* x, ptrdiff_t x_row, ptrdiff_t x_col, float* v,
+                                        ptrdiff_t v_point);
 LINNET_ROW(2);
 LINNET_ROW(3);
 LINNET_ROW(4);
@@ -88,63 +56,152 @@ namespace linnet {
 namespace {
 
 // The assembly knows where its arguments lie.
-#define LINNET_AT(type, member, at) \
-  static_assert(offsetof(type, member) == at, "schedule.py takes it to be there")
-LINNET_AT(DirectTile, x, 0);
-LINNET_AT(DirectTile, x_col, 4);
-LINNET_AT(DirectTile, x_outer, 8);
-LINNET_AT(DirectTile, x_middle, 12);
-LINNET_AT(DirectTile, outer, 16);
-LINNET_AT(DirectTile, middle, 24);
-LINNET_AT(DirectTile, inner, 32);
-LINNET_AT(DirectTile, w, 40);
-LINNET_AT(DirectTile, bias, 48);
-LINNET_AT(DirectTile, residual, 52);
-LINNET_AT(DirectTile, y, 56);
-LINNET_AT(DirectTile, y_col, 60);
-LINNET_AT(DirectTile, limits.low, 64);
-LINNET_AT(DirectTile, limits.high, 68);
-LINNET_AT(DirectTile, pool_cols, 72);
-LINNET_AT(DirectTile, pool_merge, 76);
-LINNET_AT(Product, points, 0);
-LINNET_AT(Product, cols, 8);
-LINNET_AT(Product, taps, 16);
-LINNET_AT(Product, x, 24);
-LINNET_AT(Product, x_point, 28);
-LINNET_AT(Product, x_col, 32);
-LINNET_AT(Product, w, 36);
-LINNET_AT(Product, y, 40);
-LINNET_AT(Product, y_point, 44);
-LINNET_AT(WinogradRow, m, 0);
-LINNET_AT(WinogradRow, m_point, 4);
-LINNET_AT(WinogradRow, tiles, 8);
-LINNET_AT(WinogradRow, vecs, 16);
-LINNET_AT(WinogradRow, z, 20);
-LINNET_AT(WinogradRow, z_tile, 24);
-LINNET_AT(WinogradRow, z_vec, 28);
-LINNET_AT(WinogradOutput, z, 0);
-LINNET_AT(WinogradOutput, bias, 4);
-LINNET_AT(WinogradOutput, residual, 8);
-LINNET_AT(WinogradOutput, y, 12);
-LINNET_AT(WinogradOutput, y_row, 16);
-LINNET_AT(WinogradOutput, y_col, 20);
-LINNET_AT(WinogradOutput, limits.low, 24);
-LINNET_AT(WinogradOutput, limits.high, 28);
+#define LINNET_AT(type, member, in_32, in_64)                             \
+  static_assert(offsetof(type, member) == LINNET_ADDRESSES(in_32, in_64), \
+                "schedule.py takes it to be there")
+LINNET_AT(DirectTile, x, 0, 0);
+LINNET_AT(DirectTile, x_col, 4, 8);
+LINNET_AT(DirectTile, x_outer, 8, 16);
+LINNET_AT(DirectTile, x_middle, 12, 24);
+LINNET_AT(DirectTile, outer, 16, 32);
+LINNET_AT(DirectTile, middle, 24, 40);
+LINNET_AT(DirectTile, inner, 32, 48);
+LINNET_AT(DirectTile, w, 40, 56);
+LINNET_AT(DirectTile, bias, 48, 72);
+LINNET_AT(DirectTile, residual, 52, 80);
+LINNET_AT(DirectTile, y, 56, 88);
+LINNET_AT(DirectTile, y_col, 60, 96);
+LINNET_AT(DirectTile, limits.low, 64, 104);
+LINNET_AT(DirectTile, limits.high, 68, 108);
+LINNET_AT(DirectTile, pool_cols, 72, 112);
+LINNET_AT(DirectTile, pool_merge, 76, 116);
+LINNET_AT(Product, points, 0, 0);
+LINNET_AT(Product, cols, 8, 8);
+LINNET_AT(Product, taps, 16, 16);
+LINNET_AT(Product, x, 24, 24);
+LINNET_AT(Product, x_point, 28, 32);
+LINNET_AT(Product, x_col, 32, 40);
+LINNET_AT(Product, w, 36, 48);
+LINNET_AT(Product, y, 40, 56);
+LINNET_AT(Product, y_point, 44, 64);
+LINNET_AT(WinogradRow, m, 0, 0);
+LINNET_AT(WinogradRow, m_point, 4, 8);
+LINNET_AT(WinogradRow, tiles, 8, 16);
+LINNET_AT(WinogradRow, vecs, 16, 24);
+LINNET_AT(WinogradRow, z, 20, 32);
+LINNET_AT(WinogradRow, z_tile, 24, 40);
+LINNET_AT(WinogradRow, z_vec, 28, 48);
+LINNET_AT(WinogradOutput, z, 0, 0);
+LINNET_AT(WinogradOutput, bias, 4, 8);
+LINNET_AT(WinogradOutput, residual, 8, 16);
+LINNET_AT(WinogradOutput, y, 12, 24);
+LINNET_AT(WinogradOutput, y_row, 16, 32);
+LINNET_AT(WinogradOutput, y_col, 20, 40);
+LINNET_AT(WinogradOutput, limits.low, 24, 48);
+LINNET_AT(WinogradOutput, limits.high, 28, 52);
 
-LINNET_AT(IntegerTile, x, 0);
-LINNET_AT(IntegerTile, x_col, 4);
-LINNET_AT(IntegerTile, x_outer, 8);
-LINNET_AT(IntegerTile, x_middle, 12);
-LINNET_AT(IntegerTile, outer, 16);
-LINNET_AT(IntegerTile, middle, 20);
-LINNET_AT(IntegerTile, inner, 24);
-LINNET_AT(IntegerTile, count, 28);
-LINNET_AT(IntegerTile, flip, 32);
-LINNET_AT(IntegerTile, w, 36);
-LINNET_AT(IntegerTile, bias, 40);
-LINNET_AT(IntegerTile, scale, 44);
-LINNET_AT(IntegerTile, y, 52);
-LINNET_AT(IntegerTile, y_col, 56);
+using OutputKernel = void (*)(const WinogradOutput&);
+
+// A pool that does not divide the outputs is never asked for.
+template <OutputKernel kPlain, OutputKernel kResidual, OutputKernel kPool2 = kPlain,
+          OutputKernel kPool3 = kPlain>
+void output(const WinogradOutput& o) {
+  if (o.residual) return kResidual(o);
+  if (o.pool == 2) return kPool2(o);
+  if (o.pool == 3) return kPool3(o);
+  kPlain(o);
+}
+
+// What both instruction sets have: direct tiles of some vectors, and Winograd transforms.
+constexpr void fill_common(Kernels* table, int vecs) {
+  const DirectKernel tiles[] = {LINNET_ASM(direct_1), LINNET_ASM(direct_2), LINNET_ASM(direct_3),
+                                LINNET_ASM(direct_4), LINNET_ASM(direct_5), LINNET_ASM(direct_6)};
+  for (int cols = 1; cols <= 6; ++cols) table->direct[vecs][cols] = tiles[cols - 1];
+  table->winograd_input = LINNET_ASM(winograd_input);
+  table->winograd_row[2] = LINNET_ASM(winograd_row_2);
+  table->winograd_row[3] = LINNET_ASM(winograd_row_3);
+  table->winograd_row[4] = LINNET_ASM(winograd_row_4);
+  table->winograd_row[5] = LINNET_ASM(winograd_row_5);
+  table->winograd_row[6] = LINNET_ASM(winograd_row_6);
+  table->winograd_row[7] = LINNET_ASM(winograd_row_7);
+#define LINNET_OF(m, what) LINNET_ASM(winograd_output_##m##_##what)
+  table->winograd_output[2] = output<LINNET_OF(2, 1), LINNET_OF(2, residual), LINNET_OF(2, 2)>;
+  table->winograd_output[3] =
+      output<LINNET_OF(3, 1), LINNET_OF(3, residual), LINNET_OF(3, 1), LINNET_OF(3, 3)>;
+  table->winograd_output[4] = output<LINNET_OF(4, 1), LINNET_OF(4, residual), LINNET_OF(4, 2)>;
+  table->winograd_output[5] = output<LINNET_OF(5, 1), LINNET_OF(5, residual)>;
+  table->winograd_output[6] =
+      output<LINNET_OF(6, 1), LINNET_OF(6, residual), LINNET_OF(6, 2), LINNET_OF(6, 3)>;
+  table->winograd_output[7] = output<LINNET_OF(7, 1), LINNET_OF(7, residual)>;
+}
+
+}  // namespace
+}  // namespace linnet
+
+#endif
+
+#if defined(LINNET_ISA_neon_vfpv4)
+
+__asm__(
+#include "scheduled_a32.inc"
+);
+
+namespace linnet {
+namespace {
+
+// What becomes of sums, as the assembly computes it, in vectors: with the rounder added, the bits
+// of a number are those of the rounder plus the rounded number. Taken off, and down to 16 bits,
+// both without overflow, numbers of any size end within the limits.
+struct PlainSteps {
+  Vec rounder;
+  Ints off;
+  int16x8_t low, high;
+
+  LINNET_INLINE explicit PlainSteps(const Rounding& end)
+      : rounder(splat(kRounder)),
+        off(splat_ints(0x4b400000 - end.zero)),
+        low(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.low) + end.zero))),
+        high(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.high) + end.zero))) {}
+};
+using IntegerTilesOfPairs = void (*)(const IntegerTile&, const PlainSteps&, Ints* sums);
+
+}  // namespace
+}  // namespace linnet
+
+extern "C" {
+// Sums that are stored as they are, of a single tile, or none.
+#define LINNET_INTEGER(cols)                                                                    \
+  LINNET_LOCAL linnet_a32_integer_##cols(const linnet::IntegerTile&, const linnet::PlainSteps&, \
+                                         linnet::Ints* sums)
+LINNET_INTEGER(1);
+LINNET_INTEGER(2);
+LINNET_INTEGER(3);
+LINNET_INTEGER(4);
+// Whole tiles of four pixels of eight channels, whose weights are of two rows side by side.
+LINNET_LOCAL linnet_a32_depthwise_1(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
+LINNET_LOCAL linnet_a32_depthwise_2(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
+LINNET_LOCAL linnet_a32_gemv_2_f32(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a32_gemv_2_f16(const linnet::DirectTile&);
+LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
+}
+
+namespace linnet {
+namespace {
+
+LINNET_AT(IntegerTile, x, 0, 0);
+LINNET_AT(IntegerTile, x_col, 4, 0);
+LINNET_AT(IntegerTile, x_outer, 8, 0);
+LINNET_AT(IntegerTile, x_middle, 12, 0);
+LINNET_AT(IntegerTile, outer, 16, 0);
+LINNET_AT(IntegerTile, middle, 20, 0);
+LINNET_AT(IntegerTile, inner, 24, 0);
+LINNET_AT(IntegerTile, count, 28, 0);
+LINNET_AT(IntegerTile, flip, 32, 0);
+LINNET_AT(IntegerTile, w, 36, 0);
+LINNET_AT(IntegerTile, bias, 40, 0);
+LINNET_AT(IntegerTile, scale, 44, 0);
+LINNET_AT(IntegerTile, y, 52, 0);
+LINNET_AT(IntegerTile, y_col, 56, 0);
 
 // Tiles of integers in assembly, which knows the plain way to bytes; what others take are sums.
 template <int kCols, IntegerTilesOfPairs kTiles>
@@ -159,16 +216,16 @@ void integers(const IntegerTile& given) {
   }
 }
 
-LINNET_AT(IntegerDepthwise, x, 0);
-LINNET_AT(IntegerDepthwise, flip, 4);
-LINNET_AT(IntegerDepthwise, x_row, 12);
-LINNET_AT(IntegerDepthwise, x_col, 16);
-LINNET_AT(IntegerDepthwise, w, 28);
-LINNET_AT(IntegerDepthwise, bias, 36);
-LINNET_AT(IntegerDepthwise, scale, 40);
-LINNET_AT(IntegerDepthwise, y, 48);
-LINNET_AT(IntegerDepthwise, pixels, 52);
-LINNET_AT(IntegerDepthwise, y_pixel, 56);
+LINNET_AT(IntegerDepthwise, x, 0, 0);
+LINNET_AT(IntegerDepthwise, flip, 4, 0);
+LINNET_AT(IntegerDepthwise, x_row, 12, 0);
+LINNET_AT(IntegerDepthwise, x_col, 16, 0);
+LINNET_AT(IntegerDepthwise, w, 28, 0);
+LINNET_AT(IntegerDepthwise, bias, 36, 0);
+LINNET_AT(IntegerDepthwise, scale, 40, 0);
+LINNET_AT(IntegerDepthwise, y, 48, 0);
+LINNET_AT(IntegerDepthwise, pixels, 52, 0);
+LINNET_AT(IntegerDepthwise, y_pixel, 56, 0);
 
 // What the assembly has no tiles of, the compiler has. The last pixels of a row are computed with
 // some before them.
@@ -194,22 +251,8 @@ void depthwise(const IntegerDepthwise& given) {
   if (t.channels) depthwise_wide(t);
 }
 
-using OutputKernel = void (*)(const WinogradOutput&);
-
-// A pool that does not divide the outputs is never asked for.
-template <OutputKernel kPlain, OutputKernel kResidual, OutputKernel kPool2 = kPlain,
-          OutputKernel kPool3 = kPlain>
-void output(const WinogradOutput& o) {
-  if (o.residual) return kResidual(o);
-  if (o.pool == 2) return kPool2(o);
-  if (o.pool == 3) return kPool3(o);
-  kPlain(o);
-}
-
 constexpr bool fill(Kernels* table) {
-  const DirectKernel tiles[] = {linnet_a32_direct_1, linnet_a32_direct_2, linnet_a32_direct_3,
-                                linnet_a32_direct_4, linnet_a32_direct_5, linnet_a32_direct_6};
-  for (int cols = 1; cols <= 6; ++cols) table->direct[2][cols] = tiles[cols - 1];
+  fill_common(table, 2);
   table->bytes.tile[2][1] = integers<1, linnet_a32_integer_1>;
   table->bytes.tile[2][2] = integers<2, linnet_a32_integer_2>;
   table->bytes.tile[2][3] = integers<3, linnet_a32_integer_3>;
@@ -218,22 +261,6 @@ constexpr bool fill(Kernels* table) {
   table->gemv[static_cast<int>(DType::kF32)][2] = linnet_a32_gemv_2_f32;
   table->gemv[static_cast<int>(DType::kF16)][2] = linnet_a32_gemv_2_f16;
   table->product[2] = linnet_a32_product_2;
-  table->winograd_input = linnet_a32_winograd_input;
-  table->winograd_row[2] = linnet_a32_winograd_row_2;
-  table->winograd_row[3] = linnet_a32_winograd_row_3;
-  table->winograd_row[4] = linnet_a32_winograd_row_4;
-  table->winograd_row[5] = linnet_a32_winograd_row_5;
-  table->winograd_row[6] = linnet_a32_winograd_row_6;
-  table->winograd_row[7] = linnet_a32_winograd_row_7;
-#define LINNET_A32(m, what) linnet_a32_winograd_output_##m##_##what
-  table->winograd_output[2] = output<LINNET_A32(2, 1), LINNET_A32(2, residual), LINNET_A32(2, 2)>;
-  table->winograd_output[3] =
-      output<LINNET_A32(3, 1), LINNET_A32(3, residual), LINNET_A32(3, 1), LINNET_A32(3, 3)>;
-  table->winograd_output[4] = output<LINNET_A32(4, 1), LINNET_A32(4, residual), LINNET_A32(4, 2)>;
-  table->winograd_output[5] = output<LINNET_A32(5, 1), LINNET_A32(5, residual)>;
-  table->winograd_output[6] =
-      output<LINNET_A32(6, 1), LINNET_A32(6, residual), LINNET_A32(6, 2), LINNET_A32(6, 3)>;
-  table->winograd_output[7] = output<LINNET_A32(7, 1), LINNET_A32(7, residual)>;
   return true;
 }
 
@@ -247,15 +274,7 @@ __asm__(
 );
 
 extern "C" {
-// Defined by the assembly, local to this object.
-#define LINNET_LOCAL __attribute__((visibility("hidden"))) void
 LINNET_LOCAL linnet_a64_product_4(const linnet::Product&);
-LINNET_LOCAL linnet_a64_direct_1(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a64_direct_2(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a64_direct_3(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a64_direct_4(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a64_direct_5(const linnet::DirectTile&);
-LINNET_LOCAL linnet_a64_direct_6(const linnet::DirectTile&);
 // Of one row, by kernel, stride and columns.
 #define LINNET_DEPTHWISE(kernel, stride, cols) \
   LINNET_LOCAL linnet_a64_depthwise_##kernel##_##stride##_##cols(const linnet::DepthwiseTile&)
@@ -273,48 +292,20 @@ LINNET_DEPTHWISE_COLS(5, 2);
 namespace linnet {
 namespace {
 
-// The assembly knows where its arguments lie.
-#define LINNET_AT(type, member, at) \
-  static_assert(offsetof(type, member) == at, "schedule.py takes it to be there")
-LINNET_AT(Product, points, 0);
-LINNET_AT(Product, cols, 8);
-LINNET_AT(Product, taps, 16);
-LINNET_AT(Product, x, 24);
-LINNET_AT(Product, x_point, 32);
-LINNET_AT(Product, x_col, 40);
-LINNET_AT(Product, w, 48);
-LINNET_AT(Product, y, 56);
-LINNET_AT(Product, y_point, 64);
-LINNET_AT(DirectTile, x, 0);
-LINNET_AT(DirectTile, x_col, 8);
-LINNET_AT(DirectTile, x_outer, 16);
-LINNET_AT(DirectTile, x_middle, 24);
-LINNET_AT(DirectTile, outer, 32);
-LINNET_AT(DirectTile, middle, 40);
-LINNET_AT(DirectTile, inner, 48);
-LINNET_AT(DirectTile, w, 56);
-LINNET_AT(DirectTile, bias, 72);
-LINNET_AT(DirectTile, residual, 80);
-LINNET_AT(DirectTile, y, 88);
-LINNET_AT(DirectTile, y_col, 96);
-LINNET_AT(DirectTile, limits.low, 104);
-LINNET_AT(DirectTile, limits.high, 108);
-LINNET_AT(DirectTile, pool_cols, 112);
-LINNET_AT(DirectTile, pool_merge, 116);
-LINNET_AT(DepthwiseTile, x, 0);
-LINNET_AT(DepthwiseTile, x_row, 16);
-LINNET_AT(DepthwiseTile, x_col, 24);
-LINNET_AT(DepthwiseTile, rows, 32);
-LINNET_AT(DepthwiseTile, w, 56);
-LINNET_AT(DepthwiseTile, w_vec, 64);
-LINNET_AT(DepthwiseTile, w_row, 72);
-LINNET_AT(DepthwiseTile, vecs, 80);
-LINNET_AT(DepthwiseTile, bias, 88);
-LINNET_AT(DepthwiseTile, residual, 96);
-LINNET_AT(DepthwiseTile, y, 104);
-LINNET_AT(DepthwiseTile, y_pixel, 120);
-LINNET_AT(DepthwiseTile, limits.low, 128);
-LINNET_AT(DepthwiseTile, limits.high, 132);
+LINNET_AT(DepthwiseTile, x, 0, 0);
+LINNET_AT(DepthwiseTile, x_row, 0, 16);
+LINNET_AT(DepthwiseTile, x_col, 0, 24);
+LINNET_AT(DepthwiseTile, rows, 0, 32);
+LINNET_AT(DepthwiseTile, w, 0, 56);
+LINNET_AT(DepthwiseTile, w_vec, 0, 64);
+LINNET_AT(DepthwiseTile, w_row, 0, 72);
+LINNET_AT(DepthwiseTile, vecs, 0, 80);
+LINNET_AT(DepthwiseTile, bias, 0, 88);
+LINNET_AT(DepthwiseTile, residual, 0, 96);
+LINNET_AT(DepthwiseTile, y, 0, 104);
+LINNET_AT(DepthwiseTile, y_pixel, 0, 120);
+LINNET_AT(DepthwiseTile, limits.low, 0, 128);
+LINNET_AT(DepthwiseTile, limits.high, 0, 132);
 
 // Two rows of pixels, one after the other: inputs cost little beside the multiply-adds, and rows
 // that share them would need registers of them.
@@ -346,9 +337,7 @@ constexpr bool fill(Kernels* table) {
   LINNET_A64(3, 2);
   LINNET_A64(5, 1);
   LINNET_A64(5, 2);
-  const DirectKernel tiles[] = {linnet_a64_direct_1, linnet_a64_direct_2, linnet_a64_direct_3,
-                                linnet_a64_direct_4, linnet_a64_direct_5, linnet_a64_direct_6};
-  for (int cols = 1; cols <= 6; ++cols) table->direct[4][cols] = tiles[cols - 1];
+  fill_common(table, 4);
   table->product[4] = linnet_a64_product_4;
   return true;
 }

@@ -22,7 +22,7 @@ def times(op: str, to: str, value: str, constant: float, constants: list[float])
 
 
 def input_points(load: str, store: str) -> list[str]:
-    """Eight results B^T i of eight values i."""
+    """Eight results %v0.. = B^T i of eight values i."""
 
     def by(op: str, to: str, value: str, constant: float) -> str:
         return times(op, to, value, constant, INPUT_CONSTANTS)
@@ -62,7 +62,7 @@ def input_points(load: str, store: str) -> list[str]:
     ]
     loads = [f"vld1.32 {{%i{n}}}, {load}" for n in range(8)]
     # A result is out of the way only when those before it are, so they are stored in order.
-    return allocate([*loads, *code, *[f"vst1.32 {{%v{n}}}, {store}" for n in range(8)]])
+    return [*loads, *code, *[f"vst1.32 {{%v{n}}}, {store}" for n in range(8)]]
 
 
 def output_points(row: int, outputs: int, load: str, pool: int = 1) -> list[str]:
@@ -107,13 +107,14 @@ def winograd_input(a: Assembly) -> None:
     a.scheduled(
         [
             *("mov r6, r0", "add r0, r0, r2", "mov r7, r5", "add r5, r5, #16"),
-            *input_points("[r6], r1", "[r7], r10"),
+            *allocate(input_points("[r6], r1", "[r7], r10")),
             *("subs r8, r8, #1", f"bne {columns}"),
         ]
     )
     a.plain("mov r0, sp", "mov r8, #8")
     a.at(rows)
-    a.scheduled([*input_points("[r0]!", "[r3], r9"), "subs r8, r8, #1", f"bne {rows}"])
+    points = allocate(input_points("[r0]!", "[r3], r9"))
+    a.scheduled([*points, "subs r8, r8, #1", f"bne {rows}"])
     a.plain("add sp, sp, #1024")
     a.leave()
     a.plain(".p2align 3")
