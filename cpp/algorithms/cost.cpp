@@ -129,12 +129,16 @@ double weight_cycles(double bytes, double passes, double others, int threads) {
          stream_cycles(bytes * (passes - cold), bytes + others);
 }
 
+double disorder(const Kernels& kernels, int vecs) {
+  return kernels.ordered_vecs && vecs != kernels.ordered_vecs ? 1.5 : 1;
+}
+
 double tile_cycles(const Kernels& kernels, int vecs, double cols, double taps, double footprint,
                    double ends) {
   const Machine& m = machine();
   const double rate = fma_rate(kernels);
   // Each waits four cycles for the last of its sum.
-  const double fma = std::max(vecs * cols, 4 * rate) / rate;
+  const double fma = std::max(vecs * cols, 4 * rate) / rate * disorder(kernels, vecs);
   const double loads = (vecs + cols) / m.loads;
   const double weights = stream_cycles(vecs * kernels.width * sizeof(float), footprint);
   // Computing and streaming overlap, but not wholly where both take about as long.

@@ -55,6 +55,10 @@ double stream_cycles(double bytes, double footprint);
 // the network has run meanwhile.
 double weight_cycles(double bytes, double passes, double others, int threads);
 
+// How many times the cycles tiles of so many vectors take that they would, were they ordered for
+// this core: what a compiler makes of them reaches two thirds of it by bench/arm's model.
+double disorder(const Kernels& kernels, int vecs);
+
 // Cycles of one register tile (see DirectTile) over `taps`: bound by multiply-adds, by loads or by
 // the weights' way from the cache that holds the `footprint` bytes of them; then the tile's
 // beginning and end, of which a tile without bias and epilogue has only the part `ends`.

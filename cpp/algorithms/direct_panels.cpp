@@ -13,8 +13,8 @@ double row_cycles(const Kernels& kernels, int vecs, int64_t stored, int64_t pool
   const int64_t most = std::max<int64_t>(1, kernels.direct_cols[vecs] / pool);
   const int64_t tiles = ceil_div(stored, most);
   const double cols = static_cast<double>(stored * pool) / tiles;
-  const double fma =
-      std::max(vecs * cols, 8.0) / fma_rate(kernels);  // fewer than 8 in flight wait for each other
+  // Fewer than 8 in flight wait for each other.
+  const double fma = std::max(vecs * cols, 8.0) / fma_rate(kernels) * disorder(kernels, vecs);
   const double loads = (vecs + cols) / machine().loads;
   const double panel_bytes = static_cast<double>(taps) * vecs * kernels.width * sizeof(float);
   const double stream = panel_bytes > 24 * 1024 ? vecs * kernels.width * sizeof(float) / 24.0 : 0;

@@ -143,8 +143,9 @@ void Blocking::choose_panels(const Problem& p, const Kernels& kernels) {
     const int64_t most = std::min<int64_t>(kernels.direct_cols[v], rows * cols);
     // Instructions of a product per vector of results: loads of tiles and weights, multiply-adds.
     const int64_t panels = ceil_div(vectors, v), groups = ceil_div(rows * cols, most);
-    const double cost = static_cast<double>(panels * groups) *
-                        (p.x.dims.c * (v + most + 2.0 * v * most) + 40 + 3 * v * most);
+    const double each = v + most + 2.0 * v * most * disorder(kernels, v);
+    const double cost =
+        static_cast<double>(panels * groups) * (p.x.dims.c * each + 40 + 3 * v * most);
     if (cost < least) least = cost, vecs = v;
   }
 }

@@ -11,10 +11,10 @@ namespace linnet {
 namespace {
 
 // The members of a table.
-#define LINNET_NUMBERS(X) \
-  X(width)                \
-  X(direct_vecs) X(direct_cols) X(weight_places) X(gemv_vecs) X(fourier_tiles) X(fourier_stored)
 // clang-format off: each version of it breaks such lines in another way
+#define LINNET_NUMBERS(X)                                                                          \
+  X(width) X(direct_vecs) X(direct_cols) X(ordered_vecs) X(weight_places) X(gemv_vecs)             \
+  X(fourier_tiles) X(fourier_stored)
 #define LINNET_KERNELS(X)                                                                          \
   X(direct) X(product) X(gemv) X(expand) X(depthwise) X(max_pool_row) X(average_pool_row)          \
   X(resample) X(reduce_rows) X(reduce_all) X(max_pool_plane) X(average_pool_plane) X(map)          \

@@ -408,6 +408,8 @@ struct Kernels {
   int direct_cols[kMaxTileVecs + 1];
   DirectKernel direct[kMaxTileVecs + 1][kMaxTileCols + 1];
   void (*product[kMaxTileVecs + 1])(const Product&);  // by vecs, in tiles like direct's
+  // Of how many vectors direct tiles and products are that are ordered for this core; 0 for none.
+  int ordered_vecs;
   int weight_places;  // in so many places at once is most read from memory
   // Like direct with cols = 1 but for memory-bound products: many vectors of one pixel, weights
   // prefetched. For each type of weights.

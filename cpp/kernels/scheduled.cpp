@@ -117,6 +117,7 @@ constexpr void fill_common(Kernels* table, int vecs) {
   const DirectKernel tiles[] = {LINNET_ASM(direct_1), LINNET_ASM(direct_2), LINNET_ASM(direct_3),
                                 LINNET_ASM(direct_4), LINNET_ASM(direct_5), LINNET_ASM(direct_6)};
   for (int cols = 1; cols <= 6; ++cols) table->direct[vecs][cols] = tiles[cols - 1];
+  table->ordered_vecs = vecs;
   table->winograd_input = LINNET_ASM(winograd_input);
   table->winograd_row[2] = LINNET_ASM(winograd_row_2);
   table->winograd_row[3] = LINNET_ASM(winograd_row_3);

@@ -42,7 +42,7 @@ FAMILIES = {
     "winograd_output",
     "dot": "bytes depthwise_bytes look_up",
 }
-SCHEDULED = ("neon", "neon_vfpv4")  # instruction sets with kernels in assembly
+SCHEDULED = ("neon", "neon_vfpv4")  # outlines with kernels in assembly
 # What algorithms call of others.
 SHARED = (
     "compiled/program.cpp",
@@ -67,8 +67,8 @@ def families(network: Network) -> list[str]:
     """The files of kernels that a network needs, those first that take the place of others."""
     members = {re.split(r"[.\[]", kernel)[0] for kernel in network.kernels}
     needed = [name for name, its in FAMILIES.items() if members & set(its.split())]
-    scheduled = network.target.isa in SCHEDULED and network.target.in_order
-    has = {"scheduled": scheduled, "dot": bool(network.features)}
+    outline = network.target.outline or network.isa
+    has = {"scheduled": outline in SCHEDULED, "dot": bool(network.features)}
     needed = [name for name in needed if has.get(name, True)]
     return sorted(needed, key=lambda name: name not in ("scheduled", "dot"))
 

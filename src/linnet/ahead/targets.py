@@ -12,9 +12,7 @@ from ..text import short
 
 
 class Target(NamedTuple):
-    """A kind of CPU. `isa`, `outline`, `architecture` and `cpuinfo` are as the core takes them.
-    Kernels in assembly, where there are any, are for those that run code in its order.
-    """
+    """A kind of CPU. `isa`, `outline`, `architecture` and `cpuinfo` are as the core takes them."""
 
     name: str
     compiler: str  # begins the names of the tools
@@ -22,7 +20,6 @@ class Target(NamedTuple):
     outline: str
     architecture: str
     cpuinfo: str = ""
-    in_order: bool = True
 
     @property
     def package(self) -> str:
@@ -32,6 +29,7 @@ class Target(NamedTuple):
 
 _ARMHF = ("arm-linux-gnueabihf-", "neon_vfpv4", "neon_vfpv4", "armv7l")
 _AARCH64 = ("aarch64-linux-gnu-", "neon", "neon", "aarch64")
+_OUT_OF_ORDER = ("aarch64-linux-gnu-", "neon", "neon_intrinsics", "aarch64")
 _X86 = "x86_64-linux-gnu-"
 TARGETS = {
     target.name: target
@@ -39,8 +37,8 @@ TARGETS = {
         Target("armhf-a53", *_ARMHF, "CPU part : 0xd03"),
         Target("armhf-a7", *_ARMHF, "CPU part : 0xc07"),
         Target("aarch64-a53", *_AARCH64, "CPU part : 0xd03"),
-        Target("aarch64-a72", *_AARCH64, "CPU part : 0xd08", in_order=False),
-        Target("aarch64-a76", *_AARCH64, "CPU part : 0xd0b", in_order=False),
+        Target("aarch64-a72", *_OUT_OF_ORDER, "CPU part : 0xd08"),
+        Target("aarch64-a76", *_OUT_OF_ORDER, "CPU part : 0xd0b"),
         Target("x86-64-avx2", _X86, "avx2", "avx2", "x86_64"),
         Target("x86-64-avx512", _X86, "avx512", "avx512_intrinsics", "x86_64"),
         Target("x86-64-avx512vnni", _X86, "avx512", "avx512", "x86_64"),
