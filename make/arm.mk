@@ -58,7 +58,7 @@ test-armhf test-aarch64 test-x86_64: test-%: set-up-%
 cores-armhf cores-aarch64: cores-%: cpp-%
 	@for core in $($*_cores); do \
 	  echo "$$core:"; \
-	  LINNET_TEST_CORE=$(if $(filter aarch64,$*),$${core/cortex-a/Cortex-A}) \
+	  EMULATED_CORE=$(if $(filter aarch64,$*),$${core/cortex-a/Cortex-A}) \
 	    $($*_qemu) -L /usr/$($*_triplet) -cpu $$core build/$*/linnet_tests \
 	    --source-file='*kernels.cpp,*map.cpp,*normalize.cpp,*pool.cpp,*integers.cpp,*cores.cpp,*outline.cpp'; \
 	done

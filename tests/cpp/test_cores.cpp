@@ -118,6 +118,6 @@ TEST_CASE("kernels are those that suit this core") {
     CHECK(!ordered);
   }
   // What is emulated, where make/arm.mk says so.
-  const char* emulated = std::getenv("LINNET_TEST_CORE");
+  const char* emulated = std::getenv("EMULATED_CORE");
   if (emulated && *emulated) CHECK(own.name == std::string(emulated));
 }
