@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,27 @@ def test_time_is_arithmetic_or_memory() -> None:
     both = estimate.time_of([layer("matmul", many)], 1, 1, board)
     assert both.sum == pytest.approx(11)
     assert estimate.time_of([layer("matmul", many)], 8, 1, board).sum == pytest.approx(10)
+
+
+def test_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = module("networks")
+    for name in ("PAGE", "RESULTS", "CHART"):
+        monkeypatch.setattr(networks, name, tmp_path / name)
+    monkeypatch.setattr(sys, "argv", ["networks.py", str(tmp_path)])
+    (tmp_path / "PAGE").write_text(f"before\n{networks.BEGIN}old\n{networks.END}after\n", "utf-8")
+    # 4 x 0.9 x 1.4e9 cycles a second and 2e9 bytes: 0.1 s of arithmetic, and of memory.
+    layer = {"name": "l", "algorithm": "direct", "problem": "conv", "other": 0.0, "alike": 2}
+    computed = {**layer, "bytes": 1e6, "judged": 0.1 * 0.93 * 4 * 0.9 * 1.4e9}
+    streamed = {**layer, "bytes": 2e8, "judged": 1.0}
+    (tmp_path / "armhf-ResNet-18.json").write_text(json.dumps([computed]), "utf-8")
+    (tmp_path / "aarch64-ResNet-18.json").write_text(json.dumps([streamed]), "utf-8")
+    assert networks.main() == 0
+    page = (tmp_path / "PAGE").read_text("utf-8")
+    assert "| ResNet-18 | 100 | 100 | arithmetic, memory | 271 | - |" in page
+    assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page
+    assert "| SqueezeNet | - | - |  | 85 | - |" in page
+    lines = (tmp_path / "RESULTS").read_text("utf-8").splitlines()
+    assert 'ResNet-18,"linnet 32-bit, estimated",100.00,100.00,0.50,0.00,arithmetic,0.25' in lines
+    assert 'MobileNet-v1,"xnnpack, published",114,,,,,' in lines
+    chart = (tmp_path / "CHART").read_text("utf-8")
+    assert chart.startswith("<svg") and ">ResNet-18<" in chart and ">271<" in chart
