@@ -10,6 +10,7 @@ them.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from a53.a64 import direct64, product64
@@ -33,6 +34,16 @@ BEGIN_A32 = """  .syntax unified
 END = '\n)asm"\n'
 
 
+def winograd(a: Assembly, row: Callable[..., None], output: Callable[..., None]) -> None:
+    """The second half of the transforms back, and what is stored, for all sizes."""
+    for outputs in range(2, 8):
+        row(a, outputs)
+        for pool in (1, 2, 3):
+            if outputs % pool == 0:
+                output(a, outputs, pool, residual=False)
+        output(a, outputs, 1, residual=True)
+
+
 def a32() -> str:
     a = Assembly()
     for cols in range(1, 7):
@@ -45,12 +56,7 @@ def a32() -> str:
     gemv(a, halves=False)
     gemv(a, halves=True)
     winograd_input(a)
-    for outputs in range(2, 8):
-        winograd_row(a, outputs)
-        for pool in (1, 2, 3):
-            if outputs % pool == 0:
-                winograd_output(a, outputs, pool, residual=False)
-        winograd_output(a, outputs, 1, residual=True)
+    winograd(a, winograd_row, winograd_output)
     return BEGIN + BEGIN_A32 + "\n".join(a.lines) + END
 
 
@@ -64,12 +70,7 @@ def a64() -> str:
             for cols in range(5, 9):
                 depthwise64(a, kernel, stride, cols)
     winograd_input64(a)
-    for outputs in range(2, 8):
-        winograd_row64(a, outputs)
-        for pool in (1, 2, 3):
-            if outputs % pool == 0:
-                winograd_output64(a, outputs, pool, residual=False)
-        winograd_output64(a, outputs, 1, residual=True)
+    winograd(a, winograd_row64, winograd_output64)
     return BEGIN + "\n".join(a.lines) + END
 
 
