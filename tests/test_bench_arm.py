@@ -82,7 +82,7 @@ def test_boards() -> None:
 
 def test_time_is_arithmetic_or_memory() -> None:
     estimate = module("estimate")
-    board = estimate.Board("test", 1e9, 1e9)
+    board = estimate.Board("test", 1e9, 1e9, 0.5e9)
     few, many = 1000.0, 10e6
 
     def layer(kind: str, size: float) -> Any:
@@ -91,9 +91,11 @@ def test_time_is_arithmetic_or_memory() -> None:
     cached = estimate.time_of([layer("conv", few)] * 3, 1, 1, board)
     assert cached.sum == pytest.approx(3)
     assert (cached.memory, cached.bound) == (0, "arithmetic")
+    assert cached.most == pytest.approx(3)
     streamed = estimate.time_of([layer("conv", many)] * 3, 1, 4, board)
     assert streamed.sum == pytest.approx(30)
     assert streamed.bound == "memory"
+    assert streamed.most == pytest.approx(0.75 + 60)
     # Fully connected, at batch 1 weights come while nothing else is computed.
     both = estimate.time_of([layer("matmul", many)], 1, 1, board)
     assert both.sum == pytest.approx(11)
@@ -114,11 +116,11 @@ def test_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "aarch64-ResNet-18.json").write_text(json.dumps([streamed]), "utf-8")
     assert networks.main() == 0
     page = (tmp_path / "PAGE").read_text("utf-8")
-    assert "| ResNet-18 | 100 | 100 | arithmetic, memory | 271 | - |" in page
+    assert "| ResNet-18 | 100 to 101 | 100 to 167 | arithmetic, memory | 271 | - |" in page
     assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page
     assert "| SqueezeNet | - | - |  | 85 | - |" in page
     lines = (tmp_path / "RESULTS").read_text("utf-8").splitlines()
-    assert 'ResNet-18,"linnet 32-bit, estimated",100.00,100.00,0.50,0.00,arithmetic,0.25' in lines
+    assert 'ResNet-18,"linnet 32-bit, estimated",100.00,100.00,0.50,0.00,100.83,arithmetic' in lines
     assert 'MobileNet-v1,"xnnpack, published",114,,,,,' in lines
     chart = (tmp_path / "CHART").read_text("utf-8")
     assert chart.startswith("<svg") and ">ResNet-18<" in chart and ">271<" in chart

@@ -79,13 +79,13 @@ def write_results(rows: list[Row]) -> None:
     with RESULTS.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(
-            ["network", "runtime", "ms", "arithmetic", "memory", "fully connected", "bound", "+-"]
+            ["network", "runtime", "ms", "arithmetic", "memory", "fully connected", "most", "bound"]
         )
         for row in rows:
             for architecture, time in row.times.items():
                 parts = [f"{ms:.2f}" for ms in (time.sum, *time)]
                 name = f"linnet {ARCHITECTURES[architecture]}, estimated"
-                out.writerow([row.name, name, *parts, time.bound, estimate.UNCERTAINTY])
+                out.writerow([row.name, name, *parts, time.bound])
             for runtime, ms in row.published._asdict().items():
                 if ms:
                     out.writerow([row.name, f"{runtime}, published", f"{ms:g}", *[""] * 5])
@@ -98,7 +98,7 @@ def table(rows: list[Row]) -> str:
     ]
     for row in rows:
         ours = [
-            f"{time.sum:.0f}" if (time := row.times.get(architecture)) else "-"
+            f"{time.sum:.0f} to {time.most:.0f}" if (time := row.times.get(architecture)) else "-"
             for architecture in ARCHITECTURES
         ]
         bounds = dict.fromkeys(time.bound for time in row.times.values())
@@ -110,9 +110,9 @@ def table(rows: list[Row]) -> str:
 
 
 def bars(rows: list[Row]) -> Iterator[Any]:
-    """The chart's shapes: a bar for each figure, the estimates with their uncertainty."""
+    """The chart's shapes: a bar for each figure, of estimates the least, a line up to the most."""
     most = max(
-        [time.sum * (1 + estimate.UNCERTAINTY) for row in rows for time in row.times.values()]
+        [time.most for row in rows for time in row.times.values()]
         + [ms for row in rows for ms in row.published if ms]
     )
     left, right, thick = 150.0, 800.0, 11
@@ -128,20 +128,17 @@ def bars(rows: list[Row]) -> Iterator[Any]:
     y = 74.0
     for row in rows:
         yield Text((left - 10, y + 22), row.name, "ink", anchor="end")
-        figures = [
-            *((row.times[a].sum if a in row.times else None) for a in ARCHITECTURES),
-            *row.published,
-        ]
+        ours = [row.times.get(architecture) for architecture in ARCHITECTURES]
+        figures = [*((time and time.sum) for time in ours), *row.published]
         for index, (ms, colour) in enumerate(zip(figures, LEGEND_COLOURS)):
             if ms is None:
                 continue
             yield Stroke([(left, y + 6), (place(ms), y + 6)], colour, thick)
-            end = place(ms)
-            if index < len(ARCHITECTURES):
-                low, high = (place(ms * (1 + s * estimate.UNCERTAINTY)) for s in (-1, 1))
-                yield Stroke([(low, y + 6), (high, y + 6)], "ink", 1.5)
-                end = high
-            yield Text((end + 6, y + 10), f"{ms:.0f}", "muted", size=11)
+            end, text = place(ms), f"{ms:.0f}"
+            if time := (ours + [None] * 2)[index]:
+                end, text = place(time.most), f"{ms:.0f} to {time.most:.0f}"
+                yield Stroke([(place(ms), y + 6), (end, y + 6)], colour, 2)
+            yield Text((end + 6, y + 10), text, "muted", size=11)
             y += thick + 2
         y += 14
 
