@@ -75,7 +75,7 @@ class Rows:
 def depthwise64(a: Assembly, kernel: int, stride: int, cols: int) -> None:
     """A whole DepthwiseTile of one row, that many pixels and that window."""
     a.function(f"linnet_a64_depthwise_{kernel}_{stride}_{cols}")
-    vector, rows, plain, whole = (a.label() for _ in range(4))
+    vector, rows, summed, plain, whole = (a.label() for _ in range(5))
     sums = [f"v{16 + pixel}" for pixel in range(cols)]
     a.plain(f"ldr x1, [x0, #{X}]", f"ldp x7, x8, [x0, #{X_ROW}]", f"ldr x2, [x0, #{W}]")
     a.plain(f"ldp x21, x9, [x0, #{W_VEC}]", f"ldp x6, x3, [x0, #{VECS}]")
@@ -99,9 +99,11 @@ def depthwise64(a: Assembly, kernel: int, stride: int, cols: int) -> None:
     a.leave()
     a.at(vector)
     a.scheduled([*begin, f"ldr x12, [x0, #{ROWS}]"])
+    a.plain(f"cbz x12, {summed}")  # nothing of the window inside the image
     a.at(rows)
     lines = Rows(kernel, stride, cols).next_row(ahead=3)
     a.scheduled([*lines, "subs x12, x12, #1", f"b.gt {rows}"])
+    a.at(summed)
     a.plain(f"cbz x5, {plain}", "mov x10, x5", "add x5, x5, #16")
     for v in sums:
         a.plain("ld1 {v0.4s}, [x10], x13", f"fadd {v}.4s, {v}.4s, v0.4s")
