@@ -423,11 +423,12 @@ def nanodet(n: Network) -> None:
     levels = [n.conv(x, 96, 1, relu=False) for x in levels]
     for to, of in ((1, 2), (0, 1), (1, 0), (2, 1)):
         levels[to] = n.add(levels[to], sized(levels[of], levels[to]), relu=False)
-    for index, x in enumerate(levels):
-        for _ in range(2):
-            x = n.conv(n.depthwise(x, 3, relu=True), 96, 1)
-        levels[index] = n.node("Flatten", n.conv(x, 112, 1, relu=False), axis=1)
-    n.concat(*levels)
+    heads = []
+    for x in levels:
+        y = n.conv(n.depthwise(x, 3, relu=True), 96, 1)
+        y = n.conv(n.depthwise(y, 3, relu=True), 96, 1)
+        heads.append(n.node("Flatten", n.conv(y, 112, 1, relu=False), axis=1))
+    n.concat(*heads)
 
 
 def densenet121(n: Network) -> None:
