@@ -143,13 +143,21 @@ def test_every_target_is_planned_here_and_the_same_way_each_time(target: str) ->
         assert build.families(network)
 
 
-def test_a_target_with_vnni_has_its_kernels() -> None:
-    names = "x86-64-avx512", "x86-64-avx512vnni"
+@pytest.mark.parametrize(
+    ("names", "flag"),
+    [
+        (("x86-64-avx512", "x86-64-avx512vnni"), "-DLINNET_FEATURES=true, true"),
+        (("aarch64-a72", "aarch64-a76"), "-march=armv8.2-a+dotprod"),
+    ],
+)
+def test_a_target_with_dot_products_has_their_kernels(names: tuple[str, str], flag: str) -> None:
     plain, dot = (planned(name, DATA / "digits_int8.onnx") for name in names)
     assert "dot" not in build.families(plain)
-    assert "dot" in build.families(dot)
-    assert any("-DLINNET_FEATURES=true, true" in unit.flags for unit in build.units(dot))
-    assert {"avx512vbmi", "avx512_vnni"} == set(build.needs(dot)) - set(build.needs(plain))
+    assert build.families(dot)[0] == "dot"
+    assert next(unit.file for unit in build.units(dot) if flag in unit.flags) == "kernels_dot.cpp"
+    assert not any(flag in unit.flags for unit in build.units(plain))
+    if flag.startswith("-DLINNET"):
+        assert {"avx512vbmi", "avx512_vnni"} == set(build.needs(dot)) - set(build.needs(plain))
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="what a CPU has is read on x86 alone")

@@ -46,6 +46,7 @@ struct IntegerConv {
   bool flat;
   bool planar;                   // the input lies in planes
   bool copy;                     // what tiles read is copied first
+  int64_t together;              // columns of taps that are one run of numbers, without gaps
   bool bytes;                    // tiles read bytes, for weights of int8
   int64_t x_pixel, x_row, step;  // bytes, where tiles read
   int64_t pixel, x_image;        // bytes from one pixel, one image to the next where they lie
@@ -99,7 +100,11 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels, bool any_byte
   // Groups of numbers reach behind the last channel: at the end of the image behind that.
   const bool reaches = groups > 1 || round_up(channels, tiles.group) > pixel;
   copy = !bytes || window.padded() || planar || (reaches && channels % tiles.group != 0);
-  x_pixel = element() * (copy ? round_up(x.dims.c, tiles.group) : pixel);
+  // Few channels fill no group: side by side those of a row of taps fill more.
+  const int64_t cols = window.kernel[1], gapless = ceil_div(cols * channels, tiles.group);
+  const bool fewer = gapless < cols * ceil_div(channels, tiles.group);
+  together = copy && fewer && groups == 1 && window.dilation[1] == 1 ? cols : 1;
+  x_pixel = element() * (together > 1 ? channels : copy ? round_up(x.dims.c, tiles.group) : pixel);
   x_image = x.image(width);
   const Dims out = y.dims;
   images = n, rows = out.h, row = last_row = out.w;
@@ -115,11 +120,12 @@ IntegerConv::IntegerConv(const Problem& p, const Kernels& kernels, bool any_byte
     step = window.stride[1] * x_pixel;
     x_row = (x.dims.w + window.pad[1] + window.pad[3]) * x_pixel;
   }
-  outer = window.kernel[0], middle = window.kernel[1];
+  outer = window.kernel[0], middle = cols / together;
   if (!flat) x_outer = x_row * window.dilation[0];
   x_middle = x_pixel * window.dilation[1];
-  inner = ceil_div(channels, tiles.group);
-  if (groups == 1 && window.dilation[1] == 1 && inner * tiles.group * element() == x_pixel)
+  inner = ceil_div(together * channels, tiles.group);
+  if (together == 1 && groups == 1 && window.dilation[1] == 1 &&
+      inner * tiles.group * element() == x_pixel)
     inner *= middle, middle = 1;
   choose_panels(tiles, width);
   choose_bands(kernels);
@@ -276,7 +282,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
   tile.x_col = a.step;
   tile.x_outer = a.x_outer, tile.x_middle = a.x_middle;
   tile.outer = a.outer, tile.middle = a.middle, tile.inner = a.inner;
-  tile.flip = tiles.pairs ? ~flip_of(a.x.dtype) & kFlip : flip_of(a.x.dtype);
+  tile.flip = tiles.is_signed ? ~flip_of(a.x.dtype) & kFlip : flip_of(a.x.dtype);
   tile.y_col = y_pixel;
   const int64_t all = a.panels * a.groups;
   for (int64_t panel = all * part / a.splits; panel < all * (part + 1) / a.splits; ++panel) {
@@ -357,19 +363,20 @@ void pack(const Problem& p, const IntegerConv& a, const IntegerTiles& tiles, int
   const Window w = window_of(p);
   const int64_t rows = w.kernel[0], cols = w.kernel[1], taps = a.channels * rows * cols;
   // A run is all of a tap's channels, or those of a row of taps.
-  const int64_t per_tap = ceil_div(a.channels, group);
+  const int64_t run = a.together * a.channels;
   for (int64_t g = 0; g < a.groups; ++g) {
     for (int64_t panel = 0; panel < a.panels; ++panel) {
       const int vecs = a.vecs_of(panel);
-      for (int64_t tap = 0; tap < rows * cols; ++tap) {
-        for (int64_t i = 0; i < per_tap; ++i) {
+      for (int64_t first = 0; first < rows * cols; first += a.together) {
+        for (int64_t i = 0; i < ceil_div(run, group); ++i) {
           for (int v = 0; v < vecs; ++v) {
             for (int64_t at = 0; at < group * width; ++at, ++out) {
               const Place place(tiles, width, at);
-              const int64_t c = i * group + place.number;
+              const int64_t number = i * group + place.number;
               const int64_t k = (panel * a.vecs + v) * width + place.lane;
-              const bool there = k < each && c < a.channels;
-              const int64_t row = g * each + k;
+              const bool there = k < each && number < run;
+              const int64_t row = g * each + k, tap = first + number / a.channels;
+              const int64_t c = number % a.channels;
               *out = there ? static_cast<T>(from.integer(row, row * taps + c * rows * cols + tap))
                            : T{0};
             }
@@ -404,7 +411,7 @@ class IntegerDirect final : public Algorithm {
       a = IntegerConv(p, kernels, false);
       packed = pack_for(p, a, *weight, context);
     }
-    const int32_t zero = unsigned_zero(p.x) - (kernels.bytes.pairs ? 128 : 0);
+    const int32_t zero = unsigned_zero(p.x) - (kernels.bytes.is_signed ? 128 : 0);
     const IntegerTables tables =
         integer_tables(p, *weight, bias, a.groups, kernels.width, a.bytes ? zero : 0);
     return make_plan(
@@ -420,7 +427,8 @@ class IntegerDirect final : public Algorithm {
     const std::string packing = std::string("integer ") + (a.bytes ? "bytes" : "wide") + " g" +
                                 std::to_string(a.groups) + " v" + std::to_string(kernels.width) +
                                 "x" + std::to_string(a.vecs) + " " + std::to_string(a.channels) +
-                                "x" + std::to_string(window_of(p).kernel[0]);
+                                "x" + std::to_string(window_of(p).kernel[0]) +
+                                (a.together > 1 ? " together" : "");
     return context.weights.get_bytes(
         &weight, packing, packed_bytes(p, a, kernels), [&](const Weight& loaded, void* out) {
           if (a.bytes) {

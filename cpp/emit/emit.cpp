@@ -108,6 +108,9 @@ Emission::Emission(std::shared_ptr<const Graph> graph, const Target& target, Pla
     outline_ = outline_of(target.outline);
     if (target.outline == "avx512") features_ = "true, true";  // VNNI and VBMI
   }
+  const std::string dot = "_dot";
+  if (known.isa.size() > dot.size() && known.isa.substr(known.isa.size() - dot.size()) == dot)
+    features_ = "true";
   options.foreign = true;
   planning_ = std::make_unique<Planning>(known, outline_, std::move(options));
 }

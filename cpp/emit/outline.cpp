@@ -65,6 +65,7 @@ void each(const Visit& visit, const std::string& name, IntegerTiles& tiles) {
   each<kSlot>(visit, name + ".tile", tiles.tile);
   visit.number(name + ".group", tiles.group);
   visit.number(name + ".by_lane", tiles.by_lane);
+  visit.number(name + ".is_signed", tiles.is_signed);
   visit.number(name + ".pairs", tiles.pairs);
 }
 template <size_t kSlot, typename Visit>

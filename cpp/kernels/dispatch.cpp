@@ -40,6 +40,9 @@ namespace {
 
 // Each returns what this CPU, or its operating system, lacks for the ISA: nullptr if nothing.
 [[maybe_unused]] const char* missing_scalar() { return nullptr; }
+#if defined(__arm__) || defined(__aarch64__)
+constexpr const char* kNoDot = "dot products of bytes (asimddp)";
+#endif
 
 #if defined(__x86_64__)
 
@@ -71,6 +74,11 @@ const char* missing_neon() {
   return getauxval(AT_HWCAP) & kAsimd ? nullptr : "Advanced SIMD";
 }
 
+const char* missing_dot(const char*) {
+  constexpr unsigned long kAsimddp = 1ul << 20;  // HWCAP_ASIMDDP
+  return getauxval(AT_HWCAP) & kAsimddp ? nullptr : kNoDot;
+}
+
 #elif defined(__arm__)
 
 const char* missing_neon_vfpv4() {
@@ -79,6 +87,14 @@ const char* missing_neon_vfpv4() {
   if (!(caps & kNeon)) return "NEON";
   if (!(caps & kVfpv4)) return "VFPv4";
   return nullptr;
+}
+
+// Linux before 6.2 does not tell 32-bit programs: there, who names the ISA is believed.
+const char* missing_dot(const char* isa) {
+  constexpr unsigned long kAsimddp = 1ul << 24;  // HWCAP_ASIMDDP
+  const char* named = std::getenv("LINNET_ISA");
+  if (named && !std::strcmp(named, isa)) return nullptr;
+  return getauxval(AT_HWCAP) & kAsimddp ? nullptr : kNoDot;
 }
 
 #endif
@@ -95,51 +111,36 @@ constexpr int kMostTables = 0 LINNET_ISAS;
 // Every compiled-in ISA, best first. Only those with nothing missing have their table filled:
 // filling runs ISA code. An ISA with kernels in assembly, or for instructions that not all its CPUs
 // have, is there a second time without them, as <isa>_intrinsics, to test them against. Where the
-// assembly does not suit this core, it is <isa>_ordered that has it.
+// assembly does not suit this core, it is <isa>_ordered that has it. On ARM an ISA with dot
+// products of bytes is one more, <isa>_dot; on x86-64 they are part of the ISA where the CPU has
+// them.
 struct Registry {
   std::array<Isa, kMostTables> isas{};
   int count = 0;
   std::array<const char*, kMostTables + 1> available{};
 
   Registry() {
-#if defined(__aarch64__)
-    [[maybe_unused]] const bool suits = own_core().core.in_order;
-#else
-    [[maybe_unused]] constexpr bool suits = true;  // 32-bit compilers lack registers on any core
-#endif
-#define X(name)                                           \
-  {                                                       \
-    Isa& entry = isas[count++];                           \
-    entry.table.isa = #name;                              \
-    entry.missing = missing_##name();                     \
-    if (!entry.missing) {                                 \
-      linnet_direct_##name(&entry.table);                 \
-      linnet_depthwise_##name(&entry.table);              \
-      linnet_pool_##name(&entry.table);                   \
-      linnet_map_##name(&entry.table);                    \
-      linnet_normalize_##name(&entry.table);              \
-      linnet_resize_##name(&entry.table);                 \
-      linnet_reduce_##name(&entry.table);                 \
-      linnet_cast_##name(&entry.table);                   \
-      linnet_winograd_##name(&entry.table);               \
-      linnet_fourier_##name(&entry.table);                \
-      linnet_integer_##name(&entry.table);                \
-      linnet_peak_##name(&entry.table);                   \
-      const Kernels compiled = entry.table;               \
-      const bool dot = linnet_dot_##name(&entry.table);   \
-      Kernels ordered = entry.table;                      \
-      const bool any = linnet_scheduled_##name(&ordered); \
-      if (any && !suits) {                                \
-        isas[count].table = ordered;                      \
-        isas[count++].table.isa = #name "_ordered";       \
-      } else {                                            \
-        entry.table = ordered;                            \
-      }                                                   \
-      if (dot || (any && suits)) {                        \
-        isas[count].table = compiled;                     \
-        isas[count++].table.isa = #name "_intrinsics";    \
-      }                                                   \
-    }                                                     \
+#define X(name)                                                            \
+  {                                                                        \
+    Isa& entry = isas[count++];                                            \
+    entry.table.isa = #name;                                               \
+    entry.missing = missing_##name();                                      \
+    if (!entry.missing) {                                                  \
+      linnet_direct_##name(&entry.table);                                  \
+      linnet_depthwise_##name(&entry.table);                               \
+      linnet_pool_##name(&entry.table);                                    \
+      linnet_map_##name(&entry.table);                                     \
+      linnet_normalize_##name(&entry.table);                               \
+      linnet_resize_##name(&entry.table);                                  \
+      linnet_reduce_##name(&entry.table);                                  \
+      linnet_cast_##name(&entry.table);                                    \
+      linnet_winograd_##name(&entry.table);                                \
+      linnet_fourier_##name(&entry.table);                                 \
+      linnet_integer_##name(&entry.table);                                 \
+      linnet_peak_##name(&entry.table);                                    \
+      add_variants(linnet_scheduled_##name, linnet_dot_##name,             \
+                   {#name "_dot", #name "_intrinsics", #name "_ordered"}); \
+    }                                                                      \
   }
     LINNET_ISAS
 #undef X
@@ -147,6 +148,38 @@ struct Registry {
     for (int i = 0; i < count; ++i) {
       if (!isas[i].missing) available[usable++] = isas[i].table.isa;
     }
+  }
+
+ private:
+  // What there is of the last ISA besides what the compiler made of its kernels.
+  struct Names {
+    const char *dot, *intrinsics, *ordered;
+  };
+  void add_variants(bool (*scheduled)(Kernels*), bool (*dot)(Kernels*), const Names& names) {
+    Isa* last = &isas[count - 1];
+    const Kernels compiled = last->table;
+    Kernels ordered = compiled;
+    const bool any = scheduled(&ordered);
+#if defined(__arm__) || defined(__aarch64__)
+#if defined(__aarch64__)
+    const bool suits = own_core().core.in_order;
+#else
+    constexpr bool suits = true;  // 32-bit compilers lack registers on any core
+#endif
+    if (!any) return;
+    last->table = suits ? ordered : compiled;
+    last->missing = missing_dot(names.dot);
+    if (!last->missing) dot(&last->table);
+    last->table.isa = names.dot;
+    isas[count++].table = suits ? ordered : compiled;
+    isas[count].table = suits ? compiled : ordered;
+    isas[count++].table.isa = suits ? names.intrinsics : names.ordered;
+#else
+    static_cast<void>(any);
+    if (!dot(&last->table)) return;
+    isas[count].table = compiled;
+    isas[count++].table.isa = names.intrinsics;
+#endif
   }
 };
 

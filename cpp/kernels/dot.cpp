@@ -1,5 +1,6 @@
 // Tiles of products of bytes, for CPUs that multiply four pairs of them and add the products to an
-// int32 in one instruction: VNNI.
+// int32 in one instruction: VNNI, and the dot products of Armv8.2. Of ARM this file is compiled for
+// those; dispatch.cpp asks the CPU.
 #include "integer.h"
 
 #if defined(LINNET_ISA_avx512)
@@ -211,6 +212,97 @@ constexpr bool fill(Kernels* table, Features has) {
   table->bytes.vecs = 4;
   fill_integer_tiles<DotBytes, kMost, 4>(&table->bytes);
   table->depthwise_bytes = {depthwise_bytes, DepthwiseBytes::kGroup};
+  return true;
+}
+
+}  // namespace
+}  // namespace linnet
+
+#elif defined(__ARM_FEATURE_DOTPROD) && !defined(LINNET_ISA_scalar)
+
+namespace linnet {
+namespace {
+
+// Four or, by kGroups, eight bytes of x meet as many weights of each channel; signed ones, to which
+// those of x that are not have to be turned.
+template <int kGroups, bool kTurn>
+struct DotGroups {
+  static constexpr int kStep = 4 * kGroups, kWeights = 16 * kGroups;
+
+  template <int kVecs, int kCols>
+  static LINNET_INLINE void step(Ints (&acc)[kCols][kVecs], const IntegerColumns<kCols>& x,
+                                 const char* w, uint32_t) {
+    int8x8_t value[kCols];
+    LINNET_UNROLL
+    for (int p = 0; p < kCols; ++p) value[p] = load(x.at(p));
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      const int8x16_t weight = weights(w, v);
+      LINNET_UNROLL
+      for (int p = 0; p < kCols; ++p) acc[p][v] = vdotq_lane_s32(acc[p][v], weight, value[p], 0);
+    }
+    if constexpr (kGroups > 1) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) {
+        const int8x16_t weight = weights(w, kVecs + v);
+        LINNET_UNROLL
+        for (int p = 0; p < kCols; ++p) acc[p][v] = vdotq_lane_s32(acc[p][v], weight, value[p], 1);
+      }
+    }
+  }
+
+ private:
+  static LINNET_INLINE int8x8_t load(const char* x) {
+    int8x8_t bytes;
+    if constexpr (kGroups > 1) {
+      bytes = vld1_s8(reinterpret_cast<const int8_t*>(x));
+    } else {
+      int32_t four;
+      __builtin_memcpy(&four, x, sizeof four);
+      bytes = vreinterpret_s8_s32(vdup_n_s32(four));
+    }
+    return kTurn ? veor_s8(bytes, vdup_n_s8(-128)) : bytes;
+  }
+  static LINNET_INLINE int8x16_t weights(const char* w, int at) {
+    return vld1q_s8(reinterpret_cast<const int8_t*>(w) + 16 * at);
+  }
+};
+struct DotBytes {
+  static constexpr int kGroup = 4;
+  static constexpr bool kByLane = true;
+};
+
+// Two groups at a time, and one that is left.
+template <>
+struct Run<DotBytes> {
+  template <int kVecs, int kCols>
+  static LINNET_INLINE void add(Ints (&acc)[kCols][kVecs], IntegerColumns<kCols>& x, const char*& w,
+                                ptrdiff_t count, uint32_t flip) {
+    flip ? all<true>(acc, x, w, count) : all<false>(acc, x, w, count);
+  }
+
+ private:
+  template <bool kTurn, int kVecs, int kCols>
+  static LINNET_INLINE void all(Ints (&acc)[kCols][kVecs], IntegerColumns<kCols>& x, const char*& w,
+                                ptrdiff_t count) {
+    add_groups<DotGroups<2, kTurn> >(acc, x, w, count / 2, 0);
+    add_groups<DotGroups<1, kTurn> >(acc, x, w, count % 2, 0);
+  }
+};
+
+#if defined(LINNET_ISA_neon)
+constexpr int kMost[] = {0, 8, 8, 6, 5};
+#else
+constexpr int kMost[] = {0, 8, 4, 3};
+#endif
+
+struct Features {};
+constexpr Features features() { return {}; }
+constexpr bool fill(Kernels* table, Features) {
+  table->bytes = {};
+  table->bytes.vecs = sizeof kMost / sizeof *kMost - 1;
+  table->bytes.is_signed = true;
+  fill_integer_tiles<DotBytes, kMost, sizeof kMost / sizeof *kMost - 1>(&table->bytes);
   return true;
 }
 

@@ -73,13 +73,14 @@ struct DotPairs {
   }
 };
 #if defined(LINNET_ISA_neon)
-constexpr int kMost[] = {0, 8, 8, 6, 4}, kMostPairs[] = {0, 8, 6};
+constexpr int kMost[] = {0, 8, 8, 6, 4}, kMostPairs[] = {0, 8, 6, 5, 4};
 #else
 constexpr int kMost[] = {0, 4, 4}, kMostPairs[] = {0, 4, 4};
 #endif
 constexpr void fill_bytes(IntegerTiles* tiles) {
-  tiles->vecs = 2, tiles->pairs = true;
-  fill_integer_tiles<DotPairs, kMostPairs, 2>(tiles);
+  constexpr int kVecs = sizeof kMostPairs / sizeof *kMostPairs - 1;
+  tiles->vecs = kVecs, tiles->is_signed = true, tiles->pairs = true;
+  fill_integer_tiles<DotPairs, kMostPairs, kVecs>(tiles);
 }
 
 #else

@@ -156,6 +156,25 @@ LINNET_INLINE void store_all_bytes(char* to, const Ints (&v)[kVecs]) {
 #endif
 }
 
+// kVecs vectors of bytes that lie side by side.
+template <int kVecs>
+LINNET_INLINE void load_all_bytes(const char* from, uint32_t flip, Vec (&v)[kVecs]) {
+#if defined(LINNET_ISA_neon) || defined(LINNET_ISA_neon_vfpv4)
+  const uint8x8_t turned = vreinterpret_u8_u32(vdup_n_u32(flip));
+  LINNET_UNROLL
+  for (int i = 0; i + 1 < kVecs; i += 2) {
+    const uint8x8_t bytes = vld1_u8(reinterpret_cast<const uint8_t*>(from + i * kWidth));
+    const uint16x8_t wide = vmovl_u8(veor_u8(bytes, turned));
+    v[i] = vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
+    v[i + 1] = vcvtq_f32_u32(vmovl_u16(vget_high_u16(wide)));
+  }
+  if constexpr (kVecs % 2) v[kVecs - 1] = load_bytes(from + (kVecs - 1) * kWidth, flip);
+#else
+  LINNET_UNROLL
+  for (int i = 0; i < kVecs; ++i) v[i] = load_bytes(from + i * kWidth, flip);
+#endif
+}
+
 LINNET_INLINE Vec within(Vec v, float low, float high) {
   return min(max(v, splat(low)), splat(high));
 }
@@ -206,23 +225,33 @@ LINNET_INLINE void requantize(const Ints (&acc)[kCols][kVecs], const Rounding& g
   const ptrdiff_t bytes = end.real ? sizeof(float) : 1;
   LINNET_UNROLL
   for (int p = 0; p < kCols; ++p, to += y_col * bytes) {
+    Vec f[kVecs];
     LINNET_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      Vec f = mul(to_floats(acc[p][v]), scale[v]);
-      if (end.between)
-        f = mul(rounded(within(f, end.between_low, end.between_high)), splat(end.factor));
-      if (z) {
-        const Vec other = sub(load_bytes(from + v * kWidth, end.flip), splat(end.z_zero));
-        f = add(f, mul(other, splat(end.z_factor)));
-      }
-      f = min(max(f, low), high);
-      if (end.real) {
-        store(reinterpret_cast<float*>(to) + v * kWidth, f);
-      } else {
-        store_bytes(to + v * kWidth, shifted(f, zero));
-      }
+    for (int v = 0; v < kVecs; ++v) f[v] = mul(to_floats(acc[p][v]), scale[v]);
+    if (end.between) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v)
+        f[v] = mul(rounded(within(f[v], end.between_low, end.between_high)), splat(end.factor));
     }
-    if (z) from += y_col;
+    if (z) {
+      Vec other[kVecs];
+      load_all_bytes<kVecs>(from, end.flip, other);
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v)
+        f[v] = add(f[v], mul(sub(other[v], splat(end.z_zero)), splat(end.z_factor)));
+      from += y_col;
+    }
+    LINNET_UNROLL
+    for (int v = 0; v < kVecs; ++v) f[v] = min(max(f[v], low), high);
+    if (end.real) {
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) store(reinterpret_cast<float*>(to) + v * kWidth, f[v]);
+    } else {
+      Ints q[kVecs];
+      LINNET_UNROLL
+      for (int v = 0; v < kVecs; ++v) q[v] = shifted(f[v], zero);
+      store_all_bytes<kVecs>(to, q);
+    }
   }
 }
 
@@ -262,6 +291,27 @@ LINNET_INLINE void to_next(IntegerTile& t, ptrdiff_t pixels) {
 // Dot has kStep, the bytes of a group of x; kWeights, those of a vector's weights for it; and
 // step(acc, columns, weights, flip), which adds the products of one group to every accumulator.
 template <typename Dot, int kVecs, int kCols>
+LINNET_INLINE void add_groups(Ints (&acc)[kCols][kVecs], IntegerColumns<kCols>& x, const char*& w,
+                              ptrdiff_t count, uint32_t flip) {
+  for (ptrdiff_t i = 0; i < count; ++i) {
+    x.pin();
+    Dot::template step<kVecs, kCols>(acc, x, w, flip);
+    x.advance(Dot::kStep);
+    w += kVecs * Dot::kWeights;
+  }
+}
+
+// All groups of a run; a Dot that takes several at once has its own.
+template <typename Dot>
+struct Run {
+  template <int kVecs, int kCols>
+  static LINNET_INLINE void add(Ints (&acc)[kCols][kVecs], IntegerColumns<kCols>& x, const char*& w,
+                                ptrdiff_t count, uint32_t flip) {
+    add_groups<Dot>(acc, x, w, count, flip);
+  }
+};
+
+template <typename Dot, int kVecs, int kCols>
 LINNET_INLINE void one_integer_tile(const IntegerTile& t) {
   Ints acc[kCols][kVecs];
   LINNET_UNROLL
@@ -275,12 +325,7 @@ LINNET_INLINE void one_integer_tile(const IntegerTile& t) {
     const char* middle = outer;
     for (ptrdiff_t m = 0; m < t.middle; ++m, middle += t.x_middle) {
       IntegerColumns<kCols> columns(middle, t.x_col);
-      for (ptrdiff_t i = 0; i < t.inner; ++i) {
-        columns.pin();
-        Dot::template step<kVecs, kCols>(acc, columns, w, t.flip);
-        columns.advance(Dot::kStep);
-        w += kVecs * Dot::kWeights;
-      }
+      Run<Dot>::template add<kVecs, kCols>(acc, columns, w, t.inner, t.flip);
     }
   }
   requantize<kVecs, kCols>(acc, t.end, t.scale, t.z, t.y, t.y_col);

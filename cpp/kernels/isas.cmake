@@ -30,11 +30,13 @@ elseif(LINNET_TARGET_A64)
     # Scheduling before register allocation makes gcc spill; the one after it remains.
     list(APPEND LINNET_FLAGS_neon -fno-schedule-insns)
   endif()
+  set(LINNET_DOT_FLAGS_neon -march=armv8.2-a+dotprod -mtune=cortex-a55)
 elseif(LINNET_TARGET_A32)
   set(LINNET_ISAS neon_vfpv4 scalar)
   # -march too: -mfpu alone would leave a compiler that targets ARMv6 by default there.
   set(LINNET_FLAGS_neon_vfpv4
     -march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard -marm -mtune=cortex-a53)
+  set(LINNET_DOT_FLAGS_neon_vfpv4 -march=armv8.2-a+dotprod -mfpu=auto -mtune=cortex-a55)
 endif()
 
 if(LINNET_SANITIZE)
@@ -50,6 +52,9 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES
 # Results of integers are the same to the last bit everywhere: products and sums are rounded one after the other.
 set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/integer.cpp ${CMAKE_CURRENT_LIST_DIR}/dot.cpp
   ${CMAKE_CURRENT_LIST_DIR}/scheduled.cpp PROPERTIES COMPILE_OPTIONS -ffp-contract=off)
+# Dot products are not of the instruction set: their file has flags of its own.
+set_property(SOURCE ${CMAKE_CURRENT_LIST_DIR}/dot.cpp APPEND PROPERTY
+  COMPILE_OPTIONS $<TARGET_PROPERTY:LINNET_DOT_FLAGS>)
 
 # linnet_add_isa_objects(OBJECTS_VAR NAME FILE...): compiles the files once per ISA, as object libraries
 # NAME_<isa>, and sets OBJECTS_VAR to all their objects. Each exports one symbol (LINNET_EXPORT in vector.h).
@@ -70,7 +75,8 @@ function(linnet_add_isa_objects objects_var name)
     target_compile_options(${target} PRIVATE
       $<$<NOT:$<CONFIG:Debug>>:${optimize}> ${LINNET_FLAGS_${isa}} -fno-exceptions -fno-rtti -fno-math-errno -fno-lto)
     set_target_properties(${target} PROPERTIES
-      POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)
+      POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF
+      LINNET_DOT_FLAGS "${LINNET_DOT_FLAGS_${isa}}")
     list(APPEND objects $<TARGET_OBJECTS:${target}>)
   endforeach()
   set(${objects_var} ${objects} PARENT_SCOPE)

@@ -345,10 +345,11 @@ struct IntegerTiles {
   int cols[kMaxTileVecs + 1];
   IntegerKernel tile[kMaxTileVecs + 1][kMaxTileCols + 1];
   int group;
-  bool by_lane;  // weights of a vector are [width][group]; else [group][width]
-  // Bytes are taken as int8, else as unsigned. Two products are summed in int16, which holds all
-  // but 2 * 128 * 128. Weights of a vector are [width][width][2], the group as pairs: turn r has
-  // that of each lane which is r further on, round and round; turns 0 and 1, 2 and 3 are summed.
+  bool by_lane;    // weights of a vector are [width][group]; else [group][width]
+  bool is_signed;  // bytes are taken as int8, else as unsigned
+  // Two products are summed in int16, which holds all but 2 * 128 * 128. Weights of a vector are
+  // [width][width][2], the group as pairs: turn r has that of each lane which is r further on,
+  // round and round; turns 0 and 1, 2 and 3 are summed.
   bool pairs;
 };
 
@@ -400,7 +401,7 @@ struct IntegerPool {
 };
 
 struct Kernels {
-  const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"
+  const char* isa;  // "scalar", "avx2", "avx512", "neon_vfpv4" or "neon"; see dispatch.cpp
   int width;        // floats per vector; channels-last rows are padded to a multiple of it
 
   // direct[vecs][cols], for vecs in 1..direct_vecs and cols in 1..direct_cols[vecs].

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from a53 import integers, integers64
 from a53.a64 import direct64, product64
 from a53.a64_depthwise import depthwise64
 from a53.a64_winograd import winograd_input64, winograd_output64, winograd_row64
 from a53.floats import direct, gemv, product
-from a53.integers import depthwise, integer_tiles
 from a53.scheduler import Assembly, Assembly64
 from a53.winograd import winograd_input, winograd_output, winograd_row
 
@@ -50,9 +50,9 @@ def a32() -> str:
         direct(a, cols)
     product(a)
     for cols in range(1, 5):
-        integer_tiles(a, cols)
-    depthwise(a, 1)
-    depthwise(a, 2)
+        integers.integer_tiles(a, cols)
+    integers.depthwise(a, 1)
+    integers.depthwise(a, 2)
     gemv(a, halves=False)
     gemv(a, halves=True)
     winograd_input(a)
@@ -71,6 +71,10 @@ def a64() -> str:
                 depthwise64(a, kernel, stride, cols)
     winograd_input64(a)
     winograd(a, winograd_row64, winograd_output64)
+    for cols in range(1, 5):
+        integers64.integer_tiles(a, cols)
+    integers64.depthwise(a, 1)
+    integers64.depthwise(a, 2)
     return BEGIN + "\n".join(a.lines) + END
 
 

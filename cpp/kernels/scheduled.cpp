@@ -12,6 +12,83 @@
 
 #ifdef LINNET_ASM
 
+namespace linnet {
+namespace {
+
+// What becomes of sums, as the assembly computes it, in vectors: rounded, taken down to 16 bits and
+// the zero point added, all without overflow, numbers of any size end within the limits.
+struct PlainSteps {
+#if defined(LINNET_ISA_neon)
+  int16x8_t zero;
+#else
+  // With the rounder added, the bits of a number are those of the rounder plus the rounded number.
+  Vec rounder;
+  Ints off;
+#endif
+  int16x8_t low, high;
+
+  LINNET_INLINE explicit PlainSteps(const Rounding& end)
+      :
+#if defined(LINNET_ISA_neon)
+        zero(all(end.zero)),
+#else
+        rounder(splat(kRounder)),
+        off(splat_ints(0x4b400000 - end.zero)),
+#endif
+        low(all(static_cast<int32_t>(end.low) + end.zero)),
+        high(all(static_cast<int32_t>(end.high) + end.zero)) {
+  }
+
+ private:
+  static LINNET_INLINE int16x8_t all(int32_t x) { return vdupq_n_s16(static_cast<int16_t>(x)); }
+};
+using AssemblyTiles = void (*)(const IntegerTile&, const PlainSteps&, Ints* sums);
+using AssemblyRows = void (*)(const IntegerDepthwise&, const PlainSteps&);
+
+// Tiles of integers in assembly, which knows the plain way to bytes; what others take are sums,
+// stored as they are, of a single tile.
+template <int kVecs, int kCols, AssemblyTiles kTiles>
+void integers(const IntegerTile& given) {
+  const PlainSteps steps(given.end);
+  if (is_plain(given.end, given.z)) return kTiles(given, steps, nullptr);
+  IntegerTile t = given;
+  t.count = 1;
+  for (ptrdiff_t i = 0; i < given.count; ++i, to_next(t, kCols)) {
+    Ints acc[kCols][kVecs];
+    kTiles(t, steps, acc[0]);
+    requantize<kVecs, kCols>(acc, t.end, t.scale, t.z, t.y, t.y_col);
+  }
+}
+
+// By whole tiles of four pixels of eight channels, whose weights are of two rows side by side, and
+// of stride 1 or 2; what the assembly has no tiles of, the compiler has. The last pixels of a row
+// are computed with some before them.
+template <AssemblyRows kNear, AssemblyRows kTwo>
+void depthwise(const IntegerDepthwise& given) {
+  constexpr ptrdiff_t kPixels = 4, kChannels = 8;
+  const bool near = given.x_pixel == given.x_col, two = given.x_pixel == 2 * given.x_col;
+  const bool fits = given.rows == 3 && given.cols == 3 && (near || two);
+  if (!fits || given.pixels < kPixels || !is_plain(given.end, given.z))
+    return depthwise_wide(given);
+  const AssemblyRows tiles = near ? kNear : kTwo;
+  const PlainSteps steps(given.end);
+  IntegerDepthwise t = given;
+  for (; t.channels >= kChannels; t = behind(t, kChannels, 2)) {
+    IntegerDepthwise row = t;
+    row.pixels = t.pixels / kPixels * kPixels;
+    tiles(row, steps);
+    if (row.pixels == t.pixels) continue;
+    const ptrdiff_t last = t.pixels - kPixels;
+    row.x += last * t.x_pixel, row.y = static_cast<char*>(t.y) + last * t.y_pixel;
+    row.pixels = kPixels;
+    tiles(row, steps);
+  }
+  if (t.channels) depthwise_wide(t);
+}
+
+}  // namespace
+}  // namespace linnet
+
 extern "C" {
 // Defined by the assembly, local to this object.
 #define LINNET_LOCAL __attribute__((visibility("hidden"))) void
@@ -50,6 +127,18 @@ LINNET_OUTPUT(6, 3);
 LINNET_OUTPUT(6, residual);
 LINNET_OUTPUT(7, 1);
 LINNET_OUTPUT(7, residual);
+#define LINNET_INTEGER(cols)                                                                     \
+  LINNET_LOCAL LINNET_ASM(integer_##cols)(const linnet::IntegerTile&, const linnet::PlainSteps&, \
+                                          linnet::Ints* sums)
+LINNET_INTEGER(1);
+LINNET_INTEGER(2);
+LINNET_INTEGER(3);
+LINNET_INTEGER(4);
+#define LINNET_INTEGER_DEPTHWISE(stride)                                               \
+  LINNET_LOCAL LINNET_ASM(integer_depthwise_##stride)(const linnet::IntegerDepthwise&, \
+                                                      const linnet::PlainSteps&)
+LINNET_INTEGER_DEPTHWISE(1);
+LINNET_INTEGER_DEPTHWISE(2);
 }
 
 namespace linnet {
@@ -99,6 +188,30 @@ LINNET_AT(WinogradOutput, y_row, 16, 32);
 LINNET_AT(WinogradOutput, y_col, 20, 40);
 LINNET_AT(WinogradOutput, limits.low, 24, 48);
 LINNET_AT(WinogradOutput, limits.high, 28, 52);
+LINNET_AT(IntegerTile, x, 0, 0);
+LINNET_AT(IntegerTile, x_col, 4, 8);
+LINNET_AT(IntegerTile, x_outer, 8, 16);
+LINNET_AT(IntegerTile, x_middle, 12, 24);
+LINNET_AT(IntegerTile, outer, 16, 32);
+LINNET_AT(IntegerTile, middle, 20, 40);
+LINNET_AT(IntegerTile, inner, 24, 48);
+LINNET_AT(IntegerTile, count, 28, 56);
+LINNET_AT(IntegerTile, flip, 32, 64);
+LINNET_AT(IntegerTile, w, 36, 72);
+LINNET_AT(IntegerTile, bias, 40, 80);
+LINNET_AT(IntegerTile, scale, 44, 88);
+LINNET_AT(IntegerTile, y, 52, 104);
+LINNET_AT(IntegerTile, y_col, 56, 112);
+LINNET_AT(IntegerDepthwise, x, 0, 0);
+LINNET_AT(IntegerDepthwise, flip, 4, 8);
+LINNET_AT(IntegerDepthwise, x_row, 12, 24);
+LINNET_AT(IntegerDepthwise, x_col, 16, 32);
+LINNET_AT(IntegerDepthwise, w, 28, 56);
+LINNET_AT(IntegerDepthwise, bias, 36, 72);
+LINNET_AT(IntegerDepthwise, scale, 40, 80);
+LINNET_AT(IntegerDepthwise, y, 48, 96);
+LINNET_AT(IntegerDepthwise, pixels, 52, 104);
+LINNET_AT(IntegerDepthwise, y_pixel, 56, 112);
 
 using OutputKernel = void (*)(const WinogradOutput&);
 
@@ -112,12 +225,22 @@ void output(const WinogradOutput& o) {
   kPlain(o);
 }
 
-// What both instruction sets have: direct tiles of some vectors, and Winograd transforms.
-constexpr void fill_common(Kernels* table, int vecs) {
+// What both instruction sets have: direct tiles and those of bytes, of some vectors, and Winograd
+// transforms.
+template <int kVecs>
+constexpr void fill_common(Kernels* table) {
   const DirectKernel tiles[] = {LINNET_ASM(direct_1), LINNET_ASM(direct_2), LINNET_ASM(direct_3),
                                 LINNET_ASM(direct_4), LINNET_ASM(direct_5), LINNET_ASM(direct_6)};
-  for (int cols = 1; cols <= 6; ++cols) table->direct[vecs][cols] = tiles[cols - 1];
-  table->ordered_vecs = vecs;
+  for (int cols = 1; cols <= 6; ++cols) table->direct[kVecs][cols] = tiles[cols - 1];
+  table->ordered_vecs = kVecs;
+  IntegerKernel* bytes = table->bytes.tile[kVecs];
+  bytes[1] = integers<kVecs, 1, LINNET_ASM(integer_1)>;
+  bytes[2] = integers<kVecs, 2, LINNET_ASM(integer_2)>;
+  bytes[3] = integers<kVecs, 3, LINNET_ASM(integer_3)>;
+  bytes[4] = integers<kVecs, 4, LINNET_ASM(integer_4)>;
+  table->depthwise_wide = {
+      depthwise<LINNET_ASM(integer_depthwise_1), LINNET_ASM(integer_depthwise_2)>,
+      DepthwiseWide::kGroup};
   table->winograd_input = LINNET_ASM(winograd_input);
   table->winograd_row[2] = LINNET_ASM(winograd_row_2);
   table->winograd_row[3] = LINNET_ASM(winograd_row_3);
@@ -147,40 +270,7 @@ __asm__(
 #include "scheduled_a32.inc"
 );
 
-namespace linnet {
-namespace {
-
-// What becomes of sums, as the assembly computes it, in vectors: with the rounder added, the bits
-// of a number are those of the rounder plus the rounded number. Taken off, and down to 16 bits,
-// both without overflow, numbers of any size end within the limits.
-struct PlainSteps {
-  Vec rounder;
-  Ints off;
-  int16x8_t low, high;
-
-  LINNET_INLINE explicit PlainSteps(const Rounding& end)
-      : rounder(splat(kRounder)),
-        off(splat_ints(0x4b400000 - end.zero)),
-        low(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.low) + end.zero))),
-        high(vdupq_n_s16(static_cast<int16_t>(static_cast<int32_t>(end.high) + end.zero))) {}
-};
-using IntegerTilesOfPairs = void (*)(const IntegerTile&, const PlainSteps&, Ints* sums);
-
-}  // namespace
-}  // namespace linnet
-
 extern "C" {
-// Sums that are stored as they are, of a single tile, or none.
-#define LINNET_INTEGER(cols)                                                                    \
-  LINNET_LOCAL linnet_a32_integer_##cols(const linnet::IntegerTile&, const linnet::PlainSteps&, \
-                                         linnet::Ints* sums)
-LINNET_INTEGER(1);
-LINNET_INTEGER(2);
-LINNET_INTEGER(3);
-LINNET_INTEGER(4);
-// Whole tiles of four pixels of eight channels, whose weights are of two rows side by side.
-LINNET_LOCAL linnet_a32_depthwise_1(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
-LINNET_LOCAL linnet_a32_depthwise_2(const linnet::IntegerDepthwise&, const linnet::PlainSteps&);
 LINNET_LOCAL linnet_a32_gemv_2_f32(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_gemv_2_f16(const linnet::DirectTile&);
 LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
@@ -189,76 +279,8 @@ LINNET_LOCAL linnet_a32_product_2(const linnet::Product&);
 namespace linnet {
 namespace {
 
-LINNET_AT(IntegerTile, x, 0, 0);
-LINNET_AT(IntegerTile, x_col, 4, 0);
-LINNET_AT(IntegerTile, x_outer, 8, 0);
-LINNET_AT(IntegerTile, x_middle, 12, 0);
-LINNET_AT(IntegerTile, outer, 16, 0);
-LINNET_AT(IntegerTile, middle, 20, 0);
-LINNET_AT(IntegerTile, inner, 24, 0);
-LINNET_AT(IntegerTile, count, 28, 0);
-LINNET_AT(IntegerTile, flip, 32, 0);
-LINNET_AT(IntegerTile, w, 36, 0);
-LINNET_AT(IntegerTile, bias, 40, 0);
-LINNET_AT(IntegerTile, scale, 44, 0);
-LINNET_AT(IntegerTile, y, 52, 0);
-LINNET_AT(IntegerTile, y_col, 56, 0);
-
-// Tiles of integers in assembly, which knows the plain way to bytes; what others take are sums.
-template <int kCols, IntegerTilesOfPairs kTiles>
-void integers(const IntegerTile& given) {
-  if (is_plain(given.end, given.z)) return kTiles(given, PlainSteps(given.end), nullptr);
-  IntegerTile t = given;
-  t.count = 1;
-  for (ptrdiff_t i = 0; i < given.count; ++i, to_next(t, kCols)) {
-    Ints acc[kCols][2];
-    kTiles(t, PlainSteps(given.end), acc[0]);
-    requantize<2, kCols>(acc, t.end, t.scale, t.z, t.y, t.y_col);
-  }
-}
-
-LINNET_AT(IntegerDepthwise, x, 0, 0);
-LINNET_AT(IntegerDepthwise, flip, 4, 0);
-LINNET_AT(IntegerDepthwise, x_row, 12, 0);
-LINNET_AT(IntegerDepthwise, x_col, 16, 0);
-LINNET_AT(IntegerDepthwise, w, 28, 0);
-LINNET_AT(IntegerDepthwise, bias, 36, 0);
-LINNET_AT(IntegerDepthwise, scale, 40, 0);
-LINNET_AT(IntegerDepthwise, y, 48, 0);
-LINNET_AT(IntegerDepthwise, pixels, 52, 0);
-LINNET_AT(IntegerDepthwise, y_pixel, 56, 0);
-
-// What the assembly has no tiles of, the compiler has. The last pixels of a row are computed with
-// some before them.
-void depthwise(const IntegerDepthwise& given) {
-  constexpr ptrdiff_t kPixels = 4, kChannels = 8;
-  const bool near = given.x_pixel == given.x_col, two = given.x_pixel == 2 * given.x_col;
-  const bool fits = given.rows == 3 && given.cols == 3 && (near || two);
-  if (!fits || given.pixels < kPixels || !is_plain(given.end, given.z))
-    return depthwise_wide(given);
-  const auto tiles = near ? linnet_a32_depthwise_1 : linnet_a32_depthwise_2;
-  const PlainSteps steps(given.end);
-  IntegerDepthwise t = given;
-  for (; t.channels >= kChannels; t = behind(t, kChannels, 2)) {
-    IntegerDepthwise row = t;
-    row.pixels = t.pixels / kPixels * kPixels;
-    tiles(row, steps);
-    if (row.pixels == t.pixels) continue;
-    const ptrdiff_t last = t.pixels - kPixels;
-    row.x += last * t.x_pixel, row.y = static_cast<char*>(t.y) + last * t.y_pixel;
-    row.pixels = kPixels;
-    tiles(row, steps);
-  }
-  if (t.channels) depthwise_wide(t);
-}
-
 constexpr bool fill(Kernels* table) {
-  fill_common(table, 2);
-  table->bytes.tile[2][1] = integers<1, linnet_a32_integer_1>;
-  table->bytes.tile[2][2] = integers<2, linnet_a32_integer_2>;
-  table->bytes.tile[2][3] = integers<3, linnet_a32_integer_3>;
-  table->bytes.tile[2][4] = integers<4, linnet_a32_integer_4>;
-  table->depthwise_wide = {depthwise, DepthwiseWide::kGroup};
+  fill_common<2>(table);
   table->gemv[static_cast<int>(DType::kF32)][2] = linnet_a32_gemv_2_f32;
   table->gemv[static_cast<int>(DType::kF16)][2] = linnet_a32_gemv_2_f16;
   table->product[2] = linnet_a32_product_2;
@@ -338,7 +360,7 @@ constexpr bool fill(Kernels* table) {
   LINNET_A64(3, 2);
   LINNET_A64(5, 1);
   LINNET_A64(5, 2);
-  fill_common(table, 4);
+  fill_common<4>(table);
   table->product[4] = linnet_a64_product_4;
   return true;
 }

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "core/buffer.h"
@@ -125,7 +127,7 @@ void check_tile(const Kernels& k, const IntegerTiles& tiles, bool bytes, int vec
     const auto at = static_cast<size_t>(i);
     if (!bytes) return x_wide[at];
     const auto byte = static_cast<uint8_t>(x_bytes[at] ^ (flip & 0xff));
-    return tiles.pairs ? static_cast<int8_t>(byte) : byte;
+    return tiles.is_signed ? static_cast<int8_t>(byte) : byte;
   };
   // Weights of a tap of eight channels' numbers, and where they lie packed.
   const int64_t taps = r.outer * r.middle * each;
@@ -181,6 +183,17 @@ void check_tile(const Kernels& k, const IntegerTiles& tiles, bool bytes, int vec
   CHECK_MESSAGE(right, "isa ", k.isa, bytes ? ", bytes" : ", wide", ", ", vecs, " vectors, ", cols,
                 " pixels, ", count, " tiles, runs ", r.outer, " ", r.middle, " ", r.inner, ", ",
                 end.name);
+}
+
+TEST_CASE("integers: an instruction set with dot products is best where the CPU has them") {
+  const char* named = std::getenv("LINNET_ISA");
+  if (named && std::strstr(named, "_dot")) CHECK(std::string(*linnet::available_isas()) == named);
+  for (const Kernels* k : tables()) {
+    if (!std::strstr(k->isa, "_dot")) continue;
+    CHECK(k->bytes.group == 4);
+    CHECK(k->bytes.is_signed);
+    CHECK(!k->bytes.pairs);
+  }
 }
 
 TEST_CASE("integers: every tile, some runs, and all that becomes of sums") {

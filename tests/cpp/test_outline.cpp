@@ -37,6 +37,9 @@ TEST_CASE("outlines are read as they are written") {
   CHECK(outline.kernels.count("bytes.tile[2][4]") == 1);
   CHECK(outline.kernels.count("softmax") == 0);
   CHECK(parse_outline(to_string(outline)) == outline);
+  const Outline dot = outline_of(std::string("neon_vfpv4_dot"));
+  CHECK(dot.numbers.at("bytes.group") == 4);
+  CHECK(dot.numbers.count("bytes.pairs") == 0);
 }
 
 TEST_CASE("kernels that record do nothing else") {

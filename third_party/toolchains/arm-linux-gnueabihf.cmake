@@ -6,3 +6,5 @@ include(${CMAKE_CURRENT_LIST_DIR}/cross.cmake)
 set(CMAKE_CXX_FLAGS_INIT "${CMAKE_CXX_FLAGS_INIT} -Wno-psabi")  # passing conventions that changed in GCC 7
 # cortex-a7 has what a Pi 2 or 3 has in 32-bit mode and refuses ARMv8 instructions; "max" would hide them.
 set(CMAKE_CROSSCOMPILING_EMULATOR qemu-arm -L ${root} -cpu cortex-a7)
+set(LINNET_DOT_EMULATOR qemu-arm -L ${root} -cpu max)
+set(LINNET_DOT_ISA neon_vfpv4_dot)

@@ -174,7 +174,7 @@ def depthwise_tile(stride: int) -> list[str]:
 
 def depthwise(a: Assembly, stride: int) -> None:
     """The pixels of a row, whole tiles of them, of eight channels: (arguments, steps)."""
-    a.function(f"linnet_a32_depthwise_{stride}")
+    a.function(f"linnet_a32_integer_depthwise_{stride}")
     tile = a.label()
     a.plain("mov r9, r0", f"str r1, [sp, #{S_STEPS}]", f"ldr r4, [r9, #{D_Y}]")
     a.plain(f"str r4, [sp, #{S_Y}]", f"ldr r4, [r9, #{D_PIXELS}]", f"str r4, [sp, #{S_COUNT}]")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from . import printed
 from .network import Network
-from .targets import BASELINE, FLAGS, Tools
+from .targets import BASELINE, DOT_FLAGS, FLAGS, Tools
 
 SOURCE = Path(__file__).parent.parent / "_source"  # in an installed package
 COMMON = ["-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden", "-ffunction-sections"]
@@ -42,7 +42,6 @@ FAMILIES = {
     "winograd_output",
     "dot": "bytes depthwise_bytes look_up",
 }
-SCHEDULED = ("neon", "neon_vfpv4")  # outlines with kernels in assembly
 # What algorithms call of others.
 SHARED = (
     "compiled/program.cpp",
@@ -67,17 +66,17 @@ def families(network: Network) -> list[str]:
     """The files of kernels that a network needs, those first that take the place of others."""
     members = {re.split(r"[.\[]", kernel)[0] for kernel in network.kernels}
     needed = [name for name, its in FAMILIES.items() if members & set(its.split())]
-    outline = network.target.outline or network.isa
-    has = {"scheduled": outline in SCHEDULED, "dot": bool(network.features)}
+    scheduled = bool(network.numbers.get("ordered_vecs"))  # kernels in assembly
+    has = {"scheduled": scheduled, "dot": bool(network.features)}
     needed = [name for name in needed if has.get(name, True)]
-    return sorted(needed, key=lambda name: name not in ("scheduled", "dot"))
+    return sorted(needed, key=["dot", "scheduled", *FAMILIES].index)
 
 
 def needs(network: Network) -> list[str]:
     """What the CPU must have, as x86's /proc/cpuinfo names it."""
     flags = [flag[2:] for flag in FLAGS[network.isa].split()]
     found = [flag for flag in flags if flag.startswith(("avx", "fma", "f16c"))]
-    if "dot" in families(network):
+    if network.isa.startswith("avx512") and network.features:
         named = zip(("avx512_vnni", "avx512vbmi"), network.features.split(", "))
         found += [name for name, has in named if has == "true"]
     return found
@@ -95,6 +94,8 @@ def units(network: Network) -> list[Unit]:
             flags.append(f"-DLINNET_FEATURES={network.features}")
         if family in UNCONTRACTED:
             flags.append("-ffp-contract=off")
+        if family == "dot":
+            flags += DOT_FLAGS.get(isa, "").split()
         found.append(Unit(f"kernels_{family}.cpp", printed.kernels(network, family), flags))
     found.append(Unit("table.cpp", printed.table(network), baseline))
     files: dict[str, dict[str, str]] = {}

@@ -55,7 +55,7 @@ class Network(NamedTuple):
     @property
     def isa(self) -> str:
         """The instruction set whose files of kernels are compiled."""
-        return self.target.isa.replace("_intrinsics", "")
+        return self.target.isa.removesuffix("_intrinsics").removesuffix("_dot")
 
     @property
     def arena(self) -> int:

@@ -30,6 +30,7 @@ class Target(NamedTuple):
 _ARMHF = ("arm-linux-gnueabihf-", "neon_vfpv4", "neon_vfpv4", "armv7l")
 _AARCH64 = ("aarch64-linux-gnu-", "neon", "neon", "aarch64")
 _OUT_OF_ORDER = ("aarch64-linux-gnu-", "neon", "neon_intrinsics", "aarch64")
+_DOT = ("aarch64-linux-gnu-", "neon_dot", "neon_dot", "aarch64")
 _X86 = "x86_64-linux-gnu-"
 TARGETS = {
     target.name: target
@@ -38,7 +39,7 @@ TARGETS = {
         Target("armhf-a7", *_ARMHF, "CPU part : 0xc07"),
         Target("aarch64-a53", *_AARCH64, "CPU part : 0xd03"),
         Target("aarch64-a72", *_OUT_OF_ORDER, "CPU part : 0xd08"),
-        Target("aarch64-a76", *_OUT_OF_ORDER, "CPU part : 0xd0b"),
+        Target("aarch64-a76", *_DOT, "CPU part : 0xd0b"),
         Target("x86-64-avx2", _X86, "avx2", "avx2", "x86_64"),
         Target("x86-64-avx512", _X86, "avx512", "avx512_intrinsics", "x86_64"),
         Target("x86-64-avx512vnni", _X86, "avx512", "avx512", "x86_64"),
@@ -54,6 +55,11 @@ FLAGS: Mapping[str, str] = {
     "-mprefer-vector-width=512 -mtune=skylake-avx512",
     "neon": "-mtune=cortex-a53 -fno-schedule-insns",
     "neon_vfpv4": "-march=armv7-a -mfpu=neon-vfpv4 -mfloat-abi=hard -marm -mtune=cortex-a53",
+}
+# And, on top of that, its dot products.
+DOT_FLAGS: Mapping[str, str] = {
+    "neon": "-march=armv8.2-a+dotprod -mtune=cortex-a55",
+    "neon_vfpv4": "-march=armv8.2-a+dotprod -mfpu=auto -mtune=cortex-a55",
 }
 # What code around the kernels is compiled for.
 BASELINE: Mapping[str, str] = {
