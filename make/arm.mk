@@ -8,7 +8,7 @@
 #   make estimate-armhf            time per image on a Raspberry Pi 3B, from a model of its core; estimate-aarch64: of 64-bit code;
 #                                  MODEL=FILE BOARD="Pi 3B+": of any model, on a Pi 3B, a Pi 3B+ or a Pi Zero 2 W
 #   make estimates                such times of well-known networks beside others' published figures, a table and a chart
-#   make silicon                   that model against public measurements of real cores
+#   make silicon A53=FILE A7=FILE  that model against public measurements of real cores
 #   make watch-armhf               tests of linnet watch beside Debian's PyAV; pictures a second and share of a core, from the same model
 #   make compare-armhf             linnet compare with the peers that have armhf builds; its times mean nothing
 armhf_qemu := qemu-arm
@@ -149,9 +149,9 @@ estimates: $(foreach arch,armhf aarch64,$(subst %,$(arch),$(subst $$*,$(arch),$(
 	done
 	python bench/arm/networks.py $(ESTIMATES)
 
-# The model of the core against public measurements of real ones.
+# The model of the core against public measurements of real ones, in files that silicon.py says where to find.
 silicon: .venv/installed
-	python bench/arm/silicon.py
+	python bench/arm/silicon.py $(A53) $(A7)
 
 # A yard camera: the wheel beside Debian's PyAV, of which PyPI has none for 32 bits, and the caches of a Raspberry Pi 3.
 $(WHEELS)/%/yard/.packages: $(WHEELS)/%/pi3

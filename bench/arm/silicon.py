@@ -1,15 +1,15 @@
 """Compares the model of the core with public measurements of real ones.
 
-    python bench/arm/silicon.py     the comparison; exit status 1 if a median is over 10 %
+    python bench/arm/silicon.py A53 A7     the comparison; exit status 1 if a median is over 10 %
 
-silicon-a53.csv and silicon-a7.csv are extracts of tables of the tract project, which has them in
-linalg/src/arm64/cortex_a53.txt and arm32/cortex_a7.txt at github.com/sonos/tract, MIT or
-Apache-2.0: microseconds of float32 products of m x k by k x n on a Cortex-A53, 64-bit, and a
-Cortex-A7, both operands packed and warm, by kernels with tiles of so many rows and columns. They
-are modelled by what their sources say of one step of k. On the A53 "ordered" ones load 64 bits at a
-time into core registers, beside the multiply-adds, and join them by INS behind these; "plain" ones
-load whole vectors behind the multiply-adds. On the A7 "ordered" ones load d registers one by one,
-"plain" ones several at once. What streams from the second level, for a long k, is not in the model.
+A53 and A7 are tables of the tract project, linalg/src/arm64/cortex_a53.txt and
+arm32/cortex_a7.txt at github.com/sonos/tract: seconds of float32 products of m x k by k x n on a
+Cortex-A53, 64-bit, and a Cortex-A7, both operands packed and warm, by kernels with tiles of so many
+rows and columns. They are modelled by what their sources say of one step of k. On the A53 "ordered"
+ones load 64 bits at a time into core registers, beside the multiply-adds, and join them by INS
+behind these; "plain" ones load whole vectors behind the multiply-adds. On the A7 "ordered" ones
+load d registers one by one, "plain" ones several at once. What streams from the second level, for a
+long k, is not in the model.
 
 The clocks are not told, nor what a call and a tile cost there besides: these three numbers are
 fitted to each table, for all its kernels and shapes together, and nothing else is. Beside each tile
@@ -18,7 +18,8 @@ that linnet's own kernels have: what they take for it by the same model.
 
 from __future__ import annotations
 
-import csv
+import argparse
+import re
 import sys
 from pathlib import Path
 from statistics import median, quantiles
@@ -52,13 +53,20 @@ class Fit(NamedTuple):
 
 
 def read(path: Path) -> list[Measured]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Measured(kernel, (int(row["m"]), int(row["k"]), int(row["n"])), 1e-6 * float(us))
-            for row in csv.DictReader(file)
-            for kernel, us in row.items()
-            if kernel not in ("m", "k", "n")
-        ]
+    """The kernels with tiles of vectors, of this core's order and of none: kernel, rows and columns
+    of a tile, m, k, n and seconds are a line.
+    """
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, *_, m, k, n, seconds = line.split()
+        kernel = re.fullmatch(r"\w+_mmm_f32_(\d+x[468])_(a53|gen|cortexa7|generic)", name)
+        if kernel:
+            order = "plain" if kernel[2].startswith("gen") else "ordered"
+            shape = int(m), int(k), int(n)
+            found.append(Measured(f"{kernel[1]} {order}", shape, float(seconds)))
+    if not found:
+        raise SystemExit(f"{path} has no line of a kernel for float32 products")
+    return found
 
 
 def tile_of(kernel: str) -> tuple[int, int]:
@@ -171,9 +179,16 @@ def report(core: str, measured: list[Measured], steps: dict[str, float], found: 
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("a53", type=Path, metavar="A53")
+    parser.add_argument("a7", type=Path, metavar="A7")
+    args = parser.parse_args()
     good = True
-    for core, step, own in (("a53", step64, own64), ("a7", step32, own32)):
-        measured = read(HERE / f"silicon-{core}.csv")
+    for core, table, step, own in (
+        ("a53", args.a53, step64, own64),
+        ("a7", args.a7, step32, own32),
+    ):
+        measured = read(table)
         kernels = list(dict.fromkeys(each.kernel for each in measured))
         steps = {name: step(*tile_of(name), name.endswith("ordered")) for name in kernels}
         found = fit(measured, steps)
