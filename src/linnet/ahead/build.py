@@ -21,7 +21,7 @@ CXX = ["-std=c++17", "-DLINNET_COMPILED", "-fno-threadsafe-statics", "-fno-rtti"
 PLAN = ["-std=c99", "-fvisibility=default"]  # what NAME.h declares a library exports
 KERNELS = ["-fno-exceptions", "-fno-math-errno"]
 # Results of integers are rounded one after the other, see cpp/kernels/isas.cmake.
-UNCONTRACTED = ("integer", "dot", "scheduled", "integer_ref.cpp", "camera.cpp")
+UNCONTRACTED = ("integer", "dot", "scheduled")
 # The files of kernels and what the table's members are called that come from each; the last two
 # take the place of others, where the target has them.
 FAMILIES = {
@@ -85,7 +85,7 @@ def needs(network: Network) -> list[str]:
 def units(network: Network) -> list[Unit]:
     """All files of a network's code, without those of its plan."""
     isa = network.isa
-    baseline = [*CXX, *BASELINE.get(isa, "").split()]
+    baseline = [*CXX, "-ffp-contract=off", *BASELINE.get(isa, "").split()]
     baseline += ["-DLINNET_THREADS"] if network.threads > 1 else []
     found = []
     for family in families(network):
@@ -105,8 +105,7 @@ def units(network: Network) -> list[Unit]:
         files.setdefault(file, {})[code] = constant
     for file, constants in files.items():
         own = Path(file).name
-        flags = [*baseline, "-ffp-contract=off"] if own in UNCONTRACTED else baseline
-        found.append(Unit(f"code_{own}", printed.codes(network, file, constants), flags))
+        found.append(Unit(f"code_{own}", printed.codes(network, file, constants), baseline))
     shared = [*SHARED, *(["compiled/pool.cpp"] if network.threads > 1 else [])]
     found += [Unit(file, None, baseline) for file in shared if file not in files]
     return found
