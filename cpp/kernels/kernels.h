@@ -450,8 +450,8 @@ struct Kernels {
                                  ptrdiff_t v_point);
   void (*winograd_line[6][kMaxLineOutputs + 1])(const WinogradLine&);
 
-  // For each tile the largest sum of all channels, NaN if one is, and all of them together; and each
-  // channel's of one tile.
+  // For each tile the largest sum of all channels, NaN if one is, and all of them together; and
+  // each channel's of one tile.
   void (*energy)(const Energy&, float* most, float* total);
   void (*energies)(const Energy&, float* each);
   // The largest square, NaN if one is, and their sum: of `runs` times `count` neighbours.

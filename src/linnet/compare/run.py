@@ -228,6 +228,8 @@ def comparison(fresh: bool) -> Iterator[Unfinished]:
         yield unfinished
         for journal in unfinished.own:
             journal.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others' are in it
+            path.rmdir()
 
 
 def say(text: str) -> None:
