@@ -1,12 +1,12 @@
 """Times whole networks by linnet and by other runtimes, each in a process of its own.
 
-    python bench/networks.py --json bench/results/networks.json      all of them, one thread
+    python bench/networks.py --json bench/results/NAME-networks.json --svg docs/img/networks.svg
     python bench/networks.py --networks ResNet-50 --runtimes linnet onnxruntime --threads 2
 
 The networks are those of models.py. Of each, all runtimes are loaded and their outputs checked
 against float64; then they take turns, in blocks and in a new order each round, with a pause before
 each block, whose first call does not count. The table has medians in milliseconds, and how many
-times linnet's the best other one takes. `linnet compare --setup` installs the others.
+times linnet's the best other one takes; the picture has that of each. --setup installs the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ import numpy as np
 from models import NETWORKS, make
 
 from linnet.compare.bench import Bench, Protocol, Row
+from linnet.compare.chart import COLOURS, Marker, Picture, Stroke, Text
 from linnet.compare.environments import missing, set_up
 from linnet.compare.machine import describe
 from linnet.compare.network import expect, export
 from linnet.compare.processes import scratch_folder
 from linnet.compare.run import all_rows
 from linnet.graph import Graph
-from linnet.text import table
+from linnet.text import count, table
 
 WELL_KNOWN = ["VGG-16", "GoogLeNet", "ResNet-18", "SqueezeNet", "ResNet-50", "AlexNet"]
 WELL_KNOWN += ["MobileNet-v2", "MobileNet-v1"]
@@ -36,6 +38,7 @@ OTHERS = ["MobileNet-v3", "ShuffleNet-v2", "EfficientNet-lite0", "YOLO-Fastest-v
 OTHERS += ["DenseNet-121", "ResNeXt-50", "RegNet-X-400MF", "Inception-v3"]
 RUNTIMES = ["linnet", "onnxruntime", "openvino", "litert", "ncnn", "mnn"]
 PAUSE = 0.5  # seconds before a block
+MOST_RATIO = 5  # the picture's end
 
 
 def measured(graph: Graph, args: argparse.Namespace) -> dict[str, Any]:
@@ -110,6 +113,52 @@ def report(data: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *sorted(reasons), *(f"NOT VALID: {p}" for p in sorted(problems))])
 
 
+def chart(data: dict[str, Any]) -> Picture:
+    """The time of each other runtime over linnet's: a line for each network, a mark for each."""
+    names = [name for name in data["settings"]["runtimes"] if name != "linnet"]
+    networks = {
+        name: found["runtimes"]
+        for name, found in data["networks"].items()
+        if best_peer(found["runtimes"])
+    }
+    threads = count(data["settings"]["threads"], "thread")
+    title = f"Time over linnet's: float32, {threads}, batch {data['settings']['batch']}"
+    left, right, top, step = 150.0, 800.0, 66.0, 24
+
+    def ratio(runtimes: dict[str, Any], name: str) -> float:
+        median = runtimes.get(name, {}).get("median")
+        return median / runtimes["linnet"]["median"] if median else 0.0
+
+    most = max(ratio(found, name) for found in networks.values() for name in names)
+    most = min(math.ceil(most), MOST_RATIO)
+    bottom = top + step * len(networks)
+
+    def place(value: float) -> float:
+        return left + (right - left) * min(value, most) / most
+
+    def shapes() -> Iterator[Any]:
+        yield Text((16, 26), title, "ink", size=15)
+        for index, (name, colour) in enumerate(zip(names, COLOURS[1:])):
+            x = left + 125 * index
+            yield Marker((x, 46), colour, 4.5, (), name)
+            yield Text((x + 10, 50), name, "muted")
+        for x in range(most + 1):
+            yield Stroke([(place(x), top), (place(x), bottom)], "ink" if x == 1 else "grid", 1)
+            label = "linnet" if x == 1 else f"{x}x"
+            yield Text((place(x), bottom + 18), label, "muted", "middle")
+        for index, (network, found) in enumerate(networks.items()):
+            y = top + step * (index + 0.5)
+            yield Text((left - 10, y + 4), network, "ink", "end")
+            for name, colour in zip(names, COLOURS[1:]):
+                if times := ratio(found, name):
+                    told = f"{network}, {name}: {times:.2f} times linnet's time"
+                    yield Marker((place(times), y), colour, 4.5, (), told)
+                    if times > most:
+                        yield Text((right + 8, y + 4), f"{times:.1f}x", "muted", size=11)
+
+    return Picture(title, 860, round(bottom) + 34, list(shapes()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -126,6 +175,7 @@ def main() -> None:
     add("--interval", type=float, default=0.0, help="seconds before each call (default: 0)")
     add("--setup", action="store_true", help="install runtimes that are missing")
     add("--json", type=Path, help="also write the results to this file, which --go-on reads")
+    add("--svg", type=Path, help="also draw the results to this file")
     add("--go-on", action="store_true", help="measure only networks that the file lacks")
     args = parser.parse_args()
     runtimes = [all_rows()[name].runtime for name in args.runtimes]
@@ -150,6 +200,8 @@ def main() -> None:
         if args.json:
             args.json.write_text(json.dumps(data, indent=1) + "\n")
     print(report(data))
+    if args.svg:
+        args.svg.write_text(chart(data).svg(), encoding="utf-8")
 
 
 if __name__ == "__main__":
