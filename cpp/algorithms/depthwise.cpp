@@ -1,5 +1,6 @@
 // Depthwise convolution on channels-last data: every channel has a window of its own, so vectors of
-// channels are computed side by side. Tiles of neighbouring pixels stay in registers while the
+// channels are computed side by side; and one with groups of which a vector holds several, whose
+// channels take turns. Tiles of neighbouring pixels stay in registers while the
 // inputs slide past them. Nothing is padded: pixels whose window crosses the left or right border
 // are computed one by one from the taps inside the image, rows that cross the upper or lower one
 // from fewer rows of taps.
@@ -20,14 +21,23 @@ constexpr int64_t kBlockFloats = 4 << 10;  // weights of a block of channels, to
 constexpr int64_t kBandRows = 4;           // the fewest output rows of a task
 constexpr int64_t kLineFloats = 16;        // of a cache line
 
+// Channels of a group.
+int members_of(const Convolution& p) { return static_cast<int>(p.x.dims.c / p.groups); }
+
+// The tiles for any window.
+const DepthwiseTiles& plain_tiles(const Kernels& kernels, int members) {
+  return members > 1 ? kernels.grouped[0][0] : kernels.depthwise[0][0];
+}
+
 // The tiles for a window's inner columns.
-const DepthwiseTiles& inner_tiles(const Kernels& kernels, const Window& w) {
+const DepthwiseTiles& inner_tiles(const Kernels& kernels, const Window& w, int members) {
   if (w.dilation[1] == 1 && w.kernel[1] <= kMaxDepthwiseKernel &&
       w.stride[1] <= kMaxDepthwiseStride) {
-    const DepthwiseTiles& tiles = kernels.depthwise[w.kernel[1]][w.stride[1]];
+    const auto& table = members > 1 ? kernels.grouped : kernels.depthwise;
+    const DepthwiseTiles& tiles = table[w.kernel[1]][w.stride[1]];
     if (tiles.cols[1] > 0) return tiles;
   }
-  return kernels.depthwise[0][0];
+  return plain_tiles(kernels, members);
 }
 
 // The half-open range of taps k of 0..kernel with 0 <= start + k * dilation < size.
@@ -52,7 +62,8 @@ Range inner(const Window& w, int axis, int64_t in, int64_t out) {
 struct DepthwiseArgs {
   Convolution p;
   int width;              // of a vector
-  int64_t vecs, taps;     // of channels, of a window
+  int members;            // of a group
+  int64_t vecs, taps;     // of channels, of a window for each channel of a group
   Range rows, cols;       // whose windows lie inside the image
   int64_t bands, blocks;  // of rows and of channels: tasks
 
@@ -63,8 +74,9 @@ enum : uint8_t { kWeights, kBias };
 DepthwiseArgs::DepthwiseArgs(const Problem& problem, int vector)
     : p(problem),
       width(vector),
+      members(members_of(p)),
       vecs(ceil_div(p.y.dims.c, width)),
-      taps(p.window.kernel[0] * p.window.kernel[1]),
+      taps(p.window.kernel[0] * p.window.kernel[1] * members),
       rows(inner(p.window, 0, p.x.dims.h, p.y.dims.h)),
       cols(inner(p.window, 1, p.x.dims.w, p.y.dims.w)) {
   // About eight tasks for each thread, so that one slow core cannot hold up the layer: bands of
@@ -78,14 +90,19 @@ DepthwiseArgs::DepthwiseArgs(const Problem& problem, int vector)
 
 WeightStore::Buffer pack(const DepthwiseArgs& a, const Weight& weight, const Context& context) {
   const int width = a.width;
-  return context.weights.get(&weight, "depthwise v" + std::to_string(width),
+  const int64_t members = a.members, window = a.taps / members;
+  const std::string groups = members > 1 ? " groups of " + std::to_string(members) : "";
+  return context.weights.get(&weight, "depthwise v" + std::to_string(width) + groups,
                              a.vecs * a.taps * width, [&](const Weight& loaded, float* out) {
                                const auto* from = static_cast<const char*>(loaded.bytes());
                                for (int64_t k = 0; k < a.p.y.dims.c; ++k) {
                                  float* vec = out + k / width * a.taps * width + k % width;
-                                 for (int64_t t = 0; t < a.taps; ++t, from += sizeof *out)
-                                   std::memcpy(vec + t * width, from,
-                                               sizeof *out);  // it may be misaligned
+                                 for (int64_t c = 0; c < members; ++c) {
+                                   const int64_t turn = (c - k % members + members) % members;
+                                   for (int64_t t = 0; t < window; ++t, from += sizeof *out)
+                                     std::memcpy(vec + (t * members + turn) * width, from,
+                                                 sizeof *out);  // it may be misaligned
+                                 }
                                }
                              });
 }
@@ -104,7 +121,8 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
   tile.rows = taps.last - taps.first, tile.row_step = w.stride[0];
   tile.x_row = p.x.dims.w * x_pixel * w.dilation[0], tile.x_col = x_pixel * w.dilation[1];
   tile.x_pixel = x_pixel * w.stride[1];
-  tile.w_vec = a.taps * width, tile.w_row = w.kernel[1] * width;
+  tile.members = a.members;
+  tile.w_vec = a.taps * width, tile.w_row = w.kernel[1] * a.members * width;
   tile.bias = o.floats(kBias) + channel;
   tile.y_row = out.w * y_pixel, tile.y_pixel = y_pixel;
   tile.limits = p.end.limits;
@@ -119,7 +137,7 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
     const Range inside = taps_inside(left, w.kernel[1], w.dilation[1], p.x.dims.w);
     tile.cols = inside.last - inside.first;
     tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * x_pixel;
-    tile.w = weights + inside.first * width;
+    tile.w = weights + inside.first * a.members * width;
     tile.y = o.y + y + col * y_pixel;
     tile.residual = p.end.residual ? o.operand + y + col * y_pixel : nullptr;
     kernel(tile);
@@ -131,7 +149,7 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
     const int64_t begin = length * t / count, end = length * (t + 1) / count;
     run_tile(tiles.tile[rows][end - begin], a.cols.first + begin);
   }
-  const DepthwiseKernel one = o.kernels.depthwise[0][0].tile[1][1];
+  const DepthwiseKernel one = plain_tiles(o.kernels, a.members).tile[1][1];
   for (int r = 0; r < rows; ++r) {
     if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row;
     for (int64_t col = 0; col < a.cols.first; ++col) run_tile(one, col);
@@ -143,7 +161,7 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
 
 void run_depthwise(const DepthwiseArgs& a, const FloatOperands& o) {
   const Window& w = a.p.window;
-  const DepthwiseTiles& tiles = inner_tiles(o.kernels, w);
+  const DepthwiseTiles& tiles = inner_tiles(o.kernels, w, a.members);
   // Whether two rows of pixels can share their inputs.
   const bool pairs = tiles.cols[2] > 0 && w.dilation[0] == 1 && w.stride[0] <= w.kernel[0];
   const int64_t height = a.p.y.dims.h;
@@ -175,14 +193,18 @@ class Depthwise final : public Algorithm {
 
   Kinds kinds() const override { return {Kind::kConv}; }
 
-  std::string objection(const Problem& p, const Context&) const override {
-    if (p.conv().groups != p.x.dims.c || p.y.dims.c != p.x.dims.c)
-      return "not one filter for each channel";
+  std::string objection(const Problem& p, const Context& context) const override {
+    const int members = members_of(p.conv()), width = context.kernels.width;
+    if (p.y.dims.c != p.x.dims.c) return "not as many filters as channels";
+    if (members > 1 && (members >= width || width % members != 0))
+      return "groups of " + std::to_string(members) + " channels do not fill a vector together";
+    if (plain_tiles(context.kernels, members).cols[1] == 0)
+      return "no kernel for groups of several channels";
     if (p.x.layout != Layout::kNhwc || p.y.layout != Layout::kNhwc)
       return "works on channels-last only";
     if (p.end.pooled()) return "does not pool";
     const int64_t* kernel = p.conv().window.kernel;
-    if (kernel[0] > kMostTerms / kernel[1]) return "sums no more than 4096 products";
+    if (kernel[0] > kMostTerms / (kernel[1] * members)) return "sums no more than 4096 products";
     return "";
   }
 
@@ -190,15 +212,18 @@ class Depthwise final : public Algorithm {
     const Kernels& kernels = context.kernels;
     const Dims out = p.y.dims;
     const int64_t* kernel = p.conv().window.kernel;
-    const DepthwiseTiles& tiles = inner_tiles(kernels, p.conv().window);
-    const bool slides = &tiles != &kernels.depthwise[0][0];
+    const int members = members_of(p.conv());
+    const DepthwiseTiles& tiles = inner_tiles(kernels, p.conv().window, members);
+    const bool slides = &tiles != &plain_tiles(kernels, members);
     const double cols = std::min(static_cast<double>(tiles.cols[1]), static_cast<double>(out.w));
     const auto taps = static_cast<double>(kernel[0]) * static_cast<double>(kernel[1]);
     // For an output vector: its inputs, and its share of the tile's weights.
     const double inputs =
         slides ? kernel[0] * ((cols - 1) * p.conv().window.stride[1] + kernel[1]) / cols : taps;
-    const double each = std::max(taps / (fma_rate(kernels) * machine().efficiency),
-                                 (inputs + taps / cols) / machine().loads);
+    // Inputs are turned by the unit that multiplies.
+    const double computed = taps * members + inputs * (members - 1);
+    const double each = std::max(computed / (fma_rate(kernels) * machine().efficiency),
+                                 members * (inputs + taps / cols) / machine().loads);
     const auto vectors =
         static_cast<double>(p.n * out.h * out.w * ceil_div(p.y.dims.c, kernels.width));
     // Data comes in from afar once; the next rows read it again from where the window's rows stay.
@@ -216,7 +241,7 @@ class Depthwise final : public Algorithm {
 
   double memory(const Problem& p, const Context& context) const override {
     return static_cast<double>(p.conv().window.kernel[0]) *
-           static_cast<double>(p.conv().window.kernel[1]) *
+           static_cast<double>(p.conv().window.kernel[1]) * members_of(p.conv()) *
            static_cast<double>(round_up(p.y.dims.c, context.kernels.width)) * sizeof(float);
   }
 

@@ -16,7 +16,7 @@ namespace {
   X(width) X(direct_vecs) X(direct_cols) X(ordered_vecs) X(weight_places) X(gemv_vecs)             \
   X(fourier_tiles) X(fourier_stored)
 #define LINNET_KERNELS(X)                                                                          \
-  X(direct) X(product) X(gemv) X(expand) X(depthwise) X(max_pool_row) X(average_pool_row)          \
+  X(direct) X(product) X(gemv) X(expand) X(depthwise) X(grouped) X(max_pool_row) X(average_pool_row) \
   X(resample) X(reduce_rows) X(reduce_all) X(max_pool_plane) X(average_pool_plane) X(map)          \
   X(normalize) X(cast) X(winograd_input) X(winograd_row) X(winograd_output)                        \
   X(winograd_line_input) X(winograd_line) X(energy) X(energies) X(squares) X(fourier_input)        \

@@ -36,22 +36,26 @@ constexpr bool kFetches = true;
 constexpr bool kFetches = false;
 #endif
 
+struct Still {
+  LINNET_INLINE Vec operator()(Vec v) const { return v; }
+};
+
 // One row of inputs, which rows of pixels meet with rows of the window that lie w_step apart.
-template <int kKernel, int kStride, int kRows, int kCols>
+template <int kKernel, int kStride, int kRows, int kCols, typename Turn = Still>
 LINNET_INLINE void slide(Vec (*acc)[kCols][1], const float* x, ptrdiff_t x_col, const float* w,
-                         ptrdiff_t w_step) {
+                         ptrdiff_t w_step, ptrdiff_t w_col = kWidth, const Turn& turn = Turn()) {
   Vec weight[kRows][kKernel];
   LINNET_UNROLL
   for (int r = 0; r < kRows; ++r) {
     LINNET_UNROLL
-    for (int s = 0; s < kKernel; ++s) weight[r][s] = load(w + r * w_step + s * kWidth);
+    for (int s = 0; s < kKernel; ++s) weight[r][s] = load(w + r * w_step + s * w_col);
   }
   constexpr int kInputs = (kCols - 1) * kStride + kKernel;
   Vec value[kInputs];
   LINNET_UNROLL
   for (int i = 0; i < kInputs + kAhead; ++i) {
     if (i < kInputs) {
-      value[i] = load(x);
+      value[i] = turn(load(x));
       x += x_col;
 #if defined(LINNET_ISA_neon_vfpv4)
       __asm__("" : "+r"(x));  // or gcc keeps a pointer for every column instead of advancing one
@@ -121,6 +125,46 @@ void tile(const DepthwiseTile& given) {
   }
 }
 
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+// What one place of each group, turned to, adds to a row of pixels.
+template <int kKernel, int kStride, int kCols, typename Turn>
+LINNET_INLINE void turned(Vec (*acc)[kCols][1], const DepthwiseTile& t, const float* x,
+                          const float* w, const Turn& turn) {
+  const ptrdiff_t w_col = t.members * kWidth;
+  for (ptrdiff_t i = t.rows; i > 0; --i, x += t.x_row, w += t.w_row) {
+    if constexpr (kKernel > 0) {
+      slide<kKernel, kStride, 1, kCols>(acc, x, t.x_col, w, 0, w_col, turn);
+    } else {
+      const float *x_tap = x, *w_tap = w;
+      for (ptrdiff_t s = t.cols; s > 0; --s, x_tap += t.x_col, w_tap += w_col) {
+        const Vec weight = load(w_tap);
+        LINNET_UNROLL
+        for (int p = 0; p < kCols; ++p)
+          acc[0][p][0] = fma(acc[0][p][0], weight, turn(load(x_tap + p * t.x_pixel)));
+      }
+    }
+  }
+}
+
+template <int kKernel, int kStride, int kRows, int kCols>
+void grouped(const DepthwiseTile& given) {
+  static_assert(kRows == 1);
+  const DepthwiseTile t = given;  // which no store can change
+  for (ptrdiff_t v = 0; v < t.vecs; ++v) {
+    const float *x = t.x + v * kWidth, *w = t.w + v * t.w_vec;
+    Vec acc[1][kCols][1];
+    const Vec first = load(t.bias + v * kWidth);
+    LINNET_UNROLL
+    for (int p = 0; p < kCols; ++p) acc[0][p][0] = first;
+    turned<kKernel, kStride>(acc, t, x, w, Still());
+    for (int r = 1; r < t.members; ++r)
+      turned<kKernel, kStride>(acc, t, x, w + r * kWidth, Rotation(t.members, r));
+    finish(acc[0], kCols, t.residual ? t.residual + v * kWidth : nullptr, t.limits, false,
+           t.y + v * kWidth, t.y_pixel);
+  }
+}
+#endif
+
 // One pixel of any window, some vectors of channels at a time: those of a single one would wait for
 // each other.
 template <int kVecs>
@@ -150,18 +194,42 @@ void pixel(const DepthwiseTile& given) {
   for (; vec < t.vecs; ++vec) vectors<1>(t, vec);
 }
 
-template <int kKernel, int kStride, int kRows, int kCols>
+// The tiles of kCols columns and fewer; Tile<kCols>::run is one.
+template <template <int> class Tile, int kRows, int kCols>
 constexpr void fill(DepthwiseTiles* tiles) {
   if constexpr (kCols > 0) {
     if (tiles->cols[kRows] < kCols) tiles->cols[kRows] = kCols;
-    tiles->tile[kRows][kCols] = tile<kKernel, kStride, kRows, kCols>;
-    fill<kKernel, kStride, kRows, kCols - 1>(tiles);
+    tiles->tile[kRows][kCols] = Tile<kCols>::run;
+    fill<Tile, kRows, kCols - 1>(tiles);
   }
 }
 
+template <int kKernel, int kStride, int kRows>
+struct Plain {
+  template <int kCols>
+  struct Tile {
+    static constexpr DepthwiseKernel run = tile<kKernel, kStride, kRows, kCols>;
+  };
+};
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+template <int kKernel, int kStride>
+struct Grouped {
+  template <int kCols>
+  struct Tile {
+    static constexpr DepthwiseKernel run = grouped<kKernel, kStride, 1, kCols>;
+  };
+};
+#endif
+
 template <int kKernel, int kStride>
 constexpr void fill_row(Kernels* table) {
-  fill<kKernel, kStride, 1, columns(kKernel)>(&table->depthwise[kKernel][kStride]);
+  fill<Plain<kKernel, kStride, 1>::template Tile, 1, columns(kKernel)>(
+      &table->depthwise[kKernel][kStride]);
+}
+
+template <int kStride>
+constexpr void fill_pair(Kernels* table) {
+  fill<Plain<3, kStride, 2>::template Tile, 2, kPairCols>(&table->depthwise[3][kStride]);
 }
 
 }  // namespace
@@ -176,6 +244,11 @@ LINNET_EXPORT(depthwise)(linnet::Kernels* table) {
   fill_row<5, 1>(table);
   fill_row<5, 2>(table);
   fill_row<7, 1>(table);
-  fill<3, 1, 2, kPairCols>(&table->depthwise[3][1]);
-  fill<3, 2, 2, kPairCols>(&table->depthwise[3][2]);
+  fill_pair<1>(table);
+  fill_pair<2>(table);
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+  fill<Grouped<0, 0>::Tile, 1, columns(0)>(&table->grouped[0][0]);
+  fill<Grouped<3, 1>::Tile, 1, columns(3) - 1>(&table->grouped[3][1]);
+  fill<Grouped<3, 2>::Tile, 1, columns(3) - 1>(&table->grouped[3][2]);
+#endif
 }

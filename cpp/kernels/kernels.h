@@ -69,6 +69,8 @@ struct Product {
 // Neighbouring output pixels of a depthwise convolution, one row of them or two, for some vectors
 // of channels, which meet only weights of their own:
 //   y[p][v] = bias[v] + sum over i, j of x[p * x_pixel + i * x_row + j * x_col][v] * w[v][i][j]
+// Or of one with groups of `members` channels, several to a vector: those of a group take turns, so
+// that channel c of a group meets number (c + r) % members of it with the weights w[v][i][j][r].
 struct DepthwiseTile {
   const float* x;          // first tap of the first pixel
   ptrdiff_t x_pixel;       // from one output pixel to the next
@@ -76,7 +78,8 @@ struct DepthwiseTile {
   ptrdiff_t rows, cols;    // taps
   // Two rows of pixels: how many x_row the second's taps lie below the first's; 1..rows.
   ptrdiff_t row_step;
-  const float* w;  // [vecs][rows][cols][width], with these strides
+  int members;     // of a group: 2, 4, 8 of fewer than a vector; 1 if each channel is one
+  const float* w;  // [vecs][rows][cols][members][width], with these strides
   ptrdiff_t w_vec, w_row;
   ptrdiff_t vecs;
   const float* bias;      // of all vectors
@@ -423,6 +426,8 @@ struct Kernels {
   // depthwise[0][0] takes any window, one row of pixels. Others, by columns of the window and
   // stride, load an input once for all pixels of a tile that it meets: x_pixel is stride * x_col.
   DepthwiseTiles depthwise[kMaxDepthwiseKernel + 1][kMaxDepthwiseStride + 1];
+  // The same for groups, where vectors hold several; one row of pixels.
+  DepthwiseTiles grouped[kMaxDepthwiseKernel + 1][kMaxDepthwiseStride + 1];
 
   void (*max_pool_row)(const PoolRow&);
   void (*average_pool_row)(const PoolRow&);

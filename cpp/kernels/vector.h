@@ -49,6 +49,8 @@ namespace {
 // - multiply_add(acc, w, x): acc += w * x, x a Value or a Vec, in the register acc is in. Written
 //   with fma(), gcc moves the sums of a tile from register to register until it runs out of them;
 // - even_odd(a, b, even, odd): every second number of a and b;
+// - on x86-64 Rotation(members, by)(v): each run of so many numbers, of which there are a whole
+//   number in a vector and at least two, turned by some places towards its begin;
 // - load() of float16 bits and of int8, as floats;
 // - exponent(t): 2^n for an integer n of -127 (taken as 0) to 127 that t holds in its low bits.
 
@@ -131,6 +133,19 @@ LINNET_INLINE void even_odd(Vec a, Vec b, Vec* even, Vec* odd) {
   *even = _mm256_castpd_ps(_mm256_permute4x64_pd(halves[0], 0xd8));
   *odd = _mm256_castpd_ps(_mm256_permute4x64_pd(halves[1], 0xd8));
 }
+class Rotation {
+ public:
+  LINNET_INLINE Rotation(int members, int by) {
+    const __m256i lanes = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0),
+                  in = _mm256_set1_epi32(members - 1);
+    const __m256i turned = _mm256_add_epi32(lanes, _mm256_set1_epi32(by));
+    from_ = _mm256_or_si256(_mm256_and_si256(turned, in), _mm256_andnot_si256(in, lanes));
+  }
+  LINNET_INLINE Vec operator()(Vec v) const { return _mm256_permutevar8x32_ps(v, from_); }
+
+ private:
+  __m256i from_;
+};
 LINNET_INLINE Vec exponent(Vec t) {
   const __m256i bits = _mm256_add_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(127));
   return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23));
@@ -176,6 +191,19 @@ LINNET_INLINE void even_odd(Vec a, Vec b, Vec* even, Vec* odd) {
   *even = _mm512_permutex2var_ps(a, first, b);
   *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(first, _mm512_set1_epi32(1)), b);
 }
+class Rotation {
+ public:
+  LINNET_INLINE Rotation(int members, int by) {
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i in = _mm512_set1_epi32(members - 1);
+    const __m512i turned = _mm512_add_epi32(lanes, _mm512_set1_epi32(by));
+    from_ = _mm512_or_si512(_mm512_and_si512(turned, in), _mm512_andnot_si512(in, lanes));
+  }
+  LINNET_INLINE Vec operator()(Vec v) const { return _mm512_permutexvar_ps(from_, v); }
+
+ private:
+  __m512i from_;
+};
 LINNET_INLINE Vec exponent(Vec t) {
   const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(127));
   return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23));

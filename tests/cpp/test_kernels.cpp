@@ -137,7 +137,7 @@ void check_direct(const Kernels& k, linnet::DirectKernel kernel, int vecs, int c
 // A tile of pixels of six vectors of channels, or three with a residual. Kernel and stride are 0
 // for the tiles of any window: then taps lie apart, and there may be none.
 void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int cols, int taps,
-                     std::mt19937& random) {
+                     int members, std::mt19937& random) {
   const bool any = kernel == 0, residual = taps % 2 == 1;
   const int64_t vecs = residual ? 3 : 6, pixel = (vecs + 1) * k.width;
   DepthwiseTile t{};
@@ -146,7 +146,8 @@ void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int col
   t.x_pixel = any ? 3 * pixel : stride * pixel;
   t.x_row = cols * t.x_pixel + t.cols * t.x_col;
   t.row_step = std::min(2, taps);
-  t.w_row = (t.cols + 1) * k.width, t.w_vec = (taps + 1) * t.w_row;
+  t.members = members;
+  t.w_row = (t.cols * members + 1) * k.width, t.w_vec = (taps + 1) * t.w_row;
   t.vecs = vecs, t.y_pixel = pixel, t.y_row = (cols + 1) * pixel;
   t.limits = residual ? kBelow : taps % 4 ? kRelu : kRelu6;
   Buffer x((taps + t.row_step + 1) * t.x_row), w(vecs * t.w_vec), bias(vecs * k.width),
@@ -155,7 +156,7 @@ void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int col
   y.fill(kGuard);
   t.x = x.get(), t.w = w.get(), t.bias = bias.get(), t.y = y.get();
   t.residual = residual ? added.get() : nullptr;
-  k.depthwise[kernel][stride].tile[rows][cols](t);
+  (members > 1 ? k.grouped : k.depthwise)[kernel][stride].tile[rows][cols](t);
   CHECK(y.guards_intact());
   int wrong = 0;
   for (int64_t at = 0; at < y.count(); ++at) {
@@ -164,9 +165,10 @@ void check_depthwise(const Kernels& k, int kernel, int stride, int rows, int col
     if (p < cols && c < vecs * k.width) {
       sum = bias.get()[c];
       for (int64_t i = 0; i < t.rows; ++i) {
-        for (int64_t j = 0; j < t.cols; ++j) {
-          const int64_t tap = (r * t.row_step + i) * t.x_row + p * t.x_pixel + j * t.x_col + c;
-          sum += static_cast<double>(x.get()[tap]) *
+        for (int64_t j = 0; j < t.cols * members; ++j) {
+          const int64_t from = c / members * members + (c + j) % members;
+          const int64_t tap = (r * t.row_step + i) * t.x_row + p * t.x_pixel + from;
+          sum += static_cast<double>(x.get()[tap + j / members * t.x_col]) *
                  w.get()[c / k.width * t.w_vec + i * t.w_row + j * k.width + c % k.width];
         }
       }
@@ -213,6 +215,7 @@ TEST_CASE("isas: every promised table entry is there") {
       for (int vecs = 1; vecs <= k->gemv_vecs; ++vecs) CHECK(static_cast<bool>(gemv[vecs]));
     }
     CHECK(k->depthwise[0][0].cols[1] >= 1);
+    CHECK((k->grouped[0][0].cols[1] >= 1) == (k->width > 4));
     CHECK(static_cast<bool>(k->max_pool_row));
     CHECK(static_cast<bool>(k->average_pool_row));
     for (int code = 0; code < static_cast<int>(linnet::MapCode::kQuantize); ++code)
@@ -268,7 +271,26 @@ TEST_CASE("depthwise: every tile, some windows, with residual or activation") {
             for (int taps = rows - 1; taps <= 5; ++taps) {
               INFO("isa ", k->isa, " kernel ", kernel, " stride ", stride, " rows ", rows, " cols ",
                    cols, " taps ", taps);
-              check_depthwise(*k, kernel, stride, rows, cols, taps, random);
+              check_depthwise(*k, kernel, stride, rows, cols, taps, 1, random);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("grouped: every tile, some windows, groups of every size that vectors hold several of") {
+  std::mt19937 random(10);
+  for (const Kernels* k : tables()) {
+    for (int kernel = 0; kernel <= linnet::kMaxDepthwiseKernel; ++kernel) {
+      for (int stride = 0; stride <= linnet::kMaxDepthwiseStride; ++stride) {
+        for (int cols = 1; cols <= k->grouped[kernel][stride].cols[1]; ++cols) {
+          for (int members = 2; members < k->width; members *= 2) {
+            for (int taps = 0; taps <= 3; ++taps) {
+              INFO("isa ", k->isa, " kernel ", kernel, " stride ", stride, " cols ", cols,
+                   " members ", members, " taps ", taps);
+              check_depthwise(*k, kernel, stride, 1, cols, taps, members, random);
             }
           }
         }

@@ -26,7 +26,7 @@ UNCONTRACTED = ("integer", "dot", "scheduled")
 # take the place of others, where the target has them.
 FAMILIES = {
     "direct": "direct product gemv expand",
-    "depthwise": "depthwise",
+    "depthwise": "depthwise grouped",
     "pool": "max_pool_row average_pool_row max_pool_plane average_pool_plane",
     "map": "map",
     "normalize": "normalize",
