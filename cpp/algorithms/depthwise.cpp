@@ -22,7 +22,7 @@ constexpr int64_t kBandRows = 4;           // the fewest output rows of a task
 constexpr int64_t kLineFloats = 16;        // of a cache line
 
 // Channels of a group.
-int members_of(const Convolution& p) { return static_cast<int>(p.x.dims.c / p.groups); }
+int members_of(const Problem& p) { return static_cast<int>(p.x.dims.c / p.conv().groups); }
 
 // The tiles for any window.
 const DepthwiseTiles& plain_tiles(const Kernels& kernels, int members) {
@@ -74,7 +74,7 @@ enum : uint8_t { kWeights, kBias };
 DepthwiseArgs::DepthwiseArgs(const Problem& problem, int vector)
     : p(problem),
       width(vector),
-      members(members_of(p)),
+      members(members_of(problem)),
       vecs(ceil_div(p.y.dims.c, width)),
       taps(p.window.kernel[0] * p.window.kernel[1] * members),
       rows(inner(p.window, 0, p.x.dims.h, p.y.dims.h)),
@@ -194,7 +194,7 @@ class Depthwise final : public Algorithm {
   Kinds kinds() const override { return {Kind::kConv}; }
 
   std::string objection(const Problem& p, const Context& context) const override {
-    const int members = members_of(p.conv()), width = context.kernels.width;
+    const int members = members_of(p), width = context.kernels.width;
     if (p.y.dims.c != p.x.dims.c) return "not as many filters as channels";
     if (members > 1 && (members >= width || width % members != 0))
       return "groups of " + std::to_string(members) + " channels do not fill a vector together";
@@ -212,7 +212,7 @@ class Depthwise final : public Algorithm {
     const Kernels& kernels = context.kernels;
     const Dims out = p.y.dims;
     const int64_t* kernel = p.conv().window.kernel;
-    const int members = members_of(p.conv());
+    const int members = members_of(p);
     const DepthwiseTiles& tiles = inner_tiles(kernels, p.conv().window, members);
     const bool slides = &tiles != &plain_tiles(kernels, members);
     const double cols = std::min(static_cast<double>(tiles.cols[1]), static_cast<double>(out.w));
@@ -241,7 +241,7 @@ class Depthwise final : public Algorithm {
 
   double memory(const Problem& p, const Context& context) const override {
     return static_cast<double>(p.conv().window.kernel[0]) *
-           static_cast<double>(p.conv().window.kernel[1]) * members_of(p.conv()) *
+           static_cast<double>(p.conv().window.kernel[1]) * members_of(p) *
            static_cast<double>(round_up(p.y.dims.c, context.kernels.width)) * sizeof(float);
   }
 
