@@ -78,7 +78,6 @@ struct DepthwiseTile {
   ptrdiff_t rows, cols;    // taps
   // Two rows of pixels: how many x_row the second's taps lie below the first's; 1..rows.
   ptrdiff_t row_step;
-  int members;     // of a group: 2, 4, 8 of fewer than a vector; 1 if each channel is one
   const float* w;  // [vecs][rows][cols][members][width], with these strides
   ptrdiff_t w_vec, w_row;
   ptrdiff_t vecs;
@@ -87,6 +86,7 @@ struct DepthwiseTile {
   float* y;
   ptrdiff_t y_row, y_pixel;
   Limits limits;
+  int members;  // of a group: 2, 4, 8 of fewer than a vector; 1 if each channel is one
 };
 using DepthwiseKernel = void (*)(const DepthwiseTile&);
 
