@@ -36,6 +36,17 @@ constexpr bool kFetches = true;
 constexpr bool kFetches = false;
 #endif
 
+// Whether vectors hold several groups: narrower ones hold one of as many channels, mostly.
+#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
+constexpr bool kGroupsOfVectors = true;
+#else
+constexpr bool kGroupsOfVectors = false;
+struct Rotation {
+  Rotation(int members, int by);
+  Vec operator()(Vec v) const;
+};
+#endif
+
 struct Still {
   LINNET_INLINE Vec operator()(Vec v) const { return v; }
 };
@@ -125,7 +136,6 @@ void tile(const DepthwiseTile& given) {
   }
 }
 
-#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
 // What one place of each group, turned to, adds to a row of pixels.
 template <int kKernel, int kStride, int kCols, typename Turn>
 LINNET_INLINE void turned(Vec (*acc)[kCols][1], const DepthwiseTile& t, const float* x,
@@ -146,9 +156,8 @@ LINNET_INLINE void turned(Vec (*acc)[kCols][1], const DepthwiseTile& t, const fl
   }
 }
 
-template <int kKernel, int kStride, int kRows, int kCols>
+template <int kKernel, int kStride, int kCols>
 void grouped(const DepthwiseTile& given) {
-  static_assert(kRows == 1);
   const DepthwiseTile t = given;  // which no store can change
   for (ptrdiff_t v = 0; v < t.vecs; ++v) {
     const float *x = t.x + v * kWidth, *w = t.w + v * t.w_vec;
@@ -163,7 +172,6 @@ void grouped(const DepthwiseTile& given) {
            t.y + v * kWidth, t.y_pixel);
   }
 }
-#endif
 
 // One pixel of any window, some vectors of channels at a time: those of a single one would wait for
 // each other.
@@ -194,42 +202,30 @@ void pixel(const DepthwiseTile& given) {
   for (; vec < t.vecs; ++vec) vectors<1>(t, vec);
 }
 
-// The tiles of kCols columns and fewer; Tile<kCols>::run is one.
-template <template <int> class Tile, int kRows, int kCols>
+template <int kKernel, int kStride, int kRows, int kCols, bool kGroups = false>
 constexpr void fill(DepthwiseTiles* tiles) {
   if constexpr (kCols > 0) {
     if (tiles->cols[kRows] < kCols) tiles->cols[kRows] = kCols;
-    tiles->tile[kRows][kCols] = Tile<kCols>::run;
-    fill<Tile, kRows, kCols - 1>(tiles);
+    if constexpr (kGroups) {
+      tiles->tile[kRows][kCols] = grouped<kKernel, kStride, kCols>;
+    } else {
+      tiles->tile[kRows][kCols] = tile<kKernel, kStride, kRows, kCols>;
+    }
+    fill<kKernel, kStride, kRows, kCols - 1, kGroups>(tiles);
   }
 }
 
-template <int kKernel, int kStride, int kRows>
-struct Plain {
-  template <int kCols>
-  struct Tile {
-    static constexpr DepthwiseKernel run = tile<kKernel, kStride, kRows, kCols>;
-  };
-};
-#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
-template <int kKernel, int kStride>
-struct Grouped {
-  template <int kCols>
-  struct Tile {
-    static constexpr DepthwiseKernel run = grouped<kKernel, kStride, 1, kCols>;
-  };
-};
-#endif
-
 template <int kKernel, int kStride>
 constexpr void fill_row(Kernels* table) {
-  fill<Plain<kKernel, kStride, 1>::template Tile, 1, columns(kKernel)>(
-      &table->depthwise[kKernel][kStride]);
+  constexpr int kCols = columns(kKernel);
+  fill<kKernel, kStride, 1, kCols>(&table->depthwise[kKernel][kStride]);
 }
 
-template <int kStride>
-constexpr void fill_pair(Kernels* table) {
-  fill<Plain<3, kStride, 2>::template Tile, 2, kPairCols>(&table->depthwise[3][kStride]);
+template <int kKernel, int kStride>
+constexpr void fill_groups(Kernels* table) {
+  constexpr int kCols = columns(kKernel) - (kKernel > 0);  // a register holds the turn
+  if constexpr (kGroupsOfVectors)
+    fill<kKernel, kStride, 1, kCols, true>(&table->grouped[kKernel][kStride]);
 }
 
 }  // namespace
@@ -244,11 +240,9 @@ LINNET_EXPORT(depthwise)(linnet::Kernels* table) {
   fill_row<5, 1>(table);
   fill_row<5, 2>(table);
   fill_row<7, 1>(table);
-  fill_pair<1>(table);
-  fill_pair<2>(table);
-#if defined(LINNET_ISA_avx512) || defined(LINNET_ISA_avx2)
-  fill<Grouped<0, 0>::Tile, 1, columns(0)>(&table->grouped[0][0]);
-  fill<Grouped<3, 1>::Tile, 1, columns(3) - 1>(&table->grouped[3][1]);
-  fill<Grouped<3, 2>::Tile, 1, columns(3) - 1>(&table->grouped[3][2]);
-#endif
+  fill<3, 1, 2, kPairCols>(&table->depthwise[3][1]);
+  fill<3, 2, 2, kPairCols>(&table->depthwise[3][2]);
+  fill_groups<0, 0>(table);
+  fill_groups<3, 1>(table);
+  fill_groups<3, 2>(table);
 }
