@@ -41,7 +41,7 @@ constexpr bool kFetches = false;
 constexpr bool kGroupsOfVectors = true;
 #else
 constexpr bool kGroupsOfVectors = false;
-struct Rotation {
+struct Rotation {  // never made
   Rotation(int members, int by);
   Vec operator()(Vec v) const;
 };
