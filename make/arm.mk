@@ -132,7 +132,7 @@ endif
 ESTIMATES := $(WHEELS)/estimates
 estimates: $(foreach arch,armhf aarch64,$(subst %,$(arch),$(subst $$*,$(arch),$(counted)))) .venv/installed
 	mkdir -p $(ESTIMATES)
-	python bench/arm/networks.py --list | while read name; do \
+	python bench/arm/published.py --list | while read name; do \
 	  for each in armhf:$(armhf_qemu):$(armhf_cpu) aarch64:$(aarch64_qemu):$(aarch64_cpu); do \
 	    IFS=: read arch qemu cpu <<< "$$each"; \
 	    program=$(WHEELS)/$$arch/count/bench/arm/linnet_count; \
@@ -147,7 +147,7 @@ estimates: $(foreach arch,armhf aarch64,$(subst %,$(arch),$(subst $$*,$(arch),$(
 	    fi; \
 	  done; \
 	done
-	python bench/arm/networks.py $(ESTIMATES)
+	python bench/arm/published.py $(ESTIMATES)
 
 # The model of the core against public measurements of real ones, in files that silicon.py says where to find.
 silicon: .venv/installed

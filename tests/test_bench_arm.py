@@ -143,19 +143,19 @@ def test_time_is_arithmetic_or_memory() -> None:
     assert estimate.time_of([layer("matmul", many)], 8, 1, board).sum == pytest.approx(10)
 
 
-def test_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    networks = module("networks")
+def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = module("published")
     for name in ("PAGE", "RESULTS", "CHART"):
-        monkeypatch.setattr(networks, name, tmp_path / name)
-    monkeypatch.setattr(sys, "argv", ["networks.py", str(tmp_path)])
-    (tmp_path / "PAGE").write_text(f"before\n{networks.BEGIN}old\n{networks.END}after\n", "utf-8")
+        monkeypatch.setattr(published, name, tmp_path / name)
+    monkeypatch.setattr(sys, "argv", ["published.py", str(tmp_path)])
+    (tmp_path / "PAGE").write_text(f"before\n{published.BEGIN}old\n{published.END}after\n", "utf-8")
     # 4 x 0.9 x 1.4e9 cycles a second and 2e9 bytes: 0.1 s of arithmetic, and of memory.
     layer = {"name": "l", "algorithm": "direct", "problem": "conv", "other": 0.0, "alike": 2}
     computed = {**layer, "bytes": 1e6, "judged": 0.1 * 0.93 * 4 * 0.9 * 1.4e9}
     streamed = {**layer, "bytes": 2e8, "judged": 1.0}
     (tmp_path / "armhf-ResNet-18.json").write_text(json.dumps([computed]), "utf-8")
     (tmp_path / "aarch64-ResNet-18.json").write_text(json.dumps([streamed]), "utf-8")
-    assert networks.main() == 0
+    assert published.main() == 0
     page = (tmp_path / "PAGE").read_text("utf-8")
     assert "| ResNet-18 | 100 to 101 | 100 to 167 | arithmetic, memory | 271 | - |" in page
     assert page.startswith("before\n") and page.endswith("after\n") and "old" not in page

@@ -11,13 +11,13 @@ all of them stay in the 512 KB of L2. Fully connected layers add both times at b
 compute while they stream.
 
 How far off that may be: silicon.py compares the model of the core with public measurements of a
-real one, of which nine in ten are within 16 %; and 8 % for the clock of that board, which is not
+real one, of which nine in ten are within 14 %; and 8 % for the clock of that board, which is not
 told. Whether memory is reached while something is computed, and at which bandwidth, no such table
 tells, and no board was at hand. So the second figure is for no overlap at all and 1.2 GB/s: that is
 what XNNPACK's figures for a Pi 3B+ come to, which take twice the time of their arithmetic.
 
 With --model, that of another network, a canonical ONNX file, on a --board and without bounds:
-`make estimate-armhf MODEL=... BOARD="Pi 3B+"`. --json writes the parts that networks.py reads.
+`make estimate-armhf MODEL=... BOARD="Pi 3B+"`. --json writes the parts that published.py reads.
 
 With --library, the judged kernels must be in that file, byte for byte, too. Exit status 1 if a loop
 or the network is slower than its bound. The other arguments are those make/arm.mk gives.

@@ -1,7 +1,7 @@
 """Well-known networks on a Raspberry Pi 3B+ as estimated, beside what other runtimes publish.
 
-    python bench/arm/networks.py --list            their names, of bench/models.py
-    python bench/arm/networks.py FOLDER            from what estimate.py --json wrote there as
+    python bench/arm/published.py --list           their names, of bench/models.py
+    python bench/arm/published.py FOLDER           from what estimate.py --json wrote there as
                                                    armhf-NAME.json and aarch64-NAME.json:
                                                    bench/results/pi3-estimates.csv, the chart and
                                                    the table of docs/raspberry-pi.md
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results" / "pi3-estimates.csv"
 CHART = ROOT / "docs" / "img" / "pi3.svg"
 PAGE = ROOT / "docs" / "raspberry-pi.md"
-BEGIN, END = "<!-- written by bench/arm/networks.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- written by bench/arm/published.py -->\n", "<!-- end -->\n"
 BOARD = estimate.board_of("Pi 3B+")
 ARCHITECTURES = {"armhf": "32-bit", "aarch64": "64-bit"}
 
