@@ -129,8 +129,8 @@ def chart(data: dict[str, Any]) -> Picture:
         median = runtimes.get(name, {}).get("median")
         return median / runtimes["linnet"]["median"] if median else 0.0
 
-    most = max(ratio(found, name) for found in networks.values() for name in names)
-    most = min(math.ceil(most), MOST_RATIO)
+    ratios = [ratio(found, name) for found in networks.values() for name in names]
+    most = min(math.ceil(max([1.0, *ratios])), MOST_RATIO)
     bottom = top + step * len(networks)
 
     def place(value: float) -> float:

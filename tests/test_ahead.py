@@ -224,10 +224,11 @@ def test_the_code_of_every_plan_is_found() -> None:
 
 def test_flags_are_those_of_the_build() -> None:
     text = " ".join((ROOT / "cpp/kernels/isas.cmake").read_text().split())
-    for isa, flags in targets.FLAGS.items():
-        given = re.findall(rf"(?:set|APPEND) ?\(?LINNET_FLAGS_{isa} ([^)]*)\)", text)
+    tables = {"FLAGS": targets.FLAGS, "DOT_FLAGS": targets.DOT_FLAGS}
+    for name, isa in ((name, isa) for name, table in tables.items() for isa in table):
+        given = re.findall(rf"(?:set|APPEND) ?\(?LINNET_{name}_{isa} ([^)]*)\)", text)
         kept = [flag for flag in " ".join(given).split() if not flag.startswith("-Wno")]
-        assert kept == flags.split()
+        assert kept == tables[name][isa].split()
 
 
 def test_sources_are_small() -> None:

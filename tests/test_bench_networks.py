@@ -62,3 +62,4 @@ def test_chart(networks: Any) -> None:
     assert left < one < right
     assert marks["VGG-16, ncnn: 7.00 times linnet's time"][0] == 800  # the end, and the figure
     assert any(getattr(shape, "text", "") == "7.0x" for shape in picture.shapes)
+    assert "linnet" in networks.chart({**DATA, "networks": {}}).svg()  # nothing was measured

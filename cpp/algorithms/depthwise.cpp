@@ -1,9 +1,9 @@
 // Depthwise convolution on channels-last data: every channel has a window of its own, so vectors of
 // channels are computed side by side; and one with groups of which a vector holds several, whose
-// channels take turns. Tiles of neighbouring pixels stay in registers while the
-// inputs slide past them. Nothing is padded: pixels whose window crosses the left or right border
-// are computed one by one from the taps inside the image, rows that cross the upper or lower one
-// from fewer rows of taps.
+// channels take turns. Tiles of neighbouring pixels stay in registers while the inputs slide past
+// them. Nothing is padded: pixels whose window crosses the left or right border are computed one by
+// one from the taps inside the image, rows that cross the upper or lower one from fewer rows of
+// taps.
 
 #include <algorithm>
 #include <cmath>
