@@ -30,6 +30,9 @@ class Algorithm {
   virtual bool any_weights() const { return false; }
   // Whether it runs on operands of any type, not only float32.
   virtual bool any_types() const { return false; }
+  // Whether another library computes it, which `refuse` loads. `cost` does without: as if it were
+  // the best build there is.
+  virtual bool foreign() const { return false; }
   // False for what runs the same scalar code whatever the ISA.
   virtual bool uses_kernels() const { return true; }
   virtual Plan prepare(const Problem& problem, const Weight* weight, const Weight* bias,

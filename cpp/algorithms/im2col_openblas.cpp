@@ -136,11 +136,10 @@ class Algorithm_ final : public Algorithm {
   const char* name() const override { return "im2col-openblas"; }
   Kinds kinds() const override { return {Kind::kConv, Kind::kMatmul}; }
   bool any_weights() const override { return true; }
+  bool foreign() const override { return true; }
   bool uses_kernels() const override { return false; }
 
   std::string objection(const Problem& p, const Context& context) const override {
-    if (!context.backends.openblas.library())
-      return "no OpenBLAS: " + context.backends.openblas.missing();
     if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "works on nchw only";
     if (p.end.pooled()) return "a following pool cannot be fused";
     const int64_t limit = std::numeric_limits<int>::max();
@@ -148,13 +147,15 @@ class Algorithm_ final : public Algorithm {
     const int64_t taps = p.kind() == Kind::kConv ? p.taps() * p.conv().groups : p.x.dims.c;
     if (p.x.extent(p.n, 1) > limit || p.y.extent(p.n, 1) > limit || taps > limit / (out.h * out.w))
       return "too large for OpenBLAS's 32-bit sizes";
+    if (!context.backends.openblas.library())
+      return "no OpenBLAS: " + context.backends.openblas.missing();
     return "";
   }
 
   double cost(const Problem& p, const Context& context) const override {
     // OpenBLAS has kernels of its own: for what this CPU can do, but for ARMv7, where it multiplies
     // in scalar registers.
-    const OpenBlas* blas = context.backends.openblas.library();
+    const OpenBlas* blas = context.backends.openblas.known();
     const char* core = blas ? blas->openblas_get_corename() : "";
     double peak = machine().fmas * kernels_for(nullptr).flops_per_cycle / 2;
     if (std::strncmp(core, "ARMV", 4) == 0 && sizeof(void*) == 4) peak = 1;

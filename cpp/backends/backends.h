@@ -22,6 +22,8 @@ class Backend {
     look();
     return library_;
   }
+  // The same, but null as well where nobody asked yet.
+  const Library* known() const { return library_; }
   // Why there is none.
   const std::string& missing() {
     look();

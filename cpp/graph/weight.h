@@ -58,7 +58,7 @@ struct Weight {
 };
 
 // A weight's bytes by indices of axis 0, as whoever packs them wants them: from one to the next,
-// once. Of those that are in a file some megabytes are in memory at a time.
+// once. Of those that are in a file some hundred kilobytes are in memory at a time.
 class Rows {
  public:
   explicit Rows(const Weight& weight);

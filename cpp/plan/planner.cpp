@@ -112,7 +112,8 @@ Planner::Planner(PlannerOptions options, const Context& context, ThreadPool& poo
 
 Wisdom& Planner::wisdom() const {
   if (!wisdom_) {
-    wisdom_ = Wisdom(options_.wisdom, Wisdom::machine(context_), options_.foreign);
+    wisdom_ =
+        Wisdom(options_.wisdom, [this] { return Wisdom::machine(context_); }, options_.foreign);
   }
   return *wisdom_;
 }
@@ -124,6 +125,11 @@ Choice Planner::reorder(int64_t n, const Operand& from, Layout to) const {
   p.x = p.y = {from.dtype, from.dims, from.layout, 0};
   p.y.layout = to;
   return move(p);
+}
+
+void Planner::set_price(const Price& price) {
+  if ((price.dearer == 0) != (price_.dearer == 0)) answers_.clear();
+  price_ = price;
 }
 
 bool Planner::moves(const Problem& problem) const { return !ways_to_move(problem).empty(); }
@@ -215,15 +221,36 @@ Planner::Answers& Planner::ask(const Problem& problem) const {
   return answers_.emplace(key, std::move(answers)).first->second;
 }
 
+// Whether one of linnet's own, its operands brought from these layouts and back, is estimated to
+// take less.
+bool Planner::beaten(const Algorithm& a, const Problem& problem,
+                     const std::vector<Variant>& own) const {
+  const double seconds = estimate(problem, a, context_);
+  return std::any_of(own.begin(), own.end(), [&](const Variant& v) {
+    const Operand x = problem.x.in(v.problem.x.layout), y = problem.y.in(v.problem.y.layout);
+    return v.estimate < seconds && v.estimate + reorder_seconds(problem.n, problem.x, x.layout) +
+                                           reorder_seconds(problem.n, y, problem.y.layout) <
+                                       seconds;
+  });
+}
+
 Planner::Answers Planner::ask(const Problem& problem, size_t memory_limit) const {
   Answers answers;
   const bool only_asked = restricted(problem);
-  for (const Algorithm* a : algorithms(problem.kind())) {
+  // A library costs megabytes and threads of its own: it is loaded where more than estimates of
+  // time decides, or it may be the fastest.
+  const bool by_estimates = options_.search == Search::kEstimate && !options_.lean && !only_asked &&
+                            price_.dearer == 0 && wisdom().empty();
+  std::vector<const Algorithm*> all = algorithms(problem.kind());
+  std::stable_partition(all.begin(), all.end(), [](const Algorithm* a) { return !a->foreign(); });
+  for (const Algorithm* a : all) {
     answers.refusals.push_back({a, {}});
     for (Layout in : kLayouts) {
       for (Layout out : kLayouts) {
         const Problem p = in_layouts(problem, in, out);
-        std::string reason = refusal(*a, p, only_asked, memory_limit);
+        std::string reason = by_estimates && a->foreign() && beaten(*a, p, answers.variants)
+                                 ? "linnet's own are estimated faster, so its library is not loaded"
+                                 : refusal(*a, p, only_asked, memory_limit);
         if (reason.empty())
           answers.variants.push_back({a, p, p.key(), estimate(p, *a, context_), {}});
         answers.refusals.back().reasons[static_cast<int>(in)][static_cast<int>(out)] =

@@ -87,7 +87,7 @@ class Planner {
     double seconds = 0, dearer = 0;
     const Weight* from = nullptr;
   };
-  void set_price(const Price& price) { price_ = price; }
+  void set_price(const Price& price);
 
   int threads() const { return pool_.threads(); }
 
@@ -121,6 +121,7 @@ class Planner {
   std::string refusal(const Algorithm& a, const Problem& problem, bool restricted,
                       size_t memory_limit) const;
   bool restricted(const Problem& problem) const;
+  bool beaten(const Algorithm& a, const Problem& problem, const std::vector<Variant>& own) const;
   std::vector<Variant>& ways_to_move(const Problem& problem) const;
   double reorder_seconds(int64_t n, const Operand& from, Layout to) const;
   void recall(std::vector<Variant>& variants) const;

@@ -177,7 +177,7 @@ std::string Wisdom::machine(const Context& context) {
   return text + "\n";
 }
 
-Wisdom::Wisdom(std::string path, std::string machine, bool foreign)
+Wisdom::Wisdom(std::string path, std::function<std::string()> machine, bool foreign)
     : path_(std::move(path)), machine_(std::move(machine)) {
   if (path_.empty()) {
     note_ = "wisdom is switched off";
@@ -189,12 +189,13 @@ Wisdom::Wisdom(std::string path, std::string machine, bool foreign)
     return;
   }
   size_t skipped = 0;
-  std::string other, wanted = machine_;
+  const std::string here = contents.blocks.empty() ? "" : machine_();
+  std::string other, wanted = here;
   for (const auto& block : contents.blocks) {
-    if (block.machine == machine_) foreign = false;
+    if (block.machine == here) foreign = false;
   }
   for (const auto& block : contents.blocks) {
-    if (foreign && without_cpu(block.machine) == without_cpu(machine_)) wanted = block.machine;
+    if (foreign && without_cpu(block.machine) == without_cpu(here)) wanted = block.machine;
   }
   for (const auto& block : contents.blocks) {
     if (block.machine != wanted) {
@@ -212,7 +213,7 @@ Wisdom::Wisdom(std::string path, std::string machine, bool foreign)
     }
   }
   if (layers_.empty() && !other.empty()) {
-    note_ = "no wisdom from " + path_ + ": " + difference(other, machine_);
+    note_ = "no wisdom from " + path_ + ": " + difference(other, here);
     return;
   }
   note_ = "wisdom of " + std::to_string(layers_.size()) + " layers from " + path_;
@@ -237,10 +238,11 @@ void Wisdom::save() const {
   if (contents.exists && !contents.is_wisdom) fail(contents.why_not);
 
   Layers merged;
+  const std::string here = machine_();
   std::ostringstream text;
   text << kFormat << kVersion << "\n";
   for (const auto& block : contents.blocks) {
-    if (block.machine != machine_) {
+    if (block.machine != here) {
       text << "\n" << block.machine;
       for (const std::string& line : block.lines) text << line << "\n";
       continue;
@@ -252,7 +254,7 @@ void Wisdom::save() const {
     }
   }
   for (const auto& [key, times] : layers_) add(merged[key], times);
-  text << "\n" << machine_;
+  text << "\n" << here;
   text.precision(4);
   for (const auto& [key, times] : merged) {
     text << key << " = ";

@@ -10,6 +10,7 @@
 // are skipped and counted.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -27,8 +28,9 @@ class Wisdom {
 
   Wisdom() = default;  // without a file: remembers, does not save
   // Reads the block for `machine` from the file, if there is one; never throws for what the file
-  // holds. Where there is none, `foreign` takes the last for another CPU and libraries.
-  Wisdom(std::string path, std::string machine, bool foreign = false);
+  // holds. Where there is none, `foreign` takes the last for another CPU and libraries. The machine
+  // is asked for where the file has blocks and when it is saved.
+  Wisdom(std::string path, std::function<std::string()> machine, bool foreign = false);
 
   bool empty() const { return layers_.empty(); }
   // Times of the layer with this key; null if it is not known.
@@ -46,13 +48,14 @@ class Wisdom {
   // $LINNET_WISDOM, else wisdom.txt in linnet's folder of the user's cache; empty (no file) where
   // $LINNET_WISDOM is set to nothing or there is no home.
   static std::string default_path();
-  // The head lines of the block for this machine, build and context.
+  // The head lines of the block for this machine, build and context, whose libraries it loads.
   static std::string machine(const Context& context);
 
  private:
   using Layers = std::map<std::string, Times>;
 
-  std::string path_, machine_, note_;
+  std::string path_, note_;
+  std::function<std::string()> machine_;
   Layers layers_;
 };
 

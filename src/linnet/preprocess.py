@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, NamedTuple, Union
 import numpy as np
 import numpy.typing as npt
 
-from . import _image
 from .text import shape_text, short
 
 Array = npt.NDArray[Any]
@@ -208,6 +207,8 @@ class Preprocess:
             out[:] = (self.pad - mean) * np.reshape(scale, (-1, 1, 1))
         out = out[:, top : top + height, left : left + width]
         mean = mean[:, top : top + height, left : left + width]
+        from . import _image  # models that are fed arrays do without its code
+
         _image.prepare(
             picture,
             out,

@@ -6,7 +6,8 @@
 #include <thread>
 #include <vector>
 
-#include "backends/openblas.h"
+#include "backends/backends.h"
+#include "plan/planner.h"
 
 using linnet::find_openblas;
 using linnet::OpenBlas;
@@ -99,4 +100,24 @@ TEST_CASE("steps of several threads take turns" * doctest::skip(!system_openblas
   for (std::thread& caller : callers) caller.join();
   CHECK(most == 1);
   CHECK(wrong.load() == 0);
+}
+
+TEST_CASE("a library is loaded for what it may be the fastest for, or is asked for") {
+  const auto loaded = [](const char* algorithm, bool known) {
+    linnet::Backends backends(LINNET_PLAIN_BLAS, "/no/such/nnpack.so");
+    linnet::WeightStore weights;
+    linnet::ThreadPool pool(1);
+    const linnet::Context context{linnet::kernels_for(nullptr), weights, backends};
+    linnet::PlannerOptions options;
+    options.wisdom = "", options.algorithm = algorithm;
+    const linnet::Problem problem =
+        linnet::Problem::parse("conv f32 n1 c32h14w14 k32r3x3p1,1,1,1 nhwc t1");
+    const linnet::Planner planner(options, context, pool);
+    if (known) planner.wisdom().record(problem.key(), {{"im2col-openblas", 1e-9}});
+    planner.choose(problem, nullptr, nullptr);
+    return backends.openblas.known() != nullptr;
+  };
+  CHECK_FALSE(loaded("", false));
+  CHECK(loaded("im2col-openblas", false));
+  CHECK(loaded("", true));
 }
