@@ -30,9 +30,8 @@ class Algorithm {
   virtual bool any_weights() const { return false; }
   // Whether it runs on operands of any type, not only float32.
   virtual bool any_types() const { return false; }
-  // Whether another library computes it, which `refuse` loads. `cost` does without: as if it were
-  // the best build there is.
-  virtual bool foreign() const { return false; }
+  // Whether `refuse` would load a library first. `cost` does without, as if it were the best build.
+  virtual bool loads(const Context&) const { return false; }
   // False for what runs the same scalar code whatever the ISA.
   virtual bool uses_kernels() const { return true; }
   virtual Plan prepare(const Problem& problem, const Weight* weight, const Weight* bias,

@@ -136,7 +136,7 @@ class Algorithm_ final : public Algorithm {
   const char* name() const override { return "im2col-openblas"; }
   Kinds kinds() const override { return {Kind::kConv, Kind::kMatmul}; }
   bool any_weights() const override { return true; }
-  bool foreign() const override { return true; }
+  bool loads(const Context& context) const override { return !context.backends.openblas.asked(); }
   bool uses_kernels() const override { return false; }
 
   std::string objection(const Problem& p, const Context& context) const override {

@@ -168,16 +168,15 @@ class Nnp final : public Algorithm {
   const char* name() const override { return name_; }
   Kinds kinds() const override { return {Kind::kConv}; }
   bool exact() const override { return exact_; }
-  bool foreign() const override { return true; }
   bool uses_kernels() const override { return false; }
 
   std::string objection(const Problem& p, const Context& context) const override {
+    const NnPack* nnpack = context.backends.nnpack.library();
+    if (!nnpack) return "no NNPACK: " + context.backends.nnpack.missing();
     if (p.x.layout != Layout::kNchw || p.y.layout != Layout::kNchw) return "works on nchw only";
     if (p.conv().groups != 1) return "the convolution is grouped";
     if (p.conv().window.dilated()) return "the kernel is dilated";
     if (p.end.pooled()) return "a following pool cannot be fused";
-    const NnPack* nnpack = context.backends.nnpack.library();
-    if (!nnpack) return "no NNPACK: " + context.backends.nnpack.missing();
     const int status = Call{*nnpack, algorithm_, Convolution(p)}.needs().status;
     return status == kNnpSuccess ? "" : status_text(status);
   }

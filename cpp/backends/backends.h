@@ -24,6 +24,7 @@ class Backend {
   }
   // The same, but null as well where nobody asked yet.
   const Library* known() const { return library_; }
+  bool asked() const { return asked_; }
   // Why there is none.
   const std::string& missing() {
     look();

@@ -242,13 +242,14 @@ Planner::Answers Planner::ask(const Problem& problem, size_t memory_limit) const
   const bool by_estimates = options_.search == Search::kEstimate && !options_.lean && !only_asked &&
                             price_.dearer == 0 && wisdom().empty();
   std::vector<const Algorithm*> all = algorithms(problem.kind());
-  std::stable_partition(all.begin(), all.end(), [](const Algorithm* a) { return !a->foreign(); });
+  std::stable_partition(all.begin(), all.end(),
+                        [&](const Algorithm* a) { return !a->loads(context_); });
   for (const Algorithm* a : all) {
     answers.refusals.push_back({a, {}});
     for (Layout in : kLayouts) {
       for (Layout out : kLayouts) {
         const Problem p = in_layouts(problem, in, out);
-        std::string reason = by_estimates && a->foreign() && beaten(*a, p, answers.variants)
+        std::string reason = by_estimates && a->loads(context_) && beaten(*a, p, answers.variants)
                                  ? "linnet's own are estimated faster, so its library is not loaded"
                                  : refusal(*a, p, only_asked, memory_limit);
         if (reason.empty())
