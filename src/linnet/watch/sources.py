@@ -123,8 +123,8 @@ def _av() -> Any:
         raise ValueError(
             "videos and cameras need PyAV: pip install linnet[watch], or Debian's python3-av"
         ) from None
-    # FFmpeg would print every damaged packet. At any other level a decoder's threads wait for the GIL
-    # to log one, while whoever frees the decoder holds it and waits for them.
+    # FFmpeg would print every damaged packet. At any other level a decoder's threads wait for the
+    # GIL to log one, while whoever frees the decoder holds it and waits for them.
     try:
         av.logging.set_level(None)
     except TypeError:  # PyAV before 11 has no such level
