@@ -324,7 +324,7 @@ def join(const float[:, ::1] boxes, size, least, int most):
     cdef Shape shape = Shape(size[0], size[1], least[0], least[1])
     cdef vector[Box] parts
     cdef vector[vector[double]] prices  # of each with those before it
-    cdef Py_ssize_t i, j, k, first, second
+    cdef Py_ssize_t i, j, first, second
     cdef Box joined
     if boxes.shape[1] != 4 or min(shape.height, shape.width, shape.tall, shape.wide) < 1:
         raise ValueError("no boxes, or a window of no size")

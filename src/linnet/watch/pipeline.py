@@ -294,9 +294,8 @@ def _once(found: Found, whole: npt.NDArray[np.bool_]) -> Found:
     """
     order = np.lexsort((-found.scores, ~whole))
     same = _boxes.overlaps(found.boxes, found.boxes) > SAME
-    same |= (_boxes.covered(found.boxes, found.boxes) > 0.7) & ~whole[
-        :, None
-    ]  # a part within a whole
+    part = _boxes.covered(found.boxes, found.boxes) > 0.7
+    same |= part & ~whole[:, None]  # of a whole
     kept: list[int] = []
     for i in order:
         if not any(same[i, j] and found.classes[i] == found.classes[j] for j in kept):

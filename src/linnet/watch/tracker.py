@@ -101,8 +101,8 @@ class _Filter:
         self.speed, self.a, self.b, self.c = (np.zeros((0, 4)) for _ in range(4))
 
     def predict(self, passed: float, lost: npt.NDArray[np.bool_]) -> None:
-        """lost: bool [N], which are out of sight. A size changes only as the last detection had it
-        change: what a box shrinks by is mostly what hides it.
+        """passed: seconds; lost: bool [N], which are out of sight. A size changes for one time
+        after a detection only.
         """
         noise = (ACCELERATION * self.at[:, 3:]) ** 2
         self.speed[lost] *= np.exp(-passed / SLOWED)
