@@ -283,6 +283,23 @@ def test_overlaps() -> None:
     assert _boxes.overlaps(flat, flat)[0, 0] == 0
 
 
+def test_overlaps_of_boxes_that_are_grown_by_a_part_of_their_size() -> None:
+    a = np.array([[0, 0, 4, 9], [0, 0, 4, 9]], np.float32)  # 6 in size
+    b = np.array([[10, 0, 19, 4]], np.float32)
+    parts = np.array([0.5, 1.5], np.float32)
+    met = (4.5 + 4.5 + 4 - 10) * (4 + 2 * 4.5)
+    expected = [[0], [met / (13 * 18 + 18 * 13 - met)]]
+    np.testing.assert_allclose(_boxes.overlaps(a, b, parts), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="each box has one part"):
+        _boxes.overlaps(a, b, parts[:1])
+
+
+def test_parts_of_boxes_that_others_cover() -> None:
+    a = np.array([[0, 0, 10, 10], [5, 5, 5, 5]], np.float32)
+    b = np.array([[0, 0, 20, 5], [9, 9, 30, 30], [10, 0, 20, 10]], np.float32)
+    np.testing.assert_allclose(_boxes.covered(a, b), [[0.5, 0.01, 0], [0, 0, 0]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("average", [False, True])
 def test_suppression(average: bool) -> None:
     boxes, scores, groups = crowd(80)

@@ -150,7 +150,7 @@ def test_components_are_boxes_around_near_cells():
 def test_windows_hold_all_boxes_and_have_the_detectors_shape():
     random = np.random.default_rng(1)
     for _ in range(200):
-        count = int(random.integers(1, 9))
+        count = int(random.integers(1, 40))
         corner = random.uniform(0, 400, (count, 2)) * (1.4, 1)
         boxes = np.hstack([corner, corner + random.uniform(4, 90, (count, 2))]).astype(np.float32)
         boxes = boxes.clip(0, [640, 480, 640, 480]).astype(np.float32)
@@ -173,6 +173,17 @@ def test_windows_that_cover_most_of_a_picture_are_one():
     assert windows(boxes, (480, 640), (192, 192), 3) == [(0, 0, 640, 480)]
     assert windows(boxes[:0], (480, 640), (192, 192), 3) == []
     assert windows(boxes[:1] / 10, (40, 60), (192, 192), 3) == [(0, 0, 60, 40)]  # a small picture
+
+
+def test_the_cheapest_windows_are_joined_first():
+    boxes = np.float32(
+        [[20, 20, 40, 60], [30, 30, 50, 70], [600, 20, 620, 60], [300, 400, 320, 440]]
+    )
+    made = windows(boxes, (480, 640), (192, 192), 3)
+    assert made == [(448, 0, 640, 192), (214, 288, 406, 480), (0, 0, 192, 192)]
+    assert len(windows(boxes, (480, 640), (192, 192), 2)) == 2
+    with pytest.raises(ValueError, match="no boxes"):
+        _watch.join(boxes[:, :3].copy(), (480, 640), (192, 192), 3)
 
 
 def test_boxes_at_inner_edges_are_cut():

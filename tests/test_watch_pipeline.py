@@ -33,7 +33,7 @@ def test_a_walk_is_one_visit():
     assert [look.frame.index for look in looks] == list(range(60))
     still = [look for look in looks if look.frame.index < 9 or look.frame.index > 50]
     assert sum(bool(look.windows) for look in still) == 0  # no detector runs for nothing
-    assert {"gate", "track", "convert", "detect", "visits"} == set(watch.clock.seconds)
+    assert {"gate", "regions", "convert", "detect", "track", "visits"} == set(watch.clock.seconds)
 
 
 def test_the_same_video_gives_the_same_events(tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,6 +74,30 @@ def test_what_is_no_video_is_refused(tmp_path, size):
     (tmp_path / "cut.mp4").write_bytes(data[:size])
     with pytest.raises(ValueError, match=r"cut\.mp4': (cannot be opened as a video|no picture)"):
         list(open_source(tmp_path / "cut.mp4").frames())
+
+
+CLOSED = """
+import sys
+from itertools import islice
+from linnet.watch import open_source
+for count in range(1, 31):
+    frames = open_source(sys.argv[1]).frames()
+    assert len(list(islice(frames, count))) == count
+    frames.close()
+"""
+
+
+def test_a_video_is_closed_while_threads_decode_it(tmp_path):
+    path = str(tmp_path / "yard.mp4")
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(60):
+            made = av.VideoFrame.from_ndarray(walk(index), format="rgb24")
+            container.mux(stream.encode(made))
+        container.mux(stream.encode())
+    # In a process of its own: what could hang holds the GIL.
+    subprocess.run([sys.executable, "-c", CLOSED, path], check=True, timeout=60)
 
 
 def test_a_folder_is_in_the_order_of_numbers(tmp_path):

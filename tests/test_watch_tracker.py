@@ -133,6 +133,25 @@ def test_a_clock_that_stands_and_boxes_without_size_do_no_harm():
     assert all(np.isfinite(track.box).all() for track in tracker.tracks)
 
 
+@pytest.mark.parametrize("start", [0.0, 2.0**25 + 1.40625])
+def test_a_clock_that_has_run_for_a_year_is_as_good_as_a_new_one(start: float):
+    tracker = Tracker(1)
+    for index in range(11):  # one is gone, another stands where the first cannot have got to
+        tracker.update(start + index / 16, found((100 if index < 10 else 145, 100, 0.9, 0)))
+    assert [track.id for track in tracker.tracks] == [1, 2]
+
+
+def test_boxes_are_predicted_once_for_a_time():
+    tracker, other = Tracker(1), Tracker(1)
+    for index in range(12):
+        rows = found((50 + 6 * index, 100 + index, 0.9, 0))
+        for _ in range(3):
+            tracker.predict(index / RATE)
+        tracker.update(index / RATE, rows)
+        other.update(index / RATE, rows)
+    np.testing.assert_array_equal(tracker.tracks[0].box, other.tracks[0].box)
+
+
 def test_numbers_hold_at_a_frame_a_second_and_with_noise():
     random = np.random.default_rng(0)
     tracker = Tracker(1)

@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from libc.math cimport sqrtf
 from libcpp.vector cimport vector
 
 
@@ -30,8 +31,37 @@ def _rows(boxes):
     return array.reshape(-1, 4)
 
 
-def overlaps(a, b):
-    """Intersection over union of every box of a, [n, 4], with every one of b, [m, 4]: [n, m] float32."""
+def overlaps(a, b, wider=None):
+    """Intersection over union of every box of a, [n, 4], with every one of b, [m, 4]: [n, m] float32.
+
+    wider: [n] float32, the part of their size, the square root of the area, by which that box of a and each of b are
+    grown before, half of it on either side.
+    """
+    cdef const float[:, ::1] first = _rows(a)
+    cdef const float[:, ::1] second = _rows(b)
+    cdef const float[::1] parts = np.zeros(first.shape[0], np.float32) if wider is None else wider
+    found = np.zeros((first.shape[0], second.shape[0]), np.float32)
+    cdef float[:, ::1] out = found
+    cdef Py_ssize_t i, j
+    cdef float[4] one, other
+    if parts.shape[0] != first.shape[0]:
+        raise ValueError("each box has one part")
+    with nogil:
+        for i in range(first.shape[0]):
+            grow(&first[i, 0], parts[i], one)
+            for j in range(second.shape[0]):
+                grow(&second[j, 0], parts[i], other)
+                out[i, j] = overlap_of(one, other)
+    return found
+
+
+cdef inline void grow(const float* box, float part, float* out) noexcept nogil:
+    cdef float more = sqrtf(area(box)) * (part / 2) if part else 0
+    out[0], out[1], out[2], out[3] = box[0] - more, box[1] - more, box[2] + more, box[3] + more
+
+
+def covered(a, b):
+    """The part of every box of a, [n, 4], that each of b, [m, 4], covers: [n, m] float32."""
     cdef const float[:, ::1] first = _rows(a)
     cdef const float[:, ::1] second = _rows(b)
     found = np.zeros((first.shape[0], second.shape[0]), np.float32)
@@ -40,7 +70,7 @@ def overlaps(a, b):
     with nogil:
         for i in range(first.shape[0]):
             for j in range(second.shape[0]):
-                out[i, j] = overlap_of(&first[i, 0], &second[j, 0])
+                out[i, j] = shared(&first[i, 0], &second[j, 0]) / max(area(&first[i, 0]), <float>1e-6)
     return found
 
 

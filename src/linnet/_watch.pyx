@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""What `linnet watch` computes for every frame: what moves, and which of two sets belong together.
+"""What `linnet watch` computes for every frame: what moves, where to look, and which of two sets belong together.
 
 The background is a running mean and variance of every cell of a small plane of logarithmic luma (Wren et al., Pfinder,
 1997). Light that changes multiplies luma, so it adds the same to neighbouring cells: the median of all changes and a wide
@@ -9,7 +9,7 @@ branch that sways (Elgammal et al., Non-parametric model for background subtract
 
 import numpy as np
 
-from libc.math cimport fabsf, fmaxf, fminf
+from libc.math cimport fabsf, fmaxf, fminf, rint
 from libc.string cimport memset
 from libcpp.vector cimport vector
 
@@ -272,6 +272,95 @@ def components(const unsigned char[:, ::1] mask, int gap, int least, int most):
             found.append((x0, y0, x1, y1, cells))
     found.sort(key=lambda box: -box[4])
     return np.array(found[:most], np.int32).reshape(-1, 5)
+
+
+cdef struct Box:
+    double x0, y0, x1, y1
+
+
+cdef struct Shape:  # of a picture, and of the least window in it
+    int height, width, tall, wide
+
+
+cdef double area(Box a) noexcept nogil:
+    return (a.x1 - a.x0) * (a.y1 - a.y0)
+
+
+cdef void span(double* low, double* high, double length, int whole) noexcept nogil:
+    """An interval of a length about the same middle, moved inside a whole one."""
+    length = min(rint(length), <double>whole)
+    low[0] = min(max(rint((low[0] + high[0] - length) / 2), 0.0), whole - length)
+    high[0] = low[0] + length
+
+
+cdef Box shaped(Box a, Shape shape) noexcept nogil:
+    """A box grown to the shape of a window about its middle, moved into the picture, cut at its edges."""
+    cdef double scale = max(max((a.y1 - a.y0) / shape.tall, (a.x1 - a.x0) / shape.wide), 1.0)
+    span(&a.x0, &a.x1, shape.wide * scale, shape.width)
+    span(&a.y0, &a.y1, shape.tall * scale, shape.height)
+    return a
+
+
+cdef Box around(Box a, Box b, Shape shape) noexcept nogil:
+    cdef Box both = Box(min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1))
+    return shaped(both, shape)
+
+
+cdef double price(Box a, Box b, Shape shape) noexcept nogil:
+    """Pixels that one window for both has more than two: what they share counts twice, since it may be one thing that
+    was cut.
+    """
+    cdef double width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    cdef double height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return area(around(a, b, shape)) - area(a) - area(b) - max(width, 0.0) * max(height, 0.0)
+
+
+def join(const float[:, ::1] boxes, size, least, int most):
+    """Windows x0, y0, x1, y1 that hold all boxes: the two are joined that cost the least more pixels, until that is more
+    than none and there are at most `most`.
+
+    boxes: float32 [N, 4]; size: height and width of the picture; least: those of a window, whose shape all take.
+    """
+    cdef Shape shape = Shape(size[0], size[1], least[0], least[1])
+    cdef vector[Box] parts
+    cdef vector[vector[double]] prices  # of each with those before it
+    cdef Py_ssize_t i, j, first, second
+    cdef Box joined
+    if boxes.shape[1] != 4 or min(shape.height, shape.width, shape.tall, shape.wide) < 1:
+        raise ValueError("no boxes, or a window of no size")
+    with nogil:
+        for i in range(boxes.shape[0]):
+            add(parts, prices, shaped(Box(boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]), shape), shape)
+        while parts.size() > 1:
+            first, second = 1, 0
+            for i in range(1, <Py_ssize_t>parts.size()):
+                for j in range(i):
+                    if prices[i][j] < prices[first][second]:
+                        first, second = i, j
+            if prices[first][second] > 0 and <Py_ssize_t>parts.size() <= most:
+                break
+            joined = around(parts[first], parts[second], shape)
+            drop(parts, prices, first)
+            drop(parts, prices, second)
+            add(parts, prices, joined, shape)
+    return [(int(part.x0), int(part.y0), int(part.x1), int(part.y1)) for part in parts]
+
+
+cdef void add(vector[Box]& parts, vector[vector[double]]& prices, Box part, Shape shape) noexcept nogil:
+    cdef vector[double] row
+    cdef size_t i
+    for i in range(parts.size()):
+        row.push_back(price(part, parts[i], shape))
+    parts.push_back(part)
+    prices.push_back(row)
+
+
+cdef void drop(vector[Box]& parts, vector[vector[double]]& prices, Py_ssize_t part) noexcept nogil:
+    cdef size_t i
+    parts.erase(parts.begin() + part)
+    prices.erase(prices.begin() + part)
+    for i in range(part, prices.size()):
+        prices[i].erase(prices[i].begin() + part)
 
 
 def assign(const float[:, :] cost, float limit):

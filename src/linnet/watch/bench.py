@@ -21,7 +21,7 @@ from .visits import Zone
 
 Array = npt.NDArray[np.float32]
 
-STAGES = ("gate", "track", "convert", "detect", "visits")
+STAGES = ("gate", "regions", "convert", "detect", "track", "visits")
 SAME = 0.5  # overlap from which two boxes are of one object, as the MOTChallenge has it
 VISIBLE = 0.25  # part of an object that must be visible; else it may be found or not
 MOT_CLASSES = {1: "person", 3: "car"}  # numbers of the MOTChallenge

@@ -22,7 +22,7 @@ from .gate import Gate, Motion
 from .regions import cut, windows
 from .sources import Array, Frame, Reader, Source
 from .store import Recorder, Store
-from .tracker import Found, Track, Tracker, covered
+from .tracker import Found, Track, Tracker
 from .visits import Event, Visits, Zone
 
 SURE = 0.5  # score of a detection that alone can be an object
@@ -191,7 +191,7 @@ class Watch:
             self._visits.zones = self.zones + more
             self._size, self._applied = frame.size, drawn
             self._tracker.size = frame.size
-        with self.clock("track"):
+        with self.clock("regions"):
             parts = self._windows(frame, motion)
         found = self._detect(frame, parts) if parts else _NOTHING
         with self.clock("track"):
@@ -270,7 +270,7 @@ def _touched(
     boxes: npt.NDArray[np.float32], motion: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
     """bool [N]: in which boxes something moves."""
-    return np.asarray((covered(boxes, motion) > 0.05).any(axis=1))
+    return np.asarray((_boxes.covered(boxes, motion) > 0.05).any(axis=1))
 
 
 def _covered(
@@ -285,7 +285,7 @@ def _covered(
     inside = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     empty = (inside[:, 2:] - inside[:, :2] < 1).any(axis=1)
     windows = np.array(parts, np.float32).reshape(-1, 4)
-    return np.asarray(empty | (covered(inside, windows) > 0.7).any(axis=1))
+    return np.asarray(empty | (_boxes.covered(inside, windows) > 0.7).any(axis=1))
 
 
 def _once(found: Found, whole: npt.NDArray[np.bool_]) -> Found:
@@ -294,7 +294,8 @@ def _once(found: Found, whole: npt.NDArray[np.bool_]) -> Found:
     """
     order = np.lexsort((-found.scores, ~whole))
     same = _boxes.overlaps(found.boxes, found.boxes) > SAME
-    same |= (covered(found.boxes, found.boxes) > 0.7) & ~whole[:, None]  # a part within a whole
+    part = _boxes.covered(found.boxes, found.boxes) > 0.7
+    same |= part & ~whole[:, None]  # of a whole
     kept: list[int] = []
     for i in order:
         if not any(same[i, j] and found.classes[i] == found.classes[j] for j in kept):

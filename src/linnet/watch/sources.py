@@ -123,7 +123,12 @@ def _av() -> Any:
         raise ValueError(
             "videos and cameras need PyAV: pip install linnet[watch], or Debian's python3-av"
         ) from None
-    av.logging.set_level(av.logging.PANIC)  # FFmpeg would print every damaged packet
+    # FFmpeg would print every damaged packet. At any other level a decoder's threads wait for the
+    # GIL to log one, while whoever frees the decoder holds it and waits for them.
+    try:
+        av.logging.set_level(None)
+    except TypeError:  # PyAV before 11 has no such level
+        av.logging.set_level(av.logging.PANIC)
     return av
 
 
@@ -179,7 +184,9 @@ class Video(Source):
 
     def _decode(self, av: Any, container: Any) -> Iterator[Frame]:
         stream = container.streams.video[0]
-        stream.thread_type = "SLICE" if self.live else "AUTO"  # frames in parallel come late
+        # Frames in parallel come late; where decoders log, none may be at work when they are freed.
+        parallel = not self.live and av.logging.get_level() is None
+        stream.thread_type = "AUTO" if parallel else "SLICE"
         rate = float(stream.average_rate or 0) or RATE
         began, first = self.began, None
         filmed = _filmed(self.url, self.live, container) if began is None else began

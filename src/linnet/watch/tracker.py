@@ -101,10 +101,13 @@ class _Filter:
         self.speed, self.a, self.b, self.c = (np.zeros((0, 4)) for _ in range(4))
 
     def predict(self, passed: float, lost: npt.NDArray[np.bool_]) -> None:
+        """passed: seconds; lost: bool [N], which are out of sight. A size changes for one time
+        after a detection only.
+        """
         noise = (ACCELERATION * self.at[:, 3:]) ** 2
-        self.speed[lost, 2:] = 0  # out of sight, an object keeps its size
         self.speed[lost] *= np.exp(-passed / SLOWED)
         self.at += passed * self.speed
+        self.speed[:, 2:] = 0
         self.at[:, 2:] = np.maximum(self.at[:, 2:], 1)
         self.a += passed * (2 * self.b + passed * self.c) + noise * passed**3 / 3
         self.b += passed * self.c + noise * passed**2 / 2
@@ -192,9 +195,9 @@ class Tracker:
 
     def predict(self, time: float) -> Array:
         """float32 [N, 4]: where the tracks are at a time that is not before the last one."""
-        passed = max(time - self._time, 0.0) if self._time is not None else 0.0
-        lost = np.array([track.seen < (self._time or 0.0) for track in self.tracks], bool)
-        self._filter.predict(passed, lost)
+        if self._time is not None and time > self._time:
+            lost = np.array([track.seen < self._time for track in self.tracks], bool)
+            self._filter.predict(time - self._time, lost)
         self._time = time
         boxes = self._filter.boxes()
         for track, box in zip(self.tracks, boxes):
@@ -256,14 +259,11 @@ class Tracker:
     def _likeness(
         self, time: float, predicted: Array, boxes: Array, labels: npt.NDArray[np.int32]
     ) -> Array:
-        seen = np.array([track.seen for track in self.tracks], np.float32)
+        seen = np.array([track.seen for track in self.tracks])
         kinds = np.array([track.label for track in self.tracks], int)
         each = np.array([LOST if track.certain else NEW for track in self.tracks], np.float32)
         parts = np.minimum(WIDENED + each * np.maximum(time - seen, 0), WIDEST).round(1)
-        result = np.empty((len(predicted), len(boxes)), np.float32)
-        for part in np.unique(parts):
-            rows = parts == part
-            result[rows] = _boxes.overlaps(_wider(predicted[rows], part), _wider(boxes, part))
+        result: Array = _boxes.overlaps(predicted, boxes, parts.astype(np.float32))
         return np.where(kinds[:, None] == labels[None], result, result - OTHER_KIND).astype(
             np.float32
         )
@@ -335,7 +335,7 @@ class Tracker:
         kinds = np.array([track.label for track in self.tracks], int)
         known = self._filter.boxes()
         same = _boxes.overlaps(boxes, known) >= AGAIN
-        part = (covered(boxes, known) >= WITHIN) & (labels[:, None] == kinds[None])
+        part = (_boxes.covered(boxes, known) >= WITHIN) & (labels[:, None] == kinds[None])
         return np.asarray(((same | part) & present[None]).any(axis=1))
 
     def _begin(self, time: float, new: npt.NDArray[np.bool_], found: Found) -> None:
@@ -366,21 +366,6 @@ def _speed(track: Track, now: Any) -> Any:
         return now
     off = recent - recent.mean(axis=0)
     return (off[:, :1] * off[:, 1:]).sum(axis=0) / (off[:, 0] ** 2).sum()
-
-
-def covered(boxes: Array, others: Array) -> Array:
-    """float32 [N, M]: the part of each box that each of the others covers."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-6)
-    return np.asarray(np.maximum(high - low, 0).prod(axis=2) / areas[:, None], np.float32)
-
-
-def _wider(boxes: Array, part: float) -> Array:
-    """Boxes grown by a part of their size, the square root of the area."""
-    size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1, keepdims=True))
-    more = size * (part / 2)
-    return np.ascontiguousarray(np.hstack([boxes[:, :2] - more, boxes[:, 2:] + more]), np.float32)
 
 
 def _extend(track: Track, time: float) -> None:
