@@ -75,7 +75,8 @@ class Adapter:
         tf = self.tf
         shape = [batch, *channels_last(network.shapes[network.input])]
 
-        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
+        # Nothing here is Python's control flow, and reading it as that takes seconds.
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)  # type: ignore[untyped-decorator]
         def forward(x: Any) -> Any:
             values = {network.input: Value(x)}
             for node in network.nodes:
