@@ -274,6 +274,7 @@ class _Entrant:
     cell: Cell
     worker: Worker | None = None
     verified: bool = False
+    reloaded: bool = False  # for every turn, since memory is scarce
 
     def close(self) -> None:
         if self.worker is not None:
@@ -409,6 +410,10 @@ class Bench:
     def _run(self, entrant: _Entrant, turn: int) -> None:
         """A turn of the entrant: its share of the calls that it has left, if any."""
         cell, protocol, rounds = entrant.cell, self.protocol, ROUNDS - turn
+        if entrant.reloaded:  # which takes longer than its calls: the first and the last turn do
+            rounds = {0: 2, ROUNDS - 1: 1}.get(turn, 0)
+        if not rounds:
+            return
         call = float(np.median(cell.times)) if cell.times else cell.facts["first_call_s"]
         call += protocol.interval
         spent = sum(cell.times) + protocol.interval * len(cell.times)
@@ -446,6 +451,7 @@ class Bench:
             worker.ask("logits", capped=False, output=logits)
             check_logits(cell, np.load(logits), self._network(row)[1])
             entrant.verified = True
+        entrant.reloaded = True
         entrant.close()
 
     def _find_share(self, entrant: _Entrant, worker: Worker) -> None:

@@ -49,12 +49,12 @@ class Adapter:
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
             net, result = self.net(network, batch, file.name)
-        data, output = net.blobs["x"].data, net.blobs[result].data
+        data, output = net.blobs["x"].data, net.blobs[result]
 
         def call(x: Any) -> Any:
             data[...] = x
             net.forward()
-            return output.copy()
+            return output.data.copy()  # a flattened one gets other memory with the first forward
 
         return call
 
