@@ -192,6 +192,7 @@ class Work:
         least = 1 / WORTH if speed_up is None else speed_up
         fast = self._before.cost >= least * row.cost
         good = max_loss is None or judge.allows(loss, max_loss)
+        smaller = row.bytes < self._before.bytes  # times alone differ of the same network, too
         return Smaller(
             graph=replace(graph, name=self.graph.name),
             name=self.graph.name or self.graph.source or "model",
@@ -200,7 +201,7 @@ class Work:
             float_correct=judge.correct,
             max_loss=max_loss,
             speed_up=speed_up,
-            passed=fast and good,
+            passed=fast and good and smaller,
             fitted=len(self.fitting),
             judged=len(judge.rows),
             before=self._before,

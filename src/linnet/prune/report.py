@@ -102,6 +102,8 @@ class Smaller:
             asked.append(f"{self.gain:.2f} times faster, asked for {self.speed_up:g}")
         if self.max_loss is not None:
             asked.append(f"allowed {percent(self.max_loss)}")
+        if after.bytes >= before.bytes:
+            asked.append("no smaller network is")
         return [
             f"{self.fitted} inputs fitted, {self.judged} judged; loss: {what}",
             f"{before.cost * 1e3:.3f} ms and {megabytes(before.bytes)} before, "
