@@ -109,7 +109,7 @@ def _cell(cell: Cell) -> dict[str, Any]:
 
 def as_json(runs: Sequence[Data]) -> str:
     """The result file."""
-    return json.dumps({"format": FORMAT, "runs": list(runs)}, separators=(",", ":"))
+    return json.dumps({"format": FORMAT, "runs": list(runs)}, indent=1)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
