@@ -1,8 +1,11 @@
-"""TensorFlow, from the CPU wheel: one traced function over frozen constants, channels last.
+"""TensorFlow, from the CPU wheel: one traced function over constants, channels last.
 
 Images arrive channels last, TensorFlow's own layout on a CPU, prepared before the clock starts. A
 flatten therefore sees height, width, channel; the weights of the fully connected layer behind it
-are permuted to that order once, at load.
+are permuted to that order once, at load. Those weights are handed to the function with each call:
+as constants of its graph they would be copied some thirty times before it first runs, which takes
+half a minute and 4 GB for 60 million of them, and would make no call faster. Weights of
+convolutions are constants, which oneDNN reorders once.
 """
 
 from __future__ import annotations
@@ -61,17 +64,24 @@ class Adapter:
         return numpy.ascontiguousarray(x.transpose(0, 2, 3, 1) if x.ndim == 4 else x)
 
     def load(self, network: Network, batch: int) -> Callable[[Any], Any]:
-        forward, tf = self.traced(network, batch), self.tf
+        forward, tf = self.traced(network, batch, self.outside), self.tf
         return lambda x: forward(tf.constant(x))[0].numpy()
 
     def write(self, network: Network, files: list[str]) -> None:
-        # Weights are constants already: there is nothing to freeze.
-        graph = self.traced(network, 1).graph.as_graph_def()
+        graph = self.traced(network, 1, self.tf.constant).graph.as_graph_def()
         with open(files[0], "wb") as file:
             file.write(graph.SerializeToString())
 
-    def traced(self, network: Network, batch: int) -> Any:
-        """One function of images, traced: that belongs to loading, not to the first call."""
+    def outside(self, array: Any) -> Any:
+        """A tensor outside of the graph that is traced."""
+        with self.tf.init_scope():
+            return self.tf.constant(array)
+
+    def traced(self, network: Network, batch: int, matrix: Callable[[Any], Any]) -> Any:
+        """One function of images, traced: that belongs to loading, not to the first call.
+
+        matrix: makes tensors of the weights of fully connected layers.
+        """
         tf = self.tf
         shape = [batch, *channels_last(network.shapes[network.input])]
 
@@ -80,7 +90,7 @@ class Adapter:
         def forward(x: Any) -> Any:
             values = {network.input: Value(x)}
             for node in network.nodes:
-                values[node.outputs[0]] = apply(tf, network, node, values)
+                values[node.outputs[0]] = apply(tf, network, node, values, matrix)
             return [channels_first(tf, values[network.output]).tensor]
 
         return forward.get_concrete_function()
@@ -103,7 +113,13 @@ def channels_first(tf: Any, value: Value) -> Value:
     return value
 
 
-def apply(tf: Any, network: Network, node: Node, values: dict[str, Value]) -> Value:
+def apply(
+    tf: Any,
+    network: Network,
+    node: Node,
+    values: dict[str, Value],
+    matrix: Callable[[Any], Any],
+) -> Value:
     """One node; ValueError if TensorFlow has no equal."""
     weights = [network.weights[v] for v in node.inputs if v in network.weights]
     value = values[node.inputs[0]]
@@ -129,7 +145,7 @@ def apply(tf: Any, network: Network, node: Node, values: dict[str, Value]) -> Va
         w = weights[0]
         if value.order is not None:
             w = w.reshape(-1, *value.order).transpose(0, 2, 3, 1).reshape(len(w), -1)
-        y = tf.matmul(x, tf.constant(numpy.ascontiguousarray(w.T)))
+        y = tf.matmul(x, matrix(numpy.ascontiguousarray(w.T)))
         return Value(tf.nn.bias_add(y, tf.constant(weights[1])) if len(weights) > 1 else y)
     if node.op == "LRN":
         attrs = node.lrn()
