@@ -264,6 +264,7 @@ TEST_CASE("an idle pool uses no CPU, whatever came before") {
   clockid_t clocks[4];
   on_every_thread(pool,
                   [&](int thread) { pthread_getcpuclockid(pthread_self(), &clocks[thread]); });
+  const std::vector<pid_t> threads = threads_of(pool);
   const auto cpu_seconds = [&] {
     double sum = 0;
     for (clockid_t clock : clocks) {
@@ -273,29 +274,27 @@ TEST_CASE("an idle pool uses no CPU, whatever came before") {
     }
     return sum;
   };
-  const auto idle_cpu = [&](int ms) {
+  // However late the system lets workers spin to their end.
+  const auto idle_cpu = [&] {
+    wait_until_asleep(threads);
     const double before = cpu_seconds();
-    sleep_ms(ms);
+    sleep_ms(50);
     return cpu_seconds() - before;
   };
   pooled_sum(pool, 100);
-  sleep_ms(2);
-  CHECK(idle_cpu(50) < 0.002);
+  CHECK(idle_cpu() < 0.002);
   {
     ThreadPool::Region region(pool);
     pooled_sum(pool, 100);
-    sleep_ms(10);
-    CHECK(idle_cpu(50) < 0.002);  // the spin inside a Region is bounded too
+    CHECK(idle_cpu() < 0.002);  // the spin inside a Region is bounded too
     pooled_sum(pool, 100);
   }
-  sleep_ms(1);
-  CHECK(idle_cpu(50) < 0.002);
+  CHECK(idle_cpu() < 0.002);
   {
     ThreadPool::Region region(pool);
     pooled_sum(pool, 100);
     pool.park();
-    sleep_ms(1);
-    CHECK(idle_cpu(50) < 0.002);
+    CHECK(idle_cpu() < 0.002);
     CHECK(pooled_sum(pool, 100) == 4950);
   }
 }
