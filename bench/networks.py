@@ -2,11 +2,13 @@
 
     python bench/networks.py --json bench/results/NAME-networks.json --svg docs/img/networks.svg
     python bench/networks.py --networks ResNet-50 --runtimes linnet onnxruntime --threads 2
+    python bench/networks.py --runtimes linnet-int8 onnxruntime-int8 openvino-int8 litert-int8
 
 The networks are those of models.py. Of each, all runtimes are loaded and their outputs checked
 against float64; then they take turns, in blocks and in a new order each round, with a pause before
 each block, whose first call does not count. The table has medians in milliseconds, and how many
-times linnet's the best other one takes; the picture has that of each. --setup installs the others.
+times the first runtime's the best other one takes; the picture has that of each. In int8, every
+layer is that can be, in one file for all that read ONNX. --setup installs the others.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from linnet.compare.bench import Bench, Protocol, Row
 from linnet.compare.chart import COLOURS, Marker, Picture, Stroke, Text
 from linnet.compare.environments import missing, set_up
 from linnet.compare.machine import describe
-from linnet.compare.network import expect, export
+from linnet.compare.network import Expected, expect, export, export_int8
 from linnet.compare.processes import scratch_folder
 from linnet.compare.run import all_rows
 from linnet.graph import Graph
@@ -38,23 +40,27 @@ OTHERS = ["MobileNet-v3", "ShuffleNet-v2", "EfficientNet-lite0", "YOLO-Fastest-v
 OTHERS += ["DenseNet-121", "ResNeXt-50", "RegNet-X-400MF", "Inception-v3"]
 RUNTIMES = ["linnet", "onnxruntime", "openvino", "litert", "ncnn", "mnn"]
 PAUSE = 0.5  # seconds before a block
+CALIBRATED = 16  # images, of which half are looked at
 MOST_RATIO = 5  # the picture's end
 
 
 def measured(graph: Graph, args: argparse.Namespace) -> dict[str, Any]:
     """Of each runtime the milliseconds of its calls, or why there are none."""
-    rows = [
-        Row(row.name, row.runtime, row.settings)
-        for name, row in all_rows().items()
-        if name in args.runtimes
-    ]
-    images = np.random.default_rng(1).random((args.batch, *graph.inputs[0].shape[1:]), np.float32)
+    every = all_rows()
+    rows = [Row(name, every[name].runtime, every[name].settings) for name in args.runtimes]
+    random, shape = np.random.default_rng(1), graph.inputs[0].shape[1:]
+    images = random.random((args.batch, *shape), np.float32)
     protocol = Protocol(
         [args.batch], args.threads, args.seconds, args.calls, interval=args.interval, pause=PAUSE
     )
     with scratch_folder() as folder:
         export(graph, folder)
-        bench = Bench(protocol, expect(graph, images), folder, lambda done, text: None)
+        int8: Expected | str = "not asked for"
+        if any(row.int8 for row in rows):
+            int8 = export_int8(
+                graph, random.random((CALIBRATED, *shape), np.float32), folder, images
+            )
+        bench = Bench(protocol, expect(graph, images), folder, lambda done, text: None, int8=int8)
         bench.measure(rows)
     found: dict[str, Any] = {"problems": bench.watch.problems(), "runtimes": {}}
     for row in rows:
@@ -71,9 +77,9 @@ def measured(graph: Graph, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def best_peer(runtimes: dict[str, Any]) -> tuple[str, float] | None:
-    """The fastest of the others, and its time over linnet's."""
-    times = {name: r["median"] for name, r in runtimes.items() if r["median"]}
-    own = times.pop("linnet", None)
+    """The fastest of all but the first, and its time over the first one's."""
+    own, *others = (r["median"] for r in runtimes.values())
+    times = {name: time for name, time in zip([*runtimes][1:], others) if time}
     if not own or not times:
         return None
     name = min(times, key=times.__getitem__)
@@ -93,7 +99,8 @@ def mean(names: list[str], networks: dict[str, Any]) -> str:
 def report(data: dict[str, Any]) -> str:
     """The results as a table."""
     networks = data["networks"]
-    header = ["network", *data["settings"]["runtimes"], "best other", "over linnet"]
+    header = ["network", *data["settings"]["runtimes"], "best other"]
+    header += [f"over {data['settings']['runtimes'][0]}"]
     rows = []
     for name, found in networks.items():
         cells = [found["runtimes"].get(r, {}) for r in data["settings"]["runtimes"]]
@@ -114,20 +121,21 @@ def report(data: dict[str, Any]) -> str:
 
 
 def chart(data: dict[str, Any]) -> Picture:
-    """The time of each other runtime over linnet's: a line for each network, a mark for each."""
-    names = [name for name in data["settings"]["runtimes"] if name != "linnet"]
+    """Times over the first runtime's: a line for each network, a mark for each other runtime."""
+    own, *names = data["settings"]["runtimes"]
     networks = {
         name: found["runtimes"]
         for name, found in data["networks"].items()
         if best_peer(found["runtimes"])
     }
     threads = count(data["settings"]["threads"], "thread")
-    title = f"Time over linnet's: float32, {threads}, batch {data['settings']['batch']}"
+    arithmetic = "int8" if all_rows()[own].int8 else "float32"
+    title = f"Time over {own}'s: {arithmetic}, {threads}, batch {data['settings']['batch']}"
     left, right, top, step = 150.0, 800.0, 66.0, 24
 
     def ratio(runtimes: dict[str, Any], name: str) -> float:
         median = runtimes.get(name, {}).get("median")
-        return median / runtimes["linnet"]["median"] if median else 0.0
+        return median / runtimes[own]["median"] if median else 0.0
 
     ratios = [ratio(found, name) for found in networks.values() for name in names]
     most = min(math.ceil(max([1.0, *ratios])), MOST_RATIO)
@@ -144,14 +152,14 @@ def chart(data: dict[str, Any]) -> Picture:
             yield Text((x + 10, 50), name, "muted")
         for x in range(most + 1):
             yield Stroke([(place(x), top), (place(x), bottom)], "ink" if x == 1 else "grid", 1)
-            label = "linnet" if x == 1 else f"{x}x"
+            label = own if x == 1 else f"{x}x"
             yield Text((place(x), bottom + 18), label, "muted", "middle")
         for index, (network, found) in enumerate(networks.items()):
             y = top + step * (index + 0.5)
             yield Text((left - 10, y + 4), network, "ink", "end")
             for name, colour in zip(names, COLOURS[1:]):
                 if times := ratio(found, name):
-                    told = f"{network}, {name}: {times:.2f} times linnet's time"
+                    told = f"{network}, {name}: {times:.2f} times {own}'s time"
                     yield Marker((place(times), y), colour, 4.5, (), told)
                     if times > most:
                         yield Text((right + 8, y + 4), f"{times:.1f}x", "muted", size=11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,25 @@ def test_chart(networks: Any) -> None:
     assert marks["VGG-16, ncnn: 7.00 times linnet's time"][0] == 800  # the end, and the figure
     assert any(getattr(shape, "text", "") == "7.0x" for shape in picture.shapes)
     assert "linnet" in networks.chart({**DATA, "networks": {}}).svg()  # nothing was measured
+
+
+def test_the_first_runtime_is_compared_with_the_others(networks: Any) -> None:
+    runtimes = {"linnet-int8": cell(10), "onnxruntime-int8": cell(15), "linnet": cell(25)}
+    data = {
+        "settings": {**DATA["settings"], "runtimes": list(runtimes)},
+        "networks": {"VGG-16": {"problems": [], "runtimes": runtimes}},
+    }
+    text, svg = networks.report(data), networks.chart(data).svg()
+    line = next(line for line in text.splitlines() if line.startswith("VGG-16"))
+    assert "over linnet-int8" in text and line.split()[-2:] == ["onnxruntime-int8", "1.50"]
+    assert "int8, 2 threads" in svg and "VGG-16, linnet: 2.50 times linnet-int8" in svg
+
+
+def test_int8_is_one_file_for_all(networks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "PAUSE", 0.0)
+    args = argparse.Namespace(
+        runtimes=["linnet-int8", "linnet"], batch=2, threads=1, seconds=0.01, calls=3, interval=0.0
+    )
+    found = networks.measured(networks.make("LeNet-5"), args)["runtimes"]
+    assert list(found) == ["linnet-int8", "linnet"]
+    assert [cell["status"] for cell in found.values()] == ["ok", "ok"]

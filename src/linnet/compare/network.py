@@ -8,6 +8,7 @@ the network in int8 there is the ONNX file alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,36 @@ def export(graph: Graph, folder: Path, written: Graph | None = None) -> None:
     onnx_write.save(written, folder / "network.onnx", like=graph)
     part = remove_unused(replace(written, outputs=[logits]))
     onnx_write.save(part, folder / "logits.onnx", like=graph)
+
+
+def export_variant(
+    make: Callable[[], Graph], graph: Graph, folder: Path, images: npt.NDArray[np.float32]
+) -> Expected | str:
+    """Write what is made of a canonical graph to a new `folder`, as `export` does: what it answers
+    to `images` in float64, or why it cannot be made.
+    """
+    try:
+        made = make()
+    except ValueError as error:
+        return str(error)
+    folder.mkdir()
+    export(graph, folder, made)
+    return expect(made, images, INT8_TOLERANCE if is_in_integers(made) else TOLERANCE)
+
+
+def export_int8(
+    graph: Graph,
+    given: npt.NDArray[np.float32],
+    folder: Path,
+    images: npt.NDArray[np.float32],
+) -> Expected | str:
+    """Write a canonical graph in int8, calibrated on every second of the images `given`, and those
+    images, to the new `folder`/int8; see `export_variant`.
+    """
+    expected = export_variant(lambda: in_int8(graph, given), graph, folder / "int8", images)
+    if not isinstance(expected, str):
+        np.save(folder / "int8" / "calibration.npy", given[::2])
+    return expected
 
 
 def in_int8(graph: Graph, images: npt.NDArray[np.float32]) -> Graph:

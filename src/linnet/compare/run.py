@@ -141,9 +141,7 @@ def _prepare(
     if any(row.int8 for row in rows):
         progress(0.0, "quantizing the network")
         given = images if labelled is None else labelled.images
-        int8 = _variant(folder / "int8", images, graph, lambda: network.in_int8(graph, given))
-        if not isinstance(int8, str):
-            np.save(folder / "int8" / "calibration.npy", given[::2])
+        int8 = network.export_int8(graph, given, folder, images)
     smaller: network.Expected | str = "not asked for"
     if any(row.smaller for row in rows):
 
@@ -153,24 +151,8 @@ def _prepare(
         smaller = "no pictures that a smaller network could be fitted to"
         if labelled is not None:
             make = lambda: network.shrunk(graph, labelled, threads, told)  # noqa: E731
-            smaller = _variant(folder / "smaller", images, graph, make)
+            smaller = network.export_variant(make, graph, folder / "smaller", images)
     return {"expected": expected, "int8": int8, "smaller": smaller, "labelled": labelled}
-
-
-def _variant(
-    folder: Path, images: Images, graph: Graph, make: Callable[[], Graph]
-) -> network.Expected | str:
-    """Write what is made of a graph to `folder`: what it should answer, or why there is none."""
-    try:
-        written = make()
-    except ValueError as error:
-        return str(error)
-    folder.mkdir()
-    network.export(graph, folder, written)
-    integers = network.is_in_integers(written)
-    return network.expect(
-        written, images, network.INT8_TOLERANCE if integers else network.TOLERANCE
-    )
 
 
 def _key(name: str, protocol: Protocol, rows: Sequence[Row], graph: Graph) -> dict[str, Any]:
