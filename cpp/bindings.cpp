@@ -72,6 +72,7 @@ DType core_type(const py::dtype& type) {
 
 // The array, or a copy that lies densely. NumPy's errors stay, which ensure() drops.
 py::array dense(const py::array& array) {
+  if ((array.flags() & kDense) == kDense) return array;
   const auto& numpy = py::detail::npy_api::get();
   PyObject* made =
       numpy.PyArray_FromAny_(array.ptr(), array.dtype().release().ptr(), 0, 0,
@@ -315,7 +316,8 @@ class PySession {
     const std::vector<int> wanted = wanted_values(graph, names);
     const int64_t batch = checked_batch(graph, graph.inputs, inputs, false);
     std::vector<Shape> shapes;
-    for (const py::array& a : inputs) shapes.emplace_back(a.shape(), a.shape() + a.ndim());
+    if (graph.open)
+      for (const py::array& a : inputs) shapes.emplace_back(a.shape(), a.shape() + a.ndim());
     const Session::Resolved resolved = session_->resolved(shapes);
     std::vector<py::array> given, results;
     std::vector<const void*> from;

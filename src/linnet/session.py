@@ -427,6 +427,12 @@ def _arrays(inputs: Sequence[Any]) -> list[npt.NDArray[Any]]:
     return [_plain(np.asarray(x)) for x in inputs]
 
 
+# By number, since all that is done for every call takes as long as a small layer.
+_OWN = {dtype.num: dtype for dtype in map(np.dtype, np.typecodes["All"])}
+
+
 def _plain(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    own = array.dtype.kind in "fiub" and array.dtype.isnative
-    return np.asarray(array, array.dtype.type) if own else array
+    dtype = array.dtype
+    if dtype is _OWN.get(dtype.num) or dtype.kind not in "fiub" or not dtype.isnative:
+        return array
+    return np.asarray(array, dtype.type)
