@@ -20,7 +20,7 @@ from compared import ADAPTER, as_data, cells, parse, small_graph
 import linnet
 from linnet import _core, digits, formats, interpret, passes
 from linnet.cli import compare
-from linnet.compare import bench, network, report, runtimes, worker
+from linnet.compare import bench, machine, network, report, runtimes, worker
 from linnet.compare.bench import (
     Bench,
     Cell,
@@ -639,6 +639,23 @@ def test_scarce_memory_leaves_no_process_waiting(
     rows = measure(runtime, tmp_path, {}, {}, batches=[2], seconds=float("inf"))
     assert all(len(row.cells[0].times) == 20 and row.cells[0].difference for row in rows)
     assert starts.count("r0") == 3  # to load and verify it, for the first turn and for the last
+
+
+@pytest.mark.parametrize(
+    ("total", "left", "scarce"),
+    [(1, 0.6, False), (1, 0.4, True), (8, 3.9, True), (24, 7, False), (24, 5, True)],
+)
+def test_memory_is_scarce_where_neither_half_nor_enough_is_left(
+    total: float, left: float, scarce: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        f"{name}: {int(gb * (1 << 20))} kB\n" for name, gb in [("MemTotal", total), ("MemFree", 0)]
+    ]
+    (tmp_path / "meminfo").write_text(
+        "".join([*lines, f"MemAvailable: {int(left * (1 << 20))} kB\n"])
+    )
+    monkeypatch.setattr(machine, "MEMORY", tmp_path / "meminfo")
+    assert machine.memory_is_scarce() is scarce
 
 
 def test_list_says_what_is_there(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -19,6 +19,7 @@ OTHERS = 0.25  # CPUs that other processes may keep busy
 SWAPPED = 1 << 20  # bytes of the whole machine: a page or two is no more than housekeeping
 SLOWEST = 0.75  # of the highest clock seen: below, the times are not of one machine
 MEMORY = Path("/proc/meminfo")
+ENOUGH = 6 << 30  # bytes, for the largest runtimes with the largest networks
 
 
 def describe() -> dict[str, Any]:
@@ -37,9 +38,11 @@ def describe() -> dict[str, Any]:
 
 
 def memory_is_scarce() -> bool:
-    """Whether less than half of the machine's memory is left for the next process."""
-    sizes = dict(re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", read(MEMORY), re.M))
-    return len(sizes) == 2 and 2 * int(sizes["MemAvailable"]) < int(sizes["MemTotal"])
+    """Whether less than half of the memory, and than ENOUGH, is left for the next process."""
+    found = dict(re.findall(r"^(MemTotal|MemAvailable):\s+(\d+)", read(MEMORY), re.M))
+    if len(found) < 2:
+        return False
+    return 1024 * int(found["MemAvailable"]) < min(512 * int(found["MemTotal"]), ENOUGH)
 
 
 class Watch:
