@@ -39,7 +39,7 @@ live: .venv/installed | live-packages
 	pytest tests/live/camera.py tests/live/page.py tests/live/broker.py
 
 # The documentation as a site, build/docs/index.html. A link that leads nowhere is an error.
-docs: .venv/installed
+docs: .venv/installed | docs-packages
 	sphinx-build -q -W --keep-going -c docs/site -d build/docs.trees . build/docs
 
 lint: .venv/installed
@@ -135,6 +135,8 @@ aarch64-packages:
 	@sh .ci/packages g++-aarch64-linux-gnu qemu-user
 live-packages:
 	@sh .ci/packages chromium chromium-driver mosquitto openssl
+docs-packages:
+	@sh .ci/packages clang
 fuzz-packages:
 	@sh .ci/packages clang libclang-rt-dev
 
