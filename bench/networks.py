@@ -6,9 +6,10 @@
 
 The networks are those of models.py. Of each, all runtimes are loaded and their outputs checked
 against float64; then they take turns, in blocks and in a new order each round, with a pause before
-each block, whose first call does not count. The table has medians in milliseconds, and how many
-times the first runtime's the best other one takes; the picture has that of each. In int8, every
-layer is that can be, in one file for all that read ONNX. --setup installs the others.
+each block, whose first call does not count unless it is long. The table has medians in
+milliseconds, and how many times the first runtime's the best other one takes; the picture has that
+of each. In int8, every layer is that can be, in one file for all that read ONNX. --setup installs
+the others.
 """
 
 from __future__ import annotations
