@@ -14,7 +14,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 PYTHON_FILES := src tests examples bench cpp make docs/site .ci
 CPP_FILES = $(shell find cpp tests/cpp bench third_party -name '*.cpp' -o -name '*.h')
 
-.PHONY: bench matrix test docs live lint operators study outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
+.PHONY: bench matrix test docs live lint lint-kernels lint-types lint-formats lint-pages operators study outlines format tidy asan asan-python tsan fuzz long cpp-armhf cpp-aarch64 clean deps
 
 # The head-to-head on the study's network, then one digit. The runtimes go into ~/.cache/linnet.
 bench: .venv/installed
@@ -32,7 +32,7 @@ matrix: .venv/installed
 test: .venv/installed build/dev/build.ninja
 	cmake --build --preset dev
 	ctest --preset dev
-	pytest --junitxml=build/pytest.xml
+	pytest -n "$$(nproc)" --dist worksteal --junitxml=build/pytest.xml
 
 # linnet watch as it is met: a camera that is cut, its page in a browser, its events at a broker that is stopped and killed.
 live: .venv/installed | live-packages
@@ -42,12 +42,18 @@ live: .venv/installed | live-packages
 docs: .venv/installed | docs-packages
 	sphinx-build -q -W --keep-going -c docs/site -d build/docs.trees . build/docs
 
+# The slowest first, side by side.
 lint: .venv/installed
+	+@$(MAKE) --no-print-directory -Otarget -j"$$(nproc)" lint-kernels lint-types lint-formats lint-pages
+lint-kernels:
+	python cpp/kernels/schedule.py --check
+lint-types:
+	mypy
+lint-formats:
 	clang-format --dry-run -Werror $(CPP_FILES)
 	ruff check $(PYTHON_FILES)
 	ruff format --check $(PYTHON_FILES)
-	mypy
-	python cpp/kernels/schedule.py --check
+lint-pages:
 	python make/operators.py --check
 	python make/study.py --check
 
@@ -117,15 +123,25 @@ cpp-armhf cpp-aarch64: cpp-%: build/%/build.ninja
 deps:
 	@sh .ci/packages g++ libopenblas0-pthread doctest-dev pkg-config $(PYTHON_PACKAGES)
 
-.venv/installed: $(SOURCES) | deps
+# Of pyproject.toml, a line each: what builds linnet, what it needs, and what extras do.
+requirements = <($(PYTHON) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
+  names = project["build-system"]["requires"] + project["project"]["dependencies"]; \
+  print("\n".join(sum((project["project"]["optional-dependencies"][extra] for extra in sys.argv[1:]), names)))' $(1))
+PIP := python -m pip install --disable-pip-version-check -q
+# Compiled where the C++ tests are, for what both are made of; what only tests need is fetched meanwhile.
+.venv/installed: $(SOURCES) CMakePresets.json | deps
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	python -m pip install --disable-pip-version-check -q --config-settings=build-dir=build/wheel --config-settings=cmake.define.LINNET_WERROR=ON '.[image,test,dev,docs]'
+	$(PIP) -r $(call requirements,dev)
+	$(PIP) -r $(call requirements,image test docs) & \
+	  $(PIP) --no-build-isolation --no-deps --force-reinstall --config-settings=build-dir=build/dev \
+	    --config-settings=cmake.args=--preset=dev --config-settings='build.targets=_core;_image;_boxes;_watch' \
+	    --config-settings=install.components=python . && wait $$!
 	touch $@
 
 build/armhf/build.ninja: | armhf-packages
 build/aarch64/build.ninja: | aarch64-packages
 build/fuzz/build.ninja: | fuzz-packages
-build/asan/build.ninja: export CMAKE_PREFIX_PATH = $(shell .venv/bin/python -m pybind11 --cmakedir)
+build/dev/build.ninja build/asan/build.ninja: export CMAKE_PREFIX_PATH = $(shell .venv/bin/python -m pybind11 --cmakedir)
 build/%/build.ninja: CMakeLists.txt CMakePresets.json .venv/installed
 	cmake --preset $*
 
