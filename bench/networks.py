@@ -200,7 +200,10 @@ def main() -> None:
         "networks": {},
     }
     if args.go_on and args.json and args.json.exists():
-        data["networks"] = json.loads(args.json.read_text())["networks"]
+        known = json.loads(args.json.read_text())
+        if known["settings"] != data["settings"]:
+            parser.error(f"--go-on: {args.json} has other settings, {known['settings']}")
+        data["networks"] = known["networks"]
     for name in args.networks:
         if name in data["networks"]:
             continue
