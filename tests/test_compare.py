@@ -622,6 +622,12 @@ def test_one_comparison_at_a_time(model: Path) -> None:
     first.communicate()
 
 
+def test_runtimes_are_imported_side_by_side(runtime: Runtime, tmp_path: Path) -> None:
+    rows = measure(runtime, tmp_path, {}, {}, {}, batches=[1], importing=2)
+    assert all(row.cells[0].status == "ok" and row.cells[0].times for row in rows)
+    assert ["import_s" in row.cells[0].facts for row in rows] == [False, False, True]
+
+
 def test_scarce_memory_leaves_no_process_waiting(
     runtime: Runtime, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -268,6 +268,7 @@ def _protocols(args: argparse.Namespace) -> list[Protocol]:
             least=0.0 if args.full else least,
             memory_cap=args.memory_cap,
             interval=args.interval / 1e3,
+            importing=len(os.sched_getaffinity(0)) if args.matrix else 1,
         )
         for threads in args.threads
     ]

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -219,7 +220,8 @@ class Protocol:
 
     least: seconds it goes on for if the passes take less. interval: seconds to wait before each
     call, which are part of its time here; pause: before each turn. memory_cap: resident bytes above
-    which a runtime is ended, None for no cap.
+    which a runtime is ended, None for no cap. importing: processes that import their runtimes at a
+    time; how long it takes several is not told.
     """
 
     batches: Sequence[int]
@@ -230,6 +232,7 @@ class Protocol:
     memory_cap: int | None = None
     interval: float = 0.0
     pause: float = 0.0
+    importing: int = 1
 
 
 class Journal:
@@ -273,13 +276,14 @@ class _Entrant:
     row: Row
     cell: Cell
     worker: Worker | None = None
+    loaded: bool = False  # the network, by that process
     verified: bool = False
     reloaded: bool = False  # for every turn, since memory is scarce
 
     def close(self) -> None:
         if self.worker is not None:
             self.worker.close()
-        self.worker = None
+        self.worker, self.loaded = None, False
 
 
 class Bench:
@@ -339,12 +343,16 @@ class Bench:
         entrants = [_Entrant(row, Cell(batch)) for row in rows]
         with contextlib.ExitStack() as stack:
             for entrant in entrants:
+                stack.callback(entrant.close)
+            for i, entrant in enumerate(entrants):
                 name, cell = entrant.row.name, entrant.cell
                 self.say(done, f"batch {batch}: loading {name}")
-                stack.callback(entrant.close)
-                with _blame(cell):
-                    self._open(entrant)
-                    self._make_room(entrant)
+                if i % self.protocol.importing == 0:
+                    self._import(entrants[i : i + self.protocol.importing])
+                if cell.status == "ok":
+                    with _blame(cell):
+                        self._open(entrant)
+                        self._make_room(entrant)
                 done += step
             for turn in range(ROUNDS):
                 for entrant in order.sample(entrants, len(entrants)):
@@ -358,22 +366,42 @@ class Bench:
         for entrant in entrants:
             entrant.row.cells.append(entrant.cell)
 
+    def _import(self, entrants: Sequence[_Entrant]) -> None:
+        """Begin the processes of several entrants, which import their runtimes at once."""
+        if len(entrants) < 2 or memory_is_scarce():
+            return
+
+        def begin(entrant: _Entrant) -> None:
+            with _blame(entrant.cell):
+                self._begin(entrant)
+            entrant.cell.facts.pop("import_s", None)
+
+        with ThreadPoolExecutor(len(entrants)) as pool:
+            list(pool.map(begin, entrants))
+
+    def _begin(self, entrant: _Entrant) -> Worker:
+        """The entrant's process, started if there is none, its runtime imported."""
+        if entrant.worker is None:
+            row, cell = entrant.row, entrant.cell
+            entrant.worker, options = self._start(row)
+            started = entrant.worker.ask(
+                "start",
+                adapter=str(row.runtime.adapter),
+                module=row.runtime.module,
+                threads=self.protocol.threads,
+                options=options,
+            )
+            cell.facts = {**started, **cell.facts}
+        return entrant.worker
+
     def _open(self, entrant: _Entrant) -> Worker:
         """The entrant's process, started and loaded if there is none, its first output checked."""
-        if entrant.worker is not None:
-            return entrant.worker
+        worker = self._begin(entrant)
+        if entrant.loaded:
+            return worker
         row, cell = entrant.row, entrant.cell
-        entrant.worker, options = self._start(row)
-        worker = entrant.worker
         output = str(self.folder / row.name / "y.npy")
         network, expected = self._network(row)
-        started = worker.ask(
-            "start",
-            adapter=str(row.runtime.adapter),
-            module=row.runtime.module,
-            threads=self.protocol.threads,
-            options=options,
-        )
         loaded = worker.ask(
             "load",
             network=str(network),
@@ -381,7 +409,8 @@ class Bench:
             images=str(self.folder / "images.npy"),
             output=output,
         )
-        cell.facts = {**started, **loaded, **cell.facts}
+        entrant.loaded = True
+        cell.facts = {**loaded, **cell.facts}
         check_output(cell, np.load(output), expected)
         return worker
 

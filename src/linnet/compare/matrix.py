@@ -159,7 +159,7 @@ def plan(graph: Graph, protocols: Sequence[Protocol], rows: Sequence[Row], image
                 name = row.settings.get("blas", row.settings.get("kernels", ""))
                 call = batch * work / (rate * SPEED.get(name, OTHERS))
                 timed = min(max(LEAST * call, min(protocol.passes * call, protocol.seconds)), 600)
-                seconds += START.get(row.runtime.name, 1.0) + loading
+                seconds += START.get(row.runtime.name, 1.0) / protocol.importing + loading
                 seconds += 4 * call + max(timed, protocol.least)
                 cells += 1
     return Plan(cells, never, seconds)
