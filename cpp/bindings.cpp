@@ -271,6 +271,7 @@ py::list to_list(const std::vector<StepReport>& reports, const std::vector<StepT
     d["batch"] = r.choice.problem.n;
     d["estimate"] = r.choice.seconds;
     d["measured"] = r.choice.source == Source::kMeasured;
+    d["rows"] = r.rows;
     py::list candidates;
     for (const Candidate& c : r.choice.candidates) {
       py::dict e;

@@ -19,6 +19,8 @@ py::dict to_dict(const EmittedStep& step) {
   py::list weights;
   for (const EmittedPlace& place : step.weights) weights.append(to_tuple(place));
   d["weights"] = weights;
+  d["chain"] = py::bytes(step.chain);
+  d["rows"] = to_tuple(step.rows);
   return d;
 }
 

@@ -423,8 +423,15 @@ std::vector<StepReport> Session::plan(const Resolved& graph, int64_t batch,
   std::lock_guard<std::mutex> lock(pool_.turn());
   const Request request{graph, batch, wanted};
   std::vector<StepReport> reports;
-  for (const Step& step : runner(request.of(chunk_size(request))).program().steps)
+  const Program& program = runner(request.of(chunk_size(request))).program();
+  for (const Step& step : program.steps) {
+    const int i = static_cast<int>(reports.size());
+    const Chain* chain = program.chain_of(i);
     reports.push_back({step.name, step.op, step.choice});
+    if (!chain) continue;
+    reports.back().rows = chain->args.rows;
+    reports.back().reads_rows = i > chain->first, reports.back().writes_rows = i < chain->last();
+  }
   return reports;
 }
 

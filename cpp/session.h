@@ -37,6 +37,10 @@ struct StepReport {
   std::string name;  // of the nodes fused into it, joined by "+"
   std::string op;
   Choice choice;
+  // Of the last of the steps that are computed together, at a time; 0: it is computed alone. Then
+  // whether what it reads, and what it writes, lies between two of these steps.
+  int64_t rows = 0;
+  bool reads_rows = false, writes_rows = false;
 };
 
 // What a program needs, in bytes.

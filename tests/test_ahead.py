@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import bands
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ import linnet
 import linnet.compat.tflite
 from linnet import _core, ahead, digits
 from linnet.ahead import build, camera, printed, targets, wheel
+from linnet.ahead.network import Network
 from linnet.cli import main
 from linnet.graph import Graph, Node, Value
 
@@ -324,8 +326,13 @@ def test_a_library_to_load(tmp_path: Path) -> None:
     paths, sizes = ahead.write(network, ahead.expected(network, graph, {}), tmp_path, "shared")
     assert [path.name for path in paths] == ["libnet.so", "net.h", "net_selftest.c"]
     assert 0 < sizes["text"] - len(network.weights) < 100_000
-    library = ctypes.CDLL(str(tmp_path / "libnet.so"))
     x = np.random.default_rng(2).random((1, 1, 88, 88), np.float32)
+    session = linnet.load(DATA / "digits_int8.onnx", threads=1)
+    np.testing.assert_array_equal(run_library(paths[0], network, x), session(x))
+
+
+def run_library(path: Path, network: Network, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    library = ctypes.CDLL(str(path))
     y = np.empty(network.outputs[0].of(1), np.float32)
     arena = np.empty(network.arena + 64, np.uint8)
     address = -(-arena.ctypes.data // 64) * 64
@@ -334,8 +341,21 @@ def test_a_library_to_load(tmp_path: Path) -> None:
         ctypes.byref(ctypes.c_void_p(y.ctypes.data)),
         ctypes.c_void_p(address),
     )
-    session = linnet.load(DATA / "digits_int8.onnx", threads=1)
-    np.testing.assert_array_equal(y, session(x))
+    return y
+
+
+@compiles
+@pytest.mark.parametrize("integers", [False, True])
+def test_steps_in_bands_of_rows_are_those_of_a_session(tmp_path: Path, integers: bool) -> None:
+    graph = bands.in_integers(bands.network()) if integers else bands.network()
+    network, core_graph = ahead.plan(graph, None, "net", wisdom="")
+    assert network.chained
+    options = {"wisdom": "", "blas": "none", "nnpack": "none", "isa": _core.default_isa()}
+    session = _core.Session(core_graph, threads=1, **options)  # type: ignore[arg-type]
+    [path, *_] = ahead.write(network, ahead.expected(network, graph, {}), tmp_path, "shared")[0]
+    x = bands.images(1)
+    [known] = session.run([x], [], None)
+    np.testing.assert_array_equal(run_library(path, network, x), known)
 
 
 @compiles

@@ -1,15 +1,16 @@
 // Runs a model once as a whole and then each of its layers once on its own, every one between the
 // marks that counter.c looks for: count MODEL.onnx ALGORITHM|auto BATCH [layers]. One thread; the
 // weights of single layers are random. Prints a line for each: name, algorithm, problem, bytes of
-// packed weights, bytes of activations and how many there are; with `layers`, of layers alike the
-// first alone, in its first run, and not the whole.
+// packed weights, bytes of activations, without rows between layers that are computed together, and
+// how many there are; with `layers`, of layers alike the first alone, in its first run, and not the
+// whole.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <map>
 #include <random>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "formats/onnx_reader.h"
@@ -53,8 +54,9 @@ void count_layer(const StepReport& step, const char* isa, int times, bool again)
   begin_region();
   layer.run(x.data(), operand.data(), y.data());
   end_region();
-  const size_t bytes = bytes_of(layer.x_count(), p.x.dtype) + bytes_of(layer.y_count(), p.y.dtype) +
-                       bytes_of(layer.operand_count(), p.z.dtype);
+  size_t bytes = bytes_of(layer.operand_count(), p.z.dtype);
+  if (!step.reads_rows) bytes += bytes_of(layer.x_count(), p.x.dtype);
+  if (!step.writes_rows) bytes += bytes_of(layer.y_count(), p.y.dtype);
   std::printf("%s\t%s\t%s\t%zu\t%zu\t%d\n", step.name.c_str(), step.choice.algorithm->name(),
               p.key().c_str(), layer.weight_bytes(), bytes, times);
 }
@@ -89,10 +91,11 @@ void count(const std::string& path, const std::string& algorithm, int64_t batch,
   Session session(read_onnx(path)->build(), options);
   if (!layers) count_whole(session, algorithm, batch);
   const auto plan = session.plan(session.resolved(), batch, session.graph().outputs);
-  std::map<std::pair<std::string, std::string>, int> alike;
   const auto kind = [](const StepReport& step) {
-    return std::pair(step.choice.problem.key(), std::string(step.choice.algorithm->name()));
+    return std::tuple(step.choice.problem.key(), std::string(step.choice.algorithm->name()),
+                      step.reads_rows, step.writes_rows);
   };
+  std::map<decltype(kind(plan[0])), int> alike;
   for (const StepReport& step : plan) ++alike[kind(step)];
   for (const StepReport& step : plan) {
     int& times = alike[kind(step)];

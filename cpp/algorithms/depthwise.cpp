@@ -20,6 +20,7 @@ namespace {
 constexpr int64_t kBlockFloats = 4 << 10;  // weights of a block of channels, to stay in L1
 constexpr int64_t kBandRows = 4;           // the fewest output rows of a task
 constexpr int64_t kLineFloats = 16;        // of a cache line
+constexpr int64_t kPairedRows = 2;         // whose tiles share inputs
 
 // Channels of a group.
 int members_of(const Problem& p) { return static_cast<int>(p.x.dims.c / p.conv().groups); }
@@ -107,9 +108,11 @@ WeightStore::Buffer pack(const DepthwiseArgs& a, const Weight& weight, const Con
                              });
 }
 
-// tile.vecs vectors of channels, from number `vec` on, of an output row, or of two.
-void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTiles& tiles,
-             int64_t image, int64_t row, int rows, int64_t vec, DepthwiseTile tile) {
+// tile.vecs vectors of channels, from number `vec` on, of an output row, or of two; `begin` is
+// where rows of the first image begin.
+void run_row(const DepthwiseArgs& a, const FloatOperands& o, const RowRange& begin,
+             const DepthwiseTiles& tiles, int64_t image, int64_t row, int rows, int64_t vec,
+             DepthwiseTile tile) {
   const Convolution& p = a.p;
   const Window& w = p.window;
   const int width = a.width;
@@ -127,10 +130,12 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
   tile.y_row = out.w * y_pixel, tile.y_pixel = y_pixel;
   tile.limits = p.end.limits;
   // Where no tap lies inside the image, the first may lie too far away for a pointer.
-  const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : 0;
-  const float* x = o.x + (image * p.x.dims.h + first) * p.x.dims.w * x_pixel + channel;
+  const int64_t first = tile.rows > 0 ? top + taps.first * w.dilation[0] : begin.x_first;
+  const float* x =
+      o.x + (image * p.x.dims.h + first - begin.x_first) * p.x.dims.w * x_pixel + channel;
   const float* weights = o.floats(kWeights) + vec * tile.w_vec + taps.first * tile.w_row;
-  int64_t y = (image * out.h + row) * tile.y_row + channel;
+  int64_t z = (image * out.h + row) * tile.y_row + channel;
+  int64_t y = z - begin.y_first * tile.y_row;
 
   const auto run_tile = [&](DepthwiseKernel kernel, int64_t col) {
     const int64_t left = col * w.stride[1] - w.pad[1];
@@ -139,7 +144,7 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
     tile.x = x + (tile.cols > 0 ? left + inside.first * w.dilation[1] : 0) * x_pixel;
     tile.w = weights + inside.first * a.members * width;
     tile.y = o.y + y + col * y_pixel;
-    tile.residual = p.end.residual ? o.operand + y + col * y_pixel : nullptr;
+    tile.residual = p.end.residual ? o.operand + z + col * y_pixel : nullptr;
     kernel(tile);
   };
   const int64_t length = a.cols.last - a.cols.first;
@@ -151,7 +156,7 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
   }
   const DepthwiseKernel one = plain_tiles(o.kernels, a.members).tile[1][1];
   for (int r = 0; r < rows; ++r) {
-    if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row;
+    if (r > 0) x += w.stride[0] * tile.x_row, y += tile.y_row, z += tile.y_row;
     for (int64_t col = 0; col < a.cols.first; ++col) run_tile(one, col);
     for (int64_t col = a.cols.last; col < out.w; ++col) run_tile(one, col);
     map_results(o.kernels, p.end.then, o.y + y, out.w, y_pixel,
@@ -159,11 +164,25 @@ void run_row(const DepthwiseArgs& a, const FloatOperands& o, const DepthwiseTile
   }
 }
 
-void run_depthwise(const DepthwiseArgs& a, const FloatOperands& o) {
+// Rows first..end of an image, from the last to the first, of part number `block` of `blocks` of
+// the channels.
+void run_block(const DepthwiseArgs& a, const FloatOperands& o, const RowRange& begin, int64_t image,
+               int64_t first, int64_t end, int64_t block, int64_t blocks) {
   const Window& w = a.p.window;
   const DepthwiseTiles& tiles = inner_tiles(o.kernels, w, a.members);
   // Whether two rows of pixels can share their inputs.
   const bool pairs = tiles.cols[2] > 0 && w.dilation[0] == 1 && w.stride[0] <= w.kernel[0];
+  const int64_t vec = a.vecs * block / blocks;
+  DepthwiseTile tile = {};
+  tile.vecs = a.vecs * (block + 1) / blocks - vec;
+  for (int64_t row; end > first; end = row) {
+    const bool pair = pairs && end <= a.rows.last && end - 2 >= std::max(first, a.rows.first);
+    row = end - (pair ? 2 : 1);
+    run_row(a, o, begin, tiles, image, row, pair ? 2 : 1, vec, tile);
+  }
+}
+
+void run_depthwise(const DepthwiseArgs& a, const FloatOperands& o) {
   const int64_t height = a.p.y.dims.h;
   // From the end to the beginning: the step before wrote the end last and left it in the cache,
   // and the step after starts with the beginning.
@@ -173,19 +192,27 @@ void run_depthwise(const DepthwiseArgs& a, const FloatOperands& o) {
     const int64_t block = task % a.blocks;
     const int64_t band = task / a.blocks % a.bands;
     const int64_t image = task / a.blocks / a.bands;
-    const int64_t vec = a.vecs * block / a.blocks;
-    DepthwiseTile tile = {};
-    tile.vecs = a.vecs * (block + 1) / a.blocks - vec;
-    const int64_t first = height * band / a.bands;
-    for (int64_t end = height * (band + 1) / a.bands, row; end > first; end = row) {
-      const bool pair = pairs && end <= a.rows.last && end - 2 >= std::max(first, a.rows.first);
-      row = end - (pair ? 2 : 1);
-      run_row(a, o, tiles, image, row, pair ? 2 : 1, vec, tile);
-    }
+    run_block(a, o, {}, image, height * band / a.bands, height * (band + 1) / a.bands, block,
+              a.blocks);
   });
 }
 
-constexpr auto kCode = plan_code<&run_depthwise>("depthwise");
+void run_depthwise_rows(const DepthwiseArgs& a, const FloatOperands& o, const RowRange& rows) {
+  const int64_t count = rows.last - rows.first,
+                wanted = a.p.threads > 1 ? kRowTasks * a.p.threads : 1;
+  const int64_t bands = std::min(ceil_div(count, kPairedRows), wanted);
+  const int64_t most = ceil_div(a.vecs * a.width, kLineFloats);
+  const int64_t least = ceil_div(a.vecs * a.taps * a.width, kBlockFloats);
+  const int64_t blocks = std::min(std::max(least, ceil_div(wanted, bands)), most);
+  // From the beginning to the end, as the other steps of a chain: a thread reads what it wrote.
+  o.pool.parallel_for(bands * blocks, [&](int64_t task, int) {
+    const int64_t band = task / blocks;
+    run_block(a, o, rows, 0, rows.first + count * band / bands,
+              rows.first + count * (band + 1) / bands, task % blocks, blocks);
+  });
+}
+
+constexpr auto kCode = plan_code<&run_depthwise, &run_depthwise_rows>("depthwise");
 
 class Depthwise final : public Algorithm {
  public:

@@ -66,11 +66,12 @@ struct Cut {
 struct ConvScheme {
   bool planar;                      // the input lies in planes
   bool copy;                        // bands of it are copied first: padded, channels last
+  bool flat;                        // a 1x1 convolution, which knows no rows
   int64_t x_pixel, x_row, x_image;  // strides of what the tiles read; x_image of the input itself
   Taps taps;
   Panels panels;
-  // Rows of stored pixels in each image. A 1x1 convolution knows no rows: its pixels, those of all
-  // images together, are cut into rows of some tiles, of which the last may be shorter.
+  // Rows of stored pixels in each image. Where it is flat its pixels, those of all images together,
+  // are cut into rows of some tiles, of which the last may be shorter.
   int64_t images, rows, row, last_row;
   Cut cut;
   double cycles;
@@ -113,8 +114,7 @@ ConvScheme::ConvScheme(const Convolution& p, const Kernels& kernels) {
 
   const Dims out = p.y.dims;
   images = p.n, rows = out.h, row = last_row = out.w;
-  const bool flat =
-      w.kernel[0] == 1 && w.kernel[1] == 1 && w.unit_stride() && !p.end.pooled() && !copy;
+  flat = w.kernel[0] == 1 && w.kernel[1] == 1 && w.unit_stride() && !p.end.pooled() && !copy;
   // Panels must not depend on the batch, so that all plans share one packed copy.
   // Pixels whole ways of the first-level cache apart meet in a few lines of it, which have to hold
   // those of all columns until their channels are used up.
@@ -245,9 +245,10 @@ void copy_planes(const float* x, int64_t plane, int64_t channels, float* y, int6
   }
 }
 
-// Copies the input rows of a band, padding included, into channels-last scratch.
-void copy_band(const DirectArgs& a, int width, const float* image, int64_t first_row, int64_t rows,
-               float* scratch) {
+// Copies the input rows of a band, padding included, into channels-last scratch; `image` begins
+// with row `begin`.
+void copy_band(const DirectArgs& a, int width, const float* image, int64_t begin, int64_t first_row,
+               int64_t rows, float* scratch) {
   const Operand& in = a.p.x;
   const Window& w = a.p.window;
   const Strides s(in, width);
@@ -261,7 +262,7 @@ void copy_band(const DirectArgs& a, int width, const float* image, int64_t first
     float* row = scratch + left * pixel;
     std::memset(scratch, 0, static_cast<size_t>(left * pixel) * sizeof(float));
     std::memset(row + in.dims.w * pixel, 0, static_cast<size_t>(w.pad[3] * pixel) * sizeof(float));
-    const float* source = image + y * s.h;
+    const float* source = image + (y - begin) * s.h;
     if (s.c == 1 && pixel > in.dims.c) {
       for (int64_t x = 0; x < in.dims.w; ++x)
         std::memcpy(row + x * pixel, source + x * s.w, in.dims.c * sizeof(float));
@@ -286,27 +287,33 @@ void run_tile(const DirectArgs& a, const Kernels& kernels, const DirectTile& til
   }
 }
 
-// Part number `part` of the panels, for band number `pass` of all images.
-void run_band(const DirectArgs& a, const FloatOperands& o, int64_t pass, int64_t part, int thread) {
+// Some of the scheme's rows of some images, one after the other, each of `row` pixels but the last.
+struct Band {
+  int64_t images, rows, last_row;
+  // Of the first image: from where the tiles read, or where it is copied first, its row `x_first`.
+  const float* x;
+  int64_t x_first;
+  int64_t input_row;  // the first, padding counted, that is copied
+  float* y;
+  const float* z;  // the residual
+};
+
+// Part number `part` of `parts` of the panels, for a band.
+void run_band(const DirectArgs& a, const FloatOperands& o, const Band& band, int64_t part,
+              int64_t parts, int thread) {
   const Convolution& p = a.p;
   const ConvScheme& s = a.scheme;
   const Window& w = p.window;
-  const int64_t band = pass % s.cut.bands, first_image = pass / s.cut.bands * s.cut.images;
-  const int64_t images = std::min(s.cut.images, s.images - first_image);
-  const int64_t first = band * s.cut.rows, last = std::min(s.rows, first + s.cut.rows);
-  const int64_t input_row = first * p.end.pool[0] * w.stride[0];
   float* scratch = o.workspace + thread * a.thread_floats;
-  const float* x = o.x + first_image * s.x_image;
+  const float* x = band.x;
   int64_t x_image = s.x_image;
   if (s.copy) {
     const int64_t rows =
-        std::min(s.input_rows(p, last - first), p.x.dims.h + w.pad[0] + w.pad[2] - input_row);
-    for (int64_t i = 0; i < images; ++i)
-      copy_band(a, o.kernels.width, x + i * x_image, input_row, rows,
+        std::min(s.input_rows(p, band.rows), p.x.dims.h + w.pad[0] + w.pad[2] - band.input_row);
+    for (int64_t i = 0; i < band.images; ++i)
+      copy_band(a, o.kernels.width, x + i * x_image, band.x_first, band.input_row, rows,
                 scratch + i * s.band_floats(p));
     x = scratch, x_image = s.band_floats(p);
-  } else {
-    x += input_row * s.x_row;
   }
 
   const int width = o.kernels.width;
@@ -325,8 +332,7 @@ void run_band(const DirectArgs& a, const FloatOperands& o, int64_t pass, int64_t
   tile.limits = p.end.limits;
   tile.pool_cols = static_cast<int>(p.end.pool[1]);
 
-  for (int64_t panel = panels * part / s.cut.splits; panel < panels * (part + 1) / s.cut.splits;
-       ++panel) {
+  for (int64_t panel = panels * part / parts; panel < panels * (part + 1) / parts; ++panel) {
     const int64_t group = panel / s.panels.count(), in_group = panel % s.panels.count();
     const int vecs = s.panels.size(in_group);
     const int64_t channel = in_group * s.panels.vecs * width;
@@ -337,40 +343,83 @@ void run_band(const DirectArgs& a, const FloatOperands& o, int64_t pass, int64_t
     if (p.weights != DType::kF32)
       expand(&tile, o.kernels, p.weights, scratch + a.scratch_floats, taps, vecs);
     tile.bias = o.floats(kBias) + y_channel;
-    for (int64_t i = 0; i < images; ++i) {
+    for (int64_t i = 0; i < band.images; ++i) {
       const float* x_group = x + i * x_image + group * (p.x.dims.c / p.groups);
-      const int64_t at = (first_image + i) * y_image + y_channel;
-      for (int64_t row = first; row < last; ++row) {
-        const int64_t cols = row + 1 < s.rows ? s.row : s.last_row;
+      for (int64_t row = 0; row < band.rows; ++row) {
+        const int64_t cols = row + 1 < band.rows ? s.row : band.last_row;
+        const int64_t at = i * y_image + row * y_row + y_channel;
         const int64_t tiles = ceil_div(cols, most);
         for (int64_t sub = 0; sub < p.end.pool[0]; ++sub) {
-          const float* x_line =
-              x_group + ((row - first) * p.end.pool[0] + sub) * w.stride[0] * s.x_row;
+          const float* x_line = x_group + (row * p.end.pool[0] + sub) * w.stride[0] * s.x_row;
           tile.pool_merge = sub > 0;
           for (int64_t t = 0; t < tiles; ++t) {
             // Even shares: 13 pixels become 7 + 6, not 9 + 4.
             const int64_t begin = cols * t / tiles, end = cols * (t + 1) / tiles;
-            const int64_t y = at + row * y_row + begin * y_pixel;
             tile.x = x_line + begin * p.end.pool[1] * tile.x_col;
-            tile.y = o.y + y;
-            tile.residual = p.end.residual ? o.operand + y : nullptr;
+            tile.y = band.y + at + begin * y_pixel;
+            tile.residual = p.end.residual ? band.z + at + begin * y_pixel : nullptr;
             run_tile(a, o.kernels, tile, vecs, (end - begin) * p.end.pool[1], tail);
           }
         }
-        map_results(o.kernels, p.end.then, o.y + at + row * y_row, cols, y_pixel, channels);
+        map_results(o.kernels, p.end.then, band.y + at, cols, y_pixel, channels);
       }
     }
   }
 }
 
 void run_direct(const DirectArgs& a, const FloatOperands& o) {
-  const Cut& cut = a.scheme.cut;
-  o.pool.parallel_for(a.scheme.tasks(), [&](int64_t task, int thread) {
-    run_band(a, o, task / cut.splits, task % cut.splits, thread);
+  const ConvScheme& s = a.scheme;
+  const Convolution& p = a.p;
+  const Cut& cut = s.cut;
+  const int width = o.kernels.width;
+  const int64_t y_row = s.row * p.y.pixel(width);
+  o.pool.parallel_for(s.tasks(), [&](int64_t task, int thread) {
+    const int64_t pass = task / cut.splits;
+    const int64_t first_image = pass / cut.bands * cut.images, first = pass % cut.bands * cut.rows;
+    Band band{};
+    band.images = std::min(cut.images, s.images - first_image);
+    band.rows = std::min(cut.rows, s.rows - first);
+    band.last_row = first + band.rows < s.rows ? s.row : s.last_row;
+    band.input_row = first * p.end.pool[0] * p.window.stride[0];
+    band.x = o.x + first_image * s.x_image + (s.copy ? 0 : band.input_row * s.x_row);
+    const int64_t y = first_image * p.y.image(width) + first * y_row;
+    band.y = o.y + y;
+    if (p.end.residual) band.z = o.operand + y;
+    run_band(a, o, band, task % cut.splits, cut.splits, thread);
   });
 }
 
-constexpr auto kCode = plan_code<&run_direct>("direct_conv");
+void run_direct_rows(const DirectArgs& a, const FloatOperands& o, const RowRange& rows) {
+  const ConvScheme& s = a.scheme;
+  const Convolution& p = a.p;
+  const int64_t y_row = p.y.dims.w * p.y.pixel(o.kernels.width);
+  const int64_t x_row = s.flat ? p.x.dims.w * s.x_pixel : s.x_row;
+  const int64_t step = p.end.pool[0] * p.window.stride[0];  // rows of x for one of y
+  const int64_t pixels = (rows.last - rows.first) * p.y.dims.w;
+  const int64_t count = ceil_div(pixels, s.row);  // of the scheme's rows
+  const int64_t wanted = p.threads > 1 ? kRowTasks * p.threads : 1;
+  const int64_t each = std::min(s.cut.rows, ceil_div(count, wanted)), bands = ceil_div(count, each);
+  const int64_t splits =
+      s.copy ? 1 : std::min(s.panels.count() * p.groups, ceil_div(wanted, bands));
+  o.pool.parallel_for(bands * splits, [&](int64_t task, int thread) {
+    const int64_t first = task / splits * each, pixel = first * s.row;
+    Band band{};
+    band.images = 1;
+    band.rows = std::min(each, count - first);
+    band.last_row = std::min(s.row, pixels - pixel - (band.rows - 1) * s.row);
+    band.input_row = (rows.first + (s.flat ? 0 : first)) * step;
+    band.x = o.x;
+    band.x_first = rows.x_first;
+    if (!s.copy)
+      band.x += (band.input_row - rows.x_first) * x_row + (s.flat ? pixel * s.x_pixel : 0);
+    const int64_t y = pixel * p.y.pixel(o.kernels.width);
+    band.y = o.y + (rows.first - rows.y_first) * y_row + y;
+    if (p.end.residual) band.z = o.operand + rows.first * y_row + y;
+    run_band(a, o, band, task % splits, splits, thread);
+  });
+}
+
+constexpr auto kCode = plan_code<&run_direct, &run_direct_rows>("direct_conv");
 
 Plan prepare_direct_conv(const Problem& p, const Weight& weight, const Weight* bias,
                          const Context& context) {

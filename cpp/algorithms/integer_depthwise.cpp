@@ -18,6 +18,7 @@ struct IntegerDepthwiseArgs {
   Operand x, y;
   Rounding end;
   int64_t bands, band;  // of rows of an image
+  int threads;
   int64_t thread_bytes;
   bool bytes;  // the tile's weights are int8
   bool copy() const { return window.padded(); }
@@ -31,9 +32,9 @@ const DepthwiseIntegers& tile_of(const Kernels& kernels, bool bytes) {
   return bytes ? kernels.depthwise_bytes : kernels.depthwise_wide;
 }
 
-// A band of the image with its padding, which holds the zero point.
-void copy_band(const IntegerDepthwiseArgs& a, int64_t x_pixel, const uint8_t* image, int64_t first,
-               int64_t count, uint8_t* to) {
+// A band of the image, which begins with row `begin`, with its padding, which holds the zero point.
+void copy_band(const IntegerDepthwiseArgs& a, int64_t x_pixel, const uint8_t* image, int64_t begin,
+               int64_t first, int64_t count, uint8_t* to) {
   const Window& w = a.window;
   const auto zero = static_cast<uint8_t>(a.x.zero);
   for (int64_t r = 0; r < count; ++r, to += a.row_bytes()) {
@@ -44,7 +45,7 @@ void copy_band(const IntegerDepthwiseArgs& a, int64_t x_pixel, const uint8_t* im
     }
     std::memset(to, zero, static_cast<size_t>(w.pad[1] * a.channels));
     uint8_t* inside = to + w.pad[1] * a.channels;
-    const uint8_t* from = image + at * a.x.dims.w * x_pixel;
+    const uint8_t* from = image + (at - begin) * a.x.dims.w * x_pixel;
     if (x_pixel == a.channels) {
       std::memcpy(inside, from, static_cast<size_t>(a.x.dims.w * a.channels));
     } else {
@@ -55,41 +56,62 @@ void copy_band(const IntegerDepthwiseArgs& a, int64_t x_pixel, const uint8_t* im
   }
 }
 
-void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
+// Rows first..last of the image whose operands are given.
+void run_band(const IntegerDepthwiseArgs& a, const Operands& o, const RowRange& begin,
+              int64_t first, int64_t last, int thread) {
   const Kernels& kernels = *o.kernels;
   const int width = kernels.width;
   const int64_t x_pixel = a.x.pixel(width), y_pixel = a.y.pixel(width);
-  const int64_t y_size = a.end.real ? sizeof(float) : 1;
+  const int64_t y_size = a.end.real ? sizeof(float) : 1, y_row = a.y.dims.w * y_pixel;
+  const auto* x = static_cast<const uint8_t*>(o.x);
+  int64_t pixel = x_pixel, row = a.x.dims.w * x_pixel;
+  if (a.copy()) {
+    auto* scratch = static_cast<uint8_t*>(o.workspace) + thread * a.thread_bytes;
+    copy_band(a, x_pixel, x, begin.x_first, first * a.window.stride[0], a.input_rows(last - first),
+              scratch);
+    x = scratch, pixel = a.channels, row = a.row_bytes();
+  } else {
+    x += (first * a.window.stride[0] - begin.x_first) * row;
+  }
+  IntegerDepthwise tile{};
+  tile.flip = static_cast<uint8_t>(flip_of(a.x.dtype));
+  tile.x_pixel = a.window.stride[1] * pixel;
+  tile.x_row = a.window.dilation[0] * row, tile.x_col = a.window.dilation[1] * pixel;
+  tile.rows = a.window.kernel[0], tile.cols = a.window.kernel[1];
+  tile.w = o.weights[kIntegerWeights];
+  tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]);
+  tile.end = a.end;
+  tile.scale = static_cast<const float*>(o.weights[kIntegerScales]);
+  tile.channels = a.channels, tile.pixels = a.y.dims.w, tile.y_pixel = y_pixel;
+  for (int64_t r = first; r < last; ++r) {
+    tile.x = x + (r - first) * a.window.stride[0] * row;
+    tile.y = static_cast<char*>(o.y) + (r - begin.y_first) * y_row * y_size;
+    if (o.operand) tile.z = static_cast<const char*>(o.operand) + r * y_row;
+    tile_of(kernels, a.bytes).run(tile);
+    look_up(o, tile.y, a.y.dims.w, y_pixel, a.channels);
+  }
+}
+
+void run_integer_depthwise(const IntegerDepthwiseArgs& a, const Operands& o) {
+  const int width = o.kernels->width;
   o.pool.parallel_for(a.n * a.bands, [&](int64_t task, int thread) {
     const int64_t image = task / a.bands, first = task % a.bands * a.band;
-    const int64_t last = std::min(a.y.dims.h, first + a.band);
-    const auto* x = static_cast<const uint8_t*>(o.x) + image * a.x.image(width);
-    int64_t pixel = x_pixel, row = a.x.dims.w * x_pixel;
-    if (a.copy()) {
-      auto* scratch = static_cast<uint8_t*>(o.workspace) + thread * a.thread_bytes;
-      copy_band(a, x_pixel, x, first * a.window.stride[0], a.input_rows(last - first), scratch);
-      x = scratch, pixel = a.channels, row = a.row_bytes();
-    } else {
-      x += first * a.window.stride[0] * row;
-    }
-    IntegerDepthwise tile{};
-    tile.flip = static_cast<uint8_t>(flip_of(a.x.dtype));
-    tile.x_pixel = a.window.stride[1] * pixel;
-    tile.x_row = a.window.dilation[0] * row, tile.x_col = a.window.dilation[1] * pixel;
-    tile.rows = a.window.kernel[0], tile.cols = a.window.kernel[1];
-    tile.w = o.weights[kIntegerWeights];
-    tile.bias = static_cast<const int32_t*>(o.weights[kIntegerBias]);
-    tile.end = a.end;
-    tile.scale = static_cast<const float*>(o.weights[kIntegerScales]);
-    tile.channels = a.channels, tile.pixels = a.y.dims.w, tile.y_pixel = y_pixel;
-    for (int64_t r = first; r < last; ++r) {
-      const int64_t at = image * a.y.image(width) + r * a.y.dims.w * y_pixel;
-      tile.x = x + (r - first) * a.window.stride[0] * row;
-      tile.y = static_cast<char*>(o.y) + at * y_size;
-      if (o.operand) tile.z = static_cast<const char*>(o.operand) + at;
-      tile_of(kernels, a.bytes).run(tile);
-      look_up(o, tile.y, a.y.dims.w, y_pixel, a.channels);
-    }
+    const int64_t y = image * a.y.image(width);
+    Operands from = o;
+    from.x = static_cast<const uint8_t*>(o.x) + image * a.x.image(width);
+    from.y = static_cast<char*>(o.y) + y * (a.end.real ? sizeof(float) : 1);
+    if (o.operand) from.operand = static_cast<const char*>(o.operand) + y;
+    run_band(a, from, {}, first, std::min(a.y.dims.h, first + a.band), thread);
+  });
+}
+
+void run_integer_depthwise_rows(const IntegerDepthwiseArgs& a, const Operands& o,
+                                const RowRange& rows) {
+  const int64_t count = rows.last - rows.first, wanted = a.threads > 1 ? kRowTasks * a.threads : 1;
+  const int64_t bands = std::max(std::min(count, wanted), ceil_div(count, a.band));
+  o.pool.parallel_for(bands, [&](int64_t task, int thread) {
+    run_band(a, o, rows, rows.first + count * task / bands, rows.first + count * (task + 1) / bands,
+             thread);
   });
 }
 
@@ -114,7 +136,8 @@ void pack(const Window& w, int64_t channels, const Kernels& kernels, int group, 
   }
 }
 
-constexpr auto kCode = plan_code<&run_integer_depthwise>("integer_depthwise");
+constexpr auto kCode =
+    plan_code<&run_integer_depthwise, &run_integer_depthwise_rows>("integer_depthwise");
 
 class Algorithm_ final : public Algorithm {
  public:
@@ -136,7 +159,7 @@ class Algorithm_ final : public Algorithm {
     const int width = context.kernels.width;
     const Window& w = p.conv().window;
     IntegerDepthwiseArgs a{};
-    a.window = w, a.n = p.n, a.x = p.x, a.y = p.y, a.end = rounding(p);
+    a.window = w, a.n = p.n, a.x = p.x, a.y = p.y, a.end = rounding(p), a.threads = p.threads;
     a.channels = round_up(p.y.dims.c, width);
     // Rows of input that one band shares with the next are copied twice.
     const int64_t most = p.threads > 1 ? ceil_div(p.y.dims.h, 4 * p.threads) : p.y.dims.h;

@@ -235,46 +235,51 @@ void fill_row(const IntegerConv& a, int64_t pixels, char* to) {
   std::memset(to, byte, static_cast<size_t>(pixels * a.x_pixel));
 }
 
-void copy_band(const IntegerConv& a, const Kernels& kernels, const uint8_t* image,
-               int64_t first_row, int64_t count, char* scratch) {
+// Some rows of the result, each of `row` pixels but the last.
+struct Band {
+  int64_t rows, last_row;
+  // From where the tiles read; but where rows with padding are copied first, the image's row number
+  // `x_first`.
+  const uint8_t* x;
+  int64_t x_first;
+  int64_t input_row;  // the first, padding counted, that is copied
+  char* y;
+  const char* z;  // a residual, or null
+};
+
+void copy_band(const IntegerConv& a, const Kernels& kernels, const Band& band, char* scratch) {
+  if (a.flat) {
+    const int64_t pixels = (band.rows - 1) * a.row + band.last_row;
+    return copy_row(a, kernels, band.x, pixels * a.step / a.x_pixel, scratch);
+  }
   const Window& w = a.window;
   const int64_t row = a.x.dims.w * a.pixel;
-  for (int64_t r = 0; r < count; ++r, scratch += a.x_row) {
-    const int64_t at = first_row + r - w.pad[0];
+  for (int64_t r = 0; r < a.input_rows(band.rows); ++r, scratch += a.x_row) {
+    const int64_t at = band.input_row + r - w.pad[0];
     if (at < 0 || at >= a.x.dims.h) {
       fill_row(a, a.x_row / a.x_pixel, scratch);
       continue;
     }
     fill_row(a, w.pad[1], scratch);
     char* inside = scratch + w.pad[1] * a.x_pixel;
-    copy_row(a, kernels, image + at * row, a.x.dims.w, inside);
+    copy_row(a, kernels, band.x + (at - band.x_first) * row, a.x.dims.w, inside);
     fill_row(a, w.pad[3], inside + a.x.dims.w * a.x_pixel);
   }
 }
 
-void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t part, int thread) {
+// Part number `part` of `parts` of the panels, for a band.
+void run_band(const IntegerConv& a, const Operands& o, const Band& band, int64_t part,
+              int64_t parts, int thread) {
   const Kernels& kernels = *o.kernels;
   const IntegerTiles& tiles = tiles_of(kernels, a.bytes);
   const int width = kernels.width;
-  const int64_t image = pass / a.bands, first = pass % a.bands * a.band;
-  const int64_t last = std::min(a.rows, first + a.band);
   const int64_t y_pixel = a.y.pixel(width);
   const int64_t y_size = a.end.real ? sizeof(float) : 1;
-  const auto* source = static_cast<const uint8_t*>(o.x) + image * a.x_image;
-  const char* x = reinterpret_cast<const char*>(source);
-  const int64_t input_row = a.flat ? first : first * a.window.stride[0];
+  const char* x = reinterpret_cast<const char*>(band.x);
   if (a.copy) {
     char* scratch = static_cast<char*>(o.workspace) + thread * a.thread_bytes;
-    if (a.flat) {
-      const int64_t count = (last - first - 1) * a.row + (last == a.rows ? a.last_row : a.row);
-      const int64_t each = a.step / a.x_pixel;  // pixels of the input
-      copy_row(a, kernels, source + first * a.row * each * a.pixel, count * each, scratch);
-    } else {
-      copy_band(a, kernels, source, input_row, a.input_rows(last - first), scratch);
-    }
+    copy_band(a, kernels, band, scratch);
     x = scratch;
-  } else {
-    x += input_row * a.x_row;
   }
   const int64_t each = a.y.dims.c / a.groups, padded = round_up(each, width);
   const int64_t vector_bytes = a.taps() * tiles.group * a.element() * width;
@@ -285,7 +290,7 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
   tile.flip = tiles.is_signed ? ~flip_of(a.x.dtype) & kFlip : flip_of(a.x.dtype);
   tile.y_col = y_pixel;
   const int64_t all = a.panels * a.groups;
-  for (int64_t panel = all * part / a.splits; panel < all * (part + 1) / a.splits; ++panel) {
+  for (int64_t panel = all * part / parts; panel < all * (part + 1) / parts; ++panel) {
     const int64_t group = panel / a.panels, vector = panel % a.panels * a.vecs;
     const int vecs = a.vecs_of(panel % a.panels);
     const int64_t table = group * padded + vector * width;
@@ -295,43 +300,86 @@ void run_band(const IntegerConv& a, const Operands& o, int64_t pass, int64_t par
     tile.end = a.end;
     tile.scale = static_cast<const float*>(o.weights[kIntegerScales]) + table;
     const char* x_group = x + group * a.channels * a.element();
-    for (int64_t r = first; r < last; ++r) {
-      const int64_t cols = r + 1 < a.rows ? a.row : a.last_row;
-      const int64_t parts = ceil_div(cols, tiles.cols[vecs]);
-      const char* line = x_group + (r - first) * (a.flat ? 1 : a.window.stride[0]) * a.x_row;
-      const int64_t at = (a.flat ? r * a.row : (image * a.rows + r) * a.row) * y_pixel +
-                         group * each + vector * width;
+    for (int64_t r = 0; r < band.rows; ++r) {
+      const int64_t cols = r + 1 < band.rows ? a.row : band.last_row;
+      const int64_t count = ceil_div(cols, tiles.cols[vecs]);
+      const char* line = x_group + r * (a.flat ? 1 : a.window.stride[0]) * a.x_row;
+      const int64_t at = r * a.row * y_pixel + group * each + vector * width;
       // As many pixels to each tile as can be, one more to the first of them.
-      int64_t begin = 0, few = cols / parts;
+      int64_t begin = 0, few = cols / count;
       for (const int64_t wide : {few + 1, few}) {
-        tile.count = wide == few ? parts - cols % parts : cols % parts;
+        tile.count = wide == few ? count - cols % count : cols % count;
         if (tile.count == 0) continue;
         const int64_t number = at + begin * y_pixel;
         tile.x = line + begin * tile.x_col;
-        tile.y = static_cast<char*>(o.y) + number * y_size;
-        if (o.operand) tile.z = static_cast<const char*>(o.operand) + number;
+        tile.y = band.y + number * y_size;
+        if (band.z) tile.z = band.z + number;
         tiles.tile[vecs][wide](tile);
         begin += tile.count * wide;
       }
-      if (a.splits > 1)
-        look_up(o, static_cast<char*>(o.y) + at * y_size, cols, y_pixel, vecs * width);
+      if (parts > 1) look_up(o, band.y + at * y_size, cols, y_pixel, vecs * width);
     }
   }
-  if (a.splits > 1) return;
-  for (int64_t r = first; r < last; ++r) {
-    const int64_t at = (a.flat ? r * a.row : (image * a.rows + r) * a.row) * y_pixel;
-    look_up(o, static_cast<char*>(o.y) + at * y_size, r + 1 < a.rows ? a.row : a.last_row, y_pixel,
-            round_up(a.y.dims.c, width));
+  if (parts > 1) return;
+  for (int64_t r = 0; r < band.rows; ++r) {
+    look_up(o, band.y + r * a.row * y_pixel * y_size, r + 1 < band.rows ? a.row : band.last_row,
+            y_pixel, round_up(a.y.dims.c, width));
   }
+}
+
+// Where a band begins that begins so many pixels, or rows, behind others.
+Band band_of(const IntegerConv& a, const Operands& o, int64_t pixels, int64_t input_row) {
+  Band band{};
+  band.x = static_cast<const uint8_t*>(o.x);
+  band.input_row = input_row;
+  if (a.flat) {
+    band.x += pixels * (a.step / a.x_pixel) * a.pixel;
+  } else if (!a.copy) {
+    band.x += input_row * a.x_row;
+  }
+  const int64_t number = pixels * a.y.pixel(o.kernels->width);
+  band.y = static_cast<char*>(o.y) + number * (a.end.real ? sizeof(float) : 1);
+  if (o.operand) band.z = static_cast<const char*>(o.operand) + number;
+  return band;
 }
 
 void run_integer_conv(const IntegerConv& a, const Operands& o) {
   o.pool.parallel_for(a.images * a.bands * a.splits, [&](int64_t task, int thread) {
-    run_band(a, o, task / a.splits, task % a.splits, thread);
+    const int64_t pass = task / a.splits, image = pass / a.bands, first = pass % a.bands * a.band;
+    const int64_t rows = std::min(a.rows - first, a.band);
+    Band band = band_of(a, o, (image * a.rows + first) * a.row, first * a.window.stride[0]);
+    band.x += image * a.x_image;
+    band.rows = rows, band.last_row = first + rows < a.rows ? a.row : a.last_row;
+    run_band(a, o, band, task % a.splits, a.splits, thread);
   });
 }
 
-constexpr auto kCode = plan_code<&run_integer_conv>("integer_conv");
+void run_integer_rows(const IntegerConv& a, const Operands& o, const RowRange& rows) {
+  const int64_t pixels = (rows.last - rows.first) * a.y.dims.w, count = ceil_div(pixels, a.row);
+  const int64_t wanted = a.threads > 1 ? kRowTasks * a.threads : 1;
+  const int64_t each = std::min(a.band, ceil_div(count, wanted)), bands = ceil_div(count, each);
+  const int64_t splits = a.copy ? 1 : std::min(a.panels * a.groups, ceil_div(wanted, bands));
+  // The operands as if they began with the first of the rows.
+  const int64_t begin = rows.first * a.window.stride[0],
+                y_row = a.y.dims.w * a.y.pixel(o.kernels->width);
+  Operands from = o;
+  from.y = static_cast<char*>(o.y) +
+           (rows.first - rows.y_first) * y_row * (a.end.real ? sizeof(float) : 1);
+  if (o.operand) from.operand = static_cast<const char*>(o.operand) + rows.first * y_row;
+  if (a.flat || !a.copy) {
+    from.x = static_cast<const uint8_t*>(o.x) + (begin - rows.x_first) * a.x.dims.w * a.pixel;
+  }
+  o.pool.parallel_for(bands * splits, [&](int64_t task, int thread) {
+    const int64_t first = task / splits * each;
+    Band band = band_of(a, from, first * a.row, first * a.window.stride[0]);
+    if (a.copy) band.input_row += begin, band.x_first = rows.x_first;
+    band.rows = std::min(each, count - first);
+    band.last_row = std::min(a.row, pixels - (first + band.rows - 1) * a.row);
+    run_band(a, from, band, task % splits, splits, thread);
+  });
+}
+
+constexpr auto kCode = plan_code<&run_integer_conv, &run_integer_rows>("integer_conv");
 
 // Which of a tap's weights, of what channel of a vector, lies at a place of a group's.
 struct Place {

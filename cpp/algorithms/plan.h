@@ -71,11 +71,23 @@ struct FloatOperands {
   Backends& backends;
 };
 
+// Some rows of an image, and where those that are read and written begin; a residual begins with
+// its first.
+struct RowRange {
+  int64_t first, last;  // of y, that are computed
+  int64_t x_first, y_first;
+};
+
+// Tasks that a thread has of some rows, where there are several threads.
+constexpr int64_t kRowTasks = 4;
+
 // What plans run: a constant each. `run` takes `args_bytes` bytes, aligned as for any number.
+// `run_rows` computes some rows of one image, to the same bits; null where there is no such code.
 struct PlanCode {
   const char* name;
   size_t args_bytes;
   void (*run)(const void* args, const Operands& operands);
+  void (*run_rows)(const void* args, const Operands& operands, const RowRange& rows) = nullptr;
 };
 
 // The same, of code that runs on `Args`.
@@ -90,16 +102,30 @@ struct PlanSignature<void (*)(const A& args, const O& operands)> {
   using Of = O;  // Operands or FloatOperands
 };
 
-// The code of `kRun`, a function of arguments and operands.
-template <auto kRun>
+// The code of `kRun`, a function of arguments and operands; of `kRunRows`, with rows besides, if
+// there is one.
+template <auto kRun, auto kRunRows = nullptr>
 constexpr auto plan_code(const char* name) {
   using Signature = PlanSignature<decltype(kRun)>;
   using Args = typename Signature::Args;
   static_assert(std::is_trivially_copyable_v<Args>, "arguments are numbers, and owned by nobody");
-  return PlanCodeOf<Args>{{name, sizeof(Args), [](const void* args, const Operands& operands) {
-                             kRun(*static_cast<const Args*>(args),
-                                  typename Signature::Of(operands));
-                           }}};
+  PlanCodeOf<Args> code{};
+  code.name = name, code.args_bytes = sizeof(Args);
+  code.run = [](const void* args, const Operands& operands) {
+    kRun(*static_cast<const Args*>(args), typename Signature::Of(operands));
+  };
+  if constexpr (!std::is_null_pointer_v<decltype(kRunRows)>) {
+    code.run_rows = [](const void* args, const Operands& operands, const RowRange& rows) {
+      kRunRows(*static_cast<const Args*>(args), typename Signature::Of(operands), rows);
+    };
+  }
+  return code;
+}
+
+// The same of a program without chains, so that no code for some rows is linked.
+constexpr PlanCode without_rows(PlanCode code) {
+  code.run_rows = nullptr;
+  return code;
 }
 
 // Immutable, and run by one caller at a time. Copies share what they hold.
@@ -115,6 +141,9 @@ struct Plan {
 
   explicit operator bool() const { return code != nullptr; }
   void run(Operands operands) const;
+  // Operands with what the plan adds for its code; `data` holds as long as they are used.
+  using Data = const void* [kMostWeights];
+  Operands complete(Operands operands, Data& data) const;
 };
 
 // `code` lives as long as the program.

@@ -33,30 +33,42 @@ struct WindowRows {
   }
 };
 
-void run_pool(const PoolArgs& a, const FloatOperands& o) {
+// A row of the result, of the image that `x` and `y` begin with, from those rows of it on.
+void run_row(const PoolArgs& a, const FloatOperands& o, const float* x, float* y,
+             const RowRange& begin, int64_t out) {
   const Window& w = a.window;
+  const WindowRows rows(w, a.in.h, out);
+  PoolRow row{};
+  row.x_col = a.x_pixel, row.x_row = a.in.w * a.x_pixel * w.dilation[0];
+  row.x = x + (rows.first - begin.x_first) * a.in.w * a.x_pixel;
+  row.rows = static_cast<int>(rows.count);
+  row.w = a.in.w;
+  row.kernel_w = static_cast<int>(w.kernel[1]), row.stride_w = static_cast<int>(w.stride[1]);
+  row.dilation_w = static_cast<int>(w.dilation[1]);
+  row.pad_l = static_cast<int>(w.pad[1]), row.pad_r = static_cast<int>(w.pad[3]);
+  row.channels = a.channels;
+  row.y = y + (out - begin.y_first) * a.out.w * a.y_pixel, row.y_col = a.y_pixel;
+  row.out_w = a.out.w;
+  row.include_pad = w.include_pad;
+  row.divisor_rows = static_cast<int>(rows.divisor);
   const auto pool = a.code == PoolCode::kMax ? o.kernels.max_pool_row : o.kernels.average_pool_row;
+  pool(row);
+}
+
+void run_pool(const PoolArgs& a, const FloatOperands& o) {
   o.pool.parallel_for(a.n * a.out.h, [&](int64_t task, int) {
     const int64_t image = task / a.out.h;
-    const WindowRows rows(w, a.in.h, task % a.out.h);
-    PoolRow row{};
-    row.x_col = a.x_pixel, row.x_row = a.in.w * a.x_pixel * w.dilation[0];
-    row.x = o.x + (image * a.in.h + rows.first) * a.in.w * a.x_pixel;
-    row.rows = static_cast<int>(rows.count);
-    row.w = a.in.w;
-    row.kernel_w = static_cast<int>(w.kernel[1]), row.stride_w = static_cast<int>(w.stride[1]);
-    row.dilation_w = static_cast<int>(w.dilation[1]);
-    row.pad_l = static_cast<int>(w.pad[1]), row.pad_r = static_cast<int>(w.pad[3]);
-    row.channels = a.channels;
-    row.y = o.y + task * a.out.w * a.y_pixel, row.y_col = a.y_pixel;
-    row.out_w = a.out.w;
-    row.include_pad = w.include_pad;
-    row.divisor_rows = static_cast<int>(rows.divisor);
-    pool(row);
+    run_row(a, o, o.x + image * a.in.h * a.in.w * a.x_pixel,
+            o.y + image * a.out.h * a.out.w * a.y_pixel, {}, task % a.out.h);
   });
 }
 
-constexpr auto kRowsCode = plan_code<&run_pool>("pool_rows");
+void run_pool_rows(const PoolArgs& a, const FloatOperands& o, const RowRange& rows) {
+  o.pool.parallel_for(rows.last - rows.first,
+                      [&](int64_t task, int) { run_row(a, o, o.x, o.y, rows, rows.first + task); });
+}
+
+constexpr auto kRowsCode = plan_code<&run_pool, &run_pool_rows>("pool_rows");
 
 // Columns of the padded image that the windows of a row reach; in double, since they may be any
 // numbers.

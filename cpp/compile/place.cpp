@@ -15,11 +15,13 @@ void place(Program& program) {
     if (b.where != Block::kArena || b.first_step < 0) continue;
     add(b.bytes, b.first_step, b.last_step, &b.offset);
   }
+  for (Chain& chain : program.chains) add(chain.bytes, chain.first, chain.last(), &chain.offset);
   program.activations = plan_arena(items).total;
-  for (size_t i = 0; i < program.steps.size(); ++i) {
+  for (int i = 0; i < static_cast<int>(program.steps.size()); ++i) {
     Step& step = program.steps[i];
+    const Chain* chain = program.chain_of(i);
     if (const size_t bytes = step.plan.workspace)
-      add(bytes, static_cast<int>(i), static_cast<int>(i), &step.workspace);
+      add(bytes, chain ? chain->first : i, chain ? chain->last() : i, &step.workspace);
   }
   const ArenaPlan plan = plan_arena(items);
   program.arena = plan.total;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ostream>
 
+#include "compile/chain.h"
 #include "compile/lower.h"
 #include "compile/place.h"
 
@@ -47,6 +48,13 @@ void print(std::ostream& out, const Program& program, const Place& place, const 
 
 }  // namespace
 
+const Chain* Program::chain_of(int step) const {
+  for (const Chain& chain : chains) {
+    if (chain.first <= step && step <= chain.last()) return &chain;
+  }
+  return nullptr;
+}
+
 size_t Program::widest() const {
   size_t most = 0;
   for (int step = 0; step < static_cast<int>(steps.size()); ++step) {
@@ -54,6 +62,7 @@ size_t Program::widest() const {
     for (const Block& b : blocks) {
       if (b.where == Block::kArena && b.first_step <= step && step <= b.last_step) bytes += b.bytes;
     }
+    if (const Chain* chain = chain_of(step)) bytes += chain->bytes;
     most = std::max(most, bytes);
   }
   return most;
@@ -81,6 +90,10 @@ void Program::dump(std::ostream& out) const {
     if (step.plan && step.plan.workspace)
       out << "; workspace " << step.plan.workspace << " bytes at " << step.workspace;
     out << '\n';
+  }
+  for (const Chain& chain : chains) {
+    out << "steps " << chain.first << " to " << chain.last() << " together, " << chain.args.rows
+        << " rows at a time; " << chain.bytes << " bytes between them at " << chain.offset << '\n';
   }
   for (size_t i = 0; i < blocks.size(); ++i) {
     const Block& b = blocks[i];
@@ -114,6 +127,7 @@ Program compile(const Graph& graph, const Wanted& wanted, const Planner& planner
   Program channels_last = lower(graph, groups, wanted, Layout::kNhwc, planner, width);
   if (channels_last.seconds() <= program.seconds()) program = std::move(channels_last);
   prepare(program, context);
+  find_chains(program, context, threads);
   place(program);
   return program;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "algorithms/chain.h"
 #include "graph/graph.h"
 #include "plan/planner.h"
 
@@ -40,15 +41,26 @@ struct Step {
   size_t workspace = 0;                 // offset in the arena
 };
 
+// Steps from number `first` on that are computed together, and the rows that lie between them.
+struct Chain {
+  int first = 0;
+  ChainArgs args = {};
+  size_t bytes = 0, offset = 0;  // in the arena
+
+  int last() const { return first + static_cast<int>(args.length) - 1; }
+};
+
 struct Program {
   int64_t batch = 1;
   int width = 1;            // floats of a vector, to whose multiples channels are padded
   std::vector<int> wanted;  // values
   std::vector<Block> blocks;
   std::vector<Step> steps;
-  size_t arena = 0;        // bytes
-  size_t activations = 0;  // bytes of an arena without workspaces
+  std::vector<Chain> chains;  // in the order of their steps
+  size_t arena = 0;           // bytes
+  size_t activations = 0;     // bytes of an arena without workspaces
 
+  const Chain* chain_of(int step) const;  // null for a step that is computed alone
   size_t widest() const;   // bytes of the arena's values at the step that has the most
   double seconds() const;  // of one run, as the planner knows it
   // A line for each step, then one for each block of the arena.

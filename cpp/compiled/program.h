@@ -29,10 +29,18 @@ struct linnet_step {
   struct linnet_place weights[LINNET_MOST_WEIGHTS];
 };
 
+/* Steps that are computed together, some rows at a time. */
+struct linnet_chain {
+  uint32_t first, length;
+  const void* args;
+  struct linnet_place rows;
+};
+
 struct linnet_program {
   const struct linnet_step* steps;
   uint32_t count;
-  uint32_t inputs; /* outputs come after them */
+  uint32_t inputs;                   /* outputs come after them */
+  const struct linnet_chain* chains; /* in the order of their steps; the last has the length 0 */
 };
 
 /* On the threads of a pool, or without one on the caller's alone. */

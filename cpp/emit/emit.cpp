@@ -154,6 +154,11 @@ EmittedProgram Emission::program(int64_t batch) {
     }
     emitted.steps.push_back(std::move(e));
   }
+  for (const Chain& chain : program.chains) {
+    EmittedStep& first = emitted.steps[static_cast<size_t>(chain.first)];
+    first.chain.assign(reinterpret_cast<const char*>(&chain.args), chain.args.bytes());
+    first.rows = {kArenaBase, chain.offset};
+  }
   record(program);
   programs_.push_back(std::move(program));
   return emitted;

@@ -36,6 +36,9 @@ struct EmittedStep {
   std::string args;                          // the bytes of its arguments
   EmittedPlace x, z, y, workspace;
   std::vector<EmittedPlace> weights;
+  // Of the first step of a chain: the bytes of its numbers, and where its rows lie.
+  std::string chain;
+  EmittedPlace rows;
 };
 
 struct EmittedProgram {

@@ -39,6 +39,8 @@ std::vector<Range> in_use(const Program& program, size_t i) {
   const Step& step = program.steps[i];
   if (const size_t bytes = step.plan.workspace)
     ranges.push_back({"its workspace", step.workspace, bytes});
+  if (const Chain* chain = program.chain_of(static_cast<int>(i)))
+    ranges.push_back({"the rows of its chain", chain->offset, chain->bytes});
   return ranges;
 }
 
@@ -66,7 +68,7 @@ void check_padding(const Program& program, size_t i, const Place& place, const O
   if (place.block < 0 || operand.layout != Layout::kNhwc) return;
   if (is_byte(operand.dtype)) return;  // there it may be anything
   const Block& block = program.blocks[place.block];
-  if (block.where != Block::kArena) return;
+  if (block.where != Block::kArena || block.first_step < 0) return;
   const char* image = arena + block.offset + place.offset;
   const int64_t size = size_of(operand.dtype);
   const int64_t pixel = operand.pixel(program.width);
@@ -98,6 +100,9 @@ void debug_before(const Program& program, size_t i, char* arena) {
     check_padding(program, i, step.x, problem.x, arena);
   check_padding(program, i, step.z, problem.z, arena);
   if (const size_t bytes = step.plan.workspace) std::memset(arena + step.workspace, kNan, bytes);
+  const Chain* chain = program.chain_of(static_cast<int>(i));
+  if (chain && chain->first == static_cast<int>(i))
+    std::memset(arena + chain->offset, kNan, chain->bytes);
   for (const Range& range : in_use(program, i)) {
     std::memset(arena + range.offset - kGuardBytes, kGuard, kGuardBytes);
     std::memset(arena + range.offset + range.bytes, kGuard, kGuardBytes);

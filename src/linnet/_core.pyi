@@ -40,6 +40,7 @@ class Step(TypedDict):
     batch: int
     estimate: float
     measured: bool
+    rows: int
     candidates: list[Candidate]
 
 @type_check_only
@@ -177,6 +178,8 @@ class EmittedStep(TypedDict):
     y: tuple[int, int]
     workspace: tuple[int, int]
     weights: list[tuple[int, int]]
+    chain: bytes
+    rows: tuple[int, int]
 
 @type_check_only
 class EmittedProgram(TypedDict):

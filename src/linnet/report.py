@@ -39,6 +39,12 @@ class Layer(NamedTuple):
     percent_of_peak: float | None = None  # that all threads reach, measured
     measured: bool = False  # whether `estimate` is a time measured before, from the wisdom file
     phases: Mapping[str, float] = {}  # mean seconds of a profile by phase, of layers that have any
+    rows: int = 0  # of the last of the layers computed together, at a time; 0: it is computed alone
+
+    @property
+    def how(self) -> str:
+        """Its algorithm, and whether it is computed in bands of rows."""
+        return f"{self.algorithm}, {self.rows} rows" if self.rows else self.algorithm
 
     @property
     def seconds(self) -> float | None:
@@ -87,7 +93,7 @@ class Report:
                 (
                     layer.name,
                     layer.op,
-                    layer.algorithm,
+                    layer.how,
                     f"{layer.estimate * 1e3:.3f}",
                     _source(layer.measured),
                     layer.problem,
@@ -110,7 +116,7 @@ class Report:
                 (
                     layer.name,
                     layer.op,
-                    layer.algorithm,
+                    layer.how,
                     layer.isa,
                     f"{time * 1e3:.3f}",
                     f"{100 * time / total:.1f}",

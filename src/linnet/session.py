@@ -408,6 +408,7 @@ class Session:
             gflops,
             percent,
             step["measured"],
+            rows=step["rows"],
         )
 
 

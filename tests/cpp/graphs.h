@@ -1,6 +1,7 @@
 // Small graphs for tests of what works on graphs. Weights are borrowed from one block of numbers.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,16 @@ class Sketch {
     builder_.initializer(name + ".w", {k, c, kernel, kernel}, numbers().data(), nullptr);
     return node("Conv", name, {x, name + ".w"},
                 {{"pads", std::vector<int64_t>(4, (kernel - 1) / 2)}});
+  }
+  Sketch& depthwise(const std::string& name, const std::string& x, int64_t kernel, int64_t stride,
+                    int64_t dilation = 1) {
+    const int64_t c = builder_.shape(x)[1];
+    builder_.initializer(name + ".w", {c, 1, kernel, kernel}, numbers().data(), nullptr);
+    return node("Conv", name, {x, name + ".w"},
+                {{"pads", std::vector<int64_t>(4, (kernel - 1) / 2)},
+                 {"group", c},
+                 {"strides", std::vector<int64_t>{stride, stride}},
+                 {"dilations", std::vector<int64_t>{dilation, dilation}}});
   }
   Sketch& fc(const std::string& name, const std::string& x, int64_t k) {
     builder_.initializer(name + ".w", {k, builder_.shape(x)[1]}, numbers().data(), nullptr);
@@ -53,7 +64,15 @@ class Sketch {
 
  private:
   static const std::vector<float>& numbers() {
-    static const std::vector<float> all(1 << 20, 0.01f);
+    static const std::vector<float> all = [] {
+      std::vector<float> some(1 << 20);
+      uint32_t state = 1;
+      for (float& number : some) {
+        state = state * 1664525u + 1013904223u;
+        number = static_cast<float>(state >> 8) / (1 << 24) - 0.5f;
+      }
+      return some;
+    }();
     return all;
   }
 

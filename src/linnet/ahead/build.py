@@ -87,6 +87,7 @@ def units(network: Network) -> list[Unit]:
     isa = network.isa
     baseline = [*CXX, "-ffp-contract=off", *BASELINE.get(isa, "").split()]
     baseline += ["-DLINNET_THREADS"] if network.threads > 1 else []
+    baseline += ["-DLINNET_CHAINS"] if network.chained else []
     found = []
     for family in families(network):
         flags = [*CXX, *KERNELS, f"-DLINNET_ISA={isa}", f"-DLINNET_ISA_{isa}", *FLAGS[isa].split()]

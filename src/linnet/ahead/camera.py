@@ -105,7 +105,8 @@ def _moved(step: _core.EmittedStep, to: Callable[[Place], Place]) -> _core.Emitt
 
 
 def _step(code: str, args: bytes, x: Place, y: Place, **others: object) -> _core.EmittedStep:
-    absent = {"z": (-1, 0), "workspace": (_ARENA, 0), "weights": []}
+    absent: dict[str, object] = {"z": (-1, 0), "workspace": (_ARENA, 0), "weights": []}
+    absent |= {"chain": b"", "rows": (-1, 0)}
     told = dict.fromkeys(("name", "op", "algorithm", "problem", "code"), code)
     known = {"seconds": 0.0, "measured": False, "args": args, "x": x, "y": y}
     return cast("_core.EmittedStep", {**told, **absent, **known, **others})

@@ -68,6 +68,11 @@ class Network(NamedTuple):
         return sorted({step["code"] for program in self.programs for step in program["steps"]})
 
     @property
+    def chained(self) -> bool:
+        """Whether any steps are computed together, some rows at a time."""
+        return any(step["chain"] for program in self.programs for step in program["steps"])
+
+    @property
     def weights_by_step(self) -> list[int]:
         """Bytes of weights of each step of the first program; steps may share them."""
         places = [

@@ -170,8 +170,9 @@ def plan(network: Network) -> str:
             f"static const struct linnet_step steps_{batch}[] = {{",
             *rows,
             "};",
+            *_chains(program),
             f"static const struct linnet_program program_{batch} = "
-            f"{{steps_{batch}, {len(rows)}, {len(network.inputs)}}};",
+            f"{{steps_{batch}, {len(rows)}, {len(network.inputs)}, chains_{batch}}};",
             "",
             f"void {network.run(program)}({ARGUMENTS}) {{",
             f"  linnet_run(&program_{batch}, {name}_weights, inputs, outputs, arena, 0);",
@@ -200,6 +201,20 @@ def _args(name: str, args: bytes) -> str:
     padded = args + b"\0" * (-len(args) % 8)
     words = [f"0x{word:x}u" for (word,) in struct.iter_unpack("<Q", padded)]
     return f"static const uint64_t {name}[] = {{{', '.join(words or ['0'])}}};"
+
+
+def _chains(program: _core.EmittedProgram) -> Iterator[str]:
+    batch, rows = program["batch"], []
+    for first, step in enumerate(program["steps"]):
+        if step["chain"]:
+            args = f"chain_{batch}_{first}"
+            (length,) = struct.unpack_from("<q", step["chain"], 16)  # as algorithms/chain.h has it
+            yield _args(args, step["chain"])
+            rows.append(f"  {{{first}, {length}, {args}, {_place(step['rows'])}}},")
+    yield f"static const struct linnet_chain chains_{batch}[] = {{"
+    yield from rows
+    yield "  {0, 0, 0, {-1, 0u}},"
+    yield "};"
 
 
 def _step(step: _core.EmittedStep, args: str) -> str:
@@ -290,11 +305,12 @@ def codes(network: Network, file: str, constants: dict[str, str]) -> str:
     sizes = {
         step["code"]: len(step["args"]) for program in network.programs for step in program["steps"]
     }
+    kept = "{}" if network.chained else "linnet::without_rows({})"
     for code, constant in constants.items():
         lines += [
             f'static_assert(linnet::{constant}.args_bytes == {sizes[code]}, "planned elsewhere");',
             f'extern "C" const linnet_code linnet_code_{code};',
-            f"constexpr linnet_code linnet_code_{code}{{linnet::{constant}}};",
+            f"constexpr linnet_code linnet_code_{code}{{{kept.format(f'linnet::{constant}')}}};",
         ]
     return "\n".join(lines) + "\n"
 
