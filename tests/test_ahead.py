@@ -352,7 +352,8 @@ def test_steps_in_bands_of_rows_are_those_of_a_session(tmp_path: Path, integers:
     assert network.chained
     options = {"wisdom": "", "blas": "none", "nnpack": "none", "isa": _core.default_isa()}
     session = _core.Session(core_graph, threads=1, **options)  # type: ignore[arg-type]
-    [path, *_] = ahead.write(network, ahead.expected(network, graph, {}), tmp_path, "shared")[0]
+    results = ahead.expected(network, core_graph, {})
+    [path, *_] = ahead.write(network, results, tmp_path, "shared")[0]
     x = bands.images(1)
     [known] = session.run([x], [], None)
     np.testing.assert_array_equal(run_library(path, network, x), known)

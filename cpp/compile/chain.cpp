@@ -29,7 +29,7 @@ bool by_rows(const Step& step) {
          (p.kind() == Kind::kConv && (p.weights() == DType::kF32 || p.quantized()));
 }
 
-// Whether `next` reads what `step` writes, whole images, and nothing else does.
+// Whether the step behind reads what `step` writes, whole images, and nothing else does.
 bool follows(const Program& program, int step) {
   const Step &maker = program.steps[step], &reader = program.steps[step + 1];
   const Block& block = program.blocks[maker.y.block];

@@ -276,6 +276,7 @@ class _Entrant:
     row: Row
     cell: Cell
     worker: Worker | None = None
+    options: dict[str, Any] | None = None  # of that process, which has yet to import its runtime
     loaded: bool = False  # the network, by that process
     verified: bool = False
     reloaded: bool = False  # for every turn, since memory is scarce
@@ -283,7 +284,7 @@ class _Entrant:
     def close(self) -> None:
         if self.worker is not None:
             self.worker.close()
-        self.worker, self.loaded = None, False
+        self.worker, self.options, self.loaded = None, None, False
 
 
 class Bench:
@@ -371,19 +372,25 @@ class Bench:
         if len(entrants) < 2 or memory_is_scarce():
             return
 
+        for entrant in entrants:  # in this thread: a process ends with the one that started it
+            with _blame(entrant.cell):
+                entrant.worker, entrant.options = self._start(entrant.row)
+
         def begin(entrant: _Entrant) -> None:
             with _blame(entrant.cell):
                 self._begin(entrant)
             entrant.cell.facts.pop("import_s", None)
 
         with ThreadPoolExecutor(len(entrants)) as pool:
-            list(pool.map(begin, entrants))
+            list(pool.map(begin, [entrant for entrant in entrants if entrant.worker]))
 
     def _begin(self, entrant: _Entrant) -> Worker:
         """The entrant's process, started if there is none, its runtime imported."""
+        row, cell = entrant.row, entrant.cell
         if entrant.worker is None:
-            row, cell = entrant.row, entrant.cell
-            entrant.worker, options = self._start(row)
+            entrant.worker, entrant.options = self._start(row)
+        if entrant.options is not None:
+            options, entrant.options = entrant.options, None
             started = entrant.worker.ask(
                 "start",
                 adapter=str(row.runtime.adapter),
